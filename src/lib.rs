@@ -14,3 +14,4 @@
 
 pub mod api;
 pub mod domain;
+pub mod oceanbase;

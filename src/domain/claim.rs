@@ -157,7 +157,10 @@ mod tests {
     #[test]
     fn the_name_never_changes_between_releases() {
         // A release that derived another name would not see the receipts of the one before it.
-        assert_eq!(receipt_name(&request().spec), "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b");
+        assert_eq!(
+            receipt_name(&request().spec),
+            "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b"
+        );
     }
 
     #[test]
