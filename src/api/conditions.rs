@@ -34,11 +34,10 @@ impl ConditionType {
     }
 }
 
-/// Why a request stands where it stands: the reason of its `Succeeded` condition, and the `outcome` of its receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Reason {
-    // active
-    /// Seen, and waiting for its turn.
+/// Why a request waits: the reason of its `Succeeded` condition while that is Unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// The API server or the operator itself has to be tried again.
     Pending,
     /// `spec.notBeforeTime` has not come.
     Scheduled,
@@ -62,16 +61,41 @@ pub enum Reason {
     EndpointUnreachable,
     /// The gateway refused the time stamp; see the connection's `ServerSideFence` condition.
     TimeStampRefused,
-    /// The gateway no longer offers the operation.
+    /// The gateway does not offer the operation.
     OperationUnavailable,
-    // ended well
+}
+
+impl WaitReason {
+    /// The name as written in `conditions[].reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Scheduled => "Scheduled",
+            Self::Suspended => "Suspended",
+            Self::Dispatching => "Dispatching",
+            Self::ConnectionNotFound => "ConnectionNotFound",
+            Self::EndpointNotAllowed => "EndpointNotAllowed",
+            Self::CredentialsUnavailable => "CredentialsUnavailable",
+            Self::CredentialsRejected => "CredentialsRejected",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::Throttled => "Throttled",
+            Self::EndpointUnreachable => "EndpointUnreachable",
+            Self::TimeStampRefused => "TimeStampRefused",
+            Self::OperationUnavailable => "OperationUnavailable",
+        }
+    }
+}
+
+/// How a request ended: the reason of its `Succeeded` condition at the end, and the `outcome` of its receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
     /// Every session was killed, or some were killed and the others already gone.
     SessionsKilled,
     /// Every session was already gone.
     SessionsGone,
-    /// The same content had been executed before; the recorded outcome was copied and nothing was sent.
+    /// The same content had been executed before; its recorded outcome was copied and nothing was sent.
     AlreadyExecuted,
-    // ended without the goal
     /// Created after its own `notAfterTime`; nothing was sent. Neutral for health.
     ExpiredOnArrival,
     /// `notAfterTime` passed while the request waited; nothing was sent.
@@ -90,24 +114,11 @@ pub enum Reason {
     OutcomeUnknown,
 }
 
-impl Reason {
-    /// The name as written in `conditions[].reason` and in Events.
+impl Outcome {
+    /// The name as written in `conditions[].reason`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Pending => "Pending",
-            Self::Scheduled => "Scheduled",
-            Self::Suspended => "Suspended",
-            Self::Dispatching => "Dispatching",
-            Self::ConnectionNotFound => "ConnectionNotFound",
-            Self::EndpointNotAllowed => "EndpointNotAllowed",
-            Self::CredentialsUnavailable => "CredentialsUnavailable",
-            Self::CredentialsRejected => "CredentialsRejected",
-            Self::PermissionDenied => "PermissionDenied",
-            Self::Throttled => "Throttled",
-            Self::EndpointUnreachable => "EndpointUnreachable",
-            Self::TimeStampRefused => "TimeStampRefused",
-            Self::OperationUnavailable => "OperationUnavailable",
             Self::SessionsKilled => "SessionsKilled",
             Self::SessionsGone => "SessionsGone",
             Self::AlreadyExecuted => "AlreadyExecuted",
@@ -119,6 +130,29 @@ impl Reason {
             Self::PartiallyKilled => "PartiallyKilled",
             Self::KillFailed => "KillFailed",
             Self::OutcomeUnknown => "OutcomeUnknown",
+        }
+    }
+}
+
+/// Why a connection's condition is as it is; where a call failed, the request's [`WaitReason`] is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionReason {
+    /// The gateway answered the last call.
+    CallAnswered,
+    /// Calls carry a time stamp that expires at the dispatch deadline.
+    DeadlineTimeStamp,
+    /// The gateway refused such a time stamp; calls carry the current time, and only the operator's own clock keeps them from being late.
+    TimeStampRefused,
+}
+
+impl ConnectionReason {
+    /// The name as written in `conditions[].reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CallAnswered => "CallAnswered",
+            Self::DeadlineTimeStamp => "DeadlineTimeStamp",
+            Self::TimeStampRefused => "TimeStampRefused",
         }
     }
 }

@@ -1,9 +1,6 @@
 //! `OceanBaseConnection`: where to call, and as whom.
 
-#![allow(
-    clippy::duplicated_attributes,
-    reason = "the lint reads the arguments of several printer columns as one list"
-)]
+#![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -25,16 +22,8 @@ use super::conditions::{Conditions, conditions_schema};
     category = "sessionkill",
     doc = "OceanBaseConnection says where the ApsaraDB for OceanBase API is called, with whose credentials, and which instances and tenants requests may name.",
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.regionID"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpoint", priority = 1),
     printcolumn(

@@ -9,7 +9,7 @@ mod connection;
 mod receipt;
 mod session_kill;
 
-pub use conditions::{ConditionType, Reason};
+pub use conditions::{ConditionType, ConnectionReason, Outcome, WaitReason};
 pub use connection::{
     Credentials, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SecretKeys,
     SignatureMethod,

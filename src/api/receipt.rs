@@ -1,14 +1,12 @@
 //! `SessionKillReceipt`: the claim before a kill and the record after it. Written by the operator only.
 
-#![allow(
-    clippy::duplicated_attributes,
-    reason = "the lint reads the arguments of several printer columns as one list"
-)]
+#![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::conditions::Outcome;
 use super::session_kill::{Operation, Session, SessionStatus};
 
 /// The claim: who may make the one call, until when, for what. Immutable.
@@ -90,7 +88,7 @@ pub struct SessionKillRef {
 #[x_kube(validation = ("self == oldSelf", "a receipt's outcome is write-once"))]
 pub struct SessionKillReceiptStatus {
     /// The outcome of the request, as in the reason of its Succeeded condition.
-    pub outcome: super::conditions::Reason,
+    pub outcome: Outcome,
     /// When the outcome was known.
     pub completion_time: Time,
     /// Alibaba Cloud's RequestId of the answer. Empty when no answer came.

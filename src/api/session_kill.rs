@@ -1,9 +1,6 @@
 //! `SessionKill`: the request. One object, one execution.
 
-#![allow(
-    clippy::duplicated_attributes,
-    reason = "the lint reads the arguments of several printer columns as one list"
-)]
+#![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -36,22 +33,13 @@ pub const MAX_SESSIONS: usize = 100;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Succeeded\")].status"
     ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Succeeded\")].reason"
-    ),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Succeeded\")].reason"),
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantID"),
     printcolumn(name = "Killed", type_ = "integer", json_path = ".status.counts.killed"),
     printcolumn(name = "Total", type_ = "integer", json_path = ".status.counts.total"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Not After", type_ = "string", json_path = ".spec.notAfterTime", priority = 1),
-    printcolumn(
-        name = "Request ID",
-        type_ = "string",
-        json_path = ".status.dispatch.requestID",
-        priority = 1
-    ),
+    printcolumn(name = "Request ID", type_ = "string", json_path = ".status.dispatch.requestID", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",

@@ -4,20 +4,8 @@ use crate::api::{OceanBaseConnectionSpec, SessionKillSpec};
 
 /// Refuses a request that names an instance or a tenant outside the connection's allow-lists; the text says which.
 pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) -> Result<(), String> {
-    allowed(
-        "instance",
-        &request.instance_id,
-        &connection.instance_ids,
-        "instanceIDs",
-        request,
-    )?;
-    allowed(
-        "tenant",
-        &request.tenant_id,
-        &connection.tenant_ids,
-        "tenantIDs",
-        request,
-    )
+    allowed("instance", &request.instance_id, &connection.instance_ids, "instanceIDs", request)?;
+    allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)
 }
 
 fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &SessionKillSpec) -> Result<(), String> {
@@ -48,16 +36,8 @@ mod tests {
         listed.spec.tenant_ids = vec!["t1".to_owned()];
         assert_eq!(admit(&request().spec, &listed.spec), Ok(()));
         listed.spec.tenant_ids = vec!["t2".to_owned()];
-        assert!(
-            admit(&request().spec, &listed.spec)
-                .unwrap_err()
-                .contains("tenant t1 is not in spec.tenantIDs")
-        );
+        assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("tenant t1 is not in spec.tenantIDs"));
         listed.spec.instance_ids = vec!["OB1".to_owned()];
-        assert!(
-            admit(&request().spec, &listed.spec)
-                .unwrap_err()
-                .contains("instance ob1")
-        );
+        assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("instance ob1"));
     }
 }

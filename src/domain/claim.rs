@@ -72,10 +72,7 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
     SessionKillReceipt::new(
         &receipt_name(spec),
         SessionKillReceiptSpec {
-            session_kill_ref: SessionKillRef {
-                name: object.name_any(),
-                uid: object.uid().unwrap_or_default(),
-            },
+            session_kill_ref: SessionKillRef { name: object.name_any(), uid: object.uid().unwrap_or_default() },
             attempt_id: attempt.attempt_id.clone(),
             holder_identity: attempt.holder_identity.clone(),
             claim_time: Time(attempt.claim_time),
@@ -121,10 +118,7 @@ pub fn judge(receipt: &SessionKillReceipt, uid: &str, attempt_id: &str, now: Tim
     }
     let until = receipt.spec.settle_deadline_time.0;
     if now < until {
-        return Standing::InFlight {
-            until,
-            own: receipt.spec.session_kill_ref.uid == uid,
-        };
+        return Standing::InFlight { until, own: receipt.spec.session_kill_ref.uid == uid };
     }
     Standing::Orphaned
 }
@@ -157,10 +151,7 @@ mod tests {
     #[test]
     fn the_name_never_changes_between_releases() {
         // A release that derived another name would not see the receipts of the one before it.
-        assert_eq!(
-            receipt_name(&request().spec),
-            "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b"
-        );
+        assert_eq!(receipt_name(&request().spec), "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b");
     }
 
     #[test]
@@ -187,14 +178,7 @@ mod tests {
 
     #[test]
     fn nothing_may_be_sent_after_not_after_time() {
-        let spec = receipt(
-            &request(),
-            &Attempt {
-                claim_time: time("10:29:55"),
-                ..attempt()
-            },
-        )
-        .spec;
+        let spec = receipt(&request(), &Attempt { claim_time: time("10:29:55"), ..attempt() }).spec;
         assert_eq!(spec.dispatch_deadline_time.0, time("10:30:00"));
         assert_eq!(spec.settle_deadline_time.0, time("10:30:15"));
     }
@@ -204,14 +188,8 @@ mod tests {
         let receipt = receipt(&request(), &attempt());
         let until = time("10:00:30");
         assert_eq!(judge(&receipt, "uid-1", "a1", time("10:00:01")), Standing::Ours);
-        assert_eq!(
-            judge(&receipt, "uid-1", "a2", time("10:00:29")),
-            Standing::InFlight { until, own: true }
-        );
-        assert_eq!(
-            judge(&receipt, "uid-2", "a2", time("10:00:29")),
-            Standing::InFlight { until, own: false }
-        );
+        assert_eq!(judge(&receipt, "uid-1", "a2", time("10:00:29")), Standing::InFlight { until, own: true });
+        assert_eq!(judge(&receipt, "uid-2", "a2", time("10:00:29")), Standing::InFlight { until, own: false });
         assert_eq!(judge(&receipt, "uid-1", "a2", time("10:00:30")), Standing::Orphaned);
     }
 }

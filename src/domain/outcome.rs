@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::text::clamp;
-use crate::api::{Counts, ObservedSession, Reason, Session, SessionOutcome, SessionReason, SessionStatus};
+use crate::api::{Counts, ObservedSession, Outcome, Session, SessionOutcome, SessionReason, SessionStatus};
 
 /// One row of the API's answer, as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,9 +38,7 @@ pub struct Row {
 #[must_use]
 pub fn from_answer(sessions: &[Session], rows: &[Row], now: Timestamp) -> Vec<SessionStatus> {
     let outcome_of = |session: &Session| {
-        let row = rows
-            .iter()
-            .find(|row| row.session_id == session.session_id && same_server(session, &row.server_ip));
+        let row = rows.iter().find(|row| row.session_id == session.session_id && same_server(session, &row.server_ip));
         let Some(row) = row else {
             return session_status(session, SessionOutcome::Unknown, SessionReason::MissingInAnswer);
         };
@@ -62,10 +60,7 @@ pub fn from_answer(sessions: &[Session], rows: &[Row], now: Timestamp) -> Vec<Se
 /// The same outcome for every session: for what concerns the call as a whole.
 #[must_use]
 pub fn for_all(sessions: &[Session], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
-    sessions
-        .iter()
-        .map(|session| session_status(session, outcome, reason))
-        .collect()
+    sessions.iter().map(|session| session_status(session, outcome, reason)).collect()
 }
 
 /// How many sessions stand where.
@@ -88,22 +83,18 @@ pub fn counts(sessions: &[SessionStatus]) -> Counts {
 
 /// The reason with which a request ends whose sessions ended like `counts`.
 #[must_use]
-pub fn summary(counts: &Counts) -> Reason {
+pub fn summary(counts: &Counts) -> Outcome {
     let ended = counts.killed + counts.gone;
     if counts.unknown > 0 {
-        Reason::OutcomeUnknown
+        Outcome::OutcomeUnknown
     } else if ended == counts.total {
-        if counts.killed > 0 {
-            Reason::SessionsKilled
-        } else {
-            Reason::SessionsGone
-        }
+        if counts.killed > 0 { Outcome::SessionsKilled } else { Outcome::SessionsGone }
     } else if ended > 0 {
-        Reason::PartiallyKilled
+        Outcome::PartiallyKilled
     } else if counts.failed > 0 {
-        Reason::KillFailed
+        Outcome::KillFailed
     } else {
-        Reason::PreconditionFailed
+        Outcome::PreconditionFailed
     }
 }
 
@@ -134,10 +125,7 @@ fn observed(row: &Row, now: Timestamp) -> ObservedSession {
 
 /// Compares addresses, not spellings: the API may write an IPv6 address in another form than the request.
 fn same_server(session: &Session, echoed: &str) -> bool {
-    match (
-        session.server_ip.parse::<std::net::IpAddr>(),
-        echoed.trim().parse::<std::net::IpAddr>(),
-    ) {
+    match (session.server_ip.parse::<std::net::IpAddr>(), echoed.trim().parse::<std::net::IpAddr>()) {
         (Ok(asked), Ok(echoed)) => asked == echoed,
         _ => session.server_ip == echoed,
     }
@@ -158,13 +146,10 @@ mod tests {
         }
     }
 
-    fn reason_for(errors: [Option<&str>; 2]) -> (Reason, Vec<SessionStatus>) {
+    fn reason_for(errors: [Option<&str>; 2]) -> (Outcome, Vec<SessionStatus>) {
         let sessions = request().spec.sessions;
-        let rows: Vec<Row> = sessions
-            .iter()
-            .zip(errors)
-            .filter_map(|(session, error)| Some(row(session, error?)))
-            .collect();
+        let rows: Vec<Row> =
+            sessions.iter().zip(errors).filter_map(|(session, error)| Some(row(session, error?))).collect();
         let sessions = from_answer(&sessions, &rows, time("10:00:00"));
         (summary(&counts(&sessions)), sessions)
     }
@@ -172,50 +157,38 @@ mod tests {
     #[test]
     fn an_empty_error_message_means_killed() {
         let (reason, sessions) = reason_for([Some(""), Some(" ")]);
-        assert_eq!(reason, Reason::SessionsKilled);
+        assert_eq!(reason, Outcome::SessionsKilled);
         assert_eq!(sessions[0].status, "SLEEP");
         assert_eq!(sessions[0].reason, SessionReason::Accepted);
     }
 
     #[test]
     fn some_errors_make_it_partial_and_all_errors_make_it_failed() {
-        assert_eq!(
-            reason_for([Some(""), Some("Unknown thread id: 7")]).0,
-            Reason::PartiallyKilled
-        );
+        assert_eq!(reason_for([Some(""), Some("Unknown thread id: 7")]).0, Outcome::PartiallyKilled);
         let (reason, sessions) = reason_for([Some("Instance not found."), Some("Unknown thread id: 7")]);
-        assert_eq!(reason, Reason::KillFailed);
+        assert_eq!(reason, Outcome::KillFailed);
         assert_eq!(sessions[1].error_message, "Unknown thread id: 7");
     }
 
     #[test]
     fn a_missing_row_is_unknown_and_outweighs_the_rest() {
         let (reason, sessions) = reason_for([Some(""), None]);
-        assert_eq!(reason, Reason::OutcomeUnknown);
+        assert_eq!(reason, Outcome::OutcomeUnknown);
         assert_eq!(sessions[1].reason, SessionReason::MissingInAnswer);
     }
 
     #[test]
     fn a_row_of_another_server_is_not_an_answer() {
         let sessions = request().spec.sessions;
-        let stray = Row {
-            server_ip: "10.9.9.9".to_owned(),
-            ..row(&sessions[0], "")
-        };
+        let stray = Row { server_ip: "10.9.9.9".to_owned(), ..row(&sessions[0], "") };
         let outcome = from_answer(&sessions[..1], &[stray], time("10:00:00"));
         assert_eq!(outcome[0].outcome, SessionOutcome::Unknown);
     }
 
     #[test]
     fn servers_are_matched_by_address_not_by_spelling() {
-        let session = Session {
-            server_ip: "fd00::1".to_owned(),
-            session_id: 7,
-        };
-        let spelled = Row {
-            server_ip: "FD00:0:0::1".to_owned(),
-            ..row(&session, "")
-        };
+        let session = Session { server_ip: "fd00::1".to_owned(), session_id: 7 };
+        let spelled = Row { server_ip: "FD00:0:0::1".to_owned(), ..row(&session, "") };
         let outcome = from_answer(&[session], &[spelled], time("10:00:00"));
         assert_eq!(outcome[0].outcome, SessionOutcome::Killed);
     }
@@ -223,10 +196,7 @@ mod tests {
     #[test]
     fn text_from_outside_is_bounded() {
         let sessions = request().spec.sessions;
-        let long = Row {
-            sql_text: "数".repeat(5000),
-            ..row(&sessions[0], &"e\u{1b}".repeat(5000))
-        };
+        let long = Row { sql_text: "数".repeat(5000), ..row(&sessions[0], &"e\u{1b}".repeat(5000)) };
         let outcome = from_answer(&sessions[..1], &[long], time("10:00:00")).remove(0);
         assert_eq!(outcome.error_message.chars().count(), 1024);
         assert!(!outcome.error_message.contains('\u{1b}'));

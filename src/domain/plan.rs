@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{Reason, SessionKill};
+use crate::api::{Outcome, SessionKill, WaitReason};
 
 /// What to do next with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +14,10 @@ pub enum Step {
         /// When to look again; none means only when the object changes.
         until: Option<Timestamp>,
         /// The reason to show.
-        reason: Option<Reason>,
+        reason: Option<WaitReason>,
     },
     /// `notAfterTime` has passed: end it, nothing is sent.
-    Expire(Reason),
+    Expire(Outcome),
     /// Go on towards the call.
     Attempt,
 }
@@ -36,30 +36,17 @@ pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
     if now >= not_after {
         let created = object.metadata.creation_timestamp.as_ref().map(|t| t.0);
         let expired_on_arrival = created.is_some_and(|created| created >= not_after);
-        return Step::Expire(if expired_on_arrival {
-            Reason::ExpiredOnArrival
-        } else {
-            Reason::DeadlineExceeded
-        });
+        return Step::Expire(if expired_on_arrival { Outcome::ExpiredOnArrival } else { Outcome::DeadlineExceeded });
     }
     if object.spec.suspend {
-        return Step::Wait {
-            until: Some(not_after),
-            reason: Some(Reason::Suspended),
-        };
+        return Step::Wait { until: Some(not_after), reason: Some(WaitReason::Suspended) };
     }
     if let Some(not_before) = object.spec.not_before_time.as_ref().map(|t| t.0).filter(|t| now < *t) {
-        return Step::Wait {
-            until: Some(not_before),
-            reason: Some(Reason::Scheduled),
-        };
+        return Step::Wait { until: Some(not_before), reason: Some(WaitReason::Scheduled) };
     }
     let next_attempt = status.and_then(|s| s.next_attempt_time.as_ref()).map(|t| t.0);
     if let Some(next_attempt) = next_attempt.filter(|t| now < *t) {
-        return Step::Wait {
-            until: Some(next_attempt.min(not_after)),
-            reason: None,
-        };
+        return Step::Wait { until: Some(next_attempt.min(not_after)), reason: None };
     }
     Step::Attempt
 }
@@ -91,19 +78,13 @@ mod tests {
     #[test]
     fn nothing_is_sent_at_or_after_not_after_time() {
         assert_eq!(plan(&request(), time("10:29:59")), Step::Attempt);
-        assert_eq!(
-            plan(&request(), time("10:30:00")),
-            Step::Expire(Reason::DeadlineExceeded)
-        );
+        assert_eq!(plan(&request(), time("10:30:00")), Step::Expire(Outcome::DeadlineExceeded));
         let mut suspended = request();
         suspended.spec.suspend = true;
-        assert_eq!(
-            plan(&suspended, time("10:30:00")),
-            Step::Expire(Reason::DeadlineExceeded)
-        );
+        assert_eq!(plan(&suspended, time("10:30:00")), Step::Expire(Outcome::DeadlineExceeded));
         let mut late = request();
         late.metadata.creation_timestamp = Some(late.spec.not_after_time.clone());
-        assert_eq!(plan(&late, time("10:31:00")), Step::Expire(Reason::ExpiredOnArrival));
+        assert_eq!(plan(&late, time("10:31:00")), Step::Expire(Outcome::ExpiredOnArrival));
     }
 
     #[test]
@@ -111,24 +92,12 @@ mod tests {
         let mut suspended = request();
         suspended.spec.suspend = true;
         let until = Some(time("10:30:00"));
-        assert_eq!(
-            plan(&suspended, time("10:00:00")),
-            Step::Wait {
-                until,
-                reason: Some(Reason::Suspended)
-            }
-        );
+        assert_eq!(plan(&suspended, time("10:00:00")), Step::Wait { until, reason: Some(WaitReason::Suspended) });
 
         let mut early = request();
         early.spec.not_before_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("10:10:00")));
         let until = Some(time("10:10:00"));
-        assert_eq!(
-            plan(&early, time("10:00:00")),
-            Step::Wait {
-                until,
-                reason: Some(Reason::Scheduled)
-            }
-        );
+        assert_eq!(plan(&early, time("10:00:00")), Step::Wait { until, reason: Some(WaitReason::Scheduled) });
         assert_eq!(plan(&early, time("10:10:00")), Step::Attempt);
     }
 

@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::outcome::{counts, for_all, summary};
 use super::text::{clamp, clamp_bytes};
 use crate::api::{
-    ConditionType, Dispatch, Operation, Reason, SessionKill, SessionKillReceipt, SessionKillReceiptStatus,
-    SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
+    ConditionType, Dispatch, Operation, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus,
+    SessionKillStatus, SessionOutcome, SessionReason, SessionStatus, WaitReason,
 };
 
 /// The most bytes a status may take. An object too large for etcd would be refused after the kill, when it is too late.
@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 256 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The reason of the `Succeeded` condition.
-    pub reason: Reason,
+    pub reason: WaitReason,
     /// What is wrong and what to do, for people.
     pub message: String,
     /// The earliest next try; none when only a change of the object moves it on.
@@ -28,7 +28,7 @@ pub struct Waiting {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conclusion {
     /// The reason of the `Succeeded` condition.
-    pub reason: Reason,
+    pub reason: Outcome,
     /// What happened and what to do, for people.
     pub message: String,
     /// The outcome of each session.
@@ -40,14 +40,9 @@ pub struct Conclusion {
 impl Conclusion {
     /// Ends `object` without a call: every session is skipped for `why`.
     #[must_use]
-    pub fn nothing_sent(object: &SessionKill, reason: Reason, why: SessionReason, message: String) -> Self {
+    pub fn nothing_sent(object: &SessionKill, reason: Outcome, why: SessionReason, message: String) -> Self {
         let sessions = for_all(&object.spec.sessions, SessionOutcome::Skipped, why);
-        Self {
-            reason,
-            message,
-            sessions,
-            dispatch: None,
-        }
+        Self { reason, message, sessions, dispatch: None }
     }
 
     /// Ends a request whose call left `sessions`.
@@ -56,8 +51,8 @@ impl Conclusion {
         let counts = counts(&sessions);
         let reason = summary(&counts);
         let message = match reason {
-            Reason::SessionsKilled => format!("{} of {} sessions killed", counts.killed, counts.total),
-            Reason::OutcomeUnknown => format!(
+            Outcome::SessionsKilled => format!("{} of {} sessions killed", counts.killed, counts.total),
+            Outcome::OutcomeUnknown => format!(
                 "whether {} of {} sessions were killed cannot be told: {detail}; nothing is sent again; look at the \
                  sessions, and create a new SessionKill with a new notAfterTime if they are still there",
                 counts.unknown, counts.total
@@ -67,12 +62,7 @@ impl Conclusion {
                 counts.killed, counts.total, counts.failed
             ),
         };
-        Self {
-            reason,
-            message,
-            sessions,
-            dispatch: Some(dispatch),
-        }
+        Self { reason, message, sessions, dispatch: Some(dispatch) }
     }
 
     /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
@@ -91,11 +81,7 @@ impl Conclusion {
             )
         };
         Self {
-            reason: if goal_reached && !same_object {
-                Reason::AlreadyExecuted
-            } else {
-                record.outcome
-            },
+            reason: if goal_reached && !same_object { Outcome::AlreadyExecuted } else { record.outcome },
             message,
             sessions: record.sessions.clone(),
             dispatch: Some(dispatch(receipt, &record.request_id)),
@@ -130,24 +116,18 @@ pub fn dispatch(receipt: &SessionKillReceipt, request_id: &str) -> Dispatch {
 #[must_use]
 pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> SessionKillStatus {
     let old = object.status.clone().unwrap_or_default();
-    let held_back = matches!(waiting.reason, Reason::Suspended | Reason::Scheduled);
+    let held_back = matches!(waiting.reason, WaitReason::Suspended | WaitReason::Scheduled);
+    let reason = waiting.reason.as_str();
     let sessions = for_all(&object.spec.sessions, SessionOutcome::Pending, SessionReason::Waiting);
-    let mut set = vec![
-        (ConditionType::Succeeded, "Unknown", waiting.reason),
-        (ConditionType::Ready, "False", waiting.reason),
-    ];
+    let mut set = vec![(ConditionType::Succeeded, "Unknown", reason), (ConditionType::Ready, "False", reason)];
     // A suspended request is not being worked on; Argo CD shows it as Suspended.
-    if waiting.reason != Reason::Suspended {
-        set.push((ConditionType::Reconciling, "True", waiting.reason));
+    if waiting.reason != WaitReason::Suspended {
+        set.push((ConditionType::Reconciling, "True", reason));
     }
     SessionKillStatus {
         observed_generation: object.metadata.generation.unwrap_or_default(),
         // Pauses grow with the time since startTime: time that the user chose to wait must not count.
-        start_time: if held_back {
-            old.start_time
-        } else {
-            old.start_time.or(Some(Time(now)))
-        },
+        start_time: if held_back { old.start_time } else { old.start_time.or(Some(Time(now))) },
         completion_time: None,
         next_attempt_time: waiting.next_attempt.map(Time),
         dispatch: old.dispatch,
@@ -161,11 +141,12 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
 #[must_use]
 pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -> SessionKillStatus {
     let old = object.status.clone().unwrap_or_default();
-    let reason = conclusion.reason;
-    let succeeded = if is_goal_reached(reason) { "True" } else { "False" };
+    let reason = conclusion.reason.as_str();
+    let goal_reached = is_goal_reached(conclusion.reason);
+    let succeeded = if goal_reached { "True" } else { "False" };
     let mut set = vec![(ConditionType::Succeeded, succeeded, reason)];
     // A year-old manifest applied again is harmless: a GitOps tool must not call it degraded.
-    if is_goal_reached(reason) || reason == Reason::ExpiredOnArrival {
+    if goal_reached || conclusion.reason == Outcome::ExpiredOnArrival {
         set.push((ConditionType::Ready, "True", reason));
     } else {
         set.push((ConditionType::Ready, "False", reason));
@@ -186,11 +167,18 @@ pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -
 
 /// Whether a request that ended with `reason` reached its goal.
 #[must_use]
-pub const fn is_goal_reached(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::SessionsKilled | Reason::SessionsGone | Reason::AlreadyExecuted
-    )
+pub const fn is_goal_reached(reason: Outcome) -> bool {
+    matches!(reason, Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted)
+}
+
+/// Whether the status of `object` already says that it waits for `reason`, at its present generation.
+#[must_use]
+pub fn says(object: &SessionKill, reason: WaitReason) -> bool {
+    let generation = object.metadata.generation.unwrap_or_default();
+    object.status.as_ref().is_some_and(|status| {
+        status.observed_generation == generation
+            && status.conditions.iter().any(|c| c.type_ == "Succeeded" && c.reason == reason.as_str())
+    })
 }
 
 /// Whether `new` says anything that `old` did not: a write that changes nothing is not made.
@@ -203,36 +191,34 @@ pub fn differs(old: Option<&SessionKillStatus>, new: &SessionKillStatus) -> bool
 fn conditions(
     object: &SessionKill,
     old: &[Condition],
-    set: &[(ConditionType, &str, Reason)],
+    set: &[(ConditionType, &str, &str)],
     message: &str,
     now: Timestamp,
 ) -> Vec<Condition> {
     let generation = object.metadata.generation;
-    set.iter()
-        .map(|(kind, status, reason)| condition(old, *kind, status, *reason, message, generation, now))
-        .collect()
+    let new = |(kind, status, reason): &(ConditionType, &str, &str)| {
+        condition(
+            old,
+            Condition {
+                type_: kind.as_str().to_owned(),
+                status: (*status).to_owned(),
+                reason: (*reason).to_owned(),
+                message: clamp(message, 1024),
+                last_transition_time: Time(now),
+                observed_generation: generation,
+            },
+        )
+    };
+    set.iter().map(new).collect()
 }
 
-/// One condition; its transition time is that of the same type in `old` if the status is the same.
+/// `new`, with the transition time of the same type in `old` if its status is the same.
 #[must_use]
-pub fn condition(
-    old: &[Condition],
-    kind: ConditionType,
-    status: &str,
-    reason: Reason,
-    message: &str,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    let unchanged = old.iter().find(|c| c.type_ == kind.as_str() && c.status == status);
-    Condition {
-        type_: kind.as_str().to_owned(),
-        status: status.to_owned(),
-        reason: reason.as_str().to_owned(),
-        message: clamp(message, 1024),
-        last_transition_time: unchanged.map_or(Time(now), |c| c.last_transition_time.clone()),
-        observed_generation: generation,
+pub fn condition(old: &[Condition], mut new: Condition) -> Condition {
+    if let Some(unchanged) = old.iter().find(|c| c.type_ == new.type_ && c.status == new.status) {
+        new.last_transition_time = unchanged.last_transition_time.clone();
     }
+    new
 }
 
 /// Keeps the sessions of a status within the limit: first without what was observed, then with short messages.
@@ -261,14 +247,10 @@ mod tests {
     use crate::domain::test_objects::{request, time};
 
     fn shown(status: &SessionKillStatus) -> Vec<String> {
-        status
-            .conditions
-            .iter()
-            .map(|c| format!("{}={}({})", c.type_, c.status, c.reason))
-            .collect()
+        status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
     }
 
-    fn ended(reason: Reason) -> SessionKillStatus {
+    fn ended(reason: Outcome) -> SessionKillStatus {
         let why = SessionReason::DeadlineExceeded;
         let conclusion = Conclusion::nothing_sent(&request(), reason, why, "why".to_owned());
         finished(&request(), &conclusion, time("10:00:05"))
@@ -276,19 +258,11 @@ mod tests {
 
     #[test]
     fn a_waiting_request_is_in_progress() {
-        let why = Waiting {
-            reason: Reason::Throttled,
-            message: "slow".to_owned(),
-            next_attempt: None,
-        };
+        let why = Waiting { reason: WaitReason::Throttled, message: "slow".to_owned(), next_attempt: None };
         let status = waiting(&request(), &why, time("10:00:00"));
         assert_eq!(
             shown(&status),
-            [
-                "Succeeded=Unknown(Throttled)",
-                "Ready=False(Throttled)",
-                "Reconciling=True(Throttled)"
-            ]
+            ["Succeeded=Unknown(Throttled)", "Ready=False(Throttled)", "Reconciling=True(Throttled)"]
         );
         assert_eq!(status.start_time, Some(Time(time("10:00:00"))));
         assert_eq!(status.observed_generation, 1);
@@ -297,46 +271,31 @@ mod tests {
 
     #[test]
     fn a_suspended_request_is_not_reconciling_and_has_not_started() {
-        let why = Waiting {
-            reason: Reason::Suspended,
-            message: "held".to_owned(),
-            next_attempt: None,
-        };
+        let why = Waiting { reason: WaitReason::Suspended, message: "held".to_owned(), next_attempt: None };
         let status = waiting(&request(), &why, time("10:00:00"));
-        assert_eq!(
-            shown(&status),
-            ["Succeeded=Unknown(Suspended)", "Ready=False(Suspended)"]
-        );
+        assert_eq!(shown(&status), ["Succeeded=Unknown(Suspended)", "Ready=False(Suspended)"]);
         assert_eq!(status.start_time, None);
     }
 
     #[test]
     fn every_end_has_a_completion_time_and_the_conditions_of_the_table() {
         assert_eq!(
-            shown(&ended(Reason::SessionsKilled)),
+            shown(&ended(Outcome::SessionsKilled)),
             ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)"]
         );
         assert_eq!(
-            shown(&ended(Reason::AlreadyExecuted)),
+            shown(&ended(Outcome::AlreadyExecuted)),
             ["Succeeded=True(AlreadyExecuted)", "Ready=True(AlreadyExecuted)"]
         );
         assert_eq!(
-            shown(&ended(Reason::ExpiredOnArrival)),
+            shown(&ended(Outcome::ExpiredOnArrival)),
             ["Succeeded=False(ExpiredOnArrival)", "Ready=True(ExpiredOnArrival)"]
         );
-        for reason in [
-            Reason::DeadlineExceeded,
-            Reason::NotAllowed,
-            Reason::KillFailed,
-            Reason::OutcomeUnknown,
-        ] {
+        for reason in [Outcome::DeadlineExceeded, Outcome::NotAllowed, Outcome::KillFailed, Outcome::OutcomeUnknown] {
             let status = ended(reason);
             let name = reason.as_str();
-            let expected = [
-                format!("Succeeded=False({name})"),
-                format!("Ready=False({name})"),
-                format!("Stalled=True({name})"),
-            ];
+            let expected =
+                [format!("Succeeded=False({name})"), format!("Ready=False({name})"), format!("Stalled=True({name})")];
             assert_eq!(shown(&status), expected);
             assert!(status.completion_time.is_some());
         }
@@ -345,16 +304,9 @@ mod tests {
     #[test]
     fn a_transition_time_moves_only_when_the_status_does() {
         let mut object = request();
-        let throttled = Waiting {
-            reason: Reason::Throttled,
-            message: String::new(),
-            next_attempt: None,
-        };
+        let throttled = Waiting { reason: WaitReason::Throttled, message: String::new(), next_attempt: None };
         object.status = Some(waiting(&object, &throttled, time("10:00:00")));
-        let unreachable = Waiting {
-            reason: Reason::EndpointUnreachable,
-            ..throttled
-        };
+        let unreachable = Waiting { reason: WaitReason::EndpointUnreachable, ..throttled };
         object.status = Some(waiting(&object, &unreachable, time("10:00:09")));
         let conditions = &object.status.as_ref().unwrap().conditions;
         assert_eq!(conditions[0].last_transition_time.0, time("10:00:00"));
@@ -372,33 +324,23 @@ mod tests {
         };
         let receipt = crate::domain::claim::receipt(&request(), &attempt);
         let mut record = SessionKillReceiptStatus {
-            outcome: Reason::SessionsKilled,
+            outcome: Outcome::SessionsKilled,
             completion_time: Time(time("10:00:01")),
             request_id: "R".to_owned(),
             sessions: vec![],
         };
         let copied = Conclusion::recorded(&receipt, &record, false);
-        assert_eq!(copied.reason, Reason::AlreadyExecuted);
+        assert_eq!(copied.reason, Outcome::AlreadyExecuted);
         assert_eq!(copied.dispatch.unwrap().request_id, "R");
-        assert_eq!(
-            Conclusion::recorded(&receipt, &record, true).reason,
-            Reason::SessionsKilled
-        );
-        record.outcome = Reason::PartiallyKilled;
-        assert_eq!(
-            Conclusion::recorded(&receipt, &record, false).reason,
-            Reason::PartiallyKilled
-        );
+        assert_eq!(Conclusion::recorded(&receipt, &record, true).reason, Outcome::SessionsKilled);
+        record.outcome = Outcome::PartiallyKilled;
+        assert_eq!(Conclusion::recorded(&receipt, &record, false).reason, Outcome::PartiallyKilled);
     }
 
     #[test]
     fn a_status_never_outgrows_the_limit() {
         let text = "数".repeat(1024);
-        let observed = ObservedSession {
-            sql_text: text.clone(),
-            user: text.clone(),
-            ..ObservedSession::default()
-        };
+        let observed = ObservedSession { sql_text: text.clone(), user: text.clone(), ..ObservedSession::default() };
         let session = |session_id| SessionStatus {
             server_ip: "10.0.0.1".to_owned(),
             session_id,
@@ -409,7 +351,7 @@ mod tests {
             observed: Some(observed.clone()),
         };
         let conclusion = Conclusion {
-            reason: Reason::KillFailed,
+            reason: Outcome::KillFailed,
             message: text.clone(),
             sessions: (0..100).map(session).collect(),
             dispatch: None,

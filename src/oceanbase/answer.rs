@@ -76,23 +76,14 @@ pub struct RawAnswer<'a> {
 pub fn parse(raw: RawAnswer<'_>) -> Result<KillAnswer, CallError> {
     let ambiguous = |code, message: String| Err(CallError::local(ErrorKind::Ambiguous, code, message));
     let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(raw.body) else {
-        return ambiguous(
-            "UnreadableAnswer",
-            format!("HTTP {} with a body that is no JSON object", raw.status),
-        );
+        return ambiguous("UnreadableAnswer", format!("HTTP {} with a body that is no JSON object", raw.status));
     };
     let field = |name: &str| body.get(name).or_else(|| body.get(&lower_first(name)));
     let string = |name: &str| field(name).map(text_of).unwrap_or_default();
     let request_id = string("RequestId");
     let code = string("Code");
     if !code.is_empty() {
-        return Err(CallError::from_body(
-            &code,
-            &string("Message"),
-            &request_id,
-            raw.retry_after,
-            raw.gateway_time,
-        ));
+        return Err(CallError::from_body(&code, &string("Message"), &request_id, raw.retry_after, raw.gateway_time));
     }
     if !(200..300).contains(&raw.status) {
         return ambiguous("UnreadableAnswer", format!("HTTP {} without an error code", raw.status));
@@ -111,10 +102,7 @@ fn row(value: &Value) -> Option<KilledSession> {
 
 fn lower_first(name: &str) -> String {
     let mut chars = name.chars();
-    chars
-        .next()
-        .map(|first| first.to_ascii_lowercase().to_string() + chars.as_str())
-        .unwrap_or_default()
+    chars.next().map(|first| first.to_ascii_lowercase().to_string() + chars.as_str()).unwrap_or_default()
 }
 
 /// Strings as they are, numbers and booleans as written, everything else as nothing.
@@ -133,10 +121,7 @@ fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::
 
 /// An integer, as a number or in a string; 0, which is no session ID, for everything else.
 fn integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    Ok(text_of(&Value::deserialize(deserializer)?)
-        .trim()
-        .parse()
-        .unwrap_or_default())
+    Ok(text_of(&Value::deserialize(deserializer)?).trim().parse().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -144,12 +129,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Result<KillAnswer, CallError> {
-        parse(RawAnswer {
-            status,
-            retry_after: None,
-            gateway_time: None,
-            body: body.as_bytes(),
-        })
+        parse(RawAnswer { status, retry_after: None, gateway_time: None, body: body.as_bytes() })
     }
 
     fn kind(status: u16, body: &str) -> ErrorKind {
@@ -167,14 +147,8 @@ mod tests {
         let answer = answer(200, SAMPLE).unwrap();
         assert_eq!(answer.request_id, "EE205C00-30E4-XXXX-XXXX-87E3A8A2AA0C");
         let row = &answer.rows[0];
-        assert_eq!(
-            (row.session_id, row.server_ip.as_str(), row.status.as_str()),
-            (1123, "127.0.0.1", "SLEEP")
-        );
-        assert_eq!(
-            (row.error_message.as_str(), row.execute_time.as_str()),
-            ("Instance not found.", "142")
-        );
+        assert_eq!((row.session_id, row.server_ip.as_str(), row.status.as_str()), (1123, "127.0.0.1", "SLEEP"));
+        assert_eq!((row.error_message.as_str(), row.execute_time.as_str()), ("Instance not found.", "142"));
     }
 
     #[test]
@@ -215,11 +189,7 @@ mod tests {
         for status in [200, 400, 403, 404, 429, 500, 503] {
             let body = r#"{"Code":"Throttling.User","Message":"slow down","RequestId":"R"}"#;
             assert!(matches!(kind(status, body), ErrorKind::Throttled { .. }), "{status}");
-            assert_eq!(
-                kind(status, r#"{"code":"InternalError","message":"x"}"#),
-                ErrorKind::Ambiguous,
-                "{status}"
-            );
+            assert_eq!(kind(status, r#"{"code":"InternalError","message":"x"}"#), ErrorKind::Ambiguous, "{status}");
         }
     }
 

@@ -36,11 +36,11 @@ pub trait KillPermit {
 /// What a kill names.
 #[derive(Clone, Debug)]
 pub struct KillTarget {
-    /// InstanceId.
+    /// The ID of the instance.
     pub instance_id: String,
-    /// TenantId.
+    /// The ID of the tenant.
     pub tenant_id: String,
-    /// (ServerIp, SessionId) of each session.
+    /// Server address and ID of each session.
     pub sessions: Vec<(String, i64)>,
 }
 
@@ -105,10 +105,7 @@ impl Client {
         if let Some(proxy) = &options.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy)?);
         }
-        Ok(Self {
-            http: builder.build()?,
-            request_timeout: options.request_timeout,
-        })
+        Ok(Self { http: builder.build()?, request_timeout: options.request_timeout })
     }
 
     /// Calls KillProcessList once, if the permit's deadline has not passed.
@@ -119,22 +116,14 @@ impl Client {
         options: &CallOptions,
     ) -> Called<P> {
         let now = Timestamp::now();
-        let stamp = options
-            .time_source
-            .stamp(permit.nonce_seed(), options.request, permit.dispatch_deadline(), now);
+        let stamp = options.time_source.stamp(permit.nonce_seed(), options.request, permit.dispatch_deadline(), now);
         let request = match self.request("KillProcessList", &parameters(target), &stamp, options) {
             Ok(request) => request,
             Err(error) => return Called::NotExecuted(permit, error),
         };
-        if !permit
-            .time_left()
-            .is_some_and(|left| left > connect_margin(options.time_source))
-        {
+        if permit.time_left().is_none_or(|left| left <= connect_margin(options.time_source)) {
             let message = "the dispatch deadline passed before the call could be sent";
-            return Called::NotExecuted(
-                permit,
-                CallError::local(ErrorKind::DeadlinePassed, "DeadlinePassed", message),
-            );
+            return Called::NotExecuted(permit, CallError::local(ErrorKind::DeadlinePassed, "DeadlinePassed", message));
         }
         match self.exchange(request).await {
             Ok(answer) => Called::Answered(answer),
@@ -167,11 +156,7 @@ impl Client {
     }
 
     async fn exchange(&self, request: reqwest::Request) -> Result<KillAnswer, CallError> {
-        let mut response = self
-            .http
-            .execute(request)
-            .await
-            .map_err(|error| self.transport_error(error))?;
+        let mut response = self.http.execute(request).await.map_err(|error| self.transport_error(error))?;
         let status = response.status().as_u16();
         let retry_after = header(&response, "x-acs-retry-after").and_then(|text| text.parse::<u32>().ok());
         let gateway_time = header(&response, DATE.as_str())
@@ -186,15 +171,8 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        let retry_after = retry_after
-            .filter(|ms| *ms > 0)
-            .map(|ms| SignedDuration::from_millis(ms.into()));
-        parse(RawAnswer {
-            status,
-            retry_after,
-            gateway_time,
-            body: &body,
-        })
+        let retry_after = retry_after.filter(|ms| *ms > 0).map(|ms| SignedDuration::from_millis(ms.into()));
+        parse(RawAnswer { status, retry_after, gateway_time, body: &body })
     }
 
     /// A failure to connect proves that nothing was sent; every other one may have come after the send.
@@ -221,11 +199,8 @@ fn connect_margin(source: TimeSource) -> Duration {
 
 /// The business parameters. Session IDs are strings, as in the API's own example.
 fn parameters(target: &KillTarget) -> [(&'static str, String); 3] {
-    let sessions: Vec<_> = target
-        .sessions
-        .iter()
-        .map(|(ip, id)| json!({"ServerIp": ip, "SessionId": id.to_string()}))
-        .collect();
+    let sessions: Vec<_> =
+        target.sessions.iter().map(|(ip, id)| json!({"ServerIp": ip, "SessionId": id.to_string()})).collect();
     [
         ("InstanceId", target.instance_id.clone()),
         ("SessionList", serde_json::Value::from(sessions).to_string()),
@@ -249,10 +224,7 @@ fn v1_url(action: &str, form: &[(&str, String)], stamp: &Stamp, options: &CallOp
     if let Some(token) = &key.security_token {
         query.push(("SecurityToken", token.expose_secret()));
     }
-    let signed = query
-        .iter()
-        .copied()
-        .chain(form.iter().map(|(name, value)| (*name, value.as_str())));
+    let signed = query.iter().copied().chain(form.iter().map(|(name, value)| (*name, value.as_str())));
     let signature = v1::signature("POST", signed, &key.secret);
     query.push(("Signature", &signature));
     format!("{}?{}", options.endpoint.url(), encode(query))
@@ -275,13 +247,7 @@ fn v3_headers(action: &str, body: &str, stamp: &Stamp, options: &CallOptions) ->
     }
     let mut signed = vec![("content-type", FORM), ("host", options.endpoint.host_header())];
     signed.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-    let request = v3::Request {
-        method: "POST",
-        path: "/",
-        query: &[],
-        headers: &signed,
-        payload_hash: &payload_hash,
-    };
+    let request = v3::Request { method: "POST", path: "/", query: &[], headers: &signed, payload_hash: &payload_hash };
     headers.push((AUTHORIZATION_NAME, request.authorization(&key.id, &key.secret)));
     headers.push(("accept", "application/json".to_owned()));
     headers
@@ -304,10 +270,7 @@ fn sensitive(headers: &[(&'static str, String)]) -> Result<HeaderMap, CallError>
 }
 
 fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let pairs: Vec<_> = pairs
-        .into_iter()
-        .map(|(name, value)| format!("{}={}", enc(name), enc(value)))
-        .collect();
+    let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| format!("{}={}", enc(name), enc(value))).collect();
     pairs.join("&")
 }
 

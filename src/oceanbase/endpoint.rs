@@ -16,10 +16,7 @@ impl Endpoint {
     #[must_use]
     pub fn regional(region: &str, vpc: bool) -> Self {
         let product = if vpc { "oceanbasepro-vpc" } else { "oceanbasepro" };
-        Self {
-            scheme: "https",
-            authority: format!("{product}.{region}{ALIBABA_DOMAIN}"),
-        }
+        Self { scheme: "https", authority: format!("{product}.{region}{ALIBABA_DOMAIN}") }
     }
 
     /// An endpoint set by hand: a host name with an optional port, always called over https, if its host ends in
@@ -28,11 +25,7 @@ impl Endpoint {
         let endpoint = Self::parse(text)?;
         let listed = allowed.iter().any(|entry| Self::parse(entry).as_ref() == Ok(&endpoint));
         let trusted = endpoint.scheme == "https" && endpoint.is_alibaba();
-        if listed || trusted {
-            Ok(endpoint)
-        } else {
-            Err(EndpointError::NotAllowed(text.to_owned()))
-        }
+        if listed || trusted { Ok(endpoint) } else { Err(EndpointError::NotAllowed(text.to_owned())) }
     }
 
     /// Checks the form only: for the operator's own flags, which may name any host.
@@ -67,12 +60,8 @@ impl Endpoint {
     }
 
     fn is_alibaba(&self) -> bool {
-        let host = self
-            .authority
-            .rsplit_once(':')
-            .map_or(self.authority.as_str(), |(host, _)| host);
-        host.strip_suffix(ALIBABA_DOMAIN)
-            .is_some_and(|rest| !rest.is_empty() && !rest.ends_with('.'))
+        let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
+        host.strip_suffix(ALIBABA_DOMAIN).is_some_and(|rest| !rest.is_empty() && !rest.ends_with('.'))
     }
 }
 
@@ -102,23 +91,13 @@ mod tests {
 
     #[test]
     fn regional_endpoints_follow_the_documented_rule() {
-        assert_eq!(
-            Endpoint::regional("cn-hangzhou", false).url(),
-            "https://oceanbasepro.cn-hangzhou.aliyuncs.com/"
-        );
-        assert_eq!(
-            Endpoint::regional("cn-hangzhou", true).url(),
-            "https://oceanbasepro-vpc.cn-hangzhou.aliyuncs.com/"
-        );
+        assert_eq!(Endpoint::regional("cn-hangzhou", false).url(), "https://oceanbasepro.cn-hangzhou.aliyuncs.com/");
+        assert_eq!(Endpoint::regional("cn-hangzhou", true).url(), "https://oceanbasepro-vpc.cn-hangzhou.aliyuncs.com/");
     }
 
     #[test]
     fn only_alibaba_hosts_over_tls_are_called_without_a_flag() {
-        for good in [
-            "oceanbasepro.cn-hangzhou.aliyuncs.com",
-            "https://x.aliyuncs.com",
-            "x.aliyuncs.com:443",
-        ] {
+        for good in ["oceanbasepro.cn-hangzhou.aliyuncs.com", "https://x.aliyuncs.com", "x.aliyuncs.com:443"] {
             assert!(Endpoint::custom(good, &[]).is_ok(), "{good}");
         }
         for bad in [
@@ -138,13 +117,7 @@ mod tests {
     #[test]
     fn malformed_endpoints_are_refused_even_when_listed() {
         for bad in ["", "ftp://x", "user@x.aliyuncs.com", "x.aliyuncs.com/path", "x y"] {
-            assert!(
-                matches!(
-                    Endpoint::custom(bad, &[bad.to_owned()]),
-                    Err(EndpointError::Malformed(_))
-                ),
-                "{bad}"
-            );
+            assert!(matches!(Endpoint::custom(bad, &[bad.to_owned()]), Err(EndpointError::Malformed(_))), "{bad}");
         }
     }
 
@@ -158,10 +131,7 @@ mod tests {
 
     #[test]
     fn the_default_port_is_not_signed() {
-        assert_eq!(
-            Endpoint::parse("x.aliyuncs.com:443").unwrap().host_header(),
-            "x.aliyuncs.com"
-        );
+        assert_eq!(Endpoint::parse("x.aliyuncs.com:443").unwrap().host_header(), "x.aliyuncs.com");
         assert_eq!(Endpoint::parse("http://h:8080").unwrap().host_header(), "h:8080");
     }
 }

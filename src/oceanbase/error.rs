@@ -57,12 +57,7 @@ impl CallError {
     /// An error of ours, not of the API.
     #[must_use]
     pub fn local(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            code: code.to_owned(),
-            message: message.into(),
-            request_id: String::new(),
-        }
+        Self { kind, code: code.to_owned(), message: message.into(), request_id: String::new() }
     }
 
     /// An error body of the API.
@@ -81,12 +76,7 @@ impl CallError {
             message.chars().filter(|c| !c.is_control()).take(256).collect()
         };
         let bounded = |text: &str| text.chars().filter(char::is_ascii_graphic).take(64).collect();
-        Self {
-            kind,
-            code: bounded(code),
-            message,
-            request_id: bounded(request_id),
-        }
+        Self { kind, code: bounded(code), message, request_id: bounded(request_id) }
     }
 }
 
@@ -133,9 +123,7 @@ fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option
 
 /// `MissingInstanceId`, `InvalidParameter`: the prefix and a name.
 fn names_a_parameter(family: &str, prefix: &str) -> bool {
-    family
-        .strip_prefix(prefix)
-        .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+    family.strip_prefix(prefix).is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 /// These answers repeat the string to sign: the access key ID, the security token and the SQL text are in it.
@@ -143,16 +131,9 @@ fn echoes_what_was_signed(code: &str, message: &str) -> bool {
     let lower = message.to_ascii_lowercase();
     code.starts_with("Signature")
         || code == "IncompleteSignature"
-        || [
-            "string to sign",
-            "stringtosign",
-            "canonicalrequest",
-            "accesskeyid=",
-            "securitytoken",
-            "signature=",
-        ]
-        .iter()
-        .any(|mark| lower.contains(mark))
+        || ["string to sign", "stringtosign", "canonicalrequest", "accesskeyid=", "securitytoken", "signature="]
+            .iter()
+            .any(|mark| lower.contains(mark))
 }
 
 #[cfg(test)]
@@ -216,14 +197,8 @@ mod tests {
     #[test]
     fn messages_that_echo_what_was_signed_are_dropped() {
         let echo = "server string to sign is:POST&%2F&AccessKeyId%3DLTAI";
-        assert_eq!(
-            CallError::from_body("SignatureDoesNotMatch", echo, "R", None, None).message,
-            ""
-        );
-        assert_eq!(
-            CallError::from_body("InvalidParameter", echo, "R", None, None).message,
-            ""
-        );
+        assert_eq!(CallError::from_body("SignatureDoesNotMatch", echo, "R", None, None).message, "");
+        assert_eq!(CallError::from_body("InvalidParameter", echo, "R", None, None).message, "");
         let plain = CallError::from_body("Throttling.User", "slow\ndown", "R-1", None, None);
         assert_eq!(plain.to_string(), "Throttling.User: slowdown (request R-1)");
     }

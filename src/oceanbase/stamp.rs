@@ -36,18 +36,12 @@ impl TimeSource {
             Self::DispatchDeadline => dispatch_deadline.saturating_sub(ACCEPTANCE),
             Self::CurrentTime { gateway_lead } => now.saturating_add(gateway_lead),
         };
-        Stamp {
-            time: format_time(time.unwrap_or(now)),
-            nonce: nonce(nonce_seed, request),
-        }
+        Stamp { time: format_time(time.unwrap_or(now)), nonce: nonce(nonce_seed, request) }
     }
 }
 
 fn format_time(time: Timestamp) -> String {
-    time.round(Unit::Second)
-        .unwrap_or(time)
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    time.round(Unit::Second).unwrap_or(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// 32 hexadecimal digits, as the official SDKs send. Another one for each request of an attempt: the gateway remembers a
