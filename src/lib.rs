@@ -15,3 +15,7 @@
 pub mod api;
 pub mod domain;
 pub mod oceanbase;
+pub mod config;
+pub mod controller;
+pub mod health;
+pub mod telemetry;
