@@ -1,5 +1,7 @@
 //! The testbed's programs.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use testbed::gateway;
 
@@ -17,8 +19,16 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Gateway(args) => gateway::run(args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // One line: a backtrace would bury what is to be done.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
