@@ -15,7 +15,7 @@ pub struct Config {
     #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = endpoint)]
     pub allow_endpoints: Vec<String>,
 
-    /// The proxy for calls to Alibaba Cloud. No proxy is taken from HTTPS_PROXY and the like.
+    /// The proxy for calls to Alibaba Cloud. None is taken from the environment variables that other programs use.
     #[arg(long, env = "SESSIONKILL_PROXY")]
     pub proxy: Option<String>,
 

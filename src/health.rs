@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 /// A watch that fails for longer than this does not recover by itself.
-const DEAD_AFTER: Duration = Duration::from_secs(300);
+const DEAD_AFTER: Duration = Duration::from_mins(5);
 
 /// The watches of the operator: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,9 @@ use super::queue::Item;
 use super::settle::{Settled, Target, record, report, settle};
 use super::sweep::resolve;
 use super::{audit, poison};
-use crate::api::{OceanBaseConnection, Outcome, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason, WaitReason};
+use crate::api::{
+    OceanBaseConnection, Outcome, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason, WaitReason,
+};
 use crate::domain::admission::admit;
 use crate::domain::backoff::next_attempt;
 use crate::domain::claim::Standing;
@@ -24,7 +26,7 @@ use crate::domain::status::{Conclusion, Waiting, differs, dispatch as dispatch_o
 use crate::oceanbase::{CallError, Called, ErrorKind};
 
 /// What an attempt left to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Nothing.
     Ended,

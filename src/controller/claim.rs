@@ -16,11 +16,16 @@ use crate::oceanbase::KillPermit;
 /// The right to make one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
 #[derive(Debug)]
 pub struct Claim {
-    receipt: SessionKillReceipt,
+    receipt: Box<SessionKillReceipt>,
     monotonic_deadline: Instant,
 }
 
 impl Claim {
+    /// Of a receipt that is stored and carries this attempt's ID.
+    fn new(receipt: SessionKillReceipt, monotonic_deadline: Instant) -> Self {
+        Self { receipt: Box::new(receipt), monotonic_deadline }
+    }
+
     /// The receipt, as stored.
     pub fn receipt(&self) -> &SessionKillReceipt {
         &self.receipt
@@ -101,7 +106,7 @@ async fn try_claim(
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match bounded("create SessionKillReceipt", receipts.create(&params, wanted)).await {
-        Ok(receipt) => return Ok(Some(Claimed::Granted(Claim { receipt, monotonic_deadline }))),
+        Ok(receipt) => return Ok(Some(Claimed::Granted(Claim::new(receipt, monotonic_deadline)))),
         Err(error) if error.is_conflict() => {}
         Err(error) => return Err(error),
     }
@@ -109,17 +114,14 @@ async fn try_claim(
     Ok(found.map(|receipt| {
         let uid = object.uid().unwrap_or_default();
         match judge(&receipt, &uid, &wanted.spec.attempt_id, Timestamp::now()) {
-            Standing::Ours => Claimed::Granted(Claim { receipt, monotonic_deadline }),
+            Standing::Ours => Claimed::Granted(Claim::new(receipt, monotonic_deadline)),
             standing => Claimed::Taken(Box::new(receipt), standing),
         }
     }))
 }
 
 /// The receipt of `object`'s content, if there is one, and how it leaves somebody who makes no claim.
-pub async fn find(
-    context: &Context,
-    object: &SessionKill,
-) -> Result<Option<(SessionKillReceipt, Standing)>, ApiError> {
+pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(SessionKillReceipt, Standing)>, ApiError> {
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let name = receipt_name(&object.spec);
     let found = bounded("read SessionKillReceipt", receipts.get_opt(&name)).await?;

@@ -16,7 +16,7 @@ use crate::domain::text::clamp;
 use crate::oceanbase::TimeSource;
 
 /// After this time a connection that fell back to the current time tries the server-side fence again.
-const FENCE_RETRY: Duration = Duration::from_secs(3600);
+const FENCE_RETRY: Duration = Duration::from_hours(1);
 
 #[derive(Clone, Debug, Default)]
 struct ConnectionState {
@@ -70,13 +70,7 @@ impl ConnectionStates {
     }
 
     /// A call could not be made or was refused.
-    pub fn failed(
-        &self,
-        context: &Arc<Context>,
-        connection: &OceanBaseConnection,
-        reason: WaitReason,
-        message: &str,
-    ) {
+    pub fn failed(&self, context: &Arc<Context>, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
         // Being throttled now and then is how a healthy connection is used to its limit.
         if reason != WaitReason::Throttled {
             self.show(context, connection, Ready::No(reason.as_str()), message);
@@ -118,14 +112,17 @@ impl ConnectionStates {
 fn status(connection: &OceanBaseConnection, shown: &Shown, message: &str, now: Timestamp) -> OceanBaseConnectionStatus {
     let old = connection.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let new = |kind: ConditionType, holds: bool, reason: &str, message: &str| {
-        condition(old, Condition {
-            type_: kind.as_str().to_owned(),
-            status: if holds { "True" } else { "False" }.to_owned(),
-            reason: reason.to_owned(),
-            message: clamp(message, 1024),
-            last_transition_time: Time(now),
-            observed_generation: Some(shown.generation),
-        })
+        condition(
+            old,
+            Condition {
+                type_: kind.as_str().to_owned(),
+                status: if holds { "True" } else { "False" }.to_owned(),
+                reason: reason.to_owned(),
+                message: clamp(message, 1024),
+                last_transition_time: Time(now),
+                observed_generation: Some(shown.generation),
+            },
+        )
     };
     let ready = match shown.ready {
         Ready::Yes => new(ConditionType::Ready, true, ConnectionReason::CallAnswered.as_str(), message),

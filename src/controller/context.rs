@@ -106,7 +106,8 @@ impl Context {
             return Ok(client.clone());
         }
         let options = oceanbase::ClientOptions { request_timeout, proxy: self.config.proxy.clone() };
-        let client = oceanbase::Client::new(&options).map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+        let client =
+            oceanbase::Client::new(&options).map_err(|error| format!("cannot make an HTTP client: {error}"))?;
         clients.insert(request_timeout, client.clone());
         Ok(client)
     }

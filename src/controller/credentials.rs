@@ -77,7 +77,9 @@ fn read(secret: &Secret, keys: &SecretKeys) -> Result<AccessKey, String> {
         ));
     }
     let required = |key: &str| {
-        value(secret, key)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("secret {name} has no key {key}: add it"))
+        value(secret, key)?
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| format!("secret {name} has no key {key}: add it"))
     };
     Ok(AccessKey {
         id: required(&keys.access_key_id_key)?,

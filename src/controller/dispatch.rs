@@ -41,7 +41,9 @@ pub async fn dispatch(context: &Context, object: &SessionKill, claim: Claim, cal
     let seconds = u64::try_from(call.connection.spec.request_timeout_seconds).unwrap_or(1);
     let client = match context.api_client(Duration::from_secs(seconds)) {
         Ok(client) => client,
-        Err(message) => return Called::NotExecuted(claim, CallError::local(ErrorKind::Unreachable, "NoClient", message)),
+        Err(message) => {
+            return Called::NotExecuted(claim, CallError::local(ErrorKind::Unreachable, "NoClient", message));
+        }
     };
     let target = target(object);
     let mut options = CallOptions {

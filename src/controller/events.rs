@@ -45,8 +45,7 @@ impl Events {
     /// The request waits; told once for each reason.
     pub fn waiting(&self, object: &SessionKill, why: &Waiting) {
         if !says(object, why.reason) {
-            let type_ =
-                if why.reason == WaitReason::Dispatching { EventType::Normal } else { EventType::Warning };
+            let type_ = if why.reason == WaitReason::Dispatching { EventType::Normal } else { EventType::Warning };
             self.send(object, type_, why.reason.as_str(), &why.message);
         }
     }

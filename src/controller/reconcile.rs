@@ -15,7 +15,7 @@ use crate::domain::plan::{Step, plan};
 use crate::domain::status::says;
 
 /// An event may be missed: whatever is not at its end is looked at again after this time at the latest.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Decides on one object, as the watch cache shows it.
 pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {

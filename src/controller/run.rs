@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Error as ControllerError};
@@ -74,9 +74,11 @@ pub async fn run(
     );
     // A request must not be told that its connection does not exist because the cache is still empty.
     let connections_known = health.clone();
-    let request_watch = futures::stream::once(async move { connections_known.synced(Watch::Connections).await })
-        .flat_map_unordered(None, |()| futures::stream::empty())
-        .chain(request_watch);
+    let request_watch = async move {
+        connections_known.synced(Watch::Connections).await;
+        request_watch
+    }
+    .flatten_stream();
 
     let again = futures::stream::unfold(looked_at_again, |mut receiver| async move {
         let object: ObjectRef<Guarded> = receiver.recv().await?;
@@ -85,7 +87,7 @@ pub async fn run(
     let controller = Controller::for_stream(request_watch, requests)
         .reconcile_on(again)
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(reconcile, |_, _, _| Action::requeue(Duration::from_secs(60)), context.clone())
+        .run(reconcile, |_, _, _| Action::requeue(Duration::from_mins(1)), context.clone())
         .for_each(|result| {
             log_problem(result);
             std::future::ready(())

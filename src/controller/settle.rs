@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, TestOperation};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt as _};
@@ -124,16 +125,20 @@ where
     K: Clone + DeserializeOwned + std::fmt::Debug,
     S: Serialize,
 {
-    let path = |tokens: [&'static str; 2]| json_patch::jsonptr::PointerBuf::from_tokens(tokens);
-    let patch = json_patch::Patch(vec![
-        PatchOperation::Test(TestOperation { path: path(["metadata", "uid"]), value: target.uid.clone().into() }),
+    let operations = vec![
+        PatchOperation::Test(TestOperation {
+            path: PointerBuf::from_tokens(["metadata", "uid"]),
+            value: target.uid.clone().into(),
+        }),
         PatchOperation::Add(AddOperation {
-            path: json_patch::jsonptr::PointerBuf::from_tokens(["status"]),
+            path: PointerBuf::from_tokens(["status"]),
             value: serde_json::to_value(status).unwrap_or_default(),
         }),
-    ]);
+    ];
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    bounded(call, api.patch_status(&target.name, &params, &Patch::Json::<K>(patch))).await.map(drop)
+    bounded(call, api.patch_status(&target.name, &params, &Patch::Json::<()>(json_patch::Patch(operations))))
+        .await
+        .map(drop)
 }
 
 /// Whether `target` is gone, re-created, or at its end.

@@ -13,11 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::api_calls::{ApiError, bounded};
 use super::context::{Context, Guarded};
 use super::settle::{Target, write_record, write_status};
-use crate::api::{
-    SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason,
-};
-use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
+use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason};
 use crate::domain::outcome::for_all;
+use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
 use crate::domain::status::{Conclusion, dispatch};
 
 const PAGE: u32 = 500;
@@ -135,7 +133,8 @@ async fn delete<K>(
 where
     K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
-    let preconditions = Preconditions { uid: metadata.uid.clone(), resource_version: metadata.resource_version.clone() };
+    let preconditions =
+        Preconditions { uid: metadata.uid.clone(), resource_version: metadata.resource_version.clone() };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let name = metadata.name.as_deref().unwrap_or_default();
     ignore_change(bounded("delete", api.delete(name, &params)).await.map(drop))

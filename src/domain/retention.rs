@@ -67,13 +67,16 @@ mod tests {
     use crate::domain::test_objects::{request, time};
 
     fn claimed() -> SessionKillReceipt {
-        receipt(&request(), &Attempt {
-            attempt_id: "a1".to_owned(),
-            holder_identity: "pod-1".to_owned(),
-            claim_time: time("10:00:00"),
-            dispatch_window: SignedDuration::from_secs(15),
-            request_timeout: SignedDuration::from_secs(10),
-        })
+        receipt(
+            &request(),
+            &Attempt {
+                attempt_id: "a1".to_owned(),
+                holder_identity: "pod-1".to_owned(),
+                claim_time: time("10:00:00"),
+                dispatch_window: SignedDuration::from_secs(15),
+                request_timeout: SignedDuration::from_secs(10),
+            },
+        )
     }
 
     fn ended() -> SessionKill {
