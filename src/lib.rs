@@ -1,1 +1,3 @@
 //! sessionkill
+
+pub mod oceanbase;

@@ -1,6 +1,9 @@
-//! The real parts that sessionkill is tested on, shared by tests, demo and benchmarks.
+//! The real parts that sessionkill is tested on: control plane, `OceanBase` engine, `OpenAPI` gateway. Never shipped.
 
 pub mod cache;
 pub mod control_plane;
+pub mod gateway;
+pub mod oceanbase;
 pub mod port;
 pub mod process;
+pub mod python;

@@ -1,0 +1,3 @@
+//! The API client
+
+pub mod signature;

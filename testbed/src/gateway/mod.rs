@@ -1,0 +1,3 @@
+//! A stand-in for Alibaba's `OpenAPI` gateway.
+
+pub mod verify;
