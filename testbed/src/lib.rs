@@ -7,3 +7,4 @@ pub mod oceanbase;
 pub mod port;
 pub mod process;
 pub mod python;
+pub mod scratch;

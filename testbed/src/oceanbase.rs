@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 
 use crate::{
@@ -37,6 +37,11 @@ impl Engine {
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
+        ensure!(
+            !has_hidden_part(&directory),
+            "{} has a hidden part, below which the engine crashes when it starts again: use another directory",
+            directory.display()
+        );
         let program = tokio::task::spawn_blocking(locate).await??;
         let (process, port) =
             port::start_on_free(async |port| Ok((launch(&program, &directory, port).await?, port))).await?;
@@ -105,6 +110,10 @@ impl Engine {
     fn process(&self) -> Arc<Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn has_hidden_part(directory: &Path) -> bool {
+    directory.iter().any(|part| part.as_encoded_bytes().starts_with(b"."))
 }
 
 fn options(port: u16) -> OptsBuilder {

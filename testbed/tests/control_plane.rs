@@ -11,6 +11,7 @@ use kube::{
 use testbed::{
     control_plane::{ControlPlane, Request, client_for},
     process::{Output, Process},
+    scratch,
 };
 
 const LIMIT: Duration = Duration::from_mins(2);
@@ -40,7 +41,7 @@ subjects:
 
 #[tokio::test]
 async fn a_service_account_can_do_exactly_what_rbac_allows_and_the_audit_log_counts_it() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let control_plane = ControlPlane::start(directory.path()).await.unwrap();
     control_plane.apply(ACCOUNT).await.unwrap();
     let kubeconfig = control_plane
@@ -70,7 +71,7 @@ async fn a_service_account_can_do_exactly_what_rbac_allows_and_the_audit_log_cou
 
 #[tokio::test]
 async fn pods_are_admitted_as_in_a_cluster_with_pod_security() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let control_plane = ControlPlane::start(directory.path()).await.unwrap();
     let namespace = r"
 apiVersion: v1
@@ -95,7 +96,7 @@ metadata:
 
 #[tokio::test]
 async fn a_restarted_api_server_is_the_same_one_to_its_clients() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let control_plane = ControlPlane::start(directory.path()).await.unwrap();
     let client = control_plane.client().await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(client, "default");
@@ -123,7 +124,7 @@ async fn a_restarted_api_server_is_the_same_one_to_its_clients() {
 /// The parent here is the testbed's own command, because a test cannot `SIGKILL` itself.
 #[tokio::test]
 async fn children_vanish_when_their_parent_is_killed() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
     command.arg("hold").arg(directory.path());
     let parent = Process::start(&command, Output::together(directory.path().join("parent.log"))).unwrap();

@@ -3,14 +3,14 @@
 use std::net::Ipv4Addr;
 
 use mysql_async::{Conn, Error, Row, prelude::Queryable};
-use testbed::oceanbase::Engine;
+use testbed::{oceanbase::Engine, scratch};
 
 const LIST: &str =
     "select user, db, command, state, user_client_ip, info, sql_id, time from oceanbase.V$OB_PROCESSLIST";
 
 #[tokio::test]
 async fn a_session_is_listed_with_what_identifies_it() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let engine = Engine::start(directory.path()).await.unwrap();
     let mut operator = engine.connect().await.unwrap();
     operator.query_drop("create user report_ro").await.unwrap();
@@ -45,7 +45,7 @@ async fn a_session_is_listed_with_what_identifies_it() {
 
 #[tokio::test]
 async fn kill_ends_a_session_once() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let engine = Engine::start(directory.path()).await.unwrap();
     let mut operator = engine.connect().await.unwrap();
     let mut session = engine.connect().await.unwrap();
@@ -77,7 +77,7 @@ async fn kill_ends_a_session_once() {
 
 #[tokio::test]
 async fn session_ids_start_low_again_after_a_restart_and_data_stays() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let engine = Engine::start(directory.path()).await.unwrap();
     let mut before = engine.connect().await.unwrap();
     before.query_drop("create table test.kept (id int)").await.unwrap();
@@ -98,21 +98,17 @@ async fn session_ids_start_low_again_after_a_restart_and_data_stays() {
     );
 }
 
-/// Stands for any other machine: the engine cannot be made to listen on one address only.
+/// The second address stands for any other machine: the engine cannot be made to listen on one address only.
 #[tokio::test]
 async fn only_this_machine_can_log_in() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory().unwrap();
     let engine = Engine::start(directory.path()).await.unwrap();
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
-    let address = (Ipv4Addr::LOCALHOST, engine.port()).into();
-    let other = socket.connect(address).await.unwrap();
-    let answer = log_in(other).await.unwrap();
-    assert_eq!(answer, 0xff, "an error packet");
+    assert_eq!(log_in([127, 0, 0, 1], engine.port()).await.unwrap(), 0x00, "accepted");
+    assert_eq!(log_in([127, 0, 0, 2], engine.port()).await.unwrap(), 0xff, "refused");
 }
 
-/// Sends the least that the protocol takes for a log-in of `root` and returns the first byte of the answer.
-async fn log_in(mut stream: tokio::net::TcpStream) -> std::io::Result<u8> {
+/// Logs `root` in from the given address with the least that the protocol takes; the first byte of the answer.
+async fn log_in(from: [u8; 4], port: u16) -> std::io::Result<u8> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn packet(stream: &mut tokio::net::TcpStream) -> std::io::Result<Vec<u8>> {
@@ -122,6 +118,9 @@ async fn log_in(mut stream: tokio::net::TcpStream) -> std::io::Result<u8> {
         Ok(body)
     }
 
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::from(from), 0).into())?;
+    let mut stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
     packet(&mut stream).await?;
     let capabilities: u32 = 0x0000_0200 | 0x0000_8000; // protocol 4.1, secure connection
     let mut body = capabilities.to_le_bytes().to_vec();
