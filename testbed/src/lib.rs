@@ -4,6 +4,7 @@ pub mod cache;
 pub mod control_plane;
 pub mod gateway;
 pub mod oceanbase;
+pub mod operator;
 pub mod port;
 pub mod process;
 pub mod python;
