@@ -1,21 +1,25 @@
-//! The testbed's commands.
+//! The testbed's programs.
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use testbed::{gateway, stack};
 
 mod hold;
 
+/// The real parts that sessionkill is tested on.
 #[derive(Parser)]
-#[command(about = "The real parts that sessionkill is tested on", version)]
-struct Arguments {
+#[command(name = "testbed")]
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Starts one child and holds it until it is killed: the test of what happens to children then.
+    Gateway(gateway::GatewayArgs),
+    Up(stack::UpArgs),
+    /// Start one child and hold it until killed: the test of what happens to children then.
     #[command(hide = true)]
     Hold {
         /// Where the child's log goes.
@@ -25,7 +29,9 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+    match Cli::parse().command {
+        Command::Gateway(args) => gateway::run(args).await,
+        Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,
     }
 }

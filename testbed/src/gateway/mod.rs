@@ -1,3 +1,193 @@
 //! A stand-in for Alibaba's `OpenAPI` gateway.
+//!
+//! Official SDKs work against it unchanged. It checks signatures, security tokens, time stamps and nonces, kills
+//! sessions of a real `OceanBase` engine or of a table in memory, misbehaves when told to ([`faults`]) and records every
+//! call ([`ledger`]), so that a test can count how often each session was killed.
+//!
+//! ```text
+//! request ─ Received ─ Call ─ admission ─ actions ─ Reply
+//!                        │        │          │        │
+//!                     faults   verify     backend   faults
+//! ```
 
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, Result, ensure};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+pub mod actions;
+pub mod admission;
+pub mod backend;
+pub mod cli;
+pub mod errors;
+pub mod faults;
+pub mod ledger;
+pub mod reply;
+pub mod request;
+pub mod server;
 pub mod verify;
+
+pub use admission::AccessKey;
+pub use backend::Session;
+pub use cli::{GatewayArgs, run};
+pub use faults::{Fault, FaultKind, When};
+pub use ledger::{CallRecord, SessionRecord};
+
+use backend::{SessionStore, memory, oceanbase};
+
+/// Where the gateway's sessions are.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// In memory: these.
+    Memory(Vec<Session>),
+    /// In a real engine, at `mysql://user@host:port`. It need not run yet.
+    OceanBase {
+        /// Where the engine listens.
+        url: String,
+    },
+}
+
+/// How to start a gateway.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// Where to listen; loopback only. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the sessions are.
+    pub backend: Backend,
+    /// Who may call.
+    pub access_keys: Vec<AccessKey>,
+    /// The only instance there is.
+    pub instance: String,
+    /// Its only tenant.
+    pub tenant: String,
+}
+
+impl Default for GatewayOptions {
+    /// A free port, a few sessions in memory, and one access key, `testbed` with the secret `testbed-secret`.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            backend: Backend::Memory(memory::initial_sessions()),
+            access_keys: vec![AccessKey {
+                id: "testbed".into(),
+                secret: "testbed-secret".into(),
+                token: None,
+            }],
+            instance: "ob317v4uif0001".into(),
+            tenant: "t4louaeei0001".into(),
+        }
+    }
+}
+
+/// A running gateway. Dropping it stops it and closes its connections.
+pub struct Gateway {
+    address: SocketAddr,
+    shared: Arc<server::Shared>,
+    serving: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Starts to listen; calls are answered from then on.
+    pub async fn start(options: GatewayOptions) -> Result<Self> {
+        let listen = options.listen;
+        ensure!(
+            listen.ip().is_loopback(),
+            "the gateway takes orders at /_testbed from anybody: listen on a loopback address, not on {listen}"
+        );
+        let listener = TcpListener::bind(listen).await.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                anyhow::anyhow!("{listen} is taken: stop the process that listens there, or choose another address")
+            }
+            _ => anyhow::Error::new(error).context(format!("cannot listen on {listen}")),
+        })?;
+        let address = listener.local_addr().context("cannot tell the port")?;
+        let store: Arc<dyn SessionStore> = match options.backend {
+            Backend::Memory(sessions) => Arc::new(memory::Memory::new(sessions)),
+            Backend::OceanBase { url } => Arc::new(oceanbase::OceanBase::new(&url)?),
+        };
+        let shared = Arc::new(server::Shared {
+            admission: admission::Admission::new(options.access_keys),
+            actions: actions::Actions {
+                store,
+                instance: options.instance,
+                tenant: options.tenant,
+            },
+            faults: faults::Faults::default(),
+            ledger: ledger::Ledger::default(),
+            stop: CancellationToken::new(),
+        });
+        let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
+        Ok(Self {
+            address,
+            shared,
+            serving,
+        })
+    }
+
+    /// The base URL, `http://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every call since the start or the last clearing, in the order of arrival.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.shared.ledger.calls()
+    }
+
+    /// How often each session was really killed, by server and id.
+    #[must_use]
+    pub fn kills_per_session(&self) -> BTreeMap<(String, i64), u32> {
+        self.shared.ledger.kills_per_session()
+    }
+
+    /// Forgets all calls.
+    pub fn clear_calls(&self) {
+        self.shared.ledger.clear();
+    }
+
+    /// Misbehaves from now on.
+    pub fn inject(&self, fault: Fault) {
+        self.shared.faults.inject(fault);
+    }
+
+    /// Behaves again.
+    pub fn clear_faults(&self) {
+        self.shared.faults.clear();
+    }
+
+    /// Replaces the access keys, as a rotation does.
+    pub fn set_access_keys(&self, keys: Vec<AccessKey>) {
+        self.shared.admission.set_keys(keys);
+    }
+
+    /// The sessions there are now.
+    pub async fn sessions(&self) -> Result<Vec<Session>> {
+        self.shared.actions.store.list().await
+    }
+
+    /// Replaces the sessions; fails if they are those of a real engine.
+    pub fn set_sessions(&self, sessions: Vec<Session>) -> Result<()> {
+        self.shared.actions.store.replace(sessions)
+    }
+
+    /// Stops it and waits until the port is free again.
+    pub async fn stop(mut self) {
+        self.shared.stop.cancel();
+        let _ = (&mut self.serving).await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}

@@ -1,0 +1,98 @@
+//! Sessions in a table that a test sets.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use futures::future::{BoxFuture, FutureExt, ready};
+
+use super::{Session, SessionStore, Verdict};
+
+/// Sessions that exist in memory only. Each look and each kill is atomic.
+pub struct Memory(Mutex<Vec<Session>>);
+
+impl Memory {
+    /// Holds these sessions.
+    #[must_use]
+    pub fn new(sessions: Vec<Session>) -> Self {
+        Self(Mutex::new(sessions))
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kill_now(&self, server_ip: &str, session_id: i64) -> Verdict {
+        let mut sessions = self.sessions();
+        let found = sessions
+            .iter()
+            .position(|it| it.session_id == session_id && it.server_ip == server_ip);
+        let Some(index) = found else {
+            return Verdict::unknown(session_id);
+        };
+        if sessions[index].protected {
+            return Verdict::Refused(format!("You are not owner of thread {session_id}"));
+        }
+        if !sessions[index].lingering {
+            sessions.remove(index);
+        }
+        Verdict::Killed
+    }
+}
+
+impl SessionStore for Memory {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Session>>> {
+        ready(Ok(self.sessions().clone())).boxed()
+    }
+
+    fn kill<'a>(&'a self, server_ip: &'a str, session_id: i64) -> BoxFuture<'a, Result<Verdict>> {
+        ready(Ok(self.kill_now(server_ip, session_id))).boxed()
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<String>> {
+        ready(Ok("4.2.1.8".to_owned())).boxed()
+    }
+
+    fn replace(&self, sessions: Vec<Session>) -> Result<()> {
+        *self.sessions() = sessions;
+        Ok(())
+    }
+}
+
+/// A few sessions to begin with: one long report behind a proxy, its neighbour, and two idle ones.
+#[must_use]
+pub fn initial_sessions() -> Vec<Session> {
+    let session = |server_ip: &str, session_id, user: &str, database: &str| Session {
+        server_ip: server_ip.into(),
+        session_id,
+        client_ip: "10.2.3.4".into(),
+        user: user.into(),
+        database: database.into(),
+        command: "Sleep".into(),
+        status: "SLEEP".into(),
+        execute_time: 12,
+        ..Session::default()
+    };
+    let active = |session: Session, sql_text: &str| Session {
+        command: "Query".into(),
+        status: "ACTIVE".into(),
+        sql_text: sql_text.into(),
+        sql_id: "45CCBDC7F1D2A0B34C5D6E7F8091A2B3".into(),
+        trace_id: "YB42C0A80D77-0005F9E6A1B2C3D4-0-0".into(),
+        proxy_sess_id: Some("12402504630519660553".into()),
+        execute_time: 742,
+        cpu_time: 600,
+        ..session
+    };
+    vec![
+        active(
+            session("192.168.13.119", 3_221_614_618, "report_ro", "reports"),
+            "SELECT region, SUM(amount) FROM orders GROUP BY region",
+        ),
+        active(
+            session("192.168.13.119", 3_221_614_619, "report_ro", "reports"),
+            "SELECT SLEEP(1000)",
+        ),
+        session("192.168.13.119", 3_221_614_620, "app", "shop"),
+        session("192.168.13.120", 3_221_555_062, "app", "shop"),
+    ]
+}

@@ -1,0 +1,151 @@
+//! Sessions of a real `OceanBase` engine, over the `MySQL` protocol.
+
+use anyhow::{Context, Result, bail};
+use futures::future::{BoxFuture, FutureExt};
+use mysql_async::{Conn, Error, Opts, Row, prelude::Queryable};
+use tokio::sync::Mutex;
+
+use super::{Session, SessionStore, Verdict};
+
+const LIST: &str = "SELECT ID, USER, USER_CLIENT_IP, DB, COMMAND, STATE, INFO, SQL_ID, TRACE_ID, TIME, \
+                    TOTAL_CPU_TIME FROM oceanbase.V$OB_PROCESSLIST WHERE ID <> CONNECTION_ID()";
+const UNKNOWN_THREAD: u16 = 1094;
+const NOT_OWNER: u16 = 1095;
+
+/// A real engine. One connection serves all calls, one after the other: so there is exactly one session of the
+/// gateway's own, which is neither listed nor killed. It is opened anew when the engine was restarted.
+pub struct OceanBase {
+    options: Opts,
+    connection: Mutex<Option<Connection>>,
+}
+
+struct Connection {
+    conn: Conn,
+    server_ip: String,
+    own_id: u32,
+}
+
+impl OceanBase {
+    /// Prepares to connect to `url` (`mysql://user:password@host:port`); does not connect yet.
+    pub fn new(url: &str) -> Result<Self> {
+        let options = Opts::from_url(url).context("the database URL is not of the form mysql://user@host:port")?;
+        Ok(Self {
+            options,
+            connection: Mutex::default(),
+        })
+    }
+
+    /// A connection that answered just now. It is taken out while in use: one that is left in the middle of an answer
+    /// is dropped, not used again.
+    async fn connect(&self, kept: Option<Connection>) -> Result<Connection> {
+        if let Some(mut kept) = kept
+            && kept.conn.ping().await.is_ok()
+        {
+            return Ok(kept);
+        }
+        let connected = Conn::new(self.options.clone()).await;
+        let mut conn = connected.context("cannot connect to the engine; is it running?")?;
+        let identity = conn.query_first("SELECT HOST_IP(), CONNECTION_ID()").await?;
+        let (server_ip, own_id) = identity.context("the engine does not tell its address")?;
+        Ok(Connection {
+            conn,
+            server_ip,
+            own_id,
+        })
+    }
+
+    async fn list_now(&self) -> Result<Vec<Session>> {
+        let mut slot = self.connection.lock().await;
+        let mut connection = self.connect(slot.take()).await?;
+        let rows: Vec<Row> = connection
+            .conn
+            .query(LIST)
+            .await
+            .context("cannot list the engine's sessions")?;
+        let sessions = rows
+            .into_iter()
+            .map(|row| session(row, &connection.server_ip))
+            .collect();
+        *slot = Some(connection);
+        Ok(sessions)
+    }
+
+    async fn kill_now(&self, server_ip: &str, session_id: i64) -> Result<Verdict> {
+        // The engine cuts ids to 32 bits: KILL 4294967999 would end session 703.
+        let Ok(id) = u32::try_from(session_id) else {
+            return Ok(Verdict::unknown(session_id));
+        };
+        let mut slot = self.connection.lock().await;
+        let mut connection = self.connect(slot.take()).await?;
+        let verdict = if id == connection.own_id || server_ip != connection.server_ip {
+            Verdict::unknown(session_id)
+        } else {
+            match connection.conn.query_drop(format!("KILL {id}")).await {
+                Ok(()) => Verdict::Killed,
+                Err(Error::Server(error)) if matches!(error.code, UNKNOWN_THREAD | NOT_OWNER) => {
+                    Verdict::Refused(error.message)
+                }
+                Err(error) => return Err(error).context(format!("cannot tell whether session {id} was killed")),
+            }
+        };
+        *slot = Some(connection);
+        Ok(verdict)
+    }
+
+    async fn version_now(&self) -> Result<String> {
+        let mut slot = self.connection.lock().await;
+        let mut connection = self.connect(slot.take()).await?;
+        let version = connection.conn.query_first("SELECT VERSION()").await?;
+        *slot = Some(connection);
+        version.context("the engine does not tell its version")
+    }
+}
+
+impl SessionStore for OceanBase {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Session>>> {
+        self.list_now().boxed()
+    }
+
+    fn kill<'a>(&'a self, server_ip: &'a str, session_id: i64) -> BoxFuture<'a, Result<Verdict>> {
+        self.kill_now(server_ip, session_id).boxed()
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<String>> {
+        self.version_now().boxed()
+    }
+
+    fn replace(&self, _sessions: Vec<Session>) -> Result<()> {
+        bail!("the sessions are those of a real engine: open and close connections to it instead")
+    }
+}
+
+fn session(mut row: Row, server_ip: &str) -> Session {
+    let mut text = |column: &str| match row.take_opt::<Option<String>, _>(column) {
+        Some(Ok(Some(text))) => text,
+        _ => String::new(),
+    };
+    Session {
+        server_ip: server_ip.to_owned(),
+        session_id: whole(&text("ID")),
+        client_ip: text("USER_CLIENT_IP"),
+        user: text("USER"),
+        database: text("DB"),
+        command: text("COMMAND"),
+        status: text("STATE"),
+        sql_text: text("INFO"),
+        sql_id: text("SQL_ID"),
+        trace_id: text("TRACE_ID"),
+        execute_time: whole(&text("TIME")),
+        cpu_time: whole(&text("TOTAL_CPU_TIME")),
+        ..Session::default()
+    }
+}
+
+/// The part before the point: the view counts seconds with fractions, the API whole ones.
+fn whole(number: &str) -> i64 {
+    number
+        .split('.')
+        .next()
+        .and_then(|whole| whole.parse().ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,93 @@
+//! `testbed gateway`: the gateway as a program of its own.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use secrecy::ExposeSecret;
+
+use super::{AccessKey, Backend, Gateway, GatewayOptions, backend::memory};
+
+/// How to run the gateway.
+#[derive(Args, Debug)]
+#[command(about = "Stand in for Alibaba's OpenAPI gateway, killing sessions of a real OceanBase engine or of a table")]
+pub struct GatewayArgs {
+    /// Where to listen, on a loopback address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8088")]
+    listen: SocketAddr,
+    /// Where the sessions are.
+    #[arg(long, value_enum, default_value = "oceanbase")]
+    backend: BackendKind,
+    /// The engine to connect to. Without it one is started.
+    #[arg(long, value_name = "mysql://USER@HOST:PORT")]
+    database_url: Option<String>,
+    /// A key that may call; give it several times for several keys. Default: one key, which is printed.
+    #[arg(long = "access-key", value_name = "ID:SECRET[:TOKEN]")]
+    access_keys: Vec<AccessKey>,
+    /// The instance that the sessions belong to.
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
+    /// The tenant that the sessions belong to.
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum BackendKind {
+    Oceanbase,
+    Memory,
+}
+
+/// Runs the gateway until it is interrupted.
+pub async fn run(args: GatewayArgs) -> Result<()> {
+    match (args.backend, args.database_url.clone()) {
+        (BackendKind::Memory, Some(_)) => bail!("--database-url is of no use with --backend memory: leave one out"),
+        (BackendKind::Memory, None) => run_on(args, Backend::Memory(memory::initial_sessions())).await,
+        (BackendKind::Oceanbase, Some(url)) => run_on(args, Backend::OceanBase { url }).await,
+        (BackendKind::Oceanbase, None) => run_with_own_engine(args).await,
+    }
+}
+
+/// The seam to the engine: start `crate::oceanbase::Engine` here, hand its URL to [`run_on`] and keep the engine until
+/// that returns.
+#[allow(clippy::unused_async)]
+async fn run_with_own_engine(_args: GatewayArgs) -> Result<()> {
+    bail!("no engine is given: pass --database-url mysql://root@127.0.0.1:PORT, or --backend memory")
+}
+
+/// Runs the gateway on a backend until it is interrupted.
+pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
+    let defaults = GatewayOptions::default();
+    let own_keys = args.access_keys.is_empty();
+    let options = GatewayOptions {
+        listen: args.listen,
+        backend,
+        access_keys: if own_keys {
+            defaults.access_keys
+        } else {
+            args.access_keys
+        },
+        instance: args.instance.unwrap_or(defaults.instance),
+        tenant: args.tenant.unwrap_or(defaults.tenant),
+    };
+    let (instance, tenant, keys) = (
+        options.instance.clone(),
+        options.tenant.clone(),
+        options.access_keys.clone(),
+    );
+    let gateway = Gateway::start(options).await?;
+    println!("listening on {}", gateway.url());
+    println!("instance {instance}, tenant {tenant}");
+    for key in keys {
+        // A secret that somebody chose is not repeated; the built-in one is public and of no use elsewhere.
+        let secret = if own_keys {
+            format!(", secret {}", key.secret.expose_secret())
+        } else {
+            String::new()
+        };
+        println!("access key {}{secret}", key.id);
+    }
+    tokio::signal::ctrl_c().await?;
+    gateway.stop().await;
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! Faults that a test orders: how the gateway misbehaves on purpose.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::StatusCode;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::errors::ApiError;
+
+/// One fault, as `POST /_testbed/faults` takes it:
+///
+/// ```json
+/// {"kind": "drop", "when": "after", "action": "KillProcessList", "count": 1}
+/// ```
+///
+/// Faults stand in a queue. Each call takes the first one that fits its action; one that has been taken `count` times
+/// leaves the queue. `clockSkew`, `dateSkew` and `expireTokens` are states, not events: they hold together, for all
+/// calls, until the faults are cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fault {
+    /// What happens.
+    pub kind: FaultKind,
+    /// Whether it happens instead of executing the call or after that. Default: see the kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
+    /// Only calls of this action. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// How many calls it applies to. Default: all until the faults are cleared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// Waits so long where the fault applies; goes with every kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// Sent as `x-acs-retry-after` with an error answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Another error code than the kind's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Another HTTP status than the kind's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How far a clock is off; negative is slow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
+}
+
+/// What happens. Where nothing else is said it happens before, that is, instead of executing the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FaultKind {
+    /// The error `Throttling.User`, status 400.
+    Throttle,
+    /// Nothing but `delayMs`. Before: the time stamp is checked after the wait, as for a request that was long on its
+    /// way.
+    Delay,
+    /// The connection is closed without an answer.
+    Drop,
+    /// The error `ServiceUnavailable`, status 503.
+    Status5xx,
+    /// The error `InvalidAction.NotFound`, status 404.
+    RemoveAction,
+    /// Any error: give `code` and `status`. Default `Forbidden.RAM`, 403.
+    Error,
+    /// An error body (`InternalError`) under status 200.
+    ErrorBody200,
+    /// A page in HTML, status 502.
+    Html,
+    /// After, always: an answer of full length that is not JSON.
+    Malformed,
+    /// After, always: the connection is closed in the middle of the answer.
+    Truncated,
+    /// After, always: half of the rows are left out.
+    Partial,
+    /// State: the header `Date` is off by `skewMs`.
+    DateSkew,
+    /// State: the gateway's clock, and the header `Date` with it, is off by `skewMs`.
+    ClockSkew,
+    /// State: every security token is expired.
+    ExpireTokens,
+}
+
+/// Whether a fault happens instead of executing a call or after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum When {
+    /// The call is not executed.
+    Before,
+    /// The call is executed.
+    After,
+}
+
+impl Fault {
+    /// A fault of this kind with all defaults.
+    #[must_use]
+    pub fn new(kind: FaultKind) -> Self {
+        Self {
+            kind,
+            when: None,
+            action: None,
+            count: None,
+            delay_ms: None,
+            retry_after_ms: None,
+            code: None,
+            status: None,
+            skew_ms: None,
+        }
+    }
+
+    /// Happens after executing the call.
+    #[must_use]
+    pub fn after(self) -> Self {
+        Self {
+            when: Some(When::After),
+            ..self
+        }
+    }
+
+    /// Applies to this action only.
+    #[must_use]
+    pub fn on(self, action: &str) -> Self {
+        Self {
+            action: Some(action.to_owned()),
+            ..self
+        }
+    }
+
+    /// Applies to so many calls.
+    #[must_use]
+    pub fn times(self, count: u32) -> Self {
+        Self {
+            count: Some(count),
+            ..self
+        }
+    }
+
+    /// Waits so long where it applies.
+    #[must_use]
+    pub fn delayed(self, delay: Duration) -> Self {
+        Self {
+            delay_ms: Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            ..self
+        }
+    }
+
+    /// Tells the client when to come back.
+    #[must_use]
+    pub fn retry_after(self, pause: Duration) -> Self {
+        Self {
+            retry_after_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+            ..self
+        }
+    }
+
+    /// Answers with this error code and status.
+    #[must_use]
+    pub fn answering(self, status: u16, code: &str) -> Self {
+        Self {
+            status: Some(status),
+            code: Some(code.to_owned()),
+            ..self
+        }
+    }
+
+    /// A clock that is off by so much.
+    #[must_use]
+    pub fn skewed(self, skew: SignedDuration) -> Self {
+        Self {
+            skew_ms: Some(i64::try_from(skew.as_millis()).unwrap_or_default()),
+            ..self
+        }
+    }
+
+    /// Whether it happens instead of executing the call or after it.
+    #[must_use]
+    pub fn when(&self) -> When {
+        match self.kind {
+            FaultKind::Malformed | FaultKind::Truncated | FaultKind::Partial => When::After,
+            _ => self.when.unwrap_or(When::Before),
+        }
+    }
+
+    /// Whether the call never reaches the gateway proper: its signature is not checked, its nonce stays unused. The
+    /// gateway's own refusals come after both.
+    #[must_use]
+    pub fn at_the_edge(&self) -> bool {
+        !matches!(
+            self.kind,
+            FaultKind::Throttle | FaultKind::RemoveAction | FaultKind::Error
+        )
+    }
+
+    /// How long to wait where it applies.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms.unwrap_or_default())
+    }
+
+    /// The error that this fault answers with, if it is one that does.
+    #[must_use]
+    pub fn error(&self) -> Option<ApiError> {
+        let (status, code, message) = match self.kind {
+            FaultKind::Throttle => (400, "Throttling.User", "Request was denied due to user flow control."),
+            FaultKind::Status5xx => (
+                503,
+                "ServiceUnavailable",
+                "The request has failed due to a temporary failure.",
+            ),
+            FaultKind::Error => (
+                403,
+                "Forbidden.RAM",
+                "User not authorized to operate on the specified resource.",
+            ),
+            FaultKind::ErrorBody200 => (200, "InternalError", "The request processing has failed."),
+            FaultKind::RemoveAction => return Some(ApiError::unknown_action()),
+            _ => return None,
+        };
+        let status = StatusCode::from_u16(self.status.unwrap_or(status)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let error = ApiError::new(status, self.code.as_deref().unwrap_or(code), message);
+        Some(ApiError {
+            retry_after_ms: self.retry_after_ms,
+            ..error
+        })
+    }
+
+    /// The kind as JSON spells it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        serde_json::to_value(self.kind)
+            .ok()
+            .and_then(|kind| kind.as_str().map(str::to_owned))
+            .unwrap_or_default()
+    }
+}
+
+impl FaultKind {
+    fn is_state(self) -> bool {
+        matches!(self, Self::DateSkew | Self::ClockSkew | Self::ExpireTokens)
+    }
+}
+
+/// The faults in force.
+#[derive(Default)]
+pub struct Faults(Mutex<Vec<Fault>>);
+
+impl Faults {
+    /// Adds one at the end of the queue.
+    pub fn inject(&self, fault: Fault) {
+        self.with(|faults| faults.push(fault));
+    }
+
+    /// Ends them all.
+    pub fn clear(&self) {
+        self.with(Vec::clear);
+    }
+
+    /// Those in force, with the counts that are left.
+    #[must_use]
+    pub fn all(&self) -> Vec<Fault> {
+        self.with(|faults| faults.clone())
+    }
+
+    /// The fault that a call of this action gets, counted down.
+    #[must_use]
+    pub fn take(&self, action: Option<&str>) -> Option<Fault> {
+        let fits =
+            |fault: &Fault| !fault.kind.is_state() && (fault.action.is_none() || fault.action.as_deref() == action);
+        self.with(|faults| {
+            faults.retain(|fault| fault.count != Some(0));
+            let fault = faults.iter_mut().find(|fault| fits(fault))?;
+            fault.count = fault.count.map(|count| count - 1);
+            Some(fault.clone())
+        })
+    }
+
+    /// How far the gateway's clock is off.
+    #[must_use]
+    pub fn clock_skew(&self) -> SignedDuration {
+        self.skew(FaultKind::ClockSkew)
+    }
+
+    /// How far the header `Date` is off the gateway's clock.
+    #[must_use]
+    pub fn date_skew(&self) -> SignedDuration {
+        self.skew(FaultKind::DateSkew)
+    }
+
+    /// Whether security tokens count as expired.
+    #[must_use]
+    pub fn tokens_expired(&self) -> bool {
+        self.with(|faults| faults.iter().any(|fault| fault.kind == FaultKind::ExpireTokens))
+    }
+
+    fn skew(&self, kind: FaultKind) -> SignedDuration {
+        let skew = self.with(|faults| {
+            faults
+                .iter()
+                .filter(|it| it.kind == kind)
+                .filter_map(|it| it.skew_ms)
+                .sum()
+        });
+        SignedDuration::from_millis(skew)
+    }
+
+    fn with<T>(&self, use_faults: impl FnOnce(&mut Vec<Fault>) -> T) -> T {
+        use_faults(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

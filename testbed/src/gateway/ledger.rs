@@ -1,0 +1,141 @@
+//! Records every call, so that a test can count kills per session.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::request::{Placement, SignatureVersion};
+
+/// One call as the gateway saw it. Written when the call arrives and completed as it goes on, so that a call that is
+/// still being delayed, or whose connection was dropped, shows what it has done so far.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallRecord {
+    /// Counts up from 1, also over a clearing of the ledger.
+    pub sequence: u64,
+    /// When it came in, by the gateway's clock.
+    pub received_time: Timestamp,
+    /// The action it named.
+    pub action: Option<String>,
+    /// The access key id it named.
+    pub access_key_id: Option<String>,
+    /// How it was signed.
+    pub signature_version: SignatureVersion,
+    /// Its nonce.
+    pub nonce: Option<String>,
+    /// The instance it named.
+    pub instance: Option<String>,
+    /// The tenant it named.
+    pub tenant: Option<String>,
+    /// The sessions it named, and those killed along with them.
+    pub sessions: Vec<SessionRecord>,
+    /// `OK` or the error's code; none while it runs and where the answer carries no code.
+    pub result: Option<String>,
+    /// The status of the answer; none while it runs and where there was no answer.
+    pub http_status: Option<u16>,
+    /// The request id of the answer.
+    pub request_id: String,
+    /// The kind of fault that applied to it.
+    pub fault: Option<String>,
+    /// Where its parameters stood.
+    pub placement: Placement,
+}
+
+/// A session that a call named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRecord {
+    /// The server the session is on.
+    pub server_ip: String,
+    /// The session's id on that server.
+    pub session_id: i64,
+    /// Whether the call really killed it.
+    pub executed: bool,
+}
+
+/// All calls since the start or the last clearing.
+#[derive(Default)]
+pub struct Ledger(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    last_sequence: u64,
+    calls: Vec<CallRecord>,
+}
+
+impl Ledger {
+    /// Enters a call and returns the sequence number it got.
+    pub fn enter(&self, mut record: CallRecord) -> u64 {
+        self.with(|entries| {
+            entries.last_sequence += 1;
+            record.sequence = entries.last_sequence;
+            entries.calls.push(record);
+            entries.last_sequence
+        })
+    }
+
+    /// Changes the record of a call; nothing happens if it was cleared meanwhile.
+    pub fn update(&self, sequence: u64, change: impl FnOnce(&mut CallRecord)) {
+        self.with(|entries| {
+            if let Ok(index) = entries.calls.binary_search_by_key(&sequence, |call| call.sequence) {
+                change(&mut entries.calls[index]);
+            }
+        });
+    }
+
+    /// Notes that the call killed a session, whether it had named it or not.
+    pub fn executed(&self, sequence: u64, server_ip: &str, session_id: i64) {
+        self.update(sequence, |call| {
+            let same =
+                |it: &&mut SessionRecord| !it.executed && it.session_id == session_id && it.server_ip == server_ip;
+            match call.sessions.iter_mut().find(same) {
+                Some(session) => session.executed = true,
+                None => {
+                    call.sessions.push(SessionRecord {
+                        server_ip: server_ip.to_owned(),
+                        session_id,
+                        executed: true,
+                    });
+                }
+            }
+        });
+    }
+
+    /// All calls in the order of their arrival.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallRecord> {
+        self.with(|entries| entries.calls.clone())
+    }
+
+    /// How often each session was killed, for every session that was.
+    #[must_use]
+    pub fn kills_per_session(&self) -> BTreeMap<(String, i64), u32> {
+        let mut kills = BTreeMap::new();
+        self.with(|entries| {
+            for session in entries
+                .calls
+                .iter()
+                .flat_map(|call| &call.sessions)
+                .filter(|session| session.executed)
+            {
+                *kills
+                    .entry((session.server_ip.clone(), session.session_id))
+                    .or_default() += 1;
+            }
+        });
+        kills
+    }
+
+    /// Forgets all calls.
+    pub fn clear(&self) {
+        self.with(|entries| entries.calls.clear());
+    }
+
+    fn with<T>(&self, use_entries: impl FnOnce(&mut Entries) -> T) -> T {
+        use_entries(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

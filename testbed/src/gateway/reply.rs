@@ -1,0 +1,179 @@
+//! An answer on its way out, and what faults do to it.
+
+use std::{convert::Infallible, io};
+
+use axum::body::{Body, Bytes};
+use futures::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
+
+use super::{
+    errors::ApiError,
+    faults::{Fault, FaultKind},
+};
+
+const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad \
+                    Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
+
+/// Marks a response that must not be sent: the connection is closed instead.
+#[derive(Clone, Copy)]
+pub struct Hangup;
+
+/// An answer before it is sent. No `Debug`: errors echo strings to sign.
+pub struct Reply {
+    /// The HTTP status; none if there is no answer.
+    pub status: Option<StatusCode>,
+    /// `OK` or the error's code; none if the answer carries no code.
+    pub result: Option<String>,
+    content_type: &'static str,
+    body: Vec<u8>,
+    retry_after_ms: Option<u64>,
+    cut_short: bool,
+}
+
+impl Reply {
+    /// The answer to an executed call.
+    #[must_use]
+    pub fn success(request_id: &str, data: &Value) -> Self {
+        Self::json(StatusCode::OK, "OK", &json!({"RequestId": request_id, "Data": data}))
+    }
+
+    /// The answer to a refused or failed call.
+    #[must_use]
+    pub fn error(error: &ApiError, request_id: &str, host: &str) -> Self {
+        let reply = Self::json(error.status, &error.code, &error.body(request_id, host));
+        Self {
+            retry_after_ms: error.retry_after_ms,
+            ..reply
+        }
+    }
+
+    /// What a fault puts in the place of any answer, if it is one that does.
+    #[must_use]
+    pub fn instead(fault: &Fault, request_id: &str, host: &str) -> Option<Self> {
+        let none = Self {
+            status: None,
+            result: None,
+            content_type: "text/html",
+            body: vec![],
+            retry_after_ms: None,
+            cut_short: false,
+        };
+        match fault.kind {
+            FaultKind::Drop => Some(none),
+            FaultKind::Html => Some(Self {
+                status: Some(StatusCode::BAD_GATEWAY),
+                body: HTML.into(),
+                ..none
+            }),
+            _ => fault.error().map(|error| Self::error(&error, request_id, host)),
+        }
+    }
+
+    /// What a fault makes of this answer.
+    #[must_use]
+    pub fn distorted(mut self, fault: &Fault) -> Self {
+        match fault.kind {
+            FaultKind::Malformed => self.body.truncate(self.body.len() / 2),
+            FaultKind::Truncated => self.cut_short = true,
+            FaultKind::Partial => self.body = halved(&self.body),
+            _ => {}
+        }
+        self
+    }
+
+    /// The response to send.
+    #[must_use]
+    pub fn into_response(self, request_id: &str, now: Timestamp) -> Response<Body> {
+        let Some(status) = self.status else {
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(Hangup);
+            return response;
+        };
+        let length = self.body.len();
+        let body = if self.cut_short {
+            broken_off(self.body)
+        } else {
+            Body::from(self.body)
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        let mut text = |name: &'static str, value: String| {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        };
+        text(
+            "date",
+            now.to_zoned(TimeZone::UTC)
+                .strftime("%a, %d %b %Y %H:%M:%S GMT")
+                .to_string(),
+        );
+        text("x-acs-request-id", request_id.to_owned());
+        if let Some(pause) = self.retry_after_ms {
+            text("x-acs-retry-after", pause.to_string());
+        }
+        response
+    }
+
+    fn json(status: StatusCode, result: &str, body: &Value) -> Self {
+        Self {
+            status: Some(status),
+            result: Some(result.to_owned()),
+            content_type: "application/json;charset=utf-8",
+            body: body.to_string().into_bytes(),
+            retry_after_ms: None,
+            cut_short: false,
+        }
+    }
+}
+
+/// The same answer with half of its rows.
+fn halved(body: &[u8]) -> Vec<u8> {
+    let mut answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let data = answer.get_mut("Data");
+    let rows = data.and_then(|data| {
+        if data.is_array() {
+            Some(data)
+        } else {
+            data.get_mut("AllProcessList")
+        }
+    });
+    if let Some(rows) = rows.and_then(Value::as_array_mut) {
+        rows.truncate(rows.len() / 2);
+    }
+    answer.to_string().into_bytes()
+}
+
+/// Half of the body, and then an error, upon which the server closes the connection.
+fn broken_off(mut body: Vec<u8>) -> Body {
+    body.truncate(body.len() / 2);
+    let end = io::Error::from(io::ErrorKind::ConnectionReset);
+    Body::from_stream(stream::iter([Ok(Bytes::from(body)), Err(end)]))
+}
+
+/// What a connection's service returns to close it without an answer.
+#[derive(Debug)]
+pub struct HungUp;
+
+impl std::fmt::Display for HungUp {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the connection was dropped on purpose")
+    }
+}
+
+impl std::error::Error for HungUp {}
+
+impl HungUp {
+    /// Lets a response through unless it is marked not to be sent.
+    pub fn check(response: Result<Response<Body>, Infallible>) -> Result<Response<Body>, Self> {
+        match response {
+            Ok(response) if response.extensions().get::<Hangup>().is_none() => Ok(response),
+            _ => Err(Self),
+        }
+    }
+}
