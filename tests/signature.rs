@@ -67,10 +67,8 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D:
 
 #[test]
 fn every_vector_is_signed_and_verified_as_recorded() {
-    let path = std::env::var_os("SIGNATURE_VECTORS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/signature-vectors.json"),
-        PathBuf::from,
-    );
+    let path = std::env::var_os("SIGNATURE_VECTORS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/signature-vectors.json"), PathBuf::from);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
     let file: File = serde_json::from_str(&text).unwrap();
 
@@ -82,29 +80,16 @@ fn every_vector_is_signed_and_verified_as_recorded() {
         }
         checked += 1;
     }
-    assert_eq!(
-        checked, file.count,
-        "the file announces another number of vectors than it holds"
-    );
+    assert_eq!(checked, file.count, "the file announces another number of vectors than it holds");
     assert!(checked > 0, "the file holds no vectors");
 }
 
 fn check_v1(vector: &Vector, request: &V1) {
-    let params = || {
-        request
-            .params
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-    };
+    let params = || request.params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     if vector.expect == Expect::Match {
         let canonical = v1::canonical(params());
         assert_eq!(canonical, vector.canonical, "{}", vector.id);
-        assert_eq!(
-            v1::string_to_sign(&vector.method, &canonical),
-            vector.string_to_sign,
-            "{}",
-            vector.id
-        );
+        assert_eq!(v1::string_to_sign(&vector.method, &canonical), vector.string_to_sign, "{}", vector.id);
         let signature = v1::signature(&vector.method, params(), &vector.access_key_secret);
         assert_eq!(signature, vector.signature, "{}", vector.id);
     }
@@ -116,16 +101,8 @@ fn check_v1(vector: &Vector, request: &V1) {
 
 fn check_v3(vector: &Vector, request: &V3) {
     if vector.expect == Expect::Match {
-        let query: Vec<_> = request
-            .query
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let headers: Vec<_> = request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let query: Vec<_> = request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let payload_hash = v3::payload_hash(request.body.as_bytes());
         assert_eq!(payload_hash, request.hashed_payload, "{}", vector.id);
         let signer = v3::Request {
@@ -138,12 +115,7 @@ fn check_v3(vector: &Vector, request: &V3) {
         assert_eq!(signer.signed_headers(), request.signed_headers, "{}", vector.id);
         assert_eq!(signer.canonical(), vector.canonical, "{}", vector.id);
         assert_eq!(signer.string_to_sign(), vector.string_to_sign, "{}", vector.id);
-        assert_eq!(
-            signer.signature(&vector.access_key_secret),
-            vector.signature,
-            "{}",
-            vector.id
-        );
+        assert_eq!(signer.signature(&vector.access_key_secret), vector.signature, "{}", vector.id);
         let authorization = signer.authorization(&request.access_key_id, &vector.access_key_secret);
         assert_eq!(authorization, request.authorization, "{}", vector.id);
     }

@@ -28,17 +28,13 @@ pub fn enc(text: &str) -> String {
 fn enc_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut pairs: Vec<_> = pairs.into_iter().collect();
     pairs.sort_unstable();
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| format!("{}={}", enc(name), enc(value)))
-        .collect();
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", enc(name), enc(value))).collect();
     pairs.join("&")
 }
 
 fn keyed<M: Mac + KeyInit>(key: &[u8], message: &str) -> M {
     let mac = <M as KeyInit>::new_from_slice(key);
-    mac.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
-        .chain_update(message)
+    mac.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length")).chain_update(message)
 }
 
 #[cfg(test)]
@@ -53,9 +49,6 @@ mod tests {
 
     #[test]
     fn names_are_sorted_before_they_are_encoded() {
-        assert_eq!(
-            enc_sorted([("é", "1"), ("~", "2"), ("b", "3"), ("B", "")]),
-            "B=&b=3&~=2&%C3%A9=1"
-        );
+        assert_eq!(enc_sorted([("é", "1"), ("~", "2"), ("b", "3"), ("B", "")]), "B=&b=3&~=2&%C3%A9=1");
     }
 }

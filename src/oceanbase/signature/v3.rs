@@ -103,16 +103,7 @@ mod tests {
     #[test]
     fn equal_headers_are_joined_sorted_and_inner_blanks_stay() {
         let headers = [("X-Acs-B", " z  y "), ("x-acs-b", "a"), ("Host", "h:1")];
-        let request = Request {
-            method: "post",
-            path: "/",
-            query: &[("q", "")],
-            headers: &headers,
-            payload_hash: "p",
-        };
-        assert_eq!(
-            request.canonical(),
-            "POST\n/\nq=\nhost:h:1\nx-acs-b:a,z  y\n\nhost;x-acs-b\np"
-        );
+        let request = Request { method: "post", path: "/", query: &[("q", "")], headers: &headers, payload_hash: "p" };
+        assert_eq!(request.canonical(), "POST\n/\nq=\nhost:h:1\nx-acs-b:a,z  y\n\nhost;x-acs-b\np");
     }
 }

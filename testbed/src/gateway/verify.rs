@@ -38,9 +38,7 @@ pub fn v1(method: &str, params: &[(String, String)], secret: &SecretString) -> R
     let pairs = params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let string_to_sign = v1::string_to_sign(method, &v1::canonical(pairs));
     let decoded = STANDARD.decode(signature).unwrap_or_default();
-    v1::mac(&string_to_sign, secret)
-        .verify_slice(&decoded)
-        .map_err(|_| Refusal::Mismatch(Echo::V1 { string_to_sign }))
+    v1::mac(&string_to_sign, secret).verify_slice(&decoded).map_err(|_| Refusal::Mismatch(Echo::V1 { string_to_sign }))
 }
 
 /// A parsed `Authorization` header of version 3.
@@ -62,11 +60,7 @@ impl<'a> Authorization<'a> {
         let credential = field("Credential")?;
         let signed_headers = field("SignedHeaders")?.split(';').collect();
         let signature = field("Signature")?;
-        fields.next().is_none().then_some(Self {
-            credential,
-            signed_headers,
-            signature,
-        })
+        fields.next().is_none().then_some(Self { credential, signed_headers, signature })
     }
 }
 
@@ -91,15 +85,8 @@ pub fn v3(
     authorization: &Authorization<'_>,
     secret: &SecretString,
 ) -> Result<(), Refusal> {
-    let signed: Vec<_> = request
-        .headers
-        .iter()
-        .filter(|(name, _)| authorization.names(name))
-        .collect();
-    let unsigned = request
-        .headers
-        .iter()
-        .find(|(name, _)| must_be_signed(name) && !authorization.names(name));
+    let signed: Vec<_> = request.headers.iter().filter(|(name, _)| authorization.names(name)).collect();
+    let unsigned = request.headers.iter().find(|(name, _)| must_be_signed(name) && !authorization.names(name));
     if let Some((name, _)) = unsigned {
         return Err(Refusal::Incomplete(format!("the header {name} is not signed")));
     }
@@ -108,13 +95,8 @@ pub fn v3(
         return Err(Refusal::Incomplete(format!("the signed header {name} is not there")));
     }
     let payload_hash = v3::payload_hash(request.body);
-    if signed
-        .iter()
-        .any(|(name, value)| is_payload_hash(name) && value.trim() != payload_hash)
-    {
-        return Err(Refusal::Incomplete(
-            "x-acs-content-sha256 is not the hash of the body".into(),
-        ));
+    if signed.iter().any(|(name, value)| is_payload_hash(name) && value.trim() != payload_hash) {
+        return Err(Refusal::Incomplete("x-acs-content-sha256 is not the hash of the body".into()));
     }
     let (query, headers) = (borrowed(request.query), borrowed(signed));
     let canonical = v3::Request {
@@ -149,10 +131,7 @@ fn is_payload_hash(header: &str) -> bool {
 }
 
 fn borrowed<'a>(pairs: impl IntoIterator<Item = &'a (String, String)>) -> Vec<(&'a str, &'a str)> {
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect()
+    pairs.into_iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 /// The rules ask for lower case; the `hex` crate would take either.

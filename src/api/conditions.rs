@@ -1,0 +1,192 @@
+//! Condition types and reasons: closed sets, so that nothing else can appear in a status.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// The types of the conditions that the operator writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The summary of a `SessionKill`: Unknown while active, then True or False.
+    Succeeded,
+    /// True when nothing is left to do and nothing went wrong. Read by kstatus (Flux, Helm) and Argo CD; on a
+    /// connection: its last call was answered.
+    Ready,
+    /// True while the operator works or waits to try again. Absent otherwise.
+    Reconciling,
+    /// True when the request ended without its goal. Read as Failed by kstatus. Absent otherwise.
+    Stalled,
+    /// On a connection: calls are signed with a time stamp that the gateway refuses after the dispatch deadline.
+    ServerSideFence,
+}
+
+impl ConditionType {
+    /// The name as written in `conditions[].type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::ServerSideFence => "ServerSideFence",
+        }
+    }
+}
+
+/// Why a request waits: the reason of its `Succeeded` condition while that is Unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// The API server or the operator itself has to be tried again.
+    Pending,
+    /// `spec.notBeforeTime` has not come.
+    Scheduled,
+    /// `spec.suspend` is true.
+    Suspended,
+    /// A claim for the same content is in flight.
+    Dispatching,
+    /// The `OceanBaseConnection` does not exist.
+    ConnectionNotFound,
+    /// The connection's endpoint is neither Alibaba's nor allowed by the operator's flags.
+    EndpointNotAllowed,
+    /// The Secret is missing, not labelled for this use, or lacks a key.
+    CredentialsUnavailable,
+    /// The gateway refused the access key, its signature or its token.
+    CredentialsRejected,
+    /// The access key may not call the operation on this instance.
+    PermissionDenied,
+    /// The gateway asked to slow down.
+    Throttled,
+    /// The gateway could not be reached: name resolution, connect or TLS failed.
+    EndpointUnreachable,
+    /// The gateway refused the time stamp; see the connection's `ServerSideFence` condition.
+    TimeStampRefused,
+    /// The gateway does not offer the operation.
+    OperationUnavailable,
+}
+
+impl WaitReason {
+    /// The name as written in `conditions[].reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Scheduled => "Scheduled",
+            Self::Suspended => "Suspended",
+            Self::Dispatching => "Dispatching",
+            Self::ConnectionNotFound => "ConnectionNotFound",
+            Self::EndpointNotAllowed => "EndpointNotAllowed",
+            Self::CredentialsUnavailable => "CredentialsUnavailable",
+            Self::CredentialsRejected => "CredentialsRejected",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::Throttled => "Throttled",
+            Self::EndpointUnreachable => "EndpointUnreachable",
+            Self::TimeStampRefused => "TimeStampRefused",
+            Self::OperationUnavailable => "OperationUnavailable",
+        }
+    }
+}
+
+/// How a request ended: the reason of its `Succeeded` condition at the end, and the `outcome` of its receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// Every session was killed, or some were killed and the others already gone.
+    SessionsKilled,
+    /// Every session was already gone.
+    SessionsGone,
+    /// The same content had been executed before; its recorded outcome was copied and nothing was sent.
+    AlreadyExecuted,
+    /// Created after its own `notAfterTime`; nothing was sent. Neutral for health.
+    ExpiredOnArrival,
+    /// `notAfterTime` passed while the request waited; nothing was sent.
+    DeadlineExceeded,
+    /// No session met its preconditions; nothing was sent.
+    PreconditionFailed,
+    /// The connection's allow-lists do not name the instance or the tenant; nothing was sent.
+    NotAllowed,
+    /// The stored object does not fit the schema; nothing was sent.
+    InvalidObject,
+    /// Some sessions were killed and some were not.
+    PartiallyKilled,
+    /// No session was killed.
+    KillFailed,
+    /// Whether the sessions were killed cannot be told.
+    OutcomeUnknown,
+}
+
+impl Outcome {
+    /// The name as written in `conditions[].reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionsKilled => "SessionsKilled",
+            Self::SessionsGone => "SessionsGone",
+            Self::AlreadyExecuted => "AlreadyExecuted",
+            Self::ExpiredOnArrival => "ExpiredOnArrival",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::PreconditionFailed => "PreconditionFailed",
+            Self::NotAllowed => "NotAllowed",
+            Self::InvalidObject => "InvalidObject",
+            Self::PartiallyKilled => "PartiallyKilled",
+            Self::KillFailed => "KillFailed",
+            Self::OutcomeUnknown => "OutcomeUnknown",
+        }
+    }
+}
+
+/// Why a connection's condition is as it is; where a call failed, the request's [`WaitReason`] is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionReason {
+    /// The gateway answered the last call.
+    CallAnswered,
+    /// Calls carry a time stamp that expires at the dispatch deadline.
+    DeadlineTimeStamp,
+    /// The gateway refused such a time stamp; calls carry the current time, and only the operator's own clock keeps them from being late.
+    TimeStampRefused,
+}
+
+impl ConnectionReason {
+    /// The name as written in `conditions[].reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CallAnswered => "CallAnswered",
+            Self::DeadlineTimeStamp => "DeadlineTimeStamp",
+            Self::TimeStampRefused => "TimeStampRefused",
+        }
+    }
+}
+
+/// `metav1.Condition` with the limits that Kubernetes states in words; the generated type carries none of them.
+/// The limits also keep the cost of CEL rules over conditions bounded.
+pub(super) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "description": "Standard conditions, one per type.",
+        "maxItems": 8,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": {"type": "string", "maxLength": 64, "description": "What the condition speaks of."},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
+                "reason": {
+                    "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Z][A-Za-z0-9]*$",
+                    "description": "Why, in one word for programs.",
+                },
+                "message": {"type": "string", "maxLength": 4096, "description": "Why, and what to do, for people."},
+                "lastTransitionTime": {
+                    "type": "string", "format": "date-time", "description": "When status last changed.",
+                },
+                "observedGeneration": {
+                    "type": "integer", "format": "int64", "description": "The metadata.generation it was derived from.",
+                },
+            },
+        },
+    })
+}
+
+/// Names the element type beside the hand-written schema: conditions are read and written as `metav1.Condition`.
+pub type Conditions = Vec<Condition>;

@@ -1,0 +1,162 @@
+//! `OceanBaseConnection`: where to call, and as whom.
+
+#![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::conditions::{Conditions, conditions_schema};
+
+/// Where to call, and as whom. Only here may an endpoint be set: whoever chooses it can collect signed requests.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "sessionkill.dev",
+    version = "v1alpha1",
+    kind = "OceanBaseConnection",
+    plural = "oceanbaseconnections",
+    namespaced,
+    status = "OceanBaseConnectionStatus",
+    derive = "PartialEq",
+    shortname = "obc",
+    category = "sessionkill",
+    doc = "OceanBaseConnection says where the ApsaraDB for OceanBase API is called, with whose credentials, and which instances and tenants requests may name.",
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.regionID"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpoint", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct OceanBaseConnectionSpec {
+    /// The region, such as cn-hangzhou. The endpoint follows from it.
+    #[serde(rename = "regionID")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    pub region_id: String,
+
+    /// Public calls oceanbasepro.{region}.aliyuncs.com, VPC calls oceanbasepro-vpc.{region}.aliyuncs.com.
+    #[serde(default)]
+    pub network: Network,
+
+    /// Overrides the endpoint: a host name, with a port if need be. It must end in .aliyuncs.com unless the operator
+    /// runs with --allow-endpoint for exactly this value; only such an allowed value may start with http://.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^(https?://)?([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?$")
+    )]
+    pub endpoint: Option<String>,
+
+    /// The instances that requests may name. Unset or empty means any that the access key can reach.
+    #[serde(rename = "instanceIDs", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub instance_ids: Vec<String>,
+
+    /// The tenants that requests may name. Unset or empty means any that the access key can reach.
+    #[serde(rename = "tenantIDs", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub tenant_ids: Vec<String>,
+
+    /// How requests are signed. HMAC-SHA1 is the older method, for private-cloud gateways.
+    #[serde(default)]
+    pub signature_method: SignatureMethod,
+
+    /// Seconds a call may take in all, from connecting to the last byte of the answer.
+    #[serde(default = "default_request_timeout_seconds")]
+    #[schemars(range(min = 1, max = 60))]
+    pub request_timeout_seconds: i32,
+
+    /// The access key.
+    pub credentials: Credentials,
+}
+
+/// Seconds; what the official SDKs use as their read time-out.
+const fn default_request_timeout_seconds() -> i32 {
+    10
+}
+
+/// The network from which the gateway is reached.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// The public endpoint.
+    #[default]
+    Public,
+    /// The endpoint inside Alibaba Cloud's virtual private clouds.
+    #[serde(rename = "VPC")]
+    Vpc,
+}
+
+/// How requests are signed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignatureMethod {
+    /// Signature V3, the default of all current SDKs.
+    #[default]
+    #[serde(rename = "ACS3-HMAC-SHA256")]
+    Acs3HmacSha256,
+    /// Signature V1 of the RPC style.
+    #[serde(rename = "HMAC-SHA1")]
+    HmacSha1,
+}
+
+/// Where the access key is kept.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    /// A Secret in the same namespace, labelled sessionkill.dev/credentials: "true".
+    pub secret_ref: SecretKeys,
+}
+
+/// Names a Secret of the same namespace and its keys. There is no namespace field on purpose.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeys {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The key that holds the AccessKey ID.
+    #[serde(rename = "accessKeyIDKey", default = "default_access_key_id_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub access_key_id_key: String,
+    /// The key that holds the AccessKey secret.
+    #[serde(default = "default_access_key_secret_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub access_key_secret_key: String,
+    /// The key that holds the STS security token. Its absence from the Secret means a long-term access key.
+    #[serde(default = "default_security_token_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub security_token_key: String,
+}
+
+fn default_access_key_id_key() -> String {
+    "accessKeyID".to_owned()
+}
+
+fn default_access_key_secret_key() -> String {
+    "accessKeySecret".to_owned()
+}
+
+fn default_security_token_key() -> String {
+    "securityToken".to_owned()
+}
+
+/// How calls through the connection fare. Written by the operator only, on changes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OceanBaseConnectionStatus {
+    /// The metadata.generation this status speaks of.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// Ready: the last call was answered. ServerSideFence: calls carry a time stamp that the gateway itself refuses
+    /// after the dispatch deadline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Conditions,
+}

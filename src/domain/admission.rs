@@ -1,0 +1,43 @@
+//! Whether a connection allows what a request names. Pure; checked before credentials are read.
+
+use crate::api::{OceanBaseConnectionSpec, SessionKillSpec};
+
+/// Refuses a request that names an instance or a tenant outside the connection's allow-lists; the text says which.
+pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) -> Result<(), String> {
+    allowed("instance", &request.instance_id, &connection.instance_ids, "instanceIDs", request)?;
+    allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)
+}
+
+fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &SessionKillSpec) -> Result<(), String> {
+    if list.is_empty() || list.iter().any(|allowed| allowed == id) {
+        return Ok(());
+    }
+    let connection = &request.connection_ref.name;
+    Err(format!(
+        "{what} {id} is not in spec.{field} of OceanBaseConnection {connection}: use another connection, or have it \
+         added and create a new SessionKill"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::test_objects::{connection, request};
+
+    #[test]
+    fn empty_lists_allow_everything() {
+        assert_eq!(admit(&request().spec, &connection().spec), Ok(()));
+    }
+
+    #[test]
+    fn nothing_outside_a_list_can_be_named() {
+        let mut listed = connection();
+        listed.spec.instance_ids = vec!["ob1".to_owned()];
+        listed.spec.tenant_ids = vec!["t1".to_owned()];
+        assert_eq!(admit(&request().spec, &listed.spec), Ok(()));
+        listed.spec.tenant_ids = vec!["t2".to_owned()];
+        assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("tenant t1 is not in spec.tenantIDs"));
+        listed.spec.instance_ids = vec!["OB1".to_owned()];
+        assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("instance ob1"));
+    }
+}

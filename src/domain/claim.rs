@@ -1,0 +1,195 @@
+//! The rules of the claim: the receipt's name, its times, and whose it is. Pure; the API server enforces the name.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::api::{
+    Operation, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus,
+    SessionKillRef, SessionKillSpec,
+};
+
+/// Between the latest end of a call and the moment at which others may take its claim for orphaned: room for the
+/// holder's status writes and for clocks that differ.
+const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// The name of the receipt of a request: the same request always has the same name, a different one never.
+///
+/// Derived from the content, not from the object: a request that is deleted and applied again, or applied under a second
+/// name, meets its own receipt. The canonical form is JSON of (connection, instance, tenant, sorted sessions,
+/// `notAfterTime` in seconds and nanoseconds).
+#[must_use]
+pub fn receipt_name(spec: &SessionKillSpec) -> String {
+    #[derive(Serialize)]
+    struct Canonical<'a> {
+        form: u8,
+        connection: &'a str,
+        instance: &'a str,
+        tenant: &'a str,
+        sessions: Vec<&'a Session>,
+        not_after: i128,
+    }
+    let mut sessions: Vec<&Session> = spec.sessions.iter().collect();
+    sessions.sort();
+    let canonical = Canonical {
+        form: 1,
+        connection: &spec.connection_ref.name,
+        instance: &spec.instance_id,
+        tenant: &spec.tenant_id,
+        sessions,
+        not_after: spec.not_after_time.0.as_nanosecond(),
+    };
+    // Serialising strings and integers into memory cannot fail; an empty form would still be hashed, never sent.
+    let canonical = serde_json::to_vec(&canonical).unwrap_or_default();
+    format!("sk-{}", &hex::encode(Sha256::digest(canonical))[..40])
+}
+
+/// What one attempt brings to the claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Unique to the attempt.
+    pub attempt_id: String,
+    /// The process that makes it.
+    pub holder_identity: String,
+    /// When the claim is made.
+    pub claim_time: Timestamp,
+    /// How long after it the call may be sent.
+    pub dispatch_window: SignedDuration,
+    /// How long a call may take.
+    pub request_timeout: SignedDuration,
+}
+
+/// The receipt that claims `object` for `attempt`. Its dispatch deadline is never after `notAfterTime`.
+#[must_use]
+pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
+    let spec = &object.spec;
+    let not_after = spec.not_after_time.0;
+    let later = |time: Timestamp, by: SignedDuration| time.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let dispatch_deadline = later(attempt.claim_time, attempt.dispatch_window).min(not_after);
+    let settle_deadline = later(dispatch_deadline, attempt.request_timeout + SETTLE_MARGIN);
+    SessionKillReceipt::new(
+        &receipt_name(spec),
+        SessionKillReceiptSpec {
+            session_kill_ref: SessionKillRef { name: object.name_any(), uid: object.uid().unwrap_or_default() },
+            attempt_id: attempt.attempt_id.clone(),
+            holder_identity: attempt.holder_identity.clone(),
+            claim_time: Time(attempt.claim_time),
+            dispatch_deadline_time: Time(dispatch_deadline),
+            settle_deadline_time: Time(settle_deadline),
+            not_after_time: spec.not_after_time.clone(),
+            connection_name: spec.connection_ref.name.clone(),
+            instance_id: spec.instance_id.clone(),
+            tenant_id: spec.tenant_id.clone(),
+            operation: Operation::KillProcessList,
+            sessions: spec.sessions.clone(),
+        },
+    )
+}
+
+/// Where an existing receipt leaves an attempt that found it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It is this very attempt's: the answer to the claim had been lost.
+    Ours,
+    /// Its outcome is recorded: copy it, send nothing.
+    Recorded(SessionKillReceiptStatus),
+    /// Its holder may still be at work: look again at `until`. `own` says that it was made for the same object, by
+    /// another operator or by this one before a restart.
+    InFlight {
+        /// When its holder must have settled.
+        until: Timestamp,
+        /// Made for the same object.
+        own: bool,
+    },
+    /// Its holder is gone without a word. Never send; find out what happened.
+    Orphaned,
+}
+
+/// Judges `receipt`, found instead of a claim for the object with `uid` by `attempt_id`, at `now`.
+#[must_use]
+pub fn judge(receipt: &SessionKillReceipt, uid: &str, attempt_id: &str, now: Timestamp) -> Standing {
+    if receipt.spec.attempt_id == attempt_id {
+        return Standing::Ours;
+    }
+    if let Some(status) = &receipt.status {
+        return Standing::Recorded(status.clone());
+    }
+    let until = receipt.spec.settle_deadline_time.0;
+    if now < until {
+        return Standing::InFlight { until, own: receipt.spec.session_kill_ref.uid == uid };
+    }
+    Standing::Orphaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::test_objects::{request, time};
+
+    fn attempt() -> Attempt {
+        Attempt {
+            attempt_id: "a1".to_owned(),
+            holder_identity: "pod-1".to_owned(),
+            claim_time: time("10:00:00"),
+            dispatch_window: SignedDuration::from_secs(15),
+            request_timeout: SignedDuration::from_secs(10),
+        }
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_name_whatever_the_object_is_called() {
+        let mut twin = request();
+        twin.metadata.name = Some("other".to_owned());
+        twin.spec.sessions.reverse();
+        twin.spec.reason = Some("another wording".to_owned());
+        twin.spec.suspend = true;
+        assert_eq!(receipt_name(&request().spec), receipt_name(&twin.spec));
+    }
+
+    #[test]
+    fn the_name_never_changes_between_releases() {
+        // A release that derived another name would not see the receipts of the one before it.
+        assert_eq!(receipt_name(&request().spec), "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b");
+    }
+
+    #[test]
+    fn different_content_has_different_names() {
+        let mut names = vec![receipt_name(&request().spec)];
+        let changes: [fn(&mut SessionKillSpec); 6] = [
+            |s| s.connection_ref.name.push('x'),
+            |s| s.instance_id.push('x'),
+            |s| s.tenant_id.push('x'),
+            |s| s.sessions[0].session_id += 1,
+            |s| drop(s.sessions.pop()),
+            |s| s.not_after_time.0 += SignedDuration::from_secs(1),
+        ];
+        for change in changes {
+            let mut spec = request().spec;
+            change(&mut spec);
+            names.push(receipt_name(&spec));
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn nothing_may_be_sent_after_not_after_time() {
+        let spec = receipt(&request(), &Attempt { claim_time: time("10:29:55"), ..attempt() }).spec;
+        assert_eq!(spec.dispatch_deadline_time.0, time("10:30:00"));
+        assert_eq!(spec.settle_deadline_time.0, time("10:30:15"));
+    }
+
+    #[test]
+    fn only_the_holder_moves_a_claim_on_before_its_settle_deadline() {
+        let receipt = receipt(&request(), &attempt());
+        let until = time("10:00:30");
+        assert_eq!(judge(&receipt, "uid-1", "a1", time("10:00:01")), Standing::Ours);
+        assert_eq!(judge(&receipt, "uid-1", "a2", time("10:00:29")), Standing::InFlight { until, own: true });
+        assert_eq!(judge(&receipt, "uid-2", "a2", time("10:00:29")), Standing::InFlight { until, own: false });
+        assert_eq!(judge(&receipt, "uid-1", "a2", time("10:00:30")), Standing::Orphaned);
+    }
+}

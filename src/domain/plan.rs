@@ -1,0 +1,113 @@
+//! What to do next with a request, from the object and the time alone. Pure; the first step of every attempt.
+
+use jiff::Timestamp;
+
+use crate::api::{Outcome, SessionKill, WaitReason};
+
+/// What to do next with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, ever: it is being deleted or has ended.
+    Rest,
+    /// Nothing until `until`, or until the object changes. `reason` is what its status should say, if anything new.
+    Wait {
+        /// When to look again; none means only when the object changes.
+        until: Option<Timestamp>,
+        /// The reason to show.
+        reason: Option<WaitReason>,
+    },
+    /// `notAfterTime` has passed: end it, nothing is sent.
+    Expire(Outcome),
+    /// Go on towards the call.
+    Attempt,
+}
+
+/// Decides the next step of `object` at `now`.
+///
+/// Deletion comes first: it bumps `metadata.generation`, so anything derived from the generation would act on it.
+/// Expiry comes before every kind of waiting, so that even a suspended request ends with a `completionTime`.
+#[must_use]
+pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
+    let status = object.status.as_ref();
+    if object.metadata.deletion_timestamp.is_some() || status.is_some_and(|s| s.completion_time.is_some()) {
+        return Step::Rest;
+    }
+    let not_after = object.spec.not_after_time.0;
+    if now >= not_after {
+        let created = object.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        let expired_on_arrival = created.is_some_and(|created| created >= not_after);
+        return Step::Expire(if expired_on_arrival { Outcome::ExpiredOnArrival } else { Outcome::DeadlineExceeded });
+    }
+    if object.spec.suspend {
+        return Step::Wait { until: Some(not_after), reason: Some(WaitReason::Suspended) };
+    }
+    if let Some(not_before) = object.spec.not_before_time.as_ref().map(|t| t.0).filter(|t| now < *t) {
+        return Step::Wait { until: Some(not_before), reason: Some(WaitReason::Scheduled) };
+    }
+    let next_attempt = status.and_then(|s| s.next_attempt_time.as_ref()).map(|t| t.0);
+    if let Some(next_attempt) = next_attempt.filter(|t| now < *t) {
+        return Step::Wait { until: Some(next_attempt.min(not_after)), reason: None };
+    }
+    Step::Attempt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::test_objects::{request, time};
+
+    #[test]
+    fn a_fresh_request_is_attempted() {
+        assert_eq!(plan(&request(), time("10:00:00")), Step::Attempt);
+    }
+
+    #[test]
+    fn deletion_and_completion_come_before_everything() {
+        let mut deleted = request();
+        deleted.metadata.deletion_timestamp = deleted.metadata.creation_timestamp.clone();
+        deleted.metadata.generation = Some(2);
+        assert_eq!(plan(&deleted, time("10:00:00")), Step::Rest);
+        assert_eq!(plan(&deleted, time("23:00:00")), Step::Rest);
+
+        let mut finished = request();
+        finished.status.get_or_insert_default().completion_time = finished.metadata.creation_timestamp.clone();
+        finished.spec.suspend = true;
+        assert_eq!(plan(&finished, time("10:00:00")), Step::Rest);
+    }
+
+    #[test]
+    fn nothing_is_sent_at_or_after_not_after_time() {
+        assert_eq!(plan(&request(), time("10:29:59")), Step::Attempt);
+        assert_eq!(plan(&request(), time("10:30:00")), Step::Expire(Outcome::DeadlineExceeded));
+        let mut suspended = request();
+        suspended.spec.suspend = true;
+        assert_eq!(plan(&suspended, time("10:30:00")), Step::Expire(Outcome::DeadlineExceeded));
+        let mut late = request();
+        late.metadata.creation_timestamp = Some(late.spec.not_after_time.clone());
+        assert_eq!(plan(&late, time("10:31:00")), Step::Expire(Outcome::ExpiredOnArrival));
+    }
+
+    #[test]
+    fn suspended_and_early_requests_wait() {
+        let mut suspended = request();
+        suspended.spec.suspend = true;
+        let until = Some(time("10:30:00"));
+        assert_eq!(plan(&suspended, time("10:00:00")), Step::Wait { until, reason: Some(WaitReason::Suspended) });
+
+        let mut early = request();
+        early.spec.not_before_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("10:10:00")));
+        let until = Some(time("10:10:00"));
+        assert_eq!(plan(&early, time("10:00:00")), Step::Wait { until, reason: Some(WaitReason::Scheduled) });
+        assert_eq!(plan(&early, time("10:10:00")), Step::Attempt);
+    }
+
+    #[test]
+    fn the_next_attempt_time_is_honoured_but_never_past_the_deadline() {
+        let mut waiting = request();
+        let next = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("10:05:00"));
+        waiting.status.get_or_insert_default().next_attempt_time = Some(next);
+        let until = Some(time("10:05:00"));
+        assert_eq!(plan(&waiting, time("10:00:00")), Step::Wait { until, reason: None });
+        assert_eq!(plan(&waiting, time("10:05:00")), Step::Attempt);
+    }
+}

@@ -1,0 +1,363 @@
+//! The status that is written for a request, waiting or ended. Pure; the controller only sends it.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::outcome::{counts, for_all, summary};
+use super::text::{clamp, clamp_bytes};
+use crate::api::{
+    ConditionType, Dispatch, Operation, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus,
+    SessionKillStatus, SessionOutcome, SessionReason, SessionStatus, WaitReason,
+};
+
+/// The most bytes a status may take. An object too large for etcd would be refused after the kill, when it is too late.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// Why a request waits, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The reason of the `Succeeded` condition.
+    pub reason: WaitReason,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+    /// The earliest next try; none when only a change of the object moves it on.
+    pub next_attempt: Option<Timestamp>,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conclusion {
+    /// The reason of the `Succeeded` condition.
+    pub reason: Outcome,
+    /// What happened and what to do, for people.
+    pub message: String,
+    /// The outcome of each session.
+    pub sessions: Vec<SessionStatus>,
+    /// The call, if one was made.
+    pub dispatch: Option<Dispatch>,
+}
+
+impl Conclusion {
+    /// Ends `object` without a call: every session is skipped for `why`.
+    #[must_use]
+    pub fn nothing_sent(object: &SessionKill, reason: Outcome, why: SessionReason, message: String) -> Self {
+        let sessions = for_all(&object.spec.sessions, SessionOutcome::Skipped, why);
+        Self { reason, message, sessions, dispatch: None }
+    }
+
+    /// Ends a request whose call left `sessions`.
+    #[must_use]
+    pub fn called(sessions: Vec<SessionStatus>, dispatch: Dispatch, detail: &str) -> Self {
+        let counts = counts(&sessions);
+        let reason = summary(&counts);
+        let message = match reason {
+            Outcome::SessionsKilled => format!("{} of {} sessions killed", counts.killed, counts.total),
+            Outcome::OutcomeUnknown => format!(
+                "whether {} of {} sessions were killed cannot be told: {detail}; nothing is sent again; look at the \
+                 sessions, and create a new SessionKill with a new notAfterTime if they are still there",
+                counts.unknown, counts.total
+            ),
+            _ => format!(
+                "{} of {} sessions killed, {} failed: see status.sessions[].errorMessage",
+                counts.killed, counts.total, counts.failed
+            ),
+        };
+        Self { reason, message, sessions, dispatch: Some(dispatch) }
+    }
+
+    /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
+    #[must_use]
+    pub fn recorded(receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus, same_object: bool) -> Self {
+        let name = &receipt.spec.session_kill_ref.name;
+        let completed = &record.completion_time.0;
+        let outcome = record.outcome.as_str();
+        let goal_reached = is_goal_reached(record.outcome);
+        let message = if same_object {
+            format!("outcome recorded at {completed}: {outcome}")
+        } else {
+            format!(
+                "the same request was executed as SessionKill {name} and ended at {completed} with {outcome}; nothing \
+                 was sent again; to kill again, create a SessionKill with a new notAfterTime"
+            )
+        };
+        Self {
+            reason: if goal_reached && !same_object { Outcome::AlreadyExecuted } else { record.outcome },
+            message,
+            sessions: record.sessions.clone(),
+            dispatch: Some(dispatch(receipt, &record.request_id)),
+        }
+    }
+
+    /// The record of this conclusion for the receipt.
+    #[must_use]
+    pub fn record(&self, now: Timestamp) -> SessionKillReceiptStatus {
+        SessionKillReceiptStatus {
+            outcome: self.reason,
+            completion_time: Time(now),
+            request_id: self.dispatch.as_ref().map(|d| d.request_id.clone()).unwrap_or_default(),
+            sessions: bounded(self.sessions.clone()),
+        }
+    }
+}
+
+/// What the status says of the call made under `receipt`.
+#[must_use]
+pub fn dispatch(receipt: &SessionKillReceipt, request_id: &str) -> Dispatch {
+    Dispatch {
+        receipt_name: receipt.metadata.name.clone().unwrap_or_default(),
+        attempt_id: receipt.spec.attempt_id.clone(),
+        operation: Operation::KillProcessList,
+        request_id: clamp(request_id, 64),
+        start_time: receipt.spec.claim_time.clone(),
+    }
+}
+
+/// The status of `object` while it waits.
+#[must_use]
+pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> SessionKillStatus {
+    let old = object.status.clone().unwrap_or_default();
+    let held_back = matches!(waiting.reason, WaitReason::Suspended | WaitReason::Scheduled);
+    let reason = waiting.reason.as_str();
+    let sessions = for_all(&object.spec.sessions, SessionOutcome::Pending, SessionReason::Waiting);
+    let mut set = vec![(ConditionType::Succeeded, "Unknown", reason), (ConditionType::Ready, "False", reason)];
+    // A suspended request is not being worked on; Argo CD shows it as Suspended.
+    if waiting.reason != WaitReason::Suspended {
+        set.push((ConditionType::Reconciling, "True", reason));
+    }
+    SessionKillStatus {
+        observed_generation: object.metadata.generation.unwrap_or_default(),
+        // Pauses grow with the time since startTime: time that the user chose to wait must not count.
+        start_time: if held_back { old.start_time } else { old.start_time.or(Some(Time(now))) },
+        completion_time: None,
+        next_attempt_time: waiting.next_attempt.map(Time),
+        dispatch: old.dispatch,
+        counts: Some(counts(&sessions)),
+        sessions,
+        conditions: conditions(object, &old.conditions, &set, &waiting.message, now),
+    }
+}
+
+/// The status of `object` at its end.
+#[must_use]
+pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -> SessionKillStatus {
+    let old = object.status.clone().unwrap_or_default();
+    let reason = conclusion.reason.as_str();
+    let goal_reached = is_goal_reached(conclusion.reason);
+    let succeeded = if goal_reached { "True" } else { "False" };
+    let mut set = vec![(ConditionType::Succeeded, succeeded, reason)];
+    // A year-old manifest applied again is harmless: a GitOps tool must not call it degraded.
+    if goal_reached || conclusion.reason == Outcome::ExpiredOnArrival {
+        set.push((ConditionType::Ready, "True", reason));
+    } else {
+        set.push((ConditionType::Ready, "False", reason));
+        set.push((ConditionType::Stalled, "True", reason));
+    }
+    let first_worked_on = conclusion.dispatch.as_ref().map_or(Time(now), |d| d.start_time.clone());
+    SessionKillStatus {
+        observed_generation: object.metadata.generation.unwrap_or_default(),
+        start_time: old.start_time.or(Some(first_worked_on)),
+        completion_time: Some(Time(now)),
+        next_attempt_time: None,
+        dispatch: conclusion.dispatch.clone(),
+        counts: Some(counts(&conclusion.sessions)),
+        sessions: bounded(conclusion.sessions.clone()),
+        conditions: conditions(object, &old.conditions, &set, &conclusion.message, now),
+    }
+}
+
+/// Whether a request that ended with `reason` reached its goal.
+#[must_use]
+pub const fn is_goal_reached(reason: Outcome) -> bool {
+    matches!(reason, Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted)
+}
+
+/// Whether the status of `object` already says that it waits for `reason`, at its present generation.
+#[must_use]
+pub fn says(object: &SessionKill, reason: WaitReason) -> bool {
+    let generation = object.metadata.generation.unwrap_or_default();
+    object.status.as_ref().is_some_and(|status| {
+        status.observed_generation == generation
+            && status.conditions.iter().any(|c| c.type_ == "Succeeded" && c.reason == reason.as_str())
+    })
+}
+
+/// Whether `new` says anything that `old` did not: a write that changes nothing is not made.
+#[must_use]
+pub fn differs(old: Option<&SessionKillStatus>, new: &SessionKillStatus) -> bool {
+    old != Some(new)
+}
+
+/// The conditions in `set`, all with `message`; the transition time of one whose status stays is kept.
+fn conditions(
+    object: &SessionKill,
+    old: &[Condition],
+    set: &[(ConditionType, &str, &str)],
+    message: &str,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let generation = object.metadata.generation;
+    let new = |(kind, status, reason): &(ConditionType, &str, &str)| {
+        condition(
+            old,
+            Condition {
+                type_: kind.as_str().to_owned(),
+                status: (*status).to_owned(),
+                reason: (*reason).to_owned(),
+                message: clamp(message, 1024),
+                last_transition_time: Time(now),
+                observed_generation: generation,
+            },
+        )
+    };
+    set.iter().map(new).collect()
+}
+
+/// `new`, with the transition time of the same type in `old` if its status is the same.
+#[must_use]
+pub fn condition(old: &[Condition], mut new: Condition) -> Condition {
+    if let Some(unchanged) = old.iter().find(|c| c.type_ == new.type_ && c.status == new.status) {
+        new.last_transition_time = unchanged.last_transition_time.clone();
+    }
+    new
+}
+
+/// Keeps the sessions of a status within the limit: first without what was observed, then with short messages.
+fn bounded(mut sessions: Vec<SessionStatus>) -> Vec<SessionStatus> {
+    if size(&sessions) > MAX_BYTES {
+        for session in &mut sessions {
+            session.observed = None;
+        }
+    }
+    if size(&sessions) > MAX_BYTES {
+        for session in &mut sessions {
+            session.error_message = clamp_bytes(&session.error_message, 256);
+        }
+    }
+    sessions
+}
+
+fn size(sessions: &[SessionStatus]) -> usize {
+    serde_json::to_vec(sessions).map_or(0, |json| json.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ObservedSession;
+    use crate::domain::test_objects::{request, time};
+
+    fn shown(status: &SessionKillStatus) -> Vec<String> {
+        status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
+    }
+
+    fn ended(reason: Outcome) -> SessionKillStatus {
+        let why = SessionReason::DeadlineExceeded;
+        let conclusion = Conclusion::nothing_sent(&request(), reason, why, "why".to_owned());
+        finished(&request(), &conclusion, time("10:00:05"))
+    }
+
+    #[test]
+    fn a_waiting_request_is_in_progress() {
+        let why = Waiting { reason: WaitReason::Throttled, message: "slow".to_owned(), next_attempt: None };
+        let status = waiting(&request(), &why, time("10:00:00"));
+        assert_eq!(
+            shown(&status),
+            ["Succeeded=Unknown(Throttled)", "Ready=False(Throttled)", "Reconciling=True(Throttled)"]
+        );
+        assert_eq!(status.start_time, Some(Time(time("10:00:00"))));
+        assert_eq!(status.observed_generation, 1);
+        assert_eq!(status.counts.unwrap().total, 2);
+    }
+
+    #[test]
+    fn a_suspended_request_is_not_reconciling_and_has_not_started() {
+        let why = Waiting { reason: WaitReason::Suspended, message: "held".to_owned(), next_attempt: None };
+        let status = waiting(&request(), &why, time("10:00:00"));
+        assert_eq!(shown(&status), ["Succeeded=Unknown(Suspended)", "Ready=False(Suspended)"]);
+        assert_eq!(status.start_time, None);
+    }
+
+    #[test]
+    fn every_end_has_a_completion_time_and_the_conditions_of_the_table() {
+        assert_eq!(
+            shown(&ended(Outcome::SessionsKilled)),
+            ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)"]
+        );
+        assert_eq!(
+            shown(&ended(Outcome::AlreadyExecuted)),
+            ["Succeeded=True(AlreadyExecuted)", "Ready=True(AlreadyExecuted)"]
+        );
+        assert_eq!(
+            shown(&ended(Outcome::ExpiredOnArrival)),
+            ["Succeeded=False(ExpiredOnArrival)", "Ready=True(ExpiredOnArrival)"]
+        );
+        for reason in [Outcome::DeadlineExceeded, Outcome::NotAllowed, Outcome::KillFailed, Outcome::OutcomeUnknown] {
+            let status = ended(reason);
+            let name = reason.as_str();
+            let expected =
+                [format!("Succeeded=False({name})"), format!("Ready=False({name})"), format!("Stalled=True({name})")];
+            assert_eq!(shown(&status), expected);
+            assert!(status.completion_time.is_some());
+        }
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_when_the_status_does() {
+        let mut object = request();
+        let throttled = Waiting { reason: WaitReason::Throttled, message: String::new(), next_attempt: None };
+        object.status = Some(waiting(&object, &throttled, time("10:00:00")));
+        let unreachable = Waiting { reason: WaitReason::EndpointUnreachable, ..throttled };
+        object.status = Some(waiting(&object, &unreachable, time("10:00:09")));
+        let conditions = &object.status.as_ref().unwrap().conditions;
+        assert_eq!(conditions[0].last_transition_time.0, time("10:00:00"));
+        assert_eq!(conditions[0].reason, "EndpointUnreachable");
+    }
+
+    #[test]
+    fn a_copied_outcome_is_already_executed_unless_it_failed() {
+        let attempt = crate::domain::claim::Attempt {
+            attempt_id: "a".to_owned(),
+            holder_identity: "h".to_owned(),
+            claim_time: time("10:00:00"),
+            dispatch_window: jiff::SignedDuration::from_secs(15),
+            request_timeout: jiff::SignedDuration::from_secs(10),
+        };
+        let receipt = crate::domain::claim::receipt(&request(), &attempt);
+        let mut record = SessionKillReceiptStatus {
+            outcome: Outcome::SessionsKilled,
+            completion_time: Time(time("10:00:01")),
+            request_id: "R".to_owned(),
+            sessions: vec![],
+        };
+        let copied = Conclusion::recorded(&receipt, &record, false);
+        assert_eq!(copied.reason, Outcome::AlreadyExecuted);
+        assert_eq!(copied.dispatch.unwrap().request_id, "R");
+        assert_eq!(Conclusion::recorded(&receipt, &record, true).reason, Outcome::SessionsKilled);
+        record.outcome = Outcome::PartiallyKilled;
+        assert_eq!(Conclusion::recorded(&receipt, &record, false).reason, Outcome::PartiallyKilled);
+    }
+
+    #[test]
+    fn a_status_never_outgrows_the_limit() {
+        let text = "数".repeat(1024);
+        let observed = ObservedSession { sql_text: text.clone(), user: text.clone(), ..ObservedSession::default() };
+        let session = |session_id| SessionStatus {
+            server_ip: "10.0.0.1".to_owned(),
+            session_id,
+            outcome: SessionOutcome::Failed,
+            reason: SessionReason::KillRefused,
+            status: String::new(),
+            error_message: text.clone(),
+            observed: Some(observed.clone()),
+        };
+        let conclusion = Conclusion {
+            reason: Outcome::KillFailed,
+            message: text.clone(),
+            sessions: (0..100).map(session).collect(),
+            dispatch: None,
+        };
+        let status = finished(&request(), &conclusion, time("10:00:00"));
+        assert!(serde_json::to_vec(&status).unwrap().len() < MAX_BYTES + 16 * 1024);
+        assert_eq!(status.sessions.len(), 100);
+    }
+}

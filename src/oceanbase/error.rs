@@ -1,0 +1,205 @@
+//! Why a call has no usable answer, and whether it may have been executed. Branches on the error `Code`, never on the
+//! HTTP status: the API's own pages disagree about statuses.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A call without a usable answer. Its texts never carry keys, tokens, strings to sign or SQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallError {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// The API's error Code, or a word of ours for what is no answer of the API.
+    pub code: String,
+    /// For people; bounded, and empty where the API's text may echo what was signed.
+    pub message: String,
+    /// Alibaba Cloud's RequestId; empty when no answer came.
+    pub request_id: String,
+}
+
+/// What went wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Name resolution, connecting or TLS failed: nothing was sent.
+    Unreachable,
+    /// Refused for its rate, before execution.
+    Throttled {
+        /// The pause that the gateway asked for (`x-acs-retry-after`).
+        retry_after: Option<SignedDuration>,
+    },
+    /// The access key, its token or its signature was refused.
+    CredentialsRejected,
+    /// The access key may not do this.
+    PermissionDenied,
+    /// The time stamp was refused.
+    TimeStampRefused {
+        /// The gateway's clock, by the answer's Date header.
+        gateway_time: Option<Timestamp>,
+    },
+    /// The gateway does not offer the operation.
+    OperationUnavailable,
+    /// The request itself was refused (parameters, instance, tenant): the same request will be refused again.
+    Rejected,
+    /// The dispatch deadline passed before the call could be sent.
+    DeadlinePassed,
+    /// Sent, and nothing certain came back. It may have been executed.
+    Ambiguous,
+}
+
+impl ErrorKind {
+    /// Whether the call was provably not executed, so that it may be made again.
+    #[must_use]
+    pub const fn is_not_executed(self) -> bool {
+        !matches!(self, Self::Ambiguous)
+    }
+}
+
+impl CallError {
+    /// An error of ours, not of the API.
+    #[must_use]
+    pub fn local(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, code: code.to_owned(), message: message.into(), request_id: String::new() }
+    }
+
+    /// An error body of the API.
+    #[must_use]
+    pub fn from_body(
+        code: &str,
+        message: &str,
+        request_id: &str,
+        retry_after: Option<SignedDuration>,
+        gateway_time: Option<Timestamp>,
+    ) -> Self {
+        let kind = kind_of(code, retry_after, gateway_time);
+        let message = if echoes_what_was_signed(code, message) {
+            String::new()
+        } else {
+            message.chars().filter(|c| !c.is_control()).take(256).collect()
+        };
+        let bounded = |text: &str| text.chars().filter(char::is_ascii_graphic).take(64).collect();
+        Self { kind, code: bounded(code), message, request_id: bounded(request_id) }
+    }
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        if !self.request_id.is_empty() {
+            write!(f, " (request {})", self.request_id)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// The class of an error Code, by the common error pages and public clients. A Code that is not known here is
+/// ambiguous: it may stand for a failure in the middle of the execution.
+fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option<Timestamp>) -> ErrorKind {
+    let family = code.split('.').next().unwrap_or(code);
+    match family {
+        "Throttling" => ErrorKind::Throttled { retry_after },
+        "Rejected" if code == "Rejected.Throttling" => ErrorKind::Throttled { retry_after },
+        // Seen before under this nonce: a copy of this very request came first and may have been executed.
+        "SignatureNonceUsed" => ErrorKind::Ambiguous,
+        "InvalidTimeStamp" => ErrorKind::TimeStampRefused { gateway_time },
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "InvalidSecurityToken"
+        | "MissingSecurityToken"
+        | "InvalidAccessKeySecret"
+        | "InvalidSignatureMethod" => ErrorKind::CredentialsRejected,
+        "Forbidden" | "NoPermission" => ErrorKind::PermissionDenied,
+        "InvalidAction" | "InvalidApi" | "NoSuchVersion" | "UnsupportedHTTPMethod" => ErrorKind::OperationUnavailable,
+        // The Terraform provider's word for an instance or tenant that does not exist.
+        "IllegalOperation" if code == "IllegalOperation.Resource" => ErrorKind::Rejected,
+        _ if names_a_parameter(family, "Missing") || names_a_parameter(family, "Invalid") => ErrorKind::Rejected,
+        _ => ErrorKind::Ambiguous,
+    }
+}
+
+/// `MissingInstanceId`, `InvalidParameter`: the prefix and a name.
+fn names_a_parameter(family: &str, prefix: &str) -> bool {
+    family.strip_prefix(prefix).is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
+/// These answers repeat the string to sign: the access key ID, the security token and the SQL text are in it.
+fn echoes_what_was_signed(code: &str, message: &str) -> bool {
+    let lower = message.to_ascii_lowercase();
+    code.starts_with("Signature")
+        || code == "IncompleteSignature"
+        || ["string to sign", "stringtosign", "canonicalrequest", "accesskeyid=", "securitytoken", "signature="]
+            .iter()
+            .any(|mark| lower.contains(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(code: &str) -> ErrorKind {
+        kind_of(code, None, None)
+    }
+
+    #[test]
+    fn known_refusals_are_provably_not_executed() {
+        for code in [
+            "Throttling",
+            "Throttling.User",
+            "Throttling.Api",
+            "Rejected.Throttling",
+            "SignatureDoesNotMatch",
+            "IncompleteSignature",
+            "InvalidAccessKeyId.NotFound",
+            "InvalidAccessKeyId.Inactive",
+            "InvalidSecurityToken.Expired",
+            "MissingSecurityToken",
+            "InvalidTimeStamp.Expired",
+            "InvalidTimeStamp.Format",
+            "Forbidden",
+            "Forbidden.RAM",
+            "Forbidden.RiskControl",
+            "NoPermission",
+            "InvalidAction.NotFound",
+            "InvalidApi.NotFound",
+            "NoSuchVersion",
+            "MissingInstanceId",
+            "MissingParameter",
+            "InvalidParameter",
+            "InvalidTenantId",
+            "IllegalOperation.Resource",
+        ] {
+            assert!(kind(code).is_not_executed(), "{code}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_ambiguous() {
+        for code in [
+            "InternalError",
+            "UnknownError",
+            "ServiceUnavailable",
+            "SignatureNonceUsed",
+            "SomethingNew",
+            "Invalid",
+            "Invalidated",
+            "Missing",
+            "throttling",
+            "",
+        ] {
+            assert_eq!(kind(code), ErrorKind::Ambiguous, "{code}");
+        }
+    }
+
+    #[test]
+    fn messages_that_echo_what_was_signed_are_dropped() {
+        let echo = "server string to sign is:POST&%2F&AccessKeyId%3DLTAI";
+        assert_eq!(CallError::from_body("SignatureDoesNotMatch", echo, "R", None, None).message, "");
+        assert_eq!(CallError::from_body("InvalidParameter", echo, "R", None, None).message, "");
+        let plain = CallError::from_body("Throttling.User", "slow\ndown", "R-1", None, None);
+        assert_eq!(plain.to_string(), "Throttling.User: slowdown (request R-1)");
+    }
+}

@@ -1,0 +1,76 @@
+//! The signed time stamp: the fence that the gateway itself enforces. Pure.
+
+use jiff::{SignedDuration, Timestamp, Unit};
+
+/// For how long the gateway accepts a signed time stamp ("x-acs-date within 15 minutes").
+pub const ACCEPTANCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Where the time stamp of a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TimeSource {
+    /// The dispatch deadline less 15 minutes: a process that was paused after its last look at the clock and wakes late is
+    /// refused by the gateway (`InvalidTimeStamp.Expired`, provably not executed).
+    #[default]
+    DispatchDeadline,
+    /// The current time plus the gateway's lead over our clock: for a gateway that refused the former.
+    CurrentTime {
+        /// The gateway's clock less ours.
+        gateway_lead: SignedDuration,
+    },
+}
+
+/// The time stamp and the nonce of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// `yyyy-MM-ddTHH:mm:ssZ`.
+    pub time: String,
+    /// Derived from the attempt: a copy of the request is refused as a replay.
+    pub nonce: String,
+}
+
+impl TimeSource {
+    /// The stamp of the request number `request` of an attempt with `nonce_seed` and `dispatch_deadline`, made at `now`.
+    #[must_use]
+    pub fn stamp(self, nonce_seed: &str, request: u32, dispatch_deadline: Timestamp, now: Timestamp) -> Stamp {
+        let time = match self {
+            Self::DispatchDeadline => dispatch_deadline.saturating_sub(ACCEPTANCE),
+            Self::CurrentTime { gateway_lead } => now.saturating_add(gateway_lead),
+        };
+        Stamp { time: format_time(time.unwrap_or(now)), nonce: nonce(nonce_seed, request) }
+    }
+}
+
+fn format_time(time: Timestamp) -> String {
+    time.round(Unit::Second).unwrap_or(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// 32 hexadecimal digits, as the official SDKs send. Another one for each request of an attempt: the gateway remembers a
+/// nonce even when it refused the request for another cause.
+fn nonce(seed: &str, request: u32) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex::encode(&Sha256::digest(format!("{seed}/{request}"))[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_refuses_the_stamp_right_after_the_dispatch_deadline() {
+        let deadline: Timestamp = "2026-10-05T10:00:15Z".parse().unwrap();
+        let now = "2026-10-05T10:00:00Z".parse().unwrap();
+        let stamp = TimeSource::DispatchDeadline.stamp("a", 0, deadline, now);
+        assert_eq!(stamp.time, "2026-10-05T09:45:15Z");
+        let lead = SignedDuration::from_secs(-90);
+        let stamp = TimeSource::CurrentTime { gateway_lead: lead }.stamp("a", 0, deadline, now);
+        assert_eq!(stamp.time, "2026-10-05T09:58:30Z");
+    }
+
+    #[test]
+    fn a_nonce_belongs_to_one_request_of_one_attempt() {
+        assert_eq!(nonce("a", 0), nonce("a", 0));
+        assert_eq!(nonce("a", 0).len(), 32);
+        assert_ne!(nonce("a", 0), nonce("a", 1));
+        assert_ne!(nonce("a", 0), nonce("b", 0));
+    }
+}
