@@ -9,3 +9,4 @@ pub mod port;
 pub mod process;
 pub mod python;
 pub mod scratch;
+pub mod stack;

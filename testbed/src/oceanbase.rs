@@ -29,6 +29,7 @@ pub struct Engine {
     program: PathBuf,
     directory: PathBuf,
     port: u16,
+    server_ip: String,
 }
 
 impl Engine {
@@ -45,11 +46,13 @@ impl Engine {
         let program = tokio::task::spawn_blocking(locate).await??;
         let (process, port) =
             port::start_on_free(async |port| Ok((launch(&program, &directory, port).await?, port))).await?;
+        let server_ip = Conn::new(options(port)).await?.query_first("select host_ip()").await?;
         Ok(Self {
             process: Mutex::new(Arc::new(process)),
             program,
             directory,
             port,
+            server_ip: server_ip.context("the engine did not tell its address")?,
         })
     }
 
@@ -67,10 +70,10 @@ impl Engine {
         self.port
     }
 
-    /// The address that names this server in requests to end its sessions. It knows none of its own.
+    /// The address that names this server in requests to end its sessions.
     #[must_use]
-    pub fn server_ip(&self) -> &'static str {
-        HOST
+    pub fn server_ip(&self) -> &str {
+        &self.server_ip
     }
 
     /// Its process id, which changes when it is restarted.
@@ -87,9 +90,7 @@ impl Engine {
 
     /// A new session of `root`, whose statements may run for a day.
     pub async fn connect(&self) -> anyhow::Result<Conn> {
-        Conn::new(self.options())
-            .await
-            .with_context(|| format!("cannot connect to the engine on port {}", self.port))
+        Conn::new(self.options()).await.with_context(|| format!("cannot connect to the engine on port {}", self.port))
     }
 
     /// The id by which the engine lists and ends the session of `connection`.
@@ -151,13 +152,9 @@ async fn launch(program: &Path, directory: &Path, port: u16) -> anyhow::Result<P
         .ready(START_LIMIT, async || {
             let mut connection = Conn::new(options(port)).await?;
             // It listens on all addresses and cannot be told otherwise; root has no password.
-            connection
-                .query_drop(format!("set global ob_tcp_invited_nodes = '{HOST}'"))
-                .await?;
+            connection.query_drop(format!("set global ob_tcp_invited_nodes = '{HOST}'")).await?;
             // Served a moment later than other queries.
-            connection
-                .query_drop("select id from oceanbase.V$OB_PROCESSLIST")
-                .await?;
+            connection.query_drop("select id from oceanbase.V$OB_PROCESSLIST").await?;
             Ok(connection.disconnect().await?)
         })
         .await?;

@@ -30,13 +30,8 @@ impl Operator {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let mut command = Command::new(binary);
         command.args(arguments).env("KUBECONFIG", kubeconfig);
-        let output = Output {
-            stdout: directory.join("audit.jsonl"),
-            stderr: directory.join("operator.log"),
-        };
-        Ok(Self {
-            process: Process::start(&command, output)?,
-        })
+        let output = Output { stdout: directory.join("audit.jsonl"), stderr: directory.join("operator.log") };
+        Ok(Self { process: Process::start(&command, output)? })
     }
 
     /// The process, to wait for something or to signal it.
@@ -123,11 +118,7 @@ pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| missing_tool(error, "cargo", "Rust by rustup"))?;
-    ensure!(
-        output.status.success(),
-        "cargo build of the operator failed ({}), see above",
-        output.status
-    );
+    ensure!(output.status.success(), "cargo build of the operator failed ({}), see above", output.status);
     executable(&String::from_utf8_lossy(&output.stdout)).context("cargo built no sessionkill-operator")
 }
 
@@ -137,10 +128,7 @@ fn executable(messages: &str) -> Option<PathBuf> {
     struct Message {
         executable: Option<PathBuf>,
     }
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable)
-        .next_back()
+    messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable).next_back()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -157,13 +145,8 @@ mod tests {
     async fn audit_lines_are_kept_apart_from_logs_and_a_half_written_one_waits() {
         let directory = scratch::directory().unwrap();
         let script = r#"echo '{"a":1}'; echo "$KUBECONFIG" >&2; printf '{"a":'; exec sleep 1000"#;
-        let operator = Operator::start(
-            Path::new("sh"),
-            Path::new("/the/kubeconfig"),
-            directory.path(),
-            &["-c", script],
-        )
-        .unwrap();
+        let operator =
+            Operator::start(Path::new("sh"), Path::new("/the/kubeconfig"), directory.path(), &["-c", script]).unwrap();
         operator
             .process()
             .ready(Duration::from_secs(30), async || {

@@ -40,10 +40,7 @@ impl Output {
     #[must_use]
     pub fn together(log: impl Into<PathBuf>) -> Self {
         let log = log.into();
-        Self {
-            stdout: log.clone(),
-            stderr: log,
-        }
+        Self { stdout: log.clone(), stderr: log }
     }
 }
 
@@ -71,12 +68,7 @@ impl Process {
         let child = spawn(guarded(program, stdout, stderr))
             .map_err(|error| missing_tool(error, "setpriv", "the Debian package util-linux"))
             .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self {
-            name,
-            pid: child.id(),
-            output,
-            child: Mutex::new(child),
-        })
+        Ok(Self { name, pid: child.id(), output, child: Mutex::new(child) })
     }
 
     /// The program's own process id.
@@ -126,18 +118,19 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// Waits for the exit; none if it still runs after `limit`.
-    pub async fn wait(&self, limit: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + limit;
+    /// Waits for the exit.
+    pub async fn ended(&self) -> ExitStatus {
         loop {
             if let Some(status) = self.exit_status() {
-                return Some(status);
-            }
-            if Instant::now() >= deadline {
-                return None;
+                return status;
             }
             sleep(POLL).await;
         }
+    }
+
+    /// Waits for the exit; none if it still runs after `limit`.
+    pub async fn wait(&self, limit: Duration) -> Option<ExitStatus> {
+        timeout(limit, self.ended()).await.ok()
     }
 
     /// `SIGTERM`, and `SIGKILL` if that has not ended it within `patience`.
@@ -309,12 +302,7 @@ mod tests {
         let is = async |wanted: &str| {
             let wanted = format!(") {wanted} ");
             process
-                .ready(LIMIT, async || {
-                    state()
-                        .contains(&wanted)
-                        .then_some(())
-                        .with_context(|| format!("not {wanted}"))
-                })
+                .ready(LIMIT, async || state().contains(&wanted).then_some(()).with_context(|| format!("not {wanted}")))
                 .await
                 .unwrap();
         };
@@ -332,14 +320,8 @@ mod tests {
     async fn a_death_at_start_is_reported_with_the_end_of_the_log() {
         let directory = tempfile::tempdir().unwrap();
         let process = shell("echo disk is full; exit 3", directory.path());
-        let error = process
-            .ready::<(), _>(LIMIT, async || bail!("not listening"))
-            .await
-            .unwrap_err();
+        let error = process.ready::<(), _>(LIMIT, async || bail!("not listening")).await.unwrap_err();
         let message = format!("{error:#}");
-        assert!(
-            message.contains("exit status: 3") && message.contains("disk is full"),
-            "{message}"
-        );
+        assert!(message.contains("exit status: 3") && message.contains("disk is full"), "{message}");
     }
 }

@@ -44,10 +44,7 @@ async fn a_service_account_can_do_exactly_what_rbac_allows_and_the_audit_log_cou
     let directory = scratch::directory().unwrap();
     let control_plane = ControlPlane::start(directory.path()).await.unwrap();
     control_plane.apply(ACCOUNT).await.unwrap();
-    let kubeconfig = control_plane
-        .service_account_kubeconfig("product", "reader")
-        .await
-        .unwrap();
+    let kubeconfig = control_plane.service_account_kubeconfig("product", "reader").await.unwrap();
     let client = client_for(&kubeconfig).await.unwrap();
 
     let allowed: Api<ConfigMap> = Api::namespaced(client.clone(), "product");
@@ -55,10 +52,7 @@ async fn a_service_account_can_do_exactly_what_rbac_allows_and_the_audit_log_cou
     wait_until(async || Ok(allowed.list(&ListParams::default()).await.map(drop)?)).await;
     let refused: Api<Secret> = Api::namespaced(client, "product");
     let error = refused.list(&ListParams::default()).await.unwrap_err();
-    assert!(
-        matches!(&error, kube::Error::Api(status) if status.is_forbidden()),
-        "{error}"
-    );
+    assert!(matches!(&error, kube::Error::Api(status) if status.is_forbidden()), "{error}");
 
     wait_until(async || {
         let counts = control_plane.requests_by_verb("system:serviceaccount:product:reader")?;
@@ -112,13 +106,7 @@ async fn a_restarted_api_server_is_the_same_one_to_its_clients() {
     let after = control_plane.pids();
     assert_eq!(before.etcd, after.etcd);
     assert_ne!(before.api_server, after.api_server);
-    assert!(
-        control_plane
-            .run_kubectl(&["version"])
-            .await
-            .unwrap()
-            .contains("Server Version")
-    );
+    assert!(control_plane.run_kubectl(&["version"]).await.unwrap().contains("Server Version"));
 }
 
 /// The parent here is the testbed's own command, because a test cannot `SIGKILL` itself.

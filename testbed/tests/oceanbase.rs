@@ -1,10 +1,12 @@
 //! What the product relies on in an `OceanBase` engine, tried on the real one.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use mysql_async::{Conn, Error, Row, prelude::Queryable};
 use testbed::{oceanbase::Engine, scratch};
+use tokio::time::timeout;
 
+const LIMIT: Duration = Duration::from_mins(1);
 const LIST: &str =
     "select user, db, command, state, user_client_ip, info, sql_id, time from oceanbase.V$OB_PROCESSLIST";
 
@@ -21,21 +23,22 @@ async fn a_session_is_listed_with_what_identifies_it() {
     let id = engine.session_id(&mut session).await.unwrap();
     let statement = tokio::spawn(async move { session.query_drop("select sleep(1000)").await });
 
-    let row = loop {
-        let row: Option<Row> = operator
-            .exec_first(format!("{LIST} where id = ?"), (id,))
-            .await
-            .unwrap();
-        let row = row.expect("the session is listed as long as it lives");
-        if row.get::<String, _>("state").as_deref() == Some("ACTIVE") {
-            break row;
+    let row = timeout(LIMIT, async {
+        loop {
+            let row: Option<Row> = operator.exec_first(format!("{LIST} where id = ?"), (id,)).await.unwrap();
+            let row = row.expect("the session is listed as long as it lives");
+            if row.get::<Option<String>, _>("info").flatten().is_some_and(|info| info.contains("sleep")) {
+                break row;
+            }
         }
-        tokio::task::yield_now().await;
-    };
+    })
+    .await
+    .unwrap();
     let text = |column: &str| row.get::<String, _>(column).unwrap();
     assert_eq!(text("user"), "report_ro");
     assert_eq!(text("db"), "test");
     assert_eq!(text("command"), "Query");
+    assert_eq!(text("state"), "ACTIVE");
     assert_eq!(text("user_client_ip"), "127.0.0.1");
     assert_eq!(text("info"), "select sleep(1000)");
     assert_eq!(text("sql_id").len(), 32);
@@ -53,26 +56,19 @@ async fn kill_ends_a_session_once() {
 
     operator.query_drop(format!("kill {id}")).await.unwrap();
     let lost = session.query_drop("select 1").await.unwrap_err();
-    assert!(
-        !matches!(lost, Error::Server(_)),
-        "the connection is closed, not refused: {lost:?}"
-    );
+    assert!(!matches!(lost, Error::Server(_)), "the connection is closed, not refused: {lost:?}");
 
-    loop {
-        let listed: Option<i64> = operator
-            .exec_first("select id from oceanbase.V$OB_PROCESSLIST where id = ?", (id,))
-            .await
-            .unwrap();
-        if listed.is_none() {
-            break;
+    timeout(LIMIT, async {
+        let mut listed = Some(id);
+        while listed.is_some() {
+            listed =
+                operator.exec_first("select id from oceanbase.V$OB_PROCESSLIST where id = ?", (id,)).await.unwrap();
         }
-        tokio::task::yield_now().await;
-    }
+    })
+    .await
+    .unwrap();
     let unknown = operator.query_drop(format!("kill {id}")).await.unwrap_err();
-    assert!(
-        matches!(&unknown, Error::Server(error) if error.code == 1094),
-        "{unknown:?}"
-    );
+    assert!(matches!(&unknown, Error::Server(error) if error.code == 1094), "{unknown:?}");
 }
 
 #[tokio::test]
@@ -92,10 +88,7 @@ async fn session_ids_start_low_again_after_a_restart_and_data_stays() {
     assert!(before.query_drop("select 1").await.is_err());
     let mut after = engine.connect().await.unwrap();
     after.query_drop("insert into test.kept values (1)").await.unwrap();
-    assert!(
-        engine.session_id(&mut after).await.unwrap() < highest,
-        "the ids of the dead are given out again"
-    );
+    assert!(engine.session_id(&mut after).await.unwrap() < highest, "the ids of the dead are given out again");
 }
 
 /// The second address stands for any other machine: the engine cannot be made to listen on one address only.

@@ -41,12 +41,7 @@ impl Access {
         });
         let kubeconfig = directory.join("kubeconfig");
         write_kubeconfig(&kubeconfig, port, &identity.ca, &user)?;
-        Ok(Self {
-            directory: directory.into(),
-            port,
-            ca: identity.ca.clone(),
-            kubeconfig,
-        })
+        Ok(Self { directory: directory.into(), port, ca: identity.ca.clone(), kubeconfig })
     }
 
     pub(super) fn kubeconfig(&self) -> &Path {
@@ -59,10 +54,7 @@ impl Access {
 
     pub(super) async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
         let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(TOKEN_SECONDS),
-                ..TokenRequestSpec::default()
-            },
+            spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
         };
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);

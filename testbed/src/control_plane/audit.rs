@@ -23,22 +23,14 @@ impl Request {
     /// The key for a look-up in the counts.
     #[must_use]
     pub fn new(verb: &str, resource: &str, subresource: &str) -> Self {
-        Self {
-            verb: verb.into(),
-            resource: resource.into(),
-            subresource: subresource.into(),
-        }
+        Self { verb: verb.into(), resource: resource.into(), subresource: subresource.into() }
     }
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.resource)?;
-        if self.subresource.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "/{}", self.subresource)
-        }
+        if self.subresource.is_empty() { Ok(()) } else { write!(f, "/{}", self.subresource) }
     }
 }
 
@@ -75,11 +67,7 @@ pub(super) fn requests_by_verb(log: &Path, user: &str) -> anyhow::Result<BTreeMa
     let mut counts = BTreeMap::new();
     for entry in entries.filter(|entry| entry.stage == "ResponseComplete" && entry.user.username == user) {
         let object = entry.object_ref.unwrap_or_default();
-        let request = Request {
-            verb: entry.verb,
-            resource: object.resource,
-            subresource: object.subresource,
-        };
+        let request = Request { verb: entry.verb, resource: object.resource, subresource: object.subresource };
         *counts.entry(request).or_default() += 1;
     }
     Ok(counts)

@@ -38,11 +38,7 @@ pub(super) fn locate() -> anyhow::Result<PathBuf> {
 
 fn complete(directory: PathBuf) -> anyhow::Result<PathBuf> {
     for (program, _) in PROGRAMS {
-        ensure!(
-            directory.join(program).is_file(),
-            "{} has no {program}",
-            directory.display()
-        );
+        ensure!(directory.join(program).is_file(), "{} has no {program}", directory.display());
     }
     Ok(directory)
 }

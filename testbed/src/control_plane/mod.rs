@@ -72,15 +72,7 @@ impl ControlPlane {
             Ok((process, access, port))
         })
         .await?;
-        Ok(Self {
-            api_server: Mutex::new(Arc::new(api_server)),
-            etcd,
-            etcd_port,
-            port,
-            programs,
-            directory,
-            access,
-        })
+        Ok(Self { api_server: Mutex::new(Arc::new(api_server)), etcd, etcd_port, port, programs, directory, access })
     }
 
     /// The administrator's kubeconfig, with its certificates inside.
@@ -124,11 +116,7 @@ impl ControlPlane {
 
     /// `kubectl apply` of a file or a directory; of its kustomization where it has one.
     pub async fn apply_path(&self, path: &Path) -> anyhow::Result<String> {
-        let option = if path.join("kustomization.yaml").is_file() {
-            "-k"
-        } else {
-            "-f"
-        };
+        let option = if path.join("kustomization.yaml").is_file() { "-k" } else { "-f" };
         let path = path.to_str().context("kubectl needs a path in UTF-8")?;
         self.run_kubectl(&["apply", option, path]).await
     }
@@ -148,10 +136,7 @@ impl ControlPlane {
     /// The process ids as they are now; the API server's changes when it is started again.
     #[must_use]
     pub fn pids(&self) -> Pids {
-        Pids {
-            api_server: self.api_server().pid(),
-            etcd: self.etcd.pid(),
-        }
+        Pids { api_server: self.api_server().pid(), etcd: self.etcd.pid() }
     }
 
     /// Kills the API server as a crash would; what it has acknowledged is in etcd.
@@ -197,11 +182,7 @@ async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> anyhow::Res
         // The default of 2 GiB is less than a benchmark's history.
         .args(["--quota-backend-bytes", "8589934592"]);
     let process = Process::start(&command, Output::together(directory.join("etcd.log")))?;
-    process
-        .ready(START_LIMIT, async || {
-            Ok(TcpStream::connect(("127.0.0.1", port)).await.map(drop)?)
-        })
-        .await?;
+    process.ready(START_LIMIT, async || Ok(TcpStream::connect(("127.0.0.1", port)).await.map(drop)?)).await?;
     Ok((process, port))
 }
 

@@ -38,11 +38,7 @@ pub(super) fn create(directory: &Path) -> anyhow::Result<Identity> {
         let path = directory.join(name);
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(Identity {
-        ca: ca.pem(),
-        certificate: admin_certificate,
-        key: admin_key,
-    })
+    Ok(Identity { ca: ca.pem(), certificate: admin_certificate, key: admin_key })
 }
 
 fn authority() -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {
