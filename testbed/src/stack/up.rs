@@ -32,9 +32,14 @@ enum BackendKind {
 
 /// Starts the stack, prints `ready`, and stops it at SIGINT or SIGTERM. Ends with an error if the operator does.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
-    let temporary = scratch::directory()?;
+    let (directory, _removed_at_the_end) = if let Some(directory) = args.dir {
+        (directory, None)
+    } else {
+        let temporary = scratch::directory()?;
+        (temporary.path().into(), Some(temporary))
+    };
     let options = StackOptions {
-        directory: args.dir.unwrap_or_else(|| temporary.path().into()),
+        directory,
         sessions: match args.backend {
             BackendKind::Oceanbase => Sessions::OceanBase,
             BackendKind::Memory => Sessions::Memory,
