@@ -1,4 +1,12 @@
 //! The real parts that sessionkill is tested on: control plane, `OceanBase` engine, `OpenAPI` gateway. Never shipped.
 
+pub mod cache;
+pub mod control_plane;
 pub mod gateway;
+pub mod oceanbase;
+pub mod operator;
+pub mod port;
+pub mod process;
 pub mod python;
+pub mod scratch;
+pub mod stack;

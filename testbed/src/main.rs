@@ -1,9 +1,12 @@
 //! The testbed's programs.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::gateway;
+use testbed::{gateway, stack};
+
+mod hold;
 
 /// The real parts that sessionkill is tested on.
 #[derive(Parser)]
@@ -16,12 +19,21 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Gateway(gateway::GatewayArgs),
+    Up(stack::UpArgs),
+    /// Start one child and hold it until killed: the test of what happens to children then.
+    #[command(hide = true)]
+    Hold {
+        /// Where the child's log goes.
+        directory: PathBuf,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Up(args) => stack::up(args).await,
+        Command::Hold { directory } => hold::run(&directory).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

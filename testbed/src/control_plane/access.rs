@@ -1,0 +1,111 @@
+//! Ways into the control plane: the administrator's kubeconfig, service accounts' kubeconfigs, clients.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+
+use super::pki::Identity;
+
+const TOKEN_SECONDS: i64 = 86_400;
+
+/// Where the server is, whom it trusts, and the administrator's kubeconfig.
+#[derive(Debug)]
+pub(super) struct Access {
+    directory: PathBuf,
+    port: u16,
+    ca: String,
+    kubeconfig: PathBuf,
+}
+
+impl Access {
+    pub(super) fn create(directory: &Path, port: u16, identity: &Identity) -> anyhow::Result<Self> {
+        let user = json!({
+            "client-certificate-data": STANDARD.encode(&identity.certificate),
+            "client-key-data": STANDARD.encode(&identity.key),
+        });
+        let kubeconfig = directory.join("kubeconfig");
+        write_kubeconfig(&kubeconfig, port, &identity.ca, &user)?;
+        Ok(Self { directory: directory.into(), port, ca: identity.ca.clone(), kubeconfig })
+    }
+
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+        client_for(&self.kubeconfig).await
+    }
+
+    pub(super) async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
+        let token = accounts
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .with_context(|| format!("no token for the service account {namespace}/{name}: create it first"))?
+            .status
+            .context("the token request has no status")?
+            .token;
+        let path = self.directory.join(format!("kubeconfig-{namespace}-{name}"));
+        write_kubeconfig(&path, self.port, &self.ca, &json!({"token": token}))?;
+        Ok(path)
+    }
+}
+
+/// A client that is whoever the kubeconfig says. It never repeats a request by itself, so that tests see each failure.
+pub async fn client_for(kubeconfig: &Path) -> anyhow::Result<Client> {
+    // Fails when a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+pub(super) fn url(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
+
+/// In JSON, which is YAML as well.
+fn write_kubeconfig(path: &Path, port: u16, ca: &str, user: &Value) -> anyhow::Result<()> {
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{
+            "name": "testbed",
+            "cluster": {"server": url(port), "certificate-authority-data": STANDARD.encode(ca)},
+        }],
+        "users": [{"name": "user", "user": user}],
+        "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "user"}}],
+        "current-context": "testbed",
+    });
+    let text = serde_json::to_vec_pretty(&kubeconfig)?;
+    // It holds a private key or a token.
+    fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(&text))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,230 @@
+//! A real control plane on loopback: etcd and kube-apiserver with RBAC, TLS, Pod Security admission and an audit log.
+//!
+//! No controllers run. Objects are stored, validated and watched as in any cluster, but nothing acts on them: no Pods
+//! start, owner references are not collected, and a deleted namespace stays `Terminating`.
+
+mod access;
+mod audit;
+mod binaries;
+mod kubectl;
+mod pki;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use kube::Client;
+use tokio::net::TcpStream;
+
+use self::access::Access;
+pub use self::{access::client_for, audit::Request};
+use crate::{
+    port,
+    process::{Output, Process},
+};
+
+const START_LIMIT: Duration = Duration::from_mins(2);
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running control plane; both servers end when it is dropped.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Before etcd, so that it is dropped first: without its store the API server floods its log.
+    api_server: Mutex<Arc<Process>>,
+    etcd: Process,
+    etcd_port: u16,
+    port: u16,
+    programs: PathBuf,
+    directory: PathBuf,
+    access: Access,
+}
+
+/// Process ids, for measurements of memory and processor time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pids {
+    /// kube-apiserver.
+    pub api_server: u32,
+    /// etcd.
+    pub etcd: u32,
+}
+
+impl ControlPlane {
+    /// Starts etcd and kube-apiserver with their data, certificates and logs in `directory`, and returns when
+    /// `/readyz` says ok. What an earlier control plane stored in the same directory is there again; its
+    /// kubeconfigs and tokens are not valid any more. The first start on a machine builds the programs, which takes
+    /// several minutes.
+    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let directory = directory.canonicalize()?;
+        let programs = tokio::task::spawn_blocking(binaries::locate).await??;
+        let identity = pki::create(&directory)?;
+        fs::write(directory.join("audit-policy.json"), audit::POLICY)?;
+        let (etcd, etcd_port) = port::start_on_free(|port| start_etcd(&programs, &directory, port)).await?;
+        let (api_server, access, port) = port::start_on_free(async |port| {
+            let access = Access::create(&directory, port, &identity)?;
+            let process = start_api_server(&programs, &directory, port, etcd_port, access.client().await?).await?;
+            Ok((process, access, port))
+        })
+        .await?;
+        Ok(Self { api_server: Mutex::new(Arc::new(api_server)), etcd, etcd_port, port, programs, directory, access })
+    }
+
+    /// The administrator's kubeconfig, with its certificates inside.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        self.access.kubeconfig()
+    }
+
+    /// `https://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        access::url(self.port)
+    }
+
+    /// A new client with the administrator's rights, for the runtime that calls this. It never repeats a request by
+    /// itself, so that tests see each failure.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        self.access.client().await
+    }
+
+    /// A kubeconfig that is exactly this service account, by a token that is valid for a day.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
+        self.access.service_account_kubeconfig(namespace, name).await
+    }
+
+    /// kubectl of the same version as the server, as administrator; add the arguments and run it.
+    #[must_use]
+    pub fn kubectl(&self) -> Command {
+        kubectl::command(&self.programs, &self.directory, self.kubeconfig())
+    }
+
+    /// Runs kubectl and returns what it prints; its error output is the error.
+    pub async fn run_kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        kubectl::run(self.kubectl(), arguments, "").await
+    }
+
+    /// `kubectl apply` of YAML or JSON text, which may hold several documents; returns what kubectl prints.
+    pub async fn apply(&self, manifest: &str) -> anyhow::Result<String> {
+        kubectl::run(self.kubectl(), &["apply", "-f", "-"], manifest).await
+    }
+
+    /// `kubectl apply` of a file or a directory; of its kustomization where it has one.
+    pub async fn apply_path(&self, path: &Path) -> anyhow::Result<String> {
+        let option = if path.join("kustomization.yaml").is_file() { "-k" } else { "-f" };
+        let path = path.to_str().context("kubectl needs a path in UTF-8")?;
+        self.run_kubectl(&["apply", option, path]).await
+    }
+
+    /// The audit log: JSON lines at level `Metadata`, one per stage of each request.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        audit_log(&self.directory)
+    }
+
+    /// How many requests of each kind `user` has had answered, as `system:serviceaccount:NAMESPACE:NAME` or `admin`. A
+    /// watch counts when it ends. An entry may be written shortly after its answer has arrived.
+    pub fn requests_by_verb(&self, user: &str) -> anyhow::Result<BTreeMap<Request, u64>> {
+        audit::requests_by_verb(&self.audit_log(), user)
+    }
+
+    /// The process ids as they are now; the API server's changes when it is started again.
+    #[must_use]
+    pub fn pids(&self) -> Pids {
+        Pids { api_server: self.api_server().pid(), etcd: self.etcd.pid() }
+    }
+
+    /// Kills the API server as a crash would; what it has acknowledged is in etcd.
+    pub fn stop_api_server(&self) {
+        self.api_server().kill();
+    }
+
+    /// Starts the API server again on the same port and returns when it is ready; one that runs is killed first.
+    pub async fn start_api_server(&self) -> anyhow::Result<()> {
+        self.stop_api_server();
+        let client = self.client().await?;
+        let process = start_api_server(&self.programs, &self.directory, self.port, self.etcd_port, client).await?;
+        *self.api_server.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(process);
+        Ok(())
+    }
+
+    /// Stops both servers in order; dropping kills them instead.
+    pub async fn stop(self) {
+        // Its graceful end waits for watches to finish; there is nothing in it to save.
+        self.stop_api_server();
+        self.etcd.stop(STOP_PATIENCE).await;
+    }
+
+    fn api_server(&self) -> Arc<Process> {
+        self.api_server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn audit_log(directory: &Path) -> PathBuf {
+    directory.join("audit.log")
+}
+
+async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> anyhow::Result<(Process, u16)> {
+    let client = format!("http://127.0.0.1:{port}");
+    let peer = format!("http://127.0.0.1:{}", port::free()?);
+    let mut command = Command::new(programs.join("etcd"));
+    command
+        .arg("--data-dir")
+        .arg(directory.join("etcd"))
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster", &format!("default={peer}")])
+        // The default of 2 GiB is less than a benchmark's history.
+        .args(["--quota-backend-bytes", "8589934592"]);
+    let process = Process::start(&command, Output::together(directory.join("etcd.log")))?;
+    process.ready(START_LIMIT, async || Ok(TcpStream::connect(("127.0.0.1", port)).await.map(drop)?)).await?;
+    Ok((process, port))
+}
+
+async fn start_api_server(
+    programs: &Path,
+    directory: &Path,
+    port: u16,
+    etcd_port: u16,
+    client: Client,
+) -> anyhow::Result<Process> {
+    let flag = |name: &str, file: &str| format!("--{name}={}", directory.join(file).display());
+    let mut command = Command::new(programs.join("kube-apiserver"));
+    command
+        .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
+        .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+        .arg(format!("--secure-port={port}"))
+        .arg("--service-cluster-ip-range=10.96.0.0/16")
+        // It publishes no endpoint for itself: a loopback address is not accepted as one.
+        .arg("--endpoint-reconciler-type=none")
+        .arg(flag("cert-dir", "."))
+        .arg(flag("client-ca-file", pki::CA))
+        .arg(flag("tls-cert-file", pki::SERVER_CERTIFICATE))
+        .arg(flag("tls-private-key-file", pki::SERVER_KEY))
+        .arg("--service-account-issuer=https://kubernetes.default.svc")
+        .arg(flag("service-account-key-file", pki::TOKEN_PUBLIC_KEY))
+        .arg(flag("service-account-signing-key-file", pki::TOKEN_KEY))
+        .arg("--authorization-mode=RBAC")
+        // Without a controller manager no namespace gets its default service account, and this plugin would refuse
+        // every Pod for the lack of it.
+        .arg("--disable-admission-plugins=ServiceAccount")
+        .arg(flag("audit-policy-file", "audit-policy.json"))
+        .arg(format!("--audit-log-path={}", audit_log(directory).display()))
+        // In megabytes. The default rotates after 100, and what a reader has not counted by then is gone.
+        .arg("--audit-log-maxsize=100000")
+        .arg("--profiling=false");
+    let process = Process::start(&command, Output::together(directory.join("kube-apiserver.log")))?;
+    process
+        .ready(START_LIMIT, async || {
+            let request = http::Request::get("/readyz").body(Vec::new())?;
+            client.request_text(request).await?;
+            Ok(())
+        })
+        .await?;
+    Ok(process)
+}

@@ -1,0 +1,204 @@
+//! Everything together on loopback: control plane, engine, gateway and the operator as its own service account.
+
+mod environment;
+mod up;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+
+pub use self::up::{UpArgs, up};
+use crate::{
+    control_plane::ControlPlane,
+    gateway::{AccessKey, Backend, Gateway, GatewayOptions},
+    oceanbase::Engine,
+    operator::{Operator, build_operator},
+};
+
+const NAMESPACE: &str = "sessionkill-system";
+const SERVICE_ACCOUNT: &str = "sessionkill-operator";
+
+/// Which parts to start, and where.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// Data and logs of all parts, each in a directory of its own.
+    pub directory: PathBuf,
+    /// Where the gateway finds sessions.
+    pub sessions: Sessions,
+    /// Whether an operator runs.
+    pub operator: OperatorChoice,
+}
+
+/// Where sessions live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sessions {
+    /// In a real engine, which is started.
+    OceanBase,
+    /// In the gateway's memory.
+    Memory,
+}
+
+/// Whether an operator runs, and which one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperatorChoice {
+    /// None: somebody starts one by hand.
+    None,
+    /// The one in this source tree, built as cargo's `dev` profile says.
+    Build,
+    /// This binary.
+    Binary(PathBuf),
+}
+
+/// The running parts. Dropping it ends them all, the operator first.
+pub struct Stack {
+    /// The operator, unless none was wanted.
+    pub operator: Option<Operator>,
+    /// The gateway that the operator calls.
+    pub gateway: Gateway,
+    /// The engine, unless sessions are in memory.
+    pub engine: Option<Engine>,
+    /// The control plane, with the custom resources and `deploy/base` installed.
+    pub control_plane: ControlPlane,
+    directory: PathBuf,
+    access_key: AccessKey,
+    instance: String,
+    tenant: String,
+}
+
+impl Stack {
+    /// Starts the parts and returns when all of them serve, except for the operator, which is only started.
+    pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        let directory = options.directory;
+        let (control_plane, engine, binary) = tokio::try_join!(
+            start_control_plane(&directory),
+            start_engine(&directory, options.sessions),
+            find_operator(options.operator),
+        )?;
+        let access_key = AccessKey { id: "testbed".into(), secret: "testbed-secret".into(), token: None };
+        let mut gateway = GatewayOptions { access_keys: vec![access_key.clone()], ..GatewayOptions::default() };
+        if let Some(engine) = &engine {
+            gateway.backend = Backend::OceanBase { url: engine.url() };
+        }
+        let (instance, tenant) = (gateway.instance.clone(), gateway.tenant.clone());
+        let mut stack = Self {
+            operator: None,
+            gateway: Gateway::start(gateway).await?,
+            engine,
+            control_plane,
+            directory,
+            access_key,
+            instance,
+            tenant,
+        };
+        if let Some(binary) = binary {
+            stack.operator = Some(stack.start_operator(&binary, "operator", &[]).await?);
+        }
+        Ok(stack)
+    }
+
+    /// Starts an operator, or one more, with its logs in the stack's directory `name`: as the service account of
+    /// `deploy/base`, allowed to call the gateway, and with these further arguments.
+    pub async fn start_operator(&self, binary: &Path, name: &str, arguments: &[&str]) -> anyhow::Result<Operator> {
+        let kubeconfig = self.control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await?;
+        let gateway = self.gateway.url();
+        let mut all = vec!["run", "--allow-endpoint", &gateway, "--health-address", "127.0.0.1:0"];
+        all.extend(arguments);
+        Operator::start(binary, &kubeconfig, &self.directory.join(name), &all)
+    }
+
+    /// The user name that the operator's requests carry, as in the audit log.
+    #[must_use]
+    pub fn operator_user(&self) -> String {
+        format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}")
+    }
+
+    /// The access key that the gateway accepts.
+    #[must_use]
+    pub fn access_key(&self) -> &AccessKey {
+        &self.access_key
+    }
+
+    /// The instance that the sessions belong to.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The tenant that the sessions belong to.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The server that sessions are on: the engine, or the first one that the gateway's memory names.
+    pub async fn server_ip(&self) -> anyhow::Result<String> {
+        if let Some(engine) = &self.engine {
+            return Ok(engine.server_ip().into());
+        }
+        let first = self.gateway.sessions().await?.into_iter().next();
+        Ok(first.context("the gateway has no sessions: give it some first")?.server_ip)
+    }
+
+    /// Writes what a shell needs to use the stack to the file `env` in its directory, which it returns.
+    pub async fn write_environment(&self) -> anyhow::Result<PathBuf> {
+        let control_plane = &self.control_plane;
+        let mut variables = vec![
+            ("KUBECONFIG", control_plane.kubeconfig().to_string_lossy().into_owned()),
+            ("KUBECTL", control_plane.kubectl().get_program().to_string_lossy().into_owned()),
+            ("GATEWAY_URL", self.gateway.url()),
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", self.access_key.id.clone()),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", self.access_key.secret.expose_secret().into()),
+            ("INSTANCE_ID", self.instance.clone()),
+            ("TENANT_ID", self.tenant.clone()),
+            ("SERVER_IP", self.server_ip().await?),
+        ];
+        if let Some(engine) = &self.engine {
+            variables.push(("DATABASE_URL", engine.url()));
+        }
+        let path = self.directory.join("env");
+        environment::write(&path, &variables)?;
+        Ok(path)
+    }
+
+    /// Ends the parts in the order of their dependence, letting each one finish.
+    pub async fn stop(self) {
+        if let Some(operator) = &self.operator {
+            operator.stop().await;
+        }
+        self.gateway.stop().await;
+        drop(self.engine);
+        self.control_plane.stop().await;
+    }
+}
+
+async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlane> {
+    let control_plane = ControlPlane::start(&directory.join("control-plane")).await?;
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let crds = repository.join("crds");
+    if crds.is_dir() {
+        let crds = crds.to_str().context("kubectl needs a path in UTF-8")?;
+        control_plane.run_kubectl(&["apply", "--server-side", "-f", crds]).await?;
+        control_plane.run_kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", crds]).await?;
+    }
+    let base = repository.join("deploy/base");
+    if base.is_dir() {
+        control_plane.apply_path(&base).await?;
+    }
+    Ok(control_plane)
+}
+
+async fn start_engine(directory: &Path, sessions: Sessions) -> anyhow::Result<Option<Engine>> {
+    Ok(match sessions {
+        Sessions::OceanBase => Some(Engine::start(&directory.join("oceanbase")).await?),
+        Sessions::Memory => None,
+    })
+}
+
+async fn find_operator(choice: OperatorChoice) -> anyhow::Result<Option<PathBuf>> {
+    Ok(match choice {
+        OperatorChoice::None => None,
+        OperatorChoice::Build => Some(tokio::task::spawn_blocking(|| build_operator("dev")).await??),
+        OperatorChoice::Binary(binary) => Some(binary),
+    })
+}
