@@ -15,6 +15,10 @@ pub struct Config {
     #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = endpoint)]
     pub allow_endpoints: Vec<String>,
 
+    /// The only namespace to work in. Without it, all namespaces.
+    #[arg(long, env = "SESSIONKILL_NAMESPACE")]
+    pub namespace: Option<String>,
+
     /// The proxy for calls to Alibaba Cloud. None is taken from the environment variables that other programs use.
     #[arg(long, env = "SESSIONKILL_PROXY")]
     pub proxy: Option<String>,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use tokio_util::task::TaskTracker;
@@ -82,6 +82,17 @@ impl Context {
             tasks,
             api_clients: Mutex::default(),
         })
+    }
+
+    /// Objects of all the namespaces that the operator works in.
+    pub fn everywhere<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.config.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
     }
 
     /// Requests of `namespace`.

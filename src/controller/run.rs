@@ -51,7 +51,7 @@ pub async fn run(
     let context = Context::new(Parts {
         queue: Queue::new(config.max_concurrent_calls.into(), again, shutdown.clone()),
         events: Events::start(client.clone(), config.identity.clone()),
-        client: client.clone(),
+        client,
         config,
         requests: requests.clone(),
         connections,
@@ -59,14 +59,14 @@ pub async fn run(
     });
 
     let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
-        Api::all(client.clone()),
+        context.everywhere(),
         watcher::Config::default(),
         connection_writer,
         health.clone(),
         Watch::Connections,
     );
     let request_watch = watch::<Guarded>(
-        Api::all(client),
+        context.everywhere(),
         watcher::Config::default().fields(UNFINISHED),
         request_writer,
         health.clone(),

@@ -66,7 +66,7 @@ pub async fn resolve(context: &Context, receipt: &SessionKillReceipt) -> Result<
 }
 
 async fn sweep_requests(context: &Arc<Context>) -> Result<(), ApiError> {
-    let all: Api<Guarded> = Api::all(context.client.clone());
+    let all: Api<Guarded> = context.everywhere();
     let mut params = ListParams::default().fields("status.completionTime!=").limit(PAGE);
     loop {
         let page = bounded("list finished SessionKills", all.list(&params)).await?;
@@ -105,7 +105,7 @@ async fn is_recorded(context: &Context, request: &SessionKill) -> Result<bool, A
 }
 
 async fn sweep_receipts(context: &Arc<Context>) -> Result<(), ApiError> {
-    let all: Api<DeserializeGuard<SessionKillReceipt>> = Api::all(context.client.clone());
+    let all: Api<DeserializeGuard<SessionKillReceipt>> = context.everywhere();
     let retention = SignedDuration::from_secs(context.config.receipt_retention_seconds.into());
     let mut params = ListParams::default().limit(PAGE);
     loop {

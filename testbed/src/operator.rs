@@ -111,7 +111,7 @@ pub fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
 pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--package", "sessionkill", "--bin", "sessionkill-operator"])
+        .args(["build", "--workspace", "--bin", "sessionkill-operator"])
         .args(["--profile", profile, "--message-format=json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())

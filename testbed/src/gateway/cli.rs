@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{AccessKey, Backend, Gateway, GatewayOptions, backend::memory};
+use crate::{oceanbase::Engine, scratch};
 
 /// How to run the gateway.
 #[derive(Args, Debug)]
@@ -48,11 +50,12 @@ pub async fn run(args: GatewayArgs) -> Result<()> {
     }
 }
 
-/// The seam to the engine: start `crate::oceanbase::Engine` here, hand its URL to [`run_on`] and keep the engine until
-/// that returns.
-#[allow(clippy::unused_async)]
-async fn run_with_own_engine(_args: GatewayArgs) -> Result<()> {
-    bail!("no engine is given: pass --database-url mysql://root@127.0.0.1:PORT, or --backend memory")
+/// Starts an engine of its own, which ends with the gateway.
+async fn run_with_own_engine(args: GatewayArgs) -> Result<()> {
+    let directory = scratch::directory()?;
+    let engine = Engine::start(&directory.path().join("oceanbase")).await?;
+    println!("engine at {}", engine.url());
+    run_on(args, Backend::OceanBase { url: engine.url() }).await
 }
 
 /// Runs the gateway on a backend until it is interrupted.
@@ -75,7 +78,11 @@ pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
         let secret = if own_keys { format!(", secret {}", key.secret.expose_secret()) } else { String::new() };
         println!("access key {}{secret}", key.id);
     }
-    tokio::signal::ctrl_c().await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
+    }
     gateway.stop().await;
     Ok(())
 }
