@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use sessionkill::oceanbase::signature::{v1, v3};
-use testbed::gateway::verify::{self, Authorization, SignedRequest};
+use testbed::gateway::{
+    request::decode_pairs,
+    verify::{self, Authorization, SignedRequest},
+};
 
 #[derive(Deserialize)]
 struct File {
@@ -47,6 +50,14 @@ enum Kind {
 #[derive(Deserialize)]
 struct V1 {
     params: BTreeMap<String, String>,
+    wire: Option<Wire>,
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    query: String,
+    #[serde(default)]
+    body: String,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +103,11 @@ fn check_v1(vector: &Vector, request: &V1) {
         assert_eq!(v1::string_to_sign(&vector.method, &canonical), vector.string_to_sign, "{}", vector.id);
         let signature = v1::signature(&vector.method, params(), &vector.access_key_secret);
         assert_eq!(signature, vector.signature, "{}", vector.id);
+    }
+    if let Some(Wire { query, body }) = &request.wire {
+        let decoded = [query, body].into_iter().flat_map(|part| decode_pairs(part));
+        let decoded: BTreeMap<_, _> = decoded.filter(|(name, _)| name != "Signature").collect();
+        assert_eq!(decoded, request.params, "{}", vector.id);
     }
     let mut received: Vec<(String, String)> = request.params.clone().into_iter().collect();
     received.push(("Signature".into(), vector.signature.clone()));

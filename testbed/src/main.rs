@@ -1,6 +1,6 @@
 //! The testbed's programs.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use testbed::{gateway, stack};
@@ -28,10 +28,18 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Gateway(args) => gateway::run(args).await,
         Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // One line: a backtrace would bury what is to be done.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

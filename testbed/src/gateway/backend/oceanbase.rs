@@ -1,5 +1,7 @@
 //! Sessions of a real `OceanBase` engine, over the `MySQL` protocol.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use futures::future::{BoxFuture, FutureExt};
 use mysql_async::{Conn, Error, Opts, Row, prelude::Queryable};
@@ -9,6 +11,7 @@ use super::{Session, SessionStore, Verdict};
 
 const LIST: &str = "SELECT ID, USER, USER_CLIENT_IP, DB, COMMAND, STATE, INFO, SQL_ID, TRACE_ID, TIME, \
                     TOTAL_CPU_TIME FROM oceanbase.V$OB_PROCESSLIST WHERE ID <> CONNECTION_ID()";
+const LIMIT: Duration = Duration::from_secs(10);
 const UNKNOWN_THREAD: u16 = 1094;
 const NOT_OWNER: u16 = 1095;
 
@@ -23,6 +26,7 @@ struct Connection {
     conn: Conn,
     server_ip: String,
     own_id: u32,
+    version: String,
 }
 
 impl OceanBase {
@@ -45,12 +49,13 @@ impl OceanBase {
         }
         let connected = Conn::new(self.options.clone()).await;
         let mut conn = connected.context("cannot connect to the engine; is it running?")?;
-        let identity = conn.query_first("SELECT HOST_IP(), CONNECTION_ID()").await?;
-        let (server_ip, own_id) = identity.context("the engine does not tell its address")?;
+        let identity = conn.query_first("SELECT HOST_IP(), CONNECTION_ID(), VERSION()").await?;
+        let (server_ip, own_id, version) = identity.context("the engine does not tell its address")?;
         Ok(Connection {
             conn,
             server_ip,
             own_id,
+            version,
         })
     }
 
@@ -94,29 +99,37 @@ impl OceanBase {
 
     async fn version_now(&self) -> Result<String> {
         let mut slot = self.connection.lock().await;
-        let mut connection = self.connect(slot.take()).await?;
-        let version = connection.conn.query_first("SELECT VERSION()").await?;
+        let connection = self.connect(slot.take()).await?;
+        let version = connection.version.clone();
         *slot = Some(connection);
-        version.context("the engine does not tell its version")
+        Ok(version)
     }
 }
 
 impl SessionStore for OceanBase {
     fn list(&self) -> BoxFuture<'_, Result<Vec<Session>>> {
-        self.list_now().boxed()
+        bounded(self.list_now()).boxed()
     }
 
     fn kill<'a>(&'a self, server_ip: &'a str, session_id: i64) -> BoxFuture<'a, Result<Verdict>> {
-        self.kill_now(server_ip, session_id).boxed()
+        bounded(self.kill_now(server_ip, session_id)).boxed()
     }
 
     fn version(&self) -> BoxFuture<'_, Result<String>> {
-        self.version_now().boxed()
+        bounded(self.version_now()).boxed()
     }
 
     fn replace(&self, _sessions: Vec<Session>) -> Result<()> {
         bail!("the sessions are those of a real engine: open and close connections to it instead")
     }
+}
+
+/// An engine that is stopped, not gone, keeps connections open and never answers: without a limit the first call
+/// would hold up all later ones.
+async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(LIMIT, call)
+        .await
+        .context("the engine did not answer in time")?
 }
 
 fn session(mut row: Row, server_ip: &str) -> Session {
