@@ -13,5 +13,9 @@
 //! uniqueness the API server enforces, and never after `notAfterTime`.
 
 pub mod api;
+pub mod config;
+pub mod controller;
 pub mod domain;
+pub mod health;
 pub mod oceanbase;
+pub mod telemetry;

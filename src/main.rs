@@ -1,1 +1,100 @@
-fn main() {}
+//! The operator's binary: reads options, picks the TLS provider, runs.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use sessionkill::config::Config;
+use sessionkill::health::{self, Health};
+use sessionkill::telemetry::{self, LogFormat};
+use sessionkill::{api, controller};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Ends database sessions of ApsaraDB for OceanBase on request, at most once.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator.
+    Run {
+        #[command(flatten)]
+        config: Config,
+        /// The form of the logs on standard error.
+        #[arg(long, env = "SESSIONKILL_LOG_FORMAT", value_enum, default_value = "json")]
+        log_format: LogFormat,
+    },
+    /// Print the custom resource definitions.
+    Crd,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Crd => crd(),
+        Command::Run { config, log_format } => {
+            telemetry::start(log_format);
+            run(config)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("sessionkill-operator: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crd() -> Result<(), String> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    for document in api::manifests().map_err(|error| format!("cannot write the definitions: {error}"))? {
+        // A closed pipe is the reader's choice.
+        let _ = write!(out, "---\n{document}");
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(config: Config) -> Result<(), String> {
+    // Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "cannot install the TLS provider")?;
+    let client = api_server_client().await?;
+    let shutdown = CancellationToken::new();
+    on_signal(shutdown.clone())?;
+    let health = Arc::new(Health::default());
+    let serving = health::serve(health.clone(), config.health_address).await?;
+    tokio::select! {
+        ended = controller::run(client, config, health, shutdown) => ended.map_err(|error| error.to_string()),
+        () = serving => Err("the health checks ended unexpectedly".to_owned()),
+    }
+}
+
+async fn api_server_client() -> Result<kube::Client, String> {
+    let mut config = kube::Config::infer().await.map_err(|error| {
+        format!("no way to reach an API server ({error}): run in a cluster, or set KUBECONFIG to a kubeconfig file")
+    })?;
+    // A write that was stored and answered 504 would be repeated and look like somebody else's.
+    config.default_retry = false;
+    kube::Client::try_from(config).map_err(|error| format!("cannot make a client of the API server: {error}"))
+}
+
+/// SIGTERM and SIGINT start an orderly end.
+fn on_signal(shutdown: CancellationToken) -> Result<(), String> {
+    let on = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("shutting down");
+        shutdown.cancel();
+    });
+    Ok(())
+}

@@ -38,6 +38,11 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
     [session_kill, OceanBaseConnection::crd(), SessionKillReceipt::crd()]
 }
 
+/// The same as YAML, one document each: what `crds/` holds.
+pub fn manifests() -> Result<Vec<String>, serde_saphyr::ser::Error> {
+    definitions().iter().map(serde_saphyr::to_string).collect()
+}
+
 /// Gives a fresh object `status.observedGeneration: -1`, so that no tool calls it healthy before the operator saw it:
 /// kstatus and Argo CD compare this field with `metadata.generation`. The derive macros have no way to say so.
 fn default_observed_generation(crd: &mut CustomResourceDefinition) {

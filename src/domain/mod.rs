@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod claim;
 pub mod outcome;
 pub mod plan;
+pub mod retention;
 pub mod status;
 pub mod text;
 

@@ -1,8 +1,12 @@
 //! What to do next with a request, from the object and the time alone. Pure; the first step of every attempt.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Outcome, SessionKill, WaitReason};
+
+/// How far the clocks of two operators may differ. A request is not called expired before this much time has passed since
+/// `notAfterTime`: another operator, whose clock is behind, may have claimed it in its last second.
+pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// What to do next with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +20,7 @@ pub enum Step {
         /// The reason to show.
         reason: Option<WaitReason>,
     },
-    /// `notAfterTime` has passed: end it, nothing is sent.
+    /// `notAfterTime` has passed: nothing is sent any more. End it by its receipt if it has one, else as this.
     Expire(Outcome),
     /// Go on towards the call.
     Attempt,
@@ -35,8 +39,14 @@ pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
     let not_after = object.spec.not_after_time.0;
     if now >= not_after {
         let created = object.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        let expired_on_arrival = created.is_some_and(|created| created >= not_after);
-        return Step::Expire(if expired_on_arrival { Outcome::ExpiredOnArrival } else { Outcome::DeadlineExceeded });
+        if created.is_some_and(|created| created >= not_after) {
+            return Step::Expire(Outcome::ExpiredOnArrival);
+        }
+        let certain = not_after.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
+        if now < certain {
+            return Step::Wait { until: Some(certain), reason: None };
+        }
+        return Step::Expire(Outcome::DeadlineExceeded);
     }
     if object.spec.suspend {
         return Step::Wait { until: Some(not_after), reason: Some(WaitReason::Suspended) };
@@ -78,10 +88,12 @@ mod tests {
     #[test]
     fn nothing_is_sent_at_or_after_not_after_time() {
         assert_eq!(plan(&request(), time("10:29:59")), Step::Attempt);
-        assert_eq!(plan(&request(), time("10:30:00")), Step::Expire(Outcome::DeadlineExceeded));
+        let until = Some(time("10:30:05"));
+        assert_eq!(plan(&request(), time("10:30:00")), Step::Wait { until, reason: None });
+        assert_eq!(plan(&request(), time("10:30:05")), Step::Expire(Outcome::DeadlineExceeded));
         let mut suspended = request();
         suspended.spec.suspend = true;
-        assert_eq!(plan(&suspended, time("10:30:00")), Step::Expire(Outcome::DeadlineExceeded));
+        assert_eq!(plan(&suspended, time("10:30:05")), Step::Expire(Outcome::DeadlineExceeded));
         let mut late = request();
         late.metadata.creation_timestamp = Some(late.spec.not_after_time.clone());
         assert_eq!(plan(&late, time("10:31:00")), Step::Expire(Outcome::ExpiredOnArrival));

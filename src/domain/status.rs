@@ -1,7 +1,7 @@
 //! The status that is written for a request, waiting or ended. Pure; the controller only sends it.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
 use super::outcome::{counts, for_all, summary};
 use super::text::{clamp, clamp_bytes};
@@ -133,7 +133,7 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
         dispatch: old.dispatch,
         counts: Some(counts(&sessions)),
         sessions,
-        conditions: conditions(object, &old.conditions, &set, &waiting.message, now),
+        conditions: conditions(object.metadata.generation, &old.conditions, &set, &waiting.message, now),
     }
 }
 
@@ -161,7 +161,24 @@ pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -
         dispatch: conclusion.dispatch.clone(),
         counts: Some(counts(&conclusion.sessions)),
         sessions: bounded(conclusion.sessions.clone()),
-        conditions: conditions(object, &old.conditions, &set, &conclusion.message, now),
+        conditions: conditions(object.metadata.generation, &old.conditions, &set, &conclusion.message, now),
+    }
+}
+
+/// The status of an object that cannot be read, of which only `metadata` is known.
+#[must_use]
+pub fn unreadable(metadata: &ObjectMeta, outcome: Outcome, message: &str, now: Timestamp) -> SessionKillStatus {
+    let reason = outcome.as_str();
+    let set = [
+        (ConditionType::Succeeded, "False", reason),
+        (ConditionType::Ready, "False", reason),
+        (ConditionType::Stalled, "True", reason),
+    ];
+    SessionKillStatus {
+        observed_generation: metadata.generation.unwrap_or_default(),
+        completion_time: Some(Time(now)),
+        conditions: conditions(metadata.generation, &[], &set, message, now),
+        ..SessionKillStatus::default()
     }
 }
 
@@ -189,13 +206,12 @@ pub fn differs(old: Option<&SessionKillStatus>, new: &SessionKillStatus) -> bool
 
 /// The conditions in `set`, all with `message`; the transition time of one whose status stays is kept.
 fn conditions(
-    object: &SessionKill,
+    generation: Option<i64>,
     old: &[Condition],
     set: &[(ConditionType, &str, &str)],
     message: &str,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let generation = object.metadata.generation;
     let new = |(kind, status, reason): &(ConditionType, &str, &str)| {
         condition(
             old,

@@ -1,6 +1,7 @@
 //! The testbed's programs.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use testbed::{gateway, stack};

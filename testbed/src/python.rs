@@ -23,8 +23,7 @@ pub fn environment(name: &str, requirements: &[&str]) -> Result<PathBuf> {
     fs::create_dir_all(&cache).with_context(|| format!("cannot create the cache directory {}", cache.display()))?;
     let lock_path = directory.with_extension("lock");
     let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
-    lock.lock()
-        .with_context(|| format!("cannot lock {}", lock_path.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
 
     // Written last: its absence means that an earlier build did not reach its end.
     let complete = directory.join(".complete");
@@ -42,15 +41,7 @@ fn build(directory: &Path, requirements: &[&str]) -> Result<()> {
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
     let mut pip = Command::new(directory.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    ])
-    .args(requirements);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]).args(requirements);
     run(&mut pip)
 }
 
@@ -60,11 +51,7 @@ fn run(command: &mut Command) -> Result<()> {
         format!("cannot run {program}; install Python 3 with its venv module")
     })?;
     if !output.status.success() {
-        bail!(
-            "{command:?} failed with {}:\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("{command:?} failed with {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }
@@ -79,13 +66,9 @@ fn fingerprint(requirements: &[&str]) -> String {
 }
 
 fn cache_directory() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from);
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    Ok(cache
-        .context("there is no cache directory: set HOME or XDG_CACHE_HOME")?
-        .join("sessionkill-testbed"))
+    Ok(cache.context("there is no cache directory: set HOME or XDG_CACHE_HOME")?.join("sessionkill-testbed"))
 }
 
 #[cfg(test)]

@@ -68,11 +68,7 @@ impl Request {
             style: Style::V3,
             action,
             version: "2019-09-01",
-            params: common
-                .iter()
-                .chain(params)
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
+            params: common.iter().chain(params).map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             key: ("testbed", "testbed-secret"),
             token: None,
             nonce: uuid::Uuid::new_v4().simple().to_string(),
@@ -115,19 +111,13 @@ impl Request {
         };
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer {
-            status,
-            headers,
-            text: response.text().await?,
-        })
+        Ok(Answer { status, headers, text: response.text().await? })
     }
 
     fn signed_v3(&self, gateway: &Gateway) -> reqwest::RequestBuilder {
         let headers = self.headers_v3(gateway, &encoded(&self.params));
         let request = client().post(gateway.url()).body(encoded(&self.params));
-        headers
-            .into_iter()
-            .fold(request, |request, (name, value)| request.header(name, value))
+        headers.into_iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     fn headers_v3(&self, gateway: &Gateway, body: &str) -> Vec<(&'static str, String)> {
@@ -144,13 +134,8 @@ impl Request {
         headers.extend(self.token.map(|token| ("x-acs-security-token", token.to_owned())));
         headers.retain(|(_, value)| !value.is_empty());
         let signed: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let request = v3::Request {
-            method: "POST",
-            path: "/",
-            query: &[],
-            headers: &signed,
-            payload_hash: &payload_hash,
-        };
+        let request =
+            v3::Request { method: "POST", path: "/", query: &[], headers: &signed, payload_hash: &payload_hash };
         let authorization = request.authorization(self.key.0, &SecretString::from(self.key.1));
         headers.push(("authorization", authorization));
         headers
@@ -170,25 +155,17 @@ impl Request {
             ("SecurityToken", self.token.unwrap_or_default()),
         ];
         let sent = |(name, value): &(&str, &str)| *name == "SignatureType" || !value.is_empty();
-        let common = common
-            .into_iter()
-            .filter(sent)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let common = common.into_iter().filter(sent).map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut common: Vec<_> = common.collect();
         let method = if self.style == Style::V1Query { "GET" } else { "POST" };
-        let all = common
-            .iter()
-            .chain(&self.params)
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let all = common.iter().chain(&self.params).map(|(name, value)| (name.as_str(), value.as_str()));
         let signature = v1::signature(method, all, &SecretString::from(self.key.1));
         common.push(("Signature".into(), signature));
         let both = encoded(&[common.clone(), self.params.clone()].concat());
         match self.style {
             Style::V1Query => client().get(format!("{}/?{both}", gateway.url())),
             Style::V1Form => client().post(gateway.url()).body(both),
-            _ => client()
-                .post(format!("{}/?{}", gateway.url(), encoded(&common)))
-                .body(encoded(&self.params)),
+            _ => client().post(format!("{}/?{}", gateway.url(), encoded(&common))).body(encoded(&self.params)),
         }
     }
 }
@@ -202,36 +179,22 @@ fn minutes(minutes: i64) -> SignedDuration {
 }
 
 fn encoded(pairs: &[(String, String)]) -> String {
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| format!("{}={}", enc(name), enc(value)))
-        .collect();
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", enc(name), enc(value))).collect();
     pairs.join("&")
 }
 
 fn session_list(ids: &[i64]) -> String {
-    let rows: Vec<_> = ids
-        .iter()
-        .map(|id| json!({"ServerIp": SERVER, "SessionId": id.to_string()}))
-        .collect();
+    let rows: Vec<_> = ids.iter().map(|id| json!({"ServerIp": SERVER, "SessionId": id.to_string()})).collect();
     Value::from(rows).to_string()
 }
 
 fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
-        .retry(reqwest::retry::never())
-        .build()
-        .unwrap()
+    reqwest::Client::builder().no_proxy().retry(reqwest::retry::never()).build().unwrap()
 }
 
 async fn gateway() -> Gateway {
-    let temporary = AccessKey {
-        id: "STS.temporary".into(),
-        secret: "sts-secret".into(),
-        token: Some("t+/=".into()),
-    };
+    let temporary = AccessKey { id: "STS.temporary".into(), secret: "sts-secret".into(), token: Some("t+/=".into()) };
     let mut options = GatewayOptions::default();
     options.access_keys.push(temporary);
     Gateway::start(options).await.unwrap()
@@ -247,9 +210,7 @@ async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
@@ -269,26 +230,13 @@ async fn a_kill_ends_the_session_and_describes_it_as_it_was() {
         {"SessionId": 77, "ServerIp": SERVER, "ErrorMessage": "Unknown thread id: 77"},
     ]);
     assert_eq!(answer.data(), expected);
-    assert!(
-        gateway
-            .sessions()
-            .await
-            .unwrap()
-            .iter()
-            .all(|session| session.session_id != ID)
-    );
+    assert!(gateway.sessions().await.unwrap().iter().all(|session| session.session_id != ID));
     assert_eq!(gateway.kills_per_session(), killed(&[ID]));
 
     let call = &gateway.calls()[0];
+    assert_eq!((call.result.as_deref(), call.http_status, &call.request_id), (Some("OK"), Some(200), &request_id));
     assert_eq!(
-        (call.result.as_deref(), call.http_status, &call.request_id),
-        (Some("OK"), Some(200), &request_id)
-    );
-    assert_eq!(
-        call.sessions
-            .iter()
-            .map(|it| (it.session_id, it.executed))
-            .collect::<Vec<_>>(),
+        call.sessions.iter().map(|it| (it.session_id, it.executed)).collect::<Vec<_>>(),
         [(ID, true), (77, false)]
     );
 }
@@ -296,24 +244,15 @@ async fn a_kill_ends_the_session_and_describes_it_as_it_was() {
 #[tokio::test]
 async fn every_placement_of_the_parameters_is_accepted() {
     let gateway = gateway().await;
-    for (style, placement) in [
-        (Style::V3, "form"),
-        (Style::V1QueryAndForm, "query+form"),
-        (Style::V1Form, "form"),
-        (Style::V1Query, "query"),
-    ] {
-        for (key, token) in [
-            (("testbed", "testbed-secret"), None),
-            (("STS.temporary", "sts-secret"), Some("t+/=")),
-        ] {
+    for (style, placement) in
+        [(Style::V3, "form"), (Style::V1QueryAndForm, "query+form"), (Style::V1Form, "form"), (Style::V1Query, "query")]
+    {
+        for (key, token) in [(("testbed", "testbed-secret"), None), (("STS.temporary", "sts-secret"), Some("t+/="))] {
             let request = Request::describe().set("Users", r#"["report_ro","用户 *~+"]"#);
             let request = request.with(|it| (it.style, it.key, it.token) = (style, key, token));
             assert_eq!(request.send(&gateway).await.data()["TotalSessionCount"], 2, "{style:?}");
             let call = serde_json::to_value(gateway.calls().last().unwrap()).unwrap();
-            assert_eq!(
-                (&call["placement"], &call["accessKeyId"]),
-                (&json!(placement), &json!(key.0))
-            );
+            assert_eq!((&call["placement"], &call["accessKeyId"]), (&json!(placement), &json!(key.0)));
         }
     }
 }
@@ -324,13 +263,9 @@ async fn a_chunked_body_is_read_like_any_other() {
     let request = Request::kill(&[ID]);
     let body = encoded(&request.params);
     let headers = request.headers_v3(&gateway, &body).into_iter();
-    let headers: String = headers
-        .flat_map(|(name, value)| [name.into(), ": ".into(), value, "\r\n".into()])
-        .collect();
+    let headers: String = headers.flat_map(|(name, value)| [name.into(), ": ".into(), value, "\r\n".into()]).collect();
     let (first, second) = body.split_at(20);
-    let chunks: String = [first, second, ""]
-        .map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len()))
-        .concat();
+    let chunks: String = [first, second, ""].map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).concat();
 
     let mut connection = TcpStream::connect(gateway.address()).await.unwrap();
     let text = format!("POST / HTTP/1.1\r\n{headers}transfer-encoding: chunked\r\nconnection: close\r\n\r\n{chunks}");
@@ -347,46 +282,18 @@ async fn each_refusal_has_its_code_and_kills_nothing() {
     let kill = || Request::kill(&[ID]);
     let temporary = || kill().with(|it| it.key = ("STS.temporary", "sts-secret"));
     let cases = [
-        (
-            404,
-            "InvalidAccessKeyId.NotFound",
-            kill().with(|it| it.key.0 = "nobody"),
-        ),
+        (404, "InvalidAccessKeyId.NotFound", kill().with(|it| it.key.0 = "nobody")),
         (400, "SignatureDoesNotMatch", kill().with(|it| it.key.1 = "wrong")),
         (400, "MissingSecurityToken", temporary()),
-        (
-            400,
-            "InvalidSecurityToken.MismatchWithAccessKey",
-            temporary().with(|it| it.token = Some("other")),
-        ),
-        (
-            400,
-            "InvalidSecurityToken.MismatchWithAccessKey",
-            kill().with(|it| it.token = Some("t+/=")),
-        ),
-        (
-            400,
-            "InvalidTimeStamp.Expired",
-            kill().with(|it| it.time_stamp = at(minutes(-16))),
-        ),
-        (
-            400,
-            "InvalidTimeStamp.Expired",
-            kill().with(|it| it.time_stamp = at(minutes(16))),
-        ),
-        (
-            400,
-            "InvalidTimeStamp.Format",
-            kill().with(|it| it.time_stamp = "2026-11-24 02:00:24".into()),
-        ),
+        (400, "InvalidSecurityToken.MismatchWithAccessKey", temporary().with(|it| it.token = Some("other"))),
+        (400, "InvalidSecurityToken.MismatchWithAccessKey", kill().with(|it| it.token = Some("t+/="))),
+        (400, "InvalidTimeStamp.Expired", kill().with(|it| it.time_stamp = at(minutes(-16)))),
+        (400, "InvalidTimeStamp.Expired", kill().with(|it| it.time_stamp = at(minutes(16)))),
+        (400, "InvalidTimeStamp.Format", kill().with(|it| it.time_stamp = "2026-11-24 02:00:24".into())),
         (400, "MissingTimestamp", kill().with(|it| it.time_stamp.clear())),
         (400, "MissingSignatureNonce", kill().with(|it| it.nonce.clear())),
         (400, "MissingAction", kill().with(|it| it.action = "")),
-        (
-            404,
-            "InvalidAction.NotFound",
-            kill().with(|it| it.action = "DropEverything"),
-        ),
+        (404, "InvalidAction.NotFound", kill().with(|it| it.action = "DropEverything")),
         (400, "MissingVersion", kill().with(|it| it.version = "")),
         (404, "NoSuchVersion", kill().with(|it| it.version = "2014-05-26")),
         (400, "MissingInstanceId", kill().set("InstanceId", "")),
@@ -394,23 +301,9 @@ async fn each_refusal_has_its_code_and_kills_nothing() {
         (400, "MissingSessionList", kill().set("SessionList", "")),
         (400, "InvalidSessionList", kill().set("SessionList", "[]")),
         (400, "InvalidSessionList", kill().set("SessionList", "3221614618")),
-        (
-            400,
-            "InvalidSessionList",
-            kill().set("SessionList", r#"[{"ServerIp":"a","SessionId":"x"}]"#),
-        ),
-        (
-            400,
-            "InvalidSessionList",
-            kill().set("SessionList", r#"[{"SessionId":1}]"#),
-        ),
-        (
-            400,
-            "InvalidByObSessionId",
-            kill()
-                .set("ByObSessionId", "1")
-                .with(|it| it.action = "BatchKillProcessList"),
-        ),
+        (400, "InvalidSessionList", kill().set("SessionList", r#"[{"ServerIp":"a","SessionId":"x"}]"#)),
+        (400, "InvalidSessionList", kill().set("SessionList", r#"[{"SessionId":1}]"#)),
+        (400, "InvalidByObSessionId", kill().set("ByObSessionId", "1").with(|it| it.action = "BatchKillProcessList")),
         (400, "InvalidUsers", Request::describe().set("Users", "root")),
         (404, "IllegalOperation.Resource", kill().set("InstanceId", "ob0")),
         (404, "IllegalOperation.Resource", kill().set("TenantId", "t0")),
@@ -418,26 +311,13 @@ async fn each_refusal_has_its_code_and_kills_nothing() {
     for (status, code, request) in cases {
         for style in [Style::V3, Style::V1QueryAndForm] {
             let request = request.clone().with(|it| it.style = style);
-            let request = request.with(|it| {
-                it.nonce += if style == Style::V3 || it.nonce.is_empty() {
-                    ""
-                } else {
-                    "x"
-                }
-            });
+            let request =
+                request.with(|it| it.nonce += if style == Style::V3 || it.nonce.is_empty() { "" } else { "x" });
             let answer = request.send(&gateway).await;
-            assert_eq!(
-                (answer.status, answer.code().as_str()),
-                (status, code),
-                "{style:?}: {}",
-                answer.text
-            );
+            assert_eq!((answer.status, answer.code().as_str()), (status, code), "{style:?}: {}", answer.text);
             let body = answer.json();
             for field in ["RequestId", "HostId", "Message", "Recommend"] {
-                assert!(
-                    body[field].as_str().is_some_and(|text| !text.is_empty()),
-                    "{field} in {body}"
-                );
+                assert!(body[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {body}");
             }
             assert_eq!(gateway.calls().last().unwrap().result.as_deref(), Some(code));
         }
@@ -452,14 +332,8 @@ async fn a_wrong_signature_is_answered_with_the_string_to_sign() {
     let message = |answer: &Answer| answer.json()["Message"].as_str().unwrap().to_owned();
 
     let v1 = wrong.clone().with(|it| it.style = Style::V1Form).send(&gateway).await;
-    let (_, echoed) = message(&v1)
-        .split_once(':')
-        .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        .unwrap();
-    assert!(
-        echoed.starts_with("POST&%2F&AccessKeyId%3Dtestbed%26Action%3DKillProcessList"),
-        "{echoed}"
-    );
+    let (_, echoed) = message(&v1).split_once(':').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert!(echoed.starts_with("POST&%2F&AccessKeyId%3Dtestbed%26Action%3DKillProcessList"), "{echoed}");
     let v3 = message(&wrong.send(&gateway).await);
     assert!(v3.contains("server StringToSign is [ACS3-HMAC-SHA256\n"), "{v3}");
     assert!(v3.contains("server CanonicalRequest is [POST\n/\n"), "{v3}");
@@ -472,10 +346,7 @@ async fn a_header_changed_or_added_after_signing_is_refused() {
     for (request, code) in [
         (request().header("x-acs-security-token", "t"), "IncompleteSignature"),
         (request().body("InstanceId=other"), "IncompleteSignature"),
-        (
-            request().header("x-acs-action", "KillProcessList"),
-            "SignatureDoesNotMatch",
-        ),
+        (request().header("x-acs-action", "KillProcessList"), "SignatureDoesNotMatch"),
     ] {
         let text = request.send().await.unwrap().text().await.unwrap();
         assert!(text.contains(&format!(r#""Code":"{code}""#)), "{text}");
@@ -524,24 +395,9 @@ async fn rotated_keys_and_expired_tokens_are_refused() {
 #[tokio::test]
 async fn protected_sessions_survive_and_lingering_ones_stay_visible() {
     let gateway = gateway().await;
-    let session = |session_id| Session {
-        server_ip: SERVER.into(),
-        session_id,
-        ..Session::default()
-    };
-    let lingering = Session {
-        lingering: true,
-        ..session(1)
-    };
-    gateway
-        .set_sessions(vec![
-            lingering,
-            Session {
-                protected: true,
-                ..session(2)
-            },
-        ])
-        .unwrap();
+    let session = |session_id| Session { server_ip: SERVER.into(), session_id, ..Session::default() };
+    let lingering = Session { lingering: true, ..session(1) };
+    gateway.set_sessions(vec![lingering, Session { protected: true, ..session(2) }]).unwrap();
 
     let rows = Request::kill(&[1, 2]).send(&gateway).await.data();
     assert_eq!(rows[0]["ErrorMessage"], "");
@@ -557,23 +413,13 @@ async fn a_batch_kill_takes_all_sessions_of_the_proxy_unless_told_otherwise() {
     let batch = |flag: &str| {
         let list = json!([{"ServerIp": SERVER, "SessionId": ID, "ProxySessionId": "12402504630519660553"},
                           {"ServerIp": SERVER, "SessionId": 77}]);
-        Request::new(
-            "BatchKillProcessList",
-            &[("SessionList", &list.to_string()), ("ByObSessionId", flag)],
-        )
+        Request::new("BatchKillProcessList", &[("SessionList", &list.to_string()), ("ByObSessionId", flag)])
     };
-    for (flag, expected) in [
-        ("True", vec![ID]),
-        ("true", vec![ID]),
-        ("False", vec![ID, OTHER_ID]),
-        ("", vec![ID, OTHER_ID]),
-    ] {
+    for (flag, expected) in
+        [("True", vec![ID]), ("true", vec![ID]), ("False", vec![ID, OTHER_ID]), ("", vec![ID, OTHER_ID])]
+    {
         let gateway = gateway().await;
-        assert_eq!(
-            batch(flag).send(&gateway).await.data(),
-            json!([{"Success": true}, {"Success": false}]),
-            "{flag}"
-        );
+        assert_eq!(batch(flag).send(&gateway).await.data(), json!([{"Success": true}, {"Success": false}]), "{flag}");
         assert_eq!(gateway.kills_per_session(), killed(&expected), "{flag}");
     }
 }
@@ -582,9 +428,7 @@ async fn a_batch_kill_takes_all_sessions_of_the_proxy_unless_told_otherwise() {
 async fn the_process_list_is_filtered_and_counted() {
     let gateway = gateway().await;
     let total = async |name: &str, value: &str| {
-        Request::describe().set(name, value).send(&gateway).await.data()["TotalSessionCount"]
-            .as_u64()
-            .unwrap()
+        Request::describe().set(name, value).send(&gateway).await.data()["TotalSessionCount"].as_u64().unwrap()
     };
     assert_eq!(total("ServerIp", "192.168.13.120:2881").await, 1);
     assert_eq!(total("ServerIp", SERVER).await, 3);
@@ -595,40 +439,22 @@ async fn the_process_list_is_filtered_and_counted() {
     assert_eq!(total("TenantId", "").await, 4);
 
     let data = Request::describe().send(&gateway).await.data();
-    assert_eq!(
-        (&data["ActiveSessionCount"], &data["IdleSessionCount"]),
-        (&json!(2), &json!(2))
-    );
+    assert_eq!((&data["ActiveSessionCount"], &data["IdleSessionCount"]), (&json!(2), &json!(2)));
     let users = json!([{"MetricValue": "app", "ActiveCount": 0, "TotalCount": 2, "Type": "user"},
                        {"MetricValue": "report_ro", "ActiveCount": 2, "TotalCount": 2, "Type": "user"}]);
     assert_eq!(data["SessionStatistics"]["UserStatistics"], users);
     let row = &data["AllProcessList"][0];
-    assert_eq!(
-        (&row["ExecuteTime"], &row["ProxySessId"]),
-        (&json!(742), &json!("12402504630519660553"))
-    );
+    assert_eq!((&row["ExecuteTime"], &row["ProxySessId"]), (&json!(742), &json!("12402504630519660553")));
 }
 
 #[tokio::test]
 async fn faults_before_executing_answer_as_ordered_and_kill_nothing() {
     let pause = Duration::from_millis(1500);
     let cases = [
-        (
-            Fault::new(FaultKind::Throttle).retry_after(pause),
-            400,
-            "Throttling.User",
-        ),
-        (
-            Fault::new(FaultKind::Throttle).answering(429, "Throttling.Api"),
-            429,
-            "Throttling.Api",
-        ),
+        (Fault::new(FaultKind::Throttle).retry_after(pause), 400, "Throttling.User"),
+        (Fault::new(FaultKind::Throttle).answering(429, "Throttling.Api"), 429, "Throttling.Api"),
         (Fault::new(FaultKind::Status5xx), 503, "ServiceUnavailable"),
-        (
-            Fault::new(FaultKind::Status5xx).answering(500, "InternalError"),
-            500,
-            "InternalError",
-        ),
+        (Fault::new(FaultKind::Status5xx).answering(500, "InternalError"), 500, "InternalError"),
         (Fault::new(FaultKind::RemoveAction), 404, "InvalidAction.NotFound"),
         (Fault::new(FaultKind::Error), 403, "Forbidden.RAM"),
         (Fault::new(FaultKind::ErrorBody200), 200, "InternalError"),
@@ -636,24 +462,13 @@ async fn faults_before_executing_answer_as_ordered_and_kill_nothing() {
     for (fault, status, code) in cases {
         let gateway = gateway().await;
         gateway.inject(fault.clone().on("KillProcessList").times(1));
-        assert_eq!(
-            Request::describe().code(&gateway).await,
-            "OK",
-            "a fault for another action"
-        );
+        assert_eq!(Request::describe().code(&gateway).await, "OK", "a fault for another action");
         let answer = Request::kill(&[ID]).send(&gateway).await;
         assert_eq!((answer.status, answer.code().as_str()), (status, code));
-        assert_eq!(
-            answer.headers.contains_key("x-acs-retry-after"),
-            fault.retry_after_ms.is_some()
-        );
+        assert_eq!(answer.headers.contains_key("x-acs-retry-after"), fault.retry_after_ms.is_some());
         assert!(gateway.kills_per_session().is_empty(), "{fault:?}");
         assert_eq!(gateway.calls()[1].fault, Some(fault.name()));
-        assert_eq!(
-            Request::kill(&[ID]).code(&gateway).await,
-            "OK",
-            "the fault was for one call"
-        );
+        assert_eq!(Request::kill(&[ID]).code(&gateway).await, "OK", "the fault was for one call");
     }
 }
 
@@ -710,10 +525,7 @@ async fn a_client_that_gives_up_does_not_stop_its_kill() {
     eventually("the call arrives", async || !gateway.calls().is_empty()).await;
     request.abort();
     assert!(request.await.unwrap_err().is_cancelled());
-    eventually("the kill is executed", async || {
-        gateway.kills_per_session() == killed(&[ID])
-    })
-    .await;
+    eventually("the kill is executed", async || gateway.kills_per_session() == killed(&[ID])).await;
 }
 
 #[tokio::test]
@@ -721,10 +533,7 @@ async fn a_skewed_date_is_only_a_header_and_a_skewed_clock_refuses() {
     let gateway = gateway().await;
     let date = |answer: &Answer| {
         let text = answer.headers["date"].to_str().unwrap();
-        jiff::fmt::rfc2822::parse(text)
-            .unwrap()
-            .timestamp()
-            .duration_since(Timestamp::now())
+        jiff::fmt::rfc2822::parse(text).unwrap().timestamp().duration_since(Timestamp::now())
     };
     gateway.inject(Fault::new(FaultKind::DateSkew).skewed(minutes(-60)));
     let answer = Request::describe().send(&gateway).await;
@@ -747,21 +556,11 @@ async fn the_orders_over_http_do_what_the_handle_does() {
         serde_json::from_str(&text).unwrap()
     };
     let post = async |path: &str, body: Value| {
-        client()
-            .post(url(path))
-            .body(body.to_string())
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
+        client().post(url(path)).body(body.to_string()).send().await.unwrap().status().as_u16()
     };
     let delete = async |path: &str| client().delete(url(path)).send().await.unwrap().status().as_u16();
 
-    assert_eq!(
-        post("sessions", json!([{"serverIp": SERVER, "sessionId": 5, "user": "u"}])).await,
-        204
-    );
+    assert_eq!(post("sessions", json!([{"serverIp": SERVER, "sessionId": 5, "user": "u"}])).await, 204);
     assert_eq!(get("sessions").await[0]["sessionId"], 5);
     let fault = json!({"kind": "throttle", "action": "KillProcessList", "count": 1, "retryAfterMs": 10});
     assert_eq!(post("faults", fault).await, 204);
@@ -776,10 +575,7 @@ async fn the_orders_over_http_do_what_the_handle_does() {
     let calls = get("calls").await;
     assert_eq!(calls[1]["sequence"], 2);
     assert_eq!(calls[0]["fault"], "throttle");
-    assert_eq!(
-        calls[1]["sessions"],
-        json!([{"serverIp": SERVER, "sessionId": 5, "executed": true}])
-    );
+    assert_eq!(calls[1]["sessions"], json!([{"serverIp": SERVER, "sessionId": 5, "executed": true}]));
     assert_eq!(delete("calls").await, 204);
     assert_eq!(get("calls").await, json!([]));
 }
@@ -788,40 +584,19 @@ async fn the_orders_over_http_do_what_the_handle_does() {
 async fn a_stopped_gateway_frees_its_port_and_a_taken_port_is_named() {
     let first = gateway().await;
     let listen = first.address();
-    let start = || {
-        Gateway::start(GatewayOptions {
-            listen,
-            ..GatewayOptions::default()
-        })
-    };
+    let start = || Gateway::start(GatewayOptions { listen, ..GatewayOptions::default() });
     let error = start().await.err().expect("the port is taken").to_string();
-    assert!(
-        error.contains(&listen.to_string()) && error.contains("stop the process"),
-        "{error}"
-    );
+    assert!(error.contains(&listen.to_string()) && error.contains("stop the process"), "{error}");
     first.stop().await;
     assert!(start().await.is_ok());
-    let everywhere = GatewayOptions {
-        listen: ([0, 0, 0, 0], 0).into(),
-        ..GatewayOptions::default()
-    };
-    assert!(
-        Gateway::start(everywhere).await.is_err(),
-        "it must not listen beyond this machine"
-    );
+    let everywhere = GatewayOptions { listen: ([0, 0, 0, 0], 0).into(), ..GatewayOptions::default() };
+    assert!(Gateway::start(everywhere).await.is_err(), "it must not listen beyond this machine");
 }
 
 #[tokio::test]
 async fn an_engine_that_does_not_run_is_reported_as_unavailable() {
-    let backend = Backend::OceanBase {
-        url: "mysql://root@127.0.0.1:1".into(),
-    };
-    let gateway = Gateway::start(GatewayOptions {
-        backend,
-        ..GatewayOptions::default()
-    })
-    .await
-    .unwrap();
+    let backend = Backend::OceanBase { url: "mysql://root@127.0.0.1:1".into() };
+    let gateway = Gateway::start(GatewayOptions { backend, ..GatewayOptions::default() }).await.unwrap();
     assert_eq!(Request::kill(&[ID]).code(&gateway).await, "ServiceUnavailable");
     assert!(gateway.set_sessions(memory::initial_sessions()).is_err());
 }

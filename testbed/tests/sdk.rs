@@ -16,21 +16,13 @@ async fn run(script: &str, requirements: &'static [&'static str], sessions: i64)
     let environment = tokio::task::spawn_blocking(move || python::environment(&environment, requirements));
     let environment = environment.await.unwrap().unwrap();
 
-    let temporary = AccessKey {
-        id: "STS.temporary".into(),
-        secret: "sts-secret".into(),
-        token: Some("t+/=".into()),
-    };
-    let mut options = GatewayOptions {
-        backend: Backend::Memory((1..=sessions).map(session).collect()),
-        ..GatewayOptions::default()
-    };
+    let temporary = AccessKey { id: "STS.temporary".into(), secret: "sts-secret".into(), token: Some("t+/=".into()) };
+    let mut options =
+        GatewayOptions { backend: Backend::Memory((1..=sessions).map(session).collect()), ..GatewayOptions::default() };
     options.access_keys.push(temporary);
     let gateway = Gateway::start(options).await.unwrap();
 
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/sdk")
-        .join(script);
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(script);
     let output = Command::new(environment.join("bin/python"))
         .arg(script)
         .env("GATEWAY", gateway.url())
@@ -63,26 +55,10 @@ fn session(session_id: i64) -> Session {
 
 #[tokio::test]
 async fn the_current_sdk_works_in_both_signature_versions() {
-    run(
-        "current.py",
-        &[
-            "alibabacloud-oceanbasepro20190901==12.0.0",
-            "alibabacloud-tea-openapi==0.4.6",
-        ],
-        8,
-    )
-    .await;
+    run("current.py", &["alibabacloud-oceanbasepro20190901==12.0.0", "alibabacloud-tea-openapi==0.4.6"], 8).await;
 }
 
 #[tokio::test]
 async fn the_legacy_sdk_works() {
-    run(
-        "legacy.py",
-        &[
-            "aliyun-python-sdk-oceanbasepro==1.0.31",
-            "aliyun-python-sdk-core==2.16.1",
-        ],
-        4,
-    )
-    .await;
+    run("legacy.py", &["aliyun-python-sdk-oceanbasepro==1.0.31", "aliyun-python-sdk-core==2.16.1"], 4).await;
 }

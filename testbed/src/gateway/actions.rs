@@ -60,14 +60,8 @@ impl Actions {
         let before = self.list().await?;
         let mut rows = Vec::new();
         for Named { server_ip, session_id } in &named {
-            let session = before
-                .iter()
-                .find(|it| it.session_id == *session_id && it.server_ip == *server_ip);
-            let unknown = Session {
-                server_ip: server_ip.clone(),
-                session_id: *session_id,
-                ..Session::default()
-            };
+            let session = before.iter().find(|it| it.session_id == *session_id && it.server_ip == *server_ip);
+            let unknown = Session { server_ip: server_ip.clone(), session_id: *session_id, ..Session::default() };
             let error = match self.kill_one(session.unwrap_or(&unknown), &executed).await? {
                 Verdict::Killed => String::new(),
                 Verdict::Refused(why) => why,
@@ -90,19 +84,11 @@ impl Actions {
         let before = self.list().await?;
         let mut rows = Vec::new();
         for Named { server_ip, session_id } in &named {
-            let session = before
-                .iter()
-                .find(|it| it.session_id == *session_id && it.server_ip == *server_ip);
+            let session = before.iter().find(|it| it.session_id == *session_id && it.server_ip == *server_ip);
             let targets: Vec<_> = match session {
                 Some(session) if by_session_id => vec![session],
-                None
-                | Some(Session {
-                    proxy_sess_id: None, ..
-                }) => vec![],
-                Some(session) => before
-                    .iter()
-                    .filter(|it| it.proxy_sess_id == session.proxy_sess_id)
-                    .collect(),
+                None | Some(Session { proxy_sess_id: None, .. }) => vec![],
+                Some(session) => before.iter().filter(|it| it.proxy_sess_id == session.proxy_sess_id).collect(),
             };
             let mut success = !targets.is_empty();
             for target in targets {
@@ -122,11 +108,7 @@ impl Actions {
         let mut sessions = self.list().await?;
         sessions.retain(|session| filter.fits(session));
         let idle = sessions.iter().filter(|session| !is_active(session)).count();
-        let version = self
-            .store
-            .version()
-            .await
-            .map_err(|error| ApiError::unavailable(&error))?;
+        let version = self.store.version().await.map_err(|error| ApiError::unavailable(&error))?;
         Ok(json!({
             "TotalSessionCount": sessions.len(),
             "ActiveSessionCount": sessions.len() - idle,
@@ -231,9 +213,7 @@ pub fn parse_sessions(text: &str) -> Result<Vec<Named>, ApiError> {
             Id::Number(id) => Some(id),
             Id::Text(text) => text.parse().ok(),
         };
-        let session_id = session_id
-            .filter(|id| *id > 0)
-            .ok_or_else(|| invalid("a SessionId is no positive number"))?;
+        let session_id = session_id.filter(|id| *id > 0).ok_or_else(|| invalid("a SessionId is no positive number"))?;
         if server_ip.is_empty() {
             return Err(invalid("a ServerIp is empty"));
         }
@@ -267,22 +247,14 @@ impl<'a> Filter<'a> {
     fn fits(&self, session: &Session) -> bool {
         self.client_ip.is_none_or(|ip| session.client_ip == ip)
             && self.server_ip.is_none_or(|ip| session.server_ip == ip)
-            && self
-                .sql_text
-                .as_ref()
-                .is_none_or(|part| session.sql_text.to_lowercase().contains(part))
-            && self
-                .status
-                .is_none_or(|status| session.status.eq_ignore_ascii_case(status))
+            && self.sql_text.as_ref().is_none_or(|part| session.sql_text.to_lowercase().contains(part))
+            && self.status.is_none_or(|status| session.status.eq_ignore_ascii_case(status))
             && self.users.as_ref().is_none_or(|users| users.contains(&session.user))
     }
 }
 
 fn without_port(server: &str) -> &str {
-    server
-        .split_once(':')
-        .filter(|(_, port)| !port.contains(':'))
-        .map_or(server, |(ip, _)| ip)
+    server.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(server, |(ip, _)| ip)
 }
 
 fn is_active(session: &Session) -> bool {

@@ -40,11 +40,7 @@ impl FromStr for AccessKey {
         let (Some(id), Some(secret)) = (parts.next(), parts.next()) else {
             return Err("an access key is written ID:SECRET or ID:SECRET:TOKEN");
         };
-        Ok(Self {
-            id: id.into(),
-            secret: secret.into(),
-            token: parts.next().map(Into::into),
-        })
+        Ok(Self { id: id.into(), secret: secret.into(), token: parts.next().map(Into::into) })
     }
 }
 
@@ -58,10 +54,7 @@ impl Admission {
     /// Admits calls signed with one of these keys.
     #[must_use]
     pub fn new(keys: Vec<AccessKey>) -> Self {
-        Self {
-            keys: RwLock::new(keys),
-            nonces: Mutex::default(),
-        }
+        Self { keys: RwLock::new(keys), nonces: Mutex::default() }
     }
 
     /// Replaces the keys, as a rotation does.
@@ -89,16 +82,11 @@ impl Admission {
             (Some(id), _) => id,
             (None, SignatureVersion::V1) => return Err(ApiError::missing("AccessKeyId")),
             (None, SignatureVersion::V3) => {
-                return Err(ApiError::signature(Refusal::Incomplete(
-                    "the Authorization header is malformed".into(),
-                )));
+                return Err(ApiError::signature(Refusal::Incomplete("the Authorization header is malformed".into())));
             }
         };
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.iter()
-            .find(|key| key.id == *id)
-            .cloned()
-            .ok_or_else(ApiError::unknown_access_key)
+        keys.iter().find(|key| key.id == *id).cloned().ok_or_else(ApiError::unknown_access_key)
     }
 
     fn use_nonce(&self, call: &Call, key: String, time_stamp: Timestamp, now: Timestamp) -> Result<(), ApiError> {
@@ -162,7 +150,5 @@ fn check_time_stamp(call: &Call, now: Timestamp) -> Result<Timestamp, ApiError> 
 }
 
 fn present<'a>(value: Option<&'a String>, name: &str) -> Result<&'a String, ApiError> {
-    value
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| ApiError::missing(name))
+    value.filter(|value| !value.is_empty()).ok_or_else(|| ApiError::missing(name))
 }

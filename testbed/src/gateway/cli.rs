@@ -62,29 +62,17 @@ pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
     let options = GatewayOptions {
         listen: args.listen,
         backend,
-        access_keys: if own_keys {
-            defaults.access_keys
-        } else {
-            args.access_keys
-        },
+        access_keys: if own_keys { defaults.access_keys } else { args.access_keys },
         instance: args.instance.unwrap_or(defaults.instance),
         tenant: args.tenant.unwrap_or(defaults.tenant),
     };
-    let (instance, tenant, keys) = (
-        options.instance.clone(),
-        options.tenant.clone(),
-        options.access_keys.clone(),
-    );
+    let (instance, tenant, keys) = (options.instance.clone(), options.tenant.clone(), options.access_keys.clone());
     let gateway = Gateway::start(options).await?;
     println!("listening on {}", gateway.url());
     println!("instance {instance}, tenant {tenant}");
     for key in keys {
         // A secret that somebody chose is not repeated; the built-in one is public and of no use elsewhere.
-        let secret = if own_keys {
-            format!(", secret {}", key.secret.expose_secret())
-        } else {
-            String::new()
-        };
+        let secret = if own_keys { format!(", secret {}", key.secret.expose_secret()) } else { String::new() };
         println!("access key {}{secret}", key.id);
     }
     tokio::signal::ctrl_c().await?;

@@ -20,12 +20,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error with any status, code and message.
     pub fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-            retry_after_ms: None,
-        }
+        Self { status, code: code.into(), message: message.into(), retry_after_ms: None }
     }
 
     fn bad_request(code: impl Into<String>, message: impl Into<String>) -> Self {
@@ -35,11 +30,7 @@ impl ApiError {
     /// No access key has this id.
     #[must_use]
     pub fn unknown_access_key() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "InvalidAccessKeyId.NotFound",
-            "Specified access key is not found.",
-        )
+        Self::new(StatusCode::NOT_FOUND, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
     }
 
     /// The signature is refused. The texts are those of the real gateway, down to the colon of version 1.0: the
@@ -57,10 +48,7 @@ impl ApiError {
                     "Specified signature is not matched with our calculation. server string to sign is:{string_to_sign}"
                 ),
             ),
-            Refusal::Mismatch(Echo::V3 {
-                string_to_sign,
-                canonical_request,
-            }) => Self::bad_request(
+            Refusal::Mismatch(Echo::V3 { string_to_sign, canonical_request }) => Self::bad_request(
                 "SignatureDoesNotMatch",
                 format!(
                     "Specified signature does not match our calculation. server StringToSign is [{string_to_sign}] \
@@ -92,19 +80,13 @@ impl ApiError {
     /// The time stamp is too far from the gateway's clock.
     #[must_use]
     pub fn expired_time_stamp() -> Self {
-        Self::bad_request(
-            "InvalidTimeStamp.Expired",
-            "Specified time stamp or date value is expired.",
-        )
+        Self::bad_request("InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
     }
 
     /// The time stamp is not `yyyy-MM-ddTHH:mm:ssZ`.
     #[must_use]
     pub fn malformed_time_stamp() -> Self {
-        Self::bad_request(
-            "InvalidTimeStamp.Format",
-            "Specified time stamp or date value is not well formatted.",
-        )
+        Self::bad_request("InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted.")
     }
 
     /// The nonce came before.
@@ -116,19 +98,13 @@ impl ApiError {
     /// A parameter that must be there is absent or empty.
     #[must_use]
     pub fn missing(name: &str) -> Self {
-        Self::bad_request(
-            format!("Missing{name}"),
-            format!("{name} is mandatory for this action."),
-        )
+        Self::bad_request(format!("Missing{name}"), format!("{name} is mandatory for this action."))
     }
 
     /// A parameter cannot be read.
     #[must_use]
     pub fn invalid(name: &str, why: &str) -> Self {
-        Self::bad_request(
-            format!("Invalid{name}"),
-            format!("The specified {name} is invalid: {why}."),
-        )
+        Self::bad_request(format!("Invalid{name}"), format!("The specified {name} is invalid: {why}."))
     }
 
     /// Neither GET nor POST.

@@ -116,65 +116,43 @@ impl Fault {
     /// Happens after executing the call.
     #[must_use]
     pub fn after(self) -> Self {
-        Self {
-            when: Some(When::After),
-            ..self
-        }
+        Self { when: Some(When::After), ..self }
     }
 
     /// Applies to this action only.
     #[must_use]
     pub fn on(self, action: &str) -> Self {
-        Self {
-            action: Some(action.to_owned()),
-            ..self
-        }
+        Self { action: Some(action.to_owned()), ..self }
     }
 
     /// Applies to so many calls.
     #[must_use]
     pub fn times(self, count: u32) -> Self {
-        Self {
-            count: Some(count),
-            ..self
-        }
+        Self { count: Some(count), ..self }
     }
 
     /// Waits so long where it applies.
     #[must_use]
     pub fn delayed(self, delay: Duration) -> Self {
-        Self {
-            delay_ms: Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
-            ..self
-        }
+        Self { delay_ms: Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), ..self }
     }
 
     /// Tells the client when to come back.
     #[must_use]
     pub fn retry_after(self, pause: Duration) -> Self {
-        Self {
-            retry_after_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
-            ..self
-        }
+        Self { retry_after_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)), ..self }
     }
 
     /// Answers with this error code and status.
     #[must_use]
     pub fn answering(self, status: u16, code: &str) -> Self {
-        Self {
-            status: Some(status),
-            code: Some(code.to_owned()),
-            ..self
-        }
+        Self { status: Some(status), code: Some(code.to_owned()), ..self }
     }
 
     /// A clock that is off by so much.
     #[must_use]
     pub fn skewed(self, skew: SignedDuration) -> Self {
-        Self {
-            skew_ms: Some(i64::try_from(skew.as_millis()).unwrap_or_default()),
-            ..self
-        }
+        Self { skew_ms: Some(i64::try_from(skew.as_millis()).unwrap_or_default()), ..self }
     }
 
     /// Whether it happens instead of executing the call or after it.
@@ -190,10 +168,7 @@ impl Fault {
     /// gateway's own refusals come after both.
     #[must_use]
     pub fn at_the_edge(&self) -> bool {
-        !matches!(
-            self.kind,
-            FaultKind::Throttle | FaultKind::RemoveAction | FaultKind::Error
-        )
+        !matches!(self.kind, FaultKind::Throttle | FaultKind::RemoveAction | FaultKind::Error)
     }
 
     /// How long to wait where it applies.
@@ -207,35 +182,21 @@ impl Fault {
     pub fn error(&self) -> Option<ApiError> {
         let (status, code, message) = match self.kind {
             FaultKind::Throttle => (400, "Throttling.User", "Request was denied due to user flow control."),
-            FaultKind::Status5xx => (
-                503,
-                "ServiceUnavailable",
-                "The request has failed due to a temporary failure.",
-            ),
-            FaultKind::Error => (
-                403,
-                "Forbidden.RAM",
-                "User not authorized to operate on the specified resource.",
-            ),
+            FaultKind::Status5xx => (503, "ServiceUnavailable", "The request has failed due to a temporary failure."),
+            FaultKind::Error => (403, "Forbidden.RAM", "User not authorized to operate on the specified resource."),
             FaultKind::ErrorBody200 => (200, "InternalError", "The request processing has failed."),
             FaultKind::RemoveAction => return Some(ApiError::unknown_action()),
             _ => return None,
         };
         let status = StatusCode::from_u16(self.status.unwrap_or(status)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let error = ApiError::new(status, self.code.as_deref().unwrap_or(code), message);
-        Some(ApiError {
-            retry_after_ms: self.retry_after_ms,
-            ..error
-        })
+        Some(ApiError { retry_after_ms: self.retry_after_ms, ..error })
     }
 
     /// The kind as JSON spells it.
     #[must_use]
     pub fn name(&self) -> String {
-        serde_json::to_value(self.kind)
-            .ok()
-            .and_then(|kind| kind.as_str().map(str::to_owned))
-            .unwrap_or_default()
+        serde_json::to_value(self.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default()
     }
 }
 
@@ -298,13 +259,7 @@ impl Faults {
     }
 
     fn skew(&self, kind: FaultKind) -> SignedDuration {
-        let skew = self.with(|faults| {
-            faults
-                .iter()
-                .filter(|it| it.kind == kind)
-                .filter_map(|it| it.skew_ms)
-                .sum()
-        });
+        let skew = self.with(|faults| faults.iter().filter(|it| it.kind == kind).filter_map(|it| it.skew_ms).sum());
         SignedDuration::from_millis(skew)
     }
 

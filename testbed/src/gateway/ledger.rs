@@ -95,11 +95,7 @@ impl Ledger {
             match call.sessions.iter_mut().find(same) {
                 Some(session) => session.executed = true,
                 None => {
-                    call.sessions.push(SessionRecord {
-                        server_ip: server_ip.to_owned(),
-                        session_id,
-                        executed: true,
-                    });
+                    call.sessions.push(SessionRecord { server_ip: server_ip.to_owned(), session_id, executed: true });
                 }
             }
         });
@@ -116,15 +112,8 @@ impl Ledger {
     pub fn kills_per_session(&self) -> BTreeMap<(String, i64), u32> {
         let mut kills = BTreeMap::new();
         self.with(|entries| {
-            for session in entries
-                .calls
-                .iter()
-                .flat_map(|call| &call.sessions)
-                .filter(|session| session.executed)
-            {
-                *kills
-                    .entry((session.server_ip.clone(), session.session_id))
-                    .or_default() += 1;
+            for session in entries.calls.iter().flat_map(|call| &call.sessions).filter(|session| session.executed) {
+                *kills.entry((session.server_ip.clone(), session.session_id)).or_default() += 1;
             }
         });
         kills

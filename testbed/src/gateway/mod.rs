@@ -69,11 +69,7 @@ impl Default for GatewayOptions {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             backend: Backend::Memory(memory::initial_sessions()),
-            access_keys: vec![AccessKey {
-                id: "testbed".into(),
-                secret: "testbed-secret".into(),
-                token: None,
-            }],
+            access_keys: vec![AccessKey { id: "testbed".into(), secret: "testbed-secret".into(), token: None }],
             instance: "ob317v4uif0001".into(),
             tenant: "t4louaeei0001".into(),
         }
@@ -108,21 +104,13 @@ impl Gateway {
         };
         let shared = Arc::new(server::Shared {
             admission: admission::Admission::new(options.access_keys),
-            actions: actions::Actions {
-                store,
-                instance: options.instance,
-                tenant: options.tenant,
-            },
+            actions: actions::Actions { store, instance: options.instance, tenant: options.tenant },
             faults: faults::Faults::default(),
             ledger: ledger::Ledger::default(),
             stop: CancellationToken::new(),
         });
         let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
-        Ok(Self {
-            address,
-            shared,
-            serving,
-        })
+        Ok(Self { address, shared, serving })
     }
 
     /// The base URL, `http://127.0.0.1:port`.

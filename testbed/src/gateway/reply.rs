@@ -43,10 +43,7 @@ impl Reply {
     #[must_use]
     pub fn error(error: &ApiError, request_id: &str, host: &str) -> Self {
         let reply = Self::json(error.status, &error.code, &error.body(request_id, host));
-        Self {
-            retry_after_ms: error.retry_after_ms,
-            ..reply
-        }
+        Self { retry_after_ms: error.retry_after_ms, ..reply }
     }
 
     /// What a fault puts in the place of any answer, if it is one that does.
@@ -62,11 +59,7 @@ impl Reply {
         };
         match fault.kind {
             FaultKind::Drop => Some(none),
-            FaultKind::Html => Some(Self {
-                status: Some(StatusCode::BAD_GATEWAY),
-                body: HTML.into(),
-                ..none
-            }),
+            FaultKind::Html => Some(Self { status: Some(StatusCode::BAD_GATEWAY), body: HTML.into(), ..none }),
             _ => fault.error().map(|error| Self::error(&error, request_id, host)),
         }
     }
@@ -92,11 +85,7 @@ impl Reply {
             return response;
         };
         let length = self.body.len();
-        let body = if self.cut_short {
-            broken_off(self.body)
-        } else {
-            Body::from(self.body)
-        };
+        let body = if self.cut_short { broken_off(self.body) } else { Body::from(self.body) };
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -107,12 +96,7 @@ impl Reply {
                 headers.insert(name, value);
             }
         };
-        text(
-            "date",
-            now.to_zoned(TimeZone::UTC)
-                .strftime("%a, %d %b %Y %H:%M:%S GMT")
-                .to_string(),
-        );
+        text("date", now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
         text("x-acs-request-id", request_id.to_owned());
         if let Some(pause) = self.retry_after_ms {
             text("x-acs-retry-after", pause.to_string());
@@ -136,13 +120,7 @@ impl Reply {
 fn halved(body: &[u8]) -> Vec<u8> {
     let mut answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let data = answer.get_mut("Data");
-    let rows = data.and_then(|data| {
-        if data.is_array() {
-            Some(data)
-        } else {
-            data.get_mut("AllProcessList")
-        }
-    });
+    let rows = data.and_then(|data| if data.is_array() { Some(data) } else { data.get_mut("AllProcessList") });
     if let Some(rows) = rows.and_then(Value::as_array_mut) {
         rows.truncate(rows.len() / 2);
     }

@@ -38,14 +38,9 @@ impl Received {
     /// Reads the request to its end; fails if the body is too large or breaks off.
     pub async fn read(request: Request) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
-        let body = to_bytes(body, BODY_LIMIT)
-            .await
-            .map_err(|_| ApiError::body_too_large())?;
+        let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| ApiError::body_too_large())?;
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         Ok(Self {
             method: head.method.to_string(),
@@ -72,8 +67,7 @@ impl Received {
     /// The `Authorization` header of version 3, if the request is of that version.
     #[must_use]
     pub fn authorization(&self) -> Option<&str> {
-        self.header("authorization")
-            .filter(|value| value.starts_with(v3::ALGORITHM))
+        self.header("authorization").filter(|value| value.starts_with(v3::ALGORITHM))
     }
 
     fn placement(&self) -> Placement {
@@ -139,10 +133,7 @@ impl Call {
     pub fn of(received: &Received) -> Self {
         let params: BTreeMap<_, _> = received.params().into_iter().collect();
         let (signature_version, access_key_id) = match received.authorization() {
-            Some(header) => (
-                SignatureVersion::V3,
-                Authorization::parse(header).map(|it| it.credential.to_owned()),
-            ),
+            Some(header) => (SignatureVersion::V3, Authorization::parse(header).map(|it| it.credential.to_owned())),
             None => (SignatureVersion::V1, params.get("AccessKeyId").cloned()),
         };
         let common = |header: &str, param: &str| match signature_version {
@@ -165,10 +156,7 @@ impl Call {
     /// A parameter that need not be there. Clients send unset strings as empty ones: both are `None`.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<&str> {
-        self.params
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.params.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// A parameter that must be there.
@@ -189,19 +177,12 @@ impl Call {
 /// Decodes a query or a form: `+` and `%20` are both a space.
 #[must_use]
 pub fn decode_pairs(text: &str) -> Vec<(String, String)> {
-    let decode = |part: &str| {
-        percent_decode_str(&part.replace('+', " "))
-            .decode_utf8_lossy()
-            .into_owned()
-    };
+    let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
 fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    pairs
-        .iter()
-        .find(|(present, _)| present == name)
-        .map(|(_, value)| value.as_str())
+    pairs.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
 }

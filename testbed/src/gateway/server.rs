@@ -58,9 +58,7 @@ impl Shared {
         let call = Call::of(&received);
         let fault = self.faults.take(call.action.as_deref());
         let sequence = self.ledger.enter(self.record(&call, fault.as_ref(), &request_id));
-        let reply = self
-            .respond(&received, &call, fault.as_ref(), &request_id, sequence)
-            .await;
+        let reply = self.respond(&received, &call, fault.as_ref(), &request_id, sequence).await;
         self.ledger.update(sequence, |record| {
             record.result.clone_from(&reply.result);
             record.http_status = reply.status.map(|status| status.as_u16());
@@ -109,8 +107,7 @@ impl Shared {
         if !matches!(received.method.as_str(), "GET" | "POST") {
             return Err(ApiError::unsupported_method());
         }
-        self.admission
-            .check(received, call, self.now(), self.faults.tokens_expired())?;
+        self.admission.check(received, call, self.now(), self.faults.tokens_expired())?;
         if let Some(refusal) = before.and_then(Fault::error) {
             return Err(refusal);
         }
@@ -118,10 +115,7 @@ impl Shared {
     }
 
     fn record(&self, call: &Call, fault: Option<&Fault>, request_id: &str) -> CallRecord {
-        let named = call
-            .optional("SessionList")
-            .and_then(|list| parse_sessions(list).ok())
-            .unwrap_or_default();
+        let named = call.optional("SessionList").and_then(|list| parse_sessions(list).ok()).unwrap_or_default();
         let sessions = named.into_iter().map(|named| SessionRecord {
             server_ip: named.server_ip,
             session_id: named.session_id,
@@ -158,10 +152,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((connection, _)) => {
-                tokio::spawn(
-                    stop.clone()
-                        .run_until_cancelled_owned(serve_connection(connection, router.clone())),
-                );
+                tokio::spawn(stop.clone().run_until_cancelled_owned(serve_connection(connection, router.clone())));
             }
             Err(error) => tracing::warn!(%error, "cannot accept a connection"),
         }
@@ -177,10 +168,7 @@ async fn serve_connection(connection: TcpStream, router: Router) {
         let response = service.call(request);
         async { HungUp::check(response.await) }
     });
-    if let Err(error) = http1::Builder::new()
-        .serve_connection(TokioIo::new(connection), service)
-        .await
-    {
+    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await {
         tracing::debug!(%error, "a connection ended early");
     }
 }
@@ -188,10 +176,7 @@ async fn serve_connection(connection: TcpStream, router: Router) {
 async fn api(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let stop = shared.stop.clone();
     let answer = tokio::spawn(stop.run_until_cancelled_owned(shared.answer(request))).await;
-    answer
-        .ok()
-        .flatten()
-        .unwrap_or_else(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
+    answer.ok().flatten().unwrap_or_else(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
 }
 
 async fn calls(State(shared): State<Arc<Shared>>) -> Response {
@@ -233,11 +218,7 @@ async fn set_sessions(State(shared): State<Arc<Shared>>, body: Bytes) -> Respons
     let sessions = match serde_json::from_slice::<Vec<Session>>(&body) {
         Ok(sessions) => sessions,
         Err(error) => {
-            return (
-                StatusCode::BAD_REQUEST,
-                format!("this is no list of sessions: {error}\n"),
-            )
-                .into_response();
+            return (StatusCode::BAD_REQUEST, format!("this is no list of sessions: {error}\n")).into_response();
         }
     };
     match shared.actions.store.replace(sessions) {

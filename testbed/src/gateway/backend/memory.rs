@@ -23,9 +23,7 @@ impl Memory {
 
     fn kill_now(&self, server_ip: &str, session_id: i64) -> Verdict {
         let mut sessions = self.sessions();
-        let found = sessions
-            .iter()
-            .position(|it| it.session_id == session_id && it.server_ip == server_ip);
+        let found = sessions.iter().position(|it| it.session_id == session_id && it.server_ip == server_ip);
         let Some(index) = found else {
             return Verdict::unknown(session_id);
         };
@@ -88,10 +86,7 @@ pub fn initial_sessions() -> Vec<Session> {
             session("192.168.13.119", 3_221_614_618, "report_ro", "reports"),
             "SELECT region, SUM(amount) FROM orders GROUP BY region",
         ),
-        active(
-            session("192.168.13.119", 3_221_614_619, "report_ro", "reports"),
-            "SELECT SLEEP(1000)",
-        ),
+        active(session("192.168.13.119", 3_221_614_619, "report_ro", "reports"), "SELECT SLEEP(1000)"),
         session("192.168.13.119", 3_221_614_620, "app", "shop"),
         session("192.168.13.120", 3_221_555_062, "app", "shop"),
     ]

@@ -33,10 +33,7 @@ impl OceanBase {
     /// Prepares to connect to `url` (`mysql://user:password@host:port`); does not connect yet.
     pub fn new(url: &str) -> Result<Self> {
         let options = Opts::from_url(url).context("the database URL is not of the form mysql://user@host:port")?;
-        Ok(Self {
-            options,
-            connection: Mutex::default(),
-        })
+        Ok(Self { options, connection: Mutex::default() })
     }
 
     /// A connection that answered just now. It is taken out while in use: one that is left in the middle of an answer
@@ -51,26 +48,14 @@ impl OceanBase {
         let mut conn = connected.context("cannot connect to the engine; is it running?")?;
         let identity = conn.query_first("SELECT HOST_IP(), CONNECTION_ID(), VERSION()").await?;
         let (server_ip, own_id, version) = identity.context("the engine does not tell its address")?;
-        Ok(Connection {
-            conn,
-            server_ip,
-            own_id,
-            version,
-        })
+        Ok(Connection { conn, server_ip, own_id, version })
     }
 
     async fn list_now(&self) -> Result<Vec<Session>> {
         let mut slot = self.connection.lock().await;
         let mut connection = self.connect(slot.take()).await?;
-        let rows: Vec<Row> = connection
-            .conn
-            .query(LIST)
-            .await
-            .context("cannot list the engine's sessions")?;
-        let sessions = rows
-            .into_iter()
-            .map(|row| session(row, &connection.server_ip))
-            .collect();
+        let rows: Vec<Row> = connection.conn.query(LIST).await.context("cannot list the engine's sessions")?;
+        let sessions = rows.into_iter().map(|row| session(row, &connection.server_ip)).collect();
         *slot = Some(connection);
         Ok(sessions)
     }
@@ -127,9 +112,7 @@ impl SessionStore for OceanBase {
 /// An engine that is stopped, not gone, keeps connections open and never answers: without a limit the first call
 /// would hold up all later ones.
 async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(LIMIT, call)
-        .await
-        .context("the engine did not answer in time")?
+    tokio::time::timeout(LIMIT, call).await.context("the engine did not answer in time")?
 }
 
 fn session(mut row: Row, server_ip: &str) -> Session {
@@ -156,9 +139,5 @@ fn session(mut row: Row, server_ip: &str) -> Session {
 
 /// The part before the point: the view counts seconds with fractions, the API whole ones.
 fn whole(number: &str) -> i64 {
-    number
-        .split('.')
-        .next()
-        .and_then(|whole| whole.parse().ok())
-        .unwrap_or_default()
+    number.split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or_default()
 }

@@ -1,0 +1,47 @@
+//! One JSON line on standard output for each kill that was sent, whatever came of it; logs go to standard error.
+
+use std::io::Write as _;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::api::{SessionKill, SessionKillReceipt, SessionStatus};
+use crate::domain::status::Conclusion;
+
+/// Writes the line. Nothing in it is secret: no key, no token, no statement.
+pub fn kill(object: &SessionKill, receipt: &SessionKillReceipt, conclusion: &Conclusion) {
+    let session = |session: &SessionStatus| {
+        let observed = session.observed.clone().unwrap_or_default();
+        json!({
+            "serverIP": session.server_ip,
+            "sessionID": session.session_id,
+            "outcome": session.outcome,
+            "reason": session.reason,
+            "errorMessage": session.error_message,
+            "user": observed.user,
+            "database": observed.database,
+            "clientIP": observed.client_ip,
+        })
+    };
+    let line = json!({
+        "audit": "sessionkill.dev/kill",
+        "time": Timestamp::now(),
+        "namespace": object.namespace(),
+        "name": object.name_any(),
+        "uid": object.uid(),
+        "reason": object.spec.reason,
+        "connection": object.spec.connection_ref.name,
+        "instanceID": object.spec.instance_id,
+        "tenantID": object.spec.tenant_id,
+        "operation": receipt.spec.operation,
+        "receipt": receipt.name_any(),
+        "attemptID": receipt.spec.attempt_id,
+        "holderIdentity": receipt.spec.holder_identity,
+        "requestID": conclusion.dispatch.as_ref().map(|dispatch| dispatch.request_id.as_str()),
+        "outcome": conclusion.reason,
+        "sessions": conclusion.sessions.iter().map(session).collect::<Vec<_>>(),
+    });
+    // A closed standard output must not stop a kill from being settled.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}

@@ -1,0 +1,170 @@
+//! The claim: a receipt that only one attempt can create. Does I/O; gives out the one thing that permits a call.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+
+use super::api_calls::{ApiError, Pauses, bounded};
+use super::context::Context;
+use super::settle::FIELD_MANAGER;
+use crate::api::{SessionKill, SessionKillReceipt};
+use crate::domain::claim::{Attempt, Standing, judge, receipt, receipt_name};
+use crate::oceanbase::KillPermit;
+
+/// The right to make one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
+#[derive(Debug)]
+pub struct Claim {
+    receipt: Box<SessionKillReceipt>,
+    monotonic_deadline: Instant,
+}
+
+impl Claim {
+    /// Of a receipt that is stored and carries this attempt's ID.
+    fn new(receipt: SessionKillReceipt, monotonic_deadline: Instant) -> Self {
+        Self { receipt: Box::new(receipt), monotonic_deadline }
+    }
+
+    /// The receipt, as stored.
+    pub fn receipt(&self) -> &SessionKillReceipt {
+        &self.receipt
+    }
+}
+
+impl KillPermit for Claim {
+    fn nonce_seed(&self) -> &str {
+        &self.receipt.spec.attempt_id
+    }
+
+    fn dispatch_deadline(&self) -> Timestamp {
+        self.receipt.spec.dispatch_deadline_time.0
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        // Both clocks: the wall clock can be set back, the monotonic one stands still while the machine sleeps.
+        let monotonic = self.monotonic_deadline.checked_duration_since(Instant::now())?;
+        let wall = Duration::try_from(self.dispatch_deadline().duration_since(Timestamp::now())).ok()?;
+        Some(monotonic.min(wall)).filter(|left| !left.is_zero())
+    }
+}
+
+/// What an attempt to claim came to.
+#[derive(Debug)]
+pub enum Claimed {
+    /// Ours: call.
+    Granted(Claim),
+    /// Another claim for the same content exists.
+    Taken(Box<SessionKillReceipt>, Standing),
+}
+
+/// Claims `object` for a new attempt.
+///
+/// An error means that no claim of this attempt is left behind: one that may have been stored is found and deleted, for
+/// as long as it takes, because nobody else could tell that nothing was sent under it.
+pub async fn claim(
+    context: &Context,
+    object: &SessionKill,
+    request_timeout: SignedDuration,
+) -> Result<Claimed, ApiError> {
+    let attempt = Attempt {
+        attempt_id: uuid::Uuid::new_v4().to_string(),
+        holder_identity: context.holder_identity.clone(),
+        claim_time: Timestamp::now(),
+        dispatch_window: context.dispatch_window(),
+        request_timeout,
+    };
+    let started = Instant::now();
+    let wanted = receipt(object, &attempt);
+    let window = wanted.spec.dispatch_deadline_time.0.duration_since(attempt.claim_time);
+    let monotonic_deadline = started + Duration::try_from(window).unwrap_or_default();
+
+    let mut pauses = Pauses::new();
+    loop {
+        match try_claim(context, object, &wanted, monotonic_deadline).await {
+            Ok(Some(claimed)) => return Ok(claimed),
+            Ok(None) => {}
+            Err(error) if error.is_refused() => return Err(error),
+            Err(error) if Instant::now() >= monotonic_deadline => {
+                withdraw(context, object, &wanted).await;
+                return Err(error);
+            }
+            Err(error) => tracing::warn!(%error, receipt = wanted.name_any(), "claim not answered, trying again"),
+        }
+        pauses.wait().await;
+    }
+}
+
+/// One try. `None` when the receipt that was in the way is gone: try again. Trying again is safe, as the receipt has the
+/// same name and the same attempt: a lost answer comes back as our own.
+async fn try_claim(
+    context: &Context,
+    object: &SessionKill,
+    wanted: &SessionKillReceipt,
+    monotonic_deadline: Instant,
+) -> Result<Option<Claimed>, ApiError> {
+    let receipts = context.receipts(&object.namespace().unwrap_or_default());
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match bounded("create SessionKillReceipt", receipts.create(&params, wanted)).await {
+        Ok(receipt) => return Ok(Some(Claimed::Granted(Claim::new(receipt, monotonic_deadline)))),
+        Err(error) if error.is_conflict() => {}
+        Err(error) => return Err(error),
+    }
+    let found = bounded("read SessionKillReceipt", receipts.get_opt(&wanted.name_any())).await?;
+    Ok(found.map(|receipt| {
+        let uid = object.uid().unwrap_or_default();
+        match judge(&receipt, &uid, &wanted.spec.attempt_id, Timestamp::now()) {
+            Standing::Ours => Claimed::Granted(Claim::new(receipt, monotonic_deadline)),
+            standing => Claimed::Taken(Box::new(receipt), standing),
+        }
+    }))
+}
+
+/// The receipt of `object`'s content, if there is one, and how it leaves somebody who makes no claim.
+pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(SessionKillReceipt, Standing)>, ApiError> {
+    let receipts = context.receipts(&object.namespace().unwrap_or_default());
+    let name = receipt_name(&object.spec);
+    let found = bounded("read SessionKillReceipt", receipts.get_opt(&name)).await?;
+    let uid = object.uid().unwrap_or_default();
+    Ok(found.map(|receipt| {
+        let standing = judge(&receipt, &uid, "", Timestamp::now());
+        (receipt, standing)
+    }))
+}
+
+/// Gives a claim up: nothing was executed under it. The next attempt may claim again.
+pub async fn release(context: &Context, claim: Claim) {
+    delete(context, &claim.receipt).await;
+}
+
+/// Deletes what a claim without an answer may have left.
+async fn withdraw(context: &Context, object: &SessionKill, wanted: &SessionKillReceipt) {
+    let receipts = context.receipts(&object.namespace().unwrap_or_default());
+    let mut pauses = Pauses::new();
+    loop {
+        match bounded("read SessionKillReceipt", receipts.get_opt(&wanted.name_any())).await {
+            Ok(Some(found)) if found.spec.attempt_id == wanted.spec.attempt_id => return delete(context, &found).await,
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%error, receipt = wanted.name_any(), "cannot look for a lost claim yet"),
+        }
+        pauses.wait().await;
+    }
+}
+
+/// Deletes exactly `receipt`, for as long as it takes; not another one of its name, nor one that changed since.
+async fn delete(context: &Context, receipt: &SessionKillReceipt) {
+    let receipts = context.receipts(&receipt.namespace().unwrap_or_default());
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: receipt.uid(), resource_version: receipt.resource_version() }),
+        ..DeleteParams::default()
+    };
+    let mut pauses = Pauses::new();
+    loop {
+        match bounded("delete SessionKillReceipt", receipts.delete(&receipt.name_any(), &params)).await {
+            Ok(_) => return,
+            Err(error) if error.is_not_found() || error.is_conflict() => return,
+            Err(error) => tracing::warn!(%error, receipt = receipt.name_any(), "cannot release a claim yet"),
+        }
+        pauses.wait().await;
+    }
+}

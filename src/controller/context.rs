@@ -1,0 +1,114 @@
+//! What every part of the controller shares.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+use kube::{Api, Client};
+use tokio_util::task::TaskTracker;
+
+use super::connection_status::ConnectionStates;
+use super::credentials::CredentialsCache;
+use super::events::Events;
+use super::queue::Queue;
+use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+use crate::config::Config;
+use crate::oceanbase;
+
+/// A request as the watch delivers it: an object that does not fit the type must not stop the others.
+pub type Guarded = DeserializeGuard<SessionKill>;
+
+/// What every part of the controller shares.
+pub struct Context {
+    /// The client of the API server.
+    pub client: Client,
+    /// The operator's options.
+    pub config: Config,
+    /// This process, in claims: the pod's name and a random part, so that a restarted process is another holder.
+    pub holder_identity: String,
+    /// The unfinished requests.
+    pub requests: Store<Guarded>,
+    /// All connections.
+    pub connections: Store<DeserializeGuard<OceanBaseConnection>>,
+    /// Work that waits for its turn.
+    pub queue: Queue,
+    /// Access keys, for seconds.
+    pub credentials: CredentialsCache,
+    /// What is known of each connection's gateway.
+    pub connection_states: ConnectionStates,
+    /// Events, off the path of the kill.
+    pub events: Events,
+    /// Tasks that a shutdown waits for.
+    pub tasks: TaskTracker,
+    api_clients: Mutex<HashMap<Duration, oceanbase::Client>>,
+}
+
+/// What [`Context::new`] is given.
+pub struct Parts {
+    /// See [`Context`].
+    pub client: Client,
+    /// See [`Context`].
+    pub config: Config,
+    /// See [`Context`].
+    pub requests: Store<Guarded>,
+    /// See [`Context`].
+    pub connections: Store<DeserializeGuard<OceanBaseConnection>>,
+    /// See [`Context`].
+    pub queue: Queue,
+    /// See [`Context`].
+    pub events: Events,
+    /// See [`Context`].
+    pub tasks: TaskTracker,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { client, config, requests, connections, queue, events, tasks } = parts;
+        let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
+        Arc::new(Self {
+            client,
+            config,
+            holder_identity,
+            requests,
+            connections,
+            queue,
+            credentials: CredentialsCache::default(),
+            connection_states: ConnectionStates::default(),
+            events,
+            tasks,
+            api_clients: Mutex::default(),
+        })
+    }
+
+    /// Requests of `namespace`.
+    pub fn session_kills(&self, namespace: &str) -> Api<SessionKill> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Receipts of `namespace`.
+    pub fn receipts(&self, namespace: &str) -> Api<SessionKillReceipt> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// For how long after its claim a call may be sent.
+    pub fn dispatch_window(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.config.dispatch_window_seconds.into())
+    }
+
+    /// The API client with the given total time-out; one for each value in use, as building one reads all certificates.
+    pub fn api_client(&self, request_timeout: Duration) -> Result<oceanbase::Client, String> {
+        let mut clients = self.api_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&request_timeout) {
+            return Ok(client.clone());
+        }
+        let options = oceanbase::ClientOptions { request_timeout, proxy: self.config.proxy.clone() };
+        let client =
+            oceanbase::Client::new(&options).map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+        clients.insert(request_timeout, client.clone());
+        Ok(client)
+    }
+}

@@ -1,0 +1,78 @@
+//! Events for people who look at a request with `kubectl describe`. Does I/O in one task of its own, off the path of the
+//! kill; best effort: when too many wait, new ones are dropped.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource as _};
+use tokio::sync::mpsc;
+
+use super::api_calls::bounded;
+use crate::api::{SessionKill, WaitReason};
+use crate::domain::status::{Conclusion, Waiting, is_goal_reached, says};
+use crate::domain::text::clamp_bytes;
+
+/// The most Events that wait to be written.
+const MAX_WAITING: usize = 1024;
+/// The API server refuses longer notes.
+const MAX_NOTE_BYTES: usize = 1024;
+
+/// The sending end.
+#[derive(Clone, Debug)]
+pub struct Events(mpsc::Sender<(Event, ObjectReference)>);
+
+impl Events {
+    /// Starts the task that writes Events; it ends when the last sender is dropped.
+    pub fn start(client: Client, instance: String) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(MAX_WAITING);
+        let reporter = Reporter { controller: "sessionkill-operator".to_owned(), instance: Some(instance) };
+        let recorder = Recorder::new(client, reporter);
+        tokio::spawn(async move {
+            while let Some((event, reference)) = receiver.recv().await {
+                if let Err(error) = bounded("write Event", recorder.publish(&event, &reference)).await {
+                    tracing::debug!(%error, "event not written");
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    /// The request ended.
+    pub fn ended(&self, object: &SessionKill, conclusion: &Conclusion) {
+        let type_ = if is_goal_reached(conclusion.reason) { EventType::Normal } else { EventType::Warning };
+        self.send(object, type_, conclusion.reason.as_str(), &conclusion.message);
+    }
+
+    /// The request waits; told once for each reason.
+    pub fn waiting(&self, object: &SessionKill, why: &Waiting) {
+        if !says(object, why.reason) {
+            let type_ = if why.reason == WaitReason::Dispatching { EventType::Normal } else { EventType::Warning };
+            self.send(object, type_, why.reason.as_str(), &why.message);
+        }
+    }
+
+    /// The stored object cannot be read.
+    pub fn invalid(&self, reference: ObjectReference, message: &str) {
+        self.publish(EventType::Warning, "InvalidObject", message, reference);
+    }
+
+    fn send(&self, object: &SessionKill, type_: EventType, reason: &str, message: &str) {
+        let note = match &object.spec.reason {
+            Some(why) => format!("{message} [{why}]"),
+            None => message.to_owned(),
+        };
+        self.publish(type_, reason, &note, object.object_ref(&()));
+    }
+
+    fn publish(&self, type_: EventType, reason: &str, note: &str, reference: ObjectReference) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(clamp_bytes(note, MAX_NOTE_BYTES)),
+            action: "KillSessions".to_owned(),
+            secondary: None,
+        };
+        if self.0.try_send((event, reference)).is_err() {
+            tracing::debug!(reason, "event dropped: too many wait");
+        }
+    }
+}

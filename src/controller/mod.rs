@@ -1,0 +1,25 @@
+//! The only code that touches both sides: it observes requests, and acts on what `domain` decides.
+//!
+//! ```text
+//! watch ─→ reconcile ─→ queue (FIFO per tenant) ─→ attempt: credentials → claim → dispatch → settle → record
+//!          decides         bounded                 retries nothing blindly
+//! sweep: TTL, receipts past their time, what a crash left unrecorded
+//! ```
+
+mod api_calls;
+mod attempt;
+mod audit;
+mod claim;
+mod connection_status;
+mod context;
+mod credentials;
+mod dispatch;
+mod events;
+mod poison;
+mod queue;
+mod reconcile;
+mod run;
+mod settle;
+mod sweep;
+
+pub use run::{RunError, run};

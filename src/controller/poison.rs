@@ -1,0 +1,49 @@
+//! Objects that do not fit the type: stored before a rule of the schema existed, or past it. Does I/O.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource as _;
+use kube::core::error_boundary::InvalidObject;
+use serde_json::json;
+
+use super::attempt::Next;
+use super::context::Context;
+use super::settle::{Settled, Target, settle};
+use crate::api::{Outcome, SessionKill, SessionKillStatus};
+use crate::domain::status::unreadable;
+use crate::domain::text::clamp;
+
+/// Ends such an object: it cannot be mended, as its spec is immutable, and nothing of it can be trusted enough to act.
+pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject) -> Next {
+    let metadata = &invalid.metadata;
+    let target = Target {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+    };
+    let message = format!(
+        "the stored object cannot be read ({}); nothing was sent: delete it and create a valid one",
+        clamp(&invalid.error, 256)
+    );
+    tracing::error!(name = target.name, namespace = target.namespace, error = invalid.error, "invalid object");
+    context.events.invalid(reference(&target), &message);
+    let status: SessionKillStatus = unreadable(metadata, Outcome::InvalidObject, &message, Timestamp::now());
+    match settle(context, &target, &status).await {
+        Settled::Written | Settled::Superseded => {}
+        Settled::Refused => tracing::error!(status = %json!(status), "invalid object keeps its status"),
+    }
+    Next::Ended
+}
+
+fn reference(target: &Target) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(SessionKill::api_version(&()).into_owned()),
+        kind: Some(SessionKill::kind(&()).into_owned()),
+        namespace: Some(target.namespace.clone()),
+        name: Some(target.name.clone()),
+        uid: Some(target.uid.clone()),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,45 @@
+//! Decides whether a request needs work now, and if so, enqueues it. No I/O.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+
+use super::context::{Context, Guarded};
+use super::queue::{Item, Queue, Submitted, TenantKey};
+use crate::domain::plan::{Step, plan};
+use crate::domain::status::says;
+
+/// An event may be missed: whatever is not at its end is looked at again after this time at the latest.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// Decides on one object, as the watch cache shows it.
+pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
+    let now = Timestamp::now();
+    let key = match &guarded.0 {
+        Err(_) => TenantKey::unreadable(&guarded.namespace().unwrap_or_default()),
+        Ok(object) => match plan(object, now) {
+            Step::Rest => return Ok(Action::await_change()),
+            Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
+                return Ok(look_again(until, now));
+            }
+            Step::Wait { .. } | Step::Expire(_) | Step::Attempt => TenantKey::of(object),
+        },
+    };
+    let item = Item { object: ObjectRef::from_obj(guarded.as_ref()), uid: guarded.uid().unwrap_or_default() };
+    Ok(match Queue::submit(&context, key, item, now) {
+        Submitted::Accepted => look_again(None, now),
+        Submitted::Held(until) => look_again(Some(until), now),
+        Submitted::Full => Action::requeue(Duration::from_secs(1)),
+    })
+}
+
+fn look_again(at: Option<Timestamp>, now: Timestamp) -> Action {
+    let left = at.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).unwrap_or(LOOK_AGAIN);
+    // A little late rather than a little early, which would cost a second look.
+    Action::requeue(left.min(LOOK_AGAIN) + Duration::from_millis(1))
+}

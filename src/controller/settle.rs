@@ -1,0 +1,160 @@
+//! Writes what happened: to the request first, as people wait for it, then to the receipt. Does I/O.
+//!
+//! Writes are JSON patches that test the object's UID: a re-created object of the same name is never hit, and editors of
+//! other fields never conflict. What must not change once written is guarded by the CEL rules of the kinds.
+
+use std::sync::Arc;
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, PatchOperation, TestOperation};
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::api_calls::{ApiError, Pauses, bounded};
+use super::context::{Context, Guarded};
+use crate::api::{SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
+
+/// The name under which all fields are owned.
+pub const FIELD_MANAGER: &str = "sessionkill-operator";
+
+/// What became of the last write of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Written.
+    Written,
+    /// The object is gone, was re-created, or had ended before.
+    Superseded,
+    /// The API server refuses to store it; logged.
+    Refused,
+}
+
+/// Names one object: a namespace, a name, and the UID that tells it from a re-created one.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+impl Target {
+    /// Names `object`.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+        }
+    }
+}
+
+/// Writes the final status of a request, for as long as it takes: after a call there is no other way to tell its outcome.
+pub async fn settle(context: &Context, target: &Target, status: &SessionKillStatus) -> Settled {
+    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &target.namespace);
+    let mut pauses = Pauses::new();
+    let mut status = status.clone();
+    let mut shortened = false;
+    loop {
+        let error = match write_status(&requests, target, "settle SessionKill", &status).await {
+            Ok(()) => return Settled::Written,
+            Err(error) if error.is_not_found() => return Settled::Superseded,
+            Err(error) => error,
+        };
+        if error.is_refused() {
+            match has_ended(&requests, target).await {
+                Ok(true) => return Settled::Superseded,
+                Ok(false) if shortened => {
+                    tracing::error!(%error, name = target.name, namespace = target.namespace, "outcome cannot be stored");
+                    return Settled::Refused;
+                }
+                Ok(false) => {
+                    shortened = true;
+                    shorten(&mut status);
+                    continue;
+                }
+                Err(error) => tracing::warn!(%error, name = target.name, "cannot read the request yet"),
+            }
+        }
+        tracing::warn!(%error, name = target.name, namespace = target.namespace, "outcome not stored yet, trying again");
+        pauses.wait().await;
+    }
+}
+
+/// Writes the status of a request that waits, once: it is written again with the next try.
+pub async fn report(context: &Context, target: &Target, status: &SessionKillStatus) -> Result<(), ApiError> {
+    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &target.namespace);
+    write_status(&requests, target, "report SessionKill", status).await
+}
+
+/// Records the outcome in the receipt, for as long as it takes, off the path of the kill.
+pub fn record(context: &Arc<Context>, receipt: &SessionKillReceipt, record: SessionKillReceiptStatus) {
+    let (task_context, target) = (context.clone(), Target::of(receipt));
+    context.tasks.spawn(async move {
+        let mut pauses = Pauses::new();
+        loop {
+            match write_record(&task_context, &target, &record).await {
+                Ok(()) => return,
+                // Gone, or recorded otherwise after its settle deadline: write-once.
+                Err(error) if error.is_not_found() || error.is_refused() => {
+                    tracing::warn!(%error, receipt = target.name, "outcome not recorded");
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, receipt = target.name, "outcome not recorded yet, trying again"),
+            }
+            pauses.wait().await;
+        }
+    });
+}
+
+/// Writes the record of a receipt once. Refused if there is another one.
+pub async fn write_record(
+    context: &Context,
+    target: &Target,
+    record: &SessionKillReceiptStatus,
+) -> Result<(), ApiError> {
+    write_status(&context.receipts(&target.namespace), target, "record SessionKillReceipt", record).await
+}
+
+/// Replaces the whole status of exactly `target`.
+pub async fn write_status<K, S>(api: &Api<K>, target: &Target, call: &'static str, status: &S) -> Result<(), ApiError>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+    S: Serialize,
+{
+    let operations = vec![
+        PatchOperation::Test(TestOperation {
+            path: PointerBuf::from_tokens(["metadata", "uid"]),
+            value: target.uid.clone().into(),
+        }),
+        PatchOperation::Add(AddOperation {
+            path: PointerBuf::from_tokens(["status"]),
+            value: serde_json::to_value(status).unwrap_or_default(),
+        }),
+    ];
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    bounded(call, api.patch_status(&target.name, &params, &Patch::Json::<()>(json_patch::Patch(operations))))
+        .await
+        .map(drop)
+}
+
+/// Whether `target` is gone, re-created, or at its end.
+async fn has_ended(requests: &Api<Guarded>, target: &Target) -> Result<bool, ApiError> {
+    let Some(object) = bounded("read SessionKill", requests.get_opt(&target.name)).await? else { return Ok(true) };
+    if object.uid().as_ref() != Some(&target.uid) {
+        return Ok(true);
+    }
+    Ok(object.0.is_ok_and(|object| object.status.is_some_and(|status| status.completion_time.is_some())))
+}
+
+/// The least that must be stored: outcomes, without anything that came from outside.
+fn shorten(status: &mut SessionKillStatus) {
+    for session in &mut status.sessions {
+        session.observed = None;
+        session.error_message.clear();
+        session.status.clear();
+    }
+}

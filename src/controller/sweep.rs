@@ -1,0 +1,149 @@
+//! What is not on the path of any kill: finished requests past their TTL, receipts past their time, and what a crash left
+//! unrecorded. Does I/O, page by page, so that neither memory nor start-up depends on the history.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::core::DeserializeGuard;
+use kube::{Resource as _, ResourceExt as _};
+use tokio_util::sync::CancellationToken;
+
+use super::api_calls::{ApiError, bounded};
+use super::context::{Context, Guarded};
+use super::settle::{Target, write_record, write_status};
+use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason};
+use crate::domain::outcome::for_all;
+use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
+use crate::domain::status::{Conclusion, dispatch};
+
+const PAGE: u32 = 500;
+/// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
+const REST_FACTOR: u32 = 20;
+
+/// Sweeps until `shutdown`.
+pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
+    let mut pause = context.config.sweep_interval();
+    while !shutdown_within(&shutdown, pause).await {
+        let started = Instant::now();
+        context.queue.prune(Timestamp::now());
+        for swept in [sweep_requests(&context).await, sweep_receipts(&context).await] {
+            if let Err(error) = swept {
+                tracing::warn!(%error, "sweep not completed");
+            }
+        }
+        pause = context.config.sweep_interval().max(started.elapsed() * REST_FACTOR);
+    }
+}
+
+async fn shutdown_within(shutdown: &CancellationToken, pause: Duration) -> bool {
+    tokio::time::timeout(pause, shutdown.cancelled()).await.is_ok()
+}
+
+/// What became of an orphaned claim, recorded in its receipt: as its request says, if that was settled; else it cannot be
+/// told. Whoever records first decides, as the record is write-once.
+pub async fn resolve(context: &Context, receipt: &SessionKillReceipt) -> Result<SessionKillReceiptStatus, ApiError> {
+    let namespace = receipt.namespace().unwrap_or_default();
+    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
+    let request = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
+    let settled = request.and_then(|guarded| guarded.0.ok()).and_then(|request| record_of(&request, receipt));
+    let record = settled.unwrap_or_else(|| {
+        let sessions = for_all(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost);
+        let detail = format!("operator {} went away after its claim", receipt.spec.holder_identity);
+        Conclusion::called(sessions, dispatch(receipt, ""), &detail).record(Timestamp::now())
+    });
+    let receipts = context.receipts(&namespace);
+    match write_record(context, &Target::of(receipt), &record).await {
+        Ok(()) => Ok(record),
+        // Somebody else recorded first.
+        Err(error) if error.is_refused() => {
+            let found = bounded("read SessionKillReceipt", receipts.get(&receipt.name_any())).await?;
+            found.status.ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn sweep_requests(context: &Arc<Context>) -> Result<(), ApiError> {
+    let all: Api<Guarded> = Api::all(context.client.clone());
+    let mut params = ListParams::default().fields("status.completionTime!=").limit(PAGE);
+    loop {
+        let page = bounded("list finished SessionKills", all.list(&params)).await?;
+        for request in page.items.into_iter().filter_map(|guarded| guarded.0.ok()) {
+            sweep_request(context, &request).await?;
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn sweep_request(context: &Context, request: &SessionKill) -> Result<(), ApiError> {
+    let requests = context.session_kills(&request.namespace().unwrap_or_default());
+    if ttl_expired(request, Timestamp::now()) {
+        if is_recorded(context, request).await? {
+            return delete(&requests, request.meta()).await;
+        }
+    } else if let Some(status) = observed_again(request) {
+        return ignore_change(write_status(&requests, &Target::of(request), "update SessionKill", &status).await);
+    }
+    Ok(())
+}
+
+/// Whether the outcome of a finished request is in its receipt; if it is not, it is put there, for the next sweep to see.
+async fn is_recorded(context: &Context, request: &SessionKill) -> Result<bool, ApiError> {
+    let Some(dispatch) = request.status.as_ref().and_then(|status| status.dispatch.as_ref()) else { return Ok(true) };
+    let receipts = context.receipts(&request.namespace().unwrap_or_default());
+    let receipt = bounded("read SessionKillReceipt", receipts.get_opt(&dispatch.receipt_name)).await?;
+    let Some(receipt) = receipt.filter(|receipt| receipt.status.is_none()) else { return Ok(true) };
+    if let Some(record) = record_of(request, &receipt) {
+        ignore_change(write_record(context, &Target::of(&receipt), &record).await)?;
+    }
+    Ok(false)
+}
+
+async fn sweep_receipts(context: &Arc<Context>) -> Result<(), ApiError> {
+    let all: Api<DeserializeGuard<SessionKillReceipt>> = Api::all(context.client.clone());
+    let retention = SignedDuration::from_secs(context.config.receipt_retention_seconds.into());
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = bounded("list SessionKillReceipts", all.list(&params)).await?;
+        for receipt in page.items.into_iter().filter_map(|guarded| guarded.0.ok()) {
+            let now = Timestamp::now();
+            if receipt_expired(&receipt, retention, now) {
+                delete(&context.receipts(&receipt.namespace().unwrap_or_default()), receipt.meta()).await?;
+            } else if receipt.status.is_none() && receipt.spec.settle_deadline_time.0 <= now {
+                resolve(context, &receipt).await?;
+            }
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Deletes exactly the object that was looked at, unless it changed since: then the next sweep looks at it again.
+async fn delete<K>(
+    api: &Api<K>,
+    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+) -> Result<(), ApiError>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let preconditions =
+        Preconditions { uid: metadata.uid.clone(), resource_version: metadata.resource_version.clone() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let name = metadata.name.as_deref().unwrap_or_default();
+    ignore_change(bounded("delete", api.delete(name, &params)).await.map(drop))
+}
+
+/// An object that changed or went away meanwhile is left to the next sweep.
+fn ignore_change(result: Result<(), ApiError>) -> Result<(), ApiError> {
+    match result {
+        Err(error) if error.is_not_found() || error.is_conflict() || error.is_refused() => Ok(()),
+        result => result,
+    }
+}
