@@ -11,7 +11,10 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::process::{Output, Process, missing_tool};
+use crate::{
+    port,
+    process::{Output, Process, missing_tool},
+};
 
 /// The end of a well-behaved operator: calls in flight are finished first.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -20,18 +23,23 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Operator {
     process: Process,
+    health_port: u16,
 }
 
 impl Operator {
     /// Starts `binary` with `arguments`, as whoever `kubeconfig` says. Its standard output, the audit lines, goes to
     /// `directory/audit.jsonl` and its logs to `directory/operator.log`, both appended: a directory for each of several
-    /// operators. It is not waited for.
+    /// operators. Its health is served on a free port of 127.0.0.1, unless `arguments` say otherwise. It is not waited for.
     pub fn start(binary: &Path, kubeconfig: &Path, directory: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let mut command = Command::new(binary);
-        command.args(arguments).env("KUBECONFIG", kubeconfig);
+        let health_port = port::free()?;
+        command
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig)
+            .env("SESSIONKILL_HEALTH_ADDRESS", format!("127.0.0.1:{health_port}"));
         let output = Output { stdout: directory.join("audit.jsonl"), stderr: directory.join("operator.log") };
-        Ok(Self { process: Process::start(&command, output)? })
+        Ok(Self { process: Process::start(&command, output)?, health_port })
     }
 
     /// The process, to wait for something or to signal it.
@@ -44,6 +52,12 @@ impl Operator {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// The base URL of its health endpoints.
+    #[must_use]
+    pub fn health_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.health_port)
     }
 
     /// All it has logged.

@@ -1,11 +1,12 @@
 //! Free loopback ports that stay free: for servers that must come back on the same one.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
     sync::atomic::{AtomicU16, Ordering},
 };
 
 use anyhow::Context;
+use tokio::net::TcpSocket;
 
 /// Below the range from which Linux serves outgoing connections and `bind` to port 0 (32768 and up): a server that is
 /// restarted would otherwise find its port taken by a client that had tried to reach it meanwhile.
@@ -42,12 +43,21 @@ where
     }
 }
 
+/// Binds, but does not listen: a child that is just being started inherits the socket for a moment, and a listening one
+/// would keep the server out for as long.
 fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    TcpSocket::new_v4()
+        .and_then(|socket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind((Ipv4Addr::LOCALHOST, port).into())
+        })
+        .is_ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]

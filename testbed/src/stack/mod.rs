@@ -102,7 +102,7 @@ impl Stack {
     pub async fn start_operator(&self, binary: &Path, name: &str, arguments: &[&str]) -> anyhow::Result<Operator> {
         let kubeconfig = self.control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await?;
         let gateway = self.gateway.url();
-        let mut all = vec!["run", "--allow-endpoint", &gateway, "--health-address", "127.0.0.1:0"];
+        let mut all = vec!["run", "--allow-endpoint", &gateway];
         all.extend(arguments);
         Operator::start(binary, &kubeconfig, &self.directory.join(name), &all)
     }
