@@ -19,7 +19,7 @@ use super::conditions::{Conditions, conditions_schema};
     status = "OceanBaseConnectionStatus",
     derive = "PartialEq",
     shortname = "obc",
-    category = "sessionkill",
+    category = "sessionkill-dev",
     doc = "OceanBaseConnection says where the ApsaraDB for OceanBase API is called, with whose credentials, and which instances and tenants requests may name.",
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.regionID"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),

@@ -19,7 +19,7 @@ use super::session_kill::{Operation, Session, SessionStatus};
     status = "SessionKillReceiptStatus",
     derive = "PartialEq",
     shortname = "skr",
-    category = "sessionkill",
+    category = "sessionkill-dev",
     doc = "SessionKillReceipt is the operator's claim on a kill and the record of what happened. Its name is derived from the content of the request, so the same request can be executed once only. It outlives the request; the operator removes it after notAfterTime. Do not edit or delete it: that takes away the protection against a second kill.",
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.sessionKillRef.name"),

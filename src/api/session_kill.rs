@@ -22,7 +22,7 @@ pub const MAX_SESSIONS: usize = 100;
     status = "SessionKillStatus",
     derive = "PartialEq",
     shortname = "sk",
-    category = "sessionkill",
+    category = "sessionkill-dev",
     doc = "SessionKill asks the operator to end database sessions of one ApsaraDB for OceanBase tenant, once. To try again, make a new object with a new notAfterTime. Wait for any outcome with: kubectl wait sk/NAME --for=jsonpath='{.status.completionTime}'",
     selectable = ".status.completionTime",
     selectable = ".spec.connectionRef.name",

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod control_plane;
+pub mod demo;
 pub mod gateway;
 pub mod oceanbase;
 pub mod operator;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{gateway, stack};
+use testbed::{demo, gateway, stack};
 
 mod hold;
 
@@ -18,6 +18,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
     Gateway(gateway::GatewayArgs),
     Up(stack::UpArgs),
     /// Start one child and hold it until killed: the test of what happens to children then.
@@ -31,6 +32,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Demo(args) => demo::demo(args).await,
         Command::Gateway(args) => gateway::run(args).await,
         Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,

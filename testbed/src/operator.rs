@@ -124,7 +124,13 @@ pub fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
 /// to standard error.
 pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // Under `cargo run` and `cargo test` these describe the testbed; build scripts that look at them would run again, and
+    // once more in the next build.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| describes_a_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    let output = command
         .args(["build", "--workspace", "--bin", "sessionkill-operator"])
         .args(["--profile", profile, "--message-format=json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -134,6 +140,10 @@ pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
         .map_err(|error| missing_tool(error, "cargo", "Rust by rustup"))?;
     ensure!(output.status.success(), "cargo build of the operator failed ({}), see above", output.status);
     executable(&String::from_utf8_lossy(&output.stdout)).context("cargo built no sessionkill-operator")
+}
+
+fn describes_a_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// What cargo says it has built, wherever its target directory is.

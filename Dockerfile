@@ -1,0 +1,19 @@
+# The operator as one static binary on an empty image.
+FROM rust:1.95-alpine AS build
+RUN apk add --no-cache musl-dev
+WORKDIR /src
+COPY . .
+# Alpine's own target is musl: the binary is static. --locked: exactly the reviewed dependencies.
+RUN cargo build --release --locked --package sessionkill --bin sessionkill-operator
+
+FROM alpine:3.22 AS roots
+RUN apk add --no-cache ca-certificates
+
+FROM scratch
+LABEL org.opencontainers.image.title="sessionkill-operator" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=roots /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /src/target/release/sessionkill-operator /sessionkill-operator
+USER 65532:65532
+ENTRYPOINT ["/sessionkill-operator"]
+CMD ["run"]

@@ -1,0 +1,199 @@
+//! `testbed demo`: the main job, told on screen as it happens, on real parts.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use mysql_async::prelude::Queryable;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::{
+    scratch,
+    stack::{OperatorChoice, Sessions, Stack, StackOptions},
+};
+
+/// How to show it.
+#[derive(Args, Debug)]
+#[command(about = "Show the main job: a SessionKill ends a real session of a real OceanBase engine, once")]
+pub struct DemoArgs {
+    /// Leave everything running at the end, until interrupted, and say how to use it.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the demonstration; ends with an error if anything is not as promised.
+pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
+    let directory = scratch::directory()?;
+    say("Starting a Kubernetes control plane, an OceanBase engine, the gateway and the operator (the first run builds them)");
+    let stack = Stack::start(StackOptions {
+        directory: directory.path().into(),
+        sessions: Sessions::OceanBase,
+        operator: OperatorChoice::Build,
+    })
+    .await?;
+    let shown = Demo { stack: &stack }.run().await;
+    if shown.is_ok() && args.keep {
+        keep(&stack).await?;
+    }
+    stack.stop().await;
+    shown
+}
+
+struct Demo<'a> {
+    stack: &'a Stack,
+}
+
+impl Demo<'_> {
+    async fn run(&self) -> anyhow::Result<()> {
+        let (session_id, query) = self.open_session().await?;
+        self.apply_connection().await?;
+
+        say("A DBA asks for the end of that session");
+        let request = self.request(session_id)?;
+        self.apply_request(&request).await?;
+        let error = query.await?;
+        println!("    the client got: {error}");
+        ensure!(error.contains("closed"), "the client did not lose its session: {error}");
+        self.show_status("SessionsKilled").await?;
+
+        say("A GitOps tool deletes the request and applies it again");
+        self.kubectl(&["delete", "sessionkill", "inc-4711"]).await?;
+        self.apply_request(&request).await?;
+        self.show_status("AlreadyExecuted").await?;
+
+        let kills: u32 = self.stack.gateway.kills_per_session().values().sum();
+        say(&format!("Kills executed by the gateway, in all: {kills}"));
+        ensure!(kills == 1, "expected one kill, the gateway executed {kills}");
+        Ok(())
+    }
+
+    /// A client whose query would run for minutes; the task ends with the error it gets.
+    async fn open_session(&self) -> anyhow::Result<(i64, JoinHandle<String>)> {
+        let engine = self.stack.engine.as_ref().context("the demonstration needs an engine")?;
+        let mut client = engine.connect().await?;
+        let session_id = engine.session_id(&mut client).await?;
+        say(&format!("A client runs a long query in session {session_id} on server {}", engine.server_ip()));
+        let query = tokio::spawn(async move {
+            match client.query_drop("select sleep(600)").await {
+                Ok(()) => "nothing, its query ran to the end".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        });
+        self.wait_until_listed(session_id).await?;
+        Ok((session_id, query))
+    }
+
+    /// Shows the session as the engine lists it, once its query runs.
+    async fn wait_until_listed(&self, session_id: i64) -> anyhow::Result<()> {
+        for _ in 0..100 {
+            let sessions = self.stack.gateway.sessions().await?;
+            let running = sessions.iter().find(|s| s.session_id == session_id && s.sql_text.contains("sleep"));
+            if let Some(session) = running {
+                println!("    {}  {}  {}  {}", session.session_id, session.user, session.command, session.sql_text);
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        bail!("the engine does not list session {session_id} with its query")
+    }
+
+    async fn apply_connection(&self) -> anyhow::Result<()> {
+        say("A Secret holds the access key; an OceanBaseConnection says where to call with it");
+        let key = self.stack.access_key();
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "aliyun-ak", "labels": {"sessionkill.dev/credentials": "true"}},
+                "stringData": {"accessKeyID": key.id, "accessKeySecret": key.secret.expose_secret()},
+            },
+            {
+                "apiVersion": "sessionkill.dev/v1alpha1",
+                "kind": "OceanBaseConnection",
+                "metadata": {"name": "prod-ob"},
+                "spec": {
+                    "regionID": "cn-hangzhou",
+                    "endpoint": self.stack.gateway.url(),
+                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                },
+            },
+        ]});
+        self.apply("connection.yaml", &objects).await
+    }
+
+    fn request(&self, session_id: i64) -> anyhow::Result<Value> {
+        let engine = self.stack.engine.as_ref().context("the demonstration needs an engine")?;
+        let not_after = Timestamp::now() + SignedDuration::from_mins(30);
+        Ok(json!({
+            "apiVersion": "sessionkill.dev/v1alpha1",
+            "kind": "SessionKill",
+            "metadata": {"name": "inc-4711"},
+            "spec": {
+                "connectionRef": {"name": "prod-ob"},
+                "instanceID": self.stack.instance(),
+                "tenantID": self.stack.tenant(),
+                "sessions": [{"serverIP": engine.server_ip(), "sessionID": session_id}],
+                "notAfterTime": not_after.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                "reason": "INC-4711 runaway report",
+            },
+        }))
+    }
+
+    async fn apply_request(&self, request: &Value) -> anyhow::Result<()> {
+        self.apply("session-kill.yaml", request).await?;
+        let ended = "--for=jsonpath={.status.completionTime}";
+        self.kubectl(&["wait", "sessionkill/inc-4711", ended, "--timeout=60s"]).await
+    }
+
+    /// Shows the outcome as tables, and checks it.
+    async fn show_status(&self, expected: &str) -> anyhow::Result<()> {
+        self.kubectl(&["get", "sessionkill", "inc-4711"]).await?;
+        let columns = "-o=custom-columns=SERVER:.status.sessions[*].serverIP,SESSION:.status.sessions[*].sessionID,\
+                       OUTCOME:.status.sessions[*].outcome,STATUS:.status.sessions[*].status,\
+                       USER:.status.sessions[*].observed.user,SQL:.status.sessions[*].observed.sqlText";
+        print(&self.stack.control_plane.run_kubectl(&["get", "sessionkill", "inc-4711", columns]).await?);
+        let reason = r#"-o=jsonpath={.status.conditions[?(@.type=="Succeeded")].reason}"#;
+        let shown = self.stack.control_plane.run_kubectl(&["get", "sessionkill", "inc-4711", reason]).await?;
+        ensure!(shown == expected, "the request ended as {shown}, not as {expected}");
+        Ok(())
+    }
+
+    async fn apply(&self, file: &str, object: &Value) -> anyhow::Result<()> {
+        println!("$ kubectl apply -f {file}");
+        print(&self.stack.control_plane.apply(&object.to_string()).await?);
+        Ok(())
+    }
+
+    async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        println!("$ kubectl {}", arguments.join(" "));
+        print(&self.stack.control_plane.run_kubectl(arguments).await?);
+        Ok(())
+    }
+}
+
+/// Leaves everything running until the user has had enough.
+async fn keep(stack: &Stack) -> anyhow::Result<()> {
+    let environment: PathBuf = stack.write_environment().await?;
+    say("Everything keeps running. In another terminal:");
+    println!("    . {}", environment.display());
+    println!("    $KUBECTL get sessionkills,oceanbaseconnections,sessionkillreceipts");
+    if let Some(engine) = &stack.engine {
+        println!("    mysql -h127.0.0.1 -uroot -P{}   # any MySQL client, to open sessions", engine.port());
+    }
+    println!("Interrupt to end it.");
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}
+
+fn say(what: &str) {
+    println!("\n== {what}");
+}
+
+fn print(output: &str) {
+    for line in output.lines() {
+        println!("    {line}");
+    }
+}
