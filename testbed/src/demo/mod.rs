@@ -1,17 +1,18 @@
 //! `testbed demo`: the main job, told on screen as it happens, on real parts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use mysql_async::prelude::Queryable;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 use crate::{
-    scratch,
+    process::{Output, Process},
+    python, scratch,
     stack::{OperatorChoice, Sessions, Stack, StackOptions},
 };
 
@@ -27,14 +28,16 @@ pub struct DemoArgs {
 /// Runs the demonstration; ends with an error if anything is not as promised.
 pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
     let directory = scratch::directory()?;
-    say("Starting a Kubernetes control plane, an OceanBase engine, the gateway and the operator (the first run builds them)");
+    say(
+        "Starting a Kubernetes control plane, an OceanBase engine, the gateway and the operator (the first run builds them)",
+    );
     let stack = Stack::start(StackOptions {
         directory: directory.path().into(),
         sessions: Sessions::OceanBase,
         operator: OperatorChoice::Build,
     })
     .await?;
-    let shown = Demo { stack: &stack }.run().await;
+    let shown = Demo { stack: &stack, directory: directory.path() }.run().await;
     if shown.is_ok() && args.keep {
         keep(&stack).await?;
     }
@@ -44,19 +47,20 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
 
 struct Demo<'a> {
     stack: &'a Stack,
+    directory: &'a Path,
 }
 
 impl Demo<'_> {
     async fn run(&self) -> anyhow::Result<()> {
-        let (session_id, query) = self.open_session().await?;
+        let (session_id, client) = self.open_session().await?;
         self.apply_connection().await?;
 
         say("A DBA asks for the end of that session");
         let request = self.request(session_id)?;
         self.apply_request(&request).await?;
-        let error = query.await?;
+        let error = client.line(1).await?;
         println!("    the client got: {error}");
-        ensure!(error.contains("closed"), "the client did not lose its session: {error}");
+        ensure!(error.contains("2013"), "the client did not lose its session: {error}");
         self.show_status("SessionsKilled").await?;
 
         say("A GitOps tool deletes the request and applies it again");
@@ -70,20 +74,14 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// A client whose query would run for minutes; the task ends with the error it gets.
-    async fn open_session(&self) -> anyhow::Result<(i64, JoinHandle<String>)> {
+    /// A client whose query would run for minutes.
+    async fn open_session(&self) -> anyhow::Result<(i64, Client)> {
         let engine = self.stack.engine.as_ref().context("the demonstration needs an engine")?;
-        let mut client = engine.connect().await?;
-        let session_id = engine.session_id(&mut client).await?;
+        let client = Client::start(self.directory, engine.port()).await?;
+        let session_id = client.line(0).await?.parse().context("the client did not say its session's ID")?;
         say(&format!("A client runs a long query in session {session_id} on server {}", engine.server_ip()));
-        let query = tokio::spawn(async move {
-            match client.query_drop("select sleep(600)").await {
-                Ok(()) => "nothing, its query ran to the end".to_owned(),
-                Err(error) => error.to_string(),
-            }
-        });
         self.wait_until_listed(session_id).await?;
-        Ok((session_id, query))
+        Ok((session_id, client))
     }
 
     /// Shows the session as the engine lists it, once its query runs.
@@ -95,7 +93,7 @@ impl Demo<'_> {
                 println!("    {}  {}  {}  {}", session.session_id, session.user, session.command, session.sql_text);
                 return Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         bail!("the engine does not list session {session_id} with its query")
     }
@@ -171,6 +169,32 @@ impl Demo<'_> {
         println!("$ kubectl {}", arguments.join(" "));
         print(&self.stack.control_plane.run_kubectl(arguments).await?);
         Ok(())
+    }
+}
+
+/// A MySQL client of the usual kind, in a process of its own.
+struct Client(Process);
+
+impl Client {
+    async fn start(directory: &Path, port: u16) -> anyhow::Result<Self> {
+        let environment = tokio::task::spawn_blocking(|| python::environment("client", &["PyMySQL==1.2.4"])).await??;
+        let mut command = Command::new(environment.join("bin/python"));
+        command.args(["-c", include_str!("client.py"), &port.to_string()]);
+        Ok(Self(Process::start(&command, Output::together(directory.join("client.log")))?))
+    }
+
+    /// The line number `index` that it says, when it has said it.
+    async fn line(&self, index: usize) -> anyhow::Result<String> {
+        for _ in 0..600 {
+            let said = std::fs::read_to_string(self.0.log())?;
+            let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+            if let Some(line) = whole.lines().nth(index) {
+                return Ok(line.to_owned());
+            }
+            ensure!(self.0.is_running(), "the client ended: {said}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("the client says nothing: see {}", self.0.log().display())
     }
 }
 
