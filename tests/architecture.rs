@@ -326,8 +326,11 @@ fn is_too_long(text: &str) -> bool {
 }
 
 fn has_vague_name(file: &str) -> bool {
+    is_rust(file) && file.trim_end_matches(".rs").split('/').any(|name| VAGUE_NAMES.contains(&name))
+}
+
+fn is_rust(file: &str) -> bool {
     Path::new(file).extension().is_some_and(|extension| extension == "rs")
-        && file.trim_end_matches(".rs").split('/').any(|name| VAGUE_NAMES.contains(&name))
 }
 
 fn is_binary(content: &[u8]) -> bool {
@@ -365,6 +368,6 @@ fn repository_files() -> Vec<String> {
 /// The Rust files in `folder`, with their text.
 fn rust_files(folder: &str) -> Vec<(String, String)> {
     let below = format!("{folder}/");
-    let files = repository_files().into_iter().filter(|file| file.starts_with(&below) && file.ends_with(".rs"));
+    let files = repository_files().into_iter().filter(|file| file.starts_with(&below) && is_rust(file));
     files.map(|file| (file.clone(), fs::read_to_string(repository(&file)).unwrap())).collect()
 }
