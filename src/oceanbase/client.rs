@@ -125,7 +125,7 @@ impl Client {
             let message = "the dispatch deadline passed before the call could be sent";
             return Called::NotExecuted(permit, CallError::local(ErrorKind::DeadlinePassed, "DeadlinePassed", message));
         }
-        match self.exchange(request).await {
+        match self.exchange(request, &options.access_key).await {
             Ok(answer) => Called::Answered(answer),
             Err(error) if error.kind.is_not_executed() => Called::NotExecuted(permit, error),
             Err(error) => Called::Ambiguous(error),
@@ -155,7 +155,7 @@ impl Client {
             .map_err(|error| CallError::local(ErrorKind::Rejected, "InvalidRequest", without_url(error)))
     }
 
-    async fn exchange(&self, request: reqwest::Request) -> Result<KillAnswer, CallError> {
+    async fn exchange(&self, request: reqwest::Request, key: &AccessKey) -> Result<KillAnswer, CallError> {
         let mut response = self.http.execute(request).await.map_err(|error| self.transport_error(error))?;
         let status = response.status().as_u16();
         let retry_after = header(&response, "x-acs-retry-after").and_then(|text| text.parse::<u32>().ok());
@@ -172,7 +172,9 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         let retry_after = retry_after.filter(|ms| *ms > 0).map(|ms| SignedDuration::from_millis(ms.into()));
-        parse(RawAnswer { status, retry_after, gateway_time, body: &body })
+        let answer = parse(RawAnswer { status, retry_after, gateway_time, body: &body });
+        answer
+            .map_err(|error| if key.is_named_in(&body) { CallError { message: String::new(), ..error } } else { error })
     }
 
     /// A failure to connect proves that nothing was sent; every other one may have come after the send.

@@ -50,7 +50,7 @@ pub fn session_bounds() -> Vec<Case> {
         set(format!("{AT}/outcome"), "Dead").refused(format!(r#"{NAME}.outcome: Unsupported value: "Dead""#)),
         set(format!("{AT}/reason"), "dead").refused(format!(r#"{NAME}.reason: Unsupported value: "dead""#)),
         set(format!("{AT}/observed/observationTime"), "now")
-            .refused(format!("sessions[0].observed.observationTime in body must be of type date-time")),
+            .refused("sessions[0].observed.observationTime in body must be of type date-time"),
         set(format!("{AT}/observed/sqlID"), "x").refused(format!(r#"unknown field "{NAME}.observed.sqlID""#)),
     ];
     for (field, limit) in [("serverIP", 45), ("status", 64), ("errorMessage", 1024)] {

@@ -1,0 +1,117 @@
+//! One call as the operator makes it, with a permit whose return can be seen.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sessionkill::oceanbase::{
+    AccessKey, CallError, CallOptions, Called, Client, ClientOptions, Endpoint, ErrorKind, KillPermit, KillTarget,
+    TimeSource, answer::KillAnswer,
+};
+
+use crate::recorder;
+
+/// Values that must never be told to anybody but the gateway.
+pub const KEY_ID: &str = "LTAI-canary-id";
+/// See above.
+pub const SECRET: &str = "canary-secret";
+/// See above.
+pub const TOKEN: &str = "canary-token";
+
+/// A permit of the test's own making.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    /// Nonces derive from it.
+    pub seed: String,
+    /// What the gateway is told.
+    pub deadline: Timestamp,
+    /// What the clocks say.
+    pub left: Option<Duration>,
+}
+
+impl Permit {
+    /// Valid for 15 seconds.
+    pub fn valid() -> Self {
+        Self {
+            seed: uuid::Uuid::new_v4().to_string(),
+            deadline: Timestamp::now() + SignedDuration::from_secs(15),
+            left: Some(Duration::from_secs(15)),
+        }
+    }
+}
+
+impl KillPermit for Permit {
+    fn nonce_seed(&self) -> &str {
+        &self.seed
+    }
+
+    fn dispatch_deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        self.left
+    }
+}
+
+/// A client that waits so long for an answer.
+pub fn client(request_timeout: Duration) -> Client {
+    recorder::start();
+    // Fails when another test has installed it, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::new(&ClientOptions { request_timeout, proxy: None }).unwrap()
+}
+
+/// The canary key, signing by V3.
+pub fn options(endpoint: &str) -> CallOptions {
+    CallOptions {
+        endpoint: Endpoint::parse(endpoint).unwrap(),
+        access_key: AccessKey { id: KEY_ID.to_owned(), secret: SECRET.into(), security_token: None },
+        signature_v1: false,
+        time_source: TimeSource::DispatchDeadline,
+        request: 0,
+    }
+}
+
+/// Two sessions of the gateway's own.
+pub fn target() -> KillTarget {
+    KillTarget {
+        instance_id: "ob317v4uif0001".to_owned(),
+        tenant_id: "t4louaeei0001".to_owned(),
+        sessions: vec![("192.168.13.119".to_owned(), 3_221_614_618), ("192.168.13.120".to_owned(), 3_221_555_062)],
+    }
+}
+
+/// Calls `endpoint` with everything valid and a time-out that no answer needs.
+pub async fn call(endpoint: &str) -> Called<Permit> {
+    client(Duration::from_secs(30)).kill_process_list(Permit::valid(), &target(), &options(endpoint)).await
+}
+
+/// The answer.
+#[track_caller]
+pub fn answered(called: Called<Permit>) -> KillAnswer {
+    match called {
+        Called::Answered(answer) => answer,
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+/// The error of a call that may be made again.
+#[track_caller]
+pub fn not_executed(called: Called<Permit>) -> CallError {
+    match called {
+        Called::NotExecuted(_permit, error) => error,
+        other => panic!("the permit is gone: {other:?}"),
+    }
+}
+
+/// The error of a call that must not be made again, of this code.
+#[track_caller]
+pub fn ambiguous(called: Called<Permit>, code: &str) -> CallError {
+    match called {
+        Called::Ambiguous(error) => {
+            assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Ambiguous, code), "{error}");
+            error
+        }
+        other => panic!("not ambiguous: {other:?}"),
+    }
+}

@@ -1,0 +1,129 @@
+//! Against the testbed's gateway, which checks signatures, tokens, time stamps and nonces as Alibaba's does.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sessionkill::oceanbase::{CallOptions, Called, Client, ErrorKind, TimeSource};
+use testbed::gateway::{self, Gateway, GatewayOptions, request::SignatureVersion};
+
+use crate::calls::{KEY_ID, Permit, SECRET, TOKEN, ambiguous, answered, client, not_executed, options, target};
+
+async fn start(token: Option<&str>) -> Gateway {
+    let key = gateway::AccessKey { id: KEY_ID.into(), secret: SECRET.into(), token: token.map(Into::into) };
+    Gateway::start(GatewayOptions { access_keys: vec![key], ..GatewayOptions::default() }).await.unwrap()
+}
+
+fn fast() -> Client {
+    client(Duration::from_secs(30))
+}
+
+fn signed(gateway: &Gateway, v1: bool, token: Option<&str>) -> CallOptions {
+    let mut options = options(&gateway.url());
+    options.signature_v1 = v1;
+    options.access_key.security_token = token.map(Into::into);
+    options
+}
+
+#[tokio::test]
+async fn both_signatures_are_accepted_with_and_without_a_token() {
+    for (v1, version) in [(false, SignatureVersion::V3), (true, SignatureVersion::V1)] {
+        for token in [None, Some(TOKEN)] {
+            let gateway = start(token).await;
+            let called = fast().kill_process_list(Permit::valid(), &target(), &signed(&gateway, v1, token)).await;
+            let answer = answered(called);
+            let rows: Vec<_> = answer.rows.iter().map(|row| (row.session_id, row.error_message.as_str())).collect();
+            assert_eq!(rows, [(3_221_614_618, ""), (3_221_555_062, "")]);
+            assert_eq!(answer.rows[0].sql_text, "SELECT region, SUM(amount) FROM orders GROUP BY region");
+
+            let calls = gateway.calls();
+            assert_eq!(calls.len(), 1);
+            assert_eq!(calls[0].signature_version, version);
+            assert_eq!(calls[0].action.as_deref(), Some("KillProcessList"));
+            assert_eq!(calls[0].request_id, answer.request_id);
+            assert!(gateway.kills_per_session().values().all(|kills| *kills == 1));
+            assert_eq!(gateway.kills_per_session().len(), 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn refused_credentials_give_the_permit_back() {
+    let gateway = start(Some(TOKEN)).await;
+    for v1 in [false, true] {
+        let right = signed(&gateway, v1, Some(TOKEN));
+        let mut wrong_secret = right.clone();
+        wrong_secret.access_key.secret = "canary-secret-of-yesterday".into();
+        let mut unknown_key = right.clone();
+        unknown_key.access_key.id = "LTAI-canary-of-yesterday".into();
+        let wrong_token = signed(&gateway, v1, Some("canary-token-of-yesterday"));
+        let no_token = signed(&gateway, v1, None);
+        for (options, code) in [
+            (wrong_secret, "SignatureDoesNotMatch"),
+            (unknown_key, "InvalidAccessKeyId.NotFound"),
+            (wrong_token, "InvalidSecurityToken"),
+            (no_token, "MissingSecurityToken"),
+        ] {
+            let error = not_executed(fast().kill_process_list(Permit::valid(), &target(), &options).await);
+            assert_eq!(error.kind, ErrorKind::CredentialsRejected, "{error}");
+            assert!(error.code.starts_with(code), "{error}");
+        }
+    }
+    assert_eq!(gateway.kills_per_session().len(), 0);
+}
+
+/// A process that was paused after its last look at the clock: its permit still says that there is time.
+#[tokio::test]
+async fn the_gateway_itself_refuses_a_request_after_its_dispatch_deadline() {
+    let gateway = start(None).await;
+    for v1 in [false, true] {
+        let late = Permit { deadline: Timestamp::now() - SignedDuration::from_secs(2), ..Permit::valid() };
+        let error = not_executed(fast().kill_process_list(late, &target(), &signed(&gateway, v1, None)).await);
+        assert!(matches!(error.kind, ErrorKind::TimeStampRefused { gateway_time: Some(_) }), "{error:?}");
+    }
+    assert_eq!(gateway.kills_per_session().len(), 0);
+}
+
+#[tokio::test]
+async fn a_gateway_whose_clock_differs_is_called_by_its_own_clock() {
+    let gateway = start(None).await;
+    let lead = SignedDuration::from_hours(1);
+    gateway.inject(gateway::Fault::new(gateway::FaultKind::ClockSkew).skewed(lead));
+    let mut options = signed(&gateway, false, None);
+    let permit = Permit::valid();
+    let seed = permit.seed.clone();
+    let error = not_executed(fast().kill_process_list(permit, &target(), &options).await);
+    let ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
+    options.time_source = TimeSource::CurrentTime { gateway_lead: gateway_time.duration_since(Timestamp::now()) };
+    options.request = 1;
+    answered(fast().kill_process_list(Permit { seed, ..Permit::valid() }, &target(), &options).await);
+    assert_eq!(gateway.kills_per_session().len(), 2);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_request_is_not_executed_and_not_taken_for_a_refusal() {
+    let gateway = start(None).await;
+    let permit = Permit::valid();
+    let options = signed(&gateway, false, None);
+    answered(fast().kill_process_list(permit.clone(), &target(), &options).await);
+    // The first copy has been executed: nobody may conclude from the second that nothing was.
+    ambiguous(fast().kill_process_list(permit, &target(), &options).await, "SignatureNonceUsed");
+    assert!(gateway.kills_per_session().values().all(|kills| *kills == 1));
+}
+
+#[tokio::test]
+async fn session_ids_and_texts_of_all_kinds_reach_the_gateway_unchanged() {
+    let gateway = start(None).await;
+    for v1 in [false, true] {
+        gateway.clear_calls();
+        let mut target = target();
+        target.tenant_id = "租户 +&=%/~*'\"".to_owned();
+        target.sessions = vec![("fd00::1".to_owned(), 1), ("10.0.0.1".to_owned(), 9_007_199_254_740_991)];
+        let called = fast().kill_process_list(Permit::valid(), &target, &signed(&gateway, v1, None)).await;
+        // Well signed, so that the tenant is what is wrong.
+        assert!(matches!(&called, Called::NotExecuted(_, error) if error.kind == ErrorKind::Rejected), "{called:?}");
+        let call = gateway.calls().remove(0);
+        assert_eq!(call.tenant, Some(target.tenant_id));
+        let sessions: Vec<_> = call.sessions.into_iter().map(|it| (it.server_ip, it.session_id)).collect();
+        assert_eq!(sessions, target.sessions);
+    }
+}

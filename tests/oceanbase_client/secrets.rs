@@ -1,0 +1,100 @@
+//! What authenticates, what was signed and what the statements say is told to the gateway and to nobody else.
+
+use std::time::Duration;
+
+use sessionkill::oceanbase::{CallError, Called, Client};
+use testbed::gateway::{self, Gateway, GatewayOptions};
+
+use crate::{
+    calls::{KEY_ID, Permit, SECRET, TOKEN, client, options, target},
+    recorder::recorded,
+    server::{Server, http},
+};
+
+const SQL: &str = "select canary_column from canary_table";
+
+/// Words that only secrets, strings to sign and statements have.
+const TELLTALES: [&str; 8] = [
+    "canary",
+    "AccessKeyId",
+    "Signature=",
+    "Credential=",
+    "x-acs-security-token",
+    "SignedHeaders",
+    "%2F&",
+    "SessionList",
+];
+
+fn assert_tells_nothing(text: &str) {
+    for telltale in TELLTALES {
+        let line = text.lines().find(|line| line.to_ascii_lowercase().contains(&telltale.to_ascii_lowercase()));
+        assert_eq!(line, None, "{telltale}");
+    }
+}
+
+/// Every way of signing, and every way of failing after that.
+async fn calls_of_all_kinds() -> Vec<Called<Permit>> {
+    let key = gateway::AccessKey { id: KEY_ID.into(), secret: "another".into(), token: Some(TOKEN.into()) };
+    let gateway = Gateway::start(GatewayOptions { access_keys: vec![key], ..GatewayOptions::default() }).await.unwrap();
+    let row = format!(r#"{{"SessionId":7,"ServerIp":"::1","SqlText":"{SQL}"}}"#);
+    let executed = Server::answering(http("200 OK", "", &format!(r#"{{"Data":[{row}]}}"#))).await;
+    let echo =
+        format!(r#"{{"Code":"Unknown","Message":"server string to sign is:POST&%2F&AccessKeyId%3D{KEY_ID}%26{SQL}"}}"#);
+    let echo = Server::answering(http("400 Bad Request", "", &echo)).await;
+    let names_the_key = format!(r#"{{"Code":"Forbidden.RAM","Message":"{KEY_ID} with {TOKEN} may not run it"}}"#);
+    let names_the_key = Server::answering(http("403 Forbidden", "", &names_the_key)).await;
+    let unreadable =
+        Server::answering(http("502 Bad Gateway", "", &format!("<html>{SQL} {TOKEN} {KEY_ID}</html>"))).await;
+    let odd_header = format!("bad header {TOKEN}\r\n");
+    let malformed = Server::answering(http("200 OK", &odd_header, "{}")).await;
+    let mut servers = vec![gateway.url(), format!("http://127.0.0.1:{}", testbed::port::free().unwrap())];
+    servers.extend([executed.url(), echo.url(), names_the_key.url(), unreadable.url(), malformed.url()]);
+    let no_tls = Server::start(|connection| async move { drop(connection) }).await;
+    servers.push(format!("https://{}", no_tls.authority));
+
+    let client = client(Duration::from_secs(30));
+    let mut called = vec![];
+    for server in &servers {
+        for v1 in [false, true] {
+            called.push(one_call(&client, server, v1).await);
+        }
+    }
+    called
+}
+
+async fn one_call(client: &Client, server: &str, v1: bool) -> Called<Permit> {
+    let mut options = options(server);
+    options.signature_v1 = v1;
+    options.access_key.security_token = Some(TOKEN.into());
+    assert_tells_nothing(&format!("{options:?} {client:?}"));
+    client.kill_process_list(Permit::valid(), &target(), &options).await
+}
+
+#[tokio::test]
+async fn errors_tell_nothing() {
+    let error_of = |called| match called {
+        Called::NotExecuted(_, error) | Called::Ambiguous(error) => Some(error),
+        Called::Answered(_) => None,
+    };
+    let errors: Vec<CallError> = calls_of_all_kinds().await.into_iter().filter_map(error_of).collect();
+    assert_eq!(errors.len(), 14);
+    for error in errors {
+        assert_tells_nothing(&format!("{error} {error:?}"));
+        assert!(!error.code.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn logs_tell_nothing_at_any_level() {
+    calls_of_all_kinds().await;
+    tracing::trace!("recorded through tracing");
+    log::trace!("recorded through log");
+    let recorded = recorded();
+    for heard in ["recorded through tracing", "recorded through log", "starting new connection"] {
+        assert!(recorded.contains(heard), "{heard}: the recorder is deaf");
+    }
+    assert_tells_nothing(&recorded);
+    for secret in [SECRET, TOKEN, KEY_ID, SQL] {
+        assert!(secret.contains("canary"), "{secret} would not be noticed");
+    }
+}
