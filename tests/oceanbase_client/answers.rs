@@ -7,7 +7,7 @@ use sessionkill::oceanbase::ErrorKind;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{
-    calls::{Permit, ambiguous, answered, call, client, not_executed, options, target},
+    calls::{Permit, ambiguous, answered, call, impatient_call, not_executed},
     server::{Server, http},
 };
 
@@ -156,9 +156,7 @@ async fn a_slow_drip_does_not_hold_a_call_past_its_time_out() {
         connection.write_for_ever(b" ", Duration::from_millis(10)).await;
     })
     .await;
-    let client = client(Duration::from_secs(1));
-    let called = client.kill_process_list(Permit::valid(), &target(), &options(&server.url())).await;
-    let error = ambiguous(called, "AnswerLost");
+    let error = ambiguous(impatient_call(&server.url()).await, "AnswerLost");
     assert_eq!(error.message, "no answer within 1 s");
     server.ended(1).await;
     assert_eq!(server.connections(), 1);

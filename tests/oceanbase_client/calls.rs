@@ -8,7 +8,7 @@ use sessionkill::oceanbase::{
     TimeSource, answer::KillAnswer,
 };
 
-use crate::recorder;
+use crate::{recorder, server::LIMIT};
 
 /// Values that must never be told to anybody but the gateway.
 pub const KEY_ID: &str = "LTAI-canary-id";
@@ -84,6 +84,14 @@ pub fn target() -> KillTarget {
 /// Calls `endpoint` with everything valid and a time-out that no answer needs.
 pub async fn call(endpoint: &str) -> Called<Permit> {
     client(Duration::from_secs(30)).kill_process_list(Permit::valid(), &target(), &options(endpoint)).await
+}
+
+/// Calls `endpoint` with everything valid and a time-out of a second.
+pub async fn impatient_call(endpoint: &str) -> Called<Permit> {
+    let client = client(Duration::from_secs(1));
+    let (target, options) = (target(), options(endpoint));
+    let called = client.kill_process_list(Permit::valid(), &target, &options);
+    tokio::time::timeout(LIMIT, called).await.expect("the time-out does not end the call")
 }
 
 /// The answer.

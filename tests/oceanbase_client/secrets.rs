@@ -38,8 +38,7 @@ async fn calls_of_all_kinds() -> Vec<Called<Permit>> {
     let gateway = Gateway::start(GatewayOptions { access_keys: vec![key], ..GatewayOptions::default() }).await.unwrap();
     let row = format!(r#"{{"SessionId":7,"ServerIp":"::1","SqlText":"{SQL}"}}"#);
     let executed = Server::answering(http("200 OK", "", &format!(r#"{{"Data":[{row}]}}"#))).await;
-    let echo =
-        format!(r#"{{"Code":"Unknown","Message":"server string to sign is:POST&%2F&AccessKeyId%3D{KEY_ID}%26{SQL}"}}"#);
+    let echo = format!(r#"{{"Code":"Unknown","Message":"server string to sign is:POST&%2F&SessionList%3D{SQL}"}}"#);
     let echo = Server::answering(http("400 Bad Request", "", &echo)).await;
     let names_the_key = format!(r#"{{"Code":"Forbidden.RAM","Message":"{KEY_ID} with {TOKEN} may not run it"}}"#);
     let names_the_key = Server::answering(http("403 Forbidden", "", &names_the_key)).await;

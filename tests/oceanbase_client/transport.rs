@@ -6,7 +6,7 @@ use sessionkill::oceanbase::{Called, ErrorKind, TimeSource};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::{
-    calls::{Permit, ambiguous, answered, call, client, not_executed, options, target},
+    calls::{Permit, ambiguous, answered, call, client, impatient_call, not_executed, options, target},
     server::{Server, http},
 };
 
@@ -72,9 +72,7 @@ pub fn tls(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Arc<rustls::Serve
 async fn time_that_runs_out_before_the_send_gives_the_permit_back() {
     // It accepts, and never answers the client's hello.
     let server = Server::start(|mut connection| async move { connection.wait_for_the_end().await }).await;
-    let client = client(Duration::from_secs(1));
-    let endpoint = format!("https://{}", server.authority);
-    let error = not_executed(client.kill_process_list(Permit::valid(), &target(), &options(&endpoint)).await);
+    let error = not_executed(impatient_call(&format!("https://{}", server.authority)).await);
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
     server.ended(1).await;
     assert_eq!((server.connections(), server.requests().len()), (1, 0));
@@ -87,9 +85,7 @@ async fn time_that_runs_out_after_the_send_takes_the_permit() {
         connection.wait_for_the_end().await;
     })
     .await;
-    let client = client(Duration::from_secs(1));
-    let called = client.kill_process_list(Permit::valid(), &target(), &options(&server.url())).await;
-    assert_eq!(ambiguous(called, "AnswerLost").message, "no answer within 1 s");
+    assert_eq!(ambiguous(impatient_call(&server.url()).await, "AnswerLost").message, "no answer within 1 s");
     server.ended(1).await;
     assert_eq!((server.connections(), server.requests().len()), (1, 1));
 }
