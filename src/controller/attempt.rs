@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
 
 use super::api_calls::ApiError;
 use super::claim::{Claim, Claimed, claim, find, release};
@@ -52,8 +53,8 @@ pub async fn attempt(context: &Arc<Context>, item: &Item) -> Next {
     match plan(object, now) {
         Step::Rest => Next::Ended,
         Step::Wait { until, reason } => request.hold(until, reason).await,
-        Step::Expire(outcome) => request.expire(outcome).await.unwrap_or_else(|error| request.unanswered(&error)),
-        Step::Attempt => request.attempt().await.unwrap_or_else(|error| request.unanswered(&error)),
+        Step::Expire(outcome) => request.or_put_off(request.expire(outcome).await).await,
+        Step::Attempt => request.or_put_off(request.attempt().await).await,
     }
 }
 
@@ -98,9 +99,9 @@ impl Request<'_> {
     async fn attempt(&self) -> Result<Next, ApiError> {
         let namespace = self.object.namespace().unwrap_or_default();
         let name = &self.object.spec.connection_ref.name;
-        let Some(connection) = self.connection() else {
-            let message = format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it");
-            return Ok(self.wait(WaitReason::ConnectionNotFound, message, None).await);
+        let connection = match self.connection(&namespace, name) {
+            Ok(connection) => connection,
+            Err(message) => return Ok(self.wait(WaitReason::ConnectionNotFound, message, None).await),
         };
         if let Err(refusal) = admit(&self.object.spec, &connection.spec) {
             let not_allowed = SessionReason::NotAllowed;
@@ -181,7 +182,7 @@ impl Request<'_> {
                 return self.not_executed(connection, &error).await;
             }
         };
-        audit::kill(self.object, &receipt, &conclusion);
+        audit::kill(&receipt, &conclusion, self.object.spec.reason.as_deref());
         let next = self.end(&conclusion).await;
         record(self.context, &receipt, conclusion.record(Timestamp::now()));
         next
@@ -192,7 +193,7 @@ impl Request<'_> {
         let (reason, advice) = match error.kind {
             ErrorKind::Rejected => return self.rejected(error).await,
             // Nothing is wrong with the connection: the next attempt has a new deadline.
-            ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return Next::Later(self.now + API_PAUSE),
+            ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return Next::Later(Timestamp::now() + API_PAUSE),
             ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later"),
             ErrorKind::Unreachable => {
                 (WaitReason::EndpointUnreachable, "check the endpoint, DNS, network policies and certificates")
@@ -259,18 +260,32 @@ impl Request<'_> {
         }
     }
 
-    /// The API server did not do as asked, and nothing was sent.
+    /// What is left to do when the API server did not do as asked: nothing was sent.
+    async fn or_put_off(&self, result: Result<Next, ApiError>) -> Next {
+        match result {
+            Ok(next) => next,
+            Err(error) if error.is_refused() => {
+                let message = format!("the API server refuses what the operator needs: {error}");
+                self.wait(WaitReason::Pending, message, None).await
+            }
+            Err(error) => self.unanswered(&error),
+        }
+    }
+
+    /// The API server did not answer, and nothing was sent.
     fn unanswered(&self, error: &ApiError) -> Next {
         let (name, namespace) = (self.object.name_any(), self.object.namespace());
         tracing::warn!(%error, name, namespace, "attempt put off");
         Next::Later(Timestamp::now() + API_PAUSE)
     }
 
-    fn connection(&self) -> Option<OceanBaseConnection> {
-        let namespace = self.object.namespace().unwrap_or_default();
-        let name = &self.object.spec.connection_ref.name;
-        let key = kube::runtime::reflector::ObjectRef::new(name).within(&namespace);
-        self.context.connections.get(&key).and_then(|connection| connection.0.clone().ok())
+    fn connection(&self, namespace: &str, name: &str) -> Result<OceanBaseConnection, String> {
+        let key = ObjectRef::new(name).within(namespace);
+        match self.context.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
+            Some(Ok(connection)) => Ok(connection.clone()),
+            Some(Err(invalid)) => Err(format!("OceanBaseConnection {name} cannot be read: {}", invalid.error)),
+            None => Err(format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it")),
+        }
     }
 
     /// What kept the request from going out, for its last message.

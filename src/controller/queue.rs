@@ -154,9 +154,11 @@ impl Queue {
 
 /// Works on the items of one key until there are none.
 async fn work(context: Arc<Context>, key: TenantKey) {
-    while let Some(item) = context.queue.next(&key) {
-        // The semaphore is never closed.
+    loop {
+        // The turn first: an item taken before it would be worked on even if a shutdown came meanwhile. The semaphore is
+        // never closed.
         let _turn = context.queue.concurrency.clone().acquire_owned().await;
+        let Some(item) = context.queue.next(&key) else { return };
         let next = attempt(&context, &item).await;
         context.queue.done(item, next);
     }
