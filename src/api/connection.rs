@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::{Conditions, conditions_schema};
+use super::session_kill::IS_OBJECT_NAME;
 
 /// Where to call, and as whom. Only here may an endpoint be set: whoever chooses it can collect signed requests.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -37,7 +38,8 @@ use super::conditions::{Conditions, conditions_schema};
 pub struct OceanBaseConnectionSpec {
     /// The region, such as cn-hangzhou. The endpoint follows from it.
     #[serde(rename = "regionID")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = ("self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')", "regionID must be the ID of a region, such as cn-hangzhou"))]
     pub region_id: String,
 
     /// Public calls oceanbasepro.{region}.aliyuncs.com, VPC calls oceanbasepro-vpc.{region}.aliyuncs.com.
@@ -47,10 +49,8 @@ pub struct OceanBaseConnectionSpec {
     /// Overrides the endpoint: a host name, with a port if need be. It must end in .aliyuncs.com unless the operator
     /// runs with --allow-endpoint for exactly this value; only such an allowed value may start with http://.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^(https?://)?([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?$")
-    )]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = (IS_ENDPOINT, "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-hangzhou.aliyuncs.com"))]
     pub endpoint: Option<String>,
 
     /// The instances that requests may name. Unset or empty means any that the access key can reach.
@@ -77,6 +77,10 @@ pub struct OceanBaseConnectionSpec {
     /// The access key.
     pub credentials: Credentials,
 }
+
+/// A host name, an IPv4 address or an IPv6 address in brackets, with an optional scheme and port.
+const IS_ENDPOINT: &str =
+    r"self.matches(r'^(https?://)?([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[\[][0-9a-f:]+[\]])(:[0-9]{1,5})?$')";
 
 /// Seconds; what the official SDKs use as their read time-out.
 const fn default_request_timeout_seconds() -> i32 {
@@ -119,7 +123,8 @@ pub struct Credentials {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeys {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = (IS_OBJECT_NAME, "secretRef.name must be the name of a Secret: lower-case letters, digits, - and ."))]
     pub name: String,
     /// The key that holds the AccessKey ID.
     #[serde(rename = "accessKeyIDKey", default = "default_access_key_id_key")]

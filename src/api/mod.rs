@@ -8,6 +8,7 @@ mod conditions;
 mod connection;
 mod receipt;
 mod session_kill;
+mod status;
 
 pub use conditions::{ConditionType, ConnectionReason, Outcome, WaitReason};
 pub use connection::{
@@ -15,12 +16,14 @@ pub use connection::{
     SignatureMethod,
 };
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};
-pub use session_kill::{
-    ConnectionRef, Counts, Dispatch, MAX_SESSIONS, ObservedSession, Operation, Session, SessionKill, SessionKillSpec,
-    SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
+pub use session_kill::{ConnectionRef, MAX_SESSIONS, Session, SessionKill, SessionKillSpec};
+pub use status::{
+    Counts, Dispatch, ObservedSession, Operation, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
 };
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
 use kube::CustomResourceExt as _;
 
 /// The API group of all three kinds.
@@ -33,9 +36,17 @@ pub const CREDENTIALS_LABEL: &str = "sessionkill.dev/credentials";
 /// The custom resource definitions, in the order in which they are installed.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 3] {
-    let mut session_kill = SessionKill::crd();
-    default_observed_generation(&mut session_kill);
-    [session_kill, OceanBaseConnection::crd(), SessionKillReceipt::crd()]
+    let mut definitions = [SessionKill::crd(), OceanBaseConnection::crd(), SessionKillReceipt::crd()];
+    for status in definitions.iter_mut().filter_map(status_schema) {
+        // A null would replace a status that is write-once, past all its rules.
+        status.nullable = None;
+    }
+    // A fresh object has an observedGeneration, so that no tool calls it healthy before the operator saw it: kstatus and
+    // Argo CD compare this field with metadata.generation.
+    if let Some(status) = status_schema(&mut definitions[0]) {
+        status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+    }
+    definitions
 }
 
 /// The same as YAML, one document each: what `crds/` holds.
@@ -43,18 +54,8 @@ pub fn manifests() -> Result<Vec<String>, serde_saphyr::ser::Error> {
     definitions().iter().map(serde_saphyr::to_string).collect()
 }
 
-/// Gives a fresh object `status.observedGeneration: -1`, so that no tool calls it healthy before the operator saw it:
-/// kstatus and Argo CD compare this field with `metadata.generation`. The derive macros have no way to say so.
-fn default_observed_generation(crd: &mut CustomResourceDefinition) {
-    for version in &mut crd.spec.versions {
-        let status = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-            .and_then(|schema| schema.properties.as_mut())
-            .and_then(|properties| properties.get_mut("status"));
-        if let Some(status) = status {
-            status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
-        }
-    }
+/// The schema of the status as a whole, of which the derive macros set neither default nor nullability.
+fn status_schema(definition: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
+    let schema = definition.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()?;
+    schema.properties.as_mut()?.get_mut("status")
 }

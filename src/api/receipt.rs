@@ -7,7 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Outcome;
-use super::session_kill::{Operation, Session, SessionStatus};
+use super::session_kill::Session;
+use super::status::{Operation, SessionStatus};
 
 /// The claim: who may make the one call, until when, for what. Immutable.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -29,7 +30,9 @@ use super::session_kill::{Operation, Session, SessionStatus};
     printcolumn(name = "Request ID", type_ = "string", json_path = ".status.requestID", priority = 1),
     printcolumn(name = "Holder", type_ = "string", json_path = ".spec.holderIdentity", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^sk-[0-9a-f]{40}$')")
-        .message("a receipt's name is sk- and 40 hexadecimal digits derived from the request; only the operator makes receipts")
+        .message("a receipt's name is sk- and 40 hexadecimal digits derived from the request; only the operator makes receipts"),
+    validation = Rule::new("!has(oldSelf.status) || has(self.status)")
+        .message("a receipt's outcome is write-once")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a receipt's spec is immutable"))]

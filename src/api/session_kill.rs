@@ -4,15 +4,46 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::conditions::{Conditions, conditions_schema};
+use super::status::SessionKillStatus;
 
 /// The most sessions one request may name.
 pub const MAX_SESSIONS: usize = 100;
 
-/// What to end, where, and until when. Immutable but for `suspend` and `ttlSecondsAfterFinished`.
+/// Whether `$text` is a time that every client can read.
+///
+/// The schema's own `date-time` also takes forms that clients cannot, `9999-12-31T23:59:59Z` among them, and one such
+/// object would be skipped by every reader. Of a `date-time` CEL sees the parsed value only, so both times are strings.
+macro_rules! is_time {
+    ($text:literal) => {
+        concat!(
+            $text,
+            ".matches('^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')",
+            " && !format.datetime().validate(",
+            $text,
+            ").hasValue()"
+        )
+    };
+}
+
+const IS_TIME: &str = is_time!("self");
+
+/// A malformed time has its own message: the second clause keeps it from being compared.
+const IS_EARLIER: &str = concat!(
+    "!has(self.notBeforeTime) || [self.notBeforeTime, self.notAfterTime].exists(time, !(",
+    is_time!("time"),
+    ")) || timestamp(self.notBeforeTime) < timestamp(self.notAfterTime)"
+);
+
+/// What IDs of instances and tenants are made of.
+const IS_ID: &str = "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')";
+
+/// What names of Kubernetes objects are made of. Rules, not patterns: a refused pattern is answered with a regular expression.
+pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
+
+/// What to end, where, and until when. Immutable but for suspend and ttlSecondsAfterFinished.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "sessionkill.dev",
@@ -49,7 +80,7 @@ pub const MAX_SESSIONS: usize = 100;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.notBeforeTime) || self.notBeforeTime < self.notAfterTime")
+    validation = Rule::new(IS_EARLIER)
         .message("notBeforeTime must be earlier than notAfterTime")
         .field_path(".notBeforeTime"),
     validation = Rule::new("has(self.notBeforeTime) == has(oldSelf.notBeforeTime) && (!has(self.notBeforeTime) || self.notBeforeTime == oldSelf.notBeforeTime)")
@@ -66,14 +97,20 @@ pub struct SessionKillSpec {
 
     /// The ID of the OceanBase cluster instance, such as ob317v4uif0000.
     #[serde(rename = "instanceID")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"))]
-    #[x_kube(validation = ("self == oldSelf", "instanceID is immutable: create a new SessionKill instead"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(
+        validation = (IS_ID, "instanceID must be letters, digits, - and _ only: copy it from the ApsaraDB for OceanBase console"),
+        validation = ("self == oldSelf", "instanceID is immutable: create a new SessionKill instead")
+    )]
     pub instance_id: String,
 
     /// The ID of the tenant whose sessions are ended, such as t4louaeei0000.
     #[serde(rename = "tenantID")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"))]
-    #[x_kube(validation = ("self == oldSelf", "tenantID is immutable: create a new SessionKill instead"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(
+        validation = (IS_ID, "tenantID must be letters, digits, - and _ only: copy it from the ApsaraDB for OceanBase console"),
+        validation = ("self == oldSelf", "tenantID is immutable: create a new SessionKill instead")
+    )]
     pub tenant_id: String,
 
     /// The sessions to end: 1 to 100, each named once by serverIP and sessionID.
@@ -84,14 +121,19 @@ pub struct SessionKillSpec {
     )]
     pub sessions: Vec<Session>,
 
-    /// Nothing is sent before this time. Unset means at once.
+    /// Nothing is sent before this time, which has seconds and an offset, as notAfterTime. Unset means at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "optional_time_schema")]
+    #[x_kube(validation = (IS_TIME, "notBeforeTime must be a time before the year 3000 with seconds and an offset, such as 2026-10-05T09:00:00Z or 2026-10-05T17:00:00+08:00"))]
     pub not_before_time: Option<Time>,
 
-    /// Nothing is sent after this time, whatever happens: session IDs are reused, so an old request must be harmless.
+    /// Nothing is sent after this time, whatever happens: session IDs are reused, so an old request must be harmless. A
+    /// time with seconds and an offset, such as 2026-10-05T09:30:00Z.
     #[schemars(schema_with = "time_schema")]
-    #[x_kube(validation = ("self == oldSelf", "notAfterTime is immutable: create a new SessionKill instead"))]
+    #[x_kube(
+        validation = (IS_TIME, "notAfterTime must be a time before the year 3000 with seconds and an offset, such as 2026-10-05T09:30:00Z or 2026-10-05T17:30:00+08:00"),
+        validation = ("self == oldSelf", "notAfterTime is immutable: create a new SessionKill instead")
+    )]
     pub not_after_time: Time,
 
     /// Why, for people: an incident number or a sentence. Shown in Events and in the audit line.
@@ -115,7 +157,8 @@ pub struct SessionKillSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionRef {
     /// The name of the OceanBaseConnection.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = (IS_OBJECT_NAME, "connectionRef.name must be the name of an OceanBaseConnection: lower-case letters, digits, - and ."))]
     pub name: String,
 }
 
@@ -135,224 +178,10 @@ pub struct Session {
     pub session_id: i64,
 }
 
-/// What happened. Written by the operator only.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(oldSelf.startTime) || (has(self.startTime) && self.startTime == oldSelf.startTime)")
-        .message("startTime is write-once")
-        .field_path(".startTime"),
-    validation = Rule::new("!has(oldSelf.completionTime) || (has(self.completionTime) && self.completionTime == oldSelf.completionTime)")
-        .message("completionTime is write-once: the request has ended")
-        .field_path(".completionTime"),
-    validation = Rule::new("!has(oldSelf.completionTime) || (has(self.sessions) == has(oldSelf.sessions) && (!has(self.sessions) || self.sessions == oldSelf.sessions))")
-        .message("the outcome of a finished request is immutable")
-        .field_path(".sessions"),
-    validation = Rule::new("!has(oldSelf.completionTime) || (has(self.counts) == has(oldSelf.counts) && (!has(self.counts) || self.counts == oldSelf.counts))")
-        .message("the outcome of a finished request is immutable")
-        .field_path(".counts"),
-    validation = Rule::new("!has(oldSelf.completionTime) || (has(self.dispatch) == has(oldSelf.dispatch) && (!has(self.dispatch) || self.dispatch == oldSelf.dispatch))")
-        .message("the outcome of a finished request is immutable")
-        .field_path(".dispatch"),
-    validation = Rule::new("!has(oldSelf.completionTime) || !has(oldSelf.conditions) || (has(self.conditions) && oldSelf.conditions.all(o, self.conditions.exists(n, n.type == o.type && n.status == o.status && n.reason == o.reason)))")
-        .message("the outcome of a finished request is immutable: its conditions keep their status and reason")
-        .field_path(".conditions")
-)]
-pub struct SessionKillStatus {
-    /// The metadata.generation this status speaks of; -1 until the operator has seen the object.
-    #[serde(default)]
-    pub observed_generation: i64,
-    /// When the operator first worked on the request. Write-once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Time>,
-    /// When the request ended, on every outcome. Write-once; the outcome never changes afterwards.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completion_time: Option<Time>,
-    /// The earliest time of the next try, while the request waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_attempt_time: Option<Time>,
-    /// The call that was made, or the recorded one that was copied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dispatch: Option<Dispatch>,
-    /// How many sessions stand where.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counts: Option<Counts>,
-    /// The outcome of each session of the spec.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["serverIP".into(), "sessionID".into()]))]
-    pub sessions: Vec<SessionStatus>,
-    /// Succeeded is the summary; Ready, Reconciling and Stalled serve kstatus and Argo CD.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "conditions_schema")]
-    pub conditions: Conditions,
+fn time_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 40})
 }
 
-/// The call that was made for a request.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Dispatch {
-    /// The SessionKillReceipt that holds the claim and the record.
-    #[schemars(length(max = 64))]
-    pub receipt_name: String,
-    /// The attempt that made the call.
-    #[serde(rename = "attemptID")]
-    #[schemars(length(max = 64))]
-    pub attempt_id: String,
-    /// The operation that was called.
-    pub operation: Operation,
-    /// Alibaba Cloud's RequestId of the answer, for support cases. Empty when no answer came.
-    #[serde(rename = "requestID", default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
-    pub request_id: String,
-    /// When the claim was made.
-    pub start_time: Time,
-}
-
-/// The operation of the OceanBasePro API (version 2019-09-01) that ends sessions.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Operation {
-    /// Synchronous, with an answer for each session.
-    #[default]
-    KillProcessList,
-}
-
-/// How many sessions stand where; they add up to `total`.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Counts {
-    /// Sessions named by the request.
-    pub total: i32,
-    /// Ended by this request.
-    pub killed: i32,
-    /// Already gone.
-    pub gone: i32,
-    /// Not sent, on purpose.
-    pub skipped: i32,
-    /// Not ended.
-    pub failed: i32,
-    /// Whether they ended cannot be told.
-    pub unknown: i32,
-}
-
-/// The outcome of one session.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionStatus {
-    /// As in the spec.
-    #[serde(rename = "serverIP")]
-    #[schemars(length(max = 45))]
-    pub server_ip: String,
-    /// As in the spec.
-    #[serde(rename = "sessionID")]
-    pub session_id: i64,
-    /// What became of the session.
-    pub outcome: SessionOutcome,
-    /// Why, in one word for programs.
-    pub reason: SessionReason,
-    /// Status of the API's answer, verbatim: the session's state at the kill, not proof of its end.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
-    pub status: String,
-    /// ErrorMessage of the API's answer, verbatim, control characters removed.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 1024))]
-    pub error_message: String,
-    /// What the API said of the session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed: Option<ObservedSession>,
-}
-
-/// What became of a session.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionOutcome {
-    /// Not decided.
-    Pending,
-    /// Ended by this request.
-    Killed,
-    /// Already gone; nothing was sent for it.
-    Gone,
-    /// Nothing was sent for it, on purpose.
-    Skipped,
-    /// Not ended.
-    Failed,
-    /// Cannot be told.
-    Unknown,
-}
-
-/// Why a session has its outcome.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionReason {
-    /// Waiting for the request's turn.
-    Waiting,
-    /// The API took the kill and reported no error for this session.
-    Accepted,
-    /// The API reported an error for this session; see errorMessage.
-    KillRefused,
-    /// The API refused the whole call before executing it.
-    RequestRejected,
-    /// notAfterTime had passed.
-    DeadlineExceeded,
-    /// The connection does not allow the instance or the tenant.
-    NotAllowed,
-    /// The API's answer has no row for this session.
-    MissingInAnswer,
-    /// The call was sent and its answer was lost or could not be read.
-    AnswerLost,
-    /// The operator that held the claim went away before it could say what happened.
-    HolderLost,
-}
-
-/// A session as the API showed it. Strings are cut at a character boundary, control characters removed.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct ObservedSession {
-    /// The client's IP address.
-    #[serde(rename = "clientIP", default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
-    pub client_ip: String,
-    /// The database user.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 128))]
-    pub user: String,
-    /// The database.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 128))]
-    pub database: String,
-    /// The type of command, such as Query or Sleep.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
-    pub command: String,
-    /// Seconds in the present state, as the API wrote them.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 32))]
-    pub execute_time: String,
-    /// The statement, at most 256 characters of it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 256))]
-    pub sql_text: String,
-    /// The tenant.
-    #[serde(rename = "tenantID", default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
-    pub tenant_id: String,
-    /// When it was seen so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observation_time: Option<Time>,
-}
-
-/// RFC 3339 with an offset: the API server's own `date-time` format also takes forms that clients cannot parse, and one
-/// such object would be skipped by every reader.
-fn time_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "string",
-        "format": "date-time",
-        "maxLength": 40,
-        "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
-    })
-}
-
-fn optional_time_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut schema = time_schema(generator);
-    schema.insert("nullable".to_owned(), true.into());
-    schema
+fn optional_time_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 40, "nullable": true})
 }

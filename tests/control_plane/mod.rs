@@ -1,0 +1,113 @@
+//! One control plane for all tests of a test program, with `crds/` installed. Each test works in a namespace of its own.
+//!
+//! What is shared outlives the runtime of any single test, so it holds no client: each test makes its own.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use testbed::control_plane::ControlPlane;
+use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
+
+/// The running control plane.
+pub struct Cluster {
+    control_plane: ControlPlane,
+    /// What kubectl said when it installed `crds/`.
+    pub installed: Said,
+    // Another run of the same tests would use the same directory.
+    _alone: File,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// Whether it succeeded.
+    pub success: bool,
+    /// Its output.
+    pub stdout: String,
+    /// Its error output, warnings among it.
+    pub stderr: String,
+}
+
+/// A path in the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The control plane of this test program; the first test to ask starts it. It ends with the program.
+pub async fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    CLUSTER.get_or_init(Cluster::start).await
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let alone = File::create(scratch.join(concat!(env!("CARGO_CRATE_NAME"), ".lock"))).unwrap();
+        alone.lock().unwrap();
+        let directory = scratch.join(env!("CARGO_CRATE_NAME"));
+        // Nobody can remove it at the end: nothing runs after the last test.
+        if directory.exists() {
+            fs::remove_dir_all(&directory).unwrap();
+        }
+        let control_plane = ControlPlane::start(&directory).await.unwrap();
+        let crds = repository("crds");
+        let install = ["apply", "--server-side", "-f", crds.to_str().unwrap()];
+        let installed = run(&control_plane, &install, "").await;
+        assert!(installed.success, "crds/ cannot be installed: {}", installed.stderr);
+        let established = ["wait", "--for=condition=Established", "--timeout=60s", "-f", crds.to_str().unwrap()];
+        let established = run(&control_plane, &established, "").await;
+        assert!(established.success, "{}", established.stderr);
+        // kubectl keeps what it learned of the API before: not every command of it would look again.
+        let kinds = ["api-resources", "--api-group=sessionkill.dev", "--no-headers"];
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while run(&control_plane, &kinds, "").await.stdout.lines().count() < 3 {
+            assert!(Instant::now() < deadline, "the API server does not list the kinds");
+        }
+        Self { control_plane, installed, _alone: alone }
+    }
+
+    /// A client with the administrator's rights, for the runtime that calls this.
+    pub async fn client(&self) -> kube::Client {
+        self.control_plane.client().await.unwrap()
+    }
+
+    /// Makes a namespace with these labels.
+    pub async fn namespace(&self, name: &str, labels: &str) {
+        let namespace =
+            format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{labels}}}}}}}");
+        let said = self.kubectl_with(&["create", "-f", "-"], &namespace).await;
+        assert!(said.success, "{}", said.stderr);
+    }
+
+    /// Runs kubectl.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Said {
+        self.kubectl_with(arguments, "").await
+    }
+
+    /// Runs kubectl on `input`.
+    pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Said {
+        run(&self.control_plane, arguments, input).await
+    }
+}
+
+async fn run(control_plane: &ControlPlane, arguments: &[&str], input: &str) -> Said {
+    let mut child = Command::from(control_plane.kubectl())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A kubectl that fails early does not read its input; its error output says why.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}

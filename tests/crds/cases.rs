@@ -1,0 +1,177 @@
+//! A table of changes to a valid object, each with the API server's answer to it.
+
+use http::Request;
+use kube::{Client, Error};
+use serde_json::Value;
+
+use crate::control_plane::cluster;
+
+/// One row: what is changed, and what the API server says to the result.
+pub struct Case {
+    changes: Vec<(String, Option<Value>)>,
+    /// Fragments of the refusal; none when the result is accepted.
+    refusal: Vec<String>,
+}
+
+/// The change of one field. Fields are JSON pointers; missing parents are made, and `-` appends to a list.
+pub fn set(field: impl Into<String>, value: impl Into<Value>) -> Case {
+    Case { changes: vec![(field.into(), Some(value.into()))], refusal: vec![] }
+}
+
+/// The removal of one field.
+pub fn without(field: impl Into<String>) -> Case {
+    Case { changes: vec![(field.into(), None)], refusal: vec![] }
+}
+
+impl Case {
+    /// One more change.
+    pub fn and(mut self, other: Self) -> Self {
+        self.changes.extend(other.changes);
+        self
+    }
+
+    /// The same case, with the changes of `earlier` before its own.
+    pub fn after(self, mut earlier: Self) -> Self {
+        earlier.changes.extend(self.changes);
+        Self { changes: earlier.changes, refusal: self.refusal }
+    }
+
+    /// Refused, with this in the message.
+    pub fn refused(mut self, fragment: impl Into<String>) -> Self {
+        self.refusal.push(fragment.into());
+        self
+    }
+
+    /// The fields it changes.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().map(|(field, _)| field.as_str())
+    }
+
+    /// What the refusal says; empty for a case that is accepted.
+    pub fn refusal(&self) -> &[String] {
+        &self.refusal
+    }
+
+    fn applied_to(&self, object: &Value) -> Value {
+        let mut object = object.clone();
+        for (field, value) in &self.changes {
+            change(&mut object, field, value.clone());
+        }
+        object
+    }
+
+    /// What the API server did other than expected, if anything.
+    fn judge(&self, answer: &Result<Value, String>) -> Option<String> {
+        let complaint = match answer {
+            Ok(_) if self.refusal.is_empty() => return None,
+            Ok(_) => "was accepted".to_owned(),
+            Err(message) if self.refusal.is_empty() => format!("was refused: {message}"),
+            Err(message) if self.refusal.iter().all(|fragment| message.contains(fragment)) => return None,
+            Err(message) => format!("was refused with\n    {message}\n  instead of {:?}", self.refusal),
+        };
+        Some(format!("{self} {complaint}"))
+    }
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (field, value) in &self.changes {
+            let value = value.as_ref().map_or("(removed)".to_owned(), Value::to_string);
+            let shown: String = value.chars().take(80).collect();
+            write!(f, "{field} = {shown} ")?;
+        }
+        Ok(())
+    }
+}
+
+fn change(object: &mut Value, field: &str, value: Option<Value>) {
+    let (parent, name) = field.rsplit_once('/').unwrap();
+    let parent = parent.split('/').skip(1).fold(object, |at, name| match at {
+        Value::Array(items) => &mut items[name.parse::<usize>().unwrap()],
+        object => &mut object[name],
+    });
+    match (parent, value) {
+        (Value::Array(items), Some(value)) if name == "-" => items.push(value),
+        (Value::Array(items), Some(value)) => items[name.parse::<usize>().unwrap()] = value,
+        (Value::Array(items), None) => drop(items.remove(name.parse().unwrap())),
+        (parent, Some(value)) => parent[name] = value,
+        (parent, None) => drop(parent.as_object_mut().and_then(|fields| fields.remove(name))),
+    }
+}
+
+/// The API server, in one namespace.
+pub struct Server {
+    client: Client,
+    namespace: &'static str,
+}
+
+impl Server {
+    /// Makes the namespace.
+    pub async fn in_namespace(namespace: &'static str) -> Self {
+        cluster().await.namespace(namespace, "").await;
+        Self { client: cluster().await.client().await, namespace }
+    }
+
+    /// Stores a new object.
+    pub async fn create(&self, object: &Value) -> Value {
+        self.send("POST", &self.path(object, ""), "", object).await.unwrap()
+    }
+
+    /// Stores the status of an object.
+    pub async fn store_status(&self, object: &Value) -> Value {
+        self.send("PUT", &self.path_to(object, "/status"), "", object).await.unwrap()
+    }
+
+    /// Creates `object` with each of the changes; nothing is stored.
+    pub async fn check_create(&self, object: &Value, cases: &[Case]) {
+        self.check("POST", &self.path(object, ""), object, cases).await;
+    }
+
+    /// Makes each of the changes to the stored `object`; nothing is stored.
+    pub async fn check_update(&self, object: &Value, cases: &[Case]) {
+        self.check("PUT", &self.path_to(object, ""), object, cases).await;
+    }
+
+    /// Makes each of the changes to the status of the stored `object`; nothing is stored.
+    pub async fn check_status(&self, object: &Value, cases: &[Case]) {
+        self.check("PUT", &self.path_to(object, "/status"), object, cases).await;
+    }
+
+    async fn check(&self, method: &str, path: &str, object: &Value, cases: &[Case]) {
+        let mut complaints = vec![];
+        for case in cases {
+            let answer = self.send(method, path, "&dryRun=All", &case.applied_to(object)).await;
+            complaints.extend(case.judge(&answer));
+        }
+        assert!(complaints.is_empty(), "{} of {} cases:\n{}", complaints.len(), cases.len(), complaints.join("\n"));
+    }
+
+    async fn send(&self, method: &str, path: &str, options: &str, object: &Value) -> Result<Value, String> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{path}?fieldValidation=Strict{options}"))
+            .header("content-type", "application/json")
+            .body(serde_json::to_vec(object).unwrap())
+            .unwrap();
+        match self.client.request(request).await {
+            Ok(answer) => Ok(answer),
+            Err(Error::Api(status)) => Err(status.message),
+            Err(error) => Err(format!("no answer: {error}")),
+        }
+    }
+
+    fn path(&self, object: &Value, rest: &str) -> String {
+        let plural = object["kind"].as_str().unwrap().to_lowercase();
+        format!("/apis/sessionkill.dev/v1alpha1/namespaces/{}/{plural}s{rest}", self.namespace)
+    }
+
+    fn path_to(&self, object: &Value, rest: &str) -> String {
+        self.path(object, &format!("/{}{rest}", object["metadata"]["name"].as_str().unwrap()))
+    }
+}
+
+/// The longest text that a field takes, and one that is a character longer.
+pub fn longest(field: &str, name: &str, limit: usize) -> [Case; 2] {
+    let refusal = format!("{name}: Too long: may not be more than {limit} bytes");
+    [set(field, "a".repeat(limit)), set(field, "a".repeat(limit + 1)).refused(refusal)]
+}

@@ -1,0 +1,185 @@
+//! The connection: bounds, choices and defaults.
+
+use serde_json::{Value, json};
+
+use crate::{
+    cases::{Case, Server, longest, set, without},
+    session_kill_status::condition_bounds,
+};
+
+/// A connection with every field set.
+pub fn valid() -> Value {
+    json!({
+        "apiVersion": "sessionkill.dev/v1alpha1",
+        "kind": "OceanBaseConnection",
+        "metadata": {"name": "prod-ob"},
+        "spec": {
+            "regionID": "cn-hangzhou",
+            "network": "VPC",
+            "endpoint": "oceanbasepro.cn-hangzhou.aliyuncs.com",
+            "instanceIDs": ["ob317v4uif0000"],
+            "tenantIDs": ["t4louaeei0000"],
+            "signatureMethod": "HMAC-SHA1",
+            "requestTimeoutSeconds": 20,
+            "credentials": {"secretRef": {
+                "name": "aliyun-ak", "accessKeyIDKey": "id", "accessKeySecretKey": "secret", "securityTokenKey": "token",
+            }},
+        },
+    })
+}
+
+fn where_to_call() -> Vec<Case> {
+    const REGION: &str = "/spec/regionID";
+    const ENDPOINT: &str = "/spec/endpoint";
+    let bad_region = "regionID must be the ID of a region, such as cn-hangzhou";
+    let bad_endpoint =
+        "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-h";
+    let mut cases = vec![
+        without("/spec").refused("spec: Required value"),
+        without(REGION).refused("spec.regionID: Required value"),
+        set(REGION, "").refused("spec.regionID in body should be at least 1 chars long"),
+        set(REGION, "ap-southeast-1"),
+        set("/spec/network", "Public"),
+        set("/spec/network", "public")
+            .refused(r#"spec.network: Unsupported value: "public": supported values: "Public", "VPC""#),
+        without(ENDPOINT),
+        set(ENDPOINT, "").refused("spec.endpoint in body should be at least 1 chars long"),
+        set("/spec/region", "cn-hangzhou").refused(r#"unknown field "spec.region""#),
+    ];
+    // A host in the region would make the endpoint somebody else's.
+    for bad in ["cn-hangzhou.evil.com/", "cn-hangzhou.", "CN-Hangzhou", "cn_hangzhou", "-cn", "cn--x", "cn-hangzhou@x"]
+    {
+        cases.push(set(REGION, bad).refused("spec.regionID: Invalid value").refused(bad_region));
+    }
+    for good in ["gateway.internal:8443", "http://127.0.0.1:8080", "https://10.0.0.1", "[fd00::1]:8443", "a"] {
+        cases.push(set(ENDPOINT, good));
+    }
+    for bad in [
+        "ftp://host",
+        "host/path",
+        "host?x",
+        "user@host",
+        "Host",
+        "host:",
+        "host:123456",
+        "fd00::1",
+        "http://",
+        ".host",
+        "host name",
+        "host\n",
+    ] {
+        cases.push(set(ENDPOINT, bad).refused("spec.endpoint: Invalid value").refused(bad_endpoint));
+    }
+    cases.extend(longest(REGION, "spec.regionID", 64));
+    cases.extend(longest(ENDPOINT, "spec.endpoint", 253));
+    cases
+}
+
+fn what_may_be_named() -> Vec<Case> {
+    let many = |count: usize| (0..count).map(|n| json!(format!("ob{n}"))).collect::<Value>();
+    let mut cases = vec![];
+    for (list, first, more, name) in [
+        ("/spec/instanceIDs", "/spec/instanceIDs/0", "/spec/instanceIDs/-", "spec.instanceIDs"),
+        ("/spec/tenantIDs", "/spec/tenantIDs/0", "/spec/tenantIDs/-", "spec.tenantIDs"),
+    ] {
+        let present = valid().pointer(first).unwrap().clone();
+        cases.extend([
+            without(list),
+            set(list, json!([])),
+            set(list, many(256)),
+            set(list, many(257)).refused(format!("{name}: Too many: 257: must have at most 256 items")),
+            set(more, "another"),
+            set(more, present).refused(format!("{name}[1]: Duplicate value")),
+            set(first, "").refused(format!("{name}[0] in body should be at least 1 chars long")),
+        ]);
+        cases.extend(longest(first, &format!("{name}[0]"), 64));
+    }
+    cases
+}
+
+fn how_to_call() -> Vec<Case> {
+    const TIMEOUT: &str = "/spec/requestTimeoutSeconds";
+    const SECRET: &str = "/spec/credentials/secretRef/name";
+    let bad_secret = "secretRef.name must be the name of a Secret: lower-case letters, digits, - and .";
+    let mut cases = vec![
+        set("/spec/signatureMethod", "ACS3-HMAC-SHA256"),
+        set("/spec/signatureMethod", "HMAC-MD5").refused(
+            r#"spec.signatureMethod: Unsupported value: "HMAC-MD5": supported values: "ACS3-HMAC-SHA256", "HMAC-SHA1""#,
+        ),
+        set(TIMEOUT, 1),
+        set(TIMEOUT, 60),
+        set(TIMEOUT, 0).refused("spec.requestTimeoutSeconds in body should be greater than or equal to 1"),
+        set(TIMEOUT, 61).refused("spec.requestTimeoutSeconds in body should be less than or equal to 60"),
+        set(TIMEOUT, "10s").refused("spec.requestTimeoutSeconds in body must be of type integer"),
+        without("/spec/credentials").refused("spec.credentials: Required value"),
+        without("/spec/credentials/secretRef").refused("spec.credentials.secretRef: Required value"),
+        without(SECRET).refused("spec.credentials.secretRef.name: Required value"),
+        set(SECRET, "").refused("spec.credentials.secretRef.name in body should be at least 1 chars long"),
+        set(SECRET, "../other").refused(bad_secret),
+        set(SECRET, "Aliyun").refused(bad_secret),
+        set("/spec/credentials/secretRef/namespace", "other")
+            .refused(r#"unknown field "spec.credentials.secretRef.namespace""#),
+        set("/spec/credentials/accessKeySecret", "x").refused(r#"unknown field "spec.credentials.accessKeySecret""#),
+    ];
+    cases.extend(longest(SECRET, "spec.credentials.secretRef.name", 253));
+    for (field, key) in [
+        ("/spec/credentials/secretRef/accessKeyIDKey", "accessKeyIDKey"),
+        ("/spec/credentials/secretRef/accessKeySecretKey", "accessKeySecretKey"),
+        ("/spec/credentials/secretRef/securityTokenKey", "securityTokenKey"),
+    ] {
+        let name = format!("spec.credentials.secretRef.{key}");
+        cases.push(without(field));
+        cases.push(set(field, "").refused(format!("{name} in body should be at least 1 chars long")));
+        cases.extend(longest(field, &name, 253));
+    }
+    cases
+}
+
+/// What can be written.
+pub fn creations() -> Vec<Case> {
+    [where_to_call(), what_may_be_named(), how_to_call()].into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn what_can_be_written_is_bounded_and_every_refusal_says_what_to_do() {
+    let server = Server::in_namespace("connections-written").await;
+    server.check_create(&valid(), &creations()).await;
+}
+
+#[tokio::test]
+async fn the_shortest_connection_gets_the_documented_defaults() {
+    let server = Server::in_namespace("connections-default").await;
+    let mut short = valid();
+    short["spec"] = json!({"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}});
+    let expected = json!({
+        "regionID": "cn-hangzhou",
+        "network": "Public",
+        "signatureMethod": "ACS3-HMAC-SHA256",
+        "requestTimeoutSeconds": 10,
+        "credentials": {"secretRef": {
+            "name": "aliyun-ak",
+            "accessKeyIDKey": "accessKeyID",
+            "accessKeySecretKey": "accessKeySecret",
+            "securityTokenKey": "securityToken",
+        }},
+    });
+    assert_eq!(server.create(&short).await["spec"], expected);
+}
+
+#[tokio::test]
+async fn the_whole_spec_can_be_changed_and_the_status_is_bounded() {
+    let server = Server::in_namespace("connections-changed").await;
+    let mut stored = server.create(&valid()).await;
+    let another = json!({"regionID": "cn-beijing", "credentials": {"secretRef": {"name": "other"}}});
+    server.check_update(&stored, &[set("/spec", another)]).await;
+    let condition = |kind: &str| {
+        json!({
+            "type": kind, "status": "True", "reason": "CallAnswered", "message": "m",
+            "lastTransitionTime": "2026-10-05T09:10:02Z", "observedGeneration": 1,
+        })
+    };
+    stored["status"] =
+        json!({"observedGeneration": 1, "conditions": [condition("ServerSideFence"), condition("Ready")]});
+    let stored = server.store_status(&stored).await;
+    server.check_status(&stored, &condition_bounds()).await;
+}

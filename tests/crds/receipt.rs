@@ -1,0 +1,161 @@
+//! The receipt: its name is the claim, its spec is immutable, its outcome is written once.
+
+use serde_json::{Value, json};
+
+use crate::{
+    cases::{Case, Server, longest, set, without},
+    session_kill_status::{largest_sessions, session, session_bounds},
+};
+
+const WRITE_ONCE: &str = "a receipt's outcome is write-once";
+
+/// A receipt without an outcome.
+pub fn valid() -> Value {
+    json!({
+        "apiVersion": "sessionkill.dev/v1alpha1",
+        "kind": "SessionKillReceipt",
+        "metadata": {"name": "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b"},
+        "spec": {
+            "sessionKillRef": {"name": "incident", "uid": "b7d1a7e4"},
+            "attemptID": "a1",
+            "holderIdentity": "operator-0",
+            "claimTime": "2026-10-05T09:10:00Z",
+            "dispatchDeadlineTime": "2026-10-05T09:10:15Z",
+            "settleDeadlineTime": "2026-10-05T09:10:30Z",
+            "notAfterTime": "2026-10-05T09:30:00Z",
+            "connectionName": "prod-ob",
+            "instanceID": "ob317v4uif0000",
+            "tenantID": "t4louaeei0000",
+            "operation": "KillProcessList",
+            "sessions": [{"serverIP": "192.168.13.119", "sessionID": 7}],
+        },
+    })
+}
+
+/// Its outcome.
+fn outcome() -> Value {
+    json!({
+        "outcome": "SessionsKilled", "completionTime": "2026-10-05T09:10:02Z", "requestID": "R", "sessions": [session()],
+    })
+}
+
+/// What can be claimed.
+pub fn creations() -> Vec<Case> {
+    let name = "a receipt's name is sk- and 40 hexadecimal digits derived from the request";
+    let many = |count: i64| (1..=count).map(|id| json!({"serverIP": "::1", "sessionID": id})).collect::<Value>();
+    let mut cases = vec![
+        set("/metadata/name", format!("sk-{}", "0".repeat(40))),
+        set("/metadata/name", "mine").refused(name),
+        set("/metadata/name", format!("sk-{}", "0".repeat(39))).refused(name),
+        set("/metadata/name", format!("sk-{}", "0".repeat(41))).refused(name),
+        set("/metadata/name", format!("sk-{}", "g".repeat(40))).refused(name),
+        set("/spec/attemptID", "").refused("spec.attemptID in body should be at least 1 chars long"),
+        set("/spec/holderIdentity", "").refused("spec.holderIdentity in body should be at least 1 chars long"),
+        set("/spec/claimTime", "now").refused("spec.claimTime in body must be of type date-time"),
+        set("/spec/dispatchDeadlineTime", "now").refused("spec.dispatchDeadlineTime in body must be of type date-time"),
+        set("/spec/settleDeadlineTime", "now").refused("spec.settleDeadlineTime in body must be of type date-time"),
+        set("/spec/notAfterTime", "now").refused("spec.notAfterTime in body must be of type date-time"),
+        set("/spec/operation", "Kill").refused(r#"spec.operation: Unsupported value: "Kill""#),
+        set("/spec/sessions", json!([])).refused("spec.sessions in body should have at least 1 items"),
+        set("/spec/sessions", many(100)),
+        set("/spec/sessions", many(101)).refused("spec.sessions: Too many: 101: must have at most 100 items"),
+        set("/spec/sessions/0/sessionID", 0)
+            .refused("spec.sessions[0].sessionID in body should be greater than or equal to 1"),
+        set("/spec/sessions/0/sessionID", 1_i64 << 53)
+            .refused("spec.sessions[0].sessionID in body should be less than or equal to 9007199254740991"),
+        set("/spec/sessions/0/serverIP", "x")
+            .refused("spec.sessions[0].serverIP in body should be at least 2 chars long"),
+        set("/spec/sessions/0/serverIP", "host").refused("serverIP must be an IP address in canonical form"),
+        set("/spec/sessions/0/serverIP", "1".repeat(46)).refused("spec.sessions[0].serverIP: Too long"),
+        set("/spec/note", "x").refused(r#"unknown field "spec.note""#),
+    ];
+    for field in ["/spec/sessionKillRef", "/spec/attemptID", "/spec/dispatchDeadlineTime", "/spec/sessions"] {
+        cases.push(without(field).refused(format!("{}: Required value", field[1..].replace('/', "."))));
+    }
+    cases.extend(longest("/spec/sessionKillRef/name", "spec.sessionKillRef.name", 253));
+    cases.extend(longest("/spec/sessionKillRef/uid", "spec.sessionKillRef.uid", 64));
+    cases.extend(longest("/spec/attemptID", "spec.attemptID", 64));
+    cases.extend(longest("/spec/holderIdentity", "spec.holderIdentity", 256));
+    cases.extend(longest("/spec/connectionName", "spec.connectionName", 253));
+    cases.extend(longest("/spec/instanceID", "spec.instanceID", 64));
+    cases.extend(longest("/spec/tenantID", "spec.tenantID", 64));
+    cases
+}
+
+/// What can be changed.
+pub fn updates() -> Vec<Case> {
+    let immutable = "a receipt's spec is immutable";
+    vec![
+        set("/spec", json!({})).refused("spec.attemptID: Required value"),
+        set("/spec/attemptID", "a2").refused(immutable),
+        set("/spec/dispatchDeadlineTime", "2026-10-05T09:11:15Z").refused(immutable),
+        set("/spec/sessionKillRef/uid", "other").refused(immutable),
+        set("/spec/sessions/-", json!({"serverIP": "::1", "sessionID": 1})).refused(immutable),
+        set("/metadata/labels", json!({"kept-by": "audit"})),
+    ]
+}
+
+/// How an outcome can be recorded.
+pub fn records() -> Vec<Case> {
+    let many = |count: i64| -> Value {
+        (1..=count)
+            .map(|id| json!({"serverIP": "::1", "sessionID": id, "outcome": "Gone", "reason": "Accepted"}))
+            .collect()
+    };
+    let recorded = || set("/status", outcome());
+    let mut cases = vec![
+        recorded(),
+        recorded().and(without("/status/requestID")),
+        recorded().and(without("/status/outcome")).refused("status.outcome: Required value"),
+        recorded().and(set("/status/outcome", "Fine")).refused(r#"status.outcome: Unsupported value: "Fine""#),
+        recorded().and(without("/status/completionTime")).refused("status.completionTime: Required value"),
+        recorded()
+            .and(set("/status/completionTime", "now"))
+            .refused("completionTime in body must be of type date-time"),
+        recorded().and(set("/status/sessions", many(100))),
+        recorded().and(set("/status/sessions", many(101))).refused("status.sessions: Too many: 101"),
+    ];
+    let bounds = longest("/status/requestID", "status.requestID", 64).into_iter().chain(session_bounds());
+    cases.extend(bounds.map(|case| case.after(recorded())));
+    cases
+}
+
+/// What can become of a recorded outcome.
+pub fn changes_of_the_record() -> Vec<Case> {
+    vec![
+        set("/status/outcome", "KillFailed").refused("status: Invalid value").refused(WRITE_ONCE),
+        set("/status/completionTime", "2026-10-05T09:10:03Z").refused(WRITE_ONCE),
+        set("/status/requestID", "Q").refused(WRITE_ONCE),
+        set("/status/sessions/0/outcome", "Failed").refused(WRITE_ONCE),
+        without("/status/sessions/0").refused(WRITE_ONCE),
+        without("/status").refused(WRITE_ONCE),
+        set("/status", Value::Null).refused(WRITE_ONCE),
+    ]
+}
+
+#[tokio::test]
+async fn a_receipt_is_bounded_and_named_after_its_content() {
+    let server = Server::in_namespace("receipts-written").await;
+    server.check_create(&valid(), &creations()).await;
+}
+
+#[tokio::test]
+async fn a_claim_is_immutable_and_its_outcome_is_recorded_once() {
+    let server = Server::in_namespace("receipts-changed").await;
+    let mut stored = server.create(&valid()).await;
+    assert!(stored.get("status").is_none(), "a claim has no outcome: {stored}");
+    server.check_update(&stored, &updates()).await;
+    server.check_status(&stored, &records()).await;
+    stored["status"] = outcome();
+    let stored = server.store_status(&stored).await;
+    server.check_status(&stored, &changes_of_the_record()).await;
+}
+
+#[tokio::test]
+async fn the_largest_record_that_the_schema_accepts_can_be_stored() {
+    let server = Server::in_namespace("receipts-largest").await;
+    let mut stored = server.create(&valid()).await;
+    stored["status"] = outcome();
+    stored["status"]["sessions"] = largest_sessions();
+    server.store_status(&stored).await;
+}

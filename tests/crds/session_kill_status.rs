@@ -1,0 +1,241 @@
+//! The request's status: bounded, and at the end immutable.
+
+use serde_json::{Value, json};
+
+use crate::{
+    cases::{Case, Server, longest, set, without},
+    session_kill::valid,
+};
+
+fn condition(kind: &str) -> Value {
+    json!({
+        "type": kind, "status": "True", "reason": "SessionsKilled", "message": "3 of 3 sessions killed",
+        "lastTransitionTime": "2026-10-05T09:10:02Z", "observedGeneration": 1,
+    })
+}
+
+/// The outcome of one session, every field set.
+pub fn session() -> Value {
+    json!({
+        "serverIP": "192.168.13.119", "sessionID": 3_221_614_618_i64, "outcome": "Killed", "reason": "Accepted",
+        "status": "SLEEP", "errorMessage": "none", "observed": {
+            "clientIP": "10.2.3.4", "user": "report_ro", "database": "reports", "command": "Query",
+            "executeTime": "742", "sqlText": "select 1", "tenantID": "t4louaeei0000",
+            "observationTime": "2026-10-05T09:10:01Z",
+        },
+    })
+}
+
+/// A status with every field set. It has not ended.
+fn unfinished() -> Value {
+    json!({
+        "observedGeneration": 1,
+        "startTime": "2026-10-05T09:10:00Z",
+        "nextAttemptTime": "2026-10-05T09:10:05Z",
+        "dispatch": {
+            "receiptName": "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b", "attemptID": "a1",
+            "operation": "KillProcessList", "requestID": "R", "startTime": "2026-10-05T09:10:00Z",
+        },
+        "counts": {"total": 1, "killed": 1, "gone": 0, "skipped": 0, "failed": 0, "unknown": 0},
+        "sessions": [session()],
+        "conditions": [condition("Succeeded"), condition("Ready")],
+    })
+}
+
+/// Bounds of the first session's outcome.
+pub fn session_bounds() -> Vec<Case> {
+    const AT: &str = "/status/sessions/0";
+    const NAME: &str = "status.sessions[0]";
+    let mut cases = vec![
+        set(format!("{AT}/outcome"), "Dead").refused(format!(r#"{NAME}.outcome: Unsupported value: "Dead""#)),
+        set(format!("{AT}/reason"), "dead").refused(format!(r#"{NAME}.reason: Unsupported value: "dead""#)),
+        set(format!("{AT}/observed/observationTime"), "now")
+            .refused(format!("sessions[0].observed.observationTime in body must be of type date-time")),
+        set(format!("{AT}/observed/sqlID"), "x").refused(format!(r#"unknown field "{NAME}.observed.sqlID""#)),
+    ];
+    for (field, limit) in [("serverIP", 45), ("status", 64), ("errorMessage", 1024)] {
+        cases.extend(longest(&format!("{AT}/{field}"), &format!("{NAME}.{field}"), limit));
+    }
+    for (field, limit) in [
+        ("clientIP", 64),
+        ("user", 128),
+        ("database", 128),
+        ("command", 64),
+        ("executeTime", 32),
+        ("sqlText", 256),
+        ("tenantID", 64),
+    ] {
+        cases.extend(longest(&format!("{AT}/observed/{field}"), &format!("{NAME}.observed.{field}"), limit));
+    }
+    cases
+}
+
+/// Bounds of conditions, which two kinds have.
+pub fn condition_bounds() -> Vec<Case> {
+    const FIRST: &str = "status.conditions[0]";
+    let bad_reason = "conditions[0].reason in body should match '^[A-Z][A-Za-z0-9]*$'";
+    let many = |count: usize| (0..count).map(|n| condition(&format!("T{n}"))).collect::<Value>();
+    let mut cases = vec![
+        set("/status/conditions", many(8)),
+        set("/status/conditions", many(9)).refused("status.conditions: Too many: 9: must have at most 8 items"),
+        set("/status/conditions/-", condition("Ready")).refused("status.conditions[2]: Duplicate value"),
+        set("/status/conditions/0/status", "true").refused(
+            r#"status.conditions[0].status: Unsupported value: "true": supported values: "True", "False", "Unknown""#,
+        ),
+        set("/status/conditions/0/reason", "").refused("conditions[0].reason in body should be at least 1 chars"),
+        set("/status/conditions/0/reason", "not ready").refused(bad_reason),
+        set("/status/conditions/0/lastTransitionTime", "now")
+            .refused("conditions[0].lastTransitionTime in body must be of type date-time"),
+        without("/status/conditions/0/message").refused("status.conditions[0].message: Required value"),
+    ];
+    cases.extend(longest("/status/conditions/0/type", &format!("{FIRST}.type"), 64));
+    cases.push(set("/status/conditions/0/reason", "A".repeat(64)));
+    cases.push(set("/status/conditions/0/reason", "A".repeat(65)).refused(format!("{FIRST}.reason: Too long")));
+    cases.extend(longest("/status/conditions/0/message", &format!("{FIRST}.message"), 4096));
+    cases
+}
+
+/// What the status can say of a request that goes on.
+pub fn changes_before_the_end() -> Vec<Case> {
+    let many = |count: i64| -> Value {
+        (1..=count)
+            .map(|id| json!({"serverIP": "::1", "sessionID": id, "outcome": "Gone", "reason": "Accepted"}))
+            .collect()
+    };
+    let mut cases = vec![
+        set("/status/startTime", "2026-10-05T09:10:01Z")
+            .refused("status.startTime: Invalid value")
+            .refused("write-once"),
+        without("/status/startTime").refused("startTime is write-once"),
+        set("/status/startTime", "now").refused("startTime in body must be of type date-time"),
+        set("/status/completionTime", "2026-10-05T09:10:02Z"),
+        set("/status/completionTime", "now").refused("completionTime in body must be of type date-time"),
+        set("/status/nextAttemptTime", "2026-10-05T09:10:59Z"),
+        set("/status/nextAttemptTime", "now").refused("nextAttemptTime in body must be of type date-time"),
+        without("/status/dispatch"),
+        set("/status/dispatch/startTime", "now").refused("dispatch.startTime in body must be of type date-time"),
+        set("/status/dispatch/operation", "Kill")
+            .refused(r#"status.dispatch.operation: Unsupported value: "Kill": supported values: "KillProcessList""#),
+        without("/status/counts/unknown").refused("status.counts.unknown: Required value"),
+        set("/status/sessions", many(100)),
+        set("/status/sessions", many(101)).refused("status.sessions: Too many: 101: must have at most 100 items"),
+        set("/status/sessions/-", session()).refused("status.sessions[1]: Duplicate value"),
+        set("/status/sessions/0/outcome", "Pending"),
+        set("/status/conditions/0/status", "Unknown"),
+        without("/status/conditions"),
+        set("/status/phase", "Done").refused(r#"unknown field "status.phase""#),
+        // Nothing reaches the spec by way of the status.
+        set("/spec/instanceID", "other"),
+    ];
+    cases.extend(longest("/status/dispatch/receiptName", "status.dispatch.receiptName", 64));
+    cases.extend(longest("/status/dispatch/attemptID", "status.dispatch.attemptID", 64));
+    cases.extend(longest("/status/dispatch/requestID", "status.dispatch.requestID", 64));
+    cases.extend(session_bounds());
+    cases.extend(condition_bounds());
+    cases
+}
+
+/// What the status can say of a request that has ended.
+pub fn changes_after_the_end() -> Vec<Case> {
+    const ENDED: &str = "completionTime is write-once: the request has ended";
+    const FINAL: &str = "the outcome of a finished request is immutable";
+    vec![
+        set("/status/observedGeneration", 2),
+        set("/status/conditions/0/observedGeneration", 2).and(set("/status/conditions/1/observedGeneration", 2)),
+        set("/status/completionTime", "2026-10-05T09:10:03Z").refused(ENDED),
+        without("/status/completionTime").refused(ENDED),
+        without("/status").refused(ENDED),
+        set("/status", Value::Null).refused(ENDED),
+        set("/status/startTime", "2026-10-05T09:10:01Z").refused("startTime is write-once"),
+        set("/status/sessions/0/outcome", "Failed").refused("status.sessions: Invalid value").refused(FINAL),
+        set("/status/sessions/0/errorMessage", "").refused(FINAL),
+        set("/status/sessions/0/observed/user", "root").refused(FINAL),
+        set("/status/sessions/-", json!({"serverIP": "::1", "sessionID": 1, "outcome": "Gone", "reason": "Accepted"}))
+            .refused(FINAL),
+        without("/status/sessions").refused(FINAL),
+        set("/status/counts/killed", 2).refused("status.counts: Invalid value").refused(FINAL),
+        without("/status/counts").refused(FINAL),
+        set("/status/dispatch/requestID", "Q").refused("status.dispatch: Invalid value").refused(FINAL),
+        without("/status/dispatch").refused(FINAL),
+        set("/status/conditions/0/status", "False").refused("status.conditions: Invalid value").refused(FINAL),
+        set("/status/conditions/0/reason", "KillFailed")
+            .refused("of its conditions only observedGeneration may change"),
+        set("/status/conditions/0/message", "").refused(FINAL),
+        set("/status/conditions/0/lastTransitionTime", "2026-10-05T09:10:03Z").refused(FINAL),
+        set("/status/conditions/-", condition("Stalled")).refused(FINAL),
+        without("/status/conditions/1").refused(FINAL),
+        without("/status/conditions").refused(FINAL),
+    ]
+}
+
+#[tokio::test]
+async fn the_status_is_bounded_and_the_start_is_written_once() {
+    let server = Server::in_namespace("status-before").await;
+    let mut stored = server.create(&valid()).await;
+    stored["status"] = unfinished();
+    let stored = server.store_status(&stored).await;
+    server.check_status(&stored, &changes_before_the_end()).await;
+}
+
+#[tokio::test]
+async fn the_outcome_never_changes_after_the_end() {
+    let server = Server::in_namespace("status-after").await;
+    let mut stored = server.create(&valid()).await;
+    stored["status"] = unfinished();
+    stored["status"].as_object_mut().unwrap().remove("nextAttemptTime");
+    stored["status"]["completionTime"] = "2026-10-05T09:10:02Z".into();
+    let stored = server.store_status(&stored).await;
+    server.check_status(&stored, &changes_after_the_end()).await;
+}
+
+#[tokio::test]
+async fn nothing_can_be_added_to_an_outcome_that_was_short() {
+    let server = Server::in_namespace("status-short").await;
+    let mut stored = server.create(&valid()).await;
+    stored["status"] = json!({"observedGeneration": 1, "completionTime": "2026-10-05T09:10:02Z"});
+    let stored = server.store_status(&stored).await;
+    let full = unfinished();
+    let added = |field: &str, name: &str| set(field, full[name].clone()).refused("finished request is immutable");
+    let cases = [
+        added("/status/dispatch", "dispatch"),
+        added("/status/counts", "counts"),
+        added("/status/sessions", "sessions"),
+        added("/status/conditions", "conditions"),
+    ];
+    server.check_status(&stored, &cases).await;
+}
+
+/// Every text at its limit, of the characters that take the most bytes: what the schema accepts, etcd can store.
+pub fn largest_sessions() -> Value {
+    let text = |length: usize| "𐐷".repeat(length);
+    let session = |id: i64| {
+        json!({
+            "serverIP": text(45), "sessionID": id, "outcome": "Skipped", "reason": "DeadlineExceeded",
+            "status": text(64), "errorMessage": text(1024), "observed": {
+                "clientIP": text(64), "user": text(128), "database": text(128), "command": text(64),
+                "executeTime": text(32), "sqlText": text(256), "tenantID": text(64),
+                "observationTime": "2026-10-05T09:10:01.123456789+08:00",
+            },
+        })
+    };
+    (1..=100).map(session).collect()
+}
+
+#[tokio::test]
+async fn the_largest_status_that_the_schema_accepts_can_be_stored() {
+    let server = Server::in_namespace("status-largest").await;
+    let mut request = valid();
+    request["spec"]["sessions"] = (1..=100).map(|id| json!({"serverIP": "::1", "sessionID": id})).collect();
+    request["spec"]["reason"] = "𐐷".repeat(256).into();
+    let mut stored = server.create(&request).await;
+    stored["status"] = unfinished();
+    stored["status"]["sessions"] = largest_sessions();
+    let conditions = (0..8).map(|n| {
+        let mut condition = condition(&format!("Type{n}"));
+        condition["message"] = "𐐷".repeat(4096).into();
+        condition
+    });
+    stored["status"]["conditions"] = conditions.collect();
+    let stored = server.store_status(&stored).await;
+    assert_eq!(stored["status"]["sessions"].as_array().unwrap().len(), 100);
+}

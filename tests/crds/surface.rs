@@ -1,0 +1,158 @@
+//! What people see of the kinds through kubectl.
+
+use serde_json::{Value, json};
+use sessionkill::api::definitions;
+
+use crate::{
+    cases::Server,
+    connection,
+    control_plane::{Said, cluster},
+    receipt, session_kill,
+};
+
+async fn kubectl(arguments: &[&str]) -> String {
+    let Said { success, stdout, stderr } = cluster().await.kubectl(arguments).await;
+    assert!(success, "kubectl {arguments:?}: {stderr}");
+    stdout
+}
+
+/// The names of the columns of a table: at least two blanks are between them.
+fn headers(table: &str) -> Vec<&str> {
+    table.lines().next().unwrap_or_default().split("  ").map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+/// A finished request of another tenant, instance and connection than the others.
+async fn finished(server: &Server) {
+    let mut request = session_kill::valid();
+    request["metadata"]["name"] = "finished".into();
+    request["spec"]["connectionRef"]["name"] = "other-ob".into();
+    request["spec"]["instanceID"] = "ob2".into();
+    request["spec"]["tenantID"] = "t2".into();
+    let mut stored = server.create(&request).await;
+    stored["status"] = json!({
+        "observedGeneration": 1,
+        "completionTime": "2026-10-05T09:10:02Z",
+        "dispatch": {
+            "receiptName": "sk-0", "attemptID": "a1", "operation": "KillProcessList", "requestID": "EE205C00",
+            "startTime": "2026-10-05T09:10:00Z",
+        },
+        "counts": {"total": 3, "killed": 2, "gone": 0, "skipped": 0, "failed": 1, "unknown": 0},
+        "conditions": [{
+            "type": "Succeeded", "status": "False", "reason": "PartiallyKilled", "message": "2 of 3 killed",
+            "lastTransitionTime": "2026-10-05T09:10:02Z",
+        }],
+    });
+    server.store_status(&stored).await;
+}
+
+#[tokio::test]
+async fn installing_the_definitions_prints_no_warning() {
+    assert_eq!(cluster().await.installed.stderr, "");
+}
+
+#[test]
+fn every_field_is_explained() {
+    let mut silent = vec![];
+    for definition in definitions() {
+        let kind = &definition.spec.names.kind;
+        let definition = serde_json::to_value(&definition).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert!(schema["description"].as_str().unwrap().starts_with(kind), "{kind} has no description of its own");
+        unexplained(schema, kind, &mut silent);
+    }
+    assert!(silent.is_empty(), "kubectl explain has no text, or one with markup, for {silent:?}");
+}
+
+fn unexplained(schema: &Value, at: &str, found: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let at = format!("{at}.{name}");
+        let description = property["description"].as_str().unwrap_or_default();
+        // kubectl shows the text as it is.
+        if description.is_empty() || description.contains(['`', '[']) {
+            found.push(at.clone());
+        }
+        unexplained(property, &at, found);
+        unexplained(&property["items"], &at, found);
+    }
+}
+
+#[tokio::test]
+async fn explain_tells_how_a_field_is_written() {
+    cluster().await;
+    let explained = kubectl(&["explain", "sk.spec.notAfterTime"]).await;
+    assert!(explained.contains("such as 2026-10-05T09:30:00Z"), "{explained}");
+    let explained = kubectl(&["explain", "sessionkill"]).await;
+    assert!(explained.contains("kubectl wait sk/NAME"), "{explained}");
+}
+
+#[tokio::test]
+async fn the_tables_answer_the_first_questions() {
+    let server = Server::in_namespace("tables").await;
+    finished(&server).await;
+    let short = kubectl(&["get", "sk", "-n", "tables"]).await;
+    assert_eq!(headers(&short), ["NAME", "SUCCEEDED", "REASON", "TENANT", "KILLED", "TOTAL", "AGE"]);
+    let row: Vec<&str> = short.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..6], ["finished", "False", "PartiallyKilled", "t2", "2", "3"]);
+
+    let wide = kubectl(&["get", "sessionkill", "-n", "tables", "-o", "wide"]).await;
+    assert_eq!(headers(&wide)[7..], ["NOT AFTER", "REQUEST ID", "MESSAGE"]);
+    for shown in ["2026-10-05T09:30:00Z", "EE205C00", "2 of 3 killed"] {
+        assert!(wide.contains(shown), "{shown} is not in\n{wide}");
+    }
+    server.create(&connection::valid()).await;
+    let connections = kubectl(&["get", "obc", "-n", "tables", "-o", "wide"]).await;
+    assert_eq!(headers(&connections), ["NAME", "REGION", "READY", "REASON", "AGE", "ENDPOINT", "MESSAGE"]);
+    server.create(&receipt::valid()).await;
+    let receipts = kubectl(&["get", "skr", "-n", "tables", "-o", "wide"]).await;
+    let columns = ["NAME", "OUTCOME", "REQUEST", "TENANT", "NOT AFTER", "AGE", "REQUEST ID", "HOLDER"];
+    assert_eq!(headers(&receipts), columns);
+}
+
+#[tokio::test]
+async fn one_category_shows_all_kinds_and_hides_none() {
+    let server = Server::in_namespace("category").await;
+    server.create(&session_kill::valid()).await;
+    server.create(&connection::valid()).await;
+    server.create(&receipt::valid()).await;
+    let listed = async |what: &str| {
+        let listed = kubectl(&["get", what, "-n", "category", "-o", "name"]).await;
+        listed.lines().map(|name| name.split('.').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let mut all = listed("sessionkill-dev").await;
+    all.sort();
+    assert_eq!(all, ["oceanbaseconnection", "sessionkill", "sessionkillreceipt"]);
+    // A category named as a kind would stand in for it, in kubectl delete too.
+    assert_eq!(listed("sessionkill").await, ["sessionkill"]);
+}
+
+#[tokio::test]
+async fn requests_are_selected_by_what_they_name_and_whether_they_ended() {
+    let server = Server::in_namespace("selected").await;
+    server.create(&session_kill::valid()).await;
+    finished(&server).await;
+    for (selector, expected) in [
+        ("status.completionTime=", "incident"),
+        ("status.completionTime!=", "finished"),
+        ("spec.tenantID=t2", "finished"),
+        ("spec.instanceID=ob317v4uif0000", "incident"),
+        ("spec.connectionRef.name=other-ob", "finished"),
+        ("spec.connectionRef.name!=other-ob", "incident"),
+    ] {
+        let found = kubectl(&["get", "sk", "-n", "selected", "-o", "name", "--field-selector", selector]).await;
+        assert_eq!(found.trim(), format!("sessionkill.sessionkill.dev/{expected}"), "{selector}");
+    }
+}
+
+#[tokio::test]
+async fn one_command_waits_for_any_outcome() {
+    let server = Server::in_namespace("waited").await;
+    let stored = server.create(&session_kill::valid()).await;
+    let wait = ["wait", "-n", "waited", "sk/incident", "--for=jsonpath={.status.completionTime}", "--timeout=60s"];
+    let ends = async {
+        let mut stored = stored;
+        stored["status"] = json!({"observedGeneration": 1, "completionTime": "2026-10-05T09:10:02Z"});
+        server.store_status(&stored).await;
+    };
+    let (said, ()) = tokio::join!(kubectl(&wait), ends);
+    assert!(said.contains("condition met"), "{said}");
+}
