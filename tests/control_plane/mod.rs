@@ -14,9 +14,8 @@ use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
 /// The running control plane.
 pub struct Cluster {
-    control_plane: ControlPlane,
-    /// What kubectl said when it installed `crds/`.
-    pub installed: Said,
+    /// The servers.
+    pub control_plane: ControlPlane,
     // Another run of the same tests would use the same directory.
     _alone: File,
 }
@@ -67,12 +66,7 @@ impl Cluster {
         while run(&control_plane, &kinds, "").await.stdout.lines().count() < 3 {
             assert!(Instant::now() < deadline, "the API server does not list the kinds");
         }
-        Self { control_plane, installed, _alone: alone }
-    }
-
-    /// A client with the administrator's rights, for the runtime that calls this.
-    pub async fn client(&self) -> kube::Client {
-        self.control_plane.client().await.unwrap()
+        Self { control_plane, _alone: alone }
     }
 
     /// Makes a namespace with these labels.

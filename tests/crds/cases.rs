@@ -109,7 +109,7 @@ impl Server {
     /// Makes the namespace.
     pub async fn in_namespace(namespace: &'static str) -> Self {
         cluster().await.namespace(namespace, "").await;
-        Self { client: cluster().await.client().await, namespace }
+        Self { client: cluster().await.control_plane.client().await.unwrap(), namespace }
     }
 
     /// Stores a new object.

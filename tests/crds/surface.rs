@@ -6,7 +6,7 @@ use sessionkill::api::definitions;
 use crate::{
     cases::Server,
     connection,
-    control_plane::{Said, cluster},
+    control_plane::{Said, cluster, repository},
     receipt, session_kill,
 };
 
@@ -47,7 +47,10 @@ async fn finished(server: &Server) {
 
 #[tokio::test]
 async fn installing_the_definitions_prints_no_warning() {
-    assert_eq!(cluster().await.installed.stderr, "");
+    let crds = repository("crds");
+    let said = cluster().await.kubectl(&["apply", "--server-side", "-f", crds.to_str().unwrap()]).await;
+    assert_eq!(said.stdout.lines().count(), 3, "{}", said.stdout);
+    assert_eq!(said.stderr, "");
 }
 
 #[test]

@@ -1,0 +1,250 @@
+//! What users install and write: every manifest is taken by the real API server, strictly and without a warning.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::{Value, json};
+
+use crate::control_plane::{Cluster, cluster, repository};
+
+#[path = "../control_plane/mod.rs"]
+mod control_plane;
+
+const STRICTLY: [&str; 4] = ["apply", "--server-side", "--validate=strict", "--warnings-as-errors"];
+
+impl Cluster {
+    /// Applies `manifest` with `options` as strictly as can be and asserts that nothing is said against it.
+    async fn applies(&self, options: &[&str], manifest: &str) -> String {
+        let said = self.kubectl_with(&[&STRICTLY, options].concat(), manifest).await;
+        assert!(said.success && said.stderr.is_empty(), "{options:?}: {}\n{manifest}", said.stderr);
+        said.stdout
+    }
+
+    async fn get(&self, what: &str) -> Value {
+        let arguments = [&["get", "-o", "json"], what.split(' ').collect::<Vec<_>>().as_slice()].concat();
+        let said = self.kubectl(&arguments).await;
+        assert!(said.success, "{what}: {}", said.stderr);
+        serde_json::from_str(&said.stdout).unwrap()
+    }
+}
+
+/// The control plane with `deploy/base` installed, after its definitions.
+async fn installed() -> &'static Cluster {
+    let cluster = cluster().await;
+    cluster.applies(&["-k", repository("deploy/base").to_str().unwrap()], "").await;
+    cluster
+}
+
+async fn deployment() -> Value {
+    installed().await.get("deployment -n sessionkill-system sessionkill-operator").await
+}
+
+#[tokio::test]
+async fn the_base_is_installed_without_a_warning() {
+    let cluster = installed().await;
+    let base = repository("deploy/base");
+    let again = cluster.applies(&["-k", base.to_str().unwrap()], "").await;
+    for object in ["namespace", "serviceaccount", "clusterrole", "clusterrolebinding", "deployment"] {
+        assert!(again.lines().any(|line| line.starts_with(object)), "no {object} in\n{again}");
+    }
+    // A file that the kustomization does not name is installed by nobody.
+    let kustomization = fs::read_to_string(base.join("kustomization.yaml")).unwrap();
+    for entry in fs::read_dir(&base).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let named = name == "kustomization.yaml" || kustomization.contains(&format!("- {name}"));
+        assert!(named, "deploy/base/kustomization.yaml does not name {name}");
+    }
+}
+
+#[tokio::test]
+async fn the_operators_pod_is_admitted_under_the_restricted_standard() {
+    let cluster = cluster().await;
+    cluster.namespace("restricted", "pod-security.kubernetes.io/enforce: restricted").await;
+    let template = deployment().await["spec"]["template"].clone();
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "operator", "labels": template["metadata"]["labels"]},
+        "spec": template["spec"],
+    });
+    let options = ["--dry-run=server", "-n", "restricted", "-f", "-"];
+    cluster.applies(&options, &pod.to_string()).await;
+
+    for weakened in [
+        "/spec/securityContext/runAsNonRoot",
+        "/spec/securityContext/seccompProfile",
+        "/spec/containers/0/securityContext/allowPrivilegeEscalation",
+        "/spec/containers/0/securityContext/capabilities",
+    ] {
+        let mut pod = pod.clone();
+        let (parent, name) = weakened.rsplit_once('/').unwrap();
+        assert!(pod.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name).is_some(), "no {weakened}");
+        let said = cluster.kubectl_with(&[&STRICTLY[..], &options].concat(), &pod.to_string()).await;
+        let refused = !said.success && said.stderr.contains("violates PodSecurity \"restricted:latest\"");
+        assert!(refused, "without {weakened}: {}", said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn the_container_has_a_read_only_root_and_nothing_mounted() {
+    let pod = deployment().await["spec"]["template"]["spec"].clone();
+    assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
+    assert_eq!(pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
+    assert!(pod["containers"][0]["resources"]["limits"]["memory"].is_string());
+    for absent in ["volumes", "initContainers", "hostNetwork", "hostPID", "hostIPC"] {
+        assert_eq!(pod[absent], Value::Null, "{absent}");
+    }
+    let namespace = cluster().await.get("namespace sessionkill-system").await;
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+}
+
+#[tokio::test]
+async fn the_image_is_of_this_version_and_its_pod_is_asked_where_the_operator_answers() {
+    let deployment = deployment().await;
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], concat!("sessionkill-operator:", env!("CARGO_PKG_VERSION")));
+    let config = fs::read_to_string(repository("src/config.rs")).unwrap();
+    let port = container["ports"][0]["containerPort"].to_string();
+    assert!(config.contains(&format!("default_value = \"0.0.0.0:{port}\"")), "the operator does not listen on {port}");
+    for probe in ["livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"], "{probe}");
+        let path = container[probe]["httpGet"]["path"].as_str().unwrap();
+        let health = fs::read_to_string(repository("src/health.rs")).unwrap();
+        assert!(health.contains(&format!("\"{path}\"")), "the operator does not serve {path}");
+    }
+}
+
+/// A Pod that is killed while the operator still finishes would leave outcomes unknown.
+#[tokio::test]
+async fn the_grace_period_is_longer_than_the_operators_own_shutdown() {
+    let run = fs::read_to_string(repository("src/controller/run.rs")).unwrap();
+    let limit = "const SHUTDOWN_LIMIT: Duration = Duration::from_secs(";
+    let limit = run.split_once(limit).and_then(|(_, rest)| rest.split_once(')')).map(|(seconds, _)| seconds);
+    let limit: u64 = limit.unwrap_or_else(|| panic!("src/controller/run.rs has no shutdown limit")).parse().unwrap();
+    let pod = &deployment().await["spec"]["template"]["spec"];
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= limit + 5, "{pod}");
+}
+
+#[tokio::test]
+async fn the_operator_has_the_least_rights() {
+    let role = installed().await.get("clusterrole sessionkill-operator").await;
+    let rules = role["rules"].as_array().unwrap();
+    let excesses: Vec<String> = rules.iter().flat_map(excess).collect();
+    assert_eq!(excesses, [""; 0]);
+
+    let too_much = [
+        json!({"apiGroups": ["*"], "resources": ["pods"], "verbs": ["get"]}),
+        json!({"apiGroups": [""], "resources": ["*"], "verbs": ["get"]}),
+        json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}),
+        json!({"apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["get", "list"]}),
+        json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["watch"]}),
+        json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}),
+        json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["bind"]}),
+        json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["escalate"]}),
+        json!({"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"]}),
+        json!({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}),
+    ];
+    for rule in &too_much {
+        assert!(!excess(rule).is_empty(), "{rule}");
+    }
+}
+
+/// What in a rule goes beyond this operator's needs.
+fn excess(rule: &Value) -> Vec<String> {
+    let list = |name: &str| -> BTreeSet<&str> {
+        rule[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let (groups, resources, verbs) = (list("apiGroups"), list("resources"), list("verbs"));
+    let mut found = vec![];
+    for (name, words) in [("apiGroups", &groups), ("resources", &resources), ("verbs", &verbs)] {
+        if words.iter().any(|word| word.contains('*')) {
+            found.push(format!("a wildcard in {name}"));
+        }
+    }
+    if resources.contains("secrets") && verbs != BTreeSet::from(["get"]) {
+        found.push(format!("secrets: {verbs:?}, where get is enough"));
+    }
+    for verb in ["escalate", "bind", "impersonate", "deletecollection"] {
+        if verbs.contains(verb) {
+            found.push(format!("the verb {verb}"));
+        }
+    }
+    if !groups.is_subset(&BTreeSet::from(["", "events.k8s.io", "sessionkill.dev"]))
+        || groups.contains("") && resources != BTreeSet::from(["secrets"])
+    {
+        found.push(format!("{resources:?} of {groups:?}"));
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_role_is_bound_to_the_operators_account_only() {
+    let cluster = installed().await;
+    let binding = cluster.get("clusterrolebinding sessionkill-operator").await;
+    assert_eq!(binding["roleRef"]["name"], "sessionkill-operator");
+    let account =
+        json!([{"kind": "ServiceAccount", "name": "sessionkill-operator", "namespace": "sessionkill-system"}]);
+    assert_eq!(binding["subjects"], account);
+    let pod = &deployment().await["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], "sessionkill-operator");
+    // The Pod asks for its token itself: nothing else that uses the account gets one.
+    assert_eq!(pod["automountServiceAccountToken"], true);
+    let account = cluster.get("serviceaccount -n sessionkill-system sessionkill-operator").await;
+    assert_eq!(account["automountServiceAccountToken"], false);
+}
+
+#[tokio::test]
+async fn each_sample_applies_and_together_they_are_complete() {
+    let cluster = cluster().await;
+    cluster.namespace("samples", "").await;
+    let mut kinds = BTreeSet::new();
+    for entry in fs::read_dir(repository("deploy/samples")).unwrap() {
+        let path = entry.unwrap().path();
+        let applied = cluster.applies(&["-n", "samples", "-f", path.to_str().unwrap()], "").await;
+        kinds.extend(applied.lines().filter_map(|line| line.split(['.', '/']).next()).map(str::to_owned));
+    }
+    assert_eq!(kinds, BTreeSet::from(["oceanbaseconnection", "secret", "sessionkill"].map(str::to_owned)));
+    fit_together(cluster, "samples").await;
+}
+
+#[tokio::test]
+async fn the_examples_of_the_readme_apply() {
+    let cluster = cluster().await;
+    cluster.namespace("readme", "").await;
+    let readme = fs::read_to_string(repository("README.md")).unwrap();
+    let examples = examples(&readme);
+    assert!(!examples.is_empty(), "the README shows no manifest");
+    for example in examples {
+        cluster.applies(&["-n", "readme", "-f", "-"], example).await;
+    }
+    fit_together(cluster, "readme").await;
+}
+
+/// A request names a connection that is there, which names a Secret that is there, labelled and with all keys.
+async fn fit_together(cluster: &Cluster, namespace: &str) {
+    let requests = cluster.get(&format!("sessionkills -n {namespace}")).await;
+    let request = &requests["items"][0]["spec"];
+    let connection = request["connectionRef"]["name"].as_str().unwrap();
+    let connection = cluster.get(&format!("oceanbaseconnection -n {namespace} {connection}")).await;
+    let allowed = connection["spec"]["instanceIDs"].as_array().unwrap();
+    assert!(allowed.contains(&request["instanceID"]), "{allowed:?}");
+    let keys = &connection["spec"]["credentials"]["secretRef"];
+    let secret = cluster.get(&format!("secret -n {namespace} {}", keys["name"].as_str().unwrap())).await;
+    assert_eq!(secret["metadata"]["labels"][sessionkill::api::CREDENTIALS_LABEL], "true");
+    for key in ["accessKeyIDKey", "accessKeySecretKey"] {
+        assert!(secret["data"][keys[key].as_str().unwrap()].is_string(), "the Secret lacks {}", keys[key]);
+    }
+}
+
+/// The manifests among the fenced YAML blocks; a block without a kind shows a part of one.
+fn examples(markdown: &str) -> Vec<&str> {
+    let blocks = markdown.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block).filter(|block| block.lines().any(|line| line.starts_with("kind: "))).collect()
+}
+
+#[test]
+fn only_fenced_manifests_are_examples() {
+    let markdown = "text\n```yaml\nkind: A\n```\n```sh\nkind: B\n```\n```yaml\nspec: {}\n```\n";
+    assert_eq!(examples(markdown), ["kind: A\n"]);
+}
