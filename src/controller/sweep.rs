@@ -13,10 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::api_calls::{ApiError, bounded};
 use super::context::{Context, Guarded};
 use super::settle::{Target, write_record, write_status};
-use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason};
-use crate::domain::outcome::for_all;
+use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus};
 use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
-use crate::domain::status::{Conclusion, dispatch};
+use crate::domain::status::Conclusion;
 
 const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
@@ -48,11 +47,7 @@ pub async fn resolve(context: &Context, receipt: &SessionKillReceipt) -> Result<
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
     let request = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
     let settled = request.and_then(|guarded| guarded.0.ok()).and_then(|request| record_of(&request, receipt));
-    let record = settled.unwrap_or_else(|| {
-        let sessions = for_all(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost);
-        let detail = format!("operator {} went away after its claim", receipt.spec.holder_identity);
-        Conclusion::called(sessions, dispatch(receipt, ""), &detail).record(Timestamp::now())
-    });
+    let record = settled.unwrap_or_else(|| Conclusion::orphaned(receipt).record(Timestamp::now()));
     let receipts = context.receipts(&namespace);
     match write_record(context, &Target::of(receipt), &record).await {
         Ok(()) => Ok(record),
