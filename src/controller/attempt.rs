@@ -161,11 +161,10 @@ impl Request<'_> {
     /// Steps 6 and 7: the call, then what it left.
     async fn call(&self, claim: Claim, call: Call<'_>) -> Next {
         let receipt = claim.receipt().clone();
-        let connection = call.connection;
         let states = &self.context.connection_states;
         let conclusion = match dispatch(self.context, self.object, claim, &call).await {
             Called::Answered(answer) => {
-                states.answered(self.context, connection);
+                states.answered(self.context, call.connection);
                 let rows: Vec<_> = answer.rows.into_iter().map(super::dispatch::row).collect();
                 let sessions = from_answer(&self.object.spec.sessions, &rows, Timestamp::now());
                 let detail = "the answer has no row for them";
@@ -179,7 +178,7 @@ impl Request<'_> {
             }
             Called::NotExecuted(claim, error) => {
                 release(self.context, claim).await;
-                return self.not_executed(connection, &error).await;
+                return self.not_executed(&call, &error).await;
             }
         };
         audit::kill(&receipt, &conclusion, self.object.spec.reason.as_deref());
@@ -189,37 +188,41 @@ impl Request<'_> {
     }
 
     /// The call was provably not executed and its claim is released: end, or wait and try again.
-    async fn not_executed(&self, connection: &OceanBaseConnection, error: &CallError) -> Next {
+    async fn not_executed(&self, call: &Call<'_>, error: &CallError) -> Next {
+        let secret = &call.connection.spec.credentials.secret_ref.name;
+        let instance = &self.object.spec.instance_id;
         let (reason, advice) = match error.kind {
             ErrorKind::Rejected => return self.rejected(error).await,
             // Nothing is wrong with the connection: the next attempt has a new deadline.
             ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return Next::Later(Timestamp::now() + API_PAUSE),
-            ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later"),
+            ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
             ErrorKind::Unreachable => {
-                (WaitReason::EndpointUnreachable, "check the endpoint, DNS, network policies and certificates")
+                let advice = format!("check the endpoint {}, DNS, network policies and certificates", call.endpoint);
+                (WaitReason::EndpointUnreachable, advice)
             }
             ErrorKind::CredentialsRejected => {
-                let secret = &connection.spec.credentials.secret_ref.name;
                 self.context.credentials.forget(&self.object.namespace().unwrap_or_default(), secret);
-                (WaitReason::CredentialsRejected, "correct the access key in the connection's Secret")
+                (WaitReason::CredentialsRejected, format!("correct the access key in Secret {secret}"))
             }
             ErrorKind::PermissionDenied => {
-                (WaitReason::PermissionDenied, "allow the access key to call KillProcessList on this instance")
+                let advice = format!("allow the access key of Secret {secret} to call KillProcessList on {instance}");
+                (WaitReason::PermissionDenied, advice)
             }
             ErrorKind::TimeStampRefused { .. } => {
-                (WaitReason::TimeStampRefused, "check the clock of the operator's node")
+                (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
             }
             ErrorKind::OperationUnavailable => {
-                (WaitReason::OperationUnavailable, "the gateway does not offer KillProcessList")
+                (WaitReason::OperationUnavailable, format!("{} does not offer KillProcessList", call.endpoint))
             }
         };
         let message = format!("not executed, {error}: {advice}");
-        self.context.connection_states.failed(self.context, connection, reason, &message);
+        self.context.connection_states.failed(self.context, call.connection, reason, &message);
         let pause = match error.kind {
             ErrorKind::Throttled { retry_after } => retry_after,
             _ => None,
         };
-        self.wait(reason, message, pause).await
+        let connection = call.connection.name_any();
+        self.wait(reason, format!("OceanBaseConnection {connection}: {message}"), pause).await
     }
 
     /// The same request would be refused again, so this is its end.

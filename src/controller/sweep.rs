@@ -14,11 +14,10 @@ use super::api_calls::{ApiError, bounded};
 use super::audit;
 use super::context::{Context, Guarded};
 use super::settle::{Target, write_record, write_status};
-use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason};
+use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus};
 use crate::domain::claim::{Judge, Standing};
-use crate::domain::outcome::for_all;
 use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
-use crate::domain::status::{Conclusion, dispatch};
+use crate::domain::status::Conclusion;
 
 const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
@@ -54,7 +53,7 @@ pub async fn resolve(context: &Context, receipt: &SessionKillReceipt) -> Result<
     if let Some(record) = settled {
         return write_once(context, receipt, record).await;
     }
-    let conclusion = lost(receipt);
+    let conclusion = Conclusion::orphaned(receipt);
     let unknown = conclusion.record(Timestamp::now());
     let record = write_once(context, receipt, unknown.clone()).await?;
     if record == unknown {
@@ -80,13 +79,6 @@ async fn write_once(
         }
         Err(error) => Err(error),
     }
-}
-
-/// What can be said of a claim whose holder went away without a word.
-fn lost(receipt: &SessionKillReceipt) -> Conclusion {
-    let sessions = for_all(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost);
-    let detail = format!("operator {} went away after its claim", receipt.spec.holder_identity);
-    Conclusion::called(sessions, dispatch(receipt, ""), &detail)
 }
 
 async fn sweep_requests(context: &Arc<Context>) -> Result<(), ApiError> {
