@@ -80,7 +80,11 @@ async fn an_object_that_cannot_be_read_is_reported_and_holds_nobody_up() {
         let note = scene.wait_for_event(name, "InvalidObject").await;
         assert!(note.contains("cannot be read") && note.contains("delete it"), "{note}");
     }
-    assert!(scene.logs().contains("invalid object keeps its status"), "what cannot be stored is logged");
+    eventually("a log line of what cannot be stored", async || {
+        let logs = scene.logs();
+        if logs.contains("invalid object keeps its status") { Ok(()) } else { Err(logs) }
+    })
+    .await;
     scene.assert_killed_once([1, 2]);
     // The end of a scene reads all requests.
     for name in ["poison", "wreck"] {
