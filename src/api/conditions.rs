@@ -37,7 +37,7 @@ impl ConditionType {
 /// Why a request waits: the reason of its `Succeeded` condition while that is Unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The API server or the operator itself has to be tried again.
+    /// The API server refuses what the operator needs, such as the claim in a namespace that is being deleted.
     Pending,
     /// `spec.notBeforeTime` has not come.
     Scheduled,

@@ -119,7 +119,7 @@ pub struct Credentials {
 }
 
 /// Names a Secret of the same namespace and its keys. There is no namespace field on purpose.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeys {
     /// The name of the Secret.

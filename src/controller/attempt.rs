@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
 
 use super::api_calls::ApiError;
 use super::claim::{Claim, Claimed, claim, find, release};
@@ -52,8 +53,8 @@ pub async fn attempt(context: &Arc<Context>, item: &Item) -> Next {
     match plan(object, now) {
         Step::Rest => Next::Ended,
         Step::Wait { until, reason } => request.hold(until, reason).await,
-        Step::Expire(outcome) => request.expire(outcome).await.unwrap_or_else(|error| request.unanswered(&error)),
-        Step::Attempt => request.attempt().await.unwrap_or_else(|error| request.unanswered(&error)),
+        Step::Expire(outcome) => request.or_put_off(request.expire(outcome).await).await,
+        Step::Attempt => request.or_put_off(request.attempt().await).await,
     }
 }
 
@@ -98,9 +99,9 @@ impl Request<'_> {
     async fn attempt(&self) -> Result<Next, ApiError> {
         let namespace = self.object.namespace().unwrap_or_default();
         let name = &self.object.spec.connection_ref.name;
-        let Some(connection) = self.connection() else {
-            let message = format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it");
-            return Ok(self.wait(WaitReason::ConnectionNotFound, message, None).await);
+        let connection = match self.connection(&namespace, name) {
+            Ok(connection) => connection,
+            Err(message) => return Ok(self.wait(WaitReason::ConnectionNotFound, message, None).await),
         };
         if let Err(refusal) = admit(&self.object.spec, &connection.spec) {
             let not_allowed = SessionReason::NotAllowed;
@@ -160,11 +161,10 @@ impl Request<'_> {
     /// Steps 6 and 7: the call, then what it left.
     async fn call(&self, claim: Claim, call: Call<'_>) -> Next {
         let receipt = claim.receipt().clone();
-        let connection = call.connection;
         let states = &self.context.connection_states;
         let conclusion = match dispatch(self.context, self.object, claim, &call).await {
             Called::Answered(answer) => {
-                states.answered(self.context, connection);
+                states.answered(self.context, call.connection);
                 let rows: Vec<_> = answer.rows.into_iter().map(super::dispatch::row).collect();
                 let sessions = from_answer(&self.object.spec.sessions, &rows, Timestamp::now());
                 let detail = "the answer has no row for them";
@@ -178,47 +178,51 @@ impl Request<'_> {
             }
             Called::NotExecuted(claim, error) => {
                 release(self.context, claim).await;
-                return self.not_executed(connection, &error).await;
+                return self.not_executed(&call, &error).await;
             }
         };
-        audit::kill(self.object, &receipt, &conclusion);
+        audit::kill(&receipt, &conclusion, self.object.spec.reason.as_deref());
         let next = self.end(&conclusion).await;
         record(self.context, &receipt, conclusion.record(Timestamp::now()));
         next
     }
 
     /// The call was provably not executed and its claim is released: end, or wait and try again.
-    async fn not_executed(&self, connection: &OceanBaseConnection, error: &CallError) -> Next {
+    async fn not_executed(&self, call: &Call<'_>, error: &CallError) -> Next {
+        let secret = &call.connection.spec.credentials.secret_ref.name;
+        let instance = &self.object.spec.instance_id;
         let (reason, advice) = match error.kind {
             ErrorKind::Rejected => return self.rejected(error).await,
             // Nothing is wrong with the connection: the next attempt has a new deadline.
-            ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return Next::Later(self.now + API_PAUSE),
-            ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later"),
+            ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return Next::Later(Timestamp::now() + API_PAUSE),
+            ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
             ErrorKind::Unreachable => {
-                (WaitReason::EndpointUnreachable, "check the endpoint, DNS, network policies and certificates")
+                let advice = format!("check the endpoint {}, DNS, network policies and certificates", call.endpoint);
+                (WaitReason::EndpointUnreachable, advice)
             }
             ErrorKind::CredentialsRejected => {
-                let secret = &connection.spec.credentials.secret_ref.name;
                 self.context.credentials.forget(&self.object.namespace().unwrap_or_default(), secret);
-                (WaitReason::CredentialsRejected, "correct the access key in the connection's Secret")
+                (WaitReason::CredentialsRejected, format!("correct the access key in Secret {secret}"))
             }
             ErrorKind::PermissionDenied => {
-                (WaitReason::PermissionDenied, "allow the access key to call KillProcessList on this instance")
+                let advice = format!("allow the access key of Secret {secret} to call KillProcessList on {instance}");
+                (WaitReason::PermissionDenied, advice)
             }
             ErrorKind::TimeStampRefused { .. } => {
-                (WaitReason::TimeStampRefused, "check the clock of the operator's node")
+                (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
             }
             ErrorKind::OperationUnavailable => {
-                (WaitReason::OperationUnavailable, "the gateway does not offer KillProcessList")
+                (WaitReason::OperationUnavailable, format!("{} does not offer KillProcessList", call.endpoint))
             }
         };
         let message = format!("not executed, {error}: {advice}");
-        self.context.connection_states.failed(self.context, connection, reason, &message);
+        self.context.connection_states.failed(self.context, call.connection, reason, &message);
         let pause = match error.kind {
             ErrorKind::Throttled { retry_after } => retry_after,
             _ => None,
         };
-        self.wait(reason, message, pause).await
+        let connection = call.connection.name_any();
+        self.wait(reason, format!("OceanBaseConnection {connection}: {message}"), pause).await
     }
 
     /// The same request would be refused again, so this is its end.
@@ -259,18 +263,32 @@ impl Request<'_> {
         }
     }
 
-    /// The API server did not do as asked, and nothing was sent.
+    /// What is left to do when the API server did not do as asked: nothing was sent.
+    async fn or_put_off(&self, result: Result<Next, ApiError>) -> Next {
+        match result {
+            Ok(next) => next,
+            Err(error) if error.is_refused() => {
+                let message = format!("the API server refuses what the operator needs: {error}");
+                self.wait(WaitReason::Pending, message, None).await
+            }
+            Err(error) => self.unanswered(&error),
+        }
+    }
+
+    /// The API server did not answer, and nothing was sent.
     fn unanswered(&self, error: &ApiError) -> Next {
         let (name, namespace) = (self.object.name_any(), self.object.namespace());
         tracing::warn!(%error, name, namespace, "attempt put off");
         Next::Later(Timestamp::now() + API_PAUSE)
     }
 
-    fn connection(&self) -> Option<OceanBaseConnection> {
-        let namespace = self.object.namespace().unwrap_or_default();
-        let name = &self.object.spec.connection_ref.name;
-        let key = kube::runtime::reflector::ObjectRef::new(name).within(&namespace);
-        self.context.connections.get(&key).and_then(|connection| connection.0.clone().ok())
+    fn connection(&self, namespace: &str, name: &str) -> Result<OceanBaseConnection, String> {
+        let key = ObjectRef::new(name).within(namespace);
+        match self.context.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
+            Some(Ok(connection)) => Ok(connection.clone()),
+            Some(Err(invalid)) => Err(format!("OceanBaseConnection {name} cannot be read: {}", invalid.error)),
+            None => Err(format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it")),
+        }
     }
 
     /// What kept the request from going out, for its last message.

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::api::{SessionKill, SessionKillReceipt, SessionStatus};
+use crate::api::{SessionKillReceipt, SessionStatus};
 use crate::domain::status::Conclusion;
 
-/// Writes the line. Nothing in it is secret: no key, no token, no statement.
-pub fn kill(object: &SessionKill, receipt: &SessionKillReceipt, conclusion: &Conclusion) {
+/// Writes the line; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no statement.
+pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
     let session = |session: &SessionStatus| {
         let observed = session.observed.clone().unwrap_or_default();
         json!({
@@ -27,13 +27,13 @@ pub fn kill(object: &SessionKill, receipt: &SessionKillReceipt, conclusion: &Con
     let line = json!({
         "audit": "sessionkill.dev/kill",
         "time": Timestamp::now(),
-        "namespace": object.namespace(),
-        "name": object.name_any(),
-        "uid": object.uid(),
-        "reason": object.spec.reason,
-        "connection": object.spec.connection_ref.name,
-        "instanceID": object.spec.instance_id,
-        "tenantID": object.spec.tenant_id,
+        "namespace": receipt.namespace(),
+        "name": receipt.spec.session_kill_ref.name,
+        "uid": receipt.spec.session_kill_ref.uid,
+        "reason": reason,
+        "connection": receipt.spec.connection_name,
+        "instanceID": receipt.spec.instance_id,
+        "tenantID": receipt.spec.tenant_id,
         "operation": receipt.spec.operation,
         "receipt": receipt.name_any(),
         "attemptID": receipt.spec.attempt_id,

@@ -10,7 +10,7 @@ use super::api_calls::{ApiError, Pauses, bounded};
 use super::context::Context;
 use super::settle::FIELD_MANAGER;
 use crate::api::{SessionKill, SessionKillReceipt};
-use crate::domain::claim::{Attempt, Standing, judge, receipt, receipt_name};
+use crate::domain::claim::{Attempt, Judge, Standing, receipt, receipt_name};
 use crate::oceanbase::KillPermit;
 
 /// The right to make one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
@@ -111,12 +111,9 @@ async fn try_claim(
         Err(error) => return Err(error),
     }
     let found = bounded("read SessionKillReceipt", receipts.get_opt(&wanted.name_any())).await?;
-    Ok(found.map(|receipt| {
-        let uid = object.uid().unwrap_or_default();
-        match judge(&receipt, &uid, &wanted.spec.attempt_id, Timestamp::now()) {
-            Standing::Ours => Claimed::Granted(Claim::new(receipt, monotonic_deadline)),
-            standing => Claimed::Taken(Box::new(receipt), standing),
-        }
+    Ok(found.map(|receipt| match standing(context, object, &receipt, &wanted.spec.attempt_id) {
+        Standing::Ours => Claimed::Granted(Claim::new(receipt, monotonic_deadline)),
+        standing => Claimed::Taken(Box::new(receipt), standing),
     }))
 }
 
@@ -125,11 +122,16 @@ pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(Ses
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let name = receipt_name(&object.spec);
     let found = bounded("read SessionKillReceipt", receipts.get_opt(&name)).await?;
-    let uid = object.uid().unwrap_or_default();
     Ok(found.map(|receipt| {
-        let standing = judge(&receipt, &uid, "", Timestamp::now());
+        let standing = standing(context, object, &receipt, "");
         (receipt, standing)
     }))
+}
+
+fn standing(context: &Context, object: &SessionKill, receipt: &SessionKillReceipt, attempt_id: &str) -> Standing {
+    let uid = object.uid().unwrap_or_default();
+    let judge = Judge { uid: &uid, attempt_id, holder_identity: &context.holder_identity };
+    judge.standing(receipt, Timestamp::now())
 }
 
 /// Gives a claim up: nothing was executed under it. The next attempt may claim again.

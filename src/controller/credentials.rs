@@ -1,7 +1,7 @@
 //! Reads the access key of a connection. GETs one Secret by name: no list and no watch, which would mean reading all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::ByteString;
@@ -28,33 +28,36 @@ pub enum CredentialsError {
     Api(#[from] ApiError),
 }
 
-/// Access keys by (namespace, Secret), each kept for seconds.
+/// Access keys by namespace and keys of a Secret, each kept for seconds.
 #[derive(Default)]
-pub struct CredentialsCache(Mutex<HashMap<(String, String), (Instant, Secret)>>);
+pub struct CredentialsCache(Mutex<HashMap<(String, SecretKeys), (Instant, AccessKey)>>);
 
 impl CredentialsCache {
-    fn get(&self, key: &(String, String)) -> Option<Secret> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, (since, _)| since.elapsed() < KEPT);
-        kept.get(key).map(|(_, secret)| secret.clone())
+    fn get(&self, key: &(String, SecretKeys)) -> Option<AccessKey> {
+        let kept = self.kept();
+        kept.get(key).filter(|(since, _)| since.elapsed() < KEPT).map(|(_, access_key)| access_key.clone())
     }
 
-    fn put(&self, key: (String, String), secret: Secret) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (Instant::now(), secret));
-    }
-
-    /// Forgets a Secret: the gateway refused what it holds.
+    /// Forgets what a Secret holds: the gateway refused it.
     pub fn forget(&self, namespace: &str, name: &str) {
-        let key = (namespace.to_owned(), name.to_owned());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.kept().retain(|(of, keys), _| of != namespace || keys.name != name);
+    }
+
+    /// Forgets what is out of date, so that no unused key stays in memory.
+    pub fn prune(&self) {
+        self.kept().retain(|_, (since, _)| since.elapsed() < KEPT);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<(String, SecretKeys), (Instant, AccessKey)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The access key that `keys` names in `namespace`.
 pub async fn access_key(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<AccessKey, CredentialsError> {
-    let key = (namespace.to_owned(), keys.name.clone());
-    if let Some(secret) = context.credentials.get(&key) {
-        return read(&secret, keys).map_err(CredentialsError::Unavailable);
+    let key = (namespace.to_owned(), keys.clone());
+    if let Some(access_key) = context.credentials.get(&key) {
+        return Ok(access_key);
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let secret = bounded("read Secret", secrets.get_opt(&keys.name)).await?.ok_or_else(|| {
@@ -62,7 +65,7 @@ pub async fn access_key(context: &Context, namespace: &str, keys: &SecretKeys) -
         CredentialsError::Unavailable(format!("secret {name} does not exist: create it in namespace {namespace}"))
     })?;
     let access_key = read(&secret, keys).map_err(CredentialsError::Unavailable)?;
-    context.credentials.put(key, secret);
+    context.credentials.kept().insert(key, (Instant::now(), access_key.clone()));
     Ok(access_key)
 }
 

@@ -52,6 +52,8 @@ pub struct Item {
     pub object: ObjectRef<Guarded>,
     /// Its UID: a re-created object of the same name is another one.
     pub uid: String,
+    /// Its generation when it was submitted: it goes up when a user edits the spec.
+    pub generation: Option<i64>,
 }
 
 /// What became of an item that was submitted.
@@ -71,7 +73,21 @@ struct State {
     /// UIDs that wait or are worked on.
     busy: HashSet<String>,
     /// UIDs that are not worked on before a time. The status says so too, but the watch cache may not know yet.
-    held: HashMap<String, Timestamp>,
+    held: HashMap<String, Hold>,
+}
+
+#[derive(Debug)]
+struct Hold {
+    until: Timestamp,
+    /// What was decided for one generation must not delay another: resuming a suspended request ends its wait. None
+    /// holds every generation.
+    generation: Option<i64>,
+}
+
+impl Hold {
+    fn applies(&self, item: &Item, now: Timestamp) -> bool {
+        now < self.until && (self.generation.is_none() || self.generation == item.generation)
+    }
 }
 
 /// The queue. Cheap to share.
@@ -99,8 +115,8 @@ impl Queue {
         if state.busy.contains(&item.uid) {
             return Submitted::Accepted;
         }
-        if let Some(until) = state.held.get(&item.uid).copied().filter(|until| now < *until) {
-            return Submitted::Held(until);
+        if let Some(hold) = state.held.get(&item.uid).filter(|hold| hold.applies(&item, now)) {
+            return Submitted::Held(hold.until);
         }
         if state.busy.len() >= MAX_WAITING {
             return Submitted::Full;
@@ -118,7 +134,7 @@ impl Queue {
 
     /// Forgets holds that have passed.
     pub fn prune(&self, now: Timestamp) {
-        self.state().held.retain(|_, until| now < *until);
+        self.state().held.retain(|_, hold| now < hold.until);
     }
 
     /// The next item of `key`; none, and the key forgotten, when there is none or no work may start any more.
@@ -137,10 +153,10 @@ impl Queue {
         state.busy.remove(&item.uid);
         match next {
             Next::Ended => {
-                state.held.insert(item.uid, now + SETTLED);
+                state.held.insert(item.uid, Hold { until: now + SETTLED, generation: None });
             }
             Next::Later(until) => {
-                state.held.insert(item.uid, until);
+                state.held.insert(item.uid, Hold { until, generation: item.generation });
                 // The receiver is gone only when the operator ends.
                 let _ = self.again.send(item.object);
             }
@@ -154,9 +170,11 @@ impl Queue {
 
 /// Works on the items of one key until there are none.
 async fn work(context: Arc<Context>, key: TenantKey) {
-    while let Some(item) = context.queue.next(&key) {
-        // The semaphore is never closed.
+    loop {
+        // The turn first: an item taken before it would be worked on even if a shutdown came meanwhile. The semaphore is
+        // never closed.
         let _turn = context.queue.concurrency.clone().acquire_owned().await;
+        let Some(item) = context.queue.next(&key) else { return };
         let next = attempt(&context, &item).await;
         context.queue.done(item, next);
     }

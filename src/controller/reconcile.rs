@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource as _, ResourceExt as _};
 
 use super::context::{Context, Guarded};
 use super::queue::{Item, Queue, Submitted, TenantKey};
@@ -30,7 +30,11 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
             Step::Wait { .. } | Step::Expire(_) | Step::Attempt => TenantKey::of(object),
         },
     };
-    let item = Item { object: ObjectRef::from_obj(guarded.as_ref()), uid: guarded.uid().unwrap_or_default() };
+    let item = Item {
+        object: ObjectRef::from_obj(guarded.as_ref()),
+        uid: guarded.uid().unwrap_or_default(),
+        generation: guarded.meta().generation,
+    };
     Ok(match Queue::submit(&context, key, item, now) {
         Submitted::Accepted => look_again(None, now),
         Submitted::Held(until) => look_again(Some(until), now),

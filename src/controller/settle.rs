@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, TestOperation};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
@@ -57,31 +58,36 @@ pub async fn settle(context: &Context, target: &Target, status: &SessionKillStat
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &target.namespace);
     let mut pauses = Pauses::new();
     let mut status = status.clone();
-    let mut shortened = false;
+    let mut refusals = 0;
     loop {
         let error = match write_status(&requests, target, "settle SessionKill", &status).await {
             Ok(()) => return Settled::Written,
             Err(error) if error.is_not_found() => return Settled::Superseded,
             Err(error) => error,
         };
+        tracing::warn!(%error, name = target.name, namespace = target.namespace, "outcome not stored yet, trying again");
         if error.is_refused() {
-            match has_ended(&requests, target).await {
-                Ok(true) => return Settled::Superseded,
-                Ok(false) if shortened => {
-                    tracing::error!(%error, name = target.name, namespace = target.namespace, "outcome cannot be stored");
-                    return Settled::Refused;
-                }
-                Ok(false) => {
-                    shortened = true;
-                    shorten(&mut status);
-                    continue;
+            match stored(&requests, target).await {
+                Ok(Stored::Ended) => return Settled::Superseded,
+                Ok(Stored::Unfinished { start_time }) => {
+                    refusals += 1;
+                    match refusals {
+                        // The watch cache was behind the last report: startTime is write-once.
+                        1 => status.start_time = start_time.or(status.start_time),
+                        2 => shorten(&mut status),
+                        _ => return refused(target, &error),
+                    }
                 }
                 Err(error) => tracing::warn!(%error, name = target.name, "cannot read the request yet"),
             }
         }
-        tracing::warn!(%error, name = target.name, namespace = target.namespace, "outcome not stored yet, trying again");
         pauses.wait().await;
     }
+}
+
+fn refused(target: &Target, error: &ApiError) -> Settled {
+    tracing::error!(%error, name = target.name, namespace = target.namespace, "outcome cannot be stored");
+    Settled::Refused
 }
 
 /// Writes the status of a request that waits, once: it is written again with the next try.
@@ -141,13 +147,24 @@ where
         .map(drop)
 }
 
-/// Whether `target` is gone, re-created, or at its end.
-async fn has_ended(requests: &Api<Guarded>, target: &Target) -> Result<bool, ApiError> {
-    let Some(object) = bounded("read SessionKill", requests.get_opt(&target.name)).await? else { return Ok(true) };
-    if object.uid().as_ref() != Some(&target.uid) {
-        return Ok(true);
+/// What is stored under the name of a request.
+enum Stored {
+    /// Nothing, another object, or the request at its end.
+    Ended,
+    /// The request, not at its end.
+    Unfinished { start_time: Option<Time> },
+}
+
+async fn stored(requests: &Api<Guarded>, target: &Target) -> Result<Stored, ApiError> {
+    let found = bounded("read SessionKill", requests.get_opt(&target.name)).await?;
+    let Some(object) = found.filter(|object| object.uid().as_ref() == Some(&target.uid)) else {
+        return Ok(Stored::Ended);
+    };
+    let status = object.0.ok().and_then(|object| object.status).unwrap_or_default();
+    if status.completion_time.is_some() {
+        return Ok(Stored::Ended);
     }
-    Ok(object.0.is_ok_and(|object| object.status.is_some_and(|status| status.completion_time.is_some())))
+    Ok(Stored::Unfinished { start_time: status.start_time })
 }
 
 /// The least that must be stored: outcomes, without anything that came from outside.

@@ -11,12 +11,13 @@ use kube::{Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::api_calls::{ApiError, bounded};
+use super::audit;
 use super::context::{Context, Guarded};
 use super::settle::{Target, write_record, write_status};
-use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason};
-use crate::domain::outcome::for_all;
+use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus};
+use crate::domain::claim::{Judge, Standing};
 use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
-use crate::domain::status::{Conclusion, dispatch};
+use crate::domain::status::Conclusion;
 
 const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
@@ -28,6 +29,7 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
     while !shutdown_within(&shutdown, pause).await {
         let started = Instant::now();
         context.queue.prune(Timestamp::now());
+        context.credentials.prune();
         for swept in [sweep_requests(&context).await, sweep_receipts(&context).await] {
             if let Err(error) = swept {
                 tracing::warn!(%error, "sweep not completed");
@@ -48,17 +50,31 @@ pub async fn resolve(context: &Context, receipt: &SessionKillReceipt) -> Result<
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
     let request = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
     let settled = request.and_then(|guarded| guarded.0.ok()).and_then(|request| record_of(&request, receipt));
-    let record = settled.unwrap_or_else(|| {
-        let sessions = for_all(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost);
-        let detail = format!("operator {} went away after its claim", receipt.spec.holder_identity);
-        Conclusion::called(sessions, dispatch(receipt, ""), &detail).record(Timestamp::now())
-    });
-    let receipts = context.receipts(&namespace);
-    match write_record(context, &Target::of(receipt), &record).await {
+    if let Some(record) = settled {
+        return write_once(context, receipt, record).await;
+    }
+    let conclusion = Conclusion::orphaned(receipt);
+    let unknown = conclusion.record(Timestamp::now());
+    let record = write_once(context, receipt, unknown.clone()).await?;
+    if record == unknown {
+        // Its holder went away before it could write the line.
+        audit::kill(receipt, &conclusion, None);
+    }
+    Ok(record)
+}
+
+/// Records `record`, unless somebody else recorded first; gives back what is recorded.
+async fn write_once(
+    context: &Context,
+    receipt: &SessionKillReceipt,
+    record: SessionKillReceiptStatus,
+) -> Result<SessionKillReceiptStatus, ApiError> {
+    let target = Target::of(receipt);
+    match write_record(context, &target, &record).await {
         Ok(()) => Ok(record),
-        // Somebody else recorded first.
         Err(error) if error.is_refused() => {
-            let found = bounded("read SessionKillReceipt", receipts.get(&receipt.name_any())).await?;
+            let receipts = context.receipts(&target.namespace);
+            let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
             found.status.ok_or(error)
         }
         Err(error) => Err(error),
@@ -114,7 +130,7 @@ async fn sweep_receipts(context: &Arc<Context>) -> Result<(), ApiError> {
             let now = Timestamp::now();
             if receipt_expired(&receipt, retention, now) {
                 delete(&context.receipts(&receipt.namespace().unwrap_or_default()), receipt.meta()).await?;
-            } else if receipt.status.is_none() && receipt.spec.settle_deadline_time.0 <= now {
+            } else if is_orphaned(context, &receipt, now) {
                 resolve(context, &receipt).await?;
             }
         }
@@ -123,6 +139,12 @@ async fn sweep_receipts(context: &Arc<Context>) -> Result<(), ApiError> {
             None => return Ok(()),
         }
     }
+}
+
+/// Whether nobody will record the outcome of `receipt` any more.
+fn is_orphaned(context: &Context, receipt: &SessionKillReceipt, now: Timestamp) -> bool {
+    let judge = Judge { uid: "", attempt_id: "", holder_identity: &context.holder_identity };
+    judge.standing(receipt, now) == Standing::Orphaned
 }
 
 /// Deletes exactly the object that was looked at, unless it changed since: then the next sweep looks at it again.

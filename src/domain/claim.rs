@@ -107,20 +107,39 @@ pub enum Standing {
     Orphaned,
 }
 
-/// Judges `receipt`, found instead of a claim for the object with `uid` by `attempt_id`, at `now`.
-#[must_use]
-pub fn judge(receipt: &SessionKillReceipt, uid: &str, attempt_id: &str, now: Timestamp) -> Standing {
-    if receipt.spec.attempt_id == attempt_id {
-        return Standing::Ours;
+/// Who judges a receipt that was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
+    /// The object that wants to claim.
+    pub uid: &'a str,
+    /// The attempt that wants to claim; empty for none.
+    pub attempt_id: &'a str,
+    /// The process.
+    pub holder_identity: &'a str,
+}
+
+impl Judge<'_> {
+    /// Where `receipt` leaves the judge at `now`. A claim of the judge's own process is never orphaned: the process lives,
+    /// and will record its outcome as soon as the API server lets it.
+    #[must_use]
+    pub fn standing(self, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {
+        let spec = &receipt.spec;
+        if spec.attempt_id == self.attempt_id {
+            return Standing::Ours;
+        }
+        if let Some(status) = &receipt.status {
+            return Standing::Recorded(status.clone());
+        }
+        let own = spec.session_kill_ref.uid == self.uid;
+        let until = spec.settle_deadline_time.0;
+        if now < until {
+            return Standing::InFlight { until, own };
+        }
+        if spec.holder_identity == self.holder_identity {
+            return Standing::InFlight { until: now.saturating_add(SETTLE_MARGIN).unwrap_or(Timestamp::MAX), own };
+        }
+        Standing::Orphaned
     }
-    if let Some(status) = &receipt.status {
-        return Standing::Recorded(status.clone());
-    }
-    let until = receipt.spec.settle_deadline_time.0;
-    if now < until {
-        return Standing::InFlight { until, own: receipt.spec.session_kill_ref.uid == uid };
-    }
-    Standing::Orphaned
 }
 
 #[cfg(test)]
@@ -186,10 +205,16 @@ mod tests {
     #[test]
     fn only_the_holder_moves_a_claim_on_before_its_settle_deadline() {
         let receipt = receipt(&request(), &attempt());
+        let by = |uid, attempt_id, clock| {
+            Judge { uid, attempt_id, holder_identity: "pod-2" }.standing(&receipt, time(clock))
+        };
         let until = time("10:00:30");
-        assert_eq!(judge(&receipt, "uid-1", "a1", time("10:00:01")), Standing::Ours);
-        assert_eq!(judge(&receipt, "uid-1", "a2", time("10:00:29")), Standing::InFlight { until, own: true });
-        assert_eq!(judge(&receipt, "uid-2", "a2", time("10:00:29")), Standing::InFlight { until, own: false });
-        assert_eq!(judge(&receipt, "uid-1", "a2", time("10:00:30")), Standing::Orphaned);
+        assert_eq!(by("uid-1", "a1", "10:00:01"), Standing::Ours);
+        assert_eq!(by("uid-1", "a2", "10:00:29"), Standing::InFlight { until, own: true });
+        assert_eq!(by("uid-2", "a2", "10:00:29"), Standing::InFlight { until, own: false });
+        assert_eq!(by("uid-1", "a2", "10:00:30"), Standing::Orphaned);
+        let holder = Judge { uid: "uid-2", attempt_id: "a2", holder_identity: "pod-1" };
+        let standing = holder.standing(&receipt, time("10:10:00"));
+        assert!(matches!(standing, Standing::InFlight { own: false, .. }));
     }
 }

@@ -65,27 +65,30 @@ impl Conclusion {
         Self { reason, message, sessions, dispatch: Some(dispatch) }
     }
 
+    /// Ends the request of `receipt`, whose holder went away without a word.
+    #[must_use]
+    pub fn orphaned(receipt: &SessionKillReceipt) -> Self {
+        let sessions = for_all(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost);
+        Self::called(sessions, dispatch(receipt, ""), &nothing_certain(receipt))
+    }
+
     /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
     #[must_use]
     pub fn recorded(receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus, same_object: bool) -> Self {
+        let sessions = record.sessions.clone();
+        let dispatch = dispatch(receipt, &record.request_id);
+        if same_object {
+            return Self { reason: record.outcome, ..Self::called(sessions, dispatch, &nothing_certain(receipt)) };
+        }
         let name = &receipt.spec.session_kill_ref.name;
         let completed = &record.completion_time.0;
         let outcome = record.outcome.as_str();
-        let goal_reached = is_goal_reached(record.outcome);
-        let message = if same_object {
-            format!("outcome recorded at {completed}: {outcome}")
-        } else {
-            format!(
-                "the same request was executed as SessionKill {name} and ended at {completed} with {outcome}; nothing \
-                 was sent again; to kill again, create a SessionKill with a new notAfterTime"
-            )
-        };
-        Self {
-            reason: if goal_reached && !same_object { Outcome::AlreadyExecuted } else { record.outcome },
-            message,
-            sessions: record.sessions.clone(),
-            dispatch: Some(dispatch(receipt, &record.request_id)),
-        }
+        let message = format!(
+            "the same request was executed as SessionKill {name} and ended at {completed} with {outcome}; nothing was \
+             sent again; to kill again, create a SessionKill with a new notAfterTime"
+        );
+        let reason = if is_goal_reached(record.outcome) { Outcome::AlreadyExecuted } else { record.outcome };
+        Self { reason, message, sessions, dispatch: Some(dispatch) }
     }
 
     /// The record of this conclusion for the receipt.
@@ -98,6 +101,11 @@ impl Conclusion {
             sessions: bounded(self.sessions.clone()),
         }
     }
+}
+
+/// Why the outcome of `receipt` cannot be told by anybody but its holder.
+fn nothing_certain(receipt: &SessionKillReceipt) -> String {
+    format!("operator {} claimed the call and recorded no certain answer", receipt.spec.holder_identity)
 }
 
 /// What the status says of the call made under `receipt`.

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod control_plane;
 pub mod demo;
 pub mod gateway;
+pub mod measure;
 pub mod oceanbase;
 pub mod operator;
 pub mod port;

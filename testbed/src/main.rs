@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{demo, gateway, stack};
+use testbed::{demo, gateway, measure, stack};
 
 mod hold;
 
@@ -20,6 +20,7 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Gateway(gateway::GatewayArgs),
+    Measure(measure::MeasureArgs),
     Up(stack::UpArgs),
     /// Start one child and hold it until killed: the test of what happens to children then.
     #[command(hide = true)]
@@ -34,6 +35,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::demo(args).await,
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Measure(args) => measure::measure(args).await,
         Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,
     };

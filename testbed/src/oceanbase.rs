@@ -10,6 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+/// The driver, for those who hold sessions of the engine.
+pub use mysql_async;
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 
 use crate::{

@@ -172,7 +172,8 @@ impl Stack {
     }
 }
 
-async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlane> {
+/// A control plane in `directory/control-plane` with the custom resources and `deploy/base` installed.
+pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlane> {
     let control_plane = ControlPlane::start(&directory.join("control-plane")).await?;
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let crds = repository.join("crds");

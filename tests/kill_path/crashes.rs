@@ -1,0 +1,208 @@
+//! The operator dies, freezes or is stopped at each point of the kill path. Nothing is ever sent twice or late, and what
+//! cannot be known is said to be unknown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use jiff::SignedDuration;
+use serde_json::json;
+use sessionkill::api::{Outcome, SessionOutcome, SessionReason};
+use testbed::gateway::{Fault, FaultKind};
+use testbed::operator::Operator;
+
+use crate::scene::{At, Launch, Relay, Request as _, Scene, eventually, in_seconds, until};
+
+/// A scene whose connection leads through a relay to the gateway.
+async fn relayed(name: &str, request_timeout_seconds: u32) -> (Scene, Relay) {
+    let scene = Scene::set(name).await;
+    let relay = scene.gateway_relay().await;
+    let timeout = request_timeout_seconds;
+    scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": timeout})).await;
+    (scene, relay)
+}
+
+async fn operator_through(scene: &Scene, gateway: &Relay) -> Arc<Operator> {
+    scene.launch(Launch { allow: vec![gateway.url()], ..Launch::default() }).await
+}
+
+/// Waits until a call has killed something, answered or not.
+async fn wait_killed(scene: &Scene) {
+    eventually("a kill", async || {
+        let killed = !scene.gateway().kills_per_session().is_empty();
+        killed.then_some(()).ok_or_else(|| format!("{:?}", scene.gateway().calls()))
+    })
+    .await;
+}
+
+/// The operator's call never arrives: the relay holds it when the operator dies.
+#[tokio::test]
+async fn killed_before_its_call_arrives_the_outcome_is_unknown_and_nothing_is_sent_again() {
+    let (scene, relay) = relayed("killed-before-call", 3).await;
+    let call = Scene::hold_call(&relay, At::Request);
+    let operator = operator_through(&scene, &relay).await;
+    let request = scene.request("inc-1");
+    request.create().await;
+    call.reached().await;
+    operator.kill();
+    assert!(scene.receipt().await.status.is_none(), "claimed and not recorded");
+
+    operator_through(&scene, &relay).await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "OutcomeUnknown");
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Unknown, SessionReason::HolderLost)]);
+    assert!(ended.message().contains("nothing is sent again"), "{}", ended.message());
+    assert_eq!(scene.wait_recorded("inc-1").await.outcome, Outcome::OutcomeUnknown);
+
+    scene.delete("inc-1").await;
+    request.create().await;
+    let again = scene.wait_finished("inc-1").await;
+    assert_eq!(again.reason(), "OutcomeUnknown", "applied again, it is still not sent");
+    assert_eq!(call.count(), 1, "no other call was tried");
+    scene.assert_nothing_sent();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn killed_before_the_answer_arrives_the_outcome_is_unknown_and_nothing_is_sent_again() {
+    let (scene, relay) = relayed("killed-before-answer", 3).await;
+    let call = Scene::hold_call(&relay, At::Answer);
+    let operator = operator_through(&scene, &relay).await;
+    scene.request("inc-1").create().await;
+    call.reached().await;
+    operator.kill();
+    scene.assert_killed_once([1]);
+
+    operator_through(&scene, &relay).await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "OutcomeUnknown");
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Unknown, SessionReason::HolderLost)]);
+    assert_eq!((call.count(), scene.gateway().calls().len()), (1, 1));
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn killed_between_settling_and_recording_the_sweep_records_what_was_settled() {
+    let scene = Scene::set("killed-before-record").await;
+    scene.connection(json!({"requestTimeoutSeconds": 1})).await;
+    let api = scene.api_relay().await;
+    let record = api.hold(At::Request, Method::PATCH, "/sessionkillreceipts/");
+    let operator = scene.launch(Launch { api: Some(&api), ..Launch::default() }).await;
+    let request = scene.request("inc-1");
+    request.create().await;
+    record.reached().await;
+    operator.kill();
+    let settled = scene.wait_finished("inc-1").await;
+    assert_eq!(settled.reason(), "SessionsKilled");
+    assert!(scene.receipt().await.status.is_none(), "not recorded");
+
+    scene.operator().await;
+    let record = scene.wait_recorded("inc-1").await;
+    assert_eq!(record.outcome, Outcome::SessionsKilled);
+    assert_eq!(record.sessions, settled.status.unwrap().sessions);
+
+    scene.delete("inc-1").await;
+    request.create().await;
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "AlreadyExecuted");
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+/// The answer to its claim reaches the operator when the time to send is over: its own clocks keep it from sending.
+#[tokio::test]
+async fn frozen_between_claim_and_call_until_too_late_it_sends_nothing() {
+    let scene = Scene::set("frozen-before-call").await;
+    let api = scene.api_relay().await;
+    let claim = api.hold(At::Answer, Method::POST, "/sessionkillreceipts");
+    let operator = scene.launch(Launch { api: Some(&api), ..Launch::default() }).await;
+    let not_after = in_seconds(8);
+    scene.request("inc-1").not_after(not_after).create().await;
+    claim.reached().await;
+    operator.pause().unwrap();
+    assert!(scene.receipt().await.spec.dispatch_deadline_time.0 <= not_after);
+    claim.release();
+    until(not_after).await;
+    operator.resume().unwrap();
+
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "DeadlineExceeded");
+    assert!(ended.message().contains("nothing was sent"), "{}", ended.message());
+    scene.wait_unclaimed().await;
+    scene.assert_nothing_sent();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn frozen_past_its_dispatch_deadline_it_claims_anew_before_it_sends() {
+    let scene = Scene::set("frozen-past-deadline").await;
+    let api = scene.api_relay().await;
+    let claim = api.hold(At::Answer, Method::POST, "/sessionkillreceipts");
+    let operator = scene.launch(Launch { api: Some(&api), ..Launch::default() }).await;
+    scene.request("inc-1").create().await;
+    claim.reached().await;
+    operator.pause().unwrap();
+    let late = scene.receipt().await;
+    claim.release();
+    until(late.spec.dispatch_deadline_time.0).await;
+    operator.resume().unwrap();
+
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "SessionsKilled");
+    let dispatch = ended.status.unwrap().dispatch.unwrap();
+    assert_ne!(dispatch.attempt_id, late.spec.attempt_id, "nothing was sent under the claim that was too old");
+    scene.assert_killed_once([1]);
+    assert_eq!(scene.gateway().calls().len(), 1);
+    scene.end().await;
+}
+
+/// The call is on its way when the operator freezes, and arrives late: the gateway itself refuses it.
+#[tokio::test]
+async fn a_call_that_arrives_after_its_deadline_is_refused_by_the_gateway() {
+    let (scene, relay) = relayed("late-call", 60).await;
+    let call = Scene::hold_call(&relay, At::Request);
+    let operator = operator_through(&scene, &relay).await;
+    let not_after = in_seconds(8);
+    scene.request("inc-1").not_after(not_after).create().await;
+    call.reached().await;
+    operator.pause().unwrap();
+    // The stamp is rounded to seconds.
+    until(not_after + SignedDuration::from_secs(1)).await;
+    call.release();
+    operator.resume().unwrap();
+
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "DeadlineExceeded");
+    assert!(ended.message().contains("nothing was sent"), "{}", ended.message());
+    let results: Vec<_> = scene.gateway().calls().into_iter().map(|call| call.result).collect();
+    assert_eq!(results, [Some("InvalidTimeStamp.Expired".to_owned())]);
+    scene.assert_killed_once([]);
+    scene.wait_unclaimed().await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn asked_to_stop_during_a_call_it_records_the_outcome_and_starts_nothing_new() {
+    let scene = Scene::set("stopped").await;
+    let operator = scene.operator().await;
+    scene.gateway().inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(2)).times(1));
+    scene.request("in-flight").sessions([1]).create().await;
+    wait_killed(&scene).await;
+    // Of the same tenant: it would be next.
+    scene.request("waiting").sessions([2]).create().await;
+    operator.terminate().unwrap();
+    let status = operator.process().ended().await;
+    assert!(status.success(), "{status}");
+
+    let ended = scene.requests().get("in-flight").await.unwrap();
+    assert_eq!(ended.reason(), "SessionsKilled", "settled before the exit");
+    let recorded = scene.receipt().await.status.unwrap();
+    assert_eq!(recorded.outcome, Outcome::SessionsKilled, "and recorded");
+    assert!(!scene.requests().get("waiting").await.unwrap().is_finished());
+    scene.assert_killed_once([1]);
+
+    scene.operator().await;
+    assert_eq!(scene.wait_finished("waiting").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1, 2]);
+    scene.end().await;
+}

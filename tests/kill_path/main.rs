@@ -1,0 +1,17 @@
+//! The kill path on real parts: kube-apiserver and etcd, the operator's binary as the service account of `deploy/base`,
+//! and a gateway that keeps a ledger of every kill. Each test plays in a namespace of its own, with its own gateway and
+//! its own operators, so that any of them can run beside any other.
+
+mod scene;
+
+mod ambiguous_answers;
+mod crashes;
+mod once;
+mod operations;
+mod outage;
+mod outcomes;
+mod poison;
+mod retention;
+mod secrecy;
+mod timing;
+mod waiting;

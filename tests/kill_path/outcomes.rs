@@ -1,0 +1,137 @@
+//! What a user is told, from the request to the receipt, the Event, the audit line and the connection.
+
+use jiff::Timestamp;
+use serde_json::json;
+use sessionkill::api::{Outcome, SessionOutcome, SessionReason};
+use testbed::gateway::Backend;
+use testbed::oceanbase::mysql_async::{Error, prelude::Queryable as _};
+
+use crate::scene::{
+    Cluster, Request as _, SERVER_IP, Scene, Shown as _, eventually, session, session_id, shared_engine,
+};
+
+#[tokio::test]
+async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_told() {
+    let engine = shared_engine().await;
+    let backend = Backend::OceanBase { url: engine.url() };
+    let scene = Scene::on(Cluster::shared().await, "main-job", backend).await;
+    scene.good_secret().await;
+    scene.connection(json!({})).await;
+    scene.operator().await;
+    let mut client = engine.connect().await.unwrap();
+    let id = engine.session_id(&mut client).await.unwrap();
+    let query = tokio::spawn(async move {
+        let query = client.query_drop("SELECT SLEEP(1000)").await;
+        (query, client.query_drop("SELECT 1").await)
+    });
+    eventually("the query to run", async || {
+        let sessions = scene.gateway().sessions().await.map_err(|error| error.to_string())?;
+        let runs = sessions.iter().any(|it| it.session_id == id && it.sql_text.contains("SLEEP"));
+        runs.then_some(()).ok_or_else(|| format!("{sessions:?}"))
+    })
+    .await;
+
+    let created = scene.request("inc-4711").session_on(engine.server_ip(), id).create().await;
+    assert_eq!(created.status.as_ref().unwrap().observed_generation, -1, "no tool calls it healthy yet");
+    let (interrupted, lost) = query.await.unwrap();
+    interrupted.expect_err("the query did not come to its end");
+    let lost = lost.expect_err("the session is gone");
+    assert!(!matches!(lost, Error::Server(_)), "not refused, but no connection (error 2013 of the C client): {lost:?}");
+
+    let ended = scene.wait_finished("inc-4711").await;
+    assert_eq!(ended.summary(), ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)"]);
+    assert_eq!(ended.message(), "1 of 1 sessions killed");
+    assert!(ended.conditions().iter().all(|condition| condition.observed_generation == Some(1)));
+    let status = ended.status.clone().unwrap();
+    assert_eq!(status.observed_generation, 1);
+    assert!(status.start_time.unwrap() <= status.completion_time.unwrap());
+    assert!(status.next_attempt_time.is_none());
+    let counts = status.counts.unwrap();
+    assert_eq!((counts.total, counts.killed, counts.unknown), (1, 1, 0));
+    let told = &status.sessions[0];
+    assert_eq!((told.server_ip.as_str(), told.session_id), (engine.server_ip(), id));
+    assert_eq!((told.outcome, told.reason), (SessionOutcome::Killed, SessionReason::Accepted));
+    assert_eq!((told.status.as_str(), told.error_message.as_str()), ("ACTIVE", ""));
+    let observed = told.observed.clone().unwrap();
+    assert_eq!((observed.user.as_str(), observed.command.as_str()), ("root", "Query"));
+    assert!(observed.sql_text.contains("SLEEP(1000)"), "{observed:?}");
+
+    let calls = scene.gateway().calls();
+    assert_eq!((calls.len(), calls[0].result.as_deref()), (1, Some("OK")));
+    let dispatch = status.dispatch.unwrap();
+    assert_eq!(dispatch.request_id, calls[0].request_id, "for a support case");
+
+    let record = scene.wait_recorded("inc-4711").await;
+    let receipt = scene.receipt().await;
+    assert_eq!(receipt.metadata.name.as_deref(), Some(dispatch.receipt_name.as_str()));
+    assert_eq!(receipt.spec.attempt_id, dispatch.attempt_id);
+    assert!(receipt.metadata.owner_references.is_none(), "it outlives the request");
+    assert_eq!((record.outcome, &record.sessions), (Outcome::SessionsKilled, &status.sessions));
+
+    let note = scene.wait_for_event("inc-4711", "SessionsKilled").await;
+    assert_eq!(note, "1 of 1 sessions killed [INC-4711 runaway report]");
+
+    let lines = scene.audit_lines();
+    assert_eq!(lines.len(), 1);
+    let line = &lines[0];
+    assert_eq!(line["audit"], "sessionkill.dev/kill");
+    assert_eq!((&line["namespace"], &line["name"]), (&json!("main-job"), &json!("inc-4711")));
+    assert_eq!(line["uid"], json!(ended.metadata.uid));
+    assert_eq!((&line["reason"], &line["outcome"]), (&json!("INC-4711 runaway report"), &json!("SessionsKilled")));
+    assert_eq!((&line["requestID"], &line["receipt"]), (&json!(dispatch.request_id), &json!(dispatch.receipt_name)));
+    assert_eq!(line["sessions"][0]["sessionID"], json!(id));
+    assert_eq!(line["sessions"][0]["user"], "root");
+    line["time"].as_str().unwrap().parse::<Timestamp>().unwrap();
+
+    let summary = eventually("the connection's status", async || {
+        let summary = scene.connection_now().await.summary();
+        if summary.is_empty() { Err("none".to_owned()) } else { Ok(summary) }
+    })
+    .await;
+    assert_eq!(summary, ["Ready=True(CallAnswered)", "ServerSideFence=True(DeadlineTimeStamp)"]);
+
+    let columns = scene.cluster.control_plane.run_kubectl(&["get", "sk", "-n", "main-job"]).await.unwrap();
+    let rows: Vec<Vec<&str>> = columns.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "SUCCEEDED", "REASON", "TENANT", "KILLED", "TOTAL", "AGE"]);
+    assert_eq!(rows[1][..6], ["inc-4711", "True", "SessionsKilled", Scene::TENANT, "1", "1"]);
+    let waited = ["wait", "-n", "main-job", "sk/inc-4711", "--for=jsonpath={.status.completionTime}", "--timeout=1s"];
+    scene.cluster.control_plane.run_kubectl(&waited).await.unwrap();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_may_not_be_killed_fails_with_the_words_of_the_database() {
+    let scene = Scene::ready("protected").await;
+    let mut sessions: Vec<_> = (1..=3).map(session).collect();
+    sessions[1].protected = true;
+    scene.gateway().set_sessions(sessions).unwrap();
+
+    scene.request("inc-1").sessions([1, 2, 3]).create().await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(
+        ended.summary(),
+        ["Succeeded=False(PartiallyKilled)", "Ready=False(PartiallyKilled)", "Stalled=True(PartiallyKilled)"]
+    );
+    assert_eq!(ended.message(), "2 of 3 sessions killed, 1 failed: see status.sessions[].errorMessage");
+    let status = ended.status.unwrap();
+    let counts = status.counts.unwrap();
+    assert_eq!((counts.total, counts.killed, counts.failed), (3, 2, 1));
+    let refused = &status.sessions[1];
+    assert_eq!((refused.outcome, refused.reason), (SessionOutcome::Failed, SessionReason::KillRefused));
+    assert_eq!(refused.error_message, format!("You are not owner of thread {}", session_id(2)));
+    scene.wait_for_event("inc-1", "PartiallyKilled").await;
+    scene.assert_killed_once([1, 3]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_does_not_exist_fails_with_the_words_of_the_database() {
+    let scene = Scene::ready("unknown-session").await;
+    scene.request("inc-1").session_on(SERVER_IP, 4711).create().await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "KillFailed");
+    assert_eq!(ended.message(), "0 of 1 sessions killed, 1 failed: see status.sessions[].errorMessage");
+    assert_eq!(ended.status.unwrap().sessions[0].error_message, "Unknown thread id: 4711");
+    scene.assert_killed_once([]);
+    scene.end().await;
+}

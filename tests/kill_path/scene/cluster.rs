@@ -1,0 +1,80 @@
+//! The control plane and the engine: too dear for one of each per test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use kube::Api;
+use kube::api::ListParams;
+use sessionkill::api::SessionKill;
+use testbed::control_plane::{ControlPlane, client_for};
+use testbed::oceanbase::Engine;
+use testbed::stack::start_control_plane;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::eventually;
+
+const NAMESPACE: &str = "sessionkill-system";
+const SERVICE_ACCOUNT: &str = "sessionkill-operator";
+
+/// A control plane with the definitions and `deploy/base` installed.
+pub struct Cluster {
+    pub control_plane: ControlPlane,
+    /// The operator's: its service account, with the rights of `deploy/base` and no others.
+    pub operator_kubeconfig: PathBuf,
+    /// Where the parts of this cluster keep their files.
+    pub directory: PathBuf,
+}
+
+impl Cluster {
+    /// The one that the tests of this process share. It ends with the process, in whatever way that ends: statics are
+    /// never dropped, but its servers ask the kernel to be killed then.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: OnceCell<Arc<Cluster>> = OnceCell::const_new();
+        SHARED.get_or_init(async || Self::start("shared").await).await.clone()
+    }
+
+    /// One of the test's own, for what would disturb the others.
+    pub async fn start(name: &str) -> Arc<Self> {
+        let directory = process_directory().join(name);
+        let control_plane = start_control_plane(&directory).await.unwrap();
+        let operator_kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await.unwrap();
+        let requests: Api<SessionKill> = Api::all(client_for(&operator_kubeconfig).await.unwrap());
+        // The API server learns of new rights a moment after they were granted.
+        eventually("the operator's rights", async || {
+            requests.list(&ListParams::default()).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        Arc::new(Self { control_plane, operator_kubeconfig, directory })
+    }
+}
+
+/// The engine that the tests of this process share; it ends, and its files go, when no test holds it.
+pub async fn shared_engine() -> Arc<Engine> {
+    static SHARED: Mutex<Weak<Engine>> = Mutex::const_new(Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(engine) = shared.upgrade() {
+        return engine;
+    }
+    let directory = process_directory().join("engine");
+    // Gigabytes, of an engine that has ended.
+    let _ = fs::remove_dir_all(&directory);
+    let engine = Arc::new(Engine::start(&directory).await.unwrap());
+    *shared = Arc::downgrade(&engine);
+    engine
+}
+
+/// Where this process keeps everything, for a look after a failure. What processes that have ended left is removed.
+fn process_directory() -> PathBuf {
+    const PREFIX: &str = "kill-path-";
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(root).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Another test process may be removing it too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    root.join(format!("{PREFIX}{}", std::process::id()))
+}

@@ -1,0 +1,58 @@
+//! The sessions, keys and times that the tests start from.
+
+use jiff::{SignedDuration, Timestamp, Unit};
+use testbed::gateway::{AccessKey, Session};
+
+/// The server that holds all sessions of the gateway's memory.
+pub const SERVER_IP: &str = "192.168.13.119";
+/// In the text of every statement: it may stand in a status, for people to look at, and nowhere else.
+pub const SQL_MARK: &str = "canary_statement";
+
+/// The long-term access key that the gateway takes.
+pub const KEY_ID: &str = "LTAI5tCanaryKeyID";
+/// Its secret.
+pub const KEY_SECRET: &str = "CanaryKeySecret7f3a";
+/// The temporary access key that the gateway takes.
+pub const STS_KEY_ID: &str = "STS.NUCanaryKeyID";
+/// Its secret.
+pub const STS_KEY_SECRET: &str = "CanaryStsSecret9c1e";
+/// Its token.
+pub const STS_TOKEN: &str = "CanarySecurityToken5b2d";
+
+/// The content of a Secret: what stands under which key.
+pub type Keys<'a> = &'a [(&'a str, &'a str)];
+
+/// The keys that the gateway takes.
+pub fn access_keys() -> Vec<AccessKey> {
+    vec![
+        AccessKey { id: KEY_ID.into(), secret: KEY_SECRET.into(), token: None },
+        AccessKey { id: STS_KEY_ID.into(), secret: STS_KEY_SECRET.into(), token: Some(STS_TOKEN.into()) },
+    ]
+}
+
+/// The id of the session number `number`, with bit 31 set as for sessions of a server.
+pub fn session_id(number: i64) -> i64 {
+    3_221_600_000 + number
+}
+
+/// The session number `number`, in the middle of a long query.
+pub fn session(number: i64) -> Session {
+    Session {
+        server_ip: SERVER_IP.into(),
+        session_id: session_id(number),
+        client_ip: "10.2.3.4".into(),
+        user: "report_ro".into(),
+        database: "reports".into(),
+        command: "Query".into(),
+        status: "ACTIVE".into(),
+        sql_text: format!("SELECT {SQL_MARK}, SUM(amount) FROM orders"),
+        execute_time: 742,
+        ..Session::default()
+    }
+}
+
+/// The time `seconds` from now, or before now if negative; whole seconds, so that it is stored as it is.
+pub fn in_seconds(seconds: i64) -> Timestamp {
+    let time = Timestamp::now() + SignedDuration::from_secs(seconds);
+    time.round(Unit::Second).unwrap()
+}

@@ -1,0 +1,18 @@
+//! What the tests are told with: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
+
+mod cluster;
+mod fixtures;
+mod objects;
+mod patience;
+mod relay;
+mod stage;
+
+pub use cluster::{Cluster, shared_engine};
+pub use fixtures::{
+    KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,
+    session, session_id,
+};
+pub use objects::{Request, Shown};
+pub use patience::{eventually, until};
+pub use relay::{At, Relay};
+pub use stage::{Launch, Scene};

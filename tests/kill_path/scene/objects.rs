@@ -1,0 +1,157 @@
+//! Requests, as a user writes them and as a user reads them.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::PostParams;
+use sessionkill::api::{ConnectionRef, Session, SessionKill, SessionKillSpec, SessionOutcome, SessionReason};
+
+use super::{SERVER_IP, Scene, in_seconds, session_id};
+
+/// A request in the making: session 1 of the memory, not after ten minutes from now, unless said otherwise.
+#[must_use]
+pub struct RequestBuilder<'a> {
+    scene: &'a Scene,
+    name: String,
+    spec: SessionKillSpec,
+}
+
+impl<'a> RequestBuilder<'a> {
+    pub(super) fn new(scene: &'a Scene, name: &str) -> Self {
+        let spec = SessionKillSpec {
+            connection_ref: ConnectionRef { name: Scene::CONNECTION.into() },
+            instance_id: Scene::INSTANCE.into(),
+            tenant_id: Scene::TENANT.into(),
+            sessions: vec![],
+            not_before_time: None,
+            not_after_time: Time(in_seconds(600)),
+            reason: Some("INC-4711 runaway report".into()),
+            suspend: false,
+            ttl_seconds_after_finished: None,
+        };
+        Self { scene, name: name.into(), spec }.sessions([1])
+    }
+
+    /// The same content under another name.
+    pub fn named(&self, name: &str) -> Self {
+        Self { scene: self.scene, name: name.into(), spec: self.spec.clone() }
+    }
+
+    /// These sessions of the memory.
+    pub fn sessions(mut self, numbers: impl IntoIterator<Item = i64>) -> Self {
+        let session = |number| Session { server_ip: SERVER_IP.into(), session_id: session_id(number) };
+        self.spec.sessions = numbers.into_iter().map(session).collect();
+        self
+    }
+
+    /// This session of any server.
+    pub fn session_on(mut self, server_ip: &str, session_id: i64) -> Self {
+        self.spec.sessions = vec![Session { server_ip: server_ip.into(), session_id }];
+        self
+    }
+
+    /// Through another connection.
+    pub fn through(mut self, connection: &str) -> Self {
+        self.spec.connection_ref.name = connection.into();
+        self
+    }
+
+    /// Of another instance.
+    pub fn instance(mut self, id: &str) -> Self {
+        self.spec.instance_id = id.into();
+        self
+    }
+
+    /// Of another tenant.
+    pub fn tenant(mut self, id: &str) -> Self {
+        self.spec.tenant_id = id.into();
+        self
+    }
+
+    /// Not before this time.
+    pub fn not_before(mut self, time: Timestamp) -> Self {
+        self.spec.not_before_time = Some(Time(time));
+        self
+    }
+
+    /// Not after this time.
+    pub fn not_after(mut self, time: Timestamp) -> Self {
+        self.spec.not_after_time = Time(time);
+        self
+    }
+
+    /// Held back.
+    pub fn suspended(mut self) -> Self {
+        self.spec.suspend = true;
+        self
+    }
+
+    /// To be removed so many seconds after its end.
+    pub fn ttl(mut self, seconds: i32) -> Self {
+        self.spec.ttl_seconds_after_finished = Some(seconds);
+        self
+    }
+
+    /// Creates it.
+    pub async fn create(&self) -> SessionKill {
+        let object = SessionKill::new(&self.name, self.spec.clone());
+        self.scene.requests().create(&PostParams::default(), &object).await.unwrap()
+    }
+}
+
+/// What a user sees of a request or another object with conditions.
+pub trait Shown {
+    /// Its conditions.
+    fn conditions(&self) -> &[Condition];
+
+    /// The condition of this type.
+    fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions().iter().find(|condition| condition.type_ == type_)
+    }
+
+    /// Type, status and reason of each condition, as `Ready=True(SessionsKilled)`.
+    fn summary(&self) -> Vec<String> {
+        self.conditions().iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
+    }
+}
+
+impl Shown for SessionKill {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+}
+
+impl Shown for sessionkill::api::OceanBaseConnection {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+}
+
+/// What a user reads of a request.
+pub trait Request: Shown {
+    /// The reason of its `Succeeded` condition; empty before there is one.
+    fn reason(&self) -> &str {
+        self.condition("Succeeded").map_or("", |condition| &condition.reason)
+    }
+
+    /// The message of its `Succeeded` condition; empty before there is one.
+    fn message(&self) -> &str {
+        self.condition("Succeeded").map_or("", |condition| &condition.message)
+    }
+
+    /// Whether it has ended.
+    fn is_finished(&self) -> bool;
+
+    /// Outcome and reason of each session.
+    fn outcomes(&self) -> Vec<(SessionOutcome, SessionReason)>;
+}
+
+impl Request for SessionKill {
+    fn is_finished(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+    }
+
+    fn outcomes(&self) -> Vec<(SessionOutcome, SessionReason)> {
+        let sessions = self.status.as_ref().map(|status| status.sessions.as_slice()).unwrap_or_default();
+        sessions.iter().map(|session| (session.outcome, session.reason)).collect()
+    }
+}

@@ -1,0 +1,328 @@
+//! What keeps a request from going out: the user is told what and what to do, nothing is claimed meanwhile, and once it is
+//! mended the request goes out by itself, once.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use sessionkill::api::{OceanBaseConnection, SessionOutcome, SessionReason};
+use testbed::gateway::{AccessKey, Fault, FaultKind};
+
+use crate::scene::{
+    KEY_ID, KEY_SECRET, Request as _, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, Scene, Shown as _, access_keys,
+    eventually, in_seconds,
+};
+
+const STS_KEYS: [(&str, &str); 3] =
+    [("accessKeyID", STS_KEY_ID), ("accessKeySecret", STS_KEY_SECRET), ("securityToken", STS_TOKEN)];
+
+/// Creates a request and waits until it says `reason`; its message must have all `words`.
+async fn waits(scene: &Scene, reason: &str, words: &[&str]) {
+    scene.request("inc-1").create().await;
+    let waiting = scene.wait_for_reason("inc-1", reason).await;
+    let expected = [
+        format!("Succeeded=Unknown({reason})"),
+        format!("Ready=False({reason})"),
+        format!("Reconciling=True({reason})"),
+    ];
+    assert_eq!(waiting.summary(), expected);
+    for word in words {
+        assert!(waiting.message().contains(word), "{word} is missing in: {}", waiting.message());
+    }
+    let status = waiting.status.unwrap();
+    assert!(status.next_attempt_time.is_some() && status.completion_time.is_none());
+    assert!(status.dispatch.is_none(), "nothing was sent");
+    scene.wait_for_event("inc-1", reason).await;
+    // Each try claims and gives the claim up: none stays while the request waits.
+    scene.wait_unclaimed().await;
+    scene.assert_killed_once([]);
+}
+
+/// Waits until the request has gone out, by the operator that has been running all along.
+async fn recovers(scene: &Scene) {
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.summary(), ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)"]);
+    scene.assert_killed_once([1]);
+    assert_eq!(scene.wait_recorded("inc-1").await.sessions.len(), 1);
+    wait_for_connection(scene, "Ready=True(CallAnswered)").await;
+}
+
+async fn wait_for_connection(scene: &Scene, condition: &str) -> String {
+    eventually(&format!("the connection to say {condition}"), async || {
+        let connection = scene.connection_now().await;
+        let said = connection.summary().iter().position(|said| said == condition);
+        said.map(|index| connection.conditions()[index].message.clone()).ok_or_else(|| format!("{connection:?}"))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named_and_waited_for() {
+    let scene = Scene::bare("missing-secret").await;
+    scene.connection(json!({})).await;
+    scene.operator().await;
+    waits(&scene, "CredentialsUnavailable", &["aliyun-ak does not exist", "create it in namespace missing-secret"])
+        .await;
+    wait_for_connection(&scene, "Ready=False(CredentialsUnavailable)").await;
+    scene.assert_nothing_sent();
+    scene.good_secret().await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_secret_without_the_label_is_not_used() {
+    let scene = Scene::set("unlabelled-secret").await;
+    scene.unlabelled_secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", KEY_SECRET)]).await;
+    scene.operator().await;
+    let remedy = "kubectl label secret aliyun-ak sessionkill.dev/credentials=true";
+    waits(&scene, "CredentialsUnavailable", &["aliyun-ak is not labelled", remedy]).await;
+    scene.assert_nothing_sent();
+    scene.good_secret().await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_key_that_a_secret_lacks_is_named() {
+    let scene = Scene::set("incomplete-secret").await;
+    scene.secret(&[("accessKeyID", KEY_ID)]).await;
+    scene.operator().await;
+    waits(&scene, "CredentialsUnavailable", &["aliyun-ak has no key accessKeySecret: add it"]).await;
+    scene.assert_nothing_sent();
+    scene.good_secret().await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_wrong_access_key_secret_is_reported_without_the_echo_of_what_was_signed() {
+    let scene = Scene::set("wrong-key").await;
+    scene.secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", "wrong")]).await;
+    scene.operator().await;
+    let words = ["SignatureDoesNotMatch", "correct the access key in Secret aliyun-ak"];
+    waits(&scene, "CredentialsRejected", &words).await;
+    wait_for_connection(&scene, "Ready=False(CredentialsRejected)").await;
+    scene.good_secret().await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_unknown_access_key_id_is_reported() {
+    let scene = Scene::set("unknown-key").await;
+    scene.secret(&[("accessKeyID", "LTAInobody"), ("accessKeySecret", KEY_SECRET)]).await;
+    scene.operator().await;
+    let words = ["InvalidAccessKeyId.NotFound", "correct the access key in Secret aliyun-ak"];
+    waits(&scene, "CredentialsRejected", &words).await;
+    scene.good_secret().await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_expired_token_is_reported_until_it_is_rotated() {
+    let scene = Scene::set("expired-token").await;
+    scene.secret(&STS_KEYS).await;
+    scene.gateway().inject(Fault::new(FaultKind::ExpireTokens));
+    scene.operator().await;
+    let words = ["InvalidSecurityToken.Expired", "correct the access key in Secret aliyun-ak"];
+    waits(&scene, "CredentialsRejected", &words).await;
+
+    let rotated = AccessKey { id: "STS.NURotated".into(), secret: "rotated".into(), token: Some("fresh".into()) };
+    scene.gateway().set_access_keys(access_keys().into_iter().chain([rotated]).collect());
+    scene.gateway().clear_faults();
+    let keys = [("accessKeyID", "STS.NURotated"), ("accessKeySecret", "rotated"), ("securityToken", "fresh")];
+    scene.secret(&keys).await;
+    recovers(&scene).await;
+    let last = scene.gateway().calls().pop().unwrap();
+    assert!(last.access_key_id.is_some(), "{last:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_throttled_request_comes_back_no_earlier_than_asked() {
+    let scene = Scene::ready("throttled").await;
+    let pause = Duration::from_secs(4);
+    scene.gateway().inject(Fault::new(FaultKind::Throttle).retry_after(pause).times(1));
+    waits(&scene, "Throttled", &["Throttling.User", "trying again later"]).await;
+    recovers(&scene).await;
+    let calls = scene.gateway().calls();
+    let results: Vec<_> = calls.iter().map(|call| call.result.as_deref().unwrap_or_default()).collect();
+    assert_eq!(results, ["Throttling.User", "OK"]);
+    let came_back = calls[1].received_time.duration_since(calls[0].received_time);
+    assert!(came_back >= SignedDuration::try_from(pause).unwrap(), "{came_back:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_down_is_waited_for() {
+    let mut scene = Scene::ready("gateway-down").await;
+    scene.stop_gateway().await;
+    scene.request("inc-1").create().await;
+    let waiting = scene.wait_for_reason("inc-1", "EndpointUnreachable").await;
+    let remedy = format!("check the endpoint {}, DNS, network policies and certificates", scene.gateway_url());
+    for word in ["OceanBaseConnection prod-ob", "not executed, Unreachable", &remedy] {
+        assert!(waiting.message().contains(word), "{}", waiting.message());
+    }
+    assert!(waiting.status.unwrap().next_attempt_time.is_some());
+    wait_for_connection(&scene, "Ready=False(EndpointUnreachable)").await;
+    scene.wait_unclaimed().await;
+    scene.start_gateway().await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_reported_until_it_is_granted() {
+    let scene = Scene::ready("no-permission").await;
+    scene.gateway().inject(Fault::new(FaultKind::Error));
+    let remedy = format!("allow the access key of Secret aliyun-ak to call KillProcessList on {}", Scene::INSTANCE);
+    let words = ["OceanBaseConnection prod-ob", "Forbidden.RAM", &remedy];
+    waits(&scene, "PermissionDenied", &words).await;
+    let told = wait_for_connection(&scene, "Ready=False(PermissionDenied)").await;
+    assert!(told.contains("Forbidden.RAM"), "{told}");
+    scene.gateway().clear_faults();
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_operation_that_the_gateway_does_not_offer_is_reported() {
+    let scene = Scene::ready("no-operation").await;
+    scene.gateway().inject(Fault::new(FaultKind::RemoveAction));
+    let remedy = format!("{} does not offer KillProcessList", scene.gateway_url());
+    let words = ["OceanBaseConnection prod-ob", "InvalidAction.NotFound", &remedy];
+    waits(&scene, "OperationUnavailable", &words).await;
+    scene.gateway().clear_faults();
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_gateway_whose_clock_differs_is_served_by_its_own_time_and_the_connection_says_so() {
+    let scene = Scene::ready("other-clock").await;
+    scene.gateway().inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
+    scene.request("inc-1").create().await;
+    recovers(&scene).await;
+    let told = wait_for_connection(&scene, "ServerSideFence=False(TimeStampRefused)").await;
+    assert!(told.contains("check the clocks of both"), "{told}");
+    let first = scene.calls_for(1).remove(0);
+    assert_eq!(first.result.as_deref(), Some("InvalidTimeStamp.Expired"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_takes_no_time_stamp_is_reported() {
+    let scene = Scene::ready("no-clock").await;
+    scene.gateway().inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
+    // Its answers tell another time than the one it goes by.
+    scene.gateway().inject(Fault::new(FaultKind::DateSkew).skewed(SignedDuration::from_mins(80)));
+    let words = ["InvalidTimeStamp.Expired", "check the clock of the operator's node"];
+    waits(&scene, "TimeStampRefused", &words).await;
+    scene.gateway().clear_faults();
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_nobody_vouched_for_is_never_called() {
+    let scene = Scene::set("other-endpoint").await;
+    let relay = scene.gateway_relay().await;
+    scene.connection(json!({"endpoint": relay.url()})).await;
+    scene.operator().await;
+    let words = ["OceanBaseConnection prod-ob", relay.url(), "--allow-endpoint"];
+    waits(&scene, "EndpointNotAllowed", &words).await;
+    scene.assert_nothing_sent();
+    scene.connection(json!({})).await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_missing_connection_is_named_and_waited_for() {
+    let scene = Scene::bare("no-connection").await;
+    scene.good_secret().await;
+    scene.operator().await;
+    let words = ["OceanBaseConnection prod-ob does not exist in namespace no-connection: create it"];
+    waits(&scene, "ConnectionNotFound", &words).await;
+    scene.assert_nothing_sent();
+    scene.connection(json!({})).await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn nothing_outside_the_allow_lists_of_the_connection_is_ever_sent() {
+    let scene = Scene::set("allow-lists").await;
+    scene.connection(json!({"instanceIDs": [Scene::INSTANCE], "tenantIDs": [Scene::TENANT]})).await;
+    scene.operator().await;
+    scene.request("other-instance").instance("ob-other").create().await;
+    scene.request("other-tenant").tenant("t-other").create().await;
+    for (name, words) in [
+        ("other-instance", "instance ob-other is not in spec.instanceIDs of OceanBaseConnection prod-ob"),
+        ("other-tenant", "tenant t-other is not in spec.tenantIDs of OceanBaseConnection prod-ob"),
+    ] {
+        let ended = scene.wait_finished(name).await;
+        assert_eq!(
+            ended.summary(),
+            ["Succeeded=False(NotAllowed)", "Ready=False(NotAllowed)", "Stalled=True(NotAllowed)"]
+        );
+        assert!(ended.message().contains(words), "{}", ended.message());
+        assert!(ended.message().contains("create a new SessionKill"), "{}", ended.message());
+        assert_eq!(ended.outcomes(), [(SessionOutcome::Skipped, SessionReason::NotAllowed)]);
+    }
+    assert!(scene.receipts().await.is_empty());
+    scene.assert_nothing_sent();
+    scene.request("allowed").create().await;
+    assert_eq!(scene.wait_finished("allowed").await.reason(), "SessionsKilled");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_request_that_the_api_refuses_for_its_content_ends() {
+    let scene = Scene::ready("wrong-instance").await;
+    scene.request("inc-1").instance("ob-nobody").create().await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "KillFailed");
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Failed, SessionReason::RequestRejected)]);
+    for word in ["refused by the API before execution", "there is no instance ob-nobody", "a new SessionKill"] {
+        assert!(ended.message().contains(word), "{}", ended.message());
+    }
+    scene.wait_unclaimed().await;
+    scene.assert_killed_once([]);
+    assert_eq!(scene.gateway().calls().len(), 1);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_trouble_is_not_mended_in_time_ends_and_says_what_it_waited_for() {
+    let scene = Scene::bare("never-mended").await;
+    scene.connection(json!({})).await;
+    scene.operator().await;
+    scene.request("inc-1").not_after(in_seconds(3)).create().await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "DeadlineExceeded");
+    for word in ["nothing was sent", "CredentialsUnavailable", "secret aliyun-ak does not exist: create it"] {
+        assert!(ended.message().contains(word), "{}", ended.message());
+    }
+    let note = scene.wait_for_event("inc-1", "DeadlineExceeded").await;
+    assert!(note.contains("aliyun-ak"), "{note}");
+    assert!(scene.receipts().await.is_empty());
+    scene.assert_nothing_sent();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_another_namespace_cannot_be_used() {
+    let owner = Scene::set("owner").await;
+    let scene = Scene::bare("stranger").await;
+    scene.launch(crate::scene::Launch { allow: vec![&owner.gateway_url()], ..Default::default() }).await;
+    scene.request("inc-1").create().await;
+    scene.wait_for_reason("inc-1", "ConnectionNotFound").await;
+    let connections = scene.api::<OceanBaseConnection>().list(&kube::api::ListParams::default()).await.unwrap();
+    assert!(connections.items.is_empty());
+    owner.assert_nothing_sent();
+    scene.end().await;
+    owner.end().await;
+}
