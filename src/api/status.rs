@@ -89,11 +89,11 @@ pub enum Operation {
     KillProcessList,
 }
 
-/// How many sessions stand where; they add up to `total`.
+/// How many sessions stand where.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
-    /// Sessions named by the request.
+    /// Sessions named by the request, those that are not decided yet among them.
     pub total: i32,
     /// Ended by this request.
     pub killed: i32,

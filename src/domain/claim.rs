@@ -168,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn the_same_moment_has_the_same_name_however_it_is_written() {
+        let mut twin = request();
+        twin.spec.not_after_time = serde_json::from_value("2026-10-05T18:30:00.000+08:00".into()).unwrap();
+        assert_eq!(receipt_name(&request().spec), receipt_name(&twin.spec));
+    }
+
+    #[test]
     fn the_name_never_changes_between_releases() {
         // A release that derived another name would not see the receipts of the one before it.
         assert_eq!(receipt_name(&request().spec), "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b");

@@ -171,6 +171,32 @@ mod tests {
     }
 
     #[test]
+    fn the_counts_add_up_and_the_summary_follows_from_them() {
+        use SessionOutcome::{Failed, Gone, Killed, Pending, Skipped, Unknown};
+        let session = &request().spec.sessions[0];
+        for (outcomes, expected) in [
+            (vec![Killed, Killed], Outcome::SessionsKilled),
+            (vec![Killed, Gone], Outcome::SessionsKilled),
+            (vec![Gone, Gone], Outcome::SessionsGone),
+            (vec![Killed, Failed], Outcome::PartiallyKilled),
+            (vec![Killed, Skipped], Outcome::PartiallyKilled),
+            (vec![Gone, Failed], Outcome::PartiallyKilled),
+            (vec![Failed, Skipped], Outcome::KillFailed),
+            (vec![Skipped, Skipped], Outcome::PreconditionFailed),
+            (vec![Killed, Failed, Unknown], Outcome::OutcomeUnknown),
+            (vec![Killed, Pending], Outcome::PartiallyKilled),
+        ] {
+            let status = |outcome: &SessionOutcome| session_status(session, *outcome, SessionReason::Waiting);
+            let sessions: Vec<_> = outcomes.iter().map(status).collect();
+            let counts = counts(&sessions);
+            assert_eq!(summary(&counts), expected, "{outcomes:?}");
+            let Counts { total, killed, gone, skipped, failed, unknown } = counts;
+            let pending = outcomes.iter().filter(|outcome| **outcome == Pending).count();
+            assert_eq!(total, killed + gone + skipped + failed + unknown + i32::try_from(pending).unwrap());
+        }
+    }
+
+    #[test]
     fn a_missing_row_is_unknown_and_outweighs_the_rest() {
         let (reason, sessions) = reason_for([Some(""), None]);
         assert_eq!(reason, Outcome::OutcomeUnknown);

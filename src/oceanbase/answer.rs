@@ -212,6 +212,14 @@ mod tests {
     }
 
     #[test]
+    fn no_part_of_an_answer_is_taken_for_the_whole() {
+        for end in 0..SAMPLE.len() {
+            assert_eq!(kind(200, &SAMPLE[..end]), ErrorKind::Ambiguous, "{end}");
+        }
+        assert_eq!(kind(200, &format!("{SAMPLE}}}")), ErrorKind::Ambiguous);
+    }
+
+    #[test]
     fn deep_nesting_does_not_overflow_the_stack() {
         assert_eq!(kind(200, &"[".repeat(100_000)), ErrorKind::Ambiguous);
     }

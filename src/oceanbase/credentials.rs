@@ -30,3 +30,19 @@ impl std::fmt::Debug for AccessKey {
         f.debug_struct("AccessKey").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_of_the_key_is_found_and_an_empty_one_is_not() {
+        let mut key = AccessKey { id: "id-1".to_owned(), secret: "s-1".into(), security_token: Some("t-1".into()) };
+        for part in ["id-1", "s-1", "t-1"] {
+            assert!(key.is_named_in(format!("before {part} after").as_bytes()), "{part}");
+        }
+        assert!(!key.is_named_in(b"id-2 s-2 t"));
+        key.security_token = Some("".into());
+        assert!(!key.is_named_in(b"anything"));
+    }
+}

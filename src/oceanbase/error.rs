@@ -57,7 +57,7 @@ impl CallError {
     /// An error of ours, not of the API.
     #[must_use]
     pub fn local(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code: code.to_owned(), message: message.into(), request_id: String::new() }
+        Self { kind, code: code.to_owned(), message: bounded(&message.into()), request_id: String::new() }
     }
 
     /// An error body of the API.
@@ -70,14 +70,15 @@ impl CallError {
         gateway_time: Option<Timestamp>,
     ) -> Self {
         let kind = kind_of(code, retry_after, gateway_time);
-        let message = if echoes_what_was_signed(code, message) {
-            String::new()
-        } else {
-            message.chars().filter(|c| !c.is_control()).take(256).collect()
-        };
-        let bounded = |text: &str| text.chars().filter(char::is_ascii_graphic).take(64).collect();
-        Self { kind, code: bounded(code), message, request_id: bounded(request_id) }
+        let message = if echoes_what_was_signed(code, message) { String::new() } else { bounded(message) };
+        let word = |text: &str| text.chars().filter(char::is_ascii_graphic).take(64).collect();
+        Self { kind, code: word(code), message, request_id: word(request_id) }
     }
+}
+
+/// The other side chooses the length: of its messages, and of the names in a certificate that is refused.
+fn bounded(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(256).collect()
 }
 
 impl std::fmt::Display for CallError {
@@ -192,6 +193,17 @@ mod tests {
         ] {
             assert_eq!(kind(code), ErrorKind::Ambiguous, "{code}");
         }
+    }
+
+    #[test]
+    fn texts_from_outside_are_bounded() {
+        let long = "数\n".repeat(1000);
+        let lengths = |error: CallError| [error.code, error.message, error.request_id].map(|text| text.chars().count());
+        assert_eq!(
+            lengths(CallError::from_body(&"c".repeat(1000), &long, &"r".repeat(1000), None, None)),
+            [64, 256, 64]
+        );
+        assert_eq!(lengths(CallError::local(ErrorKind::Unreachable, "Unreachable", long)), [11, 256, 0]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The signed time stamp: the fence that the gateway itself enforces. Pure.
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{SignedDuration, Timestamp};
 
 /// For how long the gateway accepts a signed time stamp ("x-acs-date within 15 minutes").
 pub const ACCEPTANCE: SignedDuration = SignedDuration::from_mins(15);
@@ -40,8 +40,9 @@ impl TimeSource {
     }
 }
 
+/// Cuts fractions off: rounded up, a stamp would be accepted after the deadline.
 fn format_time(time: Timestamp) -> String {
-    time.round(Unit::Second).unwrap_or(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// 32 hexadecimal digits, as the official SDKs send. Another one for each request of an attempt: the gateway remembers a
@@ -60,6 +61,9 @@ mod tests {
         let deadline: Timestamp = "2026-10-05T10:00:15Z".parse().unwrap();
         let now = "2026-10-05T10:00:00Z".parse().unwrap();
         let stamp = TimeSource::DispatchDeadline.stamp("a", 0, deadline, now);
+        assert_eq!(stamp.time, "2026-10-05T09:45:15Z");
+        let fraction = SignedDuration::from_millis(999);
+        let stamp = TimeSource::DispatchDeadline.stamp("a", 0, deadline + fraction, now);
         assert_eq!(stamp.time, "2026-10-05T09:45:15Z");
         let lead = SignedDuration::from_secs(-90);
         let stamp = TimeSource::CurrentTime { gateway_lead: lead }.stamp("a", 0, deadline, now);
