@@ -179,3 +179,21 @@ async fn work(context: Arc<Context>, key: TenantKey) {
         context.queue.done(item, next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_ends_with_its_time_or_with_an_edit() {
+        let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
+        let item = |generation| Item { object: ObjectRef::new("x"), uid: "uid".to_owned(), generation };
+        let hold = Hold { until: now, generation: Some(1) };
+        let before = now - SignedDuration::from_secs(1);
+        assert!(hold.applies(&item(Some(1)), before));
+        assert!(!hold.applies(&item(Some(1)), now));
+        assert!(!hold.applies(&item(Some(2)), before), "a resumed request goes on at once");
+        let ended = Hold { until: now, generation: None };
+        assert!(ended.applies(&item(Some(2)), before), "a finished request stays finished");
+    }
+}

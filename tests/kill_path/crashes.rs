@@ -184,8 +184,9 @@ async fn a_call_that_arrives_after_its_deadline_is_refused_by_the_gateway() {
 #[tokio::test]
 async fn asked_to_stop_during_a_call_it_records_the_outcome_and_starts_nothing_new() {
     let scene = Scene::set("stopped").await;
+    scene.connection(json!({"requestTimeoutSeconds": 60})).await;
     let operator = scene.operator().await;
-    scene.gateway().inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(2)).times(1));
+    scene.gateway().inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(4)).times(1));
     scene.request("in-flight").sessions([1]).create().await;
     wait_killed(&scene).await;
     // Of the same tenant: it would be next.

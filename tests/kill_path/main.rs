@@ -2,6 +2,8 @@
 //! and a gateway that keeps a ledger of every kill. Each test plays in a namespace of its own, with its own gateway and
 //! its own operators, so that any of them can run beside any other.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
+
 mod scene;
 
 mod ambiguous_answers;

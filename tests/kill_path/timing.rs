@@ -42,7 +42,7 @@ async fn a_suspended_request_waits_until_it_is_resumed() {
 #[tokio::test]
 async fn a_suspended_request_ends_when_its_time_is_over() {
     let scene = Scene::ready("suspended-too-long").await;
-    scene.request("inc-1").suspended().not_after(in_seconds(3)).create().await;
+    scene.request("inc-1").suspended().not_after(in_seconds(4)).create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(
         ended.summary(),

@@ -144,14 +144,14 @@ async fn an_expired_token_is_reported_until_it_is_rotated() {
 async fn a_throttled_request_comes_back_no_earlier_than_asked() {
     let scene = Scene::ready("throttled").await;
     let pause = Duration::from_secs(4);
-    scene.gateway().inject(Fault::new(FaultKind::Throttle).retry_after(pause).times(1));
+    scene.gateway().inject(Fault::new(FaultKind::Throttle).retry_after(pause));
     waits(&scene, "Throttled", &["Throttling.User", "trying again later"]).await;
+    scene.gateway().clear_faults();
     recovers(&scene).await;
     let calls = scene.gateway().calls();
-    let results: Vec<_> = calls.iter().map(|call| call.result.as_deref().unwrap_or_default()).collect();
-    assert_eq!(results, ["Throttling.User", "OK"]);
-    let came_back = calls[1].received_time.duration_since(calls[0].received_time);
-    assert!(came_back >= SignedDuration::try_from(pause).unwrap(), "{came_back:?}");
+    let pauses = calls.windows(2).map(|pair| pair[1].received_time.duration_since(pair[0].received_time));
+    let shortest = pauses.min().expect("it came back");
+    assert!(shortest >= SignedDuration::try_from(pause).unwrap(), "{shortest:?}");
     scene.end().await;
 }
 
@@ -300,7 +300,7 @@ async fn a_request_whose_trouble_is_not_mended_in_time_ends_and_says_what_it_wai
     let scene = Scene::bare("never-mended").await;
     scene.connection(json!({})).await;
     scene.operator().await;
-    scene.request("inc-1").not_after(in_seconds(3)).create().await;
+    scene.request("inc-1").not_after(in_seconds(4)).create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "DeadlineExceeded");
     for word in ["nothing was sent", "CredentialsUnavailable", "secret aliyun-ak does not exist: create it"] {

@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::eventually;
+
 /// Which way a message is held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum At {
@@ -41,7 +43,7 @@ pub struct Hold {
     at: At,
     method: Method,
     path_part: &'static str,
-    held: watch::Sender<usize>,
+    count: watch::Sender<usize>,
     released: watch::Sender<bool>,
 }
 
@@ -71,8 +73,8 @@ impl Relay {
 
     /// From now on holds the messages of `method` whose path holds `path_part`.
     pub fn hold(&self, at: At, method: Method, path_part: &'static str) -> Arc<Hold> {
-        let (held, released) = (watch::Sender::new(0), watch::Sender::new(false));
-        let hold = Arc::new(Hold { at, method, path_part, held, released });
+        let (count, released) = (watch::Sender::new(0), watch::Sender::new(false));
+        let hold = Arc::new(Hold { at, method, path_part, count, released });
         self.shared.holds.lock().unwrap().push(hold.clone());
         hold
     }
@@ -87,13 +89,13 @@ impl Drop for Relay {
 impl Hold {
     /// Waits until a message is held.
     pub async fn reached(&self) {
-        let reached = self.held.subscribe().wait_for(|held| *held > 0).await.map(drop);
-        reached.unwrap();
+        let what = format!("a {} of {}", self.method, self.path_part);
+        eventually(&what, async || if self.count() > 0 { Ok(()) } else { Err("none came".into()) }).await;
     }
 
     /// How many messages were held, in all.
     pub fn count(&self) -> usize {
-        *self.held.borrow()
+        *self.count.borrow()
     }
 
     /// Lets all of them go on, and later ones pass.
@@ -106,7 +108,7 @@ impl Hold {
     }
 
     async fn wait(&self) {
-        self.held.send_modify(|held| *held += 1);
+        self.count.send_modify(|count| *count += 1);
         // The sender lives as long as `self`.
         let _ = self.released.subscribe().wait_for(|released| *released).await;
     }

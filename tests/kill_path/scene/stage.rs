@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::Method;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -187,9 +188,10 @@ impl Scene {
         let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments).unwrap();
         let operator = Arc::new(operator);
         self.operators.lock().unwrap().push(operator.clone());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let ready = format!("{}/readyz", operator.health_url());
-        let limit = std::time::Duration::from_mins(2);
-        let check = async || Ok(reqwest::get(&ready).await?.error_for_status().map(drop)?);
+        let check = async || Ok(http.get(&ready).send().await?.error_for_status().map(drop)?);
+        let limit = Duration::from_mins(2);
         operator.process().ready(limit, check).await.unwrap();
         operator
     }
