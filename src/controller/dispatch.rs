@@ -14,6 +14,9 @@ use crate::oceanbase::{
     answer::KilledSession,
 };
 
+/// The least time that must be left for another request within the attempt.
+const ROOM_TO_FALL_BACK: Duration = Duration::from_secs(5);
+
 /// Where a call goes and as whom.
 pub struct Call<'a> {
     /// The connection.
@@ -58,7 +61,8 @@ pub async fn dispatch(context: &Context, object: &SessionKill, claim: Claim, cal
             let ErrorKind::TimeStampRefused { gateway_time } = error.kind else {
                 return Called::NotExecuted(claim, error);
             };
-            if claim.time_left().is_none() {
+            // In the last moments a small difference of the clocks is enough: it says nothing of the gateway.
+            if claim.time_left().is_none_or(|left| left < ROOM_TO_FALL_BACK) {
                 return Called::NotExecuted(claim, error);
             }
             let gateway_lead = gateway_time.map_or_else(Default::default, |time| time.duration_since(Timestamp::now()));

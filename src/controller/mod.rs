@@ -9,6 +9,7 @@
 mod api_calls;
 mod attempt;
 mod audit;
+mod called;
 mod claim;
 mod connection_status;
 mod context;
@@ -18,6 +19,7 @@ mod events;
 mod poison;
 mod queue;
 mod reconcile;
+mod request;
 mod run;
 mod settle;
 mod sweep;

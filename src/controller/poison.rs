@@ -8,8 +8,8 @@ use kube::Resource as _;
 use kube::core::error_boundary::InvalidObject;
 use serde_json::json;
 
-use super::attempt::Next;
 use super::context::Context;
+use super::queue::Next;
 use super::settle::{Settled, Target, settle};
 use crate::api::{Outcome, SessionKill, SessionKillStatus};
 use crate::domain::status::unreadable;

@@ -9,7 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Next, attempt};
+use super::attempt::attempt;
 use super::context::{Context, Guarded};
 use crate::api::SessionKill;
 
@@ -54,6 +54,15 @@ pub struct Item {
     pub uid: String,
     /// Its generation when it was submitted: it goes up when a user edits the spec.
     pub generation: Option<i64>,
+}
+
+/// What an attempt left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing.
+    Ended,
+    /// Look again then.
+    Later(Timestamp),
 }
 
 /// What became of an item that was submitted.

@@ -1,0 +1,89 @@
+//! One request during one attempt: how it waits, and how it ends. Does I/O; the steps of the kill path use it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+
+use super::api_calls::ApiError;
+use super::context::Context;
+use super::queue::Next;
+use super::settle::{Settled, Target, report, settle};
+use crate::api::{SessionKill, SessionKillStatus, WaitReason};
+use crate::domain::backoff::next_attempt;
+use crate::domain::status::{Conclusion, Waiting, differs, finished, waiting};
+
+/// How long to wait when the API server did not do as asked.
+pub(super) const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+
+/// One request during one attempt.
+pub(super) struct Request<'a> {
+    pub(super) context: &'a Arc<Context>,
+    pub(super) object: &'a SessionKill,
+    /// When the attempt began.
+    pub(super) now: Timestamp,
+}
+
+impl Request<'_> {
+    /// Step 1: suspended or too early.
+    pub(super) async fn hold(&self, until: Option<Timestamp>, reason: Option<WaitReason>) -> Next {
+        let until = until.unwrap_or(self.object.spec.not_after_time.0);
+        let Some(reason) = reason else { return Next::Later(until) };
+        let message = match reason {
+            WaitReason::Suspended => "held back by spec.suspend: set it to false to go on".to_owned(),
+            _ => format!("nothing is sent before {until}"),
+        };
+        let shown = waiting(self.object, &Waiting { reason, message, next_attempt: None }, self.now);
+        self.write_waiting(&shown).await.unwrap_or(Next::Later(until))
+    }
+
+    /// Ends the request.
+    pub(super) async fn end(&self, conclusion: &Conclusion) -> Next {
+        let status = finished(self.object, conclusion, Timestamp::now());
+        if settle(self.context, &Target::of(self.object), &status).await == Settled::Written {
+            self.context.events.ended(self.object, conclusion);
+        }
+        Next::Ended
+    }
+
+    /// Lets the request wait for another try, and says why.
+    pub(super) async fn wait(&self, reason: WaitReason, message: String, at_least: Option<SignedDuration>) -> Next {
+        let now = Timestamp::now();
+        let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
+        let until = next_attempt(start, now, at_least);
+        let why = Waiting { reason, message, next_attempt: Some(until) };
+        self.context.events.waiting(self.object, &why);
+        let shown = waiting(self.object, &why, now);
+        self.write_waiting(&shown).await.unwrap_or(Next::Later(until))
+    }
+
+    /// `Some` if the write failed and should be tried again soon.
+    async fn write_waiting(&self, status: &SessionKillStatus) -> Option<Next> {
+        if !differs(self.object.status.as_ref(), status) {
+            return None;
+        }
+        match report(self.context, &Target::of(self.object), status).await {
+            Ok(()) => None,
+            Err(error) => Some(self.unanswered(&error)),
+        }
+    }
+
+    /// What is left to do when the API server did not do as asked: nothing was sent.
+    pub(super) async fn or_put_off(&self, result: Result<Next, ApiError>) -> Next {
+        match result {
+            Ok(next) => next,
+            Err(error) if error.is_refused() => {
+                let message = format!("the API server refuses what the operator needs: {error}");
+                self.wait(WaitReason::Pending, message, None).await
+            }
+            Err(error) => self.unanswered(&error),
+        }
+    }
+
+    /// The API server did not answer, and nothing was sent.
+    fn unanswered(&self, error: &ApiError) -> Next {
+        let (name, namespace) = (self.object.name_any(), self.object.namespace());
+        tracing::warn!(%error, name, namespace, "attempt put off");
+        Next::Later(Timestamp::now() + API_PAUSE)
+    }
+}
