@@ -1,5 +1,5 @@
 # The operator as one static binary on an empty image.
-FROM rust:1.95-alpine AS build
+FROM rust:1.95.0-alpine AS build
 RUN apk add --no-cache musl-dev
 WORKDIR /src
 COPY . .
