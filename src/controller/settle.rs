@@ -64,7 +64,7 @@ pub async fn settle(context: &Context, target: &Target, status: &SessionKillStat
             Err(error) if error.is_not_found() => return Settled::Superseded,
             Err(error) => error,
         };
-        if error.is_refused() {
+        if error.is_invalid() {
             match has_ended(&requests, target).await {
                 Ok(true) => return Settled::Superseded,
                 Ok(false) if shortened => {
@@ -99,7 +99,7 @@ pub fn record(context: &Arc<Context>, receipt: &SessionKillReceipt, record: Sess
             match write_record(&task_context, &target, &record).await {
                 Ok(()) => return,
                 // Gone, or recorded otherwise after its settle deadline: write-once.
-                Err(error) if error.is_not_found() || error.is_refused() => {
+                Err(error) if error.is_not_found() || error.is_invalid() => {
                     tracing::warn!(%error, receipt = target.name, "outcome not recorded");
                     return;
                 }

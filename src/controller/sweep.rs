@@ -52,7 +52,7 @@ pub async fn resolve(context: &Context, receipt: &SessionKillReceipt) -> Result<
     match write_record(context, &Target::of(receipt), &record).await {
         Ok(()) => Ok(record),
         // Somebody else recorded first.
-        Err(error) if error.is_refused() => {
+        Err(error) if error.is_invalid() => {
             let found = bounded("read SessionKillReceipt", receipts.get(&receipt.name_any())).await?;
             found.status.ok_or(error)
         }
@@ -138,7 +138,7 @@ where
 /// An object that changed or went away meanwhile is left to the next sweep.
 fn ignore_change(result: Result<(), ApiError>) -> Result<(), ApiError> {
     match result {
-        Err(error) if error.is_not_found() || error.is_conflict() || error.is_refused() => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() || error.is_invalid() => Ok(()),
         result => result,
     }
 }
