@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, ResourceExt as _};
@@ -63,6 +64,7 @@ impl Scene {
     pub const SECRET: &'static str = "aliyun-ak";
     pub const INSTANCE: &'static str = "ob317v4uif0001";
     pub const TENANT: &'static str = "t4louaeei0001";
+    pub const OWN_ACCOUNT: &'static str = "operator";
 
     /// A namespace and a gateway with sessions 1 to 60 in its memory. No Secret, no connection, no operator.
     pub async fn bare(name: &str) -> Self {
@@ -205,7 +207,35 @@ impl Scene {
         Relay::start(&control_plane.url(), Some(&authority)).await
     }
 
-    /// The log filter, logs and audit lines of all operators so far, one text.
+    /// A service account of this scene's own, for an operator to be launched as; its requests can be counted, and its
+    /// rights changed. Returns its kubeconfig.
+    pub async fn own_account(&self, rights: &Value) -> PathBuf {
+        let account = ServiceAccount { metadata: named(Self::OWN_ACCOUNT), ..ServiceAccount::default() };
+        self.api::<ServiceAccount>().create(&PostParams::default(), &account).await.unwrap();
+        self.grant(rights).await;
+        let control_plane = &self.cluster.control_plane;
+        control_plane.service_account_kubeconfig(&self.namespace, Self::OWN_ACCOUNT).await.unwrap()
+    }
+
+    /// The rights of `deploy/base`, which hold in this namespace only.
+    pub fn full_rights(&self) -> Value {
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sessionkill-operator"})
+    }
+
+    /// Gives the scene's own account exactly the rights of this role.
+    pub async fn grant(&self, role: &Value) {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": Self::OWN_ACCOUNT}, "roleRef": role,
+            "subjects": [{"kind": "ServiceAccount", "name": Self::OWN_ACCOUNT, "namespace": self.namespace}],
+        });
+        // The role of a binding cannot be changed.
+        let bindings: Api<RoleBinding> = self.api();
+        let _ = bindings.delete(Self::OWN_ACCOUNT, &DeleteParams::default()).await;
+        bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    }
+
+    /// The logs and audit lines of all operators so far, one text.
     pub fn logs(&self) -> String {
         let operators = self.operators.lock().unwrap();
         let logs = operators.iter().map(|it| it.logs().unwrap() + &fs::read_to_string(it.process().stdout()).unwrap());
@@ -303,7 +333,7 @@ impl Scene {
 
     /// Deletes a request.
     pub async fn delete(&self, name: &str) {
-        self.requests().delete(name, &kube::api::DeleteParams::default()).await.unwrap();
+        self.requests().delete(name, &DeleteParams::default()).await.unwrap();
         eventually(&format!("SessionKill {name} to be gone"), async || match self.requests().get_opt(name).await {
             Ok(None) => Ok(()),
             other => Err(format!("{other:?}")),
