@@ -9,7 +9,7 @@ const REQUESTS: i64 = 20;
 #[tokio::test]
 async fn each_request_costs_the_api_server_four_writes() {
     let scene = Scene::set("cost").await;
-    let kubeconfig = scene.own_account(&scene.full_rights()).await;
+    let kubeconfig = scene.own_account(&Scene::full_rights()).await;
     scene.launch(Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }).await;
     for number in 1..=REQUESTS {
         scene.request(&format!("inc-{number}")).sessions([number]).create().await;

@@ -66,7 +66,7 @@ async fn an_outcome_that_comes_while_the_api_server_is_down_is_stored_when_it_is
 #[tokio::test]
 async fn an_outcome_that_may_not_be_written_for_a_while_is_stored_whole_afterwards() {
     let scene = Scene::set("rights").await;
-    let kubeconfig = scene.own_account(&scene.full_rights()).await;
+    let kubeconfig = scene.own_account(&Scene::full_rights()).await;
     scene.launch(Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }).await;
     let read_only = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -79,7 +79,7 @@ async fn an_outcome_that_may_not_be_written_for_a_while_is_stored_whole_afterwar
     wait_killed(&scene).await;
     scene.grant(&json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "read-only"})).await;
     wait_not_stored(&scene).await;
-    scene.grant(&scene.full_rights()).await;
+    scene.grant(&Scene::full_rights()).await;
 
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "SessionsKilled");

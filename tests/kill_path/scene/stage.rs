@@ -218,7 +218,7 @@ impl Scene {
     }
 
     /// The rights of `deploy/base`, which hold in this namespace only.
-    pub fn full_rights(&self) -> Value {
+    pub fn full_rights() -> Value {
         json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sessionkill-operator"})
     }
 
