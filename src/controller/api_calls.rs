@@ -52,9 +52,15 @@ impl ApiError {
         self.status().is_some_and(|status| status.code == 409)
     }
 
-    /// The API server understood the request and refused it: it was not stored, and repeating it changes nothing.
+    /// The API server refused the request: nothing was stored.
     pub fn is_refused(&self) -> bool {
         self.status().is_some_and(|status| (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429))
+    }
+
+    /// The API server does not take this content, so that repeating it changes nothing. Not so a lack of rights: they can
+    /// be given back, and an API server that starts refuses everybody for a moment.
+    pub fn is_invalid(&self) -> bool {
+        self.is_refused() && !self.status().is_some_and(|status| matches!(status.code, 401 | 403))
     }
 }
 

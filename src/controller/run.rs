@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{Controller, WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -110,6 +111,22 @@ pub async fn run(
     if in_order { Ok(()) } else { Err(RunError::Ended(ended)) }
 }
 
+/// The pause after each failure of a watch. The client's default doubles up to 30 s, so that after a short outage of the API
+/// server requests waited for half a minute more; two watches of one operator are no load.
+struct WatchPause;
+
+impl Iterator for WatchPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_secs(2))
+    }
+}
+
+impl Backoff for WatchPause {
+    fn reset(&mut self) {}
+}
+
 /// A watch that fills `writer` and tells `health` how it fares.
 fn watch<K>(
     api: Api<K>,
@@ -122,7 +139,7 @@ where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     watcher(api, config)
-        .default_backoff()
+        .backoff(WatchPause)
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) => health.watch_synced(name),
             Ok(_) => health.watch_works(name),

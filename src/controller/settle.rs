@@ -66,7 +66,7 @@ pub async fn settle(context: &Context, target: &Target, status: &SessionKillStat
             Err(error) => error,
         };
         tracing::warn!(%error, name = target.name, namespace = target.namespace, "outcome not stored yet, trying again");
-        if error.is_refused() {
+        if error.is_invalid() {
             match stored(&requests, target).await {
                 Ok(Stored::Ended) => return Settled::Superseded,
                 Ok(Stored::Unfinished { start_time }) => {
@@ -105,7 +105,7 @@ pub fn record(context: &Arc<Context>, receipt: &SessionKillReceipt, record: Sess
             match write_record(&task_context, &target, &record).await {
                 Ok(()) => return,
                 // Gone, or recorded otherwise after its settle deadline: write-once.
-                Err(error) if error.is_not_found() || error.is_refused() => {
+                Err(error) if error.is_not_found() || error.is_invalid() => {
                     tracing::warn!(%error, receipt = target.name, "outcome not recorded");
                     return;
                 }

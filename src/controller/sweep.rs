@@ -72,7 +72,7 @@ async fn write_once(
     let target = Target::of(receipt);
     match write_record(context, &target, &record).await {
         Ok(()) => Ok(record),
-        Err(error) if error.is_refused() => {
+        Err(error) if error.is_invalid() => {
             let receipts = context.receipts(&target.namespace);
             let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
             found.status.ok_or(error)
@@ -165,7 +165,7 @@ where
 /// An object that changed or went away meanwhile is left to the next sweep.
 fn ignore_change(result: Result<(), ApiError>) -> Result<(), ApiError> {
     match result {
-        Err(error) if error.is_not_found() || error.is_conflict() || error.is_refused() => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() || error.is_invalid() => Ok(()),
         result => result,
     }
 }

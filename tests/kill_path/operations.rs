@@ -1,40 +1,16 @@
 //! What the operator costs the API server.
 
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::PostParams;
-use serde_json::json;
 use testbed::control_plane::Request as Asked;
 
 use crate::scene::{Launch, Request as _, Scene, eventually};
 
 const REQUESTS: i64 = 20;
 
-/// An account of its own, with the rights of `deploy/base` in this namespace only, so that its requests can be counted.
-async fn counted_account(scene: &Scene) -> Launch<'static> {
-    let account = ServiceAccount {
-        metadata: kube::core::ObjectMeta { name: Some("counted".into()), ..Default::default() },
-        ..ServiceAccount::default()
-    };
-    scene.api::<ServiceAccount>().create(&PostParams::default(), &account).await.unwrap();
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "counted", "namespace": scene.namespace},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sessionkill-operator"
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": "counted", "namespace": scene.namespace}],
-    });
-    let control_plane = &scene.cluster.control_plane;
-    control_plane.apply(&binding.to_string()).await.unwrap();
-    let kubeconfig = control_plane.service_account_kubeconfig(&scene.namespace, "counted").await.unwrap();
-    Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }
-}
-
 #[tokio::test]
 async fn each_request_costs_the_api_server_four_writes() {
     let scene = Scene::set("cost").await;
-    let launch = counted_account(&scene).await;
-    scene.launch(launch).await;
+    let kubeconfig = scene.own_account(&Scene::full_rights()).await;
+    scene.launch(Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }).await;
     for number in 1..=REQUESTS {
         scene.request(&format!("inc-{number}")).sessions([number]).create().await;
     }
@@ -44,7 +20,7 @@ async fn each_request_costs_the_api_server_four_writes() {
         scene.wait_recorded(&name).await;
         scene.wait_for_event(&name, "SessionsKilled").await;
     }
-    let user = format!("system:serviceaccount:{}:counted", scene.namespace);
+    let user = format!("system:serviceaccount:{}:{}", scene.namespace, Scene::OWN_ACCOUNT);
     let expected = u64::try_from(REQUESTS).unwrap();
     let written = [
         Asked::new("create", "sessionkillreceipts", ""),

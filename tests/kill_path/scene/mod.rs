@@ -1,11 +1,15 @@
 //! What the tests are told with: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
 
 mod cluster;
+mod ending;
 mod fixtures;
 mod objects;
+mod operators;
 mod patience;
 mod relay;
 mod stage;
+mod waits;
+mod world;
 
 pub use cluster::{Cluster, shared_engine};
 pub use fixtures::{
@@ -13,6 +17,7 @@ pub use fixtures::{
     session, session_id,
 };
 pub use objects::{Request, Shown};
+pub use operators::Launch;
 pub use patience::{eventually, until};
 pub use relay::{At, Relay};
-pub use stage::{Launch, Scene};
+pub use stage::Scene;

@@ -1,0 +1,130 @@
+//! The operators of a scene: how they are started, by which ways and as whom, and what they have written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use kube::config::Kubeconfig;
+use serde_json::{Value, json};
+use testbed::operator::Operator;
+
+use super::Scene;
+use super::relay::Relay;
+use super::stage::named;
+
+/// How an operator is started.
+#[derive(Default, Clone)]
+pub struct Launch<'a> {
+    /// Beside the gateway, these endpoints may be named.
+    pub allow: Vec<&'a str>,
+    /// The way to the API server; the direct one if none.
+    pub api: Option<&'a Relay>,
+    /// Another service account's kubeconfig.
+    pub kubeconfig: Option<PathBuf>,
+    /// The log filter.
+    pub log: Option<&'a str>,
+}
+
+impl Scene {
+    /// An operator with direct ways to the API server and the gateway.
+    pub async fn operator(&self) -> Arc<Operator> {
+        self.launch(Launch::default()).await
+    }
+
+    /// Starts an operator for this namespace and returns when it is ready.
+    pub async fn launch(&self, launch: Launch<'_>) -> Arc<Operator> {
+        let number = self.operators.lock().unwrap().len() + 1;
+        let directory = self.directory.join(format!("operator-{number}"));
+        fs::create_dir_all(&directory).unwrap();
+        let kubeconfig = launch.kubeconfig.unwrap_or_else(|| self.cluster.operator_kubeconfig.clone());
+        let kubeconfig = match launch.api {
+            Some(relay) => rerouted(&kubeconfig, relay, &directory),
+            None => kubeconfig,
+        };
+        let gateway = self.gateway_url();
+        // Through env, which becomes the operator: its log filter is a variable.
+        let log = format!("RUST_LOG={}", launch.log.unwrap_or("info"));
+        let mut arguments = vec![&log, env!("CARGO_BIN_EXE_sessionkill-operator"), "run"];
+        arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
+        arguments.extend(["--dispatch-window-seconds", "6", "--sweep-interval-seconds", "1"]);
+        arguments.extend(["--receipt-retention-seconds", "60"]);
+        arguments.extend(launch.allow.iter().flat_map(|endpoint| ["--allow-endpoint", endpoint]));
+        let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments).unwrap();
+        let operator = Arc::new(operator);
+        self.operators.lock().unwrap().push(operator.clone());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let ready = format!("{}/readyz", operator.health_url());
+        let check = async || Ok(http.get(&ready).send().await?.error_for_status().map(drop)?);
+        let limit = Duration::from_mins(2);
+        operator.process().ready(limit, check).await.unwrap();
+        operator
+    }
+
+    /// A relay in front of the API server, for an operator to be launched with.
+    pub async fn api_relay(&self) -> Relay {
+        let control_plane = &self.cluster.control_plane;
+        let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
+        let cluster = kubeconfig.clusters[0].cluster.as_ref().unwrap();
+        let authority = base64_decoded(cluster.certificate_authority_data.as_ref().unwrap());
+        Relay::start(&control_plane.url(), Some(&authority)).await
+    }
+
+    /// A service account of this scene's own, for an operator to be launched as; its requests can be counted, and its
+    /// rights changed. Returns its kubeconfig.
+    pub async fn own_account(&self, rights: &Value) -> PathBuf {
+        let account = ServiceAccount { metadata: named(Self::OWN_ACCOUNT), ..ServiceAccount::default() };
+        self.api::<ServiceAccount>().create(&PostParams::default(), &account).await.unwrap();
+        self.grant(rights).await;
+        let control_plane = &self.cluster.control_plane;
+        control_plane.service_account_kubeconfig(&self.namespace, Self::OWN_ACCOUNT).await.unwrap()
+    }
+
+    /// The rights of `deploy/base`, which hold in this namespace only.
+    pub fn full_rights() -> Value {
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sessionkill-operator"})
+    }
+
+    /// Gives the scene's own account exactly the rights of this role.
+    pub async fn grant(&self, role: &Value) {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": Self::OWN_ACCOUNT}, "roleRef": role,
+            "subjects": [{"kind": "ServiceAccount", "name": Self::OWN_ACCOUNT, "namespace": self.namespace}],
+        });
+        // The role of a binding cannot be changed.
+        let bindings: Api<RoleBinding> = self.api();
+        let _ = bindings.delete(Self::OWN_ACCOUNT, &DeleteParams::default()).await;
+        bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    }
+
+    /// The logs and audit lines of all operators so far, one text.
+    pub fn logs(&self) -> String {
+        let operators = self.operators.lock().unwrap();
+        let logs = operators.iter().map(|it| it.logs().unwrap() + &fs::read_to_string(it.process().stdout()).unwrap());
+        logs.collect()
+    }
+
+    /// The audit lines of all operators so far.
+    pub fn audit_lines(&self) -> Vec<Value> {
+        self.operators.lock().unwrap().iter().flat_map(|operator| operator.audit_lines().unwrap()).collect()
+    }
+}
+
+/// The same user by another way.
+fn rerouted(kubeconfig: &Path, relay: &Relay, directory: &Path) -> PathBuf {
+    let mut config: Value = serde_json::from_slice(&fs::read(kubeconfig).unwrap()).unwrap();
+    config["clusters"][0]["cluster"]["server"] = relay.url().into();
+    let path = directory.join("kubeconfig");
+    fs::write(&path, config.to_string()).unwrap();
+    path
+}
+
+fn base64_decoded(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}

@@ -1,0 +1,106 @@
+//! The objects of a scene, as a user writes them.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use serde_json::{Value, json};
+use sessionkill::api::{OceanBaseConnection, SessionKill};
+
+use super::Scene;
+use super::objects::RequestBuilder;
+use super::{KEY_ID, KEY_SECRET, Keys, eventually};
+
+impl Scene {
+    /// Objects of this namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Requests of this namespace.
+    pub fn requests(&self) -> Api<SessionKill> {
+        self.api()
+    }
+
+    /// A request in the making.
+    pub fn request(&self, name: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, name)
+    }
+
+    /// Makes the Secret hold the long-term access key that the gateway takes.
+    pub async fn good_secret(&self) {
+        self.secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", KEY_SECRET)]).await;
+    }
+
+    /// Makes the labelled Secret hold exactly `keys`.
+    pub async fn secret(&self, keys: Keys<'_>) {
+        self.put_secret(Self::SECRET, true, keys).await;
+    }
+
+    /// Makes the Secret hold exactly `keys`, without the label.
+    pub async fn unlabelled_secret(&self, keys: Keys<'_>) {
+        self.put_secret(Self::SECRET, false, keys).await;
+    }
+
+    /// Makes the Secret `name` hold exactly `keys`.
+    pub async fn put_secret(&self, name: &str, labelled: bool, keys: Keys<'_>) {
+        let labels = if labelled { json!({"sessionkill.dev/credentials": "true"}) } else { json!({}) };
+        let keys: serde_json::Map<_, _> = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "stringData": keys,
+        });
+        // Not applied but replaced: a key that is left out must go.
+        let secrets: Api<Secret> = self.api();
+        let secret: Secret = serde_json::from_value(secret).unwrap();
+        if secrets.get_opt(name).await.unwrap().is_some() {
+            secrets.replace(name, &PostParams::default(), &secret).await.unwrap();
+        } else {
+            secrets.create(&PostParams::default(), &secret).await.unwrap();
+        }
+    }
+
+    /// Makes the connection to the gateway what it is by default, but for the fields of `changes`.
+    pub async fn connection(&self, changes: Value) {
+        self.put_connection(Self::CONNECTION, Self::SECRET, changes).await;
+    }
+
+    /// The same with another name and the access key of another Secret.
+    pub async fn put_connection(&self, name: &str, secret: &str, changes: Value) {
+        let mut spec = json!({
+            "regionID": "cn-hangzhou", "endpoint": self.gateway_url(), "requestTimeoutSeconds": 5,
+            "credentials": {"secretRef": {"name": secret}},
+        });
+        spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let connection = json!({
+            "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        let connections: Api<OceanBaseConnection> = self.api();
+        let params = PatchParams::apply("test").force();
+        connections.patch(name, &params, &Patch::Apply(connection)).await.unwrap();
+    }
+
+    /// The connection, as it is now.
+    pub async fn connection_now(&self) -> OceanBaseConnection {
+        self.api().get(Self::CONNECTION).await.unwrap()
+    }
+
+    /// Edits a request as a user does.
+    pub async fn edit(&self, name: &str, change: Value) {
+        let params = PatchParams::default();
+        self.requests().patch(name, &params, &Patch::Merge(change)).await.unwrap();
+    }
+
+    /// Deletes a request.
+    pub async fn delete(&self, name: &str) {
+        self.requests().delete(name, &DeleteParams::default()).await.unwrap();
+        eventually(&format!("SessionKill {name} to be gone"), async || match self.requests().get_opt(name).await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+}
