@@ -76,12 +76,11 @@ async fn run(config: Config) -> Result<(), String> {
 }
 
 async fn api_server_client() -> Result<kube::Client, String> {
-    let mut config = kube::Config::infer().await.map_err(|error| {
+    let config = kube::Config::infer().await.map_err(|error| {
         format!("no way to reach an API server ({error}): run in a cluster, or set KUBECONFIG to a kubeconfig file")
     })?;
-    // A write that was stored and answered 504 would be repeated and look like somebody else's.
-    config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| format!("cannot make a client of the API server: {error}"))
+    kube::Client::try_from(controller::client_config(config))
+        .map_err(|error| format!("cannot make a client of the API server: {error}"))
 }
 
 /// SIGTERM and SIGINT start an orderly end.

@@ -24,4 +24,5 @@ mod run;
 mod settle;
 mod sweep;
 
+pub use api_calls::client_config;
 pub use run::{RunError, run};

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::api_calls::WATCH_SECONDS;
 use super::context::{Context, Guarded, Parts};
 use super::events::Events;
 use super::queue::Queue;
@@ -61,14 +62,14 @@ pub async fn run(
 
     let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
         context.everywhere(),
-        watcher::Config::default(),
+        watcher::Config::default().timeout(WATCH_SECONDS),
         connection_writer,
         health.clone(),
         Watch::Connections,
     );
     let request_watch = watch::<Guarded>(
         context.everywhere(),
-        watcher::Config::default().fields(UNFINISHED),
+        watcher::Config::default().timeout(WATCH_SECONDS).fields(UNFINISHED),
         request_writer,
         health.clone(),
         Watch::Requests,

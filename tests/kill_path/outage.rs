@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::json;
 use sessionkill::api::Outcome;
 use testbed::gateway::{Backend, Fault, FaultKind};
 
-use crate::scene::{Cluster, Launch, Request as _, Scene, eventually, session};
+use crate::scene::{At, Cluster, Launch, Request as _, Scene, eventually, session};
 
 async fn wait_killed(scene: &Scene) {
     eventually("the kill", async || {
@@ -59,6 +60,30 @@ async fn an_outcome_that_comes_while_the_api_server_is_down_is_stored_when_it_is
     assert_eq!(scene.wait_finished("in-flight").await.reason(), "AlreadyExecuted");
     scene.assert_killed_once([1, 2]);
     assert!(operator.process().is_running());
+    scene.end().await;
+}
+
+/// A load balancer that lost its way accepts everything and answers nothing.
+#[tokio::test]
+async fn a_list_that_is_never_answered_is_given_up_and_asked_for_again() {
+    let scene = Scene::set("silent").await;
+    scene.good_secret().await;
+    scene.connection(json!({})).await;
+    let api = scene.api_relay().await;
+    let list = api.hold(At::Request, Method::GET, "/oceanbaseconnections");
+    let asked_again = async {
+        eventually("a second list", async || {
+            let count = list.count();
+            (count > 1).then_some(()).ok_or_else(|| format!("{count} so far"))
+        })
+        .await;
+        list.release();
+    };
+    tokio::join!(asked_again, scene.launch(Launch { api: Some(&api), ..Launch::default() }));
+
+    scene.request("inc-1").create().await;
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1]);
     scene.end().await;
 }
 
