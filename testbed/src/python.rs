@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::cache;
+
 /// Returns the directory of a virtual environment that holds exactly the pinned `requirements` (each
 /// `package==version`) and what they depend on; its interpreter is `bin/python` in there.
 ///
@@ -18,7 +20,7 @@ use sha2::{Digest, Sha256};
 /// time: one builds, the others wait. One that was interrupted while being built is built anew. Blocks; call it from
 /// `spawn_blocking` in async code.
 pub fn environment(name: &str, requirements: &[&str]) -> Result<PathBuf> {
-    let cache = cache_directory()?;
+    let cache = cache::root()?;
     let directory = cache.join(format!("python-{name}-{}", fingerprint(requirements)));
     fs::create_dir_all(&cache).with_context(|| format!("cannot create the cache directory {}", cache.display()))?;
     let lock_path = directory.with_extension("lock");
@@ -63,12 +65,6 @@ fn fingerprint(requirements: &[&str]) -> String {
     let mut digest = hex::encode(Sha256::digest(requirements.join("\n")));
     digest.truncate(12);
     digest
-}
-
-fn cache_directory() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    Ok(cache.context("there is no cache directory: set HOME or XDG_CACHE_HOME")?.join("sessionkill-testbed"))
 }
 
 #[cfg(test)]
