@@ -27,7 +27,9 @@ async fn a_session_is_listed_with_what_identifies_it() {
         loop {
             let row: Option<Row> = operator.exec_first(format!("{LIST} where id = ?"), (id,)).await.unwrap();
             let row = row.expect("the session is listed as long as it lives");
-            if row.get::<Option<String>, _>("info").flatten().is_some_and(|info| info.contains("sleep")) {
+            let text = |column: &str| row.get::<Option<String>, _>(column).flatten().unwrap_or_default();
+            // The engine shows a statement a moment before it has found its ID.
+            if text("info").contains("sleep") && !text("sql_id").is_empty() {
                 break row;
             }
         }
