@@ -16,8 +16,13 @@ pub enum ConditionType {
     Reconciling,
     /// True when the request ended without its goal. Read as Failed by kstatus. Absent otherwise.
     Stalled,
+    /// On a request: the API named another user, database or client for a killed session than was expected or seen before.
+    /// Absent otherwise.
+    TargetMismatch,
     /// On a connection: calls are signed with a time stamp that the gateway refuses after the dispatch deadline.
     ServerSideFence,
+    /// On a connection: the gateway took the access key of its Secret.
+    CredentialsValid,
 }
 
 impl ConditionType {
@@ -29,7 +34,9 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
+            Self::TargetMismatch => "TargetMismatch",
             Self::ServerSideFence => "ServerSideFence",
+            Self::CredentialsValid => "CredentialsValid",
         }
     }
 }
@@ -45,6 +52,10 @@ pub enum WaitReason {
     Suspended,
     /// A claim for the same content is in flight.
     Dispatching,
+    /// The call was made; the process list is read until the sessions are gone from it.
+    Verifying,
+    /// The process list cannot be read, and without it a session could be the wrong one: nothing was sent.
+    ObservationFailed,
     /// The `OceanBaseConnection` does not exist.
     ConnectionNotFound,
     /// The connection's endpoint is neither Alibaba's nor allowed by the operator's flags.
@@ -74,6 +85,8 @@ impl WaitReason {
             Self::Scheduled => "Scheduled",
             Self::Suspended => "Suspended",
             Self::Dispatching => "Dispatching",
+            Self::Verifying => "Verifying",
+            Self::ObservationFailed => "ObservationFailed",
             Self::ConnectionNotFound => "ConnectionNotFound",
             Self::EndpointNotAllowed => "EndpointNotAllowed",
             Self::CredentialsUnavailable => "CredentialsUnavailable",
@@ -96,6 +109,8 @@ pub enum Outcome {
     SessionsGone,
     /// The same content had been executed before; its recorded outcome was copied and nothing was sent.
     AlreadyExecuted,
+    /// A DryRun said what a Kill would do.
+    DryRunCompleted,
     /// Created after its own `notAfterTime`; nothing was sent. Neutral for health.
     ExpiredOnArrival,
     /// `notAfterTime` passed while the request waited; nothing was sent.
@@ -110,6 +125,8 @@ pub enum Outcome {
     PartiallyKilled,
     /// No session was killed.
     KillFailed,
+    /// No session ended, and at least one was still in the process list at the end of the verification.
+    StillPresent,
     /// Whether the sessions were killed cannot be told.
     OutcomeUnknown,
 }
@@ -122,6 +139,7 @@ impl Outcome {
             Self::SessionsKilled => "SessionsKilled",
             Self::SessionsGone => "SessionsGone",
             Self::AlreadyExecuted => "AlreadyExecuted",
+            Self::DryRunCompleted => "DryRunCompleted",
             Self::ExpiredOnArrival => "ExpiredOnArrival",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::PreconditionFailed => "PreconditionFailed",
@@ -129,6 +147,7 @@ impl Outcome {
             Self::InvalidObject => "InvalidObject",
             Self::PartiallyKilled => "PartiallyKilled",
             Self::KillFailed => "KillFailed",
+            Self::StillPresent => "StillPresent",
             Self::OutcomeUnknown => "OutcomeUnknown",
         }
     }
@@ -139,6 +158,10 @@ impl Outcome {
 pub enum ConnectionReason {
     /// The gateway answered the last call.
     CallAnswered,
+    /// The gateway took the access key.
+    CredentialsAccepted,
+    /// No call has been answered yet that tells.
+    NotYetKnown,
     /// Calls carry a time stamp that expires at the dispatch deadline.
     DeadlineTimeStamp,
     /// The gateway refused such a time stamp; calls carry the current time, and only the operator's own clock keeps them from being late.
@@ -151,6 +174,8 @@ impl ConnectionReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CallAnswered => "CallAnswered",
+            Self::CredentialsAccepted => "CredentialsAccepted",
+            Self::NotYetKnown => "NotYetKnown",
             Self::DeadlineTimeStamp => "DeadlineTimeStamp",
             Self::TimeStampRefused => "TimeStampRefused",
         }

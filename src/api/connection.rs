@@ -2,12 +2,14 @@
 
 #![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::{Conditions, conditions_schema};
 use super::session_kill::IS_OBJECT_NAME;
+use super::status::Operation;
 
 /// Where to call, and as whom. Only here may an endpoint be set: whoever chooses it can collect signed requests.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -25,7 +27,9 @@ use super::session_kill::IS_OBJECT_NAME;
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.regionID"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Operation", type_ = "string", json_path = ".status.operation"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Last Probe", type_ = "date", json_path = ".status.lastProbeTime", priority = 1),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpoint", priority = 1),
     printcolumn(
         name = "Message",
@@ -65,6 +69,15 @@ pub struct OceanBaseConnectionSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tenant_ids: Vec<String>,
 
+    /// The operation that ends sessions. Auto calls KillProcessList, and BatchKillProcessList once the gateway has said
+    /// that it no longer offers the former.
+    #[serde(default)]
+    pub kill_operation: KillOperation,
+
+    /// What of a session's statement is stored in a status: more people can read that than the database.
+    #[serde(default)]
+    pub sql_text: SqlTextPolicy,
+
     /// How requests are signed. HMAC-SHA1 is the older method, for private-cloud gateways.
     #[serde(default)]
     pub signature_method: SignatureMethod,
@@ -96,6 +109,30 @@ pub enum Network {
     /// The endpoint inside Alibaba Cloud's virtual private clouds.
     #[serde(rename = "VPC")]
     Vpc,
+}
+
+/// The operation that ends sessions.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KillOperation {
+    /// KillProcessList, or BatchKillProcessList where the gateway does not offer it.
+    #[default]
+    Auto,
+    /// KillProcessList only.
+    KillProcessList,
+    /// BatchKillProcessList only, always by session ID.
+    BatchKillProcessList,
+}
+
+/// What of a session's statement is stored.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SqlTextPolicy {
+    /// Its SHA-256, as sha256:HEX: equal statements can be told, their content cannot.
+    Digest,
+    /// Its first 256 characters, control characters removed.
+    #[default]
+    Truncated,
+    /// Nothing.
+    None,
 }
 
 /// How requests are signed.
@@ -159,7 +196,13 @@ pub struct OceanBaseConnectionStatus {
     /// The metadata.generation this status speaks of.
     #[serde(default)]
     pub observed_generation: i64,
-    /// Ready: the last call was answered. ServerSideFence: calls carry a time stamp that the gateway itself refuses
+    /// The operation in use: with Auto, the one that the gateway offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// When the gateway was last asked, without ending anything, whether it offers the operation and takes the access key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe_time: Option<Time>,
+    /// Ready: the last call or probe was answered. CredentialsValid: the gateway took the access key. ServerSideFence: calls carry a time stamp that the gateway itself refuses
     /// after the dispatch deadline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]

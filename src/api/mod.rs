@@ -6,17 +6,21 @@
 
 mod conditions;
 mod connection;
+mod expect;
 mod receipt;
 mod session_kill;
 mod status;
 
 pub use conditions::{ConditionType, ConnectionReason, Outcome, WaitReason};
 pub use connection::{
-    Credentials, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SecretKeys,
-    SignatureMethod,
+    Credentials, KillOperation, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus,
+    SecretKeys, SignatureMethod, SqlTextPolicy,
 };
+pub use expect::{Expect, SessionState};
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};
-pub use session_kill::{ConnectionRef, MAX_SESSIONS, Session, SessionKill, SessionKillSpec};
+pub use session_kill::{
+    ConnectionRef, MAX_SESSIONS, Mode, Session, SessionKill, SessionKillSpec, Verification, VerificationPolicy,
+};
 pub use status::{
     Counts, Dispatch, ObservedSession, Operation, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
 };

@@ -7,7 +7,6 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Outcome;
-use super::session_kill::Session;
 use super::status::{Operation, SessionStatus};
 
 /// The claim: who may make the one call, until when, for what. Immutable.
@@ -50,8 +49,8 @@ pub struct SessionKillReceiptSpec {
     pub claim_time: Time,
     /// Nothing is sent under this claim after this time.
     pub dispatch_deadline_time: Time,
-    /// By this time the holder has written the outcome or is gone: dispatchDeadlineTime plus the call's time-out and a
-    /// margin. Until then only the holder may move the claim on.
+    /// By this time the holder has written the outcome or is gone: dispatchDeadlineTime plus the time-outs of the
+    /// call and of its verification and a margin. Until then only the holder may move the claim on.
     pub settle_deadline_time: Time,
     /// As in the request.
     pub not_after_time: Time,
@@ -68,9 +67,10 @@ pub struct SessionKillReceiptSpec {
     pub tenant_id: String,
     /// The operation to be called.
     pub operation: Operation,
-    /// The sessions to be killed.
+    /// The sessions of the request as they stood at the claim: Pending ones are to be killed, with what was observed of
+    /// them; the others were decided before and are not named in the call.
     #[schemars(length(min = 1, max = 100))]
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<SessionStatus>,
 }
 
 /// The request that made a claim.

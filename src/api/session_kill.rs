@@ -4,9 +4,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::expect::Expect;
 use super::status::SessionKillStatus;
 
 /// The most sessions one request may name.
@@ -113,6 +114,11 @@ pub struct SessionKillSpec {
     )]
     pub tenant_id: String,
 
+    /// Kill ends the sessions. DryRun says for each what a Kill would do, and ends nothing.
+    #[serde(default)]
+    #[x_kube(validation = ("self == oldSelf", "mode is immutable: create a new SessionKill instead"))]
+    pub mode: Mode,
+
     /// The sessions to end: 1 to 100, each named once by serverIP and sessionID.
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(
@@ -141,6 +147,11 @@ pub struct SessionKillSpec {
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
 
+    /// How the end of the sessions is made sure of.
+    #[serde(default)]
+    #[x_kube(validation = ("self == oldSelf", "verification is immutable: create a new SessionKill instead"))]
+    pub verification: Verification,
+
     /// True holds the request back until it is false again or notAfterTime passes. No effect once the call is made.
     #[serde(default)]
     pub suspend: bool,
@@ -149,6 +160,52 @@ pub struct SessionKillSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// Whether a request ends sessions.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Ends them.
+    #[default]
+    Kill,
+    /// Says what a Kill would do.
+    DryRun,
+}
+
+/// How the end of the sessions is made sure of.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// What counts as the end of a session.
+    #[serde(default)]
+    pub policy: VerificationPolicy,
+    /// For how many seconds after the call the process list is read until the sessions are gone from it.
+    #[serde(default = "default_timeout_seconds")]
+    #[schemars(range(min = 1, max = 300))]
+    pub timeout_seconds: i32,
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self { policy: VerificationPolicy::default(), timeout_seconds: default_timeout_seconds() }
+    }
+}
+
+/// Seconds; killed sessions may stay in the list for a while.
+const fn default_timeout_seconds() -> i32 {
+    60
+}
+
+/// What counts as the end of a session.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VerificationPolicy {
+    /// Its absence from the process list only. While the list cannot be read, the outcome is unknown.
+    Required,
+    /// Its absence from the process list; the word of the API if the list cannot be read.
+    #[default]
+    BestEffort,
+    /// The word of the API. The list is read only if the word is missing.
+    None,
 }
 
 /// Names an `OceanBaseConnection` in the same namespace. There is no namespace field on purpose: a request cannot use
@@ -176,6 +233,10 @@ pub struct Session {
     #[serde(rename = "sessionID")]
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub session_id: i64,
+
+    /// What the session must be; if it is not, it is skipped. Without it, whatever session has the ID is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
 }
 
 fn time_schema(_: &mut SchemaGenerator) -> Schema {

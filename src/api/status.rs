@@ -87,6 +87,8 @@ pub enum Operation {
     /// Synchronous, with an answer for each session.
     #[default]
     KillProcessList,
+    /// Asynchronous, without a word on any session: the process list tells what became of them.
+    BatchKillProcessList,
 }
 
 /// How many sessions stand where.
@@ -130,7 +132,11 @@ pub struct SessionStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub error_message: String,
-    /// What the API said of the session.
+    /// What there is to say beyond the reason: which field of expect differed and how, or how the session was seen last.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// The session as it was seen right before the kill, or as the answer to the kill showed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedSession>,
 }
@@ -142,7 +148,7 @@ pub enum SessionOutcome {
     Pending,
     /// Ended by this request.
     Killed,
-    /// Already gone; nothing was sent for it.
+    /// Already gone, or gone after a call of which no answer came.
     Gone,
     /// Nothing was sent for it, on purpose.
     Skipped,
@@ -157,8 +163,22 @@ pub enum SessionOutcome {
 pub enum SessionReason {
     /// Waiting for the request's turn.
     Waiting,
+    /// DryRun: a Kill would be sent for it.
+    DryRun,
+    /// Killed, and then seen to be gone from the process list.
+    Verified,
+    /// The ID now belongs to another session: the one that was meant has ended.
+    IdReused,
+    /// Not in the process list.
+    NotFound,
+    /// It is not what expect says; see message. Nothing was sent for it.
+    PreconditionMismatch,
+    /// Still in the process list after verification.timeoutSeconds. Nothing is sent again.
+    StillPresent,
     /// The API took the kill and reported no error for this session.
     Accepted,
+    /// The API took the call, and the process list could not be read to see what came of it.
+    NotVerified,
     /// The API reported an error for this session; see errorMessage.
     KillRefused,
     /// The API refused the whole call before executing it.
@@ -199,7 +219,15 @@ pub struct ObservedSession {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 32))]
     pub execute_time: String,
-    /// The statement, at most 256 characters of it.
+    /// The ID of the statement.
+    #[serde(rename = "sqlID", default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub sql_id: String,
+    /// The ID of the proxy's session.
+    #[serde(rename = "proxySessionID", default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub proxy_session_id: String,
+    /// The statement, as the connection's sqlText says: at most 256 characters of it, its digest, or nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub sql_text: String,
