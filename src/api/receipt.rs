@@ -65,7 +65,7 @@ pub struct SessionKillReceiptSpec {
     #[serde(rename = "tenantID")]
     #[schemars(length(max = 64))]
     pub tenant_id: String,
-    /// The operation to be called.
+    /// The operation to be called first.
     pub operation: Operation,
     /// The sessions of the request as they stood at the claim: Pending ones are to be killed, with what was observed of
     /// them; the others were decided before and are not named in the call.
@@ -98,6 +98,9 @@ pub struct SessionKillReceiptStatus {
     #[serde(rename = "requestID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub request_id: String,
+    /// The operation that was called last.
+    #[serde(default)]
+    pub operation: Operation,
     /// The outcome of each session.
     #[schemars(length(max = 100))]
     pub sessions: Vec<SessionStatus>,

@@ -91,6 +91,17 @@ pub enum Operation {
     BatchKillProcessList,
 }
 
+impl Operation {
+    /// The name of the action.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KillProcessList => "KillProcessList",
+            Self::BatchKillProcessList => "BatchKillProcessList",
+        }
+    }
+}
+
 /// How many sessions stand where.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

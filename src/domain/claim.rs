@@ -8,18 +8,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::{
     Operation, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus,
-    SessionKillRef, SessionKillSpec,
+    SessionKillRef, SessionKillSpec, SessionStatus,
 };
 
-/// Between the latest end of a call and the moment at which others may take its claim for orphaned: room for the
-/// holder's status writes and for clocks that differ.
-const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(5);
+/// Between the latest end of a verification and the moment at which others may take its claim for orphaned: room for a
+/// last look at the process list, for the holder's status writes and for clocks that differ.
+const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// The name of the receipt of a request: the same request always has the same name, a different one never.
 ///
 /// Derived from the content, not from the object: a request that is deleted and applied again, or applied under a second
-/// name, meets its own receipt. The canonical form is JSON of (connection, instance, tenant, sorted sessions,
-/// `notAfterTime` in seconds and nanoseconds).
+/// name, meets its own receipt. The canonical form is JSON of (connection, instance, tenant, sorted sessions
+/// with `expect`, `notAfterTime` in nanoseconds).
 #[must_use]
 pub fn receipt_name(spec: &SessionKillSpec) -> String {
     #[derive(Serialize)]
@@ -59,6 +59,10 @@ pub struct Attempt {
     pub dispatch_window: SignedDuration,
     /// How long a call may take.
     pub request_timeout: SignedDuration,
+    /// The operation to call first.
+    pub operation: Operation,
+    /// How the sessions stand before the call.
+    pub planned: Vec<SessionStatus>,
 }
 
 /// The receipt that claims `object` for `attempt`. Its dispatch deadline is never after `notAfterTime`.
@@ -68,7 +72,8 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
     let not_after = spec.not_after_time.0;
     let later = |time: Timestamp, by: SignedDuration| time.saturating_add(by).unwrap_or(Timestamp::MAX);
     let dispatch_deadline = later(attempt.claim_time, attempt.dispatch_window).min(not_after);
-    let settle_deadline = later(dispatch_deadline, attempt.request_timeout + SETTLE_MARGIN);
+    let verification = SignedDuration::from_secs(spec.verification.timeout_seconds.into());
+    let settle_deadline = later(dispatch_deadline, attempt.request_timeout + verification + SETTLE_MARGIN);
     SessionKillReceipt::new(
         &receipt_name(spec),
         SessionKillReceiptSpec {
@@ -82,8 +87,8 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
             connection_name: spec.connection_ref.name.clone(),
             instance_id: spec.instance_id.clone(),
             tenant_id: spec.tenant_id.clone(),
-            operation: Operation::KillProcessList,
-            sessions: spec.sessions.clone(),
+            operation: attempt.operation,
+            sessions: attempt.planned.clone(),
         },
     )
 }
@@ -145,17 +150,8 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::test_objects::{request, time};
-
-    fn attempt() -> Attempt {
-        Attempt {
-            attempt_id: "a1".to_owned(),
-            holder_identity: "pod-1".to_owned(),
-            claim_time: time("10:00:00"),
-            dispatch_window: SignedDuration::from_secs(15),
-            request_timeout: SignedDuration::from_secs(10),
-        }
-    }
+    use crate::api::Expect;
+    use crate::domain::test_objects::{attempt, request, time};
 
     #[test]
     fn the_same_content_has_the_same_name_whatever_the_object_is_called() {
@@ -183,7 +179,9 @@ mod tests {
     #[test]
     fn different_content_has_different_names() {
         let mut names = vec![receipt_name(&request().spec)];
-        let changes: [fn(&mut SessionKillSpec); 6] = [
+        let changes: [fn(&mut SessionKillSpec); 8] = [
+            |s| s.sessions[0].expect = Some(Expect { user: Some("a".to_owned()), ..Expect::default() }),
+            |s| s.sessions[0].expect = Some(Expect { database: Some("a".to_owned()), ..Expect::default() }),
             |s| s.connection_ref.name.push('x'),
             |s| s.instance_id.push('x'),
             |s| s.tenant_id.push('x'),
@@ -206,7 +204,7 @@ mod tests {
     fn nothing_may_be_sent_after_not_after_time() {
         let spec = receipt(&request(), &Attempt { claim_time: time("10:29:55"), ..attempt() }).spec;
         assert_eq!(spec.dispatch_deadline_time.0, time("10:30:00"));
-        assert_eq!(spec.settle_deadline_time.0, time("10:30:15"));
+        assert_eq!(spec.settle_deadline_time.0, time("10:31:20"));
     }
 
     #[test]
@@ -215,11 +213,11 @@ mod tests {
         let by = |uid, attempt_id, clock| {
             Judge { uid, attempt_id, holder_identity: "pod-2" }.standing(&receipt, time(clock))
         };
-        let until = time("10:00:30");
+        let until = time("10:01:35");
         assert_eq!(by("uid-1", "a1", "10:00:01"), Standing::Ours);
-        assert_eq!(by("uid-1", "a2", "10:00:29"), Standing::InFlight { until, own: true });
-        assert_eq!(by("uid-2", "a2", "10:00:29"), Standing::InFlight { until, own: false });
-        assert_eq!(by("uid-1", "a2", "10:00:30"), Standing::Orphaned);
+        assert_eq!(by("uid-1", "a2", "10:01:34"), Standing::InFlight { until, own: true });
+        assert_eq!(by("uid-2", "a2", "10:01:34"), Standing::InFlight { until, own: false });
+        assert_eq!(by("uid-1", "a2", "10:01:35"), Standing::Orphaned);
         let holder = Judge { uid: "uid-2", attempt_id: "a2", holder_identity: "pod-1" };
         let standing = holder.standing(&receipt, time("10:10:00"));
         assert!(matches!(standing, Standing::InFlight { own: false, .. }));

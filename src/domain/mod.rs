@@ -1,17 +1,23 @@
 //! The decisions, pure: no client, no clock, no randomness, no async. Time is an argument.
 //!
 //! ```text
-//! SessionKill ─plan→ Step ─(connection)─admit→ ─claim→ Standing ─(answer)─outcome→ Conclusion ─status→ what is written
+//! SessionKill ─plan→ Step ─(connection)─admit→ ─(process list)─precheck→ ─claim→ Standing
+//!    ─(answer)─outcome→ ─(process list)─verification→ Conclusion ─status→ what is written
 //! ```
 
 pub mod admission;
 pub mod backoff;
 pub mod claim;
+pub mod conclusion;
+pub mod expect;
+pub mod observation;
 pub mod outcome;
 pub mod plan;
 pub mod retention;
+pub mod sql_text;
 pub mod status;
 pub mod text;
+pub mod verification;
 
 #[cfg(test)]
 pub(crate) mod test_objects;

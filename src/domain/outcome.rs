@@ -1,63 +1,106 @@
-//! From what the API answered to what became of each session, and of the request. Pure.
+//! From what a call came to, to what became of each session, and of the request. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::expect::same_address;
+use super::observation::{Seen, observed};
 use super::text::clamp;
-use crate::api::{Counts, ObservedSession, Outcome, Session, SessionOutcome, SessionReason, SessionStatus};
+use crate::api::{
+    Counts, Operation, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy,
+};
 
-/// One row of the API's answer, as it came.
+/// One row of the answer of KillProcessList.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// ServerIp.
-    pub server_ip: String,
-    /// SessionId.
-    pub session_id: i64,
-    /// Status.
-    pub status: String,
-    /// ErrorMessage.
+    /// The session as the row shows it.
+    pub seen: Seen,
+    /// `ErrorMessage`.
     pub error_message: String,
-    /// ClientIp.
-    pub client_ip: String,
-    /// TenantId.
-    pub tenant_id: String,
-    /// User.
-    pub user: String,
-    /// Database.
-    pub database: String,
-    /// SqlText.
-    pub sql_text: String,
-    /// Command.
-    pub command: String,
-    /// ExecuteTime, as text.
-    pub execute_time: String,
 }
 
-/// The outcome of each of `sessions`, from the rows of the answer. A row succeeded if its ErrorMessage is empty; rows are
-/// matched by (ServerIp, SessionId). A session without a row may or may not have been killed: `Unknown`.
+/// The outcome of each of `planned` after `operation` was answered with `rows`; `sessions` are those of the request, in
+/// the same order. Those that had been decided before stay as they are.
+///
+/// A row succeeded if its ErrorMessage is empty; rows are matched by (ServerIp, SessionId). A session without a row may or
+/// may not have been killed: `Unknown`. BatchKillProcessList has no rows, and so only an observation tells.
 #[must_use]
-pub fn from_answer(sessions: &[Session], rows: &[Row], now: Timestamp) -> Vec<SessionStatus> {
-    let outcome_of = |session: &Session| {
-        let row = rows.iter().find(|row| row.session_id == session.session_id && same_server(session, &row.server_ip));
-        let Some(row) = row else {
-            return session_status(session, SessionOutcome::Unknown, SessionReason::MissingInAnswer);
-        };
+pub fn from_answer(
+    sessions: &[Session],
+    planned: &[SessionStatus],
+    (operation, rows): (Operation, &[Row]),
+    policy: SqlTextPolicy,
+    now: Timestamp,
+) -> Vec<SessionStatus> {
+    let missing = match operation {
+        Operation::KillProcessList => SessionReason::MissingInAnswer,
+        Operation::BatchKillProcessList => SessionReason::NotVerified,
+    };
+    let answered = |session: &Session, planned: &SessionStatus| {
+        let row = rows.iter().find(|row| is_of(planned, &row.seen));
+        let Some(row) = row else { return ended(planned, SessionOutcome::Unknown, missing) };
         let (outcome, reason) = if row.error_message.trim().is_empty() {
             (SessionOutcome::Killed, SessionReason::Accepted)
         } else {
             (SessionOutcome::Failed, SessionReason::KillRefused)
         };
         SessionStatus {
-            status: clamp(&row.status, 64),
+            status: clamp(&row.seen.status, 64),
             error_message: clamp(&row.error_message, 1024),
-            observed: Some(observed(row, now)),
-            ..session_status(session, outcome, reason)
+            message: clamp(&echo_mismatch(session, planned, &row.seen).unwrap_or_default(), 1024),
+            observed: planned.observed.clone().or_else(|| Some(observed(&row.seen, policy, now))),
+            ..ended(planned, outcome, reason)
         }
     };
-    sessions.iter().map(outcome_of).collect()
+    let outcome_of = |(session, planned): (&Session, &SessionStatus)| match planned.outcome {
+        SessionOutcome::Pending => answered(session, planned),
+        _ => planned.clone(),
+    };
+    sessions.iter().zip(planned).map(outcome_of).collect()
 }
 
-/// The same outcome for every session: for what concerns the call as a whole.
+/// The sessions for which the answer names another user, database or client than was expected or seen before; none if
+/// it names none.
+#[must_use]
+pub fn target_mismatch(sessions: &[Session], planned: &[SessionStatus], rows: &[Row]) -> Option<String> {
+    let differing = |(session, planned): (&Session, &SessionStatus)| {
+        let row = rows.iter().find(|row| is_of(planned, &row.seen))?;
+        let difference = echo_mismatch(session, planned, &row.seen)?;
+        Some(format!("session {} of {}: {difference}", session.session_id, session.server_ip))
+    };
+    let named: Vec<_> = sessions.iter().zip(planned).filter_map(differing).collect();
+    (!named.is_empty()).then(|| named.join("; "))
+}
+
+/// How the answer's session differs from the one that was meant.
+fn echo_mismatch(session: &Session, planned: &SessionStatus, echoed: &Seen) -> Option<String> {
+    let expected = session.expect.clone().unwrap_or_default();
+    let before = planned.observed.clone().unwrap_or_default();
+    let exactly: fn(&str, &str) -> bool = |meant, echoed| meant == echoed;
+    let fields = [
+        ("user", expected.user, before.user, clamp(&echoed.user, 128), exactly),
+        ("database", expected.database, before.database, clamp(&echoed.database, 128), exactly),
+        ("client", expected.client_ip, before.client_ip, clamp(&echoed.client_ip, 64), same_address),
+    ];
+    let differing = |(name, expected, before, echoed, same): (&str, Option<String>, String, String, fn(&str, &str) -> bool)| {
+        let meant = expected.unwrap_or(before);
+        let differs = !meant.is_empty() && !echoed.is_empty() && !same(&meant, &echoed);
+        differs.then(|| format!("the answer names {name} {}, not {}", clamp(&echoed, 64), clamp(&meant, 64)))
+    };
+    let named: Vec<_> = fields.into_iter().filter_map(differing).collect();
+    (!named.is_empty()).then(|| named.join("; "))
+}
+
+/// The same outcome for each of `planned` that was to be killed: for a call as a whole.
+#[must_use]
+pub fn for_sent(planned: &[SessionStatus], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
+    let sent = |session: &SessionStatus| match session.outcome {
+        SessionOutcome::Pending => ended(session, outcome, reason),
+        _ => session.clone(),
+    };
+    planned.iter().map(sent).collect()
+}
+
+/// The same outcome for every session: for what concerns the request as a whole.
 #[must_use]
 pub fn for_all(sessions: &[Session], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
     sessions.iter().map(|session| session_status(session, outcome, reason)).collect()
@@ -81,9 +124,10 @@ pub fn counts(sessions: &[SessionStatus]) -> Counts {
     counts
 }
 
-/// The reason with which a request ends whose sessions ended like `counts`.
+/// The reason with which a request ends whose sessions ended like `sessions`.
 #[must_use]
-pub fn summary(counts: &Counts) -> Outcome {
+pub fn summary(sessions: &[SessionStatus]) -> Outcome {
+    let counts = counts(sessions);
     let ended = counts.killed + counts.gone;
     if counts.unknown > 0 {
         Outcome::OutcomeUnknown
@@ -91,6 +135,8 @@ pub fn summary(counts: &Counts) -> Outcome {
         if counts.killed > 0 { Outcome::SessionsKilled } else { Outcome::SessionsGone }
     } else if ended > 0 {
         Outcome::PartiallyKilled
+    } else if sessions.iter().any(|session| session.reason == SessionReason::StillPresent) {
+        Outcome::StillPresent
     } else if counts.failed > 0 {
         Outcome::KillFailed
     } else {
@@ -98,7 +144,9 @@ pub fn summary(counts: &Counts) -> Outcome {
     }
 }
 
-fn session_status(session: &Session, outcome: SessionOutcome, reason: SessionReason) -> SessionStatus {
+/// The status of a session of which nothing is known yet.
+#[must_use]
+pub fn session_status(session: &Session, outcome: SessionOutcome, reason: SessionReason) -> SessionStatus {
     SessionStatus {
         server_ip: session.server_ip.clone(),
         session_id: session.session_id,
@@ -106,60 +154,54 @@ fn session_status(session: &Session, outcome: SessionOutcome, reason: SessionRea
         reason,
         status: String::new(),
         error_message: String::new(),
+        message: String::new(),
         observed: None,
     }
 }
 
-fn observed(row: &Row, now: Timestamp) -> ObservedSession {
-    ObservedSession {
-        client_ip: clamp(&row.client_ip, 64),
-        user: clamp(&row.user, 128),
-        database: clamp(&row.database, 128),
-        command: clamp(&row.command, 64),
-        execute_time: clamp(&row.execute_time, 32),
-        sql_text: clamp(&row.sql_text, 256),
-        tenant_id: clamp(&row.tenant_id, 64),
-        observation_time: Some(Time(now)),
-    }
+/// `session` with another outcome.
+#[must_use]
+pub fn ended(session: &SessionStatus, outcome: SessionOutcome, reason: SessionReason) -> SessionStatus {
+    SessionStatus { outcome, reason, ..session.clone() }
 }
 
-/// Compares addresses, not spellings: the API may write an IPv6 address in another form than the request.
-fn same_server(session: &Session, echoed: &str) -> bool {
-    match (session.server_ip.parse::<std::net::IpAddr>(), echoed.trim().parse::<std::net::IpAddr>()) {
-        (Ok(asked), Ok(echoed)) => asked == echoed,
-        _ => session.server_ip == echoed,
-    }
+fn is_of(session: &SessionStatus, row: &Seen) -> bool {
+    row.session_id == session.session_id && same_address(&session.server_ip, &row.server_ip)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::test_objects::{request, time};
+    use crate::api::Expect;
+    use crate::domain::observation::precheck;
+    use crate::domain::test_objects::{request, seen, snapshot, time};
 
-    fn row(session: &Session, error_message: &str) -> Row {
-        Row {
-            server_ip: session.server_ip.clone(),
-            session_id: session.session_id,
-            status: "SLEEP".to_owned(),
-            error_message: error_message.to_owned(),
-            ..Row::default()
-        }
+    fn row(number: usize, error_message: &str) -> Row {
+        Row { seen: seen(number), error_message: error_message.to_owned() }
+    }
+
+    /// The outcomes of the two sessions of the request, both seen before.
+    fn answered(sessions: &[Session], rows: &[Row]) -> Vec<SessionStatus> {
+        let list = snapshot(vec![seen(0), seen(1)]);
+        let planned = precheck(sessions, Some(&list), SqlTextPolicy::Truncated).unwrap();
+        let answer = (Operation::KillProcessList, rows);
+        from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:01"))
     }
 
     fn reason_for(errors: [Option<&str>; 2]) -> (Outcome, Vec<SessionStatus>) {
-        let sessions = request().spec.sessions;
         let rows: Vec<Row> =
-            sessions.iter().zip(errors).filter_map(|(session, error)| Some(row(session, error?))).collect();
-        let sessions = from_answer(&sessions, &rows, time("10:00:00"));
-        (summary(&counts(&sessions)), sessions)
+            errors.iter().enumerate().filter_map(|(number, error)| Some(row(number, (*error)?))).collect();
+        let sessions = answered(&request().spec.sessions, &rows);
+        (summary(&sessions), sessions)
     }
 
     #[test]
     fn an_empty_error_message_means_killed() {
         let (reason, sessions) = reason_for([Some(""), Some(" ")]);
         assert_eq!(reason, Outcome::SessionsKilled);
-        assert_eq!(sessions[0].status, "SLEEP");
+        assert_eq!(sessions[0].status, "ACTIVE");
         assert_eq!(sessions[0].reason, SessionReason::Accepted);
+        assert_eq!(sessions[0].message, "");
     }
 
     #[test]
@@ -188,12 +230,19 @@ mod tests {
         ] {
             let status = |outcome: &SessionOutcome| session_status(session, *outcome, SessionReason::Waiting);
             let sessions: Vec<_> = outcomes.iter().map(status).collect();
-            let counts = counts(&sessions);
-            assert_eq!(summary(&counts), expected, "{outcomes:?}");
-            let Counts { total, killed, gone, skipped, failed, unknown } = counts;
+            let Counts { total, killed, gone, skipped, failed, unknown } = counts(&sessions);
+            assert_eq!(summary(&sessions), expected, "{outcomes:?}");
             let pending = outcomes.iter().filter(|outcome| **outcome == Pending).count();
             assert_eq!(total, killed + gone + skipped + failed + unknown + i32::try_from(pending).unwrap());
         }
+    }
+
+    #[test]
+    fn sessions_that_are_still_there_have_their_own_reason() {
+        let session = &request().spec.sessions[0];
+        let still = session_status(session, SessionOutcome::Failed, SessionReason::StillPresent);
+        let skipped = session_status(session, SessionOutcome::Skipped, SessionReason::PreconditionMismatch);
+        assert_eq!(summary(&[still, skipped]), Outcome::StillPresent);
     }
 
     #[test]
@@ -204,26 +253,82 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_server_is_not_an_answer() {
+    fn an_answer_without_rows_by_design_says_nothing() {
         let sessions = request().spec.sessions;
-        let stray = Row { server_ip: "10.9.9.9".to_owned(), ..row(&sessions[0], "") };
-        let outcome = from_answer(&sessions[..1], &[stray], time("10:00:00"));
+        let planned = precheck(&sessions, None, SqlTextPolicy::None).unwrap();
+        let answer = (Operation::BatchKillProcessList, &[][..]);
+        let outcome = from_answer(&sessions, &planned, answer, SqlTextPolicy::None, time("10:00:01"));
+        assert!(outcome.iter().all(|session| session.outcome == SessionOutcome::Unknown));
+        assert_eq!(outcome[0].reason, SessionReason::NotVerified);
+    }
+
+    #[test]
+    fn a_row_of_another_server_is_not_an_answer() {
+        let mut stray = row(0, "");
+        stray.seen.server_ip = "10.9.9.9".to_owned();
+        let outcome = answered(&request().spec.sessions, &[stray]);
         assert_eq!(outcome[0].outcome, SessionOutcome::Unknown);
     }
 
     #[test]
     fn servers_are_matched_by_address_not_by_spelling() {
-        let session = Session { server_ip: "fd00::1".to_owned(), session_id: 7 };
-        let spelled = Row { server_ip: "FD00:0:0::1".to_owned(), ..row(&session, "") };
-        let outcome = from_answer(&[session], &[spelled], time("10:00:00"));
+        let mut sessions = request().spec.sessions;
+        sessions.truncate(1);
+        sessions[0].server_ip = "fd00::1".to_owned();
+        let planned = precheck(&sessions, None, SqlTextPolicy::None).unwrap();
+        let mut spelled = row(0, "");
+        spelled.seen.server_ip = "FD00:0:0::1".to_owned();
+        let answer = (Operation::KillProcessList, &[spelled][..]);
+        let outcome = from_answer(&sessions, &planned, answer, SqlTextPolicy::None, time("10:00:00"));
         assert_eq!(outcome[0].outcome, SessionOutcome::Killed);
     }
 
     #[test]
-    fn text_from_outside_is_bounded() {
+    fn what_was_decided_before_the_call_stays() {
+        let mut sessions = request().spec.sessions;
+        sessions[0].expect = Some(Expect { user: Some("app".to_owned()), ..Expect::default() });
+        let outcome = answered(&sessions, &[row(0, ""), row(1, "")]);
+        assert_eq!((outcome[0].outcome, outcome[0].reason), (SessionOutcome::Skipped, SessionReason::PreconditionMismatch));
+        assert_eq!(outcome[1].outcome, SessionOutcome::Killed);
+        let lost = for_sent(&outcome, SessionOutcome::Unknown, SessionReason::AnswerLost);
+        assert_eq!(lost, outcome);
+    }
+
+    #[test]
+    fn an_answer_that_names_another_session_is_noticed() {
         let sessions = request().spec.sessions;
-        let long = Row { sql_text: "数".repeat(5000), ..row(&sessions[0], &"e\u{1b}".repeat(5000)) };
-        let outcome = from_answer(&sessions[..1], &[long], time("10:00:00")).remove(0);
+        let list = snapshot(vec![seen(0), seen(1)]);
+        let planned = precheck(&sessions, Some(&list), SqlTextPolicy::None).unwrap();
+        let mut echo = row(0, "");
+        assert_eq!(target_mismatch(&sessions, &planned, &[echo.clone()]), None);
+        echo.seen.client_ip = "::ffff:10.2.3.4".to_owned();
+        echo.seen.database.clear();
+        assert_eq!(target_mismatch(&sessions, &planned, &[echo.clone()]), None, "spelling, and nothing said");
+        echo.seen.user = "app".to_owned();
+        let found = target_mismatch(&sessions, &planned, &[echo.clone()]).unwrap();
+        assert_eq!(found, "session 3221614618 of 192.168.13.119: the answer names user app, not report_ro");
+        let outcome = answered(&sessions, &[echo, row(1, "")]);
+        assert_eq!(outcome[0].message, "the answer names user app, not report_ro");
+        assert_eq!(outcome[0].observed.as_ref().unwrap().user, "report_ro");
+    }
+
+    #[test]
+    fn without_an_earlier_observation_the_answer_is_held_against_expect() {
+        let mut sessions = request().spec.sessions;
+        let planned = precheck(&sessions, None, SqlTextPolicy::None).unwrap();
+        sessions[0].expect = Some(Expect { database: Some("hr".to_owned()), ..Expect::default() });
+        let found = target_mismatch(&sessions, &planned, &[row(0, "")]).unwrap();
+        assert!(found.ends_with("the answer names database reports, not hr"), "{found}");
+    }
+
+    #[test]
+    fn text_from_outside_is_bounded() {
+        let mut long = row(0, &"e\u{1b}".repeat(5000));
+        long.seen.sql_text = "数".repeat(5000);
+        let sessions = &request().spec.sessions[..1];
+        let planned = precheck(sessions, None, SqlTextPolicy::Truncated).unwrap();
+        let answer = (Operation::KillProcessList, &[long][..]);
+        let outcome = from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:00")).remove(0);
         assert_eq!(outcome.error_message.chars().count(), 1024);
         assert!(!outcome.error_message.contains('\u{1b}'));
         assert_eq!(outcome.observed.unwrap().sql_text.chars().count(), 256);

@@ -2,14 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Outcome, SessionKill, WaitReason};
+use crate::api::{Mode, Outcome, SessionKill, WaitReason};
 
 /// How far the clocks of two operators may differ. A request is not called expired before this much time has passed since
 /// `notAfterTime`: another operator, whose clock is behind, may have claimed it in its last second.
 pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// What to do next with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing, ever: it is being deleted or has ended.
     Rest,
@@ -23,8 +23,21 @@ pub enum Step {
     /// `notAfterTime` has passed: nothing is sent any more. End it by its receipt if it has one, else as this.
     Expire(Outcome),
     /// Go on towards the call.
-    Attempt,
+    Attempt(Intent),
 }
+
+/// What an attempt is for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// To say what a Kill would do.
+    DryRun,
+    /// To kill.
+    Kill(KillIntent),
+}
+
+/// A request that asks for a kill. Only [`plan`] makes one, and the claim takes one: a DryRun can neither claim nor call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KillIntent(());
 
 /// Decides the next step of `object` at `now`.
 ///
@@ -48,7 +61,9 @@ pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
         }
         return Step::Expire(Outcome::DeadlineExceeded);
     }
-    if object.spec.suspend {
+    // A call that was made is followed to its end.
+    let is_called = status.is_some_and(|status| status.dispatch.is_some());
+    if object.spec.suspend && !is_called {
         return Step::Wait { until: Some(not_after), reason: Some(WaitReason::Suspended) };
     }
     if let Some(not_before) = object.spec.not_before_time.as_ref().map(|t| t.0).filter(|t| now < *t) {
@@ -58,7 +73,10 @@ pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
     if let Some(next_attempt) = next_attempt.filter(|t| now < *t) {
         return Step::Wait { until: Some(next_attempt.min(not_after)), reason: None };
     }
-    Step::Attempt
+    Step::Attempt(match object.spec.mode {
+        Mode::DryRun => Intent::DryRun,
+        Mode::Kill => Intent::Kill(KillIntent(())),
+    })
 }
 
 #[cfg(test)]
@@ -66,9 +84,28 @@ mod tests {
     use super::*;
     use crate::domain::test_objects::{request, time};
 
+    const KILL: Step = Step::Attempt(Intent::Kill(KillIntent(())));
+
     #[test]
     fn a_fresh_request_is_attempted() {
-        assert_eq!(plan(&request(), time("10:00:00")), Step::Attempt);
+        assert_eq!(plan(&request(), time("10:00:00")), KILL);
+    }
+
+    #[test]
+    fn a_dry_run_is_no_kill() {
+        let mut object = request();
+        object.spec.mode = Mode::DryRun;
+        assert_eq!(plan(&object, time("10:00:00")), Step::Attempt(Intent::DryRun));
+    }
+
+    #[test]
+    fn a_call_that_was_made_cannot_be_suspended() {
+        let mut called = request();
+        let receipt = crate::domain::claim::receipt(&called, &crate::domain::test_objects::attempt());
+        let dispatch = crate::domain::conclusion::dispatch(&receipt, receipt.spec.operation, "R");
+        called.status.get_or_insert_default().dispatch = Some(dispatch);
+        called.spec.suspend = true;
+        assert_eq!(plan(&called, time("10:00:00")), KILL);
     }
 
     #[test]
@@ -87,7 +124,7 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_at_or_after_not_after_time() {
-        assert_eq!(plan(&request(), time("10:29:59")), Step::Attempt);
+        assert_eq!(plan(&request(), time("10:29:59")), KILL);
         let until = Some(time("10:30:05"));
         assert_eq!(plan(&request(), time("10:30:00")), Step::Wait { until, reason: None });
         assert_eq!(plan(&request(), time("10:30:05")), Step::Expire(Outcome::DeadlineExceeded));
@@ -110,7 +147,7 @@ mod tests {
         early.spec.not_before_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("10:10:00")));
         let until = Some(time("10:10:00"));
         assert_eq!(plan(&early, time("10:00:00")), Step::Wait { until, reason: Some(WaitReason::Scheduled) });
-        assert_eq!(plan(&early, time("10:10:00")), Step::Attempt);
+        assert_eq!(plan(&early, time("10:10:00")), KILL);
     }
 
     #[test]
@@ -120,6 +157,6 @@ mod tests {
         waiting.status.get_or_insert_default().next_attempt_time = Some(next);
         let until = Some(time("10:05:00"));
         assert_eq!(plan(&waiting, time("10:00:00")), Step::Wait { until, reason: None });
-        assert_eq!(plan(&waiting, time("10:05:00")), Step::Attempt);
+        assert_eq!(plan(&waiting, time("10:05:00")), KILL);
     }
 }

@@ -53,6 +53,7 @@ pub fn record_of(request: &SessionKill, receipt: &SessionKillReceipt) -> Option<
         outcome,
         completion_time: status.completion_time.clone()?,
         request_id: dispatch.request_id.clone(),
+        operation: dispatch.operation,
         sessions: status.sessions.clone(),
     })
 }
@@ -61,28 +62,20 @@ pub fn record_of(request: &SessionKill, receipt: &SessionKillReceipt) -> Option<
 mod tests {
     use super::*;
     use crate::api::{SessionOutcome, SessionReason};
-    use crate::domain::claim::{Attempt, receipt};
+    use crate::domain::claim::receipt;
+    use crate::domain::conclusion::{Conclusion, dispatch};
     use crate::domain::outcome::for_all;
-    use crate::domain::status::{Conclusion, dispatch, finished};
-    use crate::domain::test_objects::{request, time};
+    use crate::domain::status::finished;
+    use crate::domain::test_objects::{attempt, request, time};
 
     fn claimed() -> SessionKillReceipt {
-        receipt(
-            &request(),
-            &Attempt {
-                attempt_id: "a1".to_owned(),
-                holder_identity: "pod-1".to_owned(),
-                claim_time: time("10:00:00"),
-                dispatch_window: SignedDuration::from_secs(15),
-                request_timeout: SignedDuration::from_secs(10),
-            },
-        )
+        receipt(&request(), &attempt())
     }
 
     fn ended() -> SessionKill {
         let mut object = request();
         let sessions = for_all(&object.spec.sessions, SessionOutcome::Killed, SessionReason::Accepted);
-        let conclusion = Conclusion::called(sessions, dispatch(&claimed(), "R"), "");
+        let conclusion = Conclusion::called(sessions, dispatch(&claimed(), claimed().spec.operation, "R"), "");
         object.status = Some(finished(&object, &conclusion, time("10:00:01")));
         object
     }

@@ -3,15 +3,13 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
-use super::outcome::{counts, for_all, summary};
-use super::text::{clamp, clamp_bytes};
+use super::conclusion::{Conclusion, bounded, is_goal_reached};
+use super::outcome::{counts, for_all};
+use super::text::clamp;
 use crate::api::{
-    ConditionType, Dispatch, Operation, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus,
-    SessionKillStatus, SessionOutcome, SessionReason, SessionStatus, WaitReason,
+    ConditionType, Dispatch, Outcome, SessionKill, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
+    WaitReason,
 };
-
-/// The most bytes a status may take. An object too large for etcd would be refused after the kill, when it is too late.
-const MAX_BYTES: usize = 256 * 1024;
 
 /// Why a request waits, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,100 +22,17 @@ pub struct Waiting {
     pub next_attempt: Option<Timestamp>,
 }
 
-/// How a request ended.
+/// A call that was made and is being verified.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Conclusion {
-    /// The reason of the `Succeeded` condition.
-    pub reason: Outcome,
-    /// What happened and what to do, for people.
-    pub message: String,
-    /// The outcome of each session.
+pub struct InVerification {
+    /// The call.
+    pub dispatch: Dispatch,
+    /// The outcome of each session so far.
     pub sessions: Vec<SessionStatus>,
-    /// The call, if one was made.
-    pub dispatch: Option<Dispatch>,
-}
-
-impl Conclusion {
-    /// Ends `object` without a call: every session is skipped for `why`.
-    #[must_use]
-    pub fn nothing_sent(object: &SessionKill, reason: Outcome, why: SessionReason, message: String) -> Self {
-        let sessions = for_all(&object.spec.sessions, SessionOutcome::Skipped, why);
-        Self { reason, message, sessions, dispatch: None }
-    }
-
-    /// Ends a request whose call left `sessions`.
-    #[must_use]
-    pub fn called(sessions: Vec<SessionStatus>, dispatch: Dispatch, detail: &str) -> Self {
-        let counts = counts(&sessions);
-        let reason = summary(&counts);
-        let message = match reason {
-            Outcome::SessionsKilled => format!("{} of {} sessions killed", counts.killed, counts.total),
-            Outcome::OutcomeUnknown => format!(
-                "whether {} of {} sessions were killed cannot be told: {detail}; nothing is sent again; look at the \
-                 sessions, and create a new SessionKill with a new notAfterTime if they are still there",
-                counts.unknown, counts.total
-            ),
-            _ => format!(
-                "{} of {} sessions killed, {} failed: see status.sessions[].errorMessage",
-                counts.killed, counts.total, counts.failed
-            ),
-        };
-        Self { reason, message, sessions, dispatch: Some(dispatch) }
-    }
-
-    /// Ends the request of `receipt`, whose holder went away without a word.
-    #[must_use]
-    pub fn orphaned(receipt: &SessionKillReceipt) -> Self {
-        let sessions = for_all(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost);
-        Self::called(sessions, dispatch(receipt, ""), &nothing_certain(receipt))
-    }
-
-    /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
-    #[must_use]
-    pub fn recorded(receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus, same_object: bool) -> Self {
-        let sessions = record.sessions.clone();
-        let dispatch = dispatch(receipt, &record.request_id);
-        if same_object {
-            return Self { reason: record.outcome, ..Self::called(sessions, dispatch, &nothing_certain(receipt)) };
-        }
-        let name = &receipt.spec.session_kill_ref.name;
-        let completed = &record.completion_time.0;
-        let outcome = record.outcome.as_str();
-        let message = format!(
-            "the same request was executed as SessionKill {name} and ended at {completed} with {outcome}; nothing was \
-             sent again; to kill again, create a SessionKill with a new notAfterTime"
-        );
-        let reason = if is_goal_reached(record.outcome) { Outcome::AlreadyExecuted } else { record.outcome };
-        Self { reason, message, sessions, dispatch: Some(dispatch) }
-    }
-
-    /// The record of this conclusion for the receipt.
-    #[must_use]
-    pub fn record(&self, now: Timestamp) -> SessionKillReceiptStatus {
-        SessionKillReceiptStatus {
-            outcome: self.reason,
-            completion_time: Time(now),
-            request_id: self.dispatch.as_ref().map(|d| d.request_id.clone()).unwrap_or_default(),
-            sessions: bounded(self.sessions.clone()),
-        }
-    }
-}
-
-/// Why the outcome of `receipt` cannot be told by anybody but its holder.
-fn nothing_certain(receipt: &SessionKillReceipt) -> String {
-    format!("operator {} claimed the call and recorded no certain answer", receipt.spec.holder_identity)
-}
-
-/// What the status says of the call made under `receipt`.
-#[must_use]
-pub fn dispatch(receipt: &SessionKillReceipt, request_id: &str) -> Dispatch {
-    Dispatch {
-        receipt_name: receipt.metadata.name.clone().unwrap_or_default(),
-        attempt_id: receipt.spec.attempt_id.clone(),
-        operation: Operation::KillProcessList,
-        request_id: clamp(request_id, 64),
-        start_time: receipt.spec.claim_time.clone(),
-    }
+    /// For which sessions the answer named others than were meant.
+    pub target_mismatch: Option<String>,
+    /// When the verification ends.
+    pub until: Timestamp,
 }
 
 /// The status of `object` while it waits.
@@ -126,7 +41,11 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
     let old = object.status.clone().unwrap_or_default();
     let held_back = matches!(waiting.reason, WaitReason::Suspended | WaitReason::Scheduled);
     let reason = waiting.reason.as_str();
-    let sessions = for_all(&object.spec.sessions, SessionOutcome::Pending, SessionReason::Waiting);
+    // Of a call that was made nothing is forgotten, whatever its request waits for.
+    let sessions = match &old.dispatch {
+        Some(_) => old.sessions,
+        None => for_all(&object.spec.sessions, SessionOutcome::Pending, SessionReason::Waiting),
+    };
     let mut set = vec![(ConditionType::Succeeded, "Unknown", reason), (ConditionType::Ready, "False", reason)];
     // A suspended request is not being worked on; Argo CD shows it as Suspended.
     if waiting.reason != WaitReason::Suspended {
@@ -143,6 +62,33 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
         sessions,
         conditions: conditions(object.metadata.generation, &old.conditions, &set, &waiting.message, now),
     }
+}
+
+/// The status of `object` while the call that was made for it is verified.
+#[must_use]
+pub fn verifying(object: &SessionKill, call: &InVerification, now: Timestamp) -> SessionKillStatus {
+    let message = format!(
+        "{} was called: the process list is read until the sessions are gone from it, until {} at most",
+        call.dispatch.operation.as_str(),
+        call.until.strftime("%Y-%m-%dT%H:%M:%SZ")
+    );
+    let why = Waiting { reason: WaitReason::Verifying, message, next_attempt: None };
+    let mut status = waiting(object, &why, now);
+    status.dispatch = Some(call.dispatch.clone());
+    status.counts = Some(counts(&call.sessions));
+    status.sessions = bounded(call.sessions.clone());
+    status.conditions.extend(target_mismatch(object, call.target_mismatch.as_deref(), now));
+    status
+}
+
+/// The condition for an answer that named other sessions than were meant; kept once it is there.
+fn target_mismatch(object: &SessionKill, named: Option<&str>, now: Timestamp) -> Option<Condition> {
+    let old = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let type_ = ConditionType::TargetMismatch.as_str();
+    let Some(named) = named else { return old.iter().find(|condition| condition.type_ == type_).cloned() };
+    let message = format!("{named}: see whether the right sessions were ended");
+    conditions(object.metadata.generation, old, &[(ConditionType::TargetMismatch, "True", "AnswerDiffers")], &message, now)
+        .pop()
 }
 
 /// The status of `object` at its end.
@@ -169,7 +115,10 @@ pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -
         dispatch: conclusion.dispatch.clone(),
         counts: Some(counts(&conclusion.sessions)),
         sessions: bounded(conclusion.sessions.clone()),
-        conditions: conditions(object.metadata.generation, &old.conditions, &set, &conclusion.message, now),
+        conditions: conditions(object.metadata.generation, &old.conditions, &set, &conclusion.message, now)
+            .into_iter()
+            .chain(target_mismatch(object, conclusion.target_mismatch.as_deref(), now))
+            .collect(),
     }
 }
 
@@ -188,12 +137,6 @@ pub fn unreadable(metadata: &ObjectMeta, outcome: Outcome, message: &str, now: T
         conditions: conditions(metadata.generation, &[], &set, message, now),
         ..SessionKillStatus::default()
     }
-}
-
-/// Whether a request that ended with `reason` reached its goal.
-#[must_use]
-pub const fn is_goal_reached(reason: Outcome) -> bool {
-    matches!(reason, Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted)
 }
 
 /// Whether the status of `object` already says that it waits for `reason`, at its present generation.
@@ -243,25 +186,6 @@ pub fn condition(old: &[Condition], mut new: Condition) -> Condition {
         new.last_transition_time = unchanged.last_transition_time.clone();
     }
     new
-}
-
-/// Keeps the sessions of a status within the limit: first without what was observed, then with short messages.
-fn bounded(mut sessions: Vec<SessionStatus>) -> Vec<SessionStatus> {
-    if size(&sessions) > MAX_BYTES {
-        for session in &mut sessions {
-            session.observed = None;
-        }
-    }
-    if size(&sessions) > MAX_BYTES {
-        for session in &mut sessions {
-            session.error_message = clamp_bytes(&session.error_message, 256);
-        }
-    }
-    sessions
-}
-
-fn size(sessions: &[SessionStatus]) -> usize {
-    serde_json::to_vec(sessions).map_or(0, |json| json.len())
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use crate::api::{OceanBaseConnection, SessionKill};
+use super::claim::Attempt;
+use super::observation::{Seen, Snapshot, precheck};
+use crate::api::{OceanBaseConnection, Operation, SessionKill, SqlTextPolicy};
 
 /// A time of the one day on which all tests play.
 pub(crate) fn time(clock: &str) -> Timestamp {
@@ -42,4 +44,39 @@ pub(crate) fn connection() -> OceanBaseConnection {
         "spec": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}},
     }))
     .unwrap()
+}
+
+/// The session number 0 or 1 of the request, in the middle of a query.
+pub(crate) fn seen(number: usize) -> Seen {
+    let session = &request().spec.sessions[number];
+    Seen {
+        server_ip: session.server_ip.clone(),
+        session_id: session.session_id,
+        status: "ACTIVE".to_owned(),
+        client_ip: "10.2.3.4".to_owned(),
+        user: "report_ro".to_owned(),
+        database: "reports".to_owned(),
+        command: "Query".to_owned(),
+        execute_time: "742".to_owned(),
+        ..Seen::default()
+    }
+}
+
+/// A complete process list, read at 10:00:00.
+pub(crate) fn snapshot(sessions: Vec<Seen>) -> Snapshot {
+    Snapshot::new(sessions, true, time("10:00:00"))
+}
+
+/// An attempt at the request at 10:00:00, whose sessions were both seen.
+pub(crate) fn attempt() -> Attempt {
+    let list = snapshot(vec![seen(0), seen(1)]);
+    Attempt {
+        attempt_id: "a1".to_owned(),
+        holder_identity: "pod-1".to_owned(),
+        claim_time: time("10:00:00"),
+        dispatch_window: jiff::SignedDuration::from_secs(15),
+        request_timeout: jiff::SignedDuration::from_secs(10),
+        operation: Operation::KillProcessList,
+        planned: precheck(&request().spec.sessions, Some(&list), SqlTextPolicy::Truncated).unwrap(),
+    }
 }

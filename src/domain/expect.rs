@@ -1,0 +1,127 @@
+//! Whether a session is the one that was meant. Pure.
+
+use std::net::IpAddr;
+
+use super::observation::Seen;
+use super::text::clamp;
+use crate::api::{Expect, SessionState};
+
+/// What of `seen` is not as `expect` says: each field that differs, and how. None if all given fields hold.
+#[must_use]
+pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
+    let state = expect.state.map(|state| match state {
+        SessionState::Active => "ACTIVE",
+        SessionState::Sleep => "SLEEP",
+    });
+    let same: fn(&str, &str) -> bool = |expected, found| expected == found;
+    let same_word: fn(&str, &str) -> bool = |expected, found| expected.eq_ignore_ascii_case(found);
+    let fields = [
+        ("user", expect.user.as_deref(), &seen.user, same),
+        ("database", expect.database.as_deref(), &seen.database, same),
+        ("clientIP", expect.client_ip.as_deref(), &seen.client_ip, same_address),
+        ("command", expect.command.as_deref(), &seen.command, same_word),
+        ("state", state, &seen.status, same_word),
+        ("sqlID", expect.sql_id.as_deref(), &seen.sql_id, same_word),
+        ("proxySessionID", expect.proxy_session_id.as_deref(), &seen.proxy_session_id, same),
+    ];
+    let mut differences: Vec<String> = fields
+        .into_iter()
+        .filter_map(|(name, expected, found, holds)| {
+            let expected = expected?;
+            (!holds(expected, found)).then(|| format!("{name} is {}, expected {expected}", shown(found)))
+        })
+        .collect();
+    if let Some(least) = expect.min_execution_seconds {
+        // Declared a number of seconds; a fraction is cut off, and what is no number proves nothing.
+        let seconds = seen.execute_time.split('.').next().and_then(|text| text.trim().parse::<i64>().ok());
+        if seconds.is_none_or(|seconds| seconds < i64::from(least)) {
+            let found = shown(&seen.execute_time);
+            differences.push(format!("it has been in its state for {found} s, expected at least {least} s"));
+        }
+    }
+    (!differences.is_empty()).then(|| differences.join("; "))
+}
+
+/// Compares addresses, not spellings: the API may write an IPv6 address in another form than the request.
+#[must_use]
+pub fn same_address(one: &str, other: &str) -> bool {
+    match (one.trim().parse::<IpAddr>(), other.trim().parse::<IpAddr>()) {
+        (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
+        _ => one == other,
+    }
+}
+
+fn shown(found: &str) -> String {
+    if found.is_empty() { "empty".to_owned() } else { clamp(found, 64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> Seen {
+        Seen {
+            client_ip: "10.2.3.4".to_owned(),
+            user: "report_ro".to_owned(),
+            database: "reports".to_owned(),
+            command: "Query".to_owned(),
+            status: "ACTIVE".to_owned(),
+            sql_id: "45CCBDC7F1D2A0B34C5D6E7F8091A2B3".to_owned(),
+            proxy_session_id: "752113700739156671".to_owned(),
+            execute_time: "300".to_owned(),
+            ..Seen::default()
+        }
+    }
+
+    fn all() -> Expect {
+        Expect {
+            user: Some("report_ro".to_owned()),
+            database: Some("reports".to_owned()),
+            client_ip: Some("::ffff:10.2.3.4".to_owned()),
+            command: Some("query".to_owned()),
+            state: Some(SessionState::Active),
+            sql_id: Some("45ccbdc7f1d2a0b34c5d6e7f8091a2b3".to_owned()),
+            proxy_session_id: Some("752113700739156671".to_owned()),
+            min_execution_seconds: Some(300),
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_as_expected_has_no_mismatch() {
+        assert_eq!(mismatch(&all(), &seen()), None);
+        assert_eq!(mismatch(&Expect::default(), &Seen::default()), None);
+    }
+
+    #[test]
+    fn each_field_counts_and_is_named_with_both_values() {
+        let changes: [(fn(&mut Seen), &str); 8] = [
+            (|s| s.user = "Report_ro".to_owned(), "user is Report_ro, expected report_ro"),
+            (|s| s.database.clear(), "database is empty, expected reports"),
+            (|s| s.client_ip = "10.2.3.5".to_owned(), "clientIP is 10.2.3.5, expected ::ffff:10.2.3.4"),
+            (|s| s.command = "Sleep".to_owned(), "command is Sleep, expected query"),
+            (|s| s.status = "SLEEP".to_owned(), "state is SLEEP, expected ACTIVE"),
+            (|s| s.sql_id = "0".to_owned(), "sqlID is 0, expected 45ccbdc7f1d2a0b34c5d6e7f8091a2b3"),
+            (|s| s.proxy_session_id.clear(), "proxySessionID is empty, expected 752113700739156671"),
+            (|s| s.execute_time = "299.9".to_owned(), "it has been in its state for 299.9 s, expected at least 300 s"),
+        ];
+        for (change, message) in changes {
+            let mut seen = seen();
+            change(&mut seen);
+            assert_eq!(mismatch(&all(), &seen).as_deref(), Some(message));
+        }
+    }
+
+    #[test]
+    fn all_differences_are_named() {
+        let found = mismatch(&all(), &Seen::default()).unwrap();
+        assert_eq!(found.matches("expected").count(), 8, "{found}");
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_proves_nothing() {
+        for time in ["", "long", "-1"] {
+            let seen = Seen { execute_time: time.to_owned(), ..seen() };
+            assert!(mismatch(&all(), &seen).is_some(), "{time}");
+        }
+    }
+}
