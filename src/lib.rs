@@ -6,16 +6,18 @@
 //!  of the       (pure)         that touches        knows nothing
 //!  three kinds                 both sides          of Kubernetes
 //!
-//!  SessionKill ─plan→ Step ─claim→ receipt ─call→ answer ─settle→ status ─record→ receipt
+//!  SessionKill ─plan→ Step ─observe→ sessions ─claim→ receipt ─call→ answer ─verify→ outcome ─settle→ status ─record→ receipt
 //! ```
 //!
 //! Never twice, never late: a kill is sent only under a claim, an object whose name is derived from the request and whose
 //! uniqueness the API server enforces, and never after `notAfterTime`.
+//! Never the wrong session, never a guess: what is killed was seen right before, and what is said of it afterwards too.
 
 pub mod api;
 pub mod config;
 pub mod controller;
 pub mod domain;
 pub mod health;
+pub mod metrics;
 pub mod oceanbase;
 pub mod telemetry;

@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
-use kube::runtime::reflector::ObjectRef;
 
 use super::api_calls::ApiError;
 use super::claim::{Claimed, claim, find};
 use super::context::Context;
-use super::credentials::{CredentialsError, access_key};
-use super::dispatch::{Call, endpoint};
+use super::dispatch::tenant;
+use super::orphan::resolve;
 use super::poison;
 use super::queue::{Item, Next};
 use super::request::Request;
-use super::sweep::resolve;
-use crate::api::{OceanBaseConnection, Outcome, SessionKillReceipt, SessionReason, WaitReason};
+use super::route::{Route, RouteError, connection};
+use crate::api::{
+    Mode, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, VerificationPolicy, WaitReason,
+};
 use crate::domain::admission::admit;
 use crate::domain::claim::Standing;
-use crate::domain::plan::{Step, plan};
-use crate::domain::status::Conclusion;
+use crate::domain::conclusion::Conclusion;
+use crate::domain::observation::precheck;
+use crate::domain::plan::{Intent, KillIntent, Step, plan};
 
 /// Works on one request, as it is now.
 pub async fn attempt(context: &Arc<Context>, item: &Item) -> Next {
@@ -37,7 +39,7 @@ pub async fn attempt(context: &Arc<Context>, item: &Item) -> Next {
         Step::Rest => Next::Ended,
         Step::Wait { until, reason } => request.hold(until, reason).await,
         Step::Expire(outcome) => request.or_put_off(request.expire(outcome).await).await,
-        Step::Attempt => request.or_put_off(request.attempt().await).await,
+        Step::Attempt(intent) => request.or_put_off(request.attempt(intent, item).await).await,
     }
 }
 
@@ -49,7 +51,9 @@ impl Request<'_> {
         let message = if outcome == Outcome::ExpiredOnArrival {
             format!("created after its own notAfterTime {not_after}; nothing was sent")
         } else {
-            if let Some((receipt, standing)) = find(self.context, self.object).await? {
+            if self.object.spec.mode == Mode::Kill
+                && let Some((receipt, standing)) = find(self.context, self.object).await?
+            {
                 return self.taken(&receipt, standing).await;
             }
             format!("notAfterTime {not_after} passed; nothing was sent{}", self.what_it_waited_for())
@@ -58,56 +62,115 @@ impl Request<'_> {
         Ok(self.end(&Conclusion::nothing_sent(self.object, outcome, why, message)).await)
     }
 
-    /// Steps 2 to 7.
-    async fn attempt(&self) -> Result<Next, ApiError> {
+    /// Steps 2 to 6.
+    async fn attempt(&self, intent: Intent, item: &Item) -> Result<Next, ApiError> {
         let namespace = self.object.namespace().unwrap_or_default();
-        let name = &self.object.spec.connection_ref.name;
-        let connection = match self.connection(&namespace, name) {
+        let connection = match connection(self.context, &namespace, &self.object.spec.connection_ref.name) {
             Ok(connection) => connection,
             Err(message) => return Ok(self.wait(WaitReason::ConnectionNotFound, message, None).await),
         };
         if let Err(refusal) = admit(&self.object.spec, &connection.spec) {
-            let not_allowed = SessionReason::NotAllowed;
-            return Ok(self
-                .end(&Conclusion::nothing_sent(self.object, Outcome::NotAllowed, not_allowed, refusal))
-                .await);
+            let why = SessionReason::NotAllowed;
+            return Ok(self.end(&Conclusion::nothing_sent(self.object, Outcome::NotAllowed, why, refusal)).await);
         }
-        let endpoint = match endpoint(self.context, &connection.spec) {
-            Ok(endpoint) => endpoint,
-            Err(error) => {
-                let message = format!("OceanBaseConnection {name}: {error}");
-                return Ok(self.wait(WaitReason::EndpointNotAllowed, message, None).await);
+        let route = match Route::of(self.context, connection.clone()).await {
+            Ok(route) => route,
+            Err(RouteError::Api(error)) => return Err(error),
+            Err(RouteError::Unavailable(reason, message)) => {
+                self.context.connection_states.failed(self.context, &connection, reason, &message);
+                return Ok(self.wait(reason, message, None).await);
             }
         };
-        let keys = &connection.spec.credentials.secret_ref;
-        let access_key = match access_key(self.context, &namespace, keys).await {
-            Ok(access_key) => access_key,
-            Err(CredentialsError::Api(error)) => return Err(error),
-            Err(CredentialsError::Unavailable(message)) => {
-                self.context.connection_states.failed(
-                    self.context,
-                    &connection,
-                    WaitReason::CredentialsUnavailable,
-                    &message,
-                );
-                return Ok(self.wait(WaitReason::CredentialsUnavailable, message, None).await);
-            }
+        let planned = match self.observe(&route, &intent).await {
+            Ok(planned) => planned,
+            Err(message) => return self.unobserved(&intent, message).await,
         };
-        let request_timeout = i64::from(connection.spec.request_timeout_seconds);
-        match claim(self.context, self.object, SignedDuration::from_secs(request_timeout)).await? {
-            Claimed::Granted(claim) => {
-                let call = Call { connection: &connection, endpoint, access_key };
-                Ok(self.call(claim, call).await)
+        match intent {
+            Intent::DryRun => {
+                let executed = find(self.context, self.object).await?.map(|(receipt, _)| receipt.spec.session_kill_ref.name);
+                Ok(self.end(&Conclusion::dry_run(&planned, executed.as_deref())).await)
             }
+            Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
+                self.nothing_left(planned).await
+            }
+            Intent::Kill(intent) => self.kill(intent, route, planned, item).await,
+        }
+    }
+
+    /// Step 4: how each session stands right before the kill. The error says why that cannot be told although it must.
+    async fn observe(&self, route: &Route, intent: &Intent) -> Result<Vec<SessionStatus>, String> {
+        let spec = &self.object.spec;
+        let policy = route.connection.spec.sql_text;
+        let is_expected = spec.sessions.iter().any(|session| session.expect.is_some());
+        let is_needed = is_expected || *intent == Intent::DryRun;
+        if !is_needed && spec.verification.policy == VerificationPolicy::None {
+            return precheck(&spec.sessions, None, policy).map_err(|_| String::new());
+        }
+        let why = match self.context.observer.observe(self.context, route, &tenant(spec)).await {
+            Ok(snapshot) => match precheck(&spec.sessions, Some(&snapshot), policy) {
+                Ok(planned) => return Ok(planned),
+                Err(_) => "it is not complete".to_owned(),
+            },
+            Err(error) if !is_needed => {
+                tracing::info!(%error, name = self.object.name_any(), "process list not read, and nothing is expected");
+                return precheck(&spec.sessions, None, policy).map_err(|_| String::new());
+            }
+            Err(error) => error.to_string(),
+        };
+        let connection = route.connection.name_any();
+        Err(format!(
+            "OceanBaseConnection {connection}: the process list of tenant {} cannot be read ({why}), and without it a \
+             session could be the wrong one: nothing was sent; trying again until {}",
+            spec.tenant_id, spec.not_after_time.0
+        ))
+    }
+
+    /// Nothing is sent blindly; but the same content may have been executed before.
+    async fn unobserved(&self, intent: &Intent, message: String) -> Result<Next, ApiError> {
+        if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(self.context, self.object).await?) {
+            return self.taken(&receipt, standing).await;
+        }
+        Ok(self.wait(WaitReason::ObservationFailed, message, None).await)
+    }
+
+    /// None of the sessions is there any more, or is the one that was meant; perhaps because this very request was executed
+    /// before.
+    async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Next, ApiError> {
+        if let Some((receipt, standing)) = find(self.context, self.object).await? {
+            return self.taken(&receipt, standing).await;
+        }
+        Ok(self.end(&Conclusion::nothing_left(planned)).await)
+    }
+
+    /// Step 5, then the call.
+    async fn kill(
+        &self,
+        intent: KillIntent,
+        route: Route,
+        planned: Vec<SessionStatus>,
+        item: &Item,
+    ) -> Result<Next, ApiError> {
+        match claim(self.context, intent, self.object, &route.connection, planned).await? {
+            Claimed::Granted(claim) => Ok(self.call(claim, route, item).await),
             Claimed::Taken(receipt, standing) => self.taken(&receipt, standing).await,
         }
     }
 
-    /// Step 5, when another claim for the same content exists.
+    /// When another claim for the same content exists.
     async fn taken(&self, receipt: &SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
         let record = match standing {
             Standing::Recorded(record) => record,
-            Standing::Orphaned => resolve(self.context, receipt).await?,
+            Standing::Orphaned => match resolve(self.context, receipt).await? {
+                Some(record) => record,
+                None => {
+                    let holder = &receipt.spec.holder_identity;
+                    let message = format!(
+                        "operator {holder} claimed the call and is gone: nothing is sent again, and the process list is \
+                         read to see what came of it"
+                    );
+                    return Ok(self.wait(WaitReason::Verifying, message, None).await);
+                }
+            },
             // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
             // status flicker.
             Standing::InFlight { until, own: true } => return Ok(Next::Later(until)),
@@ -119,15 +182,6 @@ impl Request<'_> {
         };
         let same_object = Some(&receipt.spec.session_kill_ref.uid) == self.object.uid().as_ref();
         Ok(self.end(&Conclusion::recorded(receipt, &record, same_object)).await)
-    }
-
-    fn connection(&self, namespace: &str, name: &str) -> Result<OceanBaseConnection, String> {
-        let key = ObjectRef::new(name).within(namespace);
-        match self.context.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
-            Some(Ok(connection)) => Ok(connection.clone()),
-            Some(Err(invalid)) => Err(format!("OceanBaseConnection {name} cannot be read: {}", invalid.error)),
-            None => Err(format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it")),
-        }
     }
 
     /// What kept the request from going out, for its last message.

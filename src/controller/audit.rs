@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::api::{SessionKillReceipt, SessionStatus};
-use crate::domain::status::Conclusion;
+use crate::domain::conclusion::Conclusion;
 
 /// Writes the line; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no statement.
 pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
@@ -34,7 +34,7 @@ pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Optio
         "connection": receipt.spec.connection_name,
         "instanceID": receipt.spec.instance_id,
         "tenantID": receipt.spec.tenant_id,
-        "operation": receipt.spec.operation,
+        "operation": conclusion.dispatch.as_ref().map(|dispatch| dispatch.operation),
         "receipt": receipt.name_any(),
         "attemptID": receipt.spec.attempt_id,
         "holderIdentity": receipt.spec.holder_identity,

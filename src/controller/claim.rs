@@ -9,8 +9,9 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use super::api_calls::{ApiError, Pauses, bounded};
 use super::context::Context;
 use super::settle::FIELD_MANAGER;
-use crate::api::{SessionKill, SessionKillReceipt};
+use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt, SessionStatus};
 use crate::domain::claim::{Attempt, Judge, Standing, receipt, receipt_name};
+use crate::domain::plan::KillIntent;
 use crate::oceanbase::KillPermit;
 
 /// The right to make one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
@@ -58,21 +59,25 @@ pub enum Claimed {
     Taken(Box<SessionKillReceipt>, Standing),
 }
 
-/// Claims `object` for a new attempt.
+/// Claims `object` for a new attempt to kill those of `planned` that are pending. Takes the intent, which a DryRun has not.
 ///
 /// An error means that no claim of this attempt is left behind: one that may have been stored is found and deleted, for
 /// as long as it takes, because nobody else could tell that nothing was sent under it.
 pub async fn claim(
     context: &Context,
+    _intent: KillIntent,
     object: &SessionKill,
-    request_timeout: SignedDuration,
+    connection: &OceanBaseConnection,
+    planned: Vec<SessionStatus>,
 ) -> Result<Claimed, ApiError> {
     let attempt = Attempt {
         attempt_id: uuid::Uuid::new_v4().to_string(),
         holder_identity: context.holder_identity.clone(),
         claim_time: Timestamp::now(),
         dispatch_window: context.dispatch_window(),
-        request_timeout,
+        request_timeout: SignedDuration::from_secs(connection.spec.request_timeout_seconds.into()),
+        operation: context.connection_states.operation(connection),
+        planned,
     };
     let started = Instant::now();
     let wanted = receipt(object, &attempt);

@@ -10,12 +10,14 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use tokio_util::task::TaskTracker;
 
-use super::connection_status::ConnectionStates;
+use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::events::Events;
+use super::observer::Observer;
 use super::queue::Queue;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::oceanbase;
 
 /// A request as the watch delivers it: an object that does not fit the type must not stop the others.
@@ -39,6 +41,10 @@ pub struct Context {
     pub credentials: CredentialsCache,
     /// What is known of each connection's gateway.
     pub connection_states: ConnectionStates,
+    /// Process lists, read once for all who wait for one.
+    pub observer: Observer,
+    /// Numbers for those who watch the operator.
+    pub metrics: Arc<Metrics>,
     /// Events, off the path of the kill.
     pub events: Events,
     /// Tasks that a shutdown waits for.
@@ -57,6 +63,8 @@ pub struct Parts {
     /// See [`Context`].
     pub connections: Store<DeserializeGuard<OceanBaseConnection>>,
     /// See [`Context`].
+    pub metrics: Arc<Metrics>,
+    /// See [`Context`].
     pub queue: Queue,
     /// See [`Context`].
     pub events: Events,
@@ -67,7 +75,7 @@ pub struct Parts {
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { client, config, requests, connections, queue, events, tasks } = parts;
+        let Parts { client, config, requests, connections, metrics, queue, events, tasks } = parts;
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
         Arc::new(Self {
             client,
@@ -78,6 +86,8 @@ impl Context {
             queue,
             credentials: CredentialsCache::default(),
             connection_states: ConnectionStates::default(),
+            observer: Observer::default(),
+            metrics,
             events,
             tasks,
             api_clients: Mutex::default(),

@@ -6,114 +6,118 @@ use jiff::Timestamp;
 
 use super::claim::Claim;
 use super::context::Context;
-use crate::api::{Network, OceanBaseConnection, OceanBaseConnectionSpec, SessionKill, SignatureMethod};
+use super::route::Route;
+use crate::api::{KillOperation, Operation, SessionKillSpec, SessionOutcome, SessionStatus};
+use crate::domain::observation::Seen;
 use crate::domain::outcome::Row;
-use crate::oceanbase::endpoint::EndpointError;
-use crate::oceanbase::{
-    AccessKey, CallError, CallOptions, Called, Endpoint, ErrorKind, KillPermit as _, KillTarget, TimeSource,
-    answer::KilledSession,
-};
+use crate::oceanbase::answer::KilledSession;
+use crate::oceanbase::{self, CallError, Called, ErrorKind, KillCall, KillPermit as _, KillTarget, Tenant, TimeSource};
 
 /// The least time that must be left for another request within the attempt.
 const ROOM_TO_FALL_BACK: Duration = Duration::from_secs(5);
 
-/// Where a call goes and as whom.
-pub struct Call<'a> {
-    /// The connection.
-    pub connection: &'a OceanBaseConnection,
-    /// Its endpoint, which may be called.
-    pub endpoint: Endpoint,
-    /// Its access key.
-    pub access_key: AccessKey,
-}
-
-/// The endpoint of a connection, if it may be called.
-pub fn endpoint(context: &Context, connection: &OceanBaseConnectionSpec) -> Result<Endpoint, EndpointError> {
-    match &connection.endpoint {
-        Some(custom) => Endpoint::custom(custom, &context.config.allow_endpoints),
-        None => Ok(Endpoint::regional(&connection.region_id, connection.network == Network::Vpc)),
-    }
-}
-
-/// Makes the call that `claim` permits.
+/// Makes the call that `claim` permits, and says which operation was called in the end.
 ///
-/// If the gateway refuses the fenced time stamp of a request inside its deadline, its clock or its rules differ from what
-/// is documented: the connection falls back to the current time by the gateway's clock, and the call is made again, as it
-/// was provably not executed.
-pub async fn dispatch(context: &Context, object: &SessionKill, claim: Claim, call: &Call<'_>) -> Called<Claim> {
-    let seconds = u64::try_from(call.connection.spec.request_timeout_seconds).unwrap_or(1);
-    let client = match context.api_client(Duration::from_secs(seconds)) {
-        Ok(client) => client,
-        Err(message) => {
-            return Called::NotExecuted(claim, CallError::local(ErrorKind::Unreachable, "NoClient", message));
-        }
-    };
-    let target = target(object);
-    let mut options = CallOptions {
-        endpoint: call.endpoint.clone(),
-        access_key: call.access_key.clone(),
-        signature_v1: call.connection.spec.signature_method == SignatureMethod::HmacSha1,
-        time_source: context.connection_states.time_source(call.connection),
+/// What the gateway refused before execution may be asked for in another way, within the same attempt: see [`fall_back`].
+pub async fn dispatch(
+    context: &Context,
+    route: &Route,
+    mut claim: Claim,
+    target: KillTarget,
+) -> (Operation, Called<Claim>) {
+    let mut call = KillCall {
+        operation: wire(context.connection_states.operation(&route.connection)),
+        target,
+        time_source: context.connection_states.time_source(&route.connection),
         request: 0,
     };
-    match client.kill_process_list(claim, &target, &options).await {
-        Called::NotExecuted(claim, error) => {
-            let ErrorKind::TimeStampRefused { gateway_time } = error.kind else {
-                return Called::NotExecuted(claim, error);
-            };
-            // In the last moments a small difference of the clocks is enough: it says nothing of the gateway.
-            if claim.time_left().is_none_or(|left| left < ROOM_TO_FALL_BACK) {
-                return Called::NotExecuted(claim, error);
-            }
-            let gateway_lead = gateway_time.map_or_else(Default::default, |time| time.duration_since(Timestamp::now()));
-            let current_time = TimeSource::CurrentTime { gateway_lead };
-            let fell_back = options.time_source == TimeSource::DispatchDeadline;
-            context.connection_states.use_time_source(context, call.connection, current_time);
-            if !fell_back {
-                return Called::NotExecuted(claim, error);
-            }
-            options.time_source = current_time;
-            options.request = 1;
-            client.kill_process_list(claim, &target, &options).await
+    loop {
+        let (refused, error) = match route.client.kill(claim, &call, &route.access).await {
+            Called::NotExecuted(claim, error) => (claim, error),
+            called => return (operation(call.operation), called),
+        };
+        // In the last moments a small difference of the clocks is enough to be refused: it says nothing of the gateway.
+        let has_room = refused.time_left().is_some_and(|left| left >= ROOM_TO_FALL_BACK);
+        if !has_room || !fall_back(context, route, &mut call, &error) {
+            return (operation(call.operation), Called::NotExecuted(refused, error));
         }
-        called => called,
+        claim = refused;
+        call.request += 1;
     }
 }
 
-fn target(object: &SessionKill) -> KillTarget {
+/// Changes `call` so that it may be taken; false if there is nothing to change. Each change can be made once, so that
+/// the attempt ends.
+///
+/// * A refused time stamp inside the deadline: the gateway's clock or its rules differ from what is documented, and the
+///   connection falls back to the current time by the gateway's clock.
+/// * An answer that proves that KillProcessList does not exist: `Auto` falls back to BatchKillProcessList.
+fn fall_back(context: &Context, route: &Route, call: &mut KillCall, error: &CallError) -> bool {
+    let states = &context.connection_states;
+    match error.kind {
+        ErrorKind::TimeStampRefused { gateway_time } => {
+            let gateway_lead = gateway_time.map_or_else(Default::default, |time| time.duration_since(Timestamp::now()));
+            let current_time = TimeSource::CurrentTime { gateway_lead };
+            let is_first = call.time_source == TimeSource::DispatchDeadline;
+            states.use_time_source(context, &route.connection, current_time);
+            call.time_source = current_time;
+            is_first
+        }
+        ErrorKind::OperationNotFound
+            if route.connection.spec.kill_operation == KillOperation::Auto
+                && call.operation == oceanbase::KillOperation::KillProcessList =>
+        {
+            states.use_operation(&route.connection, Operation::BatchKillProcessList);
+            call.operation = oceanbase::KillOperation::BatchKillProcessList;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The tenant of a request, for the API.
+pub fn tenant(spec: &SessionKillSpec) -> Tenant {
+    Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() }
+}
+
+/// Those of `planned` that are to be killed.
+pub fn target(spec: &SessionKillSpec, planned: &[SessionStatus]) -> KillTarget {
+    let pending = planned.iter().filter(|session| session.outcome == SessionOutcome::Pending);
     KillTarget {
-        instance_id: object.spec.instance_id.clone(),
-        tenant_id: object.spec.tenant_id.clone(),
-        sessions: object.spec.sessions.iter().map(|s| (s.server_ip.clone(), s.session_id)).collect(),
+        tenant: tenant(spec),
+        sessions: pending.map(|session| (session.server_ip.clone(), session.session_id)).collect(),
+    }
+}
+
+/// The operation in the words of the client.
+pub const fn wire(operation: Operation) -> oceanbase::KillOperation {
+    match operation {
+        Operation::KillProcessList => oceanbase::KillOperation::KillProcessList,
+        Operation::BatchKillProcessList => oceanbase::KillOperation::BatchKillProcessList,
+    }
+}
+
+const fn operation(wire: oceanbase::KillOperation) -> Operation {
+    match wire {
+        oceanbase::KillOperation::KillProcessList => Operation::KillProcessList,
+        oceanbase::KillOperation::BatchKillProcessList => Operation::BatchKillProcessList,
     }
 }
 
 /// A row of the answer, in the words of the domain.
 pub fn row(session: KilledSession) -> Row {
-    let KilledSession {
-        session_id,
-        server_ip,
-        status,
-        error_message,
-        client_ip,
-        tenant_id,
-        user,
-        database,
-        sql_text,
-        command,
-        execute_time,
-    } = session;
-    Row {
-        server_ip,
-        session_id,
-        status,
-        error_message,
-        client_ip,
-        tenant_id,
-        user,
-        database,
-        sql_text,
-        command,
-        execute_time,
-    }
+    let seen = Seen {
+        server_ip: session.server_ip,
+        session_id: session.session_id,
+        status: session.status,
+        client_ip: session.client_ip,
+        tenant_id: session.tenant_id,
+        user: session.user,
+        database: session.database,
+        sql_text: session.sql_text,
+        command: session.command,
+        execute_time: session.execute_time,
+        ..Seen::default()
+    };
+    Row { seen, error_message: session.error_message }
 }

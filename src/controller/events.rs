@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 
 use super::api_calls::bounded;
 use crate::api::{SessionKill, WaitReason};
-use crate::domain::status::{Conclusion, Waiting, is_goal_reached, says};
+use crate::domain::conclusion::{Conclusion, is_goal_reached};
+use crate::domain::status::{Waiting, says};
 use crate::domain::text::clamp_bytes;
 
 /// The most Events that wait to be written.
@@ -45,9 +46,14 @@ impl Events {
     /// The request waits; told once for each reason.
     pub fn waiting(&self, object: &SessionKill, why: &Waiting) {
         if !says(object, why.reason) {
-            let type_ = if why.reason == WaitReason::Dispatching { EventType::Normal } else { EventType::Warning };
+            let type_ = if matches!(why.reason, WaitReason::Dispatching | WaitReason::Verifying) { EventType::Normal } else { EventType::Warning };
             self.send(object, type_, why.reason.as_str(), &why.message);
         }
+    }
+
+    /// The answer named other sessions than were meant.
+    pub fn target_mismatch(&self, object: &SessionKill, named: &str) {
+        self.send(object, EventType::Warning, "TargetMismatch", named);
     }
 
     /// The stored object cannot be read.

@@ -1,9 +1,10 @@
 //! The only code that touches both sides: it observes requests, and acts on what `domain` decides.
 //!
 //! ```text
-//! watch ─→ reconcile ─→ queue (FIFO per tenant) ─→ attempt: credentials → claim → dispatch → settle → record
+//! watch ─→ reconcile ─→ queue (FIFO per tenant) ─→ attempt: route → observe → claim → dispatch → verify → settle → record
 //!          decides         bounded                 retries nothing blindly
-//! sweep: TTL, receipts past their time, what a crash left unrecorded
+//! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan)
+//! probe: whether a connection works, before it is needed
 //! ```
 
 mod api_calls;
@@ -11,18 +12,24 @@ mod attempt;
 mod audit;
 mod called;
 mod claim;
+mod connection_states;
 mod connection_status;
 mod context;
 mod credentials;
 mod dispatch;
 mod events;
+mod observer;
+mod orphan;
 mod poison;
+mod probe;
 mod queue;
 mod reconcile;
 mod request;
+mod route;
 mod run;
 mod settle;
 mod sweep;
+mod verify;
 
 pub use api_calls::client_config;
 pub use run::{RunError, run};

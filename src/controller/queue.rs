@@ -63,6 +63,8 @@ pub enum Next {
     Ended,
     /// Look again then.
     Later(Timestamp),
+    /// Another task goes on with it, and says [`Queue::done`] at its end.
+    HandedOver,
 }
 
 /// What became of an item that was submitted.
@@ -156,11 +158,15 @@ impl Queue {
         next
     }
 
-    fn done(&self, item: Item, next: Next) {
+    /// `item` was worked on, and `next` is left to do.
+    pub fn done(&self, item: Item, next: Next) {
         let now = Timestamp::now();
         let mut state = self.state();
-        state.busy.remove(&item.uid);
+        if next != Next::HandedOver {
+            state.busy.remove(&item.uid);
+        }
         match next {
+            Next::HandedOver => {}
             Next::Ended => {
                 state.held.insert(item.uid, Hold { until: now + SETTLED, generation: None });
             }

@@ -27,7 +27,7 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
             Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
                 return Ok(look_again(until, now));
             }
-            Step::Wait { .. } | Step::Expire(_) | Step::Attempt => TenantKey::of(object),
+            Step::Wait { .. } | Step::Expire(_) | Step::Attempt(_) => TenantKey::of(object),
         },
     };
     let item = Item {

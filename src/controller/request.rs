@@ -11,7 +11,8 @@ use super::queue::Next;
 use super::settle::{Settled, Target, report, settle};
 use crate::api::{SessionKill, SessionKillStatus, WaitReason};
 use crate::domain::backoff::next_attempt;
-use crate::domain::status::{Conclusion, Waiting, differs, finished, waiting};
+use crate::domain::conclusion::Conclusion;
+use crate::domain::status::{Waiting, differs, finished, waiting};
 
 /// How long to wait when the API server did not do as asked.
 pub(super) const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);

@@ -11,13 +11,12 @@ use kube::{Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::api_calls::{ApiError, bounded};
-use super::audit;
 use super::context::{Context, Guarded};
+use super::orphan::resolve;
 use super::settle::{Target, write_record, write_status};
-use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus};
+use crate::api::{SessionKill, SessionKillReceipt};
 use crate::domain::claim::{Judge, Standing};
 use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
-use crate::domain::status::Conclusion;
 
 const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
@@ -30,6 +29,7 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
         let started = Instant::now();
         context.queue.prune(Timestamp::now());
         context.credentials.prune();
+        context.observer.prune();
         for swept in [sweep_requests(&context).await, sweep_receipts(&context).await] {
             if let Err(error) = swept {
                 tracing::warn!(%error, "sweep not completed");
@@ -41,44 +41,6 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
 
 async fn shutdown_within(shutdown: &CancellationToken, pause: Duration) -> bool {
     tokio::time::timeout(pause, shutdown.cancelled()).await.is_ok()
-}
-
-/// What became of an orphaned claim, recorded in its receipt: as its request says, if that was settled; else it cannot be
-/// told. Whoever records first decides, as the record is write-once.
-pub async fn resolve(context: &Context, receipt: &SessionKillReceipt) -> Result<SessionKillReceiptStatus, ApiError> {
-    let namespace = receipt.namespace().unwrap_or_default();
-    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
-    let request = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
-    let settled = request.and_then(|guarded| guarded.0.ok()).and_then(|request| record_of(&request, receipt));
-    if let Some(record) = settled {
-        return write_once(context, receipt, record).await;
-    }
-    let conclusion = Conclusion::orphaned(receipt);
-    let unknown = conclusion.record(Timestamp::now());
-    let record = write_once(context, receipt, unknown.clone()).await?;
-    if record == unknown {
-        // Its holder went away before it could write the line.
-        audit::kill(receipt, &conclusion, None);
-    }
-    Ok(record)
-}
-
-/// Records `record`, unless somebody else recorded first; gives back what is recorded.
-async fn write_once(
-    context: &Context,
-    receipt: &SessionKillReceipt,
-    record: SessionKillReceiptStatus,
-) -> Result<SessionKillReceiptStatus, ApiError> {
-    let target = Target::of(receipt);
-    match write_record(context, &target, &record).await {
-        Ok(()) => Ok(record),
-        Err(error) if error.is_invalid() => {
-            let receipts = context.receipts(&target.namespace);
-            let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
-            found.status.ok_or(error)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 async fn sweep_requests(context: &Arc<Context>) -> Result<(), ApiError> {

@@ -1,0 +1,110 @@
+//! Reads process lists. Does I/O; one read of a tenant serves all who wait for one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+
+use super::context::Context;
+use super::route::{Route, connection};
+use crate::domain::observation::{Seen, Snapshot};
+use crate::oceanbase::process_list::ListedSession;
+use crate::oceanbase::{CallError, ErrorKind, ProcessList, Tenant, TimeSource};
+
+/// What a read gave, and when it began.
+type Read = (Instant, Result<Arc<Snapshot>, CallError>);
+type Slot = Arc<tokio::sync::Mutex<Option<Read>>>;
+
+/// The last read of each tenant, by the connection's UID.
+#[derive(Default)]
+pub struct Observer(Mutex<HashMap<(String, Tenant), Slot>>);
+
+impl Observer {
+    /// The process list of `tenant`, by a read that began after this call: an older one could miss a session that its
+    /// request names, or show one that has been killed since.
+    ///
+    /// Those who come while a read is under way wait for the next one, which the first of them makes for all.
+    pub async fn observe(&self, context: &Context, route: &Route, tenant: &Tenant) -> Result<Arc<Snapshot>, CallError> {
+        let asked = Instant::now();
+        let slot = self.slot(route.connection.uid().unwrap_or_default(), tenant);
+        let mut last = slot.lock().await;
+        if let Some((began, read)) = last.as_ref().filter(|(began, _)| *began >= asked) {
+            tracing::trace!(age = ?began.elapsed(), "process list shared");
+            return read.clone();
+        }
+        let (began, time) = (Instant::now(), Timestamp::now());
+        let read = read(context, route, tenant).await.map(|list| Arc::new(snapshot(list, time)));
+        *last = Some((began, read.clone()));
+        read
+    }
+
+    /// Forgets the reads for which nobody waits: a list may have megabytes.
+    pub fn prune(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, slot| Arc::strong_count(slot) > 1);
+    }
+
+    fn slot(&self, connection: String, tenant: &Tenant) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.entry((connection, tenant.clone())).or_default().clone()
+    }
+}
+
+/// The process list of `tenant` through the connection of this name, for those who can only try again later: none, and a
+/// line in the log, if it cannot be read now.
+pub async fn observe(context: &Context, namespace: &str, name: &str, tenant: &Tenant) -> Option<Arc<Snapshot>> {
+    let read = async {
+        let connection = connection(context, namespace, name)?;
+        let route = Route::of(context, connection).await.map_err(|error| error.to_string())?;
+        context.observer.observe(context, &route, tenant).await.map_err(|error| error.to_string())
+    };
+    read.await
+        .inspect_err(|error| tracing::info!(error, connection = name, namespace, "process list not read yet"))
+        .ok()
+}
+
+/// Reads once; a second time if the gateway's clock turns out to be far from ours.
+async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Result<ProcessList, CallError> {
+    let lead = match context.connection_states.time_source(&route.connection) {
+        TimeSource::CurrentTime { gateway_lead } => gateway_lead,
+        TimeSource::DispatchDeadline => SignedDuration::ZERO,
+    };
+    let error = match route.client.list_sessions(tenant, lead, &route.access).await {
+        Ok(list) => return Ok(list),
+        Err(error) => error,
+    };
+    match error.kind {
+        ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) } => {
+            let lead = gateway_time.duration_since(Timestamp::now());
+            route.client.list_sessions(tenant, lead, &route.access).await
+        }
+        ErrorKind::CredentialsRejected => {
+            route.forget_access_key(context);
+            Err(error)
+        }
+        _ => Err(error),
+    }
+}
+
+fn snapshot(list: ProcessList, time: Timestamp) -> Snapshot {
+    Snapshot::new(list.sessions.into_iter().map(seen).collect(), list.complete, time)
+}
+
+/// A row of the list, in the words of the domain.
+fn seen(session: ListedSession) -> Seen {
+    Seen {
+        server_ip: session.server_ip,
+        session_id: session.session_id,
+        status: session.status,
+        client_ip: session.client_ip,
+        tenant_id: session.tenant_id,
+        user: session.user,
+        database: session.database,
+        sql_text: session.sql_text,
+        sql_id: session.sql_id,
+        command: session.command,
+        execute_time: session.execute_time,
+        proxy_session_id: session.proxy_sess_id,
+    }
+}

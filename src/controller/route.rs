@@ -1,0 +1,82 @@
+//! How a connection is called: its client, its endpoint, its access key. Does I/O: reads the Secret.
+
+use std::time::Duration;
+
+use kube::runtime::reflector::ObjectRef;
+use kube::ResourceExt as _;
+
+use super::api_calls::ApiError;
+use super::context::Context;
+use super::credentials::{CredentialsError, access_key};
+use crate::api::{Network, OceanBaseConnection, OceanBaseConnectionSpec, SignatureMethod, WaitReason};
+use crate::oceanbase::endpoint::EndpointError;
+use crate::oceanbase::{Access, Client, Endpoint};
+
+/// How a connection is called.
+pub struct Route {
+    /// The connection.
+    pub connection: OceanBaseConnection,
+    /// With the connection's time-out.
+    pub client: Client,
+    /// Where it is called, which is allowed, and as whom.
+    pub access: Access,
+}
+
+/// Why a connection cannot be called.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// Until somebody changes something: the text says what.
+    #[error("{1}")]
+    Unavailable(WaitReason, String),
+    /// The API server did not answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+impl Route {
+    /// How `connection` is called.
+    pub async fn of(context: &Context, connection: OceanBaseConnection) -> Result<Self, RouteError> {
+        let name = connection.name_any();
+        let unavailable = |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
+        let spec = &connection.spec;
+        let endpoint = endpoint(context, spec)
+            .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
+        let seconds = u64::try_from(spec.request_timeout_seconds).unwrap_or(1);
+        let client = context
+            .api_client(Duration::from_secs(seconds))
+            .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
+        let namespace = connection.namespace().unwrap_or_default();
+        let access_key = match access_key(context, &namespace, &spec.credentials.secret_ref).await {
+            Ok(access_key) => access_key,
+            Err(CredentialsError::Api(error)) => return Err(error.into()),
+            Err(CredentialsError::Unavailable(message)) => {
+                return Err(RouteError::Unavailable(WaitReason::CredentialsUnavailable, message));
+            }
+        };
+        let signature_v1 = spec.signature_method == SignatureMethod::HmacSha1;
+        Ok(Self { access: Access { endpoint, access_key, signature_v1 }, client, connection })
+    }
+
+    /// Forgets the access key: the gateway refused it.
+    pub fn forget_access_key(&self, context: &Context) {
+        let secret = &self.connection.spec.credentials.secret_ref.name;
+        context.credentials.forget(&self.connection.namespace().unwrap_or_default(), secret);
+    }
+}
+
+/// The connection of this name, as the watch shows it; the error says why there is none.
+pub fn connection(context: &Context, namespace: &str, name: &str) -> Result<OceanBaseConnection, String> {
+    let key = ObjectRef::new(name).within(namespace);
+    match context.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
+        Some(Ok(connection)) => Ok(connection.clone()),
+        Some(Err(invalid)) => Err(format!("OceanBaseConnection {name} cannot be read: {}", invalid.error)),
+        None => Err(format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it")),
+    }
+}
+
+fn endpoint(context: &Context, connection: &OceanBaseConnectionSpec) -> Result<Endpoint, EndpointError> {
+    match &connection.endpoint {
+        Some(custom) => Endpoint::custom(custom, &context.config.allow_endpoints),
+        None => Ok(Endpoint::regional(&connection.region_id, connection.network == Network::Vpc)),
+    }
+}
