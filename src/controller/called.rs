@@ -68,7 +68,7 @@ impl Request<'_> {
             ErrorKind::TimeStampRefused { .. } => {
                 (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
             }
-            ErrorKind::OperationUnavailable => {
+            ErrorKind::OperationNotFound | ErrorKind::OperationUnavailable => {
                 (WaitReason::OperationUnavailable, format!("{} does not offer KillProcessList", call.endpoint))
             }
         };

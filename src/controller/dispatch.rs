@@ -10,8 +10,8 @@ use crate::api::{Network, OceanBaseConnection, OceanBaseConnectionSpec, SessionK
 use crate::domain::outcome::Row;
 use crate::oceanbase::endpoint::EndpointError;
 use crate::oceanbase::{
-    AccessKey, CallError, CallOptions, Called, Endpoint, ErrorKind, KillPermit as _, KillTarget, TimeSource,
-    answer::KilledSession,
+    Access, AccessKey, CallError, Called, Endpoint, ErrorKind, KillCall, KillOperation, KillPermit as _, KillTarget,
+    Tenant, TimeSource, answer::KilledSession,
 };
 
 /// The least time that must be left for another request within the attempt.
@@ -48,15 +48,18 @@ pub async fn dispatch(context: &Context, object: &SessionKill, claim: Claim, cal
             return Called::NotExecuted(claim, CallError::local(ErrorKind::Unreachable, "NoClient", message));
         }
     };
-    let target = target(object);
-    let mut options = CallOptions {
+    let access = Access {
         endpoint: call.endpoint.clone(),
         access_key: call.access_key.clone(),
         signature_v1: call.connection.spec.signature_method == SignatureMethod::HmacSha1,
+    };
+    let mut kill = KillCall {
+        operation: KillOperation::KillProcessList,
+        target: target(object),
         time_source: context.connection_states.time_source(call.connection),
         request: 0,
     };
-    match client.kill_process_list(claim, &target, &options).await {
+    match client.kill(claim, &kill, &access).await {
         Called::NotExecuted(claim, error) => {
             let ErrorKind::TimeStampRefused { gateway_time } = error.kind else {
                 return Called::NotExecuted(claim, error);
@@ -67,14 +70,14 @@ pub async fn dispatch(context: &Context, object: &SessionKill, claim: Claim, cal
             }
             let gateway_lead = gateway_time.map_or_else(Default::default, |time| time.duration_since(Timestamp::now()));
             let current_time = TimeSource::CurrentTime { gateway_lead };
-            let fell_back = options.time_source == TimeSource::DispatchDeadline;
+            let fell_back = kill.time_source == TimeSource::DispatchDeadline;
             context.connection_states.use_time_source(context, call.connection, current_time);
             if !fell_back {
                 return Called::NotExecuted(claim, error);
             }
-            options.time_source = current_time;
-            options.request = 1;
-            client.kill_process_list(claim, &target, &options).await
+            kill.time_source = current_time;
+            kill.request = 1;
+            client.kill(claim, &kill, &access).await
         }
         called => called,
     }
@@ -82,8 +85,7 @@ pub async fn dispatch(context: &Context, object: &SessionKill, claim: Claim, cal
 
 fn target(object: &SessionKill) -> KillTarget {
     KillTarget {
-        instance_id: object.spec.instance_id.clone(),
-        tenant_id: object.spec.tenant_id.clone(),
+        tenant: Tenant { instance_id: object.spec.instance_id.clone(), tenant_id: object.spec.tenant_id.clone() },
         sessions: object.spec.sessions.iter().map(|s| (s.server_ip.clone(), s.session_id)).collect(),
     }
 }
