@@ -1,21 +1,25 @@
-//! The answer of KillProcessList: bytes in, rows or a typed error out. Pure, and total: no input makes it panic.
+//! The answers: bytes in, a typed error or what the call came to out. Pure, and total: no input makes it panic.
+
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::client::KillOperation;
 use super::error::{CallError, ErrorKind};
 
-/// The most bytes of an answer that are read. 100 rows with long statements stay far below.
+/// The most bytes of the answer to a kill that are read. 100 rows with long statements stay far below.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// A successful answer.
+/// A successful answer to a kill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KillAnswer {
     /// Alibaba Cloud's RequestId.
     pub request_id: String,
     /// The rows of `Data`; those that are no objects or lack a session ID are left out, so that their sessions count as
-    /// not answered.
+    /// not answered. Always empty for BatchKillProcessList, whose rows name no session.
     pub rows: Vec<KilledSession>,
 }
 
@@ -58,9 +62,8 @@ pub struct KilledSession {
     pub execute_time: String,
 }
 
-/// The parts of an HTTP answer that matter.
-#[derive(Debug, Clone, Copy)]
-pub struct RawAnswer<'a> {
+/// The parts of an HTTP answer that matter. No `Debug`: the body may carry statements, or what was signed.
+pub struct RawAnswer {
     /// The HTTP status; only says whether a body without a Code can be a success.
     pub status: u16,
     /// `x-acs-retry-after`.
@@ -68,35 +71,113 @@ pub struct RawAnswer<'a> {
     /// The `Date` header.
     pub gateway_time: Option<Timestamp>,
     /// The whole body.
-    pub body: &'a [u8],
+    pub body: Vec<u8>,
 }
 
-/// Reads an answer. A body with a `Code` is an error whatever the HTTP status says; a body that is no JSON object, and
-/// an error status without a Code, are ambiguous. Missing or null `Data` is an answer without rows.
-pub fn parse(raw: RawAnswer<'_>) -> Result<KillAnswer, CallError> {
-    let ambiguous = |code, message: String| Err(CallError::local(ErrorKind::Ambiguous, code, message));
-    let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(raw.body) else {
-        return ambiguous("UnreadableAnswer", format!("HTTP {} with a body that is no JSON object", raw.status));
-    };
-    let field = |name: &str| body.get(name).or_else(|| body.get(&lower_first(name)));
-    let string = |name: &str| field(name).map(text_of).unwrap_or_default();
-    let request_id = string("RequestId");
-    let code = string("Code");
-    if !code.is_empty() {
-        return Err(CallError::from_body(&code, &string("Message"), &request_id, raw.retry_after, raw.gateway_time));
+impl RawAnswer {
+    /// The RequestId of a success. A body with a `Code` is an error whatever the HTTP status says; a body that is no JSON
+    /// object, and an error status without a Code, are ambiguous.
+    pub fn request_id_of_success(&self) -> Result<String, CallError> {
+        let Ok(mut head) = serde_json::from_slice::<Head>(&self.body) else {
+            return Err(self.unreadable("a body that is no JSON object"));
+        };
+        let code = head.take("Code");
+        let request_id = head.take("RequestId");
+        if !code.is_empty() {
+            let message = head.take("Message");
+            return Err(CallError::from_body(&code, &message, &request_id, self.retry_after, self.gateway_time));
+        }
+        if !(200..300).contains(&self.status) {
+            return Err(CallError::local(
+                ErrorKind::Ambiguous,
+                UNREADABLE,
+                format!("HTTP {} without an error code", self.status),
+            ));
+        }
+        Ok(request_id)
     }
-    if !(200..300).contains(&raw.status) {
-        return ambiguous("UnreadableAnswer", format!("HTTP {} without an error code", raw.status));
+
+    /// `Data` as a `D`; none if it is missing or null, ambiguous if it is no `D`.
+    pub fn data<'a, D: Deserialize<'a>>(&'a self) -> Result<Option<D>, CallError> {
+        let body = serde_json::from_slice::<WithData<D>>(&self.body);
+        body.map(|body| body.data).map_err(|_| self.unreadable("Data that cannot be read"))
     }
-    let rows = match field("Data") {
-        Some(Value::Array(rows)) => rows.iter().filter_map(row).collect(),
-        _ => Vec::new(),
-    };
-    Ok(KillAnswer { request_id, rows })
+
+    /// The error of an answer that has something other than what the API documents.
+    #[must_use]
+    pub fn unreadable(&self, with: &str) -> CallError {
+        CallError::local(ErrorKind::Ambiguous, UNREADABLE, format!("HTTP {} with {with}", self.status))
+    }
+}
+
+/// The error code of what is no answer of the API.
+const UNREADABLE: &str = "UnreadableAnswer";
+
+#[derive(Deserialize)]
+struct WithData<D> {
+    #[serde(rename = "Data", alias = "data", default = "none")]
+    data: Option<D>,
+}
+
+/// `Default` would ask the same of `D`.
+fn none<D>() -> Option<D> {
+    None
+}
+
+/// The texts of a body that say what became of the call, by their names as sent. `Data` is passed over: it may be large,
+/// and it means nothing where there is a `Code`.
+struct Head(BTreeMap<String, String>);
+
+impl Head {
+    /// Clients accept either spelling of the names.
+    fn take(&mut self, name: &str) -> String {
+        let text = self.0.remove(name).filter(|text| !text.is_empty());
+        text.or_else(|| self.0.remove(&lower_first(name))).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Head;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Head, A::Error> {
+                let mut texts = BTreeMap::new();
+                while let Some(name) = members.next_key::<String>()? {
+                    if matches!(name.to_ascii_lowercase().as_str(), "code" | "message" | "requestid") {
+                        texts.insert(name, text_of(&members.next_value()?));
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Head(texts))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl KillAnswer {
+    /// Reads the answer of `operation`. Missing or null `Data` is an answer without rows.
+    pub fn read(raw: &RawAnswer, operation: KillOperation) -> Result<Self, CallError> {
+        let request_id = raw.request_id_of_success()?;
+        let rows = match (operation, raw.data()?) {
+            (KillOperation::KillProcessList, Some(Value::Array(rows))) => rows.iter().filter_map(row).collect(),
+            // Rows of BatchKillProcessList name no session.
+            _ => Vec::new(),
+        };
+        Ok(Self { request_id, rows })
+    }
 }
 
 fn row(value: &Value) -> Option<KilledSession> {
-    let row = KilledSession::deserialize(value).ok()?;
+    // An array would be taken for an object without names.
+    let row = KilledSession::deserialize(value.is_object().then_some(value)?).ok()?;
     (row.session_id > 0).then_some(row)
 }
 
@@ -106,7 +187,7 @@ fn lower_first(name: &str) -> String {
 }
 
 /// Strings as they are, numbers and booleans as written, everything else as nothing.
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
@@ -115,12 +196,13 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// A text field; see [`text_of`].
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(text_of(&Value::deserialize(deserializer)?))
 }
 
 /// An integer, as a number or in a string; 0, which is no session ID, for everything else.
-fn integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+pub(super) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     Ok(text_of(&Value::deserialize(deserializer)?).trim().parse().unwrap_or_default())
 }
 
@@ -129,7 +211,8 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Result<KillAnswer, CallError> {
-        parse(RawAnswer { status, retry_after: None, gateway_time: None, body: body.as_bytes() })
+        let raw = RawAnswer { status, retry_after: None, gateway_time: None, body: body.as_bytes().to_vec() };
+        KillAnswer::read(&raw, KillOperation::KillProcessList)
     }
 
     fn kind(status: u16, body: &str) -> ErrorKind {

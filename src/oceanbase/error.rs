@@ -35,7 +35,9 @@ pub enum ErrorKind {
         /// The gateway's clock, by the answer's Date header.
         gateway_time: Option<Timestamp>,
     },
-    /// The gateway does not offer the operation.
+    /// There is no such operation: it never was, or was removed.
+    OperationNotFound,
+    /// The gateway does not offer the operation in this form.
     OperationUnavailable,
     /// The request itself was refused (parameters, instance, tenant): the same request will be refused again.
     Rejected,
@@ -114,6 +116,10 @@ fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option
         | "InvalidAccessKeySecret"
         | "InvalidSignatureMethod" => ErrorKind::CredentialsRejected,
         "Forbidden" | "NoPermission" => ErrorKind::PermissionDenied,
+        // The exact codes only: they alone prove that another operation must be used.
+        "InvalidAction" | "InvalidApi" if matches!(code, "InvalidAction.NotFound" | "InvalidApi.NotFound") => {
+            ErrorKind::OperationNotFound
+        }
         "InvalidAction" | "InvalidApi" | "NoSuchVersion" | "UnsupportedHTTPMethod" => ErrorKind::OperationUnavailable,
         // The Terraform provider's word for an instance or tenant that does not exist.
         "IllegalOperation" if code == "IllegalOperation.Resource" => ErrorKind::Rejected,
@@ -173,6 +179,25 @@ mod tests {
             "InvalidTenantId",
             "IllegalOperation.Resource",
         ] {
+            assert!(kind(code).is_not_executed(), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_the_exact_codes_prove_that_an_operation_does_not_exist() {
+        for code in ["InvalidAction.NotFound", "InvalidApi.NotFound"] {
+            assert_eq!(kind(code), ErrorKind::OperationNotFound, "{code}");
+        }
+        for code in [
+            "InvalidAction",
+            "InvalidApi",
+            "InvalidAction.Forbidden",
+            "InvalidAction.NotFound.Version",
+            "InvalidApi.notfound",
+            "NoSuchVersion",
+            "UnsupportedHTTPMethod",
+        ] {
+            assert_eq!(kind(code), ErrorKind::OperationUnavailable, "{code}");
             assert!(kind(code).is_not_executed(), "{code}");
         }
     }

@@ -1,5 +1,9 @@
 //! The client of the OceanBasePro API, version 2019-09-01. Knows nothing of Kubernetes.
 //!
+//! ```text
+//! client ── signed (signature, stamp) ── transport ── answer ── process_list
+//! ```
+//!
 //! A call returns what the API said, or a [`CallError`] that says whether the call may have been executed. Nothing here
 //! retries: the caller holds the claim and decides.
 
@@ -8,11 +12,15 @@ pub mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
+pub mod process_list;
 pub mod signature;
+mod signed;
 pub mod stamp;
+mod transport;
 
-pub use client::{CallOptions, Called, Client, ClientOptions, KillPermit, KillTarget};
+pub use client::{Access, Called, Client, ClientOptions, KillCall, KillOperation, KillPermit, KillTarget, Tenant};
 pub use credentials::AccessKey;
 pub use endpoint::Endpoint;
 pub use error::{CallError, ErrorKind};
+pub use process_list::{ListedSession, ProcessList};
 pub use stamp::{Stamp, TimeSource};

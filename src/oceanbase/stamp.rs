@@ -1,6 +1,7 @@
 //! The signed time stamp: the fence that the gateway itself enforces. Pure.
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 /// For how long the gateway accepts a signed time stamp ("x-acs-date within 15 minutes").
 pub const ACCEPTANCE: SignedDuration = SignedDuration::from_mins(15);
@@ -24,8 +25,18 @@ pub enum TimeSource {
 pub struct Stamp {
     /// `yyyy-MM-ddTHH:mm:ssZ`.
     pub time: String,
-    /// Derived from the attempt: a copy of the request is refused as a replay.
+    /// A copy of the request is refused as a replay.
     pub nonce: String,
+}
+
+impl Stamp {
+    /// The stamp of a request that changes nothing, made at `now`: no attempt stands behind it, so the nonce is given.
+    /// `gateway_lead` is the gateway's clock less ours.
+    #[must_use]
+    pub fn of_read(gateway_lead: SignedDuration, now: Timestamp, nonce: Uuid) -> Self {
+        let time = now.saturating_add(gateway_lead).unwrap_or(now);
+        Self { time: format_time(time), nonce: nonce.simple().to_string() }
+    }
 }
 
 impl TimeSource {

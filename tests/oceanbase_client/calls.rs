@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill::oceanbase::{
-    AccessKey, CallError, CallOptions, Called, Client, ClientOptions, Endpoint, ErrorKind, KillPermit, KillTarget,
-    TimeSource, answer::KillAnswer,
+    Access, AccessKey, CallError, Called, Client, ClientOptions, Endpoint, ErrorKind, KillCall, KillOperation,
+    KillPermit, KillTarget, Tenant, TimeSource, answer::KillAnswer,
 };
 
 use crate::{recorder, server::LIMIT};
@@ -62,35 +62,40 @@ pub fn client(request_timeout: Duration) -> Client {
 }
 
 /// The canary key, signing by V3.
-pub fn options(endpoint: &str) -> CallOptions {
-    CallOptions {
+pub fn access(endpoint: &str) -> Access {
+    Access {
         endpoint: Endpoint::parse(endpoint).unwrap(),
         access_key: AccessKey { id: KEY_ID.to_owned(), secret: SECRET.into(), security_token: None },
         signature_v1: false,
+    }
+}
+
+/// The gateway's own tenant.
+pub fn tenant() -> Tenant {
+    Tenant { instance_id: "ob317v4uif0001".to_owned(), tenant_id: "t4louaeei0001".to_owned() }
+}
+
+/// Ends two sessions of the gateway's own, by KillProcessList.
+pub fn kill() -> KillCall {
+    let sessions = vec![("192.168.13.119".to_owned(), 3_221_614_618), ("192.168.13.120".to_owned(), 3_221_555_062)];
+    KillCall {
+        operation: KillOperation::KillProcessList,
+        target: KillTarget { tenant: tenant(), sessions },
         time_source: TimeSource::DispatchDeadline,
         request: 0,
     }
 }
 
-/// Two sessions of the gateway's own.
-pub fn target() -> KillTarget {
-    KillTarget {
-        instance_id: "ob317v4uif0001".to_owned(),
-        tenant_id: "t4louaeei0001".to_owned(),
-        sessions: vec![("192.168.13.119".to_owned(), 3_221_614_618), ("192.168.13.120".to_owned(), 3_221_555_062)],
-    }
-}
-
 /// Calls `endpoint` with everything valid and a time-out that no answer needs.
 pub async fn call(endpoint: &str) -> Called<Permit> {
-    client(Duration::from_secs(30)).kill_process_list(Permit::valid(), &target(), &options(endpoint)).await
+    client(Duration::from_secs(30)).kill(Permit::valid(), &kill(), &access(endpoint)).await
 }
 
 /// Calls `endpoint` with everything valid and a time-out of a second.
 pub async fn impatient_call(endpoint: &str) -> Called<Permit> {
     let client = client(Duration::from_secs(1));
-    let (target, options) = (target(), options(endpoint));
-    let called = client.kill_process_list(Permit::valid(), &target, &options);
+    let (kill, access) = (kill(), access(endpoint));
+    let called = client.kill(Permit::valid(), &kill, &access);
     tokio::time::timeout(LIMIT, called).await.expect("the time-out does not end the call")
 }
 

@@ -13,7 +13,7 @@ use sessionkill::oceanbase::{Client, ClientOptions};
 use tokio::{net::TcpListener, process::Command};
 
 use crate::{
-    calls::{Permit, answered, call, client, options, target},
+    calls::{Permit, access, answered, call, client, kill},
     server::{Server, http},
     transport::tls,
 };
@@ -60,8 +60,8 @@ async fn a_proxy_that_was_asked_for_is_used() {
     let _ = client(Duration::from_secs(30));
     let options_with_proxy = ClientOptions { request_timeout: Duration::from_secs(30), proxy: Some(proxy.url()) };
     let through_proxy = Client::new(&options_with_proxy).unwrap();
-    let endpoint = options("http://no-such-host.invalid");
-    answered(through_proxy.kill_process_list(Permit::valid(), &target(), &endpoint).await);
+    let endpoint = access("http://no-such-host.invalid");
+    answered(through_proxy.kill(Permit::valid(), &kill(), &endpoint).await);
     assert!(proxy.requests()[0].starts_with("POST http://no-such-host.invalid/ HTTP/1.1"), "{:?}", proxy.requests());
 
     let malformed = ClientOptions { proxy: Some("not a url".to_owned()), ..options_with_proxy };

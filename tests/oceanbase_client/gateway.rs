@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sessionkill::oceanbase::{CallOptions, Called, Client, ErrorKind, TimeSource};
+use sessionkill::oceanbase::{Access, Called, Client, ErrorKind, KillCall, TimeSource};
 use testbed::gateway::{self, Gateway, GatewayOptions, request::SignatureVersion};
 
-use crate::calls::{KEY_ID, Permit, SECRET, TOKEN, ambiguous, answered, client, not_executed, options, target};
+use crate::calls::{KEY_ID, Permit, SECRET, TOKEN, access, ambiguous, answered, client, kill, not_executed};
 
 async fn start(token: Option<&str>) -> Gateway {
     let key = gateway::AccessKey { id: KEY_ID.into(), secret: SECRET.into(), token: token.map(Into::into) };
@@ -17,11 +17,11 @@ fn fast() -> Client {
     client(Duration::from_secs(30))
 }
 
-fn signed(gateway: &Gateway, v1: bool, token: Option<&str>) -> CallOptions {
-    let mut options = options(&gateway.url());
-    options.signature_v1 = v1;
-    options.access_key.security_token = token.map(Into::into);
-    options
+fn signed(gateway: &Gateway, v1: bool, token: Option<&str>) -> Access {
+    let mut access = access(&gateway.url());
+    access.signature_v1 = v1;
+    access.access_key.security_token = token.map(Into::into);
+    access
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn both_signatures_are_accepted_with_and_without_a_token() {
     for (v1, version) in [(false, SignatureVersion::V3), (true, SignatureVersion::V1)] {
         for token in [None, Some(TOKEN)] {
             let gateway = start(token).await;
-            let called = fast().kill_process_list(Permit::valid(), &target(), &signed(&gateway, v1, token)).await;
+            let called = fast().kill(Permit::valid(), &kill(), &signed(&gateway, v1, token)).await;
             let answer = answered(called);
             let rows: Vec<_> = answer.rows.iter().map(|row| (row.session_id, row.error_message.as_str())).collect();
             assert_eq!(rows, [(3_221_614_618, ""), (3_221_555_062, "")]);
@@ -57,13 +57,13 @@ async fn refused_credentials_give_the_permit_back() {
         unknown_key.access_key.id = "LTAI-canary-of-yesterday".into();
         let wrong_token = signed(&gateway, v1, Some("canary-token-of-yesterday"));
         let no_token = signed(&gateway, v1, None);
-        for (options, code) in [
+        for (access, code) in [
             (wrong_secret, "SignatureDoesNotMatch"),
             (unknown_key, "InvalidAccessKeyId.NotFound"),
             (wrong_token, "InvalidSecurityToken"),
             (no_token, "MissingSecurityToken"),
         ] {
-            let error = not_executed(fast().kill_process_list(Permit::valid(), &target(), &options).await);
+            let error = not_executed(fast().kill(Permit::valid(), &kill(), &access).await);
             assert_eq!(error.kind, ErrorKind::CredentialsRejected, "{error}");
             assert!(error.code.starts_with(code), "{error}");
         }
@@ -77,7 +77,7 @@ async fn the_gateway_itself_refuses_a_request_after_its_dispatch_deadline() {
     let gateway = start(None).await;
     for v1 in [false, true] {
         let late = Permit { deadline: Timestamp::now() - SignedDuration::from_secs(2), ..Permit::valid() };
-        let error = not_executed(fast().kill_process_list(late, &target(), &signed(&gateway, v1, None)).await);
+        let error = not_executed(fast().kill(late, &kill(), &signed(&gateway, v1, None)).await);
         assert!(matches!(error.kind, ErrorKind::TimeStampRefused { gateway_time: Some(_) }), "{error:?}");
     }
     assert_eq!(gateway.kills_per_session().len(), 0);
@@ -88,14 +88,14 @@ async fn a_gateway_whose_clock_differs_is_called_by_its_own_clock() {
     let gateway = start(None).await;
     let lead = SignedDuration::from_hours(1);
     gateway.inject(gateway::Fault::new(gateway::FaultKind::ClockSkew).skewed(lead));
-    let mut options = signed(&gateway, false, None);
+    let access = signed(&gateway, false, None);
     let permit = Permit::valid();
     let seed = permit.seed.clone();
-    let error = not_executed(fast().kill_process_list(permit, &target(), &options).await);
+    let error = not_executed(fast().kill(permit, &kill(), &access).await);
     let ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
-    options.time_source = TimeSource::CurrentTime { gateway_lead: gateway_time.duration_since(Timestamp::now()) };
-    options.request = 1;
-    answered(fast().kill_process_list(Permit { seed, ..Permit::valid() }, &target(), &options).await);
+    let time_source = TimeSource::CurrentTime { gateway_lead: gateway_time.duration_since(Timestamp::now()) };
+    let kill = KillCall { time_source, request: 1, ..kill() };
+    answered(fast().kill(Permit { seed, ..Permit::valid() }, &kill, &access).await);
     assert_eq!(gateway.kills_per_session().len(), 2);
 }
 
@@ -103,10 +103,10 @@ async fn a_gateway_whose_clock_differs_is_called_by_its_own_clock() {
 async fn a_copy_of_a_request_is_not_executed_and_not_taken_for_a_refusal() {
     let gateway = start(None).await;
     let permit = Permit::valid();
-    let options = signed(&gateway, false, None);
-    answered(fast().kill_process_list(permit.clone(), &target(), &options).await);
+    let access = signed(&gateway, false, None);
+    answered(fast().kill(permit.clone(), &kill(), &access).await);
     // The first copy has been executed: nobody may conclude from the second that nothing was.
-    ambiguous(fast().kill_process_list(permit, &target(), &options).await, "SignatureNonceUsed");
+    ambiguous(fast().kill(permit, &kill(), &access).await, "SignatureNonceUsed");
     assert!(gateway.kills_per_session().values().all(|kills| *kills == 1));
 }
 
@@ -115,15 +115,15 @@ async fn session_ids_and_texts_of_all_kinds_reach_the_gateway_unchanged() {
     let gateway = start(None).await;
     for v1 in [false, true] {
         gateway.clear_calls();
-        let mut target = target();
-        target.tenant_id = "租户 +&=%/~*'\"".to_owned();
-        target.sessions = vec![("fd00::1".to_owned(), 1), ("10.0.0.1".to_owned(), 9_007_199_254_740_991)];
-        let called = fast().kill_process_list(Permit::valid(), &target, &signed(&gateway, v1, None)).await;
+        let mut kill = kill();
+        kill.target.tenant.tenant_id = "租户 +&=%/~*'\"".to_owned();
+        kill.target.sessions = vec![("fd00::1".to_owned(), 1), ("10.0.0.1".to_owned(), 9_007_199_254_740_991)];
+        let called = fast().kill(Permit::valid(), &kill, &signed(&gateway, v1, None)).await;
         // Well signed, so that the tenant is what is wrong.
         assert!(matches!(&called, Called::NotExecuted(_, error) if error.kind == ErrorKind::Rejected), "{called:?}");
         let call = gateway.calls().remove(0);
-        assert_eq!(call.tenant, Some(target.tenant_id));
+        assert_eq!(call.tenant, Some(kill.target.tenant.tenant_id));
         let sessions: Vec<_> = call.sessions.into_iter().map(|it| (it.server_ip, it.session_id)).collect();
-        assert_eq!(sessions, target.sessions);
+        assert_eq!(sessions, kill.target.sessions);
     }
 }

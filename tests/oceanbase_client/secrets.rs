@@ -6,7 +6,7 @@ use sessionkill::oceanbase::{CallError, Called, Client};
 use testbed::gateway::{self, Gateway, GatewayOptions};
 
 use crate::{
-    calls::{KEY_ID, Permit, SECRET, TOKEN, client, options, target},
+    calls::{KEY_ID, Permit, SECRET, TOKEN, access, client, kill},
     recorder::recorded,
     server::{Server, http},
 };
@@ -62,11 +62,11 @@ async fn calls_of_all_kinds() -> Vec<Called<Permit>> {
 }
 
 async fn one_call(client: &Client, server: &str, v1: bool) -> Called<Permit> {
-    let mut options = options(server);
-    options.signature_v1 = v1;
-    options.access_key.security_token = Some(TOKEN.into());
-    assert_tells_nothing(&format!("{options:?} {client:?}"));
-    client.kill_process_list(Permit::valid(), &target(), &options).await
+    let mut access = access(server);
+    access.signature_v1 = v1;
+    access.access_key.security_token = Some(TOKEN.into());
+    assert_tells_nothing(&format!("{access:?} {client:?}"));
+    client.kill(Permit::valid(), &kill(), &access).await
 }
 
 #[tokio::test]

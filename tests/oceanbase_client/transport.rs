@@ -2,11 +2,11 @@
 
 use std::{io::Read as _, sync::Arc, time::Duration};
 
-use sessionkill::oceanbase::{Called, ErrorKind, TimeSource};
+use sessionkill::oceanbase::{Called, ErrorKind, KillCall, TimeSource};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::{
-    calls::{Permit, ambiguous, answered, call, client, impatient_call, not_executed, options, target},
+    calls::{Permit, access, ambiguous, answered, call, client, impatient_call, kill, not_executed},
     server::{Server, http},
 };
 
@@ -117,7 +117,7 @@ async fn each_call_has_a_connection_of_its_own() {
     .await;
     let client = client(Duration::from_secs(30));
     for calls in 1..=3 {
-        answered(client.kill_process_list(Permit::valid(), &target(), &options(&server.url())).await);
+        answered(client.kill(Permit::valid(), &kill(), &access(&server.url())).await);
         server.ended(calls).await;
         assert_eq!((server.connections(), server.requests().len()), (calls, calls));
     }
@@ -135,9 +135,8 @@ async fn nothing_is_sent_after_the_deadline() {
         (Some(Duration::from_secs(5)), current_time),
     ] {
         let permit = Permit { left, ..Permit::valid() };
-        let mut options = options(&server.url());
-        options.time_source = time_source;
-        match client.kill_process_list(permit, &target(), &options).await {
+        let kill = KillCall { time_source, ..kill() };
+        match client.kill(permit, &kill, &access(&server.url())).await {
             Called::NotExecuted(permit, error) => {
                 assert_eq!((permit.left, error.kind), (left, ErrorKind::DeadlinePassed), "{error}");
                 assert!(error.message.contains("dispatch deadline passed"), "{error}");
@@ -146,15 +145,15 @@ async fn nothing_is_sent_after_the_deadline() {
         }
     }
     assert_eq!(server.connections(), 0);
-    answered(client.kill_process_list(Permit::valid(), &target(), &options(&server.url())).await);
+    answered(client.kill(Permit::valid(), &kill(), &access(&server.url())).await);
 }
 
 #[tokio::test]
 async fn a_key_that_no_header_can_carry_is_not_sent() {
     let server = Server::answering(http("200 OK", "", ANSWER)).await;
-    let mut options = options(&server.url());
-    options.access_key.security_token = Some("canary-token\r\nx-evil: 1".into());
-    let called = client(Duration::from_secs(30)).kill_process_list(Permit::valid(), &target(), &options).await;
+    let mut access = access(&server.url());
+    access.access_key.security_token = Some("canary-token\r\nx-evil: 1".into());
+    let called = client(Duration::from_secs(30)).kill(Permit::valid(), &kill(), &access).await;
     let error = not_executed(called);
     assert_eq!(error.kind, ErrorKind::CredentialsRejected);
     assert!(!error.to_string().contains("canary"), "{error}");
