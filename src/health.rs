@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+
+use crate::metrics::{self, Metrics};
 
 /// A watch that fails for longer than this does not recover by itself.
 const DEAD_AFTER: Duration = Duration::from_mins(5);
@@ -98,8 +102,12 @@ impl Health {
     }
 }
 
-/// Serves `/livez` and `/readyz`. Fails at once if `address` cannot be used; the text says what to do.
-pub async fn serve(health: Arc<Health>, address: SocketAddr) -> Result<impl Future<Output = ()>, String> {
+/// Serves `/livez`, `/readyz` and `/metrics`. Fails at once if `address` cannot be used; the text says what to do.
+pub async fn serve(
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    address: SocketAddr,
+) -> Result<impl Future<Output = ()>, String> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         format!("cannot listen on {address} for health checks ({error}): free the port or set --health-address")
     })?;
@@ -108,12 +116,20 @@ pub async fn serve(health: Arc<Health>, address: SocketAddr) -> Result<impl Futu
     let ready = health.clone();
     let router = Router::new()
         .route("/livez", get(move || std::future::ready(answer(health.is_live()))))
-        .route("/readyz", get(move || std::future::ready(answer(ready.is_ready()))));
+        .route("/readyz", get(move || std::future::ready(answer(ready.is_ready()))))
+        .route("/metrics", get(move || std::future::ready(text(&metrics))));
     Ok(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "health checks ended");
         }
     })
+}
+
+fn text(metrics: &Metrics) -> impl IntoResponse + use<> {
+    match metrics.encode() {
+        Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, metrics::CONTENT_TYPE)], text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], error.to_string()),
+    }
 }
 
 fn answer(good: bool) -> (StatusCode, &'static str) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use sessionkill::config::Config;
 use sessionkill::health::{self, Health};
+use sessionkill::metrics::Metrics;
 use sessionkill::telemetry::{self, LogFormat};
 use sessionkill::{api, controller};
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,9 +69,10 @@ async fn run(config: Config) -> Result<(), String> {
     let shutdown = CancellationToken::new();
     on_signal(shutdown.clone())?;
     let health = Arc::new(Health::default());
-    let serving = health::serve(health.clone(), config.health_address).await?;
+    let metrics = Arc::new(Metrics::default());
+    let serving = health::serve(health.clone(), metrics.clone(), config.health_address).await?;
     tokio::select! {
-        ended = controller::run(client, config, health, shutdown) => ended.map_err(|error| error.to_string()),
+        ended = controller::run(client, config, health, metrics, shutdown) => ended.map_err(|error| error.to_string()),
         () = serving => Err("the health checks ended unexpectedly".to_owned()),
     }
 }

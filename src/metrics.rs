@@ -1,4 +1,4 @@
-//! Numbers for those who watch the operator, in the OpenMetrics text format.
+//! Numbers for those who watch the operator, in the text format of `OpenMetrics`.
 
 use std::sync::{Mutex, PoisonError};
 

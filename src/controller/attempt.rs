@@ -87,7 +87,8 @@ impl Request<'_> {
         };
         match intent {
             Intent::DryRun => {
-                let executed = find(self.context, self.object).await?.map(|(receipt, _)| receipt.spec.session_kill_ref.name);
+                let executed =
+                    find(self.context, self.object).await?.map(|(receipt, _)| receipt.spec.session_kill_ref.name);
                 Ok(self.end(&Conclusion::dry_run(&planned, executed.as_deref())).await)
             }
             Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
@@ -160,17 +161,17 @@ impl Request<'_> {
     async fn taken(&self, receipt: &SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
         let record = match standing {
             Standing::Recorded(record) => record,
-            Standing::Orphaned => match resolve(self.context, receipt).await? {
-                Some(record) => record,
-                None => {
+            Standing::Orphaned => {
+                let Some(record) = resolve(self.context, receipt).await? else {
                     let holder = &receipt.spec.holder_identity;
                     let message = format!(
                         "operator {holder} claimed the call and is gone: nothing is sent again, and the process list is \
                          read to see what came of it"
                     );
                     return Ok(self.wait(WaitReason::Verifying, message, None).await);
-                }
-            },
+                };
+                record
+            }
             // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
             // status flicker.
             Standing::InFlight { until, own: true } => return Ok(Next::Later(until)),

@@ -8,13 +8,12 @@ use super::audit;
 use super::claim::{Claim, release};
 use super::dispatch::{dispatch, row, target};
 use super::queue::{Item, Next};
+use super::refusal::refusal;
 use super::request::{API_PAUSE, Request};
 use super::route::Route;
 use super::settle::record;
 use super::verify::{Made, verify};
-use crate::api::{
-    Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, WaitReason,
-};
+use crate::api::{Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus};
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::outcome::{Row, for_all, for_sent, from_answer, target_mismatch};
 use crate::domain::status::InVerification;
@@ -76,7 +75,8 @@ impl Request<'_> {
     fn unanswered_call(&self, receipt: SessionKillReceipt, operation: Operation, error: &CallError) -> Made {
         tracing::warn!(receipt = receipt.name_any(), %error, "call sent and not answered for certain");
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
-        let detail = format!("the call was sent and no certain answer came ({error}), and the process list could not be read");
+        let detail =
+            format!("the call was sent and no certain answer came ({error}), and the process list could not be read");
         let latest = receipt.spec.dispatch_deadline_time.0.saturating_add(EXECUTION_MARGIN).unwrap_or(Timestamp::MAX);
         let mut made = self.made(receipt, operation, sessions, &error.request_id, detail);
         made.call.until = made.call.until.max(latest);
@@ -111,43 +111,22 @@ impl Request<'_> {
 
     /// The call was provably not executed and its claim is released: end, or wait and try again.
     async fn not_executed(&self, route: &Route, operation: Operation, error: &CallError) -> Next {
-        let connection = &route.connection;
-        let secret = &connection.spec.credentials.secret_ref.name;
-        let instance = &self.object.spec.instance_id;
-        let endpoint = &route.access.endpoint;
-        let operation = operation.as_str();
-        let (reason, advice) = match error.kind {
+        match error.kind {
             ErrorKind::Rejected => return self.rejected(error).await,
+            ErrorKind::CredentialsRejected => route.forget_access_key(self.context),
+            _ => {}
+        }
+        let Some((reason, message)) = refusal(route, operation, &self.object.spec.instance_id, error) else {
             // Nothing is wrong with the connection: the next attempt has a new deadline.
-            ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return Next::Later(Timestamp::now() + API_PAUSE),
-            ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
-            ErrorKind::Unreachable => {
-                let advice = format!("check the endpoint {endpoint}, DNS, network policies and certificates");
-                (WaitReason::EndpointUnreachable, advice)
-            }
-            ErrorKind::CredentialsRejected => {
-                route.forget_access_key(self.context);
-                (WaitReason::CredentialsRejected, format!("correct the access key in Secret {secret}"))
-            }
-            ErrorKind::PermissionDenied => {
-                let advice = format!("allow the access key of Secret {secret} to call {operation} on {instance}");
-                (WaitReason::PermissionDenied, advice)
-            }
-            ErrorKind::TimeStampRefused { .. } => {
-                (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
-            }
-            ErrorKind::OperationUnavailable | ErrorKind::OperationNotFound => {
-                let advice = format!("{endpoint} does not offer {operation}: see spec.killOperation of the connection");
-                (WaitReason::OperationUnavailable, advice)
-            }
+            return Next::Later(Timestamp::now() + API_PAUSE);
         };
-        let message = format!("not executed, {error}: {advice}");
-        self.context.connection_states.failed(self.context, connection, reason, &message);
+        self.context.connection_states.failed(self.context, &route.connection, reason, &message);
         let pause = match error.kind {
             ErrorKind::Throttled { retry_after } => retry_after,
             _ => None,
         };
-        self.wait(reason, format!("OceanBaseConnection {}: {message}", connection.name_any()), pause).await
+        let connection = route.connection.name_any();
+        self.wait(reason, format!("OceanBaseConnection {connection}: {message}"), pause).await
     }
 
     /// The same request would be refused again, so this is its end.

@@ -46,7 +46,11 @@ impl Events {
     /// The request waits; told once for each reason.
     pub fn waiting(&self, object: &SessionKill, why: &Waiting) {
         if !says(object, why.reason) {
-            let type_ = if matches!(why.reason, WaitReason::Dispatching | WaitReason::Verifying) { EventType::Normal } else { EventType::Warning };
+            let type_ = if matches!(why.reason, WaitReason::Dispatching | WaitReason::Verifying) {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            };
             self.send(object, type_, why.reason.as_str(), &why.message);
         }
     }

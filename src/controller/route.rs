@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kube::runtime::reflector::ObjectRef;
 use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
 
 use super::api_calls::ApiError;
 use super::context::Context;
@@ -37,10 +37,11 @@ impl Route {
     /// How `connection` is called.
     pub async fn of(context: &Context, connection: OceanBaseConnection) -> Result<Self, RouteError> {
         let name = connection.name_any();
-        let unavailable = |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
+        let unavailable =
+            |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
         let spec = &connection.spec;
-        let endpoint = endpoint(context, spec)
-            .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
+        let endpoint =
+            endpoint(context, spec).map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
         let seconds = u64::try_from(spec.request_timeout_seconds).unwrap_or(1);
         let client = context
             .api_client(Duration::from_secs(seconds))

@@ -12,19 +12,21 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::{Controller, WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api_calls::WATCH_SECONDS;
 use super::context::{Context, Guarded, Parts};
 use super::events::Events;
+use super::probe::probe_connections;
 use super::queue::Queue;
 use super::reconcile::reconcile;
 use super::sweep::sweep;
 use crate::api::OceanBaseConnection;
 use crate::config::Config;
 use crate::health::{Health, Watch};
+use crate::metrics::Metrics;
 
 /// Only requests that have not ended are watched: memory and start-up follow the work, not the history.
 const UNFINISHED: &str = "status.completionTime=";
@@ -44,6 +46,7 @@ pub async fn run(
     client: Client,
     config: Config,
     health: Arc<Health>,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let tasks = TaskTracker::new();
@@ -55,6 +58,7 @@ pub async fn run(
         events: Events::start(client.clone(), config.identity.clone()),
         client,
         config,
+        metrics,
         requests: requests.clone(),
         connections,
         tasks: tasks.clone(),
@@ -96,9 +100,16 @@ pub async fn run(
         });
 
     let sweeping = sweep(context.clone(), shutdown.clone());
+    let changed = Arc::new(Notify::new());
+    let connections_change = connection_watch.for_each(|_| {
+        changed.notify_one();
+        std::future::ready(())
+    });
+    let probing = probe_connections(context.clone(), changed.clone(), shutdown.clone());
     let ended = tokio::select! {
         () = controller => "the watch of SessionKills",
-        () = connection_watch.for_each(|_| std::future::ready(())) => "the watch of OceanBaseConnections",
+        () = connections_change => "the watch of OceanBaseConnections",
+        () = probing => "the probe",
         () = sweeping => "the sweep",
         () = shutdown.cancelled() => "",
     };

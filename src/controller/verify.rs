@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::dispatch::tenant;
 use super::observer::observe;
-use super::queue::{Item, Next};
+use super::queue::Item;
 use super::request::Request;
 use super::settle::{Target, report};
 use crate::api::{SessionKill, SessionKillReceipt};

@@ -47,7 +47,7 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
 }
 
 /// What one attempt brings to the claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// Unique to the attempt.
     pub attempt_id: String,

@@ -194,3 +194,129 @@ fn in_words(sessions: &[SessionStatus]) -> String {
     let others = others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
     format!("{} of {} sessions killed{}", counts.killed, counts.total, others.collect::<String>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ObservedSession;
+    use crate::domain::claim::receipt;
+    use crate::domain::status::finished;
+    use crate::domain::test_objects::{attempt, request, time};
+
+    fn planned(outcomes: &[(SessionOutcome, SessionReason)]) -> Vec<SessionStatus> {
+        let session = &attempt().planned[0];
+        outcomes.iter().map(|(outcome, reason)| ended(session, *outcome, *reason)).collect()
+    }
+
+    #[test]
+    fn a_dry_run_says_for_each_session_what_a_kill_would_do() {
+        let planned = planned(&[
+            (SessionOutcome::Pending, SessionReason::Waiting),
+            (SessionOutcome::Gone, SessionReason::NotFound),
+            (SessionOutcome::Skipped, SessionReason::PreconditionMismatch),
+        ]);
+        let conclusion = Conclusion::dry_run(&planned, None);
+        assert_eq!(conclusion.reason, Outcome::DryRunCompleted);
+        assert_eq!(conclusion.message, "nothing was sent: a Kill would be sent for 1 of 3 sessions");
+        let reasons: Vec<_> = conclusion.sessions.iter().map(|session| (session.outcome, session.reason)).collect();
+        assert_eq!(
+            reasons,
+            [
+                (SessionOutcome::Skipped, SessionReason::DryRun),
+                (SessionOutcome::Gone, SessionReason::NotFound),
+                (SessionOutcome::Skipped, SessionReason::PreconditionMismatch),
+            ]
+        );
+        assert_eq!(conclusion.dispatch, None);
+        let executed = Conclusion::dry_run(&planned, Some("first"));
+        assert!(executed.message.contains("executed before as SessionKill first"), "{}", executed.message);
+    }
+
+    #[test]
+    fn a_request_without_a_session_left_ends_without_a_call() {
+        let gone = planned(&[(SessionOutcome::Gone, SessionReason::NotFound); 2]);
+        let conclusion = Conclusion::nothing_left(gone);
+        assert_eq!(conclusion.reason, Outcome::SessionsGone);
+        assert_eq!(conclusion.message, "nothing was sent: 0 of 2 sessions killed, 2 gone");
+        let skipped = planned(&[(SessionOutcome::Skipped, SessionReason::PreconditionMismatch)]);
+        assert_eq!(Conclusion::nothing_left(skipped).reason, Outcome::PreconditionFailed);
+    }
+
+    #[test]
+    fn a_message_says_how_many_stand_where_and_what_to_do() {
+        let receipt = receipt(&request(), &attempt());
+        let call = |sessions| {
+            Conclusion::called(sessions, dispatch(&receipt, Operation::KillProcessList, "R"), "the list is down")
+                .message
+        };
+        let all = planned(&[
+            (SessionOutcome::Killed, SessionReason::Verified),
+            (SessionOutcome::Gone, SessionReason::NotFound),
+            (SessionOutcome::Skipped, SessionReason::PreconditionMismatch),
+            (SessionOutcome::Failed, SessionReason::KillRefused),
+            (SessionOutcome::Failed, SessionReason::StillPresent),
+        ]);
+        assert_eq!(
+            call(all),
+            "1 of 5 sessions killed, 1 gone, 1 skipped, 1 failed, 1 still present: see status.sessions; nothing is sent \
+             again; to try again, create a new SessionKill with a new notAfterTime"
+        );
+        let unknown = call(planned(&[(SessionOutcome::Unknown, SessionReason::AnswerLost)]));
+        assert!(unknown.contains("cannot be told (0 of 1 sessions killed, 1 unknown): the list is down"), "{unknown}");
+        assert!(unknown.ends_with("create a new SessionKill with a new notAfterTime"), "{unknown}");
+    }
+
+    #[test]
+    fn an_orphaned_claim_leaves_only_what_it_named_unknown() {
+        let mut attempt = attempt();
+        attempt.planned[1] = ended(&attempt.planned[1], SessionOutcome::Gone, SessionReason::NotFound);
+        let sessions = orphaned(&receipt(&request(), &attempt));
+        assert_eq!((sessions[0].outcome, sessions[0].reason), (SessionOutcome::Unknown, SessionReason::HolderLost));
+        assert_eq!((sessions[1].outcome, sessions[1].reason), (SessionOutcome::Gone, SessionReason::NotFound));
+    }
+
+    #[test]
+    fn a_copied_outcome_is_already_executed_unless_it_failed() {
+        let receipt = receipt(&request(), &attempt());
+        let mut record = SessionKillReceiptStatus {
+            outcome: Outcome::SessionsKilled,
+            completion_time: Time(time("10:00:01")),
+            request_id: "R".to_owned(),
+            operation: Operation::BatchKillProcessList,
+            sessions: vec![],
+        };
+        let copied = Conclusion::recorded(&receipt, &record, false);
+        assert_eq!(copied.reason, Outcome::AlreadyExecuted);
+        let call = copied.dispatch.unwrap();
+        assert_eq!((call.request_id.as_str(), call.operation), ("R", Operation::BatchKillProcessList));
+        assert_eq!(Conclusion::recorded(&receipt, &record, true).reason, Outcome::SessionsKilled);
+        record.outcome = Outcome::PartiallyKilled;
+        assert_eq!(Conclusion::recorded(&receipt, &record, false).reason, Outcome::PartiallyKilled);
+    }
+
+    #[test]
+    fn a_status_never_outgrows_the_limit() {
+        let text = "数".repeat(1024);
+        let observed = ObservedSession { sql_text: text.clone(), user: text.clone(), ..ObservedSession::default() };
+        let session = |session_id| SessionStatus {
+            server_ip: "10.0.0.1".to_owned(),
+            session_id,
+            outcome: SessionOutcome::Failed,
+            reason: SessionReason::KillRefused,
+            status: String::new(),
+            error_message: text.clone(),
+            message: text.clone(),
+            observed: Some(observed.clone()),
+        };
+        let conclusion = Conclusion {
+            reason: Outcome::KillFailed,
+            message: text.clone(),
+            sessions: (0..100).map(session).collect(),
+            dispatch: None,
+            target_mismatch: None,
+        };
+        let status = finished(&request(), &conclusion, time("10:00:00"));
+        assert!(serde_json::to_vec(&status).unwrap().len() < MAX_BYTES + 16 * 1024);
+        assert_eq!(status.sessions.len(), 100);
+    }
+}

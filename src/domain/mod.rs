@@ -9,6 +9,7 @@ pub mod admission;
 pub mod backoff;
 pub mod claim;
 pub mod conclusion;
+pub mod connection_status;
 pub mod expect;
 pub mod observation;
 pub mod outcome;

@@ -5,9 +5,7 @@ use jiff::Timestamp;
 use super::expect::same_address;
 use super::observation::{Seen, observed};
 use super::text::clamp;
-use crate::api::{
-    Counts, Operation, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy,
-};
+use crate::api::{Counts, Operation, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
 
 /// One row of the answer of KillProcessList.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,22 +69,24 @@ pub fn target_mismatch(sessions: &[Session], planned: &[SessionStatus], rows: &[
     (!named.is_empty()).then(|| named.join("; "))
 }
 
+/// A field's name, what was meant, what the answer says, and when both are the same.
+type Field = (&'static str, String, String, fn(&str, &str) -> bool);
+
 /// How the answer's session differs from the one that was meant.
 fn echo_mismatch(session: &Session, planned: &SessionStatus, echoed: &Seen) -> Option<String> {
     let expected = session.expect.clone().unwrap_or_default();
     let before = planned.observed.clone().unwrap_or_default();
-    let exactly: fn(&str, &str) -> bool = |meant, echoed| meant == echoed;
+    let same_text: fn(&str, &str) -> bool = |meant, echoed| meant == echoed;
     let fields = [
-        ("user", expected.user, before.user, clamp(&echoed.user, 128), exactly),
-        ("database", expected.database, before.database, clamp(&echoed.database, 128), exactly),
-        ("client", expected.client_ip, before.client_ip, clamp(&echoed.client_ip, 64), same_address),
+        ("user", expected.user.unwrap_or(before.user), clamp(&echoed.user, 128), same_text),
+        ("database", expected.database.unwrap_or(before.database), clamp(&echoed.database, 128), same_text),
+        ("client", expected.client_ip.unwrap_or(before.client_ip), clamp(&echoed.client_ip, 64), same_address),
     ];
-    let differing = |(name, expected, before, echoed, same): (&str, Option<String>, String, String, fn(&str, &str) -> bool)| {
-        let meant = expected.unwrap_or(before);
+    let differs = |(name, meant, echoed, same): Field| {
         let differs = !meant.is_empty() && !echoed.is_empty() && !same(&meant, &echoed);
         differs.then(|| format!("the answer names {name} {}, not {}", clamp(&echoed, 64), clamp(&meant, 64)))
     };
-    let named: Vec<_> = fields.into_iter().filter_map(differing).collect();
+    let named: Vec<_> = fields.into_iter().filter_map(differs).collect();
     (!named.is_empty()).then(|| named.join("; "))
 }
 
@@ -288,7 +288,10 @@ mod tests {
         let mut sessions = request().spec.sessions;
         sessions[0].expect = Some(Expect { user: Some("app".to_owned()), ..Expect::default() });
         let outcome = answered(&sessions, &[row(0, ""), row(1, "")]);
-        assert_eq!((outcome[0].outcome, outcome[0].reason), (SessionOutcome::Skipped, SessionReason::PreconditionMismatch));
+        assert_eq!(
+            (outcome[0].outcome, outcome[0].reason),
+            (SessionOutcome::Skipped, SessionReason::PreconditionMismatch)
+        );
         assert_eq!(outcome[1].outcome, SessionOutcome::Killed);
         let lost = for_sent(&outcome, SessionOutcome::Unknown, SessionReason::AnswerLost);
         assert_eq!(lost, outcome);

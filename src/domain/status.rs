@@ -60,7 +60,10 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
         dispatch: old.dispatch,
         counts: Some(counts(&sessions)),
         sessions,
-        conditions: conditions(object.metadata.generation, &old.conditions, &set, &waiting.message, now),
+        conditions: conditions(object.metadata.generation, &old.conditions, &set, &waiting.message, now)
+            .into_iter()
+            .chain(target_mismatch(object, None, now))
+            .collect(),
     }
 }
 
@@ -77,7 +80,10 @@ pub fn verifying(object: &SessionKill, call: &InVerification, now: Timestamp) ->
     status.dispatch = Some(call.dispatch.clone());
     status.counts = Some(counts(&call.sessions));
     status.sessions = bounded(call.sessions.clone());
-    status.conditions.extend(target_mismatch(object, call.target_mismatch.as_deref(), now));
+    if call.target_mismatch.is_some() {
+        status.conditions.retain(|condition| condition.type_ != ConditionType::TargetMismatch.as_str());
+        status.conditions.extend(target_mismatch(object, call.target_mismatch.as_deref(), now));
+    }
     status
 }
 
@@ -87,8 +93,14 @@ fn target_mismatch(object: &SessionKill, named: Option<&str>, now: Timestamp) ->
     let type_ = ConditionType::TargetMismatch.as_str();
     let Some(named) = named else { return old.iter().find(|condition| condition.type_ == type_).cloned() };
     let message = format!("{named}: see whether the right sessions were ended");
-    conditions(object.metadata.generation, old, &[(ConditionType::TargetMismatch, "True", "AnswerDiffers")], &message, now)
-        .pop()
+    conditions(
+        object.metadata.generation,
+        old,
+        &[(ConditionType::TargetMismatch, "True", "AnswerDiffers")],
+        &message,
+        now,
+    )
+    .pop()
 }
 
 /// The status of `object` at its end.
@@ -191,8 +203,10 @@ pub fn condition(old: &[Condition], mut new: Condition) -> Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ObservedSession;
-    use crate::domain::test_objects::{request, time};
+    use crate::api::Operation;
+    use crate::domain::claim::receipt;
+    use crate::domain::conclusion::dispatch;
+    use crate::domain::test_objects::{attempt, request, time};
 
     fn shown(status: &SessionKillStatus) -> Vec<String> {
         status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
@@ -262,50 +276,35 @@ mod tests {
     }
 
     #[test]
-    fn a_copied_outcome_is_already_executed_unless_it_failed() {
-        let attempt = crate::domain::claim::Attempt {
-            attempt_id: "a".to_owned(),
-            holder_identity: "h".to_owned(),
-            claim_time: time("10:00:00"),
-            dispatch_window: jiff::SignedDuration::from_secs(15),
-            request_timeout: jiff::SignedDuration::from_secs(10),
+    fn a_call_in_verification_shows_what_is_known_and_a_later_wait_forgets_nothing() {
+        let mut object = request();
+        let receipt = receipt(&object, &attempt());
+        let call = InVerification {
+            dispatch: dispatch(&receipt, Operation::BatchKillProcessList, "R"),
+            sessions: for_all(&object.spec.sessions, SessionOutcome::Killed, SessionReason::Accepted),
+            target_mismatch: Some("session 7 of 10.0.0.1: the answer names user app, not report_ro".to_owned()),
+            until: time("10:01:00"),
         };
-        let receipt = crate::domain::claim::receipt(&request(), &attempt);
-        let mut record = SessionKillReceiptStatus {
-            outcome: Outcome::SessionsKilled,
-            completion_time: Time(time("10:00:01")),
-            request_id: "R".to_owned(),
-            sessions: vec![],
-        };
-        let copied = Conclusion::recorded(&receipt, &record, false);
-        assert_eq!(copied.reason, Outcome::AlreadyExecuted);
-        assert_eq!(copied.dispatch.unwrap().request_id, "R");
-        assert_eq!(Conclusion::recorded(&receipt, &record, true).reason, Outcome::SessionsKilled);
-        record.outcome = Outcome::PartiallyKilled;
-        assert_eq!(Conclusion::recorded(&receipt, &record, false).reason, Outcome::PartiallyKilled);
-    }
+        let status = verifying(&object, &call, time("10:00:02"));
+        assert_eq!(
+            shown(&status),
+            [
+                "Succeeded=Unknown(Verifying)",
+                "Ready=False(Verifying)",
+                "Reconciling=True(Verifying)",
+                "TargetMismatch=True(AnswerDiffers)"
+            ]
+        );
+        assert_eq!(status.counts.unwrap().killed, 2);
+        assert!(status.conditions[0].message.contains("BatchKillProcessList was called"), "{status:?}");
+        object.status = Some(status);
 
-    #[test]
-    fn a_status_never_outgrows_the_limit() {
-        let text = "数".repeat(1024);
-        let observed = ObservedSession { sql_text: text.clone(), user: text.clone(), ..ObservedSession::default() };
-        let session = |session_id| SessionStatus {
-            server_ip: "10.0.0.1".to_owned(),
-            session_id,
-            outcome: SessionOutcome::Failed,
-            reason: SessionReason::KillRefused,
-            status: String::new(),
-            error_message: text.clone(),
-            observed: Some(observed.clone()),
-        };
-        let conclusion = Conclusion {
-            reason: Outcome::KillFailed,
-            message: text.clone(),
-            sessions: (0..100).map(session).collect(),
-            dispatch: None,
-        };
-        let status = finished(&request(), &conclusion, time("10:00:00"));
-        assert!(serde_json::to_vec(&status).unwrap().len() < MAX_BYTES + 16 * 1024);
-        assert_eq!(status.sessions.len(), 100);
+        let why = Waiting { reason: WaitReason::Verifying, message: "gone".to_owned(), next_attempt: None };
+        let later = waiting(&object, &why, time("10:05:00"));
+        assert_eq!(later.sessions, call.sessions);
+        assert_eq!(later.dispatch, Some(call.dispatch.clone()));
+        object.status = Some(later);
+        let end = finished(&object, &Conclusion::called(call.sessions, call.dispatch, ""), time("10:06:00"));
+        assert!(shown(&end).contains(&"TargetMismatch=True(AnswerDiffers)".to_owned()), "{end:?}");
     }
 }

@@ -1,0 +1,189 @@
+//! What is known of each connection's gateway, and its status. Does I/O off the path of the kill, on changes only.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::{Api, ResourceExt as _};
+
+use super::api_calls::{ApiError, Pauses};
+use super::context::Context;
+use super::settle::{Target, write_status};
+use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::domain::connection_status::{Facts, Learned, connection_status, says_more};
+use crate::oceanbase::TimeSource;
+
+/// After this time a connection that fell back to the current time tries the server-side fence again.
+const FENCE_RETRY: Duration = Duration::from_hours(1);
+
+#[derive(Debug, Default)]
+struct ConnectionState {
+    /// The fallback in use, and since when.
+    fallback: Option<(TimeSource, Instant)>,
+    /// The operation that the gateway offers, as far as this process has seen.
+    operation: Option<Operation>,
+    /// What the status says, or will say: the watch cache may not know yet.
+    status: Option<OceanBaseConnectionStatus>,
+    /// A task is writing it.
+    is_writing: bool,
+}
+
+/// What is known of each connection, by UID.
+#[derive(Debug, Default)]
+pub struct ConnectionStates(Mutex<HashMap<String, ConnectionState>>);
+
+impl ConnectionStates {
+    /// Where the signed time stamps of calls through `connection` come from.
+    pub fn time_source(&self, connection: &OceanBaseConnection) -> TimeSource {
+        self.with(connection, ConnectionState::time_source)
+    }
+
+    /// Calls through `connection` use `source` from now on.
+    pub fn use_time_source(&self, context: &Context, connection: &OceanBaseConnection, source: TimeSource) {
+        tracing::warn!(
+            connection = connection.name_any(),
+            namespace = connection.namespace(),
+            endpoint = connection.spec.endpoint.as_deref().unwrap_or(&connection.spec.region_id),
+            holder = context.holder_identity,
+            "gateway refused the time stamp of a call inside its deadline: using the current time by its clock"
+        );
+        self.with(connection, |state| state.fallback = Some((source, Instant::now())));
+    }
+
+    /// The operation that ends sessions through `connection`.
+    pub fn operation(&self, connection: &OceanBaseConnection) -> Operation {
+        self.with(connection, |state| state.operation(connection))
+    }
+
+    /// Calls through `connection` use `operation` from now on, if it leaves the choice.
+    pub fn use_operation(&self, connection: &OceanBaseConnection, operation: Operation) {
+        let before = self.with(connection, |state| state.operation.replace(operation));
+        if before != Some(operation) {
+            let (name, namespace) = (connection.name_any(), connection.namespace());
+            tracing::info!(connection = name, namespace, operation = operation.as_str(), "operation in use");
+        }
+    }
+
+    /// The gateway answered a call.
+    pub fn answered(&self, context: &Arc<Context>, connection: &OceanBaseConnection) {
+        self.learn(context, connection, Learned::Answered, None);
+    }
+
+    /// The gateway answered a probe for `operation`.
+    pub fn probed(&self, context: &Arc<Context>, connection: &OceanBaseConnection, operation: Operation) {
+        self.use_operation(connection, operation);
+        self.learn(context, connection, Learned::Answered, Some(Timestamp::now()));
+    }
+
+    /// A call or a probe could not be made or was refused.
+    pub fn failed(&self, context: &Arc<Context>, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
+        // Being throttled now and then is how a healthy connection is used to its limit.
+        if reason != WaitReason::Throttled {
+            self.learn(context, connection, Learned::Failed(reason, message), None);
+        }
+    }
+
+    /// What the status says, or will say.
+    pub fn status(&self, connection: &OceanBaseConnection) -> Option<OceanBaseConnectionStatus> {
+        self.with(connection, |state| state.status.clone()).or_else(|| connection.status.clone())
+    }
+
+    /// Forgets connections for which `exists` is false.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| exists(uid));
+    }
+
+    fn learn(
+        &self,
+        context: &Arc<Context>,
+        connection: &OceanBaseConnection,
+        learned: Learned<'_>,
+        probe: Option<Timestamp>,
+    ) {
+        let must_write = self.with(connection, |state| {
+            let old = state.status.clone().or_else(|| connection.status.clone()).unwrap_or_default();
+            let facts = Facts {
+                generation: connection.metadata.generation.unwrap_or_default(),
+                fenced: state.time_source() == TimeSource::DispatchDeadline,
+                operation: state.operation(connection),
+                last_probe: probe.or(old.last_probe_time.as_ref().map(|time| time.0)),
+            };
+            let new = connection_status(&old, learned, &facts, Timestamp::now());
+            if !says_more(&old, &new) {
+                return false;
+            }
+            state.status = Some(new);
+            !std::mem::replace(&mut state.is_writing, true)
+        });
+        if must_write {
+            let (task_context, target) = (context.clone(), Target::of(connection));
+            context.tasks.spawn(async move { task_context.connection_states.write(&task_context, &target).await });
+        }
+    }
+
+    /// Writes the status until it says what it should; one task at a time for each connection, so that no older status
+    /// overwrites a newer one.
+    async fn write(&self, context: &Context, target: &Target) {
+        let api: Api<OceanBaseConnection> = Api::namespaced(context.client.clone(), &target.namespace);
+        let mut pauses = Pauses::new();
+        let mut written = None;
+        while let Some(status) = self.unwritten(&target.uid, written.as_ref()) {
+            match write_status(&api, target, "report OceanBaseConnection", &status).await {
+                Ok(()) => written = Some(status),
+                Err(error) if is_final(&error) => {
+                    tracing::warn!(%error, connection = target.name, "status of the connection not written");
+                    return self.give_up(&target.uid);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, connection = target.name, "status of the connection not written yet");
+                    pauses.wait().await;
+                }
+            }
+        }
+    }
+
+    /// What is still to be written, given what was; none ends the writing.
+    fn unwritten(&self, uid: &str, written: Option<&OceanBaseConnectionStatus>) -> Option<OceanBaseConnectionStatus> {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = states.get_mut(uid)?;
+        state.is_writing = state.status.as_ref() != written;
+        state.status.clone().filter(|_| state.is_writing)
+    }
+
+    /// The status cannot be written now: the next call tries again.
+    fn give_up(&self, uid: &str) {
+        if let Some(state) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
+            state.status = None;
+            state.is_writing = false;
+        }
+    }
+
+    fn with<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f(states.entry(connection.uid().unwrap_or_default()).or_default())
+    }
+}
+
+impl ConnectionState {
+    fn time_source(&mut self) -> TimeSource {
+        self.fallback = self.fallback.filter(|(_, since)| since.elapsed() < FENCE_RETRY);
+        self.fallback.map_or(TimeSource::DispatchDeadline, |(source, _)| source)
+    }
+
+    fn operation(&self, connection: &OceanBaseConnection) -> Operation {
+        match connection.spec.kill_operation {
+            KillOperation::KillProcessList => Operation::KillProcessList,
+            KillOperation::BatchKillProcessList => Operation::BatchKillProcessList,
+            KillOperation::Auto => {
+                let stored = connection.status.as_ref().and_then(|status| status.operation);
+                self.operation.or(stored).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Gone, or refused as it is: trying the same again changes nothing.
+fn is_final(error: &ApiError) -> bool {
+    error.is_not_found() || error.is_refused()
+}

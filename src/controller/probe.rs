@@ -1,0 +1,124 @@
+//! Asks each connection's gateway, without ending anything, whether it offers the operation and takes the access key: so
+//! that a connection that does not work is seen before it is needed. Does I/O, once an hour for one that works.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::dispatch::wire;
+use super::refusal::refusal;
+use super::route::{Route, RouteError};
+use crate::api::{KillOperation, OceanBaseConnection, Operation};
+use crate::oceanbase::{CallError, ErrorKind, TimeSource};
+
+/// Between two probes of a connection that works.
+const PROBE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// Between two probes of one that does not.
+const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+/// Connections that are probed at once.
+const CONCURRENT: usize = 8;
+
+/// When each connection was last tried, by UID, whatever came of it.
+type Tried = HashMap<String, (i64, Timestamp)>;
+
+/// Probes the connections that are due, until `shutdown`; looks again when one of them has `changed`.
+pub async fn probe_connections(context: Arc<Context>, changed: Arc<Notify>, shutdown: CancellationToken) {
+    let mut tried = Tried::new();
+    loop {
+        let pause = probe_due(&context, &mut tried).await;
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = changed.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Probes what is due and returns the time until the next is.
+async fn probe_due(context: &Arc<Context>, tried: &mut Tried) -> Duration {
+    let connections: Vec<OceanBaseConnection> =
+        context.connections.state().iter().filter_map(|guarded| guarded.0.as_ref().ok().cloned()).collect();
+    let exists = |uid: &str| connections.iter().any(|connection| connection.uid().as_deref() == Some(uid));
+    tried.retain(|uid, _| exists(uid));
+    context.connection_states.retain(exists);
+
+    let now = Timestamp::now();
+    let (due, later): (Vec<_>, Vec<_>) =
+        connections.iter().partition(|connection| due(context, connection, tried) <= now);
+    let mut next = later.iter().map(|connection| due_in(context, connection, tried, now)).collect::<Vec<_>>();
+    for connection in &due {
+        let generation = connection.metadata.generation.unwrap_or_default();
+        tried.insert(connection.uid().unwrap_or_default(), (generation, now));
+    }
+    futures::stream::iter(&due).for_each_concurrent(CONCURRENT, |connection| probe(context, connection)).await;
+    next.extend(due.iter().map(|connection| due_in(context, connection, tried, now)));
+    next.into_iter().min().unwrap_or(Duration::from_hours(1))
+}
+
+fn due_in(context: &Context, connection: &OceanBaseConnection, tried: &Tried, now: Timestamp) -> Duration {
+    Duration::try_from(due(context, connection, tried).duration_since(now)).unwrap_or_default()
+}
+
+/// When `connection` is to be probed: at once if it is new or changed.
+fn due(context: &Context, connection: &OceanBaseConnection, tried: &Tried) -> Timestamp {
+    let generation = connection.metadata.generation.unwrap_or_default();
+    let status = context.connection_states.status(connection).filter(|status| status.observed_generation == generation);
+    let works = status.filter(|status| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+    let probed = works.and_then(|status| status.last_probe_time).map(|time| time.0);
+    let last_try = tried.get(&connection.uid().unwrap_or_default()).filter(|(of, _)| *of == generation);
+    let after = |time: Timestamp, by| time.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let retry = last_try.map(|(_, time)| after(*time, RETRY_INTERVAL));
+    match (probed.map(|time| after(time, PROBE_INTERVAL)), retry) {
+        (Some(next), Some(retry)) => next.max(retry),
+        (Some(next), None) => next,
+        (None, retry) => retry.unwrap_or(Timestamp::MIN),
+    }
+}
+
+async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
+    let states = &context.connection_states;
+    let route = match Route::of(context, connection.clone()).await {
+        Ok(route) => route,
+        Err(RouteError::Unavailable(reason, message)) => {
+            return states.failed(context, connection, reason, &message);
+        }
+        Err(RouteError::Api(error)) => {
+            return tracing::warn!(%error, connection = connection.name_any(), "connection not probed");
+        }
+    };
+    let (operation, answer) = ask(context, &route).await;
+    let Err(error) = answer else { return states.probed(context, connection, operation) };
+    if error.kind == ErrorKind::CredentialsRejected {
+        route.forget_access_key(context);
+    }
+    let Some((reason, message)) = refusal(&route, operation, "its instances", &error) else {
+        return tracing::info!(%error, connection = connection.name_any(), "probe not answered for certain");
+    };
+    states.failed(context, connection, reason, &message);
+}
+
+/// Asks for the operation that the connection names; for `Auto`, for the one that it prefers first.
+async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallError>) {
+    let lead = match context.connection_states.time_source(&route.connection) {
+        TimeSource::CurrentTime { gateway_lead } => gateway_lead,
+        TimeSource::DispatchDeadline => SignedDuration::ZERO,
+    };
+    let asked = async |operation| (operation, route.client.probe(wire(operation), lead, &route.access).await);
+    match route.connection.spec.kill_operation {
+        KillOperation::KillProcessList => asked(Operation::KillProcessList).await,
+        KillOperation::BatchKillProcessList => asked(Operation::BatchKillProcessList).await,
+        KillOperation::Auto => match asked(Operation::KillProcessList).await {
+            (_, Err(error)) if error.kind == ErrorKind::OperationNotFound => {
+                asked(Operation::BatchKillProcessList).await
+            }
+            answer => answer,
+        },
+    }
+}

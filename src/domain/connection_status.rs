@@ -1,0 +1,181 @@
+//! The status of a connection, from what is learned of its gateway. Pure; the controller writes it when it changes.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::status::condition;
+use super::text::clamp;
+use crate::api::{ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
+
+/// What was learned of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned<'a> {
+    /// The gateway answered a call or a probe.
+    Answered,
+    /// A call or a probe could not be made or was refused; the text says what to do.
+    Failed(WaitReason, &'a str),
+}
+
+/// What holds of a connection beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The `metadata.generation` of the connection.
+    pub generation: i64,
+    /// Time stamps are signed for the dispatch deadline.
+    pub fenced: bool,
+    /// The operation in use.
+    pub operation: Operation,
+    /// When it was last probed with an answer.
+    pub last_probe: Option<Timestamp>,
+}
+
+/// The status after `learned`; `old` is the one before.
+#[must_use]
+pub fn connection_status(
+    old: &OceanBaseConnectionStatus,
+    learned: Learned<'_>,
+    facts: &Facts,
+    now: Timestamp,
+) -> OceanBaseConnectionStatus {
+    let new = |kind: ConditionType, (status, reason, message): (&str, &str, &str)| {
+        let new = Condition {
+            type_: kind.as_str().to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: clamp(message, 1024),
+            last_transition_time: Time(now),
+            observed_generation: Some(facts.generation),
+        };
+        condition(&old.conditions, new)
+    };
+    let ready = match learned {
+        Learned::Answered => ("True", ConnectionReason::CallAnswered.as_str(), "the gateway answered the last call"),
+        Learned::Failed(reason, message) => ("False", reason.as_str(), message),
+    };
+    OceanBaseConnectionStatus {
+        observed_generation: facts.generation,
+        operation: Some(facts.operation),
+        last_probe_time: facts.last_probe.map(Time),
+        conditions: vec![
+            new(ConditionType::Ready, ready),
+            new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
+            new(ConditionType::ServerSideFence, fence(facts.fenced)),
+        ],
+    }
+}
+
+/// Whether `new` says anything that `old` did not, its texts apart: those alone are not worth a write.
+#[must_use]
+pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus) -> bool {
+    let essence = |status: &OceanBaseConnectionStatus| {
+        let mut status = status.clone();
+        for condition in &mut status.conditions {
+            condition.message.clear();
+            // Set anew for each condition; it counts only where the status changes, which is compared.
+            condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+        }
+        status
+    };
+    essence(old) != essence(new)
+}
+
+type Said<'a> = (&'a str, &'a str, &'a str);
+
+fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, facts: &Facts) -> Said<'a> {
+    let accepted = ("True", ConnectionReason::CredentialsAccepted.as_str(), "the gateway took the access key");
+    match learned {
+        // Refused for something else, which is looked at after the key.
+        Learned::Answered | Learned::Failed(WaitReason::PermissionDenied | WaitReason::OperationUnavailable, _) => {
+            accepted
+        }
+        Learned::Failed(reason @ (WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected), message) => {
+            ("False", reason.as_str(), message)
+        }
+        // Says nothing of the key: what was known stays, unless the connection now names another one.
+        Learned::Failed(..) => {
+            let type_ = ConditionType::CredentialsValid.as_str();
+            let known = old.conditions.iter().find(|known| known.type_ == type_);
+            match known.filter(|known| known.observed_generation == Some(facts.generation)) {
+                Some(known) => (&known.status, &known.reason, &known.message),
+                None => ("Unknown", ConnectionReason::NotYetKnown.as_str(), "no call has been answered yet"),
+            }
+        }
+    }
+}
+
+fn fence(fenced: bool) -> Said<'static> {
+    if fenced {
+        let message = "the gateway itself refuses a call that arrives after its deadline";
+        return ("True", ConnectionReason::DeadlineTimeStamp.as_str(), message);
+    }
+    let message = "the gateway refused the time stamp of a call inside its deadline: calls carry the current time by the \
+                   gateway's clock, and only the operator keeps them from being late; check the clocks of both";
+    ("False", ConnectionReason::TimeStampRefused.as_str(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::test_objects::time;
+
+    const FACTS: Facts = Facts { generation: 1, fenced: true, operation: Operation::KillProcessList, last_probe: None };
+
+    fn shown(status: &OceanBaseConnectionStatus) -> Vec<String> {
+        status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
+    }
+
+    fn after(learned: &[Learned<'_>]) -> OceanBaseConnectionStatus {
+        let fresh = OceanBaseConnectionStatus::default();
+        learned.iter().fold(fresh, |status, learned| connection_status(&status, *learned, &FACTS, time("10:00:00")))
+    }
+
+    #[test]
+    fn an_answer_makes_all_of_it_good() {
+        let status = after(&[Learned::Answered]);
+        let expected = [
+            "Ready=True(CallAnswered)",
+            "CredentialsValid=True(CredentialsAccepted)",
+            "ServerSideFence=True(DeadlineTimeStamp)",
+        ];
+        assert_eq!(shown(&status), expected);
+        assert_eq!((status.observed_generation, status.operation), (1, Some(Operation::KillProcessList)));
+    }
+
+    #[test]
+    fn a_refused_key_is_told_from_a_lack_of_rights_and_from_silence() {
+        let after = |reasons: &[WaitReason]| {
+            let learned: Vec<_> = reasons.iter().map(|reason| Learned::Failed(*reason, "why")).collect();
+            shown(&after(&learned)).remove(1)
+        };
+        assert_eq!(after(&[WaitReason::CredentialsRejected]), "CredentialsValid=False(CredentialsRejected)");
+        assert_eq!(after(&[WaitReason::PermissionDenied]), "CredentialsValid=True(CredentialsAccepted)");
+        assert_eq!(after(&[WaitReason::EndpointUnreachable]), "CredentialsValid=Unknown(NotYetKnown)");
+        let kept = [WaitReason::CredentialsRejected, WaitReason::EndpointUnreachable];
+        assert_eq!(after(&kept), "CredentialsValid=False(CredentialsRejected)");
+    }
+
+    #[test]
+    fn what_was_known_of_another_key_is_forgotten() {
+        let status = after(&[Learned::Answered]);
+        let edited = Facts { generation: 2, ..FACTS };
+        let failed = Learned::Failed(WaitReason::EndpointUnreachable, "why");
+        let status = connection_status(&status, failed, &edited, time("10:00:01"));
+        assert_eq!(shown(&status)[1], "CredentialsValid=Unknown(NotYetKnown)");
+    }
+
+    #[test]
+    fn only_news_is_worth_a_write() {
+        let status = after(&[Learned::Answered]);
+        let again = connection_status(&status, Learned::Answered, &FACTS, time("11:00:00"));
+        assert!(!says_more(&status, &again));
+        assert_eq!(again.conditions[0].last_transition_time, status.conditions[0].last_transition_time);
+        let failed = |message| Learned::Failed(WaitReason::EndpointUnreachable, message);
+        let (one, other) = (after(&[failed("one")]), after(&[failed("other")]));
+        assert!(!says_more(&one, &other));
+        assert!(says_more(&status, &one));
+        let batch = Facts { operation: Operation::BatchKillProcessList, ..FACTS };
+        assert!(says_more(&status, &connection_status(&status, Learned::Answered, &batch, time("10:00:00"))));
+        let probed = Facts { last_probe: Some(time("10:00:00")), ..FACTS };
+        assert!(says_more(&status, &connection_status(&status, Learned::Answered, &probed, time("10:00:00"))));
+    }
+}
