@@ -12,6 +12,7 @@ use super::dispatch::tenant;
 use super::orphan::resolve;
 use super::poison;
 use super::queue::{Item, Next};
+use super::refusal::refusal;
 use super::request::Request;
 use super::route::{Route, RouteError, connection};
 use crate::api::{
@@ -22,6 +23,8 @@ use crate::domain::claim::Standing;
 use crate::domain::conclusion::Conclusion;
 use crate::domain::observation::precheck;
 use crate::domain::plan::{Intent, KillIntent, Step, plan};
+use crate::oceanbase::CallError;
+use crate::oceanbase::client::LIST_ACTION;
 
 /// Works on one request, as it is now.
 pub async fn attempt(context: &Arc<Context>, item: &Item) -> Next {
@@ -116,7 +119,7 @@ impl Request<'_> {
                 tracing::info!(%error, name = self.object.name_any(), "process list not read, and nothing is expected");
                 return precheck(&spec.sessions, None, policy).map_err(|_| String::new());
             }
-            Err(error) => error.to_string(),
+            Err(error) => self.not_read(route, &error),
         };
         let connection = route.connection.name_any();
         Err(format!(
@@ -124,6 +127,17 @@ impl Request<'_> {
              session could be the wrong one: nothing was sent; trying again until {}",
             spec.tenant_id, spec.not_after_time.0
         ))
+    }
+
+    /// Why the list could not be read. What keeps it from being read keeps every call through the connection from being made
+    /// if it is the access key or the way to the gateway: then the connection says so too.
+    fn not_read(&self, route: &Route, error: &CallError) -> String {
+        let instance = &self.object.spec.instance_id;
+        let Some((reason, message)) = refusal(route, LIST_ACTION, instance, error) else { return error.to_string() };
+        if matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointUnreachable) {
+            self.context.connection_states.failed(self.context, &route.connection, reason, &message);
+        }
+        message
     }
 
     /// Nothing is sent blindly; but the same content may have been executed before.

@@ -15,7 +15,7 @@ use super::settle::record;
 use super::verify::{Made, verify};
 use crate::api::{Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus};
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
-use crate::domain::outcome::{Row, for_all, for_sent, from_answer, target_mismatch};
+use crate::domain::outcome::{Row, for_sent, from_answer, target_mismatch};
 use crate::domain::status::InVerification;
 use crate::domain::verification::is_open;
 use crate::oceanbase::answer::KillAnswer;
@@ -36,7 +36,7 @@ impl Request<'_> {
             Called::Ambiguous(error) => self.unanswered_call(receipt, operation, &error),
             Called::NotExecuted(claim, error) => {
                 release(self.context, claim).await;
-                return self.not_executed(&route, operation, &error).await;
+                return self.not_executed(&route, operation, &receipt.spec.sessions, &error).await;
             }
         };
         if !is_open(&made.call.sessions, self.object.spec.verification.policy) {
@@ -110,13 +110,19 @@ impl Request<'_> {
     }
 
     /// The call was provably not executed and its claim is released: end, or wait and try again.
-    async fn not_executed(&self, route: &Route, operation: Operation, error: &CallError) -> Next {
+    async fn not_executed(
+        &self,
+        route: &Route,
+        operation: Operation,
+        planned: &[SessionStatus],
+        error: &CallError,
+    ) -> Next {
         match error.kind {
-            ErrorKind::Rejected => return self.rejected(error).await,
+            ErrorKind::Rejected => return self.rejected(planned, error).await,
             ErrorKind::CredentialsRejected => route.forget_access_key(self.context),
             _ => {}
         }
-        let Some((reason, message)) = refusal(route, operation, &self.object.spec.instance_id, error) else {
+        let Some((reason, message)) = refusal(route, operation.as_str(), &self.object.spec.instance_id, error) else {
             // Nothing is wrong with the connection: the next attempt has a new deadline.
             return Next::Later(Timestamp::now() + API_PAUSE);
         };
@@ -130,8 +136,8 @@ impl Request<'_> {
     }
 
     /// The same request would be refused again, so this is its end.
-    async fn rejected(&self, error: &CallError) -> Next {
-        let sessions = for_all(&self.object.spec.sessions, SessionOutcome::Failed, SessionReason::RequestRejected);
+    async fn rejected(&self, planned: &[SessionStatus], error: &CallError) -> Next {
+        let sessions = for_sent(planned, SessionOutcome::Failed, SessionReason::RequestRejected);
         let message = format!("refused by the API before execution, {error}: correct it in a new SessionKill");
         self.end(&Conclusion::uncalled(Outcome::KillFailed, message, sessions)).await
     }

@@ -51,17 +51,39 @@ impl Observer {
     }
 }
 
-/// The process list of `tenant` through the connection of this name, for those who can only try again later: none, and a
-/// line in the log, if it cannot be read now.
-pub async fn observe(context: &Context, namespace: &str, name: &str, tenant: &Tenant) -> Option<Arc<Snapshot>> {
-    let read = async {
-        let connection = connection(context, namespace, name)?;
-        let route = Route::of(context, connection).await.map_err(|error| error.to_string())?;
-        context.observer.observe(context, &route, tenant).await.map_err(|error| error.to_string())
+/// Why there is no process list now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRead {
+    /// Another try may be answered.
+    Yet,
+    /// The gateway refuses this read: it will not be answered until somebody changes something.
+    Refused,
+}
+
+/// The process list of `tenant` through the connection of this name, for those who can only try again later; why it cannot
+/// be read now is in the log.
+pub async fn observe(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    tenant: &Tenant,
+) -> Result<Arc<Snapshot>, NotRead> {
+    let not_read = |error: String, why| {
+        tracing::info!(error, connection = name, namespace, "process list not read");
+        why
     };
-    read.await
-        .inspect_err(|error| tracing::info!(error, connection = name, namespace, "process list not read yet"))
-        .ok()
+    let connection = connection(context, namespace, name).map_err(|error| not_read(error, NotRead::Yet))?;
+    let route = Route::of(context, connection).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
+    context.observer.observe(context, &route, tenant).await.map_err(|error| {
+        let why = match error.kind {
+            ErrorKind::PermissionDenied
+            | ErrorKind::OperationNotFound
+            | ErrorKind::OperationUnavailable
+            | ErrorKind::Rejected => NotRead::Refused,
+            _ => NotRead::Yet,
+        };
+        not_read(error.to_string(), why)
+    })
 }
 
 /// Reads once; a second time if the gateway's clock turns out to be far from ours.

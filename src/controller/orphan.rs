@@ -39,7 +39,7 @@ pub async fn resolve(
     let known = Known::of(receipt, request.as_ref());
     let spec = &receipt.spec;
     let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
-    let snapshot = observe(context, &namespace, &spec.connection_name, &tenant).await;
+    let snapshot = observe(context, &namespace, &spec.connection_name, &tenant).await.ok();
     let now = Timestamp::now();
     let sessions = known.after(snapshot.as_deref(), now);
     let is_told = !is_open(&known.sessions, known.policy)

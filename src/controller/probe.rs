@@ -98,7 +98,7 @@ async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
     if error.kind == ErrorKind::CredentialsRejected {
         route.forget_access_key(context);
     }
-    let Some((reason, message)) = refusal(&route, operation, "its instances", &error) else {
+    let Some((reason, message)) = refusal(&route, operation.as_str(), "its instances", &error) else {
         return tracing::info!(%error, connection = connection.name_any(), "probe not answered for certain");
     };
     states.failed(context, connection, reason, &message);

@@ -1,15 +1,14 @@
-//! What to make of a call that the gateway refused before execution, for people. No I/O.
+//! What to make of a call that the gateway refused, provably without executing it, for people. No I/O.
 
 use super::route::Route;
-use crate::api::{Operation, WaitReason};
+use crate::api::WaitReason;
 use crate::oceanbase::{CallError, ErrorKind};
 
 /// Why a request waits after `error`, and what to do about it; none if the error says nothing of the connection.
-/// `target` is what was to be called on.
-pub fn refusal(route: &Route, operation: Operation, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
+/// `action` is what was called, on `target`.
+pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
     let secret = &route.connection.spec.credentials.secret_ref.name;
     let endpoint = &route.access.endpoint;
-    let operation = operation.as_str();
     let (reason, advice) = match error.kind {
         ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
         ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
@@ -21,14 +20,14 @@ pub fn refusal(route: &Route, operation: Operation, target: &str, error: &CallEr
             (WaitReason::CredentialsRejected, format!("correct the access key in Secret {secret}"))
         }
         ErrorKind::PermissionDenied => {
-            let advice = format!("allow the access key of Secret {secret} to call {operation} on {target}");
+            let advice = format!("allow the access key of Secret {secret} to call {action} on {target}");
             (WaitReason::PermissionDenied, advice)
         }
         ErrorKind::TimeStampRefused { .. } => {
             (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
         }
         ErrorKind::OperationUnavailable | ErrorKind::OperationNotFound => {
-            let advice = format!("{endpoint} does not offer {operation}: see spec.killOperation of the connection");
+            let advice = format!("{endpoint} does not offer {action}: see spec.killOperation of the connection");
             (WaitReason::OperationUnavailable, advice)
         }
     };

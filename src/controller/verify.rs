@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::dispatch::tenant;
-use super::observer::observe;
+use super::observer::{NotRead, observe};
 use super::queue::Item;
 use super::request::Request;
 use super::settle::{Target, report};
-use crate::api::{SessionKill, SessionKillReceipt};
+use crate::api::{SessionKill, SessionKillReceipt, SessionOutcome, SessionStatus, VerificationPolicy};
 use crate::domain::conclusion::Conclusion;
 use crate::domain::status::{InVerification, verifying};
 use crate::domain::verification::{close, look};
@@ -55,7 +55,7 @@ async fn follow(context: &Arc<Context>, object: &SessionKill, call: &mut InVerif
     let (started, mut pause, mut shown) = (Instant::now(), SHORTEST_PAUSE, false);
     loop {
         let snapshot = observe(context, &namespace, &spec.connection_ref.name, &tenant(spec)).await;
-        if let Some(snapshot) = &snapshot {
+        if let Ok(snapshot) = &snapshot {
             let looked = look(&call.sessions, snapshot, policy);
             call.sessions = looked.sessions;
             if !looked.is_open {
@@ -64,8 +64,8 @@ async fn follow(context: &Arc<Context>, object: &SessionKill, call: &mut InVerif
         }
         let now = Timestamp::now();
         let left = Duration::try_from(call.until.duration_since(now)).unwrap_or_default();
-        if left.is_zero() {
-            call.sessions = close(&call.sessions, snapshot.as_deref(), policy, now);
+        if left.is_zero() || is_in_vain(&call.sessions, snapshot.as_ref().err(), policy) {
+            call.sessions = close(&call.sessions, snapshot.as_deref().ok(), policy, now);
             return;
         }
         if !shown && started.elapsed() >= SHOWN_AFTER {
@@ -74,6 +74,13 @@ async fn follow(context: &Arc<Context>, object: &SessionKill, call: &mut InVerif
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whether there is nothing to wait for: the list is refused, and the word of the API is good enough for every session.
+fn is_in_vain(sessions: &[SessionStatus], not_read: Option<&NotRead>, policy: VerificationPolicy) -> bool {
+    not_read == Some(&NotRead::Refused)
+        && policy == VerificationPolicy::BestEffort
+        && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown)
 }
 
 /// Shows what the call came to so far, for people, and for another operator should this one go away.

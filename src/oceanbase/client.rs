@@ -18,6 +18,9 @@ use super::signed::SignedRequest;
 use super::stamp::{Stamp, TimeSource};
 use super::transport::{CONNECT_TIMEOUT, Transport};
 
+/// The action that lists the sessions of a tenant.
+pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
+
 /// The longest that a call may take that changes nothing, if the time-out of all calls is not shorter: such a call goes
 /// before or after a kill, and an API that lists slowly must not use up the time in which the kill may be sent.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -162,7 +165,7 @@ impl Client {
         access: &Access,
     ) -> Result<ProcessList, CallError> {
         let form = [("InstanceId", tenant.instance_id.clone()), ("TenantId", tenant.tenant_id.clone())];
-        let request = self.read_request("DescribeProcessStatsComposition", &form, gateway_lead, access)?;
+        let request = self.read_request(LIST_ACTION, &form, gateway_lead, access)?;
         let raw = self.reads.exchange(request, MAX_LIST_BYTES).await?;
         read(&raw, &access.access_key, ProcessList::read)
     }
