@@ -253,6 +253,7 @@ mod tests {
             r#"{"Data":{}}"#,
             r#"{"Data":"x"}"#,
             r#"{"Data":[1,null,{}]}"#,
+            r#"{"Data":[[1123,"127.0.0.1"]]}"#,
         ];
         for body in bodies {
             assert_eq!(answer(200, body).unwrap().rows, [], "{body}");
@@ -303,7 +304,32 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_of_the_batch_operation_has_no_rows() {
+        for data in [r#"[{"Success":true},{"Success":false}]"#, "[]", "null", r#"[{"SessionId":7,"ServerIp":"::1"}]"#] {
+            let body = format!(r#"{{"RequestId":"R","Data":{data}}}"#).into_bytes();
+            let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body };
+            let answer = KillAnswer::read(&raw, KillOperation::BatchKillProcessList).unwrap();
+            assert_eq!(answer, KillAnswer { request_id: "R".to_owned(), rows: vec![] }, "{data}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_says_its_code_twice_is_an_error() {
+        for body in [
+            r#"{"code":"Throttling","Code":null}"#,
+            r#"{"Code":"","code":"Throttling"}"#,
+            r#"{"Code":"Throttling","code":"InternalError"}"#,
+        ] {
+            assert!(matches!(kind(200, body), ErrorKind::Throttled { .. }), "{body}");
+        }
+    }
+
+    #[test]
     fn deep_nesting_does_not_overflow_the_stack() {
-        assert_eq!(kind(200, &"[".repeat(100_000)), ErrorKind::Ambiguous);
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for body in ["[".repeat(100_000), format!(r#"{{"Data":{deep}}}"#), format!(r#"{{"Data":[{{"User":{deep}}}]}}"#)]
+        {
+            assert_eq!(kind(200, &body), ErrorKind::Ambiguous);
+        }
     }
 }

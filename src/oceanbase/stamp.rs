@@ -88,4 +88,13 @@ mod tests {
         assert_ne!(nonce("a", 0), nonce("a", 1));
         assert_ne!(nonce("a", 0), nonce("b", 0));
     }
+
+    #[test]
+    fn a_read_has_the_gateways_time_and_its_own_nonce() {
+        let now = "2026-10-05T10:00:00.999Z".parse().unwrap();
+        let nonce = Uuid::from_u128(0xAB);
+        let stamp = Stamp::of_read(SignedDuration::from_secs(90), now, nonce);
+        assert_eq!((stamp.time.as_str(), stamp.nonce.as_str()), ("2026-10-05T10:01:30Z", &*format!("{:032x}", 0xAB)));
+        assert_eq!(Stamp::of_read(SignedDuration::from_secs(-90), now, nonce).time, "2026-10-05T09:58:30Z");
+    }
 }

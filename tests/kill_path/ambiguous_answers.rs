@@ -37,7 +37,7 @@ async fn an_answer_that_leaves_the_outcome_open_is_unknown_and_the_call_is_never
     let operator = scene.operator().await;
     let mut killed = vec![];
     for ((name, fault, executed), number) in faults().into_iter().zip(1..) {
-        scene.gateway().inject(fault.times(1));
+        scene.inject(fault.times(1));
         scene.request(name).sessions([number]).create().await;
         let ended = scene.wait_finished(name).await;
         assert_eq!((ended.reason(), ended.outcomes()), ("OutcomeUnknown", vec![LOST]), "{name}");
@@ -64,7 +64,7 @@ async fn an_answer_that_leaves_the_outcome_open_is_unknown_and_the_call_is_never
 #[tokio::test]
 async fn a_session_without_a_row_in_the_answer_is_unknown_beside_those_that_have_one() {
     let scene = Scene::ready("partial").await;
-    scene.gateway().inject(Fault::new(FaultKind::Partial).times(1));
+    scene.inject(Fault::new(FaultKind::Partial).times(1));
     scene.request("inc-1").sessions(1..=4).create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "OutcomeUnknown");
@@ -75,6 +75,6 @@ async fn a_session_without_a_row_in_the_answer_is_unknown_beside_those_that_have
     assert_eq!((counts.total, counts.killed, counts.unknown), (4, 2, 2));
     scene.wait_for_event("inc-1", "OutcomeUnknown").await;
     scene.assert_killed_once(1..=4);
-    assert_eq!(scene.gateway().calls().len(), 1);
+    assert_eq!(scene.kill_calls().len(), 1);
     scene.end().await;
 }

@@ -30,7 +30,7 @@ async fn operator_through(scene: &Scene, gateway: &Relay) -> Arc<Operator> {
 async fn wait_killed(scene: &Scene) {
     eventually("a kill", async || {
         let killed = !scene.gateway().kills_per_session().is_empty();
-        killed.then_some(()).ok_or_else(|| format!("{:?}", scene.gateway().calls()))
+        killed.then_some(()).ok_or_else(|| format!("{:?}", scene.kill_calls()))
     })
     .await;
 }
@@ -77,7 +77,7 @@ async fn killed_before_the_answer_arrives_the_outcome_is_unknown_and_nothing_is_
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "OutcomeUnknown");
     assert_eq!(ended.outcomes(), [(SessionOutcome::Unknown, SessionReason::HolderLost)]);
-    assert_eq!((call.count(), scene.gateway().calls().len()), (1, 1));
+    assert_eq!((call.count(), scene.kill_calls().len()), (1, 1));
     scene.assert_killed_once([1]);
     scene.end().await;
 }
@@ -152,7 +152,7 @@ async fn frozen_past_its_dispatch_deadline_it_claims_anew_before_it_sends() {
     let dispatch = ended.status.unwrap().dispatch.unwrap();
     assert_ne!(dispatch.attempt_id, late.spec.attempt_id, "nothing was sent under the claim that was too old");
     scene.assert_killed_once([1]);
-    assert_eq!(scene.gateway().calls().len(), 1);
+    assert_eq!(scene.kill_calls().len(), 1);
     scene.end().await;
 }
 
@@ -174,7 +174,7 @@ async fn a_call_that_arrives_after_its_deadline_is_refused_by_the_gateway() {
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "DeadlineExceeded");
     assert!(ended.message().contains("nothing was sent"), "{}", ended.message());
-    let results: Vec<_> = scene.gateway().calls().into_iter().map(|call| call.result).collect();
+    let results: Vec<_> = scene.kill_calls().into_iter().map(|call| call.result).collect();
     assert_eq!(results, [Some("InvalidTimeStamp.Expired".to_owned())]);
     scene.assert_killed_once([]);
     scene.wait_unclaimed().await;
@@ -186,7 +186,7 @@ async fn asked_to_stop_during_a_call_it_records_the_outcome_and_starts_nothing_n
     let scene = Scene::set("stopped").await;
     scene.connection(json!({"requestTimeoutSeconds": 60})).await;
     let operator = scene.operator().await;
-    scene.gateway().inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(4)).times(1));
+    scene.inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(4)).times(1));
     scene.request("in-flight").sessions([1]).create().await;
     wait_killed(&scene).await;
     // Of the same tenant: it would be next.

@@ -51,7 +51,7 @@ impl Seen {
 /// Creates the requests, edits their labels until all have ended, and looks at the result.
 async fn kill_while_labels_are_edited(scene: &Scene) {
     // Slow enough for many edits during each call.
-    scene.gateway().inject(Fault::new(FaultKind::Delay).delayed(Duration::from_millis(40)));
+    scene.inject(Fault::new(FaultKind::Delay).delayed(Duration::from_millis(40)));
     let seen = Seen::start(scene);
     for number in 1..=REQUESTS {
         scene.request(&name(number)).sessions([number]).create().await;
@@ -68,7 +68,7 @@ async fn kill_while_labels_are_edited(scene: &Scene) {
         }
     }
     scene.assert_killed_once(1..=REQUESTS);
-    assert_eq!(scene.gateway().calls().len(), usize::try_from(REQUESTS).unwrap(), "one call for each request");
+    assert_eq!(scene.kill_calls().len(), usize::try_from(REQUESTS).unwrap(), "one call for each request");
     assert_eq!(seen.reasons(), ["SessionsKilled"], "nobody was told anything else, not even for a moment");
 }
 
@@ -107,7 +107,7 @@ async fn a_request_that_is_deleted_and_applied_again_is_not_executed_again() {
     assert_eq!(again.sessions, first.sessions, "the outcome of each session is copied");
     assert_eq!(again.dispatch, first.dispatch, "and so is the call that it came from");
     scene.assert_killed_once([1, 2]);
-    assert_eq!(scene.gateway().calls().len(), 1);
+    assert_eq!(scene.kill_calls().len(), 1);
     scene.end().await;
 }
 
@@ -116,7 +116,7 @@ async fn the_same_content_under_two_names_at_once_is_executed_once() {
     let scene = Scene::set("twins").await;
     // Two, because one alone works on them in turn.
     tokio::join!(scene.operator(), scene.operator());
-    scene.gateway().inject(Fault::new(FaultKind::Delay).delayed(Duration::from_secs(1)));
+    scene.inject(Fault::new(FaultKind::Delay).delayed(Duration::from_secs(1)));
     let seen = Seen::start(&scene);
     let (left, right) = (scene.request("left"), scene.request("left").named("right"));
     tokio::join!(left.create(), right.create());
@@ -129,7 +129,7 @@ async fn the_same_content_under_two_names_at_once_is_executed_once() {
         seen.reasons().iter().all(|reason| ["AlreadyExecuted", "Dispatching", "SessionsKilled"].contains(&&**reason))
     );
     scene.assert_killed_once([1]);
-    assert_eq!(scene.gateway().calls().len(), 1);
+    assert_eq!(scene.kill_calls().len(), 1);
     let copy = if left.reason() == "AlreadyExecuted" { left } else { right };
     let original = if copy.name_any() == "left" { "right" } else { "left" };
     assert!(copy.message().contains(&format!("executed as SessionKill {original}")), "{}", copy.message());
@@ -153,7 +153,7 @@ async fn a_new_not_after_time_makes_it_a_new_request() {
 #[tokio::test]
 async fn a_request_in_flight_that_is_deleted_and_applied_again_ends_as_already_executed() {
     let scene = Scene::ready("replaced").await;
-    scene.gateway().inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(2)).times(1));
+    scene.inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(2)).times(1));
     let request = scene.request("inc-1");
     request.create().await;
     crate::scene::eventually("the kill", async || {
@@ -167,6 +167,6 @@ async fn a_request_in_flight_that_is_deleted_and_applied_again_ends_as_already_e
     assert_eq!(ended.reason(), "AlreadyExecuted", "{}", ended.message());
     assert!(ended.status.unwrap().dispatch.unwrap().start_time.0 <= created, "the first one's call");
     scene.assert_killed_once([1]);
-    assert_eq!(scene.gateway().calls().len(), 1);
+    assert_eq!(scene.kill_calls().len(), 1);
     scene.end().await;
 }

@@ -34,13 +34,13 @@ async fn an_outcome_that_comes_while_the_api_server_is_down_is_stored_when_it_is
     scene.good_secret().await;
     scene.connection(json!({"requestTimeoutSeconds": 60})).await;
     let operator = scene.operator().await;
-    scene.gateway().inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(3)).times(1));
+    scene.inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(3)).times(1));
     let request = scene.request("in-flight");
     request.create().await;
     wait_killed(&scene).await;
     scene.cluster.control_plane.stop_api_server();
     eventually("the answer, while the API server is down", async || {
-        let answered = scene.gateway().calls().iter().any(|call| call.result.is_some());
+        let answered = scene.kill_calls().iter().any(|call| call.result.is_some());
         answered.then_some(()).ok_or_else(|| "none yet".to_owned())
     })
     .await;
@@ -99,7 +99,7 @@ async fn an_outcome_that_may_not_be_written_for_a_while_is_stored_whole_afterwar
         "rules": [{"apiGroups": ["sessionkill.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]}],
     });
     scene.cluster.control_plane.apply(&read_only.to_string()).await.unwrap();
-    scene.gateway().inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(3)).times(1));
+    scene.inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(3)).times(1));
     scene.request("inc-1").create().await;
     wait_killed(&scene).await;
     scene.grant(&json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "read-only"})).await;

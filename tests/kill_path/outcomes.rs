@@ -64,7 +64,7 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
     assert_eq!((observed.user.as_str(), observed.command.as_str()), ("root", "Query"));
     assert!(observed.sql_text.contains("SLEEP(1000)"), "{observed:?}");
 
-    let calls = scene.gateway().calls();
+    let calls = scene.kill_calls();
     assert_eq!((calls.len(), calls[0].result.as_deref()), (1, Some("OK")));
     let dispatch = status.dispatch.unwrap();
     assert_eq!(dispatch.request_id, calls[0].request_id, "for a support case");

@@ -66,7 +66,7 @@ async fn no_secret_and_no_statement_is_told_even_when_everything_is_logged() {
         }
         for (kind, fault) in &faults {
             let name = format!("{kind}-{suffix}");
-            scene.gateway().inject(fault.clone().on("KillProcessList").times(1));
+            scene.inject(fault.clone().on("KillProcessList").times(1));
             request_with(&scene, &name, method, STS_KEYS, number()).await;
             scene.wait_finished(&name).await;
         }

@@ -64,7 +64,7 @@ async fn nothing_is_sent_before_not_before_time() {
     assert!(scene.receipts().await.is_empty(), "no claim either");
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "SessionsKilled");
-    assert!(scene.gateway().calls()[0].received_time >= not_before);
+    assert!(scene.kill_calls()[0].received_time >= not_before);
     scene.assert_killed_once([1]);
     scene.end().await;
 }
@@ -84,7 +84,7 @@ async fn a_request_that_is_deleted_while_held_back_is_never_sent() {
     scene.request("marker").sessions([3]).create().await;
     scene.wait_finished("marker").await;
     scene.assert_killed_once([3]);
-    assert_eq!(scene.gateway().calls().len(), 1);
+    assert_eq!(scene.kill_calls().len(), 1);
     assert_eq!(scene.receipts().await.len(), 1);
     scene.end().await;
 }

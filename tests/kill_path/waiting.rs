@@ -124,7 +124,7 @@ async fn an_unknown_access_key_id_is_reported() {
 async fn an_expired_token_is_reported_until_it_is_rotated() {
     let scene = Scene::set("expired-token").await;
     scene.secret(&STS_KEYS).await;
-    scene.gateway().inject(Fault::new(FaultKind::ExpireTokens));
+    scene.inject(Fault::new(FaultKind::ExpireTokens));
     scene.operator().await;
     let words = ["InvalidSecurityToken.Expired", "correct the access key in Secret aliyun-ak"];
     waits(&scene, "CredentialsRejected", &words).await;
@@ -135,7 +135,7 @@ async fn an_expired_token_is_reported_until_it_is_rotated() {
     let keys = [("accessKeyID", "STS.NURotated"), ("accessKeySecret", "rotated"), ("securityToken", "fresh")];
     scene.secret(&keys).await;
     recovers(&scene).await;
-    let last = scene.gateway().calls().pop().unwrap();
+    let last = scene.kill_calls().pop().unwrap();
     assert!(last.access_key_id.is_some(), "{last:?}");
     scene.end().await;
 }
@@ -144,11 +144,11 @@ async fn an_expired_token_is_reported_until_it_is_rotated() {
 async fn a_throttled_request_comes_back_no_earlier_than_asked() {
     let scene = Scene::ready("throttled").await;
     let pause = Duration::from_secs(4);
-    scene.gateway().inject(Fault::new(FaultKind::Throttle).retry_after(pause));
+    scene.inject(Fault::new(FaultKind::Throttle).retry_after(pause));
     waits(&scene, "Throttled", &["Throttling.User", "trying again later"]).await;
     scene.gateway().clear_faults();
     recovers(&scene).await;
-    let calls = scene.gateway().calls();
+    let calls = scene.kill_calls();
     let pauses = calls.windows(2).map(|pair| pair[1].received_time.duration_since(pair[0].received_time));
     let shortest = pauses.min().expect("it came back");
     assert!(shortest >= SignedDuration::try_from(pause).unwrap(), "{shortest:?}");
@@ -176,7 +176,7 @@ async fn a_gateway_that_is_down_is_waited_for() {
 #[tokio::test]
 async fn a_missing_permission_is_reported_until_it_is_granted() {
     let scene = Scene::ready("no-permission").await;
-    scene.gateway().inject(Fault::new(FaultKind::Error));
+    scene.inject(Fault::new(FaultKind::Error));
     let remedy = format!("allow the access key of Secret aliyun-ak to call KillProcessList on {}", Scene::INSTANCE);
     let words = ["OceanBaseConnection prod-ob", "Forbidden.RAM", &remedy];
     waits(&scene, "PermissionDenied", &words).await;
@@ -190,7 +190,7 @@ async fn a_missing_permission_is_reported_until_it_is_granted() {
 #[tokio::test]
 async fn an_operation_that_the_gateway_does_not_offer_is_reported() {
     let scene = Scene::ready("no-operation").await;
-    scene.gateway().inject(Fault::new(FaultKind::RemoveAction));
+    scene.inject(Fault::new(FaultKind::RemoveAction));
     let remedy = format!("{} does not offer KillProcessList", scene.gateway_url());
     let words = ["OceanBaseConnection prod-ob", "InvalidAction.NotFound", &remedy];
     waits(&scene, "OperationUnavailable", &words).await;
@@ -202,7 +202,7 @@ async fn an_operation_that_the_gateway_does_not_offer_is_reported() {
 #[tokio::test]
 async fn a_gateway_whose_clock_differs_is_served_by_its_own_time_and_the_connection_says_so() {
     let scene = Scene::ready("other-clock").await;
-    scene.gateway().inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
+    scene.inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
     scene.request("inc-1").create().await;
     recovers(&scene).await;
     let told = wait_for_connection(&scene, "ServerSideFence=False(TimeStampRefused)").await;
@@ -215,9 +215,9 @@ async fn a_gateway_whose_clock_differs_is_served_by_its_own_time_and_the_connect
 #[tokio::test]
 async fn a_gateway_that_takes_no_time_stamp_is_reported() {
     let scene = Scene::ready("no-clock").await;
-    scene.gateway().inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
+    scene.inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
     // Its answers tell another time than the one it goes by.
-    scene.gateway().inject(Fault::new(FaultKind::DateSkew).skewed(SignedDuration::from_mins(80)));
+    scene.inject(Fault::new(FaultKind::DateSkew).skewed(SignedDuration::from_mins(80)));
     let words = ["InvalidTimeStamp.Expired", "check the clock of the operator's node"];
     waits(&scene, "TimeStampRefused", &words).await;
     scene.gateway().clear_faults();
@@ -291,7 +291,7 @@ async fn a_request_that_the_api_refuses_for_its_content_ends() {
     }
     scene.wait_unclaimed().await;
     scene.assert_killed_once([]);
-    assert_eq!(scene.gateway().calls().len(), 1);
+    assert_eq!(scene.kill_calls().len(), 1);
     scene.end().await;
 }
 

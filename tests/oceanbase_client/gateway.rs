@@ -8,16 +8,19 @@ use testbed::gateway::{self, Gateway, GatewayOptions, request::SignatureVersion}
 
 use crate::calls::{KEY_ID, Permit, SECRET, TOKEN, access, ambiguous, answered, client, kill, not_executed};
 
-async fn start(token: Option<&str>) -> Gateway {
+/// A gateway with the canary key, and with `token` if it is a temporary one.
+pub async fn start(token: Option<&str>) -> Gateway {
     let key = gateway::AccessKey { id: KEY_ID.into(), secret: SECRET.into(), token: token.map(Into::into) };
     Gateway::start(GatewayOptions { access_keys: vec![key], ..GatewayOptions::default() }).await.unwrap()
 }
 
-fn fast() -> Client {
+/// A client whose time-out no answer needs.
+pub fn fast() -> Client {
     client(Duration::from_secs(30))
 }
 
-fn signed(gateway: &Gateway, v1: bool, token: Option<&str>) -> Access {
+/// Access to `gateway`.
+pub fn signed(gateway: &Gateway, v1: bool, token: Option<&str>) -> Access {
     let mut access = access(&gateway.url());
     access.signature_v1 = v1;
     access.access_key.security_token = token.map(Into::into);

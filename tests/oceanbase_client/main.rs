@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper that fails fails its test")]
 
 mod answers;
+mod batch;
 mod calls;
 mod environment;
 mod gateway;
+mod reads;
 mod recorder;
 mod secrets;
 mod server;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sessionkill::oceanbase::{CallError, Called, Client};
+use jiff::SignedDuration;
+use sessionkill::oceanbase::{CallError, Called, Client, KillOperation};
 use testbed::gateway::{self, Gateway, GatewayOptions};
 
 use crate::{
-    calls::{KEY_ID, Permit, SECRET, TOKEN, access, client, kill},
+    calls::{KEY_ID, Permit, SECRET, TOKEN, access, client, kill, tenant},
     recorder::recorded,
     server::{Server, http},
 };
@@ -33,7 +34,7 @@ fn assert_tells_nothing(text: &str) {
 }
 
 /// Every way of signing, and every way of failing after that.
-async fn calls_of_all_kinds() -> Vec<Called<Permit>> {
+async fn errors_of_all_kinds() -> Vec<CallError> {
     let key = gateway::AccessKey { id: KEY_ID.into(), secret: "another".into(), token: Some(TOKEN.into()) };
     let gateway = Gateway::start(GatewayOptions { access_keys: vec![key], ..GatewayOptions::default() }).await.unwrap();
     let row = format!(r#"{{"SessionId":7,"ServerIp":"::1","SqlText":"{SQL}"}}"#);
@@ -42,41 +43,47 @@ async fn calls_of_all_kinds() -> Vec<Called<Permit>> {
     let echo = Server::answering(http("400 Bad Request", "", &echo)).await;
     let names_the_key = format!(r#"{{"Code":"Forbidden.RAM","Message":"{KEY_ID} with {TOKEN} may not run it"}}"#);
     let names_the_key = Server::answering(http("403 Forbidden", "", &names_the_key)).await;
+    let escaped = KEY_ID.replace('L', "\\u004c");
+    let escaped = format!(r#"{{"Code":"Forbidden.RAM","Message":"{escaped} may not run it"}}"#);
+    let escaped = Server::answering(http("403 Forbidden", "", &escaped)).await;
     let unreadable =
         Server::answering(http("502 Bad Gateway", "", &format!("<html>{SQL} {TOKEN} {KEY_ID}</html>"))).await;
     let odd_header = format!("bad header {TOKEN}\r\n");
     let malformed = Server::answering(http("200 OK", &odd_header, "{}")).await;
     let mut servers = vec![gateway.url(), format!("http://127.0.0.1:{}", testbed::port::free().unwrap())];
-    servers.extend([executed.url(), echo.url(), names_the_key.url(), unreadable.url(), malformed.url()]);
+    servers.extend([executed.url(), echo.url(), names_the_key.url(), escaped.url(), unreadable.url(), malformed.url()]);
     let no_tls = Server::start(|connection| async move { drop(connection) }).await;
     servers.push(format!("https://{}", no_tls.authority));
 
     let client = client(Duration::from_secs(30));
-    let mut called = vec![];
+    let mut errors = vec![];
     for server in &servers {
         for v1 in [false, true] {
-            called.push(one_call(&client, server, v1).await);
+            errors.extend(errors_of_each_call(&client, server, v1).await);
         }
     }
-    called
+    errors
 }
 
-async fn one_call(client: &Client, server: &str, v1: bool) -> Called<Permit> {
+async fn errors_of_each_call(client: &Client, server: &str, v1: bool) -> Vec<CallError> {
     let mut access = access(server);
     access.signature_v1 = v1;
     access.access_key.security_token = Some(TOKEN.into());
     assert_tells_nothing(&format!("{access:?} {client:?}"));
-    client.kill(Permit::valid(), &kill(), &access).await
+    let killed = match client.kill(Permit::valid(), &kill(), &access).await {
+        Called::NotExecuted(_, error) | Called::Ambiguous(error) => Some(error),
+        Called::Answered(_) => None,
+    };
+    let listed = client.list_sessions(&tenant(), SignedDuration::ZERO, &access).await.err();
+    let probed = client.probe(KillOperation::KillProcessList, SignedDuration::ZERO, &access).await.err();
+    [killed, listed, probed].into_iter().flatten().collect()
 }
 
 #[tokio::test]
 async fn errors_tell_nothing() {
-    let error_of = |called| match called {
-        Called::NotExecuted(_, error) | Called::Ambiguous(error) => Some(error),
-        Called::Answered(_) => None,
-    };
-    let errors: Vec<CallError> = calls_of_all_kinds().await.into_iter().filter_map(error_of).collect();
-    assert_eq!(errors.len(), 14);
+    let errors = errors_of_all_kinds().await;
+    // Eight servers refuse all three calls; the one that executes answers with no list.
+    assert_eq!(errors.len(), 2 * (8 * 3 + 1));
     for error in errors {
         assert_tells_nothing(&format!("{error} {error:?}"));
         assert!(!error.code.is_empty());
@@ -85,7 +92,7 @@ async fn errors_tell_nothing() {
 
 #[tokio::test]
 async fn logs_tell_nothing_at_any_level() {
-    calls_of_all_kinds().await;
+    errors_of_all_kinds().await;
     tracing::trace!("recorded through tracing");
     log::trace!("recorded through log");
     let recorded = recorded();

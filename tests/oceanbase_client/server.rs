@@ -139,6 +139,11 @@ fn is_whole(request: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
+/// The parameters in the body of a request.
+pub fn form(request: &str) -> Vec<(String, String)> {
+    testbed::gateway::request::decode_pairs(request.split_once("\r\n\r\n").unwrap().1)
+}
+
 /// A whole HTTP answer.
 pub fn http(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())

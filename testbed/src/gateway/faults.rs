@@ -31,6 +31,9 @@ pub struct Fault {
     /// Only calls of this action. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Only calls that name sessions to be ended: no list, and no probe of an action. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kills_only: bool,
     /// How many calls it applies to. Default: all until the faults are cleared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
@@ -104,6 +107,7 @@ impl Fault {
             kind,
             when: None,
             action: None,
+            kills_only: false,
             count: None,
             delay_ms: None,
             retry_after_ms: None,
@@ -123,6 +127,12 @@ impl Fault {
     #[must_use]
     pub fn on(self, action: &str) -> Self {
         Self { action: Some(action.to_owned()), ..self }
+    }
+
+    /// Applies to calls that name sessions to be ended only.
+    #[must_use]
+    pub fn on_kills(self) -> Self {
+        Self { kills_only: true, ..self }
     }
 
     /// Applies to so many calls.
@@ -227,11 +237,14 @@ impl Faults {
         self.with(|faults| faults.clone())
     }
 
-    /// The fault that a call of this action gets, counted down.
+    /// The fault that a call of this action gets, counted down. `is_kill` says that it names sessions to be ended.
     #[must_use]
-    pub fn take(&self, action: Option<&str>) -> Option<Fault> {
-        let fits =
-            |fault: &Fault| !fault.kind.is_state() && (fault.action.is_none() || fault.action.as_deref() == action);
+    pub fn take(&self, action: Option<&str>, is_kill: bool) -> Option<Fault> {
+        let fits = |fault: &Fault| {
+            !fault.kind.is_state()
+                && (fault.action.is_none() || fault.action.as_deref() == action)
+                && (is_kill || !fault.kills_only)
+        };
         self.with(|faults| {
             faults.retain(|fault| fault.count != Some(0));
             let fault = faults.iter_mut().find(|fault| fits(fault))?;

@@ -56,7 +56,7 @@ impl Shared {
             Err(error) => return Reply::error(&error, &request_id, "").into_response(&request_id, self.now()),
         };
         let call = Call::of(&received);
-        let fault = self.faults.take(call.action.as_deref());
+        let fault = self.faults.take(call.action.as_deref(), call.optional("SessionList").is_some());
         let sequence = self.ledger.enter(self.record(&call, fault.as_ref(), &request_id));
         let reply = self.respond(&received, &call, fault.as_ref(), &request_id, sequence).await;
         self.ledger.update(sequence, |record| {

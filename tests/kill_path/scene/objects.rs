@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::PostParams;
-use sessionkill::api::{ConnectionRef, Session, SessionKill, SessionKillSpec, SessionOutcome, SessionReason};
+use sessionkill::api::{
+    ConnectionRef, Expect, Mode, Session, SessionKill, SessionKillSpec, SessionOutcome, SessionReason, Verification,
+    VerificationPolicy,
+};
 
 use super::{SERVER_IP, Scene, in_seconds, session_id};
 
@@ -21,10 +24,13 @@ impl<'a> RequestBuilder<'a> {
             connection_ref: ConnectionRef { name: Scene::CONNECTION.into() },
             instance_id: Scene::INSTANCE.into(),
             tenant_id: Scene::TENANT.into(),
+            mode: Mode::Kill,
             sessions: vec![],
             not_before_time: None,
             not_after_time: Time(in_seconds(600)),
             reason: Some("INC-4711 runaway report".into()),
+            // Short: what follows its end in a test need not wait for long.
+            verification: Verification { policy: VerificationPolicy::BestEffort, timeout_seconds: 5 },
             suspend: false,
             ttl_seconds_after_finished: None,
         };
@@ -38,14 +44,40 @@ impl<'a> RequestBuilder<'a> {
 
     /// These sessions of the memory.
     pub fn sessions(mut self, numbers: impl IntoIterator<Item = i64>) -> Self {
-        let session = |number| Session { server_ip: SERVER_IP.into(), session_id: session_id(number) };
+        let session = |number| Session { server_ip: SERVER_IP.into(), session_id: session_id(number), expect: None };
         self.spec.sessions = numbers.into_iter().map(session).collect();
         self
     }
 
     /// This session of any server.
     pub fn session_on(mut self, server_ip: &str, session_id: i64) -> Self {
-        self.spec.sessions = vec![Session { server_ip: server_ip.into(), session_id }];
+        self.spec.sessions = vec![Session { server_ip: server_ip.into(), session_id, expect: None }];
+        self
+    }
+
+    /// Another session of any server.
+    pub fn and_session_on(mut self, server_ip: &str, session_id: i64) -> Self {
+        self.spec.sessions.push(Session { server_ip: server_ip.into(), session_id, expect: None });
+        self
+    }
+
+    /// Each of its sessions must be so.
+    pub fn expecting(mut self, expect: &Expect) -> Self {
+        for session in &mut self.spec.sessions {
+            session.expect = Some(expect.clone());
+        }
+        self
+    }
+
+    /// Says what a Kill would do.
+    pub fn dry_run(mut self) -> Self {
+        self.spec.mode = Mode::DryRun;
+        self
+    }
+
+    /// Verified by this policy, for so many seconds.
+    pub fn verified(mut self, policy: VerificationPolicy, timeout_seconds: i32) -> Self {
+        self.spec.verification = Verification { policy, timeout_seconds };
         self
     }
 

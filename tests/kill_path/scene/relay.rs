@@ -43,6 +43,7 @@ pub struct Hold {
     at: At,
     method: Method,
     path_part: &'static str,
+    body_part: &'static str,
     count: watch::Sender<usize>,
     released: watch::Sender<bool>,
 }
@@ -73,8 +74,17 @@ impl Relay {
 
     /// From now on holds the messages of `method` whose path holds `path_part`.
     pub fn hold(&self, at: At, method: Method, path_part: &'static str) -> Arc<Hold> {
+        self.add(at, method, path_part, "")
+    }
+
+    /// From now on holds the messages of `method` whose body holds `body_part`.
+    pub fn hold_body(&self, at: At, method: Method, body_part: &'static str) -> Arc<Hold> {
+        self.add(at, method, "", body_part)
+    }
+
+    fn add(&self, at: At, method: Method, path_part: &'static str, body_part: &'static str) -> Arc<Hold> {
         let (count, released) = (watch::Sender::new(0), watch::Sender::new(false));
-        let hold = Arc::new(Hold { at, method, path_part, count, released });
+        let hold = Arc::new(Hold { at, method, path_part, body_part, count, released });
         self.shared.holds.lock().unwrap().push(hold.clone());
         hold
     }
@@ -89,7 +99,7 @@ impl Drop for Relay {
 impl Hold {
     /// Waits until a message is held.
     pub async fn reached(&self) {
-        let what = format!("a {} of {}", self.method, self.path_part);
+        let what = format!("a {} of {}{}", self.method, self.path_part, self.body_part);
         eventually(&what, async || if self.count() > 0 { Ok(()) } else { Err("none came".into()) }).await;
     }
 
@@ -103,8 +113,12 @@ impl Hold {
         self.released.send_replace(true);
     }
 
-    fn is_for(&self, request: &request::Parts) -> bool {
-        self.method == request.method && request.uri.path().contains(self.path_part) && !*self.released.borrow()
+    fn is_for(&self, request: &request::Parts, body: &[u8]) -> bool {
+        let part = self.body_part.as_bytes();
+        self.method == request.method
+            && request.uri.path().contains(self.path_part)
+            && (part.is_empty() || body.windows(part.len()).any(|window| window == part))
+            && !*self.released.borrow()
     }
 
     async fn wait(&self) {
@@ -119,7 +133,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else { return bad_gateway() };
     let holds = shared.holds.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let hold = holds.into_iter().find(|hold| hold.is_for(&parts));
+    let hold = holds.into_iter().find(|hold| hold.is_for(&parts, &body));
     if let Some(hold) = hold.as_ref().filter(|hold| hold.at == At::Request) {
         hold.wait().await;
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
-use testbed::gateway::{Backend, CallRecord, Gateway, GatewayOptions};
+use testbed::gateway::{Backend, CallRecord, Fault, Gateway, GatewayOptions};
 use testbed::operator::Operator;
 use testbed::port;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -113,15 +113,30 @@ impl Scene {
         Relay::start(&self.gateway_url(), None).await
     }
 
-    /// Holds every call at a relay in front of the gateway.
+    /// Lets calls that name sessions fail like this.
+    pub fn inject(&self, fault: Fault) {
+        self.gateway().inject(fault.on_kills());
+    }
+
+    /// Lets reads of the process list fail like this.
+    pub fn inject_list(&self, fault: Fault) {
+        self.gateway().inject(fault.on("DescribeProcessStatsComposition"));
+    }
+
+    /// Holds every call that names sessions at a relay in front of the gateway.
     pub fn hold_call(relay: &Relay, at: At) -> Arc<Hold> {
-        relay.hold(at, Method::POST, "/")
+        relay.hold_body(at, Method::POST, "SessionList")
+    }
+
+    /// The calls that reached the gateway and named sessions to be ended.
+    pub fn kill_calls(&self) -> Vec<CallRecord> {
+        self.gateway().calls().into_iter().filter(|call| !call.sessions.is_empty()).collect()
     }
 
     /// The calls that reached the gateway and named the session `number`.
     pub fn calls_for(&self, number: i64) -> Vec<CallRecord> {
         let names = |call: &CallRecord| call.sessions.iter().any(|it| it.session_id == session_id(number));
-        self.gateway().calls().into_iter().filter(names).collect()
+        self.kill_calls().into_iter().filter(names).collect()
     }
 
     /// Exactly these sessions were killed, each once, by one call that named it.
@@ -130,9 +145,9 @@ impl Scene {
         assert_eq!(self.gateway().kills_per_session(), expected);
     }
 
-    /// No call has reached the gateway.
+    /// No call that names a session has reached the gateway.
     pub fn assert_nothing_sent(&self) {
-        assert!(self.gateway().calls().is_empty(), "{:?}", self.gateway().calls());
+        assert!(self.kill_calls().is_empty(), "{:?}", self.kill_calls());
     }
 }
 
