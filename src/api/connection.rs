@@ -198,7 +198,9 @@ pub struct OceanBaseConnectionStatus {
     #[serde(default)]
     pub observed_generation: i64,
     /// The operation in use: with Auto, the one that the gateway offers.
+    // As an option it would be described by the words of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Operation")]
     pub operation: Option<Operation>,
     /// When the gateway was last asked whether it offers the operation and takes the access key. Such a probe ends no
     /// session.

@@ -63,7 +63,7 @@ pub struct Expect {
     pub min_execution_seconds: Option<i32>,
 }
 
-/// Whether a session is at work.
+/// Active: the session runs a statement. Sleep: it waits for its client.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionState {
     /// A statement is running: ACTIVE in the process list.
