@@ -69,12 +69,13 @@ pub struct OceanBaseConnectionSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tenant_ids: Vec<String>,
 
-    /// The operation that ends sessions. Auto calls KillProcessList, and BatchKillProcessList once the gateway has said
-    /// that it no longer offers the former.
+    /// The operation that ends sessions. Auto: KillProcessList, and BatchKillProcessList once the gateway has said that it
+    /// no longer offers the former. A name: that operation only.
     #[serde(default)]
     pub kill_operation: KillOperation,
 
-    /// What of a session's statement is stored in a status: more people can read that than the database.
+    /// What of a session's statement is stored in a status, which more people can read than the database. Truncated: its
+    /// first 256 characters. Digest: its SHA-256, as sha256:HEX, by which equal statements can be told. None: nothing.
     #[serde(default)]
     pub sql_text: SqlTextPolicy,
 
@@ -197,13 +198,16 @@ pub struct OceanBaseConnectionStatus {
     #[serde(default)]
     pub observed_generation: i64,
     /// The operation in use: with Auto, the one that the gateway offers.
+    // As an option it would be described by the words of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Operation")]
     pub operation: Option<Operation>,
-    /// When the gateway was last asked, without ending anything, whether it offers the operation and takes the access key.
+    /// When the gateway was last asked whether it offers the operation and takes the access key. Such a probe ends no
+    /// session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
-    /// Ready: the last call or probe was answered. CredentialsValid: the gateway took the access key. ServerSideFence: calls carry a time stamp that the gateway itself refuses
-    /// after the dispatch deadline.
+    /// Ready: the last call or probe was answered. CredentialsValid: the gateway took the access key. ServerSideFence:
+    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -4,14 +4,21 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// A null counts as absent to a reader: a template that renders nothing for a field would take a precondition away.
+/// For CEL as well it is not in the map, but it is among the keys.
+const NO_FIELD_IS_NULL: &str = "dyn(self).all(field, field in dyn(self))";
+
 /// What the process list must say of a session right before the kill. All given fields must hold; a session of which one
 /// does not is skipped.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = (
-    "has(self.user) || has(self.database) || has(self.clientIP) || has(self.command) || has(self.state) || has(self.sqlID) || has(self.proxySessionID) || has(self.minExecutionSeconds)",
-    "expect must have at least one field: leave it out to kill whatever session has the ID"
-))]
+#[x_kube(
+    validation = (
+        "has(self.user) || has(self.database) || has(self.clientIP) || has(self.command) || has(self.state) || has(self.sqlID) || has(self.proxySessionID) || has(self.minExecutionSeconds)",
+        "expect must have at least one field: leave it out to kill whatever session has the ID"
+    ),
+    validation = (NO_FIELD_IS_NULL, "a field of expect must not be null: leave it out if it does not matter")
+)]
 pub struct Expect {
     /// The database user, exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +41,7 @@ pub struct Expect {
     #[schemars(length(min = 1, max = 64))]
     pub command: Option<String>,
 
-    /// Whether the session is at work.
+    /// Active: the session runs a statement. Sleep: it waits for its client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<SessionState>,
 
@@ -44,7 +51,7 @@ pub struct Expect {
     #[x_kube(validation = ("self.matches('^[0-9A-Fa-f]+$')", "sqlID must be hexadecimal digits, such as 45CCBDC7F1D2A0B34C5D6E7F8091A2B3"))]
     pub sql_id: Option<String>,
 
-    /// The ID of the proxy's session (ProxySessId); a string, as it does not fit a 64-bit signed number.
+    /// The ID of the proxy's session (ProxySessId); in quotes, as it may be larger than a 64-bit signed number.
     #[serde(rename = "proxySessionID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(validation = ("self.matches('^[0-9]+$')", "proxySessionID must be digits in a string, such as \"752113700739156671\""))]
@@ -56,7 +63,7 @@ pub struct Expect {
     pub min_execution_seconds: Option<i32>,
 }
 
-/// Whether a session is at work.
+/// Active: the session runs a statement. Sleep: it waits for its client.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionState {
     /// A statement is running: ACTIVE in the process list.

@@ -38,6 +38,10 @@ const IS_EARLIER: &str = concat!(
     ")) || timestamp(self.notBeforeTime) < timestamp(self.notAfterTime)"
 );
 
+/// A null counts as absent to a reader: a template that renders no field would take the precondition away. For CEL as
+/// well there is no such field, but it is among the keys.
+const EXPECT_IS_NOT_NULL: &str = "has(self.expect) || dyn(self).all(field, field != 'expect')";
+
 /// What IDs of instances and tenants are made of.
 const IS_ID: &str = "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')";
 
@@ -147,7 +151,7 @@ pub struct SessionKillSpec {
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
 
-    /// How the end of the sessions is made sure of.
+    /// How the operator makes sure that the sessions have ended: that the API took the kill does not prove it.
     #[serde(default)]
     #[x_kube(validation = ("self == oldSelf", "verification is immutable: create a new SessionKill instead"))]
     pub verification: Verification,
@@ -176,7 +180,9 @@ pub enum Mode {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
-    /// What counts as the end of a session.
+    /// What counts as the end of a session. Required: its absence from the process list; while the list cannot be read,
+    /// the outcome is unknown. BestEffort: the same, but the word of the API if the list cannot be read. None: the word
+    /// of the API.
     #[serde(default)]
     pub policy: VerificationPolicy,
     /// For how many seconds after the call the process list is read until the sessions are gone from it.
@@ -222,6 +228,14 @@ pub struct ConnectionRef {
 /// One session of one server.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(EXPECT_IS_NOT_NULL)
+        .message("expect must not be null: give it a field, or leave it out to kill whatever session has the ID")
+        .field_path(".expect"),
+    validation = Rule::new("has(self.expect) == has(oldSelf.expect) && (!has(self.expect) || self.expect == oldSelf.expect)")
+        .message("expect is immutable: create a new SessionKill instead")
+        .field_path(".expect")
+)]
 pub struct Session {
     /// The IP address of the OBServer that holds the session, in canonical form.
     #[serde(rename = "serverIP")]
@@ -234,7 +248,8 @@ pub struct Session {
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub session_id: i64,
 
-    /// What the session must be; if it is not, it is skipped. Without it, whatever session has the ID is ended.
+    /// What the process list must say of the session right before the kill, or nothing is sent for it. All given fields
+    /// must hold. Recommended: IDs are reused, and without expect whatever session has the ID is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
 }

@@ -131,7 +131,9 @@ pub struct SessionStatus {
     /// As in the spec.
     #[serde(rename = "sessionID")]
     pub session_id: i64,
-    /// What became of the session.
+    /// What became of the session. Pending: not decided. Killed: ended by this request. Gone: ended before, or after a
+    /// call of which no answer came. Skipped: nothing was sent for it, on purpose. Failed: not ended. Unknown: cannot be
+    /// told.
     pub outcome: SessionOutcome,
     /// Why, in one word for programs.
     pub reason: SessionReason,

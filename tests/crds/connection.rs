@@ -19,6 +19,8 @@ pub fn valid() -> Value {
             "endpoint": "oceanbasepro.cn-hangzhou.aliyuncs.com",
             "instanceIDs": ["ob317v4uif0000"],
             "tenantIDs": ["t4louaeei0000"],
+            "killOperation": "BatchKillProcessList",
+            "sqlText": "Digest",
             "signatureMethod": "HMAC-SHA1",
             "requestTimeoutSeconds": 20,
             "credentials": {"secretRef": {
@@ -102,6 +104,16 @@ fn how_to_call() -> Vec<Case> {
     const SECRET: &str = "/spec/credentials/secretRef/name";
     let bad_secret = "secretRef.name must be the name of a Secret: lower-case letters, digits, - and .";
     let mut cases = vec![
+        set("/spec/killOperation", "Auto"),
+        set("/spec/killOperation", "KillProcessList"),
+        set("/spec/killOperation", "KillSession").refused(
+            r#"spec.killOperation: Unsupported value: "KillSession": supported values: "Auto", "KillProcessList", "BatchKillProcessList""#,
+        ),
+        set("/spec/sqlText", "Truncated"),
+        set("/spec/sqlText", "None"),
+        set("/spec/sqlText", "Full").refused(
+            r#"spec.sqlText: Unsupported value: "Full": supported values: "Digest", "Truncated", "None""#,
+        ),
         set("/spec/signatureMethod", "ACS3-HMAC-SHA256"),
         set("/spec/signatureMethod", "HMAC-MD5").refused(
             r#"spec.signatureMethod: Unsupported value: "HMAC-MD5": supported values: "ACS3-HMAC-SHA256", "HMAC-SHA1""#,
@@ -140,6 +152,40 @@ pub fn creations() -> Vec<Case> {
     [where_to_call(), what_may_be_named(), how_to_call()].into_iter().flatten().collect()
 }
 
+/// What the status can say.
+pub fn status_changes() -> Vec<Case> {
+    let mut cases = vec![
+        set("/status/operation", "BatchKillProcessList"),
+        // Auto is what is asked for, never what is in use.
+        set("/status/operation", "Auto").refused(
+            r#"status.operation: Unsupported value: "Auto": supported values: "KillProcessList", "BatchKillProcessList""#,
+        ),
+        set("/status/lastProbeTime", "2026-10-05T09:10:00Z"),
+        set("/status/lastProbeTime", "now").refused("lastProbeTime in body must be of type date-time"),
+        without("/status/operation").and(without("/status/lastProbeTime")),
+        set("/status/phase", "Ready").refused(r#"unknown field "status.phase""#),
+        without("/status"),
+    ];
+    cases.extend(condition_bounds());
+    cases
+}
+
+/// A connection's status with every field set.
+pub fn probed() -> Value {
+    let condition = |kind: &str| {
+        json!({
+            "type": kind, "status": "True", "reason": "CallAnswered", "message": "m",
+            "lastTransitionTime": "2026-10-05T09:10:02Z", "observedGeneration": 1,
+        })
+    };
+    json!({
+        "observedGeneration": 1,
+        "operation": "KillProcessList",
+        "lastProbeTime": "2026-10-05T09:09:59Z",
+        "conditions": [condition("CredentialsValid"), condition("Ready")],
+    })
+}
+
 #[tokio::test]
 async fn what_can_be_written_is_bounded_and_every_refusal_says_what_to_do() {
     let server = Server::in_namespace("connections-written").await;
@@ -154,6 +200,8 @@ async fn the_shortest_connection_gets_the_documented_defaults() {
     let expected = json!({
         "regionID": "cn-hangzhou",
         "network": "Public",
+        "killOperation": "Auto",
+        "sqlText": "Truncated",
         "signatureMethod": "ACS3-HMAC-SHA256",
         "requestTimeoutSeconds": 10,
         "credentials": {"secretRef": {
@@ -172,14 +220,8 @@ async fn the_whole_spec_can_be_changed_and_the_status_is_bounded() {
     let mut stored = server.create(&valid()).await;
     let another = json!({"regionID": "cn-beijing", "credentials": {"secretRef": {"name": "other"}}});
     server.check_update(&stored, &[set("/spec", another)]).await;
-    let condition = |kind: &str| {
-        json!({
-            "type": kind, "status": "True", "reason": "CallAnswered", "message": "m",
-            "lastTransitionTime": "2026-10-05T09:10:02Z", "observedGeneration": 1,
-        })
-    };
-    stored["status"] =
-        json!({"observedGeneration": 1, "conditions": [condition("ServerSideFence"), condition("Ready")]});
+    stored["status"] = probed();
     let stored = server.store_status(&stored).await;
-    server.check_status(&stored, &condition_bounds()).await;
+    assert_eq!(stored["status"], probed());
+    server.check_status(&stored, &status_changes()).await;
 }

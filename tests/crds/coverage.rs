@@ -78,7 +78,7 @@ fn every_bound_and_every_rule_has_a_case_that_it_refuses() {
         .into_iter()
         .flatten()
         .collect::<Vec<_>>(),
-        connection::creations().into_iter().chain(session_kill_status::condition_bounds()).collect(),
+        connection::creations().into_iter().chain(connection::status_changes()).collect(),
         [receipt::creations(), receipt::updates(), receipt::records(), receipt::changes_of_the_record()]
             .into_iter()
             .flatten()

@@ -1,6 +1,7 @@
 //! The receipt: its name is the claim, its spec is immutable, its outcome is written once.
 
 use serde_json::{Value, json};
+use sessionkill::{api::MAX_SESSIONS, domain::conclusion::bounded};
 
 use crate::{
     cases::{Case, Server, longest, set, without},
@@ -8,6 +9,14 @@ use crate::{
 };
 
 const WRITE_ONCE: &str = "a receipt's outcome is write-once";
+
+/// A session that is to be killed.
+fn planned() -> Value {
+    let mut planned = session();
+    planned["outcome"] = "Pending".into();
+    planned["reason"] = "Waiting".into();
+    planned
+}
 
 /// A receipt without an outcome.
 pub fn valid() -> Value {
@@ -27,7 +36,7 @@ pub fn valid() -> Value {
             "instanceID": "ob317v4uif0000",
             "tenantID": "t4louaeei0000",
             "operation": "KillProcessList",
-            "sessions": [{"serverIP": "192.168.13.119", "sessionID": 7}],
+            "sessions": [planned()],
         },
     })
 }
@@ -35,14 +44,15 @@ pub fn valid() -> Value {
 /// Its outcome.
 fn outcome() -> Value {
     json!({
-        "outcome": "SessionsKilled", "completionTime": "2026-10-05T09:10:02Z", "requestID": "R", "sessions": [session()],
+        "outcome": "SessionsKilled", "completionTime": "2026-10-05T09:10:02Z", "requestID": "R",
+        "operation": "KillProcessList", "sessions": [session()],
     })
 }
 
 /// What can be claimed.
 pub fn creations() -> Vec<Case> {
     let name = "a receipt's name is sk- and 40 hexadecimal digits derived from the request";
-    let many = |count: i64| (1..=count).map(|id| json!({"serverIP": "::1", "sessionID": id})).collect::<Value>();
+    let many = |count: usize| vec![planned(); count];
     let mut cases = vec![
         set("/metadata/name", format!("sk-{}", "0".repeat(40))),
         set("/metadata/name", "mine").refused(name),
@@ -55,18 +65,17 @@ pub fn creations() -> Vec<Case> {
         set("/spec/dispatchDeadlineTime", "now").refused("spec.dispatchDeadlineTime in body must be of type date-time"),
         set("/spec/settleDeadlineTime", "now").refused("spec.settleDeadlineTime in body must be of type date-time"),
         set("/spec/notAfterTime", "now").refused("spec.notAfterTime in body must be of type date-time"),
+        set("/spec/operation", "BatchKillProcessList"),
         set("/spec/operation", "Kill").refused(r#"spec.operation: Unsupported value: "Kill""#),
         set("/spec/sessions", json!([])).refused("spec.sessions in body should have at least 1 items"),
         set("/spec/sessions", many(100)),
         set("/spec/sessions", many(101)).refused("spec.sessions: Too many: 101: must have at most 100 items"),
-        set("/spec/sessions/0/sessionID", 0)
-            .refused("spec.sessions[0].sessionID in body should be greater than or equal to 1"),
-        set("/spec/sessions/0/sessionID", 1_i64 << 53)
-            .refused("spec.sessions[0].sessionID in body should be less than or equal to 9007199254740991"),
-        set("/spec/sessions/0/serverIP", "x")
-            .refused("spec.sessions[0].serverIP in body should be at least 2 chars long"),
-        set("/spec/sessions/0/serverIP", "host").refused("serverIP must be an IP address in canonical form"),
-        set("/spec/sessions/0/serverIP", "1".repeat(46)).refused("spec.sessions[0].serverIP: Too long"),
+        set("/spec/sessions/0", json!({"serverIP": "::1", "sessionID": 1, "outcome": "Gone", "reason": "NotFound"})),
+        set("/spec/sessions/0", json!({"serverIP": "::1", "sessionID": 1}))
+            .refused("spec.sessions[0].outcome: Required value")
+            .refused("spec.sessions[0].reason: Required value"),
+        // What was expected is in the name, and how it differed in the message.
+        set("/spec/sessions/0/expect", json!({"user": "root"})).refused(r#"unknown field "spec.sessions[0].expect""#),
         set("/spec/note", "x").refused(r#"unknown field "spec.note""#),
     ];
     for field in ["/spec/sessionKillRef", "/spec/attemptID", "/spec/dispatchDeadlineTime", "/spec/sessions"] {
@@ -79,6 +88,7 @@ pub fn creations() -> Vec<Case> {
     cases.extend(longest("/spec/connectionName", "spec.connectionName", 253));
     cases.extend(longest("/spec/instanceID", "spec.instanceID", 64));
     cases.extend(longest("/spec/tenantID", "spec.tenantID", 64));
+    cases.extend(session_bounds("/spec/sessions/0"));
     cases
 }
 
@@ -90,7 +100,10 @@ pub fn updates() -> Vec<Case> {
         set("/spec/attemptID", "a2").refused(immutable),
         set("/spec/dispatchDeadlineTime", "2026-10-05T09:11:15Z").refused(immutable),
         set("/spec/sessionKillRef/uid", "other").refused(immutable),
-        set("/spec/sessions/-", json!({"serverIP": "::1", "sessionID": 1})).refused(immutable),
+        set("/spec/operation", "BatchKillProcessList").refused(immutable),
+        set("/spec/sessions/0/outcome", "Skipped").refused(immutable),
+        set("/spec/sessions/0/observed/user", "root").refused(immutable),
+        set("/spec/sessions/-", planned()).refused(immutable),
         set("/metadata/labels", json!({"kept-by": "audit"})),
     ]
 }
@@ -106,6 +119,10 @@ pub fn records() -> Vec<Case> {
     let mut cases = vec![
         recorded(),
         recorded().and(without("/status/requestID")),
+        recorded().and(set("/status/operation", "BatchKillProcessList")),
+        recorded()
+            .and(set("/status/operation", "Kill"))
+            .refused(r#"status.operation: Unsupported value: "Kill": supported values: "KillProcessList", "Batch"#),
         recorded().and(without("/status/outcome")).refused("status.outcome: Required value"),
         recorded().and(set("/status/outcome", "Fine")).refused(r#"status.outcome: Unsupported value: "Fine""#),
         recorded().and(without("/status/completionTime")).refused("status.completionTime: Required value"),
@@ -115,7 +132,8 @@ pub fn records() -> Vec<Case> {
         recorded().and(set("/status/sessions", many(100))),
         recorded().and(set("/status/sessions", many(101))).refused("status.sessions: Too many: 101"),
     ];
-    let bounds = longest("/status/requestID", "status.requestID", 64).into_iter().chain(session_bounds());
+    let bounds =
+        longest("/status/requestID", "status.requestID", 64).into_iter().chain(session_bounds("/status/sessions/0"));
     cases.extend(bounds.map(|case| case.after(recorded())));
     cases
 }
@@ -126,6 +144,7 @@ pub fn changes_of_the_record() -> Vec<Case> {
         set("/status/outcome", "KillFailed").refused("status: Invalid value").refused(WRITE_ONCE),
         set("/status/completionTime", "2026-10-05T09:10:03Z").refused(WRITE_ONCE),
         set("/status/requestID", "Q").refused(WRITE_ONCE),
+        set("/status/operation", "BatchKillProcessList").refused(WRITE_ONCE),
         set("/status/sessions/0/outcome", "Failed").refused(WRITE_ONCE),
         without("/status/sessions/0").refused(WRITE_ONCE),
         without("/status").refused(WRITE_ONCE),
@@ -158,4 +177,18 @@ async fn the_largest_record_that_the_schema_accepts_can_be_stored() {
     stored["status"] = outcome();
     stored["status"]["sessions"] = largest_sessions();
     server.store_status(&stored).await;
+}
+
+/// The claim is stored before the kill and the record after it, when a refusal would be too late.
+#[tokio::test]
+async fn the_largest_record_that_the_operator_writes_fits_beside_the_largest_claim() {
+    let server = Server::in_namespace("receipts-full").await;
+    let mut receipt = valid();
+    receipt["spec"]["sessions"] = largest_sessions();
+    let mut stored = server.create(&receipt).await;
+    stored["status"] = outcome();
+    stored["status"]["sessions"] = json!(bounded(serde_json::from_value(largest_sessions()).unwrap()));
+    let stored = server.store_status(&stored).await;
+    assert_eq!(stored["spec"]["sessions"].as_array().unwrap().len(), MAX_SESSIONS);
+    assert_eq!(stored["status"]["sessions"].as_array().unwrap().len(), MAX_SESSIONS);
 }

@@ -15,22 +15,51 @@ pub fn valid() -> Value {
             "connectionRef": {"name": "prod-ob"},
             "instanceID": "ob317v4uif0000",
             "tenantID": "t4louaeei0000",
+            "mode": "Kill",
             "sessions": [
-                {"serverIP": "192.168.13.119", "sessionID": 3_221_614_618_i64},
+                {"serverIP": "192.168.13.119", "sessionID": 3_221_614_618_i64, "expect": expect()},
                 {"serverIP": "192.168.13.119", "sessionID": 7},
                 {"serverIP": "fd00::1", "sessionID": 7},
             ],
             "notBeforeTime": "2026-10-05T09:00:00Z",
             "notAfterTime": "2026-10-05T09:30:00Z",
             "reason": "INC-4711 runaway report",
+            "verification": {"policy": "Required", "timeoutSeconds": 30},
             "suspend": false,
             "ttlSecondsAfterFinished": 86_400,
         },
     })
 }
 
+/// Every field that can be expected of a session.
+fn expect() -> Value {
+    json!({
+        "user": "report_ro",
+        "database": "reports",
+        "clientIP": "10.2.3.4",
+        "command": "Query",
+        "state": "Active",
+        "sqlID": "45CCBDC7F1D2A0B34C5D6E7F8091A2B3",
+        "proxySessionID": "12402504630519660553",
+        "minExecutionSeconds": 300,
+    })
+}
+
 fn sessions(count: usize) -> Value {
     (1..=count).map(|id| json!({"serverIP": "192.168.13.119", "sessionID": id})).collect()
+}
+
+/// Sessions of which each expects as much as can be, every text at its limit.
+pub fn largest_sessions() -> Value {
+    let session = |id: usize| {
+        let mut session = json!({"serverIP": "192.168.13.119", "sessionID": id, "expect": expect()});
+        for (field, limit) in [("user", 128), ("database", 128), ("command", 64)] {
+            session["expect"][field] = "𐐷".repeat(limit).into();
+        }
+        session["expect"]["sqlID"] = "A".repeat(64).into();
+        session
+    };
+    (1..=MAX_SESSIONS).map(session).collect()
 }
 
 fn names_and_ids() -> Vec<Case> {
@@ -82,7 +111,10 @@ fn session_lists() -> Vec<Case> {
             .refused(r"spec.sessions[3]: Duplicate value")
             .refused(r#""sessionID":7"#),
         set("/spec/sessions/-", json!({"serverIP": "fd00::2", "sessionID": 7})),
-        set("/spec/sessions/0/expect", json!({})).refused(r#"unknown field "spec.sessions[0].expect""#),
+        // What is expected of a session does not make it another one.
+        set("/spec/sessions/-", json!({"serverIP": "fd00::1", "sessionID": 7, "expect": {"user": "other"}}))
+            .refused(r"spec.sessions[3]: Duplicate value"),
+        set("/spec/sessions", largest_sessions()),
         without(SERVER).refused("spec.sessions[0].serverIP: Required value"),
         without(ID).refused("spec.sessions[0].sessionID: Required value"),
         set(SERVER, "").refused("spec.sessions[0].serverIP in body should be at least 2 chars long"),
@@ -118,6 +150,102 @@ fn session_lists() -> Vec<Case> {
         cases.push(set(SERVER, bad).refused(bad_server).refused("spec.sessions[0].serverIP"));
     }
     cases
+}
+
+fn expectations() -> Vec<Case> {
+    const EXPECT: &str = "/spec/sessions/0/expect";
+    const NAME: &str = "spec.sessions[0].expect";
+    let empty = "expect must have at least one field: leave it out to kill whatever session has the ID";
+    let null = "a field of expect must not be null: leave it out if it does not matter";
+    let at = |field: &str| format!("{EXPECT}/{field}");
+    let bad_address = "clientIP must be an IP address, such as 10.2.3.4 or fd00::1";
+    let bad_statement = "sqlID must be hexadecimal digits, such as 45CCBDC7F1D2A0B34C5D6E7F8091A2B3";
+    let bad_proxy_session = r#"proxySessionID must be digits in a string, such as "752113700739156671""#;
+    let seconds = at("minExecutionSeconds");
+    let mut cases = vec![
+        without(EXPECT),
+        set(EXPECT, json!({})).refused(format!("{NAME}: Invalid value")).refused(empty),
+        set(EXPECT, Value::Null)
+            .refused(format!("{NAME}: Invalid value"))
+            .refused("expect must not be null: give it a field, or leave it out to kill whatever session has the ID"),
+        set(EXPECT, "report_ro").refused(format!("{NAME} in body must be of type object")),
+        set(EXPECT, json!({"user": "report_ro", "sqlText": "select 1"}))
+            .refused(r#"unknown field "spec.sessions[0].expect.sqlText""#),
+        set("/spec/expect", expect()).refused(r#"unknown field "spec.expect""#),
+        set(at("clientIP"), "FD00:0::1"),
+        set(at("command"), "sleep"),
+        set(at("state"), "Sleep"),
+        set(at("state"), "SLEEP")
+            .refused(format!(r#"{NAME}.state: Unsupported value: "SLEEP": supported values: "Active", "Sleep""#)),
+        set(at("sqlID"), "45ccbdc7f1d2a0b34c5d6e7f8091a2b3"),
+        set(at("proxySessionID"), "0"),
+        set(at("proxySessionID"), u64::MAX.to_string()),
+        set(at("proxySessionID"), 752_113_700_739_156_671_i64)
+            .refused(format!("{NAME}.proxySessionID in body must be of type string")),
+        set(&seconds, 1),
+        set(&seconds, i32::MAX),
+        set(&seconds, 0).refused(format!("{NAME}.minExecutionSeconds in body should be greater than or equal to 1")),
+        set(&seconds, 2_147_483_648_i64)
+            .refused(format!("{NAME}.minExecutionSeconds in body should be less than or equal to 2147483647")),
+        set(&seconds, "5m").refused(format!("{NAME}.minExecutionSeconds in body must be of type integer")),
+    ];
+    for (field, value) in expect().as_object().unwrap() {
+        cases.push(set(EXPECT, json!({field: value})));
+        cases.push(without(at(field)));
+        // With a null alone and with a null beside others: neither may be taken for no precondition.
+        let (alone, beside) = (set(EXPECT, json!({field: null})), set(at(field), Value::Null));
+        if field == "state" {
+            cases.extend([alone, beside].map(|case| case.refused(format!("{NAME}.state: Unsupported value: null"))));
+        } else {
+            cases.extend([alone.refused(empty).refused(null), beside.refused(null)]);
+        }
+    }
+    for (field, least) in
+        [("user", 1), ("database", 1), ("clientIP", 2), ("command", 1), ("sqlID", 1), ("proxySessionID", 1)]
+    {
+        cases.push(set(at(field), "").refused(format!("{NAME}.{field} in body should be at least {least} chars long")));
+    }
+    for (field, limit) in [("user", 128), ("database", 128), ("command", 64), ("sqlID", 64)] {
+        cases.extend(longest(&at(field), &format!("{NAME}.{field}"), limit));
+    }
+    cases.push(set(at("clientIP"), "1".repeat(46)).refused(format!("{NAME}.clientIP: Too long")));
+    cases.push(set(at("proxySessionID"), "1".repeat(20)));
+    cases.push(set(at("proxySessionID"), "1".repeat(21)).refused(format!("{NAME}.proxySessionID: Too long")));
+    for (field, refusal, bad) in [
+        ("clientIP", bad_address, &["10.2.3.4:52110", "10.2.3.0/24", "app-1.internal", "10.2.3", "fe80::1%eth0"][..]),
+        ("sqlID", bad_statement, &["select 1", "0x45", "45CC-BDC7", "45CC\n"]),
+        ("proxySessionID", bad_proxy_session, &["-1", "7.5", "0x7", " 7", "7\n"]),
+    ] {
+        cases.extend(bad.iter().map(|bad| set(at(field), *bad).refused(format!("{NAME}.{field}")).refused(refusal)));
+    }
+    cases
+}
+
+fn how_to_end_them() -> Vec<Case> {
+    const VERIFICATION: &str = "/spec/verification";
+    const POLICY: &str = "/spec/verification/policy";
+    const TIMEOUT: &str = "/spec/verification/timeoutSeconds";
+    vec![
+        without("/spec/mode"),
+        set("/spec/mode", "DryRun"),
+        set("/spec/mode", "dryRun")
+            .refused(r#"spec.mode: Unsupported value: "dryRun": supported values: "Kill", "DryRun""#),
+        set("/spec/dryRun", true).refused(r#"unknown field "spec.dryRun""#),
+        without(VERIFICATION),
+        set(VERIFICATION, json!({})),
+        set(VERIFICATION, "Required").refused("spec.verification in body must be of type object"),
+        set(POLICY, "BestEffort"),
+        set(POLICY, "None"),
+        set(POLICY, "Never").refused(
+            r#"spec.verification.policy: Unsupported value: "Never": supported values: "Required", "BestEffort", "None""#,
+        ),
+        set(TIMEOUT, 1),
+        set(TIMEOUT, 300),
+        set(TIMEOUT, 0).refused("spec.verification.timeoutSeconds in body should be greater than or equal to 1"),
+        set(TIMEOUT, 301).refused("spec.verification.timeoutSeconds in body should be less than or equal to 300"),
+        set(TIMEOUT, "60s").refused("spec.verification.timeoutSeconds in body must be of type integer"),
+        set("/spec/verification/timeout", 60).refused(r#"unknown field "spec.verification.timeout""#),
+    ]
 }
 
 fn times() -> Vec<Case> {
@@ -197,7 +325,10 @@ fn the_rest() -> Vec<Case> {
 
 /// What can be written.
 pub fn creations() -> Vec<Case> {
-    [names_and_ids(), session_lists(), times(), the_rest()].into_iter().flatten().collect()
+    [names_and_ids(), session_lists(), expectations(), how_to_end_them(), times(), the_rest()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What can be changed.
@@ -207,10 +338,25 @@ pub fn updates() -> Vec<Case> {
         set("/spec/connectionRef/name", "other").refused(immutable("connectionRef")),
         set("/spec/instanceID", "other").refused(immutable("instanceID")),
         set("/spec/tenantID", "other").refused(immutable("tenantID")),
+        set("/spec/mode", "DryRun").refused("spec.mode: Invalid value").refused(immutable("mode")),
         set("/spec/sessions/0/sessionID", 8).refused(immutable("sessions")),
         set("/spec/sessions/0/serverIP", "10.0.0.1").refused(immutable("sessions")),
         set("/spec/sessions/-", json!({"serverIP": "10.0.0.1", "sessionID": 1})).refused(immutable("sessions")),
         without("/spec/sessions/0").refused(immutable("sessions")),
+        set("/spec/sessions/0/expect/user", "root")
+            .refused("spec.sessions[0].expect: Invalid value")
+            .refused(immutable("expect")),
+        without("/spec/sessions/0/expect/minExecutionSeconds").refused(immutable("expect")),
+        without("/spec/sessions/0/expect").refused(immutable("expect")),
+        set("/spec/sessions/1/expect", json!({"user": "root"}))
+            .refused("spec.sessions[1].expect: Invalid value")
+            .refused(immutable("expect")),
+        set("/spec/verification/policy", "None")
+            .refused("spec.verification: Invalid value")
+            .refused(immutable("verification")),
+        set("/spec/verification/timeoutSeconds", 31).refused(immutable("verification")),
+        // The default is another value than the one stored.
+        without("/spec/verification").refused(immutable("verification")),
         set("/spec/notAfterTime", "2026-10-05T10:30:00Z").refused(immutable("notAfterTime")),
         set("/spec/notBeforeTime", "2026-10-05T08:30:00Z").refused(immutable("notBeforeTime")),
         without("/spec/notBeforeTime").refused(immutable("notBeforeTime")),
@@ -230,6 +376,13 @@ pub fn additions() -> Vec<Case> {
     vec![
         set("/spec/notBeforeTime", "2026-10-05T08:30:00Z").refused(immutable("notBeforeTime")),
         set("/spec/reason", "afterthought").refused(immutable("reason")),
+        set("/spec/sessions/0/expect", expect()).refused(immutable("expect")),
+        set("/spec/mode", "DryRun").refused(immutable("mode")),
+        set("/spec/verification", json!({"policy": "None"})).refused(immutable("verification")),
+        // The defaults, written down later.
+        set("/spec/mode", "Kill"),
+        set("/spec/verification", json!({"timeoutSeconds": 60})),
+        without("/spec/mode").and(without("/spec/verification")),
         set("/spec/suspend", true),
         set("/spec/ttlSecondsAfterFinished", 60),
     ]
@@ -249,11 +402,48 @@ async fn only_suspend_and_ttl_can_be_changed() {
 
     let mut short = valid();
     short["metadata"]["name"] = "short".into();
-    for optional in ["notBeforeTime", "reason", "suspend", "ttlSecondsAfterFinished"] {
+    for optional in ["mode", "notBeforeTime", "reason", "verification", "suspend", "ttlSecondsAfterFinished"] {
         short["spec"].as_object_mut().unwrap().remove(optional);
     }
+    short["spec"]["sessions"][0].as_object_mut().unwrap().remove("expect");
     let stored = server.create(&short).await;
     server.check_update(&stored, &additions()).await;
+
+    let mut dry = valid();
+    dry["metadata"]["name"] = "dry".into();
+    dry["spec"]["mode"] = "DryRun".into();
+    let stored = server.create(&dry).await;
+    let immutable = "mode is immutable: create a new SessionKill instead";
+    let becomes_a_kill = [set("/spec/mode", "Kill"), without("/spec/mode"), set("/spec/mode", Value::Null)];
+    server.check_update(&stored, &becomes_a_kill.map(|case| case.refused(immutable))).await;
+}
+
+#[tokio::test]
+async fn what_is_left_out_gets_the_documented_defaults() {
+    let server = Server::in_namespace("requests-default").await;
+    let all = json!({"policy": "BestEffort", "timeoutSeconds": 60});
+    let required = json!({"policy": "Required", "timeoutSeconds": 60});
+    let short = json!({"policy": "BestEffort", "timeoutSeconds": 5});
+    for (name, given, expected) in [
+        ("nothing", None, &all),
+        ("empty", Some(json!({})), &all),
+        ("policy", Some(json!({"policy": "Required"})), &required),
+        ("timeout", Some(json!({"timeoutSeconds": 5})), &short),
+    ] {
+        let mut request = valid();
+        request["metadata"]["name"] = name.into();
+        for optional in ["mode", "verification", "suspend"] {
+            request["spec"].as_object_mut().unwrap().remove(optional);
+        }
+        if let Some(given) = given {
+            request["spec"]["verification"] = given;
+        }
+        let spec = &server.create(&request).await["spec"];
+        assert_eq!(spec["verification"], *expected, "{name}");
+        assert_eq!(spec["mode"], "Kill");
+        assert_eq!(spec["suspend"], false);
+        assert_eq!(spec["sessions"], request["spec"]["sessions"], "nothing is expected that was not asked for");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cases::{Case, Server, longest, set, without},
-    session_kill::valid,
+    session_kill::{self, valid},
 };
 
 fn condition(kind: &str) -> Value {
@@ -18,9 +18,10 @@ fn condition(kind: &str) -> Value {
 pub fn session() -> Value {
     json!({
         "serverIP": "192.168.13.119", "sessionID": 3_221_614_618_i64, "outcome": "Killed", "reason": "Accepted",
-        "status": "SLEEP", "errorMessage": "none", "observed": {
+        "status": "SLEEP", "errorMessage": "none", "message": "last seen at 09:10:01", "observed": {
             "clientIP": "10.2.3.4", "user": "report_ro", "database": "reports", "command": "Query",
-            "executeTime": "742", "sqlText": "select 1", "tenantID": "t4louaeei0000",
+            "executeTime": "742", "sqlID": "45CCBDC7F1D2A0B34C5D6E7F8091A2B3",
+            "proxySessionID": "12402504630519660553", "sqlText": "select 1", "tenantID": "t4louaeei0000",
             "observationTime": "2026-10-05T09:10:01Z",
         },
     })
@@ -42,19 +43,41 @@ fn unfinished() -> Value {
     })
 }
 
-/// Bounds of the first session's outcome.
-pub fn session_bounds() -> Vec<Case> {
-    const AT: &str = "/status/sessions/0";
-    const NAME: &str = "status.sessions[0]";
+const OUTCOMES: [&str; 6] = ["Pending", "Killed", "Gone", "Skipped", "Failed", "Unknown"];
+
+const REASONS: [&str; 16] = [
+    "Waiting",
+    "DryRun",
+    "Verified",
+    "IdReused",
+    "NotFound",
+    "PreconditionMismatch",
+    "StillPresent",
+    "Accepted",
+    "NotVerified",
+    "KillRefused",
+    "RequestRejected",
+    "DeadlineExceeded",
+    "NotAllowed",
+    "MissingInAnswer",
+    "AnswerLost",
+    "HolderLost",
+];
+
+/// Bounds of the session at `at`, such as `/status/sessions/0`.
+pub fn session_bounds(at: &str) -> Vec<Case> {
+    let name = at[1..].replace("/0", "[0]").replace('/', ".");
     let mut cases = vec![
-        set(format!("{AT}/outcome"), "Dead").refused(format!(r#"{NAME}.outcome: Unsupported value: "Dead""#)),
-        set(format!("{AT}/reason"), "dead").refused(format!(r#"{NAME}.reason: Unsupported value: "dead""#)),
-        set(format!("{AT}/observed/observationTime"), "now")
+        set(format!("{at}/outcome"), "Dead").refused(format!(r#"{name}.outcome: Unsupported value: "Dead""#)),
+        set(format!("{at}/reason"), "dead").refused(format!(r#"{name}.reason: Unsupported value: "dead""#)),
+        set(format!("{at}/observed/observationTime"), "now")
             .refused("sessions[0].observed.observationTime in body must be of type date-time"),
-        set(format!("{AT}/observed/sqlID"), "x").refused(format!(r#"unknown field "{NAME}.observed.sqlID""#)),
+        set(format!("{at}/observed/traceID"), "x").refused(format!(r#"unknown field "{name}.observed.traceID""#)),
     ];
-    for (field, limit) in [("serverIP", 45), ("status", 64), ("errorMessage", 1024)] {
-        cases.extend(longest(&format!("{AT}/{field}"), &format!("{NAME}.{field}"), limit));
+    cases.extend(OUTCOMES.map(|outcome| set(format!("{at}/outcome"), outcome)));
+    cases.extend(REASONS.map(|reason| set(format!("{at}/reason"), reason)));
+    for (field, limit) in [("serverIP", 45), ("status", 64), ("errorMessage", 1024), ("message", 1024)] {
+        cases.extend(longest(&format!("{at}/{field}"), &format!("{name}.{field}"), limit));
     }
     for (field, limit) in [
         ("clientIP", 64),
@@ -62,10 +85,12 @@ pub fn session_bounds() -> Vec<Case> {
         ("database", 128),
         ("command", 64),
         ("executeTime", 32),
+        ("sqlID", 64),
+        ("proxySessionID", 32),
         ("sqlText", 256),
         ("tenantID", 64),
     ] {
-        cases.extend(longest(&format!("{AT}/observed/{field}"), &format!("{NAME}.observed.{field}"), limit));
+        cases.extend(longest(&format!("{at}/observed/{field}"), &format!("{name}.observed.{field}"), limit));
     }
     cases
 }
@@ -114,13 +139,15 @@ pub fn changes_before_the_end() -> Vec<Case> {
         set("/status/nextAttemptTime", "now").refused("nextAttemptTime in body must be of type date-time"),
         without("/status/dispatch"),
         set("/status/dispatch/startTime", "now").refused("dispatch.startTime in body must be of type date-time"),
-        set("/status/dispatch/operation", "Kill")
-            .refused(r#"status.dispatch.operation: Unsupported value: "Kill": supported values: "KillProcessList""#),
+        set("/status/dispatch/operation", "BatchKillProcessList"),
+        set("/status/dispatch/operation", "Kill").refused(
+            r#"status.dispatch.operation: Unsupported value: "Kill": supported values: "KillProcessList", "BatchKillProcessList""#,
+        ),
         without("/status/counts/unknown").refused("status.counts.unknown: Required value"),
         set("/status/sessions", many(100)),
         set("/status/sessions", many(101)).refused("status.sessions: Too many: 101: must have at most 100 items"),
         set("/status/sessions/-", session()).refused("status.sessions[1]: Duplicate value"),
-        set("/status/sessions/0/outcome", "Pending"),
+        set("/status/conditions/-", condition("TargetMismatch")),
         set("/status/conditions/0/status", "Unknown"),
         without("/status/conditions"),
         set("/status/phase", "Done").refused(r#"unknown field "status.phase""#),
@@ -130,7 +157,7 @@ pub fn changes_before_the_end() -> Vec<Case> {
     cases.extend(longest("/status/dispatch/receiptName", "status.dispatch.receiptName", 64));
     cases.extend(longest("/status/dispatch/attemptID", "status.dispatch.attemptID", 64));
     cases.extend(longest("/status/dispatch/requestID", "status.dispatch.requestID", 64));
-    cases.extend(session_bounds());
+    cases.extend(session_bounds("/status/sessions/0"));
     cases.extend(condition_bounds());
     cases
 }
@@ -210,10 +237,10 @@ pub fn largest_sessions() -> Value {
     let text = |length: usize| "𐐷".repeat(length);
     let session = |id: i64| {
         json!({
-            "serverIP": text(45), "sessionID": id, "outcome": "Skipped", "reason": "DeadlineExceeded",
-            "status": text(64), "errorMessage": text(1024), "observed": {
+            "serverIP": text(45), "sessionID": id, "outcome": "Skipped", "reason": "PreconditionMismatch",
+            "status": text(64), "errorMessage": text(1024), "message": text(1024), "observed": {
                 "clientIP": text(64), "user": text(128), "database": text(128), "command": text(64),
-                "executeTime": text(32), "sqlText": text(256), "tenantID": text(64),
+                "executeTime": text(32), "sqlID": text(64), "proxySessionID": text(32), "sqlText": text(256), "tenantID": text(64),
                 "observationTime": "2026-10-05T09:10:01.123456789+08:00",
             },
         })
@@ -225,7 +252,7 @@ pub fn largest_sessions() -> Value {
 async fn the_largest_status_that_the_schema_accepts_can_be_stored() {
     let server = Server::in_namespace("status-largest").await;
     let mut request = valid();
-    request["spec"]["sessions"] = (1..=100).map(|id| json!({"serverIP": "::1", "sessionID": id})).collect();
+    request["spec"]["sessions"] = session_kill::largest_sessions();
     request["spec"]["reason"] = "𐐷".repeat(256).into();
     let mut stored = server.create(&request).await;
     stored["status"] = unfinished();

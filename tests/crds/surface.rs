@@ -84,6 +84,22 @@ async fn explain_tells_how_a_field_is_written() {
     cluster().await;
     let explained = kubectl(&["explain", "sk.spec.notAfterTime"]).await;
     assert!(explained.contains("such as 2026-10-05T09:30:00Z"), "{explained}");
+    for (field, told) in [
+        ("sk.spec.mode", "DryRun says for each what a Kill would do"),
+        ("sk.spec.sessions.expect", "without expect whatever session has the ID is ended"),
+        ("sk.spec.sessions.expect.state", "Sleep: it waits for its client"),
+        ("sk.spec.sessions.expect.proxySessionID", "in quotes"),
+        ("sk.spec.verification.policy", "None: the word of the API"),
+        ("sk.status.sessions.outcome", "Skipped: nothing was sent for it, on purpose"),
+        ("obc.spec.killOperation", "Auto: KillProcessList, and BatchKillProcessList once"),
+        ("obc.spec.sqlText", "Digest: its SHA-256"),
+        ("obc.status.operation", "with Auto, the one that the gateway offers"),
+        ("obc.status.lastProbeTime", "Such a probe ends no session"),
+    ] {
+        // kubectl breaks lines to the width of a terminal.
+        let explained = kubectl(&["explain", field]).await.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(explained.contains(told), "{field}: {explained}");
+    }
     let explained = kubectl(&["explain", "sessionkill"]).await;
     assert!(explained.contains("kubectl wait sk/NAME"), "{explained}");
 }
@@ -102,9 +118,17 @@ async fn the_tables_answer_the_first_questions() {
     for shown in ["2026-10-05T09:30:00Z", "EE205C00", "2 of 3 killed"] {
         assert!(wide.contains(shown), "{shown} is not in\n{wide}");
     }
-    server.create(&connection::valid()).await;
+    let mut stored = server.create(&connection::valid()).await;
+    stored["status"] = connection::probed();
+    server.store_status(&stored).await;
     let connections = kubectl(&["get", "obc", "-n", "tables", "-o", "wide"]).await;
-    assert_eq!(headers(&connections), ["NAME", "REGION", "READY", "REASON", "AGE", "ENDPOINT", "MESSAGE"]);
+    let columns = ["NAME", "REGION", "READY", "REASON", "OPERATION", "AGE", "LAST PROBE", "ENDPOINT", "MESSAGE"];
+    assert_eq!(headers(&connections), columns);
+    let row: Vec<&str> = connections.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..5], ["prod-ob", "cn-hangzhou", "True", "CallAnswered", "KillProcessList"]);
+    assert_eq!(row[7..], ["oceanbasepro.cn-hangzhou.aliyuncs.com", "m"]);
+    let short = kubectl(&["get", "obc", "-n", "tables"]).await;
+    assert_eq!(headers(&short), columns[..6]);
     server.create(&receipt::valid()).await;
     let receipts = kubectl(&["get", "skr", "-n", "tables", "-o", "wide"]).await;
     let columns = ["NAME", "OUTCOME", "REQUEST", "TENANT", "NOT AFTER", "AGE", "REQUEST ID", "HOLDER"];

@@ -208,6 +208,35 @@ async fn each_sample_applies_and_together_they_are_complete() {
     fit_together(cluster, "samples").await;
 }
 
+/// What a new user copies must not kill whatever session has the ID by now.
+#[tokio::test]
+async fn the_sample_kills_only_the_session_that_it_describes() {
+    let kill = dry_run_of("session-kill.yaml").await;
+    assert_eq!(kill["spec"]["mode"], "Kill");
+    assert_eq!(kill["spec"]["verification"]["policy"], "Required");
+    for session in kill["spec"]["sessions"].as_array().unwrap() {
+        let expected: BTreeSet<&str> =
+            session["expect"].as_object().into_iter().flatten().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(expected, BTreeSet::from(["user", "clientIP", "command", "minExecutionSeconds"]), "{session}");
+    }
+}
+
+#[tokio::test]
+async fn the_dry_run_is_the_same_request_but_for_its_mode() {
+    let [mut dry, kill] = [dry_run_of("dry-run.yaml").await, dry_run_of("session-kill.yaml").await];
+    assert_eq!(dry["spec"]["mode"], "DryRun");
+    assert_ne!(dry["metadata"]["name"], kill["metadata"]["name"]);
+    dry["spec"]["mode"] = kill["spec"]["mode"].clone();
+    assert_eq!(dry["spec"], kill["spec"]);
+}
+
+/// The API server's view of a sample, with its defaults; nothing is stored.
+async fn dry_run_of(sample: &str) -> Value {
+    let path = repository("deploy/samples").join(sample);
+    let options = ["--dry-run=server", "-o", "json", "-f", path.to_str().unwrap()];
+    serde_json::from_str(&cluster().await.applies(&options, "").await).unwrap()
+}
+
 #[tokio::test]
 async fn the_examples_of_the_readme_apply() {
     let cluster = cluster().await;
@@ -221,14 +250,26 @@ async fn the_examples_of_the_readme_apply() {
     fit_together(cluster, "readme").await;
 }
 
-/// A request names a connection that is there, which names a Secret that is there, labelled and with all keys.
+/// Each request names a connection that is there and allows it, which names a Secret that is there, labelled and with
+/// all keys.
 async fn fit_together(cluster: &Cluster, namespace: &str) {
     let requests = cluster.get(&format!("sessionkills -n {namespace}")).await;
-    let request = &requests["items"][0]["spec"];
+    let requests = requests["items"].as_array().unwrap();
+    assert!(!requests.is_empty(), "no request in {namespace}");
+    for request in requests {
+        fits(cluster, namespace, &request["spec"]).await;
+    }
+}
+
+async fn fits(cluster: &Cluster, namespace: &str, request: &Value) {
     let connection = request["connectionRef"]["name"].as_str().unwrap();
     let connection = cluster.get(&format!("oceanbaseconnection -n {namespace} {connection}")).await;
-    let allowed = connection["spec"]["instanceIDs"].as_array().unwrap();
-    assert!(allowed.contains(&request["instanceID"]), "{allowed:?}");
+    for (list, name) in [("instanceIDs", "instanceID"), ("tenantIDs", "tenantID")] {
+        let allowed = connection["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default();
+        // No name allows all.
+        assert!(allowed.is_empty() || allowed.contains(&request[name]), "{allowed:?} lacks {}", request[name]);
+    }
+    assert!(connection["spec"]["instanceIDs"].is_array(), "the example of a connection has no allow-list");
     let keys = &connection["spec"]["credentials"]["secretRef"];
     let secret = cluster.get(&format!("secret -n {namespace} {}", keys["name"].as_str().unwrap())).await;
     assert_eq!(secret["metadata"]["labels"][sessionkill::api::CREDENTIALS_LABEL], "true");
