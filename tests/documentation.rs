@@ -1,5 +1,7 @@
 //! That the documentation names everything that a user can meet in a status.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use serde_json::Value;
 use sessionkill::api::definitions;
 

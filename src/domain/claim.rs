@@ -6,6 +6,7 @@ use kube::ResourceExt as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::conclusion::bounded;
 use crate::api::{
     Operation, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus,
     SessionKillRef, SessionKillSpec, SessionStatus,
@@ -88,7 +89,7 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
             instance_id: spec.instance_id.clone(),
             tenant_id: spec.tenant_id.clone(),
             operation: attempt.operation,
-            sessions: attempt.planned.clone(),
+            sessions: bounded(attempt.planned.clone()),
         },
     )
 }

@@ -158,9 +158,15 @@ pub const fn is_goal_reached(reason: Outcome) -> bool {
     )
 }
 
-/// Keeps the sessions of a status within the limit: first without what was observed, then with short messages.
+/// Keeps the sessions of a status or of a claim within the limit: first without statements, then without anything that
+/// was observed, then with short messages.
 #[must_use]
 pub fn bounded(mut sessions: Vec<SessionStatus>) -> Vec<SessionStatus> {
+    if size(&sessions) > MAX_BYTES {
+        for observed in sessions.iter_mut().filter_map(|session| session.observed.as_mut()) {
+            observed.sql_text.clear();
+        }
+    }
     if size(&sessions) > MAX_BYTES {
         for session in &mut sessions {
             session.observed = None;

@@ -92,9 +92,11 @@ mod tests {
         assert_eq!(mismatch(&Expect::default(), &Seen::default()), None);
     }
 
+    type Change = fn(&mut Seen);
+
     #[test]
     fn each_field_counts_and_is_named_with_both_values() {
-        let changes: [(fn(&mut Seen), &str); 8] = [
+        let changes: [(Change, &str); 8] = [
             (|s| s.user = "Report_ro".to_owned(), "user is Report_ro, expected report_ro"),
             (|s| s.database.clear(), "database is empty, expected reports"),
             (|s| s.client_ip = "10.2.3.5".to_owned(), "clientIP is 10.2.3.5, expected ::ffff:10.2.3.4"),
