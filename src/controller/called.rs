@@ -1,114 +1,167 @@
-//! What a call came to: its answer is verified, settled and recorded; its refusal ends the request or makes it wait. Does
+//! What a call came to: its answer is verified, settled and recorded; its refusal ends the requests or makes them wait. Does
 //! I/O.
 
+use std::sync::Arc;
+
+use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::audit;
-use super::claim::{Claim, release};
+use super::claim::{Claim, Claims, release};
+use super::context::Context;
 use super::dispatch::{dispatch, row, target};
-use super::queue::{Item, Next};
+use super::group::CONCURRENT_WRITES;
+use super::queue::Next;
 use super::refusal::refusal;
 use super::request::{API_PAUSE, Request};
 use super::route::Route;
 use super::settle::record;
-use super::verify::{Made, verify};
+use super::verify::verify;
 use crate::api::{Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus};
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::outcome::{Row, for_sent, from_answer, target_mismatch};
 use crate::domain::status::InVerification;
 use crate::domain::verification::is_open;
-use crate::oceanbase::answer::KillAnswer;
 use crate::oceanbase::{CallError, Called, ErrorKind};
 
 /// A call may reach its execution this long after its dispatch deadline: until then a session that is still there may
 /// yet be killed by a call of which no answer came.
 const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(2);
 
-impl Request<'_> {
-    /// Steps 6 to 8: the call, then what it left.
-    pub(super) async fn call(&self, claim: Claim, route: Route, item: &Item) -> Next {
-        let receipt = claim.receipt().clone();
-        let target = target(&self.object.spec, &receipt.spec.sessions);
-        let (operation, called) = dispatch(self.context, &route, claim, target).await;
-        let made = match called {
-            Called::Answered(answer) => self.answered(receipt, operation, answer, &route),
-            Called::Ambiguous(error) => self.unanswered_call(receipt, operation, &error),
-            Called::NotExecuted(claim, error) => {
-                release(self.context, claim).await;
-                return self.not_executed(&route, operation, &receipt.spec.sessions, &error).await;
-            }
-        };
-        if !is_open(&made.call.sessions, self.object.spec.verification.policy) {
-            let call = made.call;
-            let target_mismatch = call.target_mismatch;
-            let conclusion =
-                Conclusion { target_mismatch, ..Conclusion::called(call.sessions, call.dispatch, &made.detail) };
-            return self.conclude(&made.receipt, &conclusion).await;
-        }
-        // Off the tenant's queue: the next kill must not wait for the end of this one's verification.
-        self.context.tasks.spawn(verify(self.context.clone(), self.object.clone(), item.clone(), made));
-        Next::HandedOver
-    }
+/// A request with its claim.
+pub(super) struct Member {
+    pub(super) request: Request,
+    pub(super) claim: Claim,
+}
 
-    fn answered(&self, receipt: SessionKillReceipt, operation: Operation, answer: KillAnswer, route: &Route) -> Made {
-        self.context.connection_states.answered(self.context, &route.connection);
-        tracing::info!(receipt = receipt.name_any(), request_id = answer.request_id, "call answered");
-        let rows: Vec<Row> = answer.rows.into_iter().map(row).collect();
-        let (sessions, planned) = (&self.object.spec.sessions, &receipt.spec.sessions);
-        let differing = target_mismatch(sessions, planned, &rows);
+/// A request whose call was made, on the way to its conclusion.
+pub(super) struct Made {
+    pub(super) request: Request,
+    /// The receipt of its claim.
+    pub(super) receipt: SessionKillReceipt,
+    /// The call, and how its sessions stand.
+    pub(super) call: InVerification,
+    /// Why an outcome that cannot be told cannot.
+    pub(super) detail: String,
+}
+
+/// Steps 6 to 8: one call for all `members`, then what it left for each.
+pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Member>) {
+    let (requests, claims): (Vec<Request>, Vec<Claim>) =
+        members.into_iter().map(|member| (member.request, member.claim)).unzip();
+    let receipts: Vec<SessionKillReceipt> = claims.iter().map(|claim| claim.receipt().clone()).collect();
+    let (operation, called) = dispatch(context, route, Claims::of(claims), target(&receipts)).await;
+    let called_for = requests.into_iter().zip(receipts);
+    let made: Vec<Made> = match called {
+        Called::Answered(answer) => {
+            context.connection_states.answered(context, &route.connection);
+            let requests = called_for.len();
+            tracing::info!(request_id = answer.request_id, operation = operation.as_str(), requests, "call answered");
+            let rows: Vec<Row> = answer.rows.into_iter().map(row).collect();
+            let answered =
+                |(request, receipt)| Made::answered(request, receipt, operation, (&answer.request_id, &rows), route);
+            called_for.map(answered).collect()
+        }
+        Called::Ambiguous(error) => {
+            tracing::warn!(%error, requests = called_for.len(), "call sent and not answered for certain");
+            called_for.map(|(request, receipt)| Made::unanswered(request, receipt, operation, &error)).collect()
+        }
+        Called::NotExecuted(claims, error) => {
+            let refusing = async |((request, receipt), claim): ((Request, SessionKillReceipt), Claim)| {
+                release(&request.context, claim).await;
+                let next = request.not_executed(route, operation, &receipt.spec.sessions, &error).await;
+                request.done(next);
+            };
+            let refused = called_for.zip(claims.into_inner());
+            return futures::stream::iter(refused).for_each_concurrent(CONCURRENT_WRITES, refusing).await;
+        }
+    };
+    let has_more = |made: &Made| is_open(&made.call.sessions, made.request.object.spec.verification.policy);
+    let (open, told): (Vec<Made>, Vec<Made>) = made.into_iter().partition(has_more);
+    // Off the tenant's queue: the next kill must not wait for what becomes of this one.
+    if !told.is_empty() {
+        context.tasks.spawn(conclude_all(told));
+    }
+    if !open.is_empty() {
+        context.tasks.spawn(verify(context.clone(), open));
+    }
+}
+
+/// Concludes all of `made`, in their order.
+pub(super) async fn conclude_all(made: Vec<Made>) {
+    futures::stream::iter(made).for_each_concurrent(CONCURRENT_WRITES, Made::conclude).await;
+}
+
+impl Made {
+    fn answered(
+        request: Request,
+        receipt: SessionKillReceipt,
+        operation: Operation,
+        (request_id, rows): (&str, &[Row]),
+        route: &Route,
+    ) -> Self {
+        let (sessions, planned) = (&request.object.spec.sessions, &receipt.spec.sessions);
+        let differing = target_mismatch(sessions, planned, rows);
         if let Some(named) = &differing {
-            self.context.metrics.target_mismatch();
-            self.context.events.target_mismatch(self.object, named);
+            request.context.metrics.target_mismatch();
+            request.context.events.target_mismatch(&request.object, named);
         }
         let policy = route.connection.spec.sql_text;
-        let outcomes = from_answer(sessions, planned, (operation, &rows), policy, Timestamp::now());
+        let outcomes = from_answer(sessions, planned, (operation, rows), policy, Timestamp::now());
         let detail = match operation {
             Operation::KillProcessList => "the answer has no row for them, or the process list could not be read",
             Operation::BatchKillProcessList => "its answer names no session, and the process list could not be read",
         };
-        let made = self.made(receipt, operation, outcomes, &answer.request_id, detail.to_owned());
-        Made { call: InVerification { target_mismatch: differing, ..made.call }, ..made }
+        let mut made = Self::new(request, receipt, operation, outcomes, request_id, detail.to_owned());
+        made.call.target_mismatch = differing;
+        made
     }
 
     /// The call was sent and no certain answer came: only an observation can tell what became of the sessions.
-    fn unanswered_call(&self, receipt: SessionKillReceipt, operation: Operation, error: &CallError) -> Made {
-        tracing::warn!(receipt = receipt.name_any(), %error, "call sent and not answered for certain");
+    fn unanswered(request: Request, receipt: SessionKillReceipt, operation: Operation, error: &CallError) -> Self {
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
         let detail =
             format!("the call was sent and no certain answer came ({error}), and the process list could not be read");
         let latest = receipt.spec.dispatch_deadline_time.0.saturating_add(EXECUTION_MARGIN).unwrap_or(Timestamp::MAX);
-        let mut made = self.made(receipt, operation, sessions, &error.request_id, detail);
+        let mut made = Self::new(request, receipt, operation, sessions, &error.request_id, detail);
         made.call.until = made.call.until.max(latest);
         made
     }
 
-    fn made(
-        &self,
+    fn new(
+        request: Request,
         receipt: SessionKillReceipt,
         operation: Operation,
         sessions: Vec<SessionStatus>,
         request_id: &str,
         detail: String,
-    ) -> Made {
-        let timeout = SignedDuration::from_secs(self.object.spec.verification.timeout_seconds.into());
+    ) -> Self {
+        let timeout = SignedDuration::from_secs(request.object.spec.verification.timeout_seconds.into());
         let call = InVerification {
             dispatch: dispatch_of(&receipt, operation, request_id),
             sessions,
             target_mismatch: None,
             until: Timestamp::now().saturating_add(timeout).unwrap_or(Timestamp::MAX),
         };
-        Made { receipt, call, detail }
+        Self { request, receipt, call, detail }
     }
 
     /// Step 7: the end of a request whose call was made.
-    pub(super) async fn conclude(&self, receipt: &SessionKillReceipt, conclusion: &Conclusion) -> Next {
-        audit::kill(receipt, conclusion, self.object.spec.reason.as_deref());
-        let next = self.end(conclusion).await;
-        record(self.context, receipt, conclusion.record(Timestamp::now()));
-        next
+    async fn conclude(self) {
+        let Self { request, receipt, call, detail } = self;
+        let conclusion = Conclusion {
+            target_mismatch: call.target_mismatch,
+            ..Conclusion::called(call.sessions, call.dispatch, &detail)
+        };
+        audit::kill(&receipt, &conclusion, request.object.spec.reason.as_deref());
+        let next = request.end(&conclusion).await;
+        record(&request.context, &receipt, conclusion.record(Timestamp::now()));
+        request.done(next);
     }
+}
 
+impl Request {
     /// The call was provably not executed and its claim is released: end, or wait and try again.
     async fn not_executed(
         &self,
@@ -119,14 +172,14 @@ impl Request<'_> {
     ) -> Next {
         match error.kind {
             ErrorKind::Rejected => return self.rejected(planned, error).await,
-            ErrorKind::CredentialsRejected => route.forget_access_key(self.context),
+            ErrorKind::CredentialsRejected => route.forget_access_key(&self.context),
             _ => {}
         }
         let Some((reason, message)) = refusal(route, operation.as_str(), &self.object.spec.instance_id, error) else {
             // Nothing is wrong with the connection: the next attempt has a new deadline.
             return Next::Later(Timestamp::now() + API_PAUSE);
         };
-        self.context.connection_states.failed(self.context, &route.connection, reason, &message);
+        self.context.connection_states.failed(&self.context, &route.connection, reason, &message);
         let pause = match error.kind {
             ErrorKind::Throttled { retry_after } => retry_after,
             _ => None,

@@ -14,7 +14,7 @@ use crate::domain::claim::{Attempt, Judge, Standing, receipt, receipt_name};
 use crate::domain::plan::KillIntent;
 use crate::oceanbase::KillPermit;
 
-/// The right to make one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
+/// The right to be named in one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
 #[derive(Debug)]
 pub struct Claim {
     receipt: Box<SessionKillReceipt>,
@@ -33,19 +33,45 @@ impl Claim {
     }
 }
 
-impl KillPermit for Claim {
+/// The claims under which one call is made: at least one. The earliest deadline holds for all.
+#[derive(Debug)]
+pub struct Claims(Vec<Claim>);
+
+impl Claims {
+    /// All of `claims`, for one call.
+    pub fn of(claims: Vec<Claim>) -> Self {
+        Self(claims)
+    }
+
+    /// The claims, after a call that was not executed.
+    pub fn into_inner(self) -> Vec<Claim> {
+        self.0
+    }
+}
+
+impl KillPermit for Claims {
     fn nonce_seed(&self) -> &str {
-        &self.receipt.spec.attempt_id
+        // An attempt has one call at most, so its ID is unique to the call.
+        self.0.first().map_or("", |claim| &claim.receipt.spec.attempt_id)
     }
 
     fn dispatch_deadline(&self) -> Timestamp {
-        self.receipt.spec.dispatch_deadline_time.0
+        self.0.iter().map(|claim| claim.receipt.spec.dispatch_deadline_time.0).min().unwrap_or(Timestamp::MIN)
     }
 
     fn time_left(&self) -> Option<Duration> {
+        let left: Option<Vec<Duration>> = self.0.iter().map(Claim::time_left).collect();
+        left?.into_iter().min()
+    }
+}
+
+impl Claim {
+    /// The time left to send; none if it has passed.
+    pub fn time_left(&self) -> Option<Duration> {
         // Both clocks: the wall clock can be set back, the monotonic one stands still while the machine sleeps.
         let monotonic = self.monotonic_deadline.checked_duration_since(Instant::now())?;
-        let wall = Duration::try_from(self.dispatch_deadline().duration_since(Timestamp::now())).ok()?;
+        let deadline = self.receipt.spec.dispatch_deadline_time.0;
+        let wall = Duration::try_from(deadline.duration_since(Timestamp::now())).ok()?;
         Some(monotonic.min(wall)).filter(|left| !left.is_zero())
     }
 }

@@ -12,13 +12,16 @@ use super::context::Context;
 use super::settle::{Target, write_status};
 use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
 use crate::domain::connection_status::{Facts, Learned, connection_status, says_more};
+use crate::domain::rate::Rate;
 use crate::oceanbase::TimeSource;
 
 /// After this time a connection that fell back to the current time tries the server-side fence again.
 const FENCE_RETRY: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Default)]
-struct ConnectionState {
+pub(super) struct ConnectionState {
+    /// How fast calls may go.
+    pub(super) rate: Rate,
     /// The fallback in use, and since when.
     fallback: Option<(TimeSource, Instant)>,
     /// The operation that the gateway offers, as far as this process has seen.
@@ -159,7 +162,7 @@ impl ConnectionStates {
         }
     }
 
-    fn with<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
+    pub(super) fn with<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         f(states.entry(connection.uid().unwrap_or_default()).or_default())
     }

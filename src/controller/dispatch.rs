@@ -1,13 +1,14 @@
-//! The call. Does I/O; takes the claim by value and gives it back only if nothing was executed.
+//! The call. Does I/O; takes the claims by value and gives them back only if nothing was executed.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::claim::Claim;
+use super::claim::Claims;
 use super::context::Context;
 use super::route::Route;
-use crate::api::{KillOperation, Operation, SessionKillSpec, SessionOutcome, SessionStatus};
+use crate::api::{KillOperation, Operation, SessionKillReceipt, SessionKillSpec, SessionOutcome};
 use crate::domain::observation::Seen;
 use crate::domain::outcome::Row;
 use crate::oceanbase::answer::KilledSession;
@@ -16,15 +17,15 @@ use crate::oceanbase::{self, CallError, Called, ErrorKind, KillCall, KillPermit 
 /// The least time that must be left for another request within the attempt.
 const ROOM_TO_FALL_BACK: Duration = Duration::from_secs(5);
 
-/// Makes the call that `claim` permits, and says which operation was called in the end.
+/// Makes the call that `claims` permit, and says which operation was called in the end.
 ///
 /// What the gateway refused before execution may be asked for in another way, within the same attempt: see [`fall_back`].
 pub async fn dispatch(
     context: &Context,
     route: &Route,
-    mut claim: Claim,
+    mut claims: Claims,
     target: KillTarget,
-) -> (Operation, Called<Claim>) {
+) -> (Operation, Called<Claims>) {
     let mut call = KillCall {
         operation: wire(context.connection_states.operation(&route.connection)),
         target,
@@ -32,18 +33,40 @@ pub async fn dispatch(
         request: 0,
     };
     loop {
-        let (refused, error) = match route.client.kill(claim, &call, &route.access).await {
-            Called::NotExecuted(claim, error) => (claim, error),
-            called => return (operation(call.operation), called),
+        let called = route.client.kill(claims, &call, &route.access).await;
+        let (refused, error) = match called {
+            Called::NotExecuted(claims, error) => (claims, error),
+            called => {
+                let lost = if let Called::Ambiguous(error) = &called { Some(error) } else { None };
+                context.connection_states.pace(&route.connection, lost);
+                return (operation(call.operation), called);
+            }
         };
+        context.connection_states.pace(&route.connection, Some(&error));
         // In the last moments a small difference of the clocks is enough to be refused: it says nothing of the gateway.
-        let has_room = refused.time_left().is_some_and(|left| left >= ROOM_TO_FALL_BACK);
-        if !has_room || !fall_back(context, route, &mut call, &error) {
+        let room = refused.time_left().and_then(|left| left.checked_sub(ROOM_TO_FALL_BACK));
+        let goes_on = match (room, error.kind) {
+            (None, _) => false,
+            (Some(room), ErrorKind::Throttled { .. }) => waits_for_turn(context, route, room).await,
+            (Some(_), _) => fall_back(context, route, &mut call, &error),
+        };
+        if !goes_on {
             return (operation(call.operation), Called::NotExecuted(refused, error));
         }
-        claim = refused;
+        claims = refused;
         call.request += 1;
     }
+}
+
+/// Waits for another turn, under the claims: to release and to claim again would cost every request four writes. False if
+/// it comes too late.
+async fn waits_for_turn(context: &Context, route: &Route, room: Duration) -> bool {
+    let wait = context.connection_states.reserve(&route.connection, 1);
+    if wait > room {
+        return false;
+    }
+    tokio::time::sleep(wait).await;
+    true
 }
 
 /// Changes `call` so that it may be taken; false if there is nothing to change. Each change can be made once, so that
@@ -80,12 +103,19 @@ pub fn tenant(spec: &SessionKillSpec) -> Tenant {
     Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() }
 }
 
-/// Those of `planned` that are to be killed.
-pub fn target(spec: &SessionKillSpec, planned: &[SessionStatus]) -> KillTarget {
-    let pending = planned.iter().filter(|session| session.outcome == SessionOutcome::Pending);
+/// The sessions that are to be killed under `receipts`, which are of one tenant; each once.
+pub fn target(receipts: &[SessionKillReceipt]) -> KillTarget {
+    let planned = receipts.iter().flat_map(|receipt| &receipt.spec.sessions);
+    let pending = planned.filter(|session| session.outcome == SessionOutcome::Pending);
+    let mut named = HashSet::new();
+    let sessions = pending.map(|session| (session.server_ip.clone(), session.session_id));
+    let tenant = receipts.first().map(|receipt| &receipt.spec);
     KillTarget {
-        tenant: tenant(spec),
-        sessions: pending.map(|session| (session.server_ip.clone(), session.session_id)).collect(),
+        tenant: Tenant {
+            instance_id: tenant.map(|spec| spec.instance_id.clone()).unwrap_or_default(),
+            tenant_id: tenant.map(|spec| spec.tenant_id.clone()).unwrap_or_default(),
+        },
+        sessions: sessions.filter(|session| named.insert(session.clone())).collect(),
     }
 }
 

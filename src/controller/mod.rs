@@ -1,8 +1,8 @@
 //! The only code that touches both sides: it observes requests, and acts on what `domain` decides.
 //!
 //! ```text
-//! watch ─→ reconcile ─→ queue (FIFO per tenant) ─→ attempt: route → observe → claim → dispatch → verify → settle → record
-//!          decides         bounded                 retries nothing blindly
+//! watch ─→ reconcile ─→ queue (FIFO per tenant) ─→ group: route → observe → claim → dispatch → verify → settle → record
+//!          decides         bounded                 one read and one call for all who waited; retries nothing blindly
 //! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan)
 //! probe: whether a connection works, before it is needed
 //! ```
@@ -17,8 +17,10 @@ mod context;
 mod credentials;
 mod dispatch;
 mod events;
+mod group;
 mod observer;
 mod orphan;
+mod pace;
 mod poison;
 mod probe;
 mod queue;

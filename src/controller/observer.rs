@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
@@ -15,6 +15,9 @@ use crate::oceanbase::{CallError, ErrorKind, ProcessList, Tenant, TimeSource};
 
 /// What a read gave, and when it began.
 type Read = (Instant, Result<Arc<Snapshot>, CallError>);
+/// For how long a reader waits for a throttled list.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 type Slot = Arc<tokio::sync::Mutex<Option<Read>>>;
 
 /// The last read of each tenant, by the connection's UID.
@@ -74,6 +77,7 @@ pub async fn observe(
     };
     let connection = connection(context, namespace, name).map_err(|error| not_read(error, NotRead::Yet))?;
     let route = Route::of(context, connection).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
+    context.connection_states.turn(&route.connection, 1).await;
     context.observer.observe(context, &route, tenant).await.map_err(|error| {
         let why = match error.kind {
             ErrorKind::PermissionDenied
@@ -86,8 +90,27 @@ pub async fn observe(
     })
 }
 
-/// Reads once; a second time if the gateway's clock turns out to be far from ours.
+/// Reads, again after a pause for as long as the gateway throttles and a reader has patience.
 async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Result<ProcessList, CallError> {
+    let states = &context.connection_states;
+    let started = Instant::now();
+    loop {
+        let read = read_once(context, route, tenant).await;
+        states.pace(&route.connection, read.as_ref().err());
+        let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
+        if !is_throttled {
+            return read;
+        }
+        let wait = states.reserve(&route.connection, 1);
+        if started.elapsed() + wait > PATIENCE {
+            return read;
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Reads once; a second time if the gateway's clock turns out to be far from ours.
+async fn read_once(context: &Context, route: &Route, tenant: &Tenant) -> Result<ProcessList, CallError> {
     let lead = match context.connection_states.time_source(&route.connection) {
         TimeSource::CurrentTime { gateway_lead } => gateway_lead,
         TimeSource::DispatchDeadline => SignedDuration::ZERO,

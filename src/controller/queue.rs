@@ -1,5 +1,6 @@
 //! Work that waits for its turn: a bounded FIFO per (namespace, connection, instance, tenant), outside the controller
-//! runtime, whose own waiting keys have no order. No I/O of its own; the work is `attempt`.
+//! runtime, whose own waiting keys have no order. What waits while a call is in flight goes out in the next one. No I/O of its own; the
+//! work is `group`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,12 +10,17 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::attempt;
 use super::context::{Context, Guarded};
+use super::group::work_on;
 use crate::api::SessionKill;
 
 /// The most requests that wait in memory; the others wait in the API server.
 const MAX_WAITING: usize = 50_000;
+/// The most sessions that one call names, for one request or for many. A lost answer leaves all of them open until the list
+/// is read.
+const MAX_SESSIONS: usize = 500;
+/// Requests that have less time than this go first.
+const NEARLY_OVER: SignedDuration = SignedDuration::from_secs(30);
 /// For how long a finished request is not looked at again: its end is not in the watch cache yet.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
 
@@ -54,6 +60,10 @@ pub struct Item {
     pub uid: String,
     /// Its generation when it was submitted: it goes up when a user edits the spec.
     pub generation: Option<i64>,
+    /// How many sessions it names.
+    pub sessions: usize,
+    /// Nothing is sent for it after this time.
+    pub not_after: Timestamp,
 }
 
 /// What an attempt left to do.
@@ -63,8 +73,6 @@ pub enum Next {
     Ended,
     /// Look again then.
     Later(Timestamp),
-    /// Another task goes on with it, and says [`Queue::done`] at its end.
-    HandedOver,
 }
 
 /// What became of an item that was submitted.
@@ -148,11 +156,13 @@ impl Queue {
         self.state().held.retain(|_, hold| now < hold.until);
     }
 
-    /// The next item of `key`; none, and the key forgotten, when there is none or no work may start any more.
-    fn next(&self, key: &TenantKey) -> Option<Item> {
+    /// The next items of `key`, which go together; none, and the key forgotten, when there are none or no work may start
+    /// any more.
+    fn next(&self, key: &TenantKey, now: Timestamp) -> Vec<Item> {
         let mut state = self.state();
-        let next = state.tenants.get_mut(key).and_then(VecDeque::pop_front).filter(|_| !self.shutdown.is_cancelled());
-        if next.is_none() {
+        let waiting = state.tenants.get_mut(key).filter(|_| !self.shutdown.is_cancelled());
+        let next = waiting.map(|waiting| next_group(waiting, now)).unwrap_or_default();
+        if next.is_empty() {
             state.tenants.remove(key);
         }
         next
@@ -162,11 +172,8 @@ impl Queue {
     pub fn done(&self, item: Item, next: Next) {
         let now = Timestamp::now();
         let mut state = self.state();
-        if next != Next::HandedOver {
-            state.busy.remove(&item.uid);
-        }
+        state.busy.remove(&item.uid);
         match next {
-            Next::HandedOver => {}
             Next::Ended => {
                 state.held.insert(item.uid, Hold { until: now + SETTLED, generation: None });
             }
@@ -189,20 +196,68 @@ async fn work(context: Arc<Context>, key: TenantKey) {
         // The turn first: an item taken before it would be worked on even if a shutdown came meanwhile. The semaphore is
         // never closed.
         let _turn = context.queue.concurrency.clone().acquire_owned().await;
-        let Some(item) = context.queue.next(&key) else { return };
-        let next = attempt(&context, &item).await;
-        context.queue.done(item, next);
+        let items = context.queue.next(&key, Timestamp::now());
+        if items.is_empty() {
+            return;
+        }
+        work_on(&context, items).await;
     }
+}
+
+/// Takes out of `waiting` what goes together: in the order in which it came, but for items whose time is nearly over, which
+/// come first.
+fn next_group(waiting: &mut VecDeque<Item>, now: Timestamp) -> Vec<Item> {
+    let soon = now.saturating_add(NEARLY_OVER).unwrap_or(Timestamp::MAX);
+    // Stable: among those that are in a hurry, and among the others, the order stays.
+    if waiting.iter().any(|item| item.not_after <= soon) {
+        waiting.make_contiguous().sort_by_key(|item| item.not_after > soon);
+    }
+    let mut sessions = 0;
+    let fits = |item: &&Item| {
+        sessions += item.sessions;
+        sessions <= MAX_SESSIONS
+    };
+    let count = waiting.iter().take_while(fits).count().max(1);
+    waiting.drain(..count.min(waiting.len())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn item(name: &str, sessions: usize, not_after: Timestamp) -> Item {
+        Item { object: ObjectRef::new(name), uid: name.to_owned(), generation: Some(1), sessions, not_after }
+    }
+
+    fn names(items: &[Item]) -> Vec<&str> {
+        items.iter().map(|item| item.uid.as_str()).collect()
+    }
+
+    #[test]
+    fn what_waits_goes_together_in_its_order_up_to_a_limit() {
+        let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
+        let later = now + SignedDuration::from_hours(1);
+        let mut waiting = VecDeque::from([item("a", 300, later), item("b", 200, later), item("c", 1, later)]);
+        assert_eq!(names(&next_group(&mut waiting, now)), ["a", "b"]);
+        assert_eq!(names(&next_group(&mut waiting, now)), ["c"]);
+        assert!(next_group(&mut waiting, now).is_empty());
+        waiting.push_back(item("more than one call may name", MAX_SESSIONS + 1, later));
+        assert_eq!(next_group(&mut waiting, now).len(), 1, "nothing waits for ever");
+    }
+
+    #[test]
+    fn what_is_nearly_over_goes_first() {
+        let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
+        let (soon, later) = (now + SignedDuration::from_secs(20), now + SignedDuration::from_hours(1));
+        let mut waiting =
+            VecDeque::from([item("a", 1, later), item("b", 1, soon), item("c", 1, later), item("d", 1, soon)]);
+        assert_eq!(names(&next_group(&mut waiting, now)), ["b", "d", "a", "c"]);
+    }
+
     #[test]
     fn a_hold_ends_with_its_time_or_with_an_edit() {
         let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
-        let item = |generation| Item { object: ObjectRef::new("x"), uid: "uid".to_owned(), generation };
+        let item = |generation| Item { generation, ..item("x", 1, now) };
         let hold = Hold { until: now, generation: Some(1) };
         let before = now - SignedDuration::from_secs(1);
         assert!(hold.applies(&item(Some(1)), before));

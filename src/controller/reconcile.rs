@@ -20,20 +20,24 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Decides on one object, as the watch cache shows it.
 pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
     let now = Timestamp::now();
-    let key = match &guarded.0 {
-        Err(_) => TenantKey::unreadable(&guarded.namespace().unwrap_or_default()),
+    let (key, sessions, not_after) = match &guarded.0 {
+        Err(_) => (TenantKey::unreadable(&guarded.namespace().unwrap_or_default()), 1, Timestamp::MAX),
         Ok(object) => match plan(object, now) {
             Step::Rest => return Ok(Action::await_change()),
             Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
                 return Ok(look_again(until, now));
             }
-            Step::Wait { .. } | Step::Expire(_) | Step::Attempt(_) => TenantKey::of(object),
+            Step::Wait { .. } | Step::Expire(_) | Step::Attempt(_) => {
+                (TenantKey::of(object), object.spec.sessions.len(), object.spec.not_after_time.0)
+            }
         },
     };
     let item = Item {
         object: ObjectRef::from_obj(guarded.as_ref()),
         uid: guarded.uid().unwrap_or_default(),
         generation: guarded.meta().generation,
+        sessions,
+        not_after,
     };
     Ok(match Queue::submit(&context, key, item, now) {
         Submitted::Accepted => look_again(None, now),

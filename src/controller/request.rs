@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::api_calls::ApiError;
 use super::context::Context;
-use super::queue::Next;
+use super::queue::{Item, Next};
 use super::settle::{Settled, Target, report, settle};
 use crate::api::{SessionKill, SessionKillStatus, WaitReason};
 use crate::domain::backoff::next_attempt;
@@ -17,15 +17,20 @@ use crate::domain::status::{Waiting, differs, finished, waiting};
 /// How long to wait when the API server did not do as asked.
 pub(super) const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
-/// One request during one attempt.
-pub(super) struct Request<'a> {
-    pub(super) context: &'a Arc<Context>,
-    pub(super) object: &'a SessionKill,
-    /// When the attempt began.
-    pub(super) now: Timestamp,
+/// One request during one attempt, from its turn in the queue to [`Request::done`].
+pub(super) struct Request {
+    pub(super) context: Arc<Context>,
+    pub(super) item: Item,
+    /// As it was when its turn came.
+    pub(super) object: Arc<SessionKill>,
 }
 
-impl Request<'_> {
+impl Request {
+    /// Gives the request back to the queue.
+    pub(super) fn done(self, next: Next) {
+        self.context.queue.done(self.item, next);
+    }
+
     /// Step 1: suspended or too early.
     pub(super) async fn hold(&self, until: Option<Timestamp>, reason: Option<WaitReason>) -> Next {
         let until = until.unwrap_or(self.object.spec.not_after_time.0);
@@ -34,15 +39,15 @@ impl Request<'_> {
             WaitReason::Suspended => "held back by spec.suspend: set it to false to go on".to_owned(),
             _ => format!("nothing is sent before {until}"),
         };
-        let shown = waiting(self.object, &Waiting { reason, message, next_attempt: None }, self.now);
-        self.write_waiting(&shown).await.unwrap_or(Next::Later(until))
+        let why = Waiting { reason, message, next_attempt: None };
+        self.write_waiting(&waiting(&self.object, &why, Timestamp::now())).await.unwrap_or(Next::Later(until))
     }
 
     /// Ends the request.
     pub(super) async fn end(&self, conclusion: &Conclusion) -> Next {
-        let status = finished(self.object, conclusion, Timestamp::now());
-        if settle(self.context, &Target::of(self.object), &status).await == Settled::Written {
-            self.context.events.ended(self.object, conclusion);
+        let status = finished(&self.object, conclusion, Timestamp::now());
+        if settle(&self.context, &Target::of(self.object.as_ref()), &status).await == Settled::Written {
+            self.context.events.ended(&self.object, conclusion);
         }
         Next::Ended
     }
@@ -53,9 +58,8 @@ impl Request<'_> {
         let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
         let until = next_attempt(start, now, at_least);
         let why = Waiting { reason, message, next_attempt: Some(until) };
-        self.context.events.waiting(self.object, &why);
-        let shown = waiting(self.object, &why, now);
-        self.write_waiting(&shown).await.unwrap_or(Next::Later(until))
+        self.context.events.waiting(&self.object, &why);
+        self.write_waiting(&waiting(&self.object, &why, now)).await.unwrap_or(Next::Later(until))
     }
 
     /// `Some` if the write failed and should be tried again soon.
@@ -63,22 +67,19 @@ impl Request<'_> {
         if !differs(self.object.status.as_ref(), status) {
             return None;
         }
-        match report(self.context, &Target::of(self.object), status).await {
+        match report(&self.context, &Target::of(self.object.as_ref()), status).await {
             Ok(()) => None,
             Err(error) => Some(self.unanswered(&error)),
         }
     }
 
     /// What is left to do when the API server did not do as asked: nothing was sent.
-    pub(super) async fn or_put_off(&self, result: Result<Next, ApiError>) -> Next {
-        match result {
-            Ok(next) => next,
-            Err(error) if error.is_refused() => {
-                let message = format!("the API server refuses what the operator needs: {error}");
-                self.wait(WaitReason::Pending, message, None).await
-            }
-            Err(error) => self.unanswered(&error),
+    pub(super) async fn put_off(&self, error: &ApiError) -> Next {
+        if error.is_refused() {
+            let message = format!("the API server refuses what the operator needs: {error}");
+            return self.wait(WaitReason::Pending, message, None).await;
         }
+        self.unanswered(error)
     }
 
     /// The API server did not answer, and nothing was sent.

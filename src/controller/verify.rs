@@ -1,22 +1,23 @@
-//! After the call: reads the process list until the sessions are gone from it, or the time is up. Does I/O, in a task of its
-//! own.
+//! After a call: reads the process list until its sessions are gone from it, or the time is up. Does I/O, in a task of its
+//! own for each call.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tokio::time::Instant;
 
+use super::called::{Made, conclude_all};
 use super::context::Context;
 use super::dispatch::tenant;
+use super::group::CONCURRENT_WRITES;
 use super::observer::{NotRead, observe};
-use super::queue::Item;
-use super::request::Request;
 use super::settle::{Target, report};
-use crate::api::{SessionKill, SessionKillReceipt, SessionOutcome, SessionStatus, VerificationPolicy};
-use crate::domain::conclusion::Conclusion;
-use crate::domain::status::{InVerification, verifying};
+use crate::api::{SessionOutcome, SessionStatus, VerificationPolicy};
+use crate::domain::observation::Snapshot;
+use crate::domain::status::verifying;
 use crate::domain::verification::{close, look};
 
 /// The pause after the first look, doubling up to the longest.
@@ -25,54 +26,72 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Most sessions are gone sooner: a status that says so is not worth a write.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// A call that was made, on the way to its conclusion.
-pub struct Made {
-    /// The receipt of its claim.
-    pub receipt: SessionKillReceipt,
-    /// The call, and how the sessions stand.
-    pub call: InVerification,
-    /// Why an outcome that cannot be told cannot.
-    pub detail: String,
-}
+type Read = Result<Arc<Snapshot>, NotRead>;
 
-/// Follows a call to its conclusion, and concludes it.
-pub async fn verify(context: Arc<Context>, object: SessionKill, item: Item, made: Made) {
-    let Made { receipt, mut call, detail } = made;
-    follow(&context, &object, &mut call).await;
-    let request = Request { context: &context, object: &object, now: Timestamp::now() };
-    let conclusion = Conclusion {
-        target_mismatch: call.target_mismatch,
-        ..Conclusion::called(call.sessions, call.dispatch, &detail)
-    };
-    let next = request.conclude(&receipt, &conclusion).await;
-    context.queue.done(item, next);
-}
-
-/// Looks at the process list until nothing more can be learned of the sessions of `call`.
-async fn follow(context: &Arc<Context>, object: &SessionKill, call: &mut InVerification) {
-    let (spec, namespace) = (&object.spec, object.namespace().unwrap_or_default());
-    let policy = spec.verification.policy;
-    let (started, mut pause, mut shown) = (Instant::now(), SHORTEST_PAUSE, false);
+/// Follows what one call left to its conclusions; one look serves all of it.
+pub(super) async fn verify(context: Arc<Context>, mut open: Vec<Made>) {
+    let (started, mut pause, mut is_shown) = (Instant::now(), SHORTEST_PAUSE, false);
     loop {
-        let snapshot = observe(context, &namespace, &spec.connection_ref.name, &tenant(spec)).await;
-        if let Ok(snapshot) = &snapshot {
-            let looked = look(&call.sessions, snapshot, policy);
-            call.sessions = looked.sessions;
-            if !looked.is_open {
-                return;
-            }
-        }
+        // All of one call are of one tenant and one connection.
+        let Some(first) = open.first() else { return };
+        let spec = &first.request.object.spec;
+        let namespace = first.request.object.namespace().unwrap_or_default();
+        let read = observe(&context, &namespace, &spec.connection_ref.name, &tenant(spec)).await;
         let now = Timestamp::now();
-        let left = Duration::try_from(call.until.duration_since(now)).unwrap_or_default();
-        if left.is_zero() || is_in_vain(&call.sessions, snapshot.as_ref().err(), policy) {
-            call.sessions = close(&call.sessions, snapshot.as_deref().ok(), policy, now);
-            return;
+        let (told, still_open): (Vec<_>, Vec<_>) =
+            open.into_iter().map(|made| made.looked(&read, now)).partition(|(_, is_told)| *is_told);
+        open = still_open.into_iter().map(|(made, _)| made).collect();
+        if !told.is_empty() {
+            context.tasks.spawn(conclude_all(told.into_iter().map(|(made, _)| made).collect()));
         }
-        if !shown && started.elapsed() >= SHOWN_AFTER {
-            shown = show(context, object, call).await;
+        if !is_shown && started.elapsed() >= SHOWN_AFTER {
+            let shown = futures::stream::iter(&open).map(Made::show).buffer_unordered(CONCURRENT_WRITES);
+            is_shown = shown.all(std::future::ready).await;
         }
+        let left = open.iter().map(|made| made.left(now)).min().unwrap_or_default();
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Made {
+    /// After a look at the list, and whether nothing more is to be learned.
+    fn looked(mut self, read: &Read, now: Timestamp) -> (Self, bool) {
+        let policy = self.request.object.spec.verification.policy;
+        let snapshot = read.as_deref().ok();
+        if let Some(snapshot) = snapshot {
+            let looked = look(&self.call.sessions, snapshot, policy);
+            self.call.sessions = looked.sessions;
+            if !looked.is_open {
+                return (self, true);
+            }
+        }
+        let is_over = self.left(now).is_zero() || is_in_vain(&self.call.sessions, read.as_ref().err(), policy);
+        if is_over {
+            self.call.sessions = close(&self.call.sessions, snapshot, policy, now);
+        }
+        (self, is_over)
+    }
+
+    /// The time left for its verification.
+    fn left(&self, now: Timestamp) -> Duration {
+        Duration::try_from(self.call.until.duration_since(now)).unwrap_or_default()
+    }
+
+    /// Shows what the call came to so far, for people, and for another operator should this one go away. False if that
+    /// is to be tried again.
+    async fn show(&self) -> bool {
+        let object = &self.request.object;
+        let status = verifying(object, &self.call, Timestamp::now());
+        match report(&self.request.context, &Target::of(object.as_ref()), &status).await {
+            Ok(()) => true,
+            // Gone or re-created: the receipt gets the outcome.
+            Err(error) if error.is_not_found() || error.is_invalid() => true,
+            Err(error) => {
+                tracing::warn!(%error, name = object.name_any(), "verification not shown yet");
+                false
+            }
+        }
     }
 }
 
@@ -81,18 +100,4 @@ fn is_in_vain(sessions: &[SessionStatus], not_read: Option<&NotRead>, policy: Ve
     not_read == Some(&NotRead::Refused)
         && policy == VerificationPolicy::BestEffort
         && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown)
-}
-
-/// Shows what the call came to so far, for people, and for another operator should this one go away.
-async fn show(context: &Context, object: &SessionKill, call: &InVerification) -> bool {
-    let status = verifying(object, call, Timestamp::now());
-    match report(context, &Target::of(object), &status).await {
-        Ok(()) => true,
-        // Gone or re-created: the receipt gets the outcome.
-        Err(error) if error.is_not_found() || error.is_invalid() => true,
-        Err(error) => {
-            tracing::warn!(%error, name = object.name_any(), "verification not shown yet");
-            false
-        }
-    }
 }

@@ -14,6 +14,7 @@ pub mod expect;
 pub mod observation;
 pub mod outcome;
 pub mod plan;
+pub mod rate;
 pub mod retention;
 pub mod sql_text;
 pub mod status;

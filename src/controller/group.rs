@@ -1,0 +1,170 @@
+//! The requests of one tenant whose turn has come, together: the kill path. One read of the process list and one call serve
+//! all of them; each has its own claim and its own outcome. Does I/O; called by the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::api_calls::ApiError;
+use super::attempt::{Attempted, Observed};
+use super::called::{Member, call};
+use super::context::{Context, Guarded};
+use super::dispatch::tenant;
+use super::poison;
+use super::queue::{Item, Next};
+use super::request::Request;
+use super::route::{Route, RouteError, connection};
+use crate::api::{Outcome, SessionReason, WaitReason};
+use crate::domain::admission::admit;
+use crate::domain::conclusion::Conclusion;
+use crate::domain::plan::{Intent, Step, plan};
+
+/// The API calls that one group has in flight: enough to keep the API server busy, few enough to leave room for others.
+pub(super) const CONCURRENT_WRITES: usize = 8;
+/// A claim that leaves less time than this to send goes out before the others: their call would be stamped for its deadline.
+const URGENT: Duration = Duration::from_secs(5);
+
+/// Works on `items`, all of one tenant, as they are now. Each goes back to the queue when it is done with.
+pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
+    let now = Timestamp::now();
+    let mut attempts = vec![];
+    let mut others: Vec<BoxFuture<'_, ()>> = vec![];
+    for item in items {
+        let Some(guarded) =
+            context.requests.get(&item.object).filter(|object| object.uid().as_ref() == Some(&item.uid))
+        else {
+            context.queue.done(item, Next::Ended);
+            continue;
+        };
+        let Ok(object) = &guarded.0 else {
+            others.push(Box::pin(unreadable(context, guarded, item)));
+            continue;
+        };
+        let object = Arc::new(object.clone());
+        let step = plan(&object, now);
+        let request = Request { context: context.clone(), item, object };
+        match step {
+            Step::Attempt(intent) => attempts.push((request, intent)),
+            step => others.push(Box::pin(rest(request, step))),
+        }
+    }
+    futures::stream::iter(others).for_each_concurrent(CONCURRENT_WRITES, |work| work).await;
+    if !attempts.is_empty() {
+        attempt(context, attempts).await;
+    }
+}
+
+/// An object that does not fit the type.
+async fn unreadable(context: &Arc<Context>, guarded: Arc<Guarded>, item: Item) {
+    let next = match &guarded.0 {
+        Ok(_) => Next::Ended,
+        Err(invalid) => poison::finish(context, invalid).await,
+    };
+    context.queue.done(item, next);
+}
+
+/// What needs no call.
+async fn rest(request: Request, step: Step) {
+    let next = match step {
+        Step::Rest | Step::Attempt(_) => Next::Ended,
+        Step::Wait { until, reason } => request.hold(until, reason).await,
+        Step::Expire(outcome) => match request.expire(outcome).await {
+            Ok(next) => next,
+            Err(error) => request.put_off(&error).await,
+        },
+    };
+    request.done(next);
+}
+
+/// Steps 2 to 6 of all `attempts`.
+async fn attempt(context: &Arc<Context>, attempts: Vec<(Request, Intent)>) {
+    let route = match route(context, &attempts[0].0).await {
+        Ok(route) => route,
+        Err(blocked) => return block(attempts, &blocked).await,
+    };
+    // For the list and the call at once: between them, and under a claim, nothing should wait.
+    context.connection_states.turn(&route.connection, 2).await;
+    let observed = observe(context, &route, &attempts).await;
+    let claimed = claim_all(attempts, &route, &observed).await;
+    // A stamp that expires soon would make the gateway refuse the whole call.
+    let is_urgent = |member: &Member| member.claim.time_left().is_none_or(|left| left < URGENT);
+    let (urgent, others): (Vec<Member>, Vec<Member>) = claimed.into_iter().partition(is_urgent);
+    for members in [urgent, others] {
+        if !members.is_empty() {
+            call(context, &route, members).await;
+        }
+    }
+}
+
+/// Why none of a group can go on.
+enum Blocked {
+    NotAllowed(String),
+    Waits(WaitReason, String),
+    Unanswered(ApiError),
+}
+
+/// Step 2. Connection, instance and tenant are the same for all of a group.
+async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Blocked> {
+    let spec = &request.object.spec;
+    let namespace = request.object.namespace().unwrap_or_default();
+    let connection = connection(context, &namespace, &spec.connection_ref.name)
+        .map_err(|message| Blocked::Waits(WaitReason::ConnectionNotFound, message))?;
+    admit(spec, &connection.spec).map_err(Blocked::NotAllowed)?;
+    Route::of(context, connection.clone()).await.map_err(|error| match error {
+        RouteError::Api(error) => Blocked::Unanswered(error),
+        RouteError::Unavailable(reason, message) => {
+            context.connection_states.failed(context, &connection, reason, &message);
+            Blocked::Waits(reason, message)
+        }
+    })
+}
+
+async fn block(attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
+    let blocking = async |(request, _): (Request, Intent)| {
+        let next = match blocked {
+            Blocked::NotAllowed(refusal) => {
+                let (outcome, why) = (Outcome::NotAllowed, SessionReason::NotAllowed);
+                request.end(&Conclusion::nothing_sent(&request.object, outcome, why, refusal.clone())).await
+            }
+            Blocked::Waits(reason, message) => request.wait(*reason, message.clone(), None).await,
+            Blocked::Unanswered(error) => request.put_off(error).await,
+        };
+        request.done(next);
+    };
+    futures::stream::iter(attempts).for_each_concurrent(CONCURRENT_WRITES, blocking).await;
+}
+
+/// Step 4: one read for all that need it.
+async fn observe(context: &Context, route: &Route, attempts: &[(Request, Intent)]) -> Observed {
+    if !attempts.iter().any(|(request, intent)| request.needs_list(intent)) {
+        return None;
+    }
+    let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec)).await;
+    if let Err(error) = &read {
+        let connection = route.connection.name_any();
+        tracing::info!(%error, connection, requests = attempts.len(), "process list not read before the kill");
+    }
+    Some(read)
+}
+
+/// Step 5, in the order of the queue: those that may make their call.
+async fn claim_all(attempts: Vec<(Request, Intent)>, route: &Route, observed: &Observed) -> Vec<Member> {
+    let claiming = async |(request, intent): (Request, Intent)| match request.attempt(intent, route, observed).await {
+        Ok(Attempted::Claimed(claim)) => Some(Member { request, claim }),
+        Ok(Attempted::Not(next)) => {
+            request.done(next);
+            None
+        }
+        Err(error) => {
+            let next = request.put_off(&error).await;
+            request.done(next);
+            None
+        }
+    };
+    let claims = futures::stream::iter(attempts).map(claiming).buffered(CONCURRENT_WRITES);
+    claims.filter_map(std::future::ready).collect().await
+}
