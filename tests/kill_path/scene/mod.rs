@@ -19,5 +19,5 @@ pub use fixtures::{
 pub use objects::{Request, Shown};
 pub use operators::Launch;
 pub use patience::{eventually, until};
-pub use relay::{At, Relay};
+pub use relay::{At, Hold, Relay};
 pub use stage::Scene;

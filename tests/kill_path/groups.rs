@@ -1,0 +1,148 @@
+//! Requests of one tenant that wait while a call is in flight go out in the next one; each has its own claim and outcome.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sessionkill::api::{Expect, SessionOutcome, SessionReason};
+use testbed::gateway::{Fault, FaultKind};
+
+use crate::scene::{At, Hold, Launch, Relay, Request as _, Scene, in_seconds, session, session_id};
+
+const KILLED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
+
+/// A scene whose first call, of the request `first` for session 60, is held at a relay.
+async fn held(name: &str) -> (Scene, Relay, Arc<Hold>) {
+    let scene = Scene::set(name).await;
+    let relay = scene.gateway_relay().await;
+    scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60})).await;
+    let call = Scene::hold_call(&relay, At::Request);
+    scene.launch(Launch { allow: vec![relay.url()], ..Launch::default() }).await;
+    scene.request("first").sessions([60]).create().await;
+    call.reached().await;
+    (scene, relay, call)
+}
+
+/// Returns when the operator has seen everything that was created before.
+async fn all_seen(scene: &Scene) {
+    // Of another tenant, which is served meanwhile; it ends without a call.
+    scene.request("seen").tenant("another").not_after(in_seconds(-60)).create().await;
+    scene.wait_finished("seen").await;
+}
+
+#[tokio::test]
+async fn what_waits_while_a_call_is_in_flight_goes_out_in_one_call() {
+    let (scene, _relay, call) = held("one-call").await;
+    for number in 1..=20 {
+        scene.request(&format!("inc-{number}")).sessions([number]).create().await;
+    }
+    let wrong = Expect { user: Some("somebody".into()), ..Expect::default() };
+    scene.request("innocent").sessions([21, 22]).expecting(&wrong).create().await;
+    scene.request("mixed").sessions([23, 24]).create().await;
+    all_seen(&scene).await;
+    call.release();
+
+    for number in 1..=20 {
+        let ended = scene.wait_finished(&format!("inc-{number}")).await;
+        assert_eq!((ended.reason(), ended.outcomes()), ("SessionsKilled", vec![KILLED]));
+    }
+    assert_eq!(scene.wait_finished("innocent").await.reason(), "PreconditionFailed");
+    assert_eq!(scene.wait_finished("mixed").await.outcomes(), [KILLED, KILLED]);
+    let calls = scene.kill_calls();
+    // The first, and those that waited; a straggler may have come late.
+    assert!((2..=3).contains(&calls.len()), "{} calls", calls.len());
+    let receipts = scene.receipts().await;
+    assert_eq!(receipts.len(), 22, "each has its own claim, and what sends nothing has none");
+    scene.assert_killed_once((1..=20).chain([23, 24, 60]));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_group_is_resolved_for_each_and_nothing_is_sent_again() {
+    let (scene, _relay, call) = held("group-lost").await;
+    for number in 1..=10 {
+        scene.request(&format!("inc-{number}")).sessions([number]).create().await;
+    }
+    all_seen(&scene).await;
+    // The first call is let through, the one of the group is executed and its answer is lost.
+    scene.inject(Fault::new(FaultKind::Delay).times(1));
+    scene.inject(Fault::new(FaultKind::Drop).after().times(1));
+    call.release();
+    for number in 1..=10 {
+        let ended = scene.wait_finished(&format!("inc-{number}")).await;
+        assert_eq!(ended.reason(), "SessionsGone", "{}", ended.message());
+        assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::NotFound)]);
+        assert_eq!(scene.calls_for(number).len(), 1, "nothing is sent again");
+    }
+    scene.assert_killed_once((1..=10).chain([60]));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn no_call_names_more_than_500_sessions() {
+    let scene = Scene::set("bounded-group").await;
+    let relay = scene.gateway_relay().await;
+    scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60})).await;
+    scene.gateway().set_sessions((1..=800).map(session).collect()).unwrap();
+    let call = Scene::hold_call(&relay, At::Request);
+    scene.launch(Launch { allow: vec![relay.url()], ..Launch::default() }).await;
+    scene.request("first").sessions([800]).create().await;
+    call.reached().await;
+    for number in 0..7 {
+        let first = number * 100 + 1;
+        scene.request(&format!("inc-{number}")).sessions(first..first + 100).create().await;
+    }
+    all_seen(&scene).await;
+    call.release();
+    for number in 0..7 {
+        assert_eq!(scene.wait_finished(&format!("inc-{number}")).await.reason(), "SessionsKilled");
+    }
+    let most = scene.kill_calls().iter().map(|call| call.sessions.len()).max();
+    assert_eq!(most, Some(500));
+    scene.assert_killed_once((1..=700).chain([800]));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_throttled_goes_out_again_under_the_same_claims() {
+    let (scene, _relay, call) = held("group-throttled").await;
+    for number in 1..=10 {
+        scene.request(&format!("inc-{number}")).sessions([number]).create().await;
+    }
+    all_seen(&scene).await;
+    scene.inject(Fault::new(FaultKind::Throttle).times(2));
+    call.release();
+    for number in 1..=10 {
+        let name = format!("inc-{number}");
+        let ended = scene.wait_finished(&name).await;
+        assert_eq!(ended.reason(), "SessionsKilled");
+        let calls = scene.calls_for(number);
+        let (last, refused) = calls.split_last().unwrap();
+        assert_eq!(last.result.as_deref(), Some("OK"));
+        assert!(refused.iter().all(|call| call.result.as_deref() == Some("Throttling.User")), "{refused:?}");
+    }
+    scene.assert_killed_once((1..=10).chain([60]));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_time_is_nearly_over_goes_before_the_others() {
+    let (scene, _relay, call) = held("urgent").await;
+    // More than one call may name.
+    scene.gateway().set_sessions((1..=800).map(session).collect()).unwrap();
+    for number in 0..6 {
+        let first = number * 100 + 100;
+        scene.request(&format!("inc-{number}")).sessions(first..first + 100).create().await;
+    }
+    scene.request("urgent").sessions([1]).not_after(in_seconds(28)).create().await;
+    all_seen(&scene).await;
+    call.release();
+    assert_eq!(scene.wait_finished("urgent").await.reason(), "SessionsKilled");
+    for number in 0..6 {
+        scene.wait_finished(&format!("inc-{number}")).await;
+    }
+    let calls = scene.kill_calls();
+    let names = |number| calls[1].sessions.iter().any(|session| session.session_id == session_id(number));
+    assert!(names(1), "in the next call, although it came last");
+    assert!(!names(600), "which does not name them all");
+    scene.end().await;
+}
