@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use sessionkill::api::{Outcome, SessionKill, SessionOutcome, SessionReason, VerificationPolicy};
-use testbed::gateway::{Fault, FaultKind, Session};
+use testbed::gateway::{Fault, FaultKind};
 use testbed::operator::Operator;
 
-use crate::scene::{Request as _, Scene, eventually, session, session_id};
+use crate::scene::{Request as _, Scene, eventually, session_id, successor};
 
 /// Its name, the fault, and whether the gateway executes the call.
 type Case = (&'static str, Fault, bool);
@@ -170,7 +170,7 @@ async fn a_batch_kill_without_an_answer_is_resolved_by_the_list_and_never_repeat
 async fn an_id_that_another_session_has_by_now_means_that_the_one_without_an_answer_ended() {
     let scene = Scene::ready("ambiguous-reused").await;
     send(&scene, &named(&["dropped-before"]), 20).await;
-    scene.gateway().set_sessions(vec![Session { user: "app".into(), ..session(1) }]).unwrap();
+    scene.gateway().set_sessions(vec![successor(1)]).unwrap();
     let ended = scene.wait_finished("dropped-before").await;
     assert_eq!(ended.reason(), "SessionsGone", "{}", ended.message());
     assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::IdReused)]);

@@ -8,6 +8,7 @@ mod scene;
 
 mod ambiguous_answers;
 mod crashes;
+mod interrupted;
 mod once;
 mod operations;
 mod outage;

@@ -36,6 +36,11 @@ impl Scene {
         self.launch(Launch::default()).await
     }
 
+    /// An operator that may call the gateway through this relay, too.
+    pub async fn operator_through(&self, gateway: &Relay) -> Arc<Operator> {
+        self.launch(Launch { allow: vec![gateway.url()], ..Launch::default() }).await
+    }
+
     /// Starts an operator for this namespace and returns when it is ready.
     pub async fn launch(&self, launch: Launch<'_>) -> Arc<Operator> {
         let number = self.operators.lock().unwrap().len() + 1;
