@@ -107,6 +107,13 @@ impl Scene {
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
     }
 
+    /// The metrics of `operator`, as text.
+    pub async fn metrics(operator: &Operator) -> String {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = http.get(format!("{}/metrics", operator.health_url())).send().await.unwrap();
+        answer.error_for_status().unwrap().text().await.unwrap()
+    }
+
     /// The logs and audit lines of all operators so far, one text.
     pub fn logs(&self) -> String {
         let operators = self.operators.lock().unwrap();
