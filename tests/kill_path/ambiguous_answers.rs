@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt as _;
 use serde_json::json;
 use sessionkill::api::{Outcome, SessionKill, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind};
@@ -67,6 +68,7 @@ async fn end_as_it_was(scene: &Scene, cases: &[Case]) {
         } else {
             assert_eq!((ended.reason(), ended.outcomes()), ("StillPresent", vec![STILL_THERE]), "{name}");
             says_what_to_do(&ended);
+            not_before_the_call_could_still_arrive(scene, &ended).await;
         }
         let record = scene.wait_recorded(name).await;
         assert_eq!(record.outcome.as_str(), ended.reason(), "{name}");
@@ -82,6 +84,16 @@ fn says_what_to_do(ended: &SessionKill) {
     for words in ["nothing is sent again", "create a new SessionKill with a new notAfterTime"] {
         assert!(ended.message().contains(words), "{}", ended.message());
     }
+}
+
+/// A call of which no answer came may be executed until its dispatch deadline: before it, a session that is there proves
+/// nothing.
+async fn not_before_the_call_could_still_arrive(scene: &Scene, ended: &SessionKill) {
+    let (name, status) = (ended.name_any(), ended.status.as_ref().unwrap());
+    let receipts = scene.receipts().await;
+    let receipt = receipts.iter().find(|receipt| receipt.spec.session_kill_ref.name == name).unwrap();
+    let (completed, deadline) = (status.completion_time.as_ref().unwrap(), &receipt.spec.dispatch_deadline_time);
+    assert!(completed > deadline, "{name}: {completed:?} {deadline:?}");
 }
 
 /// A restart and an edit are occasions to send again: neither does.
@@ -125,6 +137,7 @@ async fn with_an_unreadable_list_too_the_outcome_is_unknown_and_the_call_never_r
         let ended = scene.wait_finished(name).await;
         assert_eq!((ended.reason(), ended.outcomes()), ("OutcomeUnknown", vec![LOST]), "{name}");
         says_what_to_do(&ended);
+        not_before_the_call_could_still_arrive(&scene, &ended).await;
         assert!(ended.message().contains("the process list could not be read"), "{name}: {}", ended.message());
         assert_eq!(scene.wait_recorded(name).await.outcome, Outcome::OutcomeUnknown, "{name}");
     }
