@@ -8,6 +8,9 @@ mod scene;
 
 mod ambiguous_answers;
 mod crashes;
+mod dry_run;
+mod interrupted;
+mod observation;
 mod once;
 mod operations;
 mod outage;
@@ -16,4 +19,5 @@ mod poison;
 mod retention;
 mod secrecy;
 mod timing;
+mod verification;
 mod waiting;

@@ -14,10 +14,10 @@ mod world;
 pub use cluster::{Cluster, shared_engine};
 pub use fixtures::{
     KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,
-    session, session_id,
+    lingering, session, session_id, successor,
 };
 pub use objects::{Request, Shown};
 pub use operators::Launch;
 pub use patience::{eventually, until};
-pub use relay::{At, Relay};
+pub use relay::At;
 pub use stage::Scene;

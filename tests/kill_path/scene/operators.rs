@@ -36,6 +36,11 @@ impl Scene {
         self.launch(Launch::default()).await
     }
 
+    /// An operator that may call the gateway through this relay, too.
+    pub async fn operator_through(&self, gateway: &Relay) -> Arc<Operator> {
+        self.launch(Launch { allow: vec![gateway.url()], ..Launch::default() }).await
+    }
+
     /// Starts an operator for this namespace and returns when it is ready.
     pub async fn launch(&self, launch: Launch<'_>) -> Arc<Operator> {
         let number = self.operators.lock().unwrap().len() + 1;
@@ -100,6 +105,13 @@ impl Scene {
         let bindings: Api<RoleBinding> = self.api();
         let _ = bindings.delete(Self::OWN_ACCOUNT, &DeleteParams::default()).await;
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    }
+
+    /// The metrics of `operator`, as text.
+    pub async fn metrics(operator: &Operator) -> String {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = http.get(format!("{}/metrics", operator.health_url())).send().await.unwrap();
+        answer.error_for_status().unwrap().text().await.unwrap()
     }
 
     /// The logs and audit lines of all operators so far, one text.

@@ -61,6 +61,16 @@ impl Scene {
         scene
     }
 
+    /// The same with a connection that leads through a relay to the gateway. No operator.
+    pub async fn relayed(name: &str, request_timeout_seconds: u32) -> (Self, Relay) {
+        let scene = Self::bare(name).await;
+        let relay = scene.gateway_relay().await;
+        let timeout = request_timeout_seconds;
+        scene.good_secret().await;
+        scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": timeout})).await;
+        (scene, relay)
+    }
+
     /// A namespace of `cluster` and a gateway in front of `backend`.
     pub async fn on(cluster: Arc<Cluster>, name: &str, backend: Backend) -> Self {
         let stage = STAGES.acquire().await.unwrap();
