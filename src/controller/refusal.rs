@@ -1,15 +1,16 @@
 //! What to make of a call that the gateway refused before execution, for people. No I/O.
 
 use super::route::Route;
-use crate::api::{Operation, WaitReason};
+use crate::api::{KillOperation, Operation, WaitReason};
 use crate::oceanbase::{CallError, ErrorKind};
 
 /// Why a request waits after `error`, and what to do about it; none if the error says nothing of the connection.
 /// `target` is what was to be called on.
 pub fn refusal(route: &Route, operation: Operation, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
-    let secret = &route.connection.spec.credentials.secret_ref.name;
+    let spec = &route.connection.spec;
+    let secret = &spec.credentials.secret_ref.name;
     let endpoint = &route.access.endpoint;
-    let operation = operation.as_str();
+    let name = operation.as_str();
     let (reason, advice) = match error.kind {
         ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
         ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
@@ -21,14 +22,24 @@ pub fn refusal(route: &Route, operation: Operation, target: &str, error: &CallEr
             (WaitReason::CredentialsRejected, format!("correct the access key in Secret {secret}"))
         }
         ErrorKind::PermissionDenied => {
-            let advice = format!("allow the access key of Secret {secret} to call {operation} on {target}");
+            let advice = format!("allow the access key of Secret {secret} to call {name} on {target}");
             (WaitReason::PermissionDenied, advice)
         }
         ErrorKind::TimeStampRefused { .. } => {
             (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
         }
+        // It was asked for only after the other one had turned out not to exist.
+        ErrorKind::OperationNotFound
+            if spec.kill_operation == KillOperation::Auto && operation == Operation::BatchKillProcessList =>
+        {
+            let advice = format!(
+                "{endpoint} offers neither KillProcessList nor BatchKillProcessList: check the region and the endpoint \
+                 of the connection"
+            );
+            (WaitReason::OperationUnavailable, advice)
+        }
         ErrorKind::OperationUnavailable | ErrorKind::OperationNotFound => {
-            let advice = format!("{endpoint} does not offer {operation}: see spec.killOperation of the connection");
+            let advice = format!("{endpoint} does not offer {name}: see spec.killOperation of the connection");
             (WaitReason::OperationUnavailable, advice)
         }
     };
