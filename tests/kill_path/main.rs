@@ -7,7 +7,9 @@
 mod scene;
 
 mod ambiguous_answers;
+mod connection;
 mod crashes;
+mod kill_operation;
 mod once;
 mod operations;
 mod outage;
@@ -15,5 +17,7 @@ mod outcomes;
 mod poison;
 mod retention;
 mod secrecy;
+mod shared_reads;
+mod sql_text;
 mod timing;
 mod waiting;
