@@ -7,9 +7,11 @@
 mod scene;
 
 mod ambiguous_answers;
+mod connection;
 mod crashes;
 mod dry_run;
 mod interrupted;
+mod kill_operation;
 mod observation;
 mod once;
 mod operations;
@@ -18,6 +20,8 @@ mod outcomes;
 mod poison;
 mod retention;
 mod secrecy;
+mod shared_reads;
+mod sql_text;
 mod timing;
 mod verification;
 mod waiting;

@@ -1,6 +1,8 @@
 //! What the tests are told with: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
 
 mod cluster;
+mod connections;
+mod counts;
 mod ending;
 mod fixtures;
 mod objects;
@@ -12,6 +14,7 @@ mod waits;
 mod world;
 
 pub use cluster::{Cluster, shared_engine};
+pub use counts::results;
 pub use fixtures::{
     KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,
     lingering, session, session_id, successor,

@@ -138,6 +138,11 @@ impl Scene {
         relay.hold_body(at, Method::POST, "SessionList")
     }
 
+    /// Holds every read of the process list at a relay in front of the gateway.
+    pub fn hold_read(relay: &Relay, at: At) -> Arc<Hold> {
+        relay.hold_action(at, "DescribeProcessStatsComposition")
+    }
+
     /// The calls that reached the gateway and named sessions to be ended.
     pub fn kill_calls(&self) -> Vec<CallRecord> {
         self.gateway().calls().into_iter().filter(|call| !call.sessions.is_empty()).collect()
