@@ -22,5 +22,5 @@ pub use fixtures::{
 pub use objects::{Request, Shown};
 pub use operators::Launch;
 pub use patience::{eventually, until};
-pub use relay::At;
+pub use relay::{At, Relay};
 pub use stage::Scene;
