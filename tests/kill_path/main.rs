@@ -8,6 +8,8 @@ mod scene;
 
 mod ambiguous_answers;
 mod crashes;
+mod engine;
+mod engine_requests;
 mod once;
 mod operations;
 mod outage;

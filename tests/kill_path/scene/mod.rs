@@ -1,5 +1,6 @@
 //! What the tests are told with: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
 
+mod clients;
 mod cluster;
 mod ending;
 mod fixtures;
@@ -11,6 +12,7 @@ mod stage;
 mod waits;
 mod world;
 
+pub use clients::{Client, as_listed, create_user};
 pub use cluster::{Cluster, shared_engine};
 pub use fixtures::{
     KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,

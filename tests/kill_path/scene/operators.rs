@@ -28,6 +28,8 @@ pub struct Launch<'a> {
     pub kubeconfig: Option<PathBuf>,
     /// The log filter.
     pub log: Option<&'a str>,
+    /// For how long after its claim a call may be sent; short if not said.
+    pub dispatch_window_seconds: Option<u16>,
 }
 
 impl Scene {
@@ -51,7 +53,8 @@ impl Scene {
         let log = format!("RUST_LOG={}", launch.log.unwrap_or("info"));
         let mut arguments = vec![&log, env!("CARGO_BIN_EXE_sessionkill-operator"), "run"];
         arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
-        arguments.extend(["--dispatch-window-seconds", "6", "--sweep-interval-seconds", "1"]);
+        let window = launch.dispatch_window_seconds.unwrap_or(6).to_string();
+        arguments.extend(["--dispatch-window-seconds", &window, "--sweep-interval-seconds", "1"]);
         arguments.extend(["--receipt-retention-seconds", "60"]);
         arguments.extend(launch.allow.iter().flat_map(|endpoint| ["--allow-endpoint", endpoint]));
         let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments).unwrap();
