@@ -1,7 +1,7 @@
 //! Sessions of a real engine that are, or are not, the ones that were meant.
 
 use serde_json::json;
-use sessionkill::api::{Expect, Operation, Outcome, SessionOutcome, SessionReason, SessionState};
+use sessionkill::api::{Expect, Operation, Outcome, SessionOutcome, SessionReason, SessionState, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind, Session};
 use testbed::oceanbase::mysql_async::prelude::Queryable as _;
 
@@ -58,8 +58,11 @@ async fn a_session_that_is_as_expected_in_every_field_is_killed_and_seen_to_be_g
     scene.end().await;
 }
 
-/// Each field of `expect` that is wrong, and what the user is told of the session that is `listed`.
-fn wrong_fields(listed: &Session) -> Vec<(&'static str, fn(&mut Expect), String)> {
+/// A field of `expect`, what makes it wrong, and what the user is told then.
+type WrongField = (&'static str, fn(&mut Expect), String);
+
+/// Every field, for the session that is `listed`.
+fn wrong_fields(listed: &Session) -> Vec<WrongField> {
     vec![
         ("user", |it| it.user = Some("app".to_owned()), format!("user is {}, expected app", listed.user)),
         ("database", |it| it.database = Some("shop".to_owned()), "database is test, expected shop".to_owned()),
@@ -135,7 +138,7 @@ async fn a_session_that_ended_by_itself_before_the_request_is_gone_and_nothing_i
     scene.operator().await;
     let client = Client::connect(&engine, "root").await;
     let id = client.id;
-    let expect = as_listed(&scene.listed(id).await.unwrap());
+    let expect = as_listed(&scene.wait_idle(&client).await);
     client.leave().await;
     scene.wait_unlisted(id).await;
 
@@ -162,7 +165,7 @@ async fn a_session_that_ends_by_itself_while_the_kill_is_on_its_way_is_gone_and_
     scene.launch(launch).await;
     let client = Client::connect(&engine, "root").await;
     let id = client.id;
-    let expect = as_listed(&scene.listed(id).await.unwrap());
+    let expect = as_listed(&scene.wait_idle(&client).await);
     scene.request("inc-1").session_on(engine.server_ip(), id).expecting(&expect).create().await;
     call.reached().await;
     client.leave().await;
@@ -192,8 +195,9 @@ async fn without_the_operation_that_is_to_be_removed_exactly_the_named_session_i
     let mut before = Client::connect(&engine, "batch_reader").await;
     let mut named = Client::connect(&engine, "batch_reader").await;
     let mut after = Client::connect(&engine, "batch_reader").await;
-    let expect = as_listed(&scene.listed(named.id).await.unwrap());
-    scene.request("inc-1").session_on(engine.server_ip(), named.id).expecting(&expect).create().await;
+    let expect = as_listed(&scene.wait_idle(&named).await);
+    let request = scene.request("inc-1").session_on(engine.server_ip(), named.id).expecting(&expect);
+    request.verified(VerificationPolicy::Required, 60).create().await;
 
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!((ended.reason(), ended.outcomes()), ("SessionsKilled", vec![VERIFIED]));

@@ -46,12 +46,12 @@ async fn an_old_request_does_not_end_the_session_that_was_given_the_id_since() {
         runaway = Client::connect(&engine, "report_ro").await;
     }
     let id = runaway.id;
-    let listed = scene.listed(id).await.unwrap();
-    let expect = Expect { min_execution_seconds: None, ..as_listed(&listed) };
+    let expect = Expect { min_execution_seconds: None, ..as_listed(&scene.wait_idle(&runaway).await) };
     let noted = scene.request("inc-1").session_on(engine.server_ip(), id).expecting(&expect);
 
     let mut innocent = reuse(&engine, id, "app").await;
     runaway.assert_lost().await;
+    scene.wait_idle(&innocent).await;
     noted.create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!((ended.reason(), ended.outcomes()), ("PreconditionFailed", vec![MISMATCH]));

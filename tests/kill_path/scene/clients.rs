@@ -123,6 +123,15 @@ impl Scene {
         .await
     }
 
+    /// Waits until the session is listed as idle: the client may have its answer a moment before that.
+    pub async fn wait_idle(&self, client: &Client) -> Session {
+        eventually(&format!("session {} to be listed as idle", client.id), async || {
+            let listed = self.listed(client.id).await;
+            listed.clone().filter(|session| session.status == "SLEEP").ok_or_else(|| format!("{listed:?}"))
+        })
+        .await
+    }
+
     /// Waits until no session with this ID is listed.
     pub async fn wait_unlisted(&self, id: i64) {
         eventually(&format!("session {id} to be gone"), async || {
