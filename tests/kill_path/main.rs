@@ -10,6 +10,8 @@ mod ambiguous_answers;
 mod connection;
 mod crashes;
 mod dry_run;
+mod engine;
+mod engine_requests;
 mod interrupted;
 mod kill_operation;
 mod observation;

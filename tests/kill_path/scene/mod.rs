@@ -1,5 +1,6 @@
 //! What the tests are told with: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
 
+mod clients;
 mod cluster;
 mod connections;
 mod counts;
@@ -13,6 +14,7 @@ mod stage;
 mod waits;
 mod world;
 
+pub use clients::{Client, as_listed, create_user};
 pub use cluster::{Cluster, shared_engine};
 pub use counts::results;
 pub use fixtures::{

@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 use testbed::gateway::{Backend, CallRecord, Fault, Gateway, GatewayOptions};
+use testbed::oceanbase::Engine;
 use testbed::operator::Operator;
 use testbed::port;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -69,6 +70,15 @@ impl Scene {
         scene.good_secret().await;
         scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": timeout})).await;
         (scene, relay)
+    }
+
+    /// A namespace with a good Secret and a connection to a gateway in front of `engine`. No operator.
+    pub async fn set_on(engine: &Engine, name: &str) -> Self {
+        let backend = Backend::OceanBase { url: engine.url() };
+        let scene = Self::on(Cluster::shared().await, name, backend).await;
+        scene.good_secret().await;
+        scene.connection(json!({})).await;
+        scene
     }
 
     /// A namespace of `cluster` and a gateway in front of `backend`.
@@ -157,6 +167,12 @@ impl Scene {
     /// Exactly these sessions were killed, each once, by one call that named it.
     pub fn assert_killed_once(&self, numbers: impl IntoIterator<Item = i64>) {
         let expected = numbers.into_iter().map(|number| ((SERVER_IP.to_owned(), session_id(number)), 1)).collect();
+        assert_eq!(self.gateway().kills_per_session(), expected);
+    }
+
+    /// Exactly the sessions with these IDs were killed on `engine`, each once.
+    pub fn assert_killed_on(&self, engine: &Engine, ids: impl IntoIterator<Item = i64>) {
+        let expected = ids.into_iter().map(|id| ((engine.server_ip().to_owned(), id), 1)).collect();
         assert_eq!(self.gateway().kills_per_session(), expected);
     }
 
