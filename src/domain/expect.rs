@@ -104,7 +104,10 @@ mod tests {
             (|s| s.status = "SLEEP".to_owned(), "state is SLEEP, expected ACTIVE"),
             (|s| s.sql_id = "0".to_owned(), "sqlID is 0, expected 45ccbdc7f1d2a0b34c5d6e7f8091a2b3"),
             (|s| s.proxy_session_id.clear(), "proxySessionID is empty, expected 752113700739156671"),
-            (|s| s.execute_time = "299.9".to_owned(), "ExecuteTime is 299.9 s, expected minExecutionSeconds 300 at least"),
+            (
+                |s| s.execute_time = "299.9".to_owned(),
+                "ExecuteTime is 299.9 s, expected minExecutionSeconds 300 at least",
+            ),
         ];
         for (change, message) in changes {
             let mut seen = seen();

@@ -61,7 +61,7 @@ async fn without_a_session_left_to_kill_nothing_is_claimed_and_nothing_is_sent()
     for (name, sessions, reason, outcomes) in [
         ("gone", vec![1, 3], "SessionsGone", vec![GONE, GONE]),
         ("other", vec![2], "PreconditionFailed", vec![MISMATCH]),
-        ("gone-or-other", vec![1, 2], "PartiallyKilled", vec![GONE, MISMATCH]),
+        ("gone-or-other", vec![1, 2], "PreconditionFailed", vec![GONE, MISMATCH]),
     ] {
         scene.request(name).sessions(sessions).expecting(&report()).create().await;
         let ended = scene.wait_finished(name).await;
