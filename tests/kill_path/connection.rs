@@ -61,7 +61,7 @@ async fn a_new_connection_is_probed_before_any_request_needs_it() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_found_before_any_request_and_again_tried_once_the_connection_is_edited() {
+async fn a_wrong_secret_is_found_before_any_request_and_tried_again_when_the_connection_is_edited() {
     let scene = Scene::set("probe-wrong-key").await;
     scene.secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", "wrong")]).await;
     scene.operator().await;

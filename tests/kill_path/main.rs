@@ -20,6 +20,7 @@ mod operations;
 mod outage;
 mod outcomes;
 mod poison;
+mod refused;
 mod retention;
 mod secrecy;
 mod shared_reads;
