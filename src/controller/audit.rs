@@ -19,6 +19,8 @@ pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Optio
             "outcome": session.outcome,
             "reason": session.reason,
             "errorMessage": session.error_message,
+            // It may be another session that ended than the one that was seen before.
+            "message": session.message,
             "user": observed.user,
             "database": observed.database,
             "clientIP": observed.client_ip,

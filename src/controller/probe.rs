@@ -110,7 +110,7 @@ async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallErr
         TimeSource::CurrentTime { gateway_lead } => gateway_lead,
         TimeSource::DispatchDeadline => SignedDuration::ZERO,
     };
-    let asked = async |operation| (operation, route.client.probe(wire(operation), lead, &route.access).await);
+    let asked = async |operation| (operation, ask_for(route, operation, lead).await);
     match route.connection.spec.kill_operation {
         KillOperation::KillProcessList => asked(Operation::KillProcessList).await,
         KillOperation::BatchKillProcessList => asked(Operation::BatchKillProcessList).await,
@@ -120,5 +120,17 @@ async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallErr
             }
             answer => answer,
         },
+    }
+}
+
+/// Asks once; a second time if the gateway's clock turns out to be far from ours, as kills go by its clock then.
+async fn ask_for(route: &Route, operation: Operation, lead: SignedDuration) -> Result<(), CallError> {
+    let answer = route.client.probe(wire(operation), lead, &route.access).await;
+    match answer {
+        Err(CallError { kind: ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) }, .. }) => {
+            let lead = gateway_time.duration_since(Timestamp::now());
+            route.client.probe(wire(operation), lead, &route.access).await
+        }
+        answer => answer,
     }
 }

@@ -1,13 +1,14 @@
 //! What to make of a call that the gateway refused, provably without executing it, for people. No I/O.
 
 use super::route::Route;
-use crate::api::WaitReason;
+use crate::api::{KillOperation, Operation, WaitReason};
 use crate::oceanbase::{CallError, ErrorKind};
 
 /// Why a request waits after `error`, and what to do about it; none if the error says nothing of the connection.
 /// `action` is what was called, on `target`.
 pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
-    let secret = &route.connection.spec.credentials.secret_ref.name;
+    let spec = &route.connection.spec;
+    let secret = &spec.credentials.secret_ref.name;
     let endpoint = &route.access.endpoint;
     let (reason, advice) = match error.kind {
         ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
@@ -25,6 +26,16 @@ pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> 
         }
         ErrorKind::TimeStampRefused { .. } => {
             (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
+        }
+        // It was asked for only after the other one had turned out not to exist.
+        ErrorKind::OperationNotFound
+            if spec.kill_operation == KillOperation::Auto && action == Operation::BatchKillProcessList.as_str() =>
+        {
+            let advice = format!(
+                "{endpoint} offers neither KillProcessList nor BatchKillProcessList: check the region and the endpoint \
+                 of the connection"
+            );
+            (WaitReason::OperationUnavailable, advice)
         }
         ErrorKind::OperationUnavailable | ErrorKind::OperationNotFound => {
             let advice = format!("{endpoint} does not offer {action}: see spec.killOperation of the connection");

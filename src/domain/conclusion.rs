@@ -55,9 +55,10 @@ impl Conclusion {
     /// content was executed as before: a Kill would not be sent at all.
     #[must_use]
     pub fn dry_run(planned: &[SessionStatus], executed: Option<&str>) -> Self {
+        let word = if executed.is_some() { "no Kill" } else { "a Kill" };
         let would = |session: &SessionStatus| match session.outcome {
             SessionOutcome::Pending => SessionStatus {
-                message: "a Kill would be sent for it".to_owned(),
+                message: format!("{word} would be sent for it"),
                 ..ended(session, SessionOutcome::Skipped, SessionReason::DryRun)
             },
             _ => session.clone(),
@@ -236,6 +237,8 @@ mod tests {
         assert_eq!(conclusion.dispatch, None);
         let executed = Conclusion::dry_run(&planned, Some("first"));
         assert!(executed.message.contains("executed before as SessionKill first"), "{}", executed.message);
+        let messages = [&conclusion, &executed].map(|conclusion| conclusion.sessions[0].message.as_str());
+        assert_eq!(messages, ["a Kill would be sent for it", "no Kill would be sent for it"]);
     }
 
     #[test]

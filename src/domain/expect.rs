@@ -36,7 +36,7 @@ pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
         let seconds = seen.execute_time.split('.').next().and_then(|text| text.trim().parse::<i64>().ok());
         if seconds.is_none_or(|seconds| seconds < i64::from(least)) {
             let found = shown(&seen.execute_time);
-            differences.push(format!("it has been in its state for {found} s, expected at least {least} s"));
+            differences.push(format!("ExecuteTime is {found} s, expected minExecutionSeconds {least} at least"));
         }
     }
     (!differences.is_empty()).then(|| differences.join("; "))
@@ -104,7 +104,10 @@ mod tests {
             (|s| s.status = "SLEEP".to_owned(), "state is SLEEP, expected ACTIVE"),
             (|s| s.sql_id = "0".to_owned(), "sqlID is 0, expected 45ccbdc7f1d2a0b34c5d6e7f8091a2b3"),
             (|s| s.proxy_session_id.clear(), "proxySessionID is empty, expected 752113700739156671"),
-            (|s| s.execute_time = "299.9".to_owned(), "it has been in its state for 299.9 s, expected at least 300 s"),
+            (
+                |s| s.execute_time = "299.9".to_owned(),
+                "ExecuteTime is 299.9 s, expected minExecutionSeconds 300 at least",
+            ),
         ];
         for (change, message) in changes {
             let mut seen = seen();

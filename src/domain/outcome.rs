@@ -133,14 +133,15 @@ pub fn summary(sessions: &[SessionStatus]) -> Outcome {
         Outcome::OutcomeUnknown
     } else if ended == counts.total {
         if counts.killed > 0 { Outcome::SessionsKilled } else { Outcome::SessionsGone }
+    } else if counts.killed == 0 && counts.failed == 0 {
+        // Nothing was sent, or what was sent for has ended: the others are not what was meant.
+        Outcome::PreconditionFailed
     } else if ended > 0 {
         Outcome::PartiallyKilled
     } else if sessions.iter().any(|session| session.reason == SessionReason::StillPresent) {
         Outcome::StillPresent
-    } else if counts.failed > 0 {
-        Outcome::KillFailed
     } else {
-        Outcome::PreconditionFailed
+        Outcome::KillFailed
     }
 }
 
@@ -225,6 +226,7 @@ mod tests {
             (vec![Gone, Failed], Outcome::PartiallyKilled),
             (vec![Failed, Skipped], Outcome::KillFailed),
             (vec![Skipped, Skipped], Outcome::PreconditionFailed),
+            (vec![Gone, Skipped], Outcome::PreconditionFailed),
             (vec![Killed, Failed, Unknown], Outcome::OutcomeUnknown),
             (vec![Killed, Pending], Outcome::PartiallyKilled),
         ] {

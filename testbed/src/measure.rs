@@ -1,5 +1,6 @@
 //! `testbed measure`: what the operator costs, on a real control plane: memory, and requests to the API server.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -60,6 +61,7 @@ async fn measure_on(stack: &Stack, requests: u32) -> anyhow::Result<()> {
     finished(&session_kills, 1).await?;
     let at_rest = operator.rss_bytes()?;
     let before = stack.control_plane.requests_by_verb(&stack.operator_user())?;
+    let calls_before = calls_by_action(stack);
 
     let started = Instant::now();
     futures::stream::iter(1..=requests)
@@ -79,16 +81,32 @@ async fn measure_on(stack: &Stack, requests: u32) -> anyhow::Result<()> {
         "{requests} SessionKills of one tenant, one session each: all ended {:.1} s after the first was made",
         took.as_secs_f64()
     );
-    println!("upstream calls              {:>8}", stack.gateway.calls().len() - 1);
     println!("operator, at rest           {:>8.1} MiB", mebibytes(at_rest));
     println!("operator, most              {:>8.1} MiB", mebibytes(peak));
     println!("operator, afterwards        {:>8.1} MiB", mebibytes(operator.rss_bytes()?));
+    println!("calls of the operator to the gateway, per SessionKill:");
+    for (action, count) in calls_by_action(stack) {
+        print_share(&action, count - calls_before.get(&action).copied().unwrap_or_default(), requests)?;
+    }
     println!("requests of the operator to the API server, per SessionKill:");
     for (request, count) in stack.control_plane.requests_by_verb(&stack.operator_user())? {
-        let made = count - before.get(&request).copied().unwrap_or_default();
-        if made > 0 {
-            println!("  {:<32}{:>8.3}", request.to_string(), f64::from(u32::try_from(made)?) / f64::from(requests));
-        }
+        print_share(&request.to_string(), count - before.get(&request).copied().unwrap_or_default(), requests)?;
+    }
+    Ok(())
+}
+
+fn calls_by_action(stack: &Stack) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for call in stack.gateway.calls() {
+        *counts.entry(call.action.unwrap_or_default()).or_default() += 1;
+    }
+    counts
+}
+
+/// A line of the table: how many of `count` fall to each of `requests`; none if there are none.
+fn print_share(what: &str, count: u64, requests: u32) -> anyhow::Result<()> {
+    if count > 0 {
+        println!("  {what:<32}{:>8.3}", f64::from(u32::try_from(count)?) / f64::from(requests));
     }
     Ok(())
 }

@@ -1,17 +1,27 @@
-//! Calls that were sent and whose answer leaves open what happened: said so, and never repeated.
+//! Calls that were sent and whose answer leaves open what happened: the process list tells, and the call is never repeated.
 
 use std::time::Duration;
 
+use kube::ResourceExt as _;
 use serde_json::json;
-use sessionkill::api::{SessionOutcome, SessionReason};
+use sessionkill::api::{Outcome, SessionKill, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind};
+use testbed::operator::Operator;
 
-use crate::scene::{Request as _, Scene};
+use crate::scene::{Request as _, Scene, eventually, session_id, successor};
 
+/// Its name, the fault, and whether the gateway executes the call.
+type Case = (&'static str, Fault, bool);
+
+const GONE: (SessionOutcome, SessionReason) = (SessionOutcome::Gone, SessionReason::NotFound);
+const STILL_THERE: (SessionOutcome, SessionReason) = (SessionOutcome::Failed, SessionReason::StillPresent);
 const LOST: (SessionOutcome, SessionReason) = (SessionOutcome::Unknown, SessionReason::AnswerLost);
 
-/// Every fault that leaves the outcome open, and whether the call was executed.
-fn faults() -> Vec<(&'static str, Fault, bool)> {
+/// A session of which no request before the restart speaks.
+const LAST: i64 = 60;
+
+/// Every fault that leaves the outcome open.
+fn all() -> Vec<Case> {
     use FaultKind::{Delay, Drop, Error, ErrorBody200, Html, Malformed, Status5xx, Truncated};
     let slow = Duration::from_secs(3);
     vec![
@@ -30,44 +40,183 @@ fn faults() -> Vec<(&'static str, Fault, bool)> {
     ]
 }
 
+fn named(names: &[&str]) -> Vec<Case> {
+    all().into_iter().filter(|(name, _, _)| names.contains(name)).collect()
+}
+
+/// Makes one request for each case, for the session of the case's number, whose call meets the case's fault. Their
+/// verifications run side by side.
+async fn send(scene: &Scene, cases: &[Case], timeout_seconds: i32) {
+    for ((name, fault, _), number) in cases.iter().zip(1..) {
+        scene.inject(fault.clone().times(1));
+        let request = scene.request(name).sessions([number]);
+        request.verified(VerificationPolicy::BestEffort, timeout_seconds).create().await;
+        // The next fault is for the next call.
+        eventually(&format!("the call of {name}"), async || {
+            if scene.calls_for(number).is_empty() { Err(format!("{:?}", scene.kill_calls())) } else { Ok(()) }
+        })
+        .await;
+    }
+}
+
+/// Each request has ended as the gateway's ledger and list say.
+async fn end_as_it_was(scene: &Scene, cases: &[Case]) {
+    for (name, _, executed) in cases {
+        let ended = scene.wait_finished(name).await;
+        if *executed {
+            assert_eq!((ended.reason(), ended.outcomes()), ("SessionsGone", vec![GONE]), "{name}");
+        } else {
+            assert_eq!((ended.reason(), ended.outcomes()), ("StillPresent", vec![STILL_THERE]), "{name}");
+            says_what_to_do(&ended);
+            not_before_the_call_could_still_arrive(scene, &ended).await;
+        }
+        let record = scene.wait_recorded(name).await;
+        assert_eq!(record.outcome.as_str(), ended.reason(), "{name}");
+        assert_eq!(record.sessions, ended.status.unwrap().sessions, "{name}");
+    }
+    let left: Vec<_> = scene.gateway().sessions().await.unwrap().into_iter().map(|it| it.session_id).collect();
+    for ((name, _, executed), number) in cases.iter().zip(1..) {
+        assert_ne!(left.contains(&session_id(number)), *executed, "{name}");
+    }
+}
+
+fn says_what_to_do(ended: &SessionKill) {
+    for words in ["nothing is sent again", "create a new SessionKill with a new notAfterTime"] {
+        assert!(ended.message().contains(words), "{}", ended.message());
+    }
+}
+
+/// A call of which no answer came may be executed until its dispatch deadline: before it, a session that is there proves
+/// nothing.
+async fn not_before_the_call_could_still_arrive(scene: &Scene, ended: &SessionKill) {
+    let (name, status) = (ended.name_any(), ended.status.as_ref().unwrap());
+    let receipts = scene.receipts().await;
+    let receipt = receipts.iter().find(|receipt| receipt.spec.session_kill_ref.name == name).unwrap();
+    let (completed, deadline) = (status.completion_time.as_ref().unwrap(), &receipt.spec.dispatch_deadline_time);
+    assert!(completed > deadline, "{name}: {completed:?} {deadline:?}");
+}
+
+/// A restart and an edit are occasions to send again: neither does.
+async fn nothing_is_repeated(scene: &Scene, operator: &Operator, cases: &[Case]) {
+    operator.kill();
+    scene.gateway().clear_faults();
+    scene.operator().await;
+    for (name, _, _) in cases {
+        scene.edit(name, json!({"metadata": {"labels": {"edited": "yes"}}, "spec": {"suspend": true}})).await;
+        let what = "to show that its edit was seen";
+        scene.wait_for(name, what, |it| (it.status.as_ref()?.observed_generation == 2).then_some(())).await;
+    }
+    scene.request("last").sessions([LAST]).create().await;
+    assert_eq!(scene.wait_finished("last").await.reason(), "SessionsKilled");
+    for ((name, _, _), number) in cases.iter().zip(1..) {
+        assert_eq!(scene.calls_for(number).len(), 1, "{name}");
+    }
+    let executed = cases.iter().zip(1..).filter(|((_, _, executed), _)| *executed).map(|(_, number)| number);
+    scene.assert_killed_once(executed.chain([LAST]));
+}
+
 #[tokio::test]
-async fn an_answer_that_leaves_the_outcome_open_is_unknown_and_the_call_is_never_repeated() {
+async fn an_answer_that_leaves_the_outcome_open_is_resolved_by_the_list_and_the_call_never_repeated() {
     let scene = Scene::set("ambiguous").await;
     scene.connection(json!({"requestTimeoutSeconds": 2})).await;
     let operator = scene.operator().await;
-    let mut killed = vec![];
-    for ((name, fault, executed), number) in faults().into_iter().zip(1..) {
-        scene.inject(fault.times(1));
-        scene.request(name).sessions([number]).create().await;
-        let ended = scene.wait_finished(name).await;
-        assert_eq!((ended.reason(), ended.outcomes()), ("OutcomeUnknown", vec![LOST]), "{name}");
-        assert!(ended.message().contains("nothing is sent again"), "{name}: {}", ended.message());
-        assert!(ended.message().contains("create a new SessionKill"), "{name}: {}", ended.message());
-        scene.wait_recorded(name).await;
-        killed.extend(executed.then_some(number));
-    }
-    // A restart and an edit are occasions to send again.
-    operator.kill();
-    scene.operator().await;
-    for (name, _, _) in faults() {
-        scene.edit(name, json!({"metadata": {"labels": {"edited": "yes"}}, "spec": {"suspend": true}})).await;
-    }
-    scene.request("last").sessions([60]).create().await;
-    assert_eq!(scene.wait_finished("last").await.reason(), "SessionsKilled");
-    for ((name, _, _), number) in faults().iter().zip(1..) {
-        assert_eq!(scene.calls_for(number).len(), 1, "{name}");
-    }
-    scene.assert_killed_once(killed.into_iter().chain([60]));
+    send(&scene, &all(), 1).await;
+    end_as_it_was(&scene, &all()).await;
+    nothing_is_repeated(&scene, &operator, &all()).await;
     scene.end().await;
 }
 
 #[tokio::test]
-async fn a_session_without_a_row_in_the_answer_is_unknown_beside_those_that_have_one() {
+async fn with_an_unreadable_list_too_the_outcome_is_unknown_and_the_call_never_repeated() {
+    let scene = Scene::set("ambiguous-unseen").await;
+    scene.connection(json!({"requestTimeoutSeconds": 2})).await;
+    let operator = scene.operator().await;
+    scene.inject_list(Fault::new(FaultKind::Drop));
+    send(&scene, &all(), 1).await;
+    for (name, _, _) in all() {
+        let ended = scene.wait_finished(name).await;
+        assert_eq!((ended.reason(), ended.outcomes()), ("OutcomeUnknown", vec![LOST]), "{name}");
+        says_what_to_do(&ended);
+        not_before_the_call_could_still_arrive(&scene, &ended).await;
+        assert!(ended.message().contains("the process list could not be read"), "{name}: {}", ended.message());
+        assert_eq!(scene.wait_recorded(name).await.outcome, Outcome::OutcomeUnknown, "{name}");
+    }
+    scene.wait_for_event("dropped-after", "OutcomeUnknown").await;
+    nothing_is_repeated(&scene, &operator, &all()).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_list_that_comes_back_in_time_still_tells_what_happened() {
+    let scene = Scene::set("ambiguous-seen-late").await;
+    scene.connection(json!({"requestTimeoutSeconds": 2})).await;
+    let operator = scene.operator().await;
+    scene.inject_list(Fault::new(FaultKind::Drop));
+    let cases = named(&["dropped-before", "dropped-after", "unavailable-after"]);
+    send(&scene, &cases, 20).await;
+    for (name, _, _) in &cases {
+        let open = scene.wait_for_reason(name, "Verifying").await;
+        assert_eq!(open.outcomes(), [LOST], "{name}");
+    }
+    scene.gateway().clear_faults();
+    end_as_it_was(&scene, &cases).await;
+    nothing_is_repeated(&scene, &operator, &cases).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_kill_without_an_answer_is_resolved_by_the_list_and_never_repeated() {
+    let scene = Scene::set("ambiguous-batch").await;
+    scene.connection(json!({"requestTimeoutSeconds": 2, "killOperation": "BatchKillProcessList"})).await;
+    let operator = scene.operator().await;
+    let cases = named(&["dropped-before", "dropped-after", "unavailable-before", "unavailable-after", "timed-out"]);
+    send(&scene, &cases, 1).await;
+    end_as_it_was(&scene, &cases).await;
+    nothing_is_repeated(&scene, &operator, &cases).await;
+    for call in scene.kill_calls() {
+        assert_eq!(call.action.as_deref(), Some("BatchKillProcessList"));
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_id_that_another_session_has_by_now_means_that_the_one_without_an_answer_ended() {
+    let scene = Scene::ready("ambiguous-reused").await;
+    send(&scene, &named(&["dropped-before"]), 20).await;
+    scene.gateway().set_sessions(vec![successor(1)]).unwrap();
+    let ended = scene.wait_finished("dropped-before").await;
+    assert_eq!(ended.reason(), "SessionsGone", "{}", ended.message());
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::IdReused)]);
+    assert_eq!(scene.calls_for(1).len(), 1);
+    scene.assert_killed_once([]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_session_without_a_row_in_the_answer_is_looked_for_beside_those_that_have_one() {
     let scene = Scene::ready("partial").await;
     scene.inject(Fault::new(FaultKind::Partial).times(1));
     scene.request("inc-1").sessions(1..=4).create().await;
     let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "SessionsKilled", "{}", ended.message());
+    let killed = (SessionOutcome::Killed, SessionReason::Verified);
+    assert_eq!(ended.outcomes(), [killed, killed, GONE, GONE]);
+    let counts = ended.status.unwrap().counts.unwrap();
+    assert_eq!((counts.total, counts.killed, counts.gone, counts.unknown), (4, 2, 2, 0));
+    scene.assert_killed_once(1..=4);
+    assert_eq!(scene.kill_calls().len(), 1);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_session_without_a_row_is_unknown_if_the_list_cannot_be_read_either() {
+    let scene = Scene::ready("partial-unseen").await;
+    scene.inject(Fault::new(FaultKind::Partial).times(1));
+    scene.inject_list(Fault::new(FaultKind::Drop));
+    scene.request("inc-1").sessions(1..=4).verified(VerificationPolicy::BestEffort, 1).create().await;
+    let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "OutcomeUnknown");
+    says_what_to_do(&ended);
     let killed = (SessionOutcome::Killed, SessionReason::Accepted);
     let missing = (SessionOutcome::Unknown, SessionReason::MissingInAnswer);
     assert_eq!(ended.outcomes(), [killed, killed, missing, missing]);

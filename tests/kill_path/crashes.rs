@@ -1,30 +1,15 @@
 //! The operator dies, freezes or is stopped at each point of the kill path. Nothing is ever sent twice or late, and what
-//! cannot be known is said to be unknown.
+//! came of a call is found by looking at the process list.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use jiff::SignedDuration;
 use serde_json::json;
-use sessionkill::api::{Outcome, SessionOutcome, SessionReason};
+use sessionkill::api::{Outcome, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind};
-use testbed::operator::Operator;
 
-use crate::scene::{At, Launch, Relay, Request as _, Scene, eventually, in_seconds, until};
-
-/// A scene whose connection leads through a relay to the gateway.
-async fn relayed(name: &str, request_timeout_seconds: u32) -> (Scene, Relay) {
-    let scene = Scene::set(name).await;
-    let relay = scene.gateway_relay().await;
-    let timeout = request_timeout_seconds;
-    scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": timeout})).await;
-    (scene, relay)
-}
-
-async fn operator_through(scene: &Scene, gateway: &Relay) -> Arc<Operator> {
-    scene.launch(Launch { allow: vec![gateway.url()], ..Launch::default() }).await
-}
+use crate::scene::{At, Launch, Request as _, Scene, eventually, in_seconds, until};
 
 /// Waits until a call has killed something, answered or not.
 async fn wait_killed(scene: &Scene) {
@@ -37,47 +22,51 @@ async fn wait_killed(scene: &Scene) {
 
 /// The operator's call never arrives: the relay holds it when the operator dies.
 #[tokio::test]
-async fn killed_before_its_call_arrives_the_outcome_is_unknown_and_nothing_is_sent_again() {
-    let (scene, relay) = relayed("killed-before-call", 3).await;
+async fn killed_before_its_call_arrives_the_session_is_still_present_and_nothing_is_sent_again() {
+    let (scene, relay) = Scene::relayed("killed-before-call", 3).await;
     let call = Scene::hold_call(&relay, At::Request);
-    let operator = operator_through(&scene, &relay).await;
-    let request = scene.request("inc-1");
+    let operator = scene.operator_through(&relay).await;
+    let request = scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1);
     request.create().await;
     call.reached().await;
     operator.kill();
     assert!(scene.receipt().await.status.is_none(), "claimed and not recorded");
 
-    operator_through(&scene, &relay).await;
+    scene.operator_through(&relay).await;
     let ended = scene.wait_finished("inc-1").await;
-    assert_eq!(ended.reason(), "OutcomeUnknown");
-    assert_eq!(ended.outcomes(), [(SessionOutcome::Unknown, SessionReason::HolderLost)]);
+    assert_eq!(ended.reason(), "StillPresent", "{}", ended.message());
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Failed, SessionReason::StillPresent)]);
     assert!(ended.message().contains("nothing is sent again"), "{}", ended.message());
-    assert_eq!(scene.wait_recorded("inc-1").await.outcome, Outcome::OutcomeUnknown);
+    assert!(ended.message().contains("create a new SessionKill"), "{}", ended.message());
+    assert_eq!(scene.wait_recorded("inc-1").await.outcome, Outcome::StillPresent);
 
     scene.delete("inc-1").await;
     request.create().await;
     let again = scene.wait_finished("inc-1").await;
-    assert_eq!(again.reason(), "OutcomeUnknown", "applied again, it is still not sent");
+    assert_eq!(again.reason(), "StillPresent", "applied again, it is still not sent");
+    assert!(again.message().contains("nothing was sent again"), "{}", again.message());
     assert_eq!(call.count(), 1, "no other call was tried");
     scene.assert_nothing_sent();
     scene.end().await;
 }
 
 #[tokio::test]
-async fn killed_before_the_answer_arrives_the_outcome_is_unknown_and_nothing_is_sent_again() {
-    let (scene, relay) = relayed("killed-before-answer", 3).await;
+async fn killed_before_the_answer_arrives_the_session_is_seen_to_be_gone_and_nothing_is_sent_again() {
+    let (scene, relay) = Scene::relayed("killed-before-answer", 3).await;
     let call = Scene::hold_call(&relay, At::Answer);
-    let operator = operator_through(&scene, &relay).await;
-    scene.request("inc-1").create().await;
+    let operator = scene.operator_through(&relay).await;
+    scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1).create().await;
     call.reached().await;
     operator.kill();
     scene.assert_killed_once([1]);
 
-    operator_through(&scene, &relay).await;
+    scene.operator_through(&relay).await;
     let ended = scene.wait_finished("inc-1").await;
-    assert_eq!(ended.reason(), "OutcomeUnknown");
-    assert_eq!(ended.outcomes(), [(SessionOutcome::Unknown, SessionReason::HolderLost)]);
+    assert_eq!(ended.reason(), "SessionsGone", "{}", ended.message());
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::NotFound)]);
+    assert_eq!(scene.wait_recorded("inc-1").await.outcome, Outcome::SessionsGone);
     assert_eq!((call.count(), scene.kill_calls().len()), (1, 1));
+    assert_eq!(scene.audit_lines().len(), 1, "written by the one that found out");
     scene.assert_killed_once([1]);
     scene.end().await;
 }
@@ -159,9 +148,9 @@ async fn frozen_past_its_dispatch_deadline_it_claims_anew_before_it_sends() {
 /// The call is on its way when the operator freezes, and arrives late: the gateway itself refuses it.
 #[tokio::test]
 async fn a_call_that_arrives_after_its_deadline_is_refused_by_the_gateway() {
-    let (scene, relay) = relayed("late-call", 60).await;
+    let (scene, relay) = Scene::relayed("late-call", 60).await;
     let call = Scene::hold_call(&relay, At::Request);
-    let operator = operator_through(&scene, &relay).await;
+    let operator = scene.operator_through(&relay).await;
     let not_after = in_seconds(8);
     scene.request("inc-1").not_after(not_after).create().await;
     call.reached().await;

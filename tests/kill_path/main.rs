@@ -7,14 +7,25 @@
 mod scene;
 
 mod ambiguous_answers;
+mod connection;
 mod crashes;
+mod dry_run;
+mod engine;
+mod engine_requests;
 mod groups;
+mod interrupted;
+mod kill_operation;
+mod observation;
 mod once;
 mod operations;
 mod outage;
 mod outcomes;
 mod poison;
+mod refused;
 mod retention;
 mod secrecy;
+mod shared_reads;
+mod sql_text;
 mod timing;
+mod verification;
 mod waiting;

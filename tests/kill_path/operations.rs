@@ -1,16 +1,18 @@
-//! What the operator costs the API server.
+//! What the operator costs the API server and the gateway.
 
 use testbed::control_plane::Request as Asked;
+use testbed::gateway::CallRecord;
 
 use crate::scene::{Launch, Request as _, Scene, eventually};
 
 const REQUESTS: i64 = 20;
 
 #[tokio::test]
-async fn each_request_costs_the_api_server_four_writes() {
+async fn each_request_costs_the_api_server_four_writes_and_the_gateway_three_calls() {
     let scene = Scene::set("cost").await;
     let kubeconfig = scene.own_account(&Scene::full_rights()).await;
     scene.launch(Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }).await;
+    scene.wait_probed().await;
     for number in 1..=REQUESTS {
         scene.request(&format!("inc-{number}")).sessions([number]).create().await;
     }
@@ -20,7 +22,6 @@ async fn each_request_costs_the_api_server_four_writes() {
         scene.wait_recorded(&name).await;
         scene.wait_for_event(&name, "SessionsKilled").await;
     }
-    let user = format!("system:serviceaccount:{}:{}", scene.namespace, Scene::OWN_ACCOUNT);
     let expected = u64::try_from(REQUESTS).unwrap();
     let written = [
         Asked::new("create", "sessionkillreceipts", ""),
@@ -30,7 +31,7 @@ async fn each_request_costs_the_api_server_four_writes() {
     ];
     // An entry of the audit log may be written after its answer has arrived.
     let counts = eventually("the audit log", async || {
-        let counts = scene.cluster.control_plane.requests_by_verb(&user).unwrap();
+        let counts = scene.own_requests();
         let complete = written.iter().all(|asked| counts.get(asked).is_some_and(|count| *count >= expected));
         if complete { Ok(counts) } else { Err(format!("{counts:?}")) }
     })
@@ -51,5 +52,36 @@ async fn each_request_costs_the_api_server_four_writes() {
         assert!(known, "{count} {asked}: nothing else is asked for");
     }
     scene.assert_killed_once(1..=REQUESTS);
+    let calls = |calls: Vec<CallRecord>| u64::try_from(calls.len()).unwrap();
+    assert_eq!(calls(scene.kill_calls()), expected);
+    assert_eq!(calls(scene.probes()), 1, "of the connection, not of a request");
+    let reads = calls(scene.list_reads());
+    println!("{reads:6} reads of the process list");
+    assert!(reads <= 2 * expected, "one before the kill and one after it, or fewer where they are shared: {reads}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_operator_without_work_only_sweeps() {
+    let scene = Scene::set("idle").await;
+    let kubeconfig = scene.own_account(&Scene::full_rights()).await;
+    scene.launch(Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }).await;
+    scene.wait_probed().await;
+    scene.request("inc-1").create().await;
+    scene.wait_finished("inc-1").await;
+    scene.wait_recorded("inc-1").await;
+    scene.wait_for_event("inc-1", "SessionsKilled").await;
+    // The audit log shows it all by the time of a later sweep.
+    scene.wait_swept(2).await;
+    let (before, calls) = (scene.own_requests(), scene.gateway().calls().len());
+    scene.wait_swept(5).await;
+    assert_eq!(scene.gateway().calls().len(), calls, "{:?}", scene.gateway().calls());
+    for (asked, count) in scene.own_requests() {
+        let swept = ["sessionkills", "sessionkillreceipts"].map(|kind| Asked::new("list", kind, ""));
+        // A watch that the API server ended after its minute is begun anew.
+        if !swept.contains(&asked) && asked.verb != "watch" {
+            assert_eq!(before.get(&asked), Some(&count), "{asked}");
+        }
+    }
     scene.end().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use sessionkill::api::{Outcome, SessionOutcome, SessionReason};
+use sessionkill::api::{Operation, Outcome, SessionOutcome, SessionReason};
 use testbed::gateway::Backend;
 use testbed::oceanbase::mysql_async::{Error, prelude::Queryable as _};
 use tokio::time::timeout;
@@ -58,7 +58,7 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
     assert_eq!((counts.total, counts.killed, counts.unknown), (1, 1, 0));
     let told = &status.sessions[0];
     assert_eq!((told.server_ip.as_str(), told.session_id), (engine.server_ip(), id));
-    assert_eq!((told.outcome, told.reason), (SessionOutcome::Killed, SessionReason::Accepted));
+    assert_eq!((told.outcome, told.reason), (SessionOutcome::Killed, SessionReason::Verified));
     assert_eq!((told.status.as_str(), told.error_message.as_str()), ("ACTIVE", ""));
     let observed = told.observed.clone().unwrap();
     assert_eq!((observed.user.as_str(), observed.command.as_str()), ("root", "Query"));
@@ -68,6 +68,7 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
     assert_eq!((calls.len(), calls[0].result.as_deref()), (1, Some("OK")));
     let dispatch = status.dispatch.unwrap();
     assert_eq!(dispatch.request_id, calls[0].request_id, "for a support case");
+    assert_eq!(dispatch.operation, Operation::KillProcessList);
 
     let record = scene.wait_recorded("inc-4711").await;
     let receipt = scene.receipt().await;
@@ -96,7 +97,12 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
         if summary.is_empty() { Err("none".to_owned()) } else { Ok(summary) }
     })
     .await;
-    assert_eq!(summary, ["Ready=True(CallAnswered)", "ServerSideFence=True(DeadlineTimeStamp)"]);
+    let expected = [
+        "Ready=True(CallAnswered)",
+        "CredentialsValid=True(CredentialsAccepted)",
+        "ServerSideFence=True(DeadlineTimeStamp)",
+    ];
+    assert_eq!(summary, expected);
 
     let columns = scene.cluster.control_plane.run_kubectl(&["get", "sk", "-n", "main-job"]).await.unwrap();
     let rows: Vec<Vec<&str>> = columns.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -120,26 +126,35 @@ async fn a_session_that_may_not_be_killed_fails_with_the_words_of_the_database()
         ended.summary(),
         ["Succeeded=False(PartiallyKilled)", "Ready=False(PartiallyKilled)", "Stalled=True(PartiallyKilled)"]
     );
-    assert_eq!(ended.message(), "2 of 3 sessions killed, 1 failed: see status.sessions[].errorMessage");
+    assert_eq!(
+        ended.message(),
+        "2 of 3 sessions killed, 1 failed: see status.sessions; nothing is sent again; to try again, create a new \
+         SessionKill with a new notAfterTime"
+    );
+    let verified = (SessionOutcome::Killed, SessionReason::Verified);
+    assert_eq!(ended.outcomes(), [verified, (SessionOutcome::Failed, SessionReason::KillRefused), verified]);
     let status = ended.status.unwrap();
     let counts = status.counts.unwrap();
     assert_eq!((counts.total, counts.killed, counts.failed), (3, 2, 1));
-    let refused = &status.sessions[1];
-    assert_eq!((refused.outcome, refused.reason), (SessionOutcome::Failed, SessionReason::KillRefused));
-    assert_eq!(refused.error_message, format!("You are not owner of thread {}", session_id(2)));
+    assert_eq!(status.sessions[1].error_message, format!("You are not owner of thread {}", session_id(2)));
     scene.wait_for_event("inc-1", "PartiallyKilled").await;
     scene.assert_killed_once([1, 3]);
     scene.end().await;
 }
 
 #[tokio::test]
-async fn a_session_that_does_not_exist_fails_with_the_words_of_the_database() {
+async fn a_session_that_does_not_exist_is_gone_and_nothing_is_sent() {
     let scene = Scene::ready("unknown-session").await;
     scene.request("inc-1").session_on(SERVER_IP, 4711).create().await;
     let ended = scene.wait_finished("inc-1").await;
-    assert_eq!(ended.reason(), "KillFailed");
-    assert_eq!(ended.message(), "0 of 1 sessions killed, 1 failed: see status.sessions[].errorMessage");
-    assert_eq!(ended.status.unwrap().sessions[0].error_message, "Unknown thread id: 4711");
-    scene.assert_killed_once([]);
+    assert_eq!(ended.summary(), ["Succeeded=True(SessionsGone)", "Ready=True(SessionsGone)"]);
+    assert_eq!(ended.message(), "nothing was sent: 0 of 1 sessions killed, 1 gone");
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::NotFound)]);
+    let status = ended.status.unwrap();
+    assert!(status.dispatch.is_none(), "{:?}", status.dispatch);
+    assert_eq!((status.sessions[0].error_message.as_str(), &status.sessions[0].observed), ("", &None));
+    scene.wait_for_event("inc-1", "SessionsGone").await;
+    assert!(scene.receipts().await.is_empty());
+    scene.assert_nothing_sent();
     scene.end().await;
 }

@@ -55,7 +55,7 @@ impl Demo<'_> {
         let (session_id, client) = self.open_session().await?;
         self.apply_connection().await?;
 
-        say("A DBA asks for the end of that session");
+        say("A DBA asks for the end of that session, provided that it still runs a query of that user");
         let request = self.request(session_id)?;
         self.apply_request(&request).await?;
         let error = client.line(1).await?;
@@ -119,7 +119,10 @@ impl Demo<'_> {
                 },
             },
         ]});
-        self.apply("connection.yaml", &objects).await
+        self.apply("connection.yaml", &objects).await?;
+        // The operator asks the gateway, without ending anything, whether it takes the access key.
+        self.kubectl(&["wait", "oceanbaseconnection/prod-ob", "--for=condition=Ready", "--timeout=60s"]).await?;
+        self.kubectl(&["get", "oceanbaseconnection", "prod-ob"]).await
     }
 
     fn request(&self, session_id: i64) -> anyhow::Result<Value> {
@@ -133,7 +136,11 @@ impl Demo<'_> {
                 "connectionRef": {"name": "prod-ob"},
                 "instanceID": self.stack.instance(),
                 "tenantID": self.stack.tenant(),
-                "sessions": [{"serverIP": engine.server_ip(), "sessionID": session_id}],
+                "sessions": [{
+                    "serverIP": engine.server_ip(),
+                    "sessionID": session_id,
+                    "expect": {"user": "root", "command": "Query"},
+                }],
                 "notAfterTime": not_after.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
                 "reason": "INC-4711 runaway report",
             },
@@ -150,8 +157,8 @@ impl Demo<'_> {
     async fn show_status(&self, expected: &str) -> anyhow::Result<()> {
         self.kubectl(&["get", "sessionkill", "inc-4711"]).await?;
         let columns = "-o=custom-columns=SERVER:.status.sessions[*].serverIP,SESSION:.status.sessions[*].sessionID,\
-                       OUTCOME:.status.sessions[*].outcome,STATUS:.status.sessions[*].status,\
-                       USER:.status.sessions[*].observed.user,SQL:.status.sessions[*].observed.sqlText";
+                       OUTCOME:.status.sessions[*].outcome,REASON:.status.sessions[*].reason,\
+                       STATUS:.status.sessions[*].status,USER:.status.sessions[*].observed.user,SQL:.status.sessions[*].observed.sqlText";
         print(&self.stack.control_plane.run_kubectl(&["get", "sessionkill", "inc-4711", columns]).await?);
         let reason = r#"-o=jsonpath={.status.conditions[?(@.type=="Succeeded")].reason}"#;
         let shown = self.stack.control_plane.run_kubectl(&["get", "sessionkill", "inc-4711", reason]).await?;

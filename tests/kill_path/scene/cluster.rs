@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use kube::Api;
 use kube::api::ListParams;
-use sessionkill::api::SessionKill;
+use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use testbed::control_plane::{ControlPlane, client_for};
 use testbed::oceanbase::Engine;
 use testbed::stack::start_control_plane;
@@ -39,10 +39,19 @@ impl Cluster {
         let directory = process_directory().join(name);
         let control_plane = start_control_plane(&directory).await.unwrap();
         let operator_kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await.unwrap();
-        let requests: Api<SessionKill> = Api::all(client_for(&operator_kubeconfig).await.unwrap());
-        // The API server learns of new rights a moment after they were granted.
-        eventually("the operator's rights", async || {
-            requests.list(&ListParams::default()).await.map(drop).map_err(|error| error.to_string())
+        let client = client_for(&operator_kubeconfig).await.unwrap();
+        let requests: Api<SessionKill> = Api::all(client.clone());
+        let receipts: Api<SessionKillReceipt> = Api::all(client.clone());
+        let connections: Api<OceanBaseConnection> = Api::all(client);
+        // The API server learns of new rights a moment after they were granted, and cannot list a new kind at first.
+        eventually("the operator's rights, and all kinds", async || {
+            let params = ListParams::default();
+            let listed = async {
+                requests.list(&params).await?;
+                receipts.list(&params).await?;
+                connections.list(&params).await.map(drop)
+            };
+            listed.await.map_err(|error: kube::Error| error.to_string())
         })
         .await;
         Arc::new(Self { control_plane, operator_kubeconfig, directory })

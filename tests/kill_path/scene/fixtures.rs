@@ -51,6 +51,16 @@ pub fn session(number: i64) -> Session {
     }
 }
 
+/// The same, but it stays in the process list after it was killed, until the sessions are set anew.
+pub fn lingering(number: i64) -> Session {
+    Session { lingering: true, ..session(number) }
+}
+
+/// Another user's session under the ID of session number `number`.
+pub fn successor(number: i64) -> Session {
+    Session { user: "app".into(), ..session(number) }
+}
+
 /// The time `seconds` from now, or before now if negative; whole seconds, so that it is stored as it is.
 pub fn in_seconds(seconds: i64) -> Timestamp {
     let time = Timestamp::now() + SignedDuration::from_secs(seconds);

@@ -1,6 +1,9 @@
 //! What the tests are told with: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
 
+mod clients;
 mod cluster;
+mod connections;
+mod counts;
 mod ending;
 mod fixtures;
 mod objects;
@@ -11,10 +14,12 @@ mod stage;
 mod waits;
 mod world;
 
+pub use clients::{Client, as_listed, create_user};
 pub use cluster::{Cluster, shared_engine};
+pub use counts::results;
 pub use fixtures::{
     KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,
-    session, session_id,
+    lingering, session, session_id, successor,
 };
 pub use objects::{Request, Shown};
 pub use operators::Launch;

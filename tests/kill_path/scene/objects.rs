@@ -69,6 +69,12 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
+    /// The session named last must be so.
+    pub fn expecting_of_it(mut self, expect: &Expect) -> Self {
+        self.spec.sessions.last_mut().unwrap().expect = Some(expect.clone());
+        self
+    }
+
     /// Says what a Kill would do.
     pub fn dry_run(mut self) -> Self {
         self.spec.mode = Mode::DryRun;

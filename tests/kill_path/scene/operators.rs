@@ -28,12 +28,19 @@ pub struct Launch<'a> {
     pub kubeconfig: Option<PathBuf>,
     /// The log filter.
     pub log: Option<&'a str>,
+    /// For how long after its claim a call may be sent; 6 s if none.
+    pub dispatch_window_seconds: Option<u16>,
 }
 
 impl Scene {
     /// An operator with direct ways to the API server and the gateway.
     pub async fn operator(&self) -> Arc<Operator> {
         self.launch(Launch::default()).await
+    }
+
+    /// An operator that may call the gateway through this relay, too.
+    pub async fn operator_through(&self, gateway: &Relay) -> Arc<Operator> {
+        self.launch(Launch { allow: vec![gateway.url()], ..Launch::default() }).await
     }
 
     /// Starts an operator for this namespace and returns when it is ready.
@@ -47,11 +54,12 @@ impl Scene {
             None => kubeconfig,
         };
         let gateway = self.gateway_url();
+        let window = launch.dispatch_window_seconds.unwrap_or(6).to_string();
         // Through env, which becomes the operator: its log filter is a variable.
         let log = format!("RUST_LOG={}", launch.log.unwrap_or("info"));
         let mut arguments = vec![&log, env!("CARGO_BIN_EXE_sessionkill-operator"), "run"];
         arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
-        arguments.extend(["--dispatch-window-seconds", "6", "--sweep-interval-seconds", "1"]);
+        arguments.extend(["--dispatch-window-seconds", &window, "--sweep-interval-seconds", "1"]);
         arguments.extend(["--receipt-retention-seconds", "60"]);
         arguments.extend(launch.allow.iter().flat_map(|endpoint| ["--allow-endpoint", endpoint]));
         let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments).unwrap();
@@ -100,6 +108,13 @@ impl Scene {
         let bindings: Api<RoleBinding> = self.api();
         let _ = bindings.delete(Self::OWN_ACCOUNT, &DeleteParams::default()).await;
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    }
+
+    /// The metrics of `operator`, as text.
+    pub async fn metrics(operator: &Operator) -> String {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = http.get(format!("{}/metrics", operator.health_url())).send().await.unwrap();
+        answer.error_for_status().unwrap().text().await.unwrap()
     }
 
     /// The logs and audit lines of all operators so far, one text.

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::stream;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
 use testbed::port;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -44,6 +44,7 @@ pub struct Hold {
     method: Method,
     path_part: &'static str,
     body_part: &'static str,
+    action: Option<&'static str>,
     count: watch::Sender<usize>,
     released: watch::Sender<bool>,
 }
@@ -74,17 +75,29 @@ impl Relay {
 
     /// From now on holds the messages of `method` whose path holds `path_part`.
     pub fn hold(&self, at: At, method: Method, path_part: &'static str) -> Arc<Hold> {
-        self.add(at, method, path_part, "")
+        self.add(at, method, path_part, "", None)
     }
 
     /// From now on holds the messages of `method` whose body holds `body_part`.
     pub fn hold_body(&self, at: At, method: Method, body_part: &'static str) -> Arc<Hold> {
-        self.add(at, method, "", body_part)
+        self.add(at, method, "", body_part, None)
     }
 
-    fn add(&self, at: At, method: Method, path_part: &'static str, body_part: &'static str) -> Arc<Hold> {
+    /// From now on holds the calls of this action of the API.
+    pub fn hold_action(&self, at: At, action: &'static str) -> Arc<Hold> {
+        self.add(at, Method::POST, "", "", Some(action))
+    }
+
+    fn add(
+        &self,
+        at: At,
+        method: Method,
+        path_part: &'static str,
+        body_part: &'static str,
+        action: Option<&'static str>,
+    ) -> Arc<Hold> {
         let (count, released) = (watch::Sender::new(0), watch::Sender::new(false));
-        let hold = Arc::new(Hold { at, method, path_part, body_part, count, released });
+        let hold = Arc::new(Hold { at, method, path_part, body_part, action, count, released });
         self.shared.holds.lock().unwrap().push(hold.clone());
         hold
     }
@@ -99,7 +112,7 @@ impl Drop for Relay {
 impl Hold {
     /// Waits until a message is held.
     pub async fn reached(&self) {
-        let what = format!("a {} of {}{}", self.method, self.path_part, self.body_part);
+        let what = format!("a {} of {}{}{:?}", self.method, self.path_part, self.body_part, self.action);
         eventually(&what, async || if self.count() > 0 { Ok(()) } else { Err("none came".into()) }).await;
     }
 
@@ -115,8 +128,10 @@ impl Hold {
 
     fn is_for(&self, request: &request::Parts, body: &[u8]) -> bool {
         let part = self.body_part.as_bytes();
+        let action = request.headers.get("x-acs-action").map(HeaderValue::as_bytes);
         self.method == request.method
             && request.uri.path().contains(self.path_part)
+            && self.action.is_none_or(|wanted| action == Some(wanted.as_bytes()))
             && (part.is_empty() || body.windows(part.len()).any(|window| window == part))
             && !*self.released.borrow()
     }

@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 use testbed::gateway::{Backend, CallRecord, Fault, Gateway, GatewayOptions};
+use testbed::oceanbase::Engine;
 use testbed::operator::Operator;
 use testbed::port;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -56,6 +57,25 @@ impl Scene {
     /// The same with a good Secret and a connection to the gateway. No operator.
     pub async fn set(name: &str) -> Self {
         let scene = Self::bare(name).await;
+        scene.good_secret().await;
+        scene.connection(json!({})).await;
+        scene
+    }
+
+    /// The same with a connection that leads through a relay to the gateway. No operator.
+    pub async fn relayed(name: &str, request_timeout_seconds: u32) -> (Self, Relay) {
+        let scene = Self::bare(name).await;
+        let relay = scene.gateway_relay().await;
+        let timeout = request_timeout_seconds;
+        scene.good_secret().await;
+        scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": timeout})).await;
+        (scene, relay)
+    }
+
+    /// A namespace with a good Secret and a connection to a gateway in front of `engine`. No operator.
+    pub async fn set_on(engine: &Engine, name: &str) -> Self {
+        let backend = Backend::OceanBase { url: engine.url() };
+        let scene = Self::on(Cluster::shared().await, name, backend).await;
         scene.good_secret().await;
         scene.connection(json!({})).await;
         scene
@@ -128,6 +148,11 @@ impl Scene {
         relay.hold_body(at, Method::POST, "SessionList")
     }
 
+    /// Holds every read of the process list at a relay in front of the gateway.
+    pub fn hold_read(relay: &Relay, at: At) -> Arc<Hold> {
+        relay.hold_action(at, "DescribeProcessStatsComposition")
+    }
+
     /// The calls that reached the gateway and named sessions to be ended.
     pub fn kill_calls(&self) -> Vec<CallRecord> {
         self.gateway().calls().into_iter().filter(|call| !call.sessions.is_empty()).collect()
@@ -142,6 +167,12 @@ impl Scene {
     /// Exactly these sessions were killed, each once, by one call that named it.
     pub fn assert_killed_once(&self, numbers: impl IntoIterator<Item = i64>) {
         let expected = numbers.into_iter().map(|number| ((SERVER_IP.to_owned(), session_id(number)), 1)).collect();
+        assert_eq!(self.gateway().kills_per_session(), expected);
+    }
+
+    /// Exactly the sessions with these IDs were killed on `engine`, each once.
+    pub fn assert_killed_on(&self, engine: &Engine, ids: impl IntoIterator<Item = i64>) {
+        let expected = ids.into_iter().map(|id| ((engine.server_ip().to_owned(), id), 1)).collect();
         assert_eq!(self.gateway().kills_per_session(), expected);
     }
 
