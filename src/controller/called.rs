@@ -18,7 +18,9 @@ use super::request::{API_PAUSE, Request};
 use super::route::Route;
 use super::settle::record;
 use super::verify::verify;
-use crate::api::{Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus};
+use crate::api::{
+    Operation, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
+};
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::outcome::{Row, for_sent, from_answer, target_mismatch};
 use crate::domain::status::InVerification;
@@ -81,16 +83,21 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
     let (open, told): (Vec<Made>, Vec<Made>) = made.into_iter().partition(has_more);
     // Off the tenant's queue: the next kill must not wait for what becomes of this one.
     if !told.is_empty() {
-        context.tasks.spawn(conclude_all(told));
+        context.tasks.spawn(conclude_all(context.clone(), told));
     }
     if !open.is_empty() {
         context.tasks.spawn(verify(context.clone(), open));
     }
 }
 
-/// Concludes all of `made`, in their order.
-pub(super) async fn conclude_all(made: Vec<Made>) {
-    futures::stream::iter(made).for_each_concurrent(CONCURRENT_WRITES, Made::conclude).await;
+/// Concludes all of `made`, in their order: first what people wait for, then the records.
+pub(super) async fn conclude_all(context: Arc<Context>, made: Vec<Made>) {
+    let settled = futures::stream::iter(made).map(Made::settle).buffered(CONCURRENT_WRITES);
+    let records: Vec<_> = settled.collect().await;
+    let recording = async |(receipt, status): (SessionKillReceipt, SessionKillReceiptStatus)| {
+        record(&context, &receipt, &status).await;
+    };
+    futures::stream::iter(records).for_each_concurrent(CONCURRENT_WRITES, recording).await;
 }
 
 impl Made {
@@ -147,8 +154,8 @@ impl Made {
         Self { request, receipt, call, detail }
     }
 
-    /// Step 7: the end of a request whose call was made.
-    async fn conclude(self) {
+    /// Step 7: the end of a request whose call was made. Returns what is to be recorded in its receipt.
+    async fn settle(self) -> (SessionKillReceipt, SessionKillReceiptStatus) {
         let Self { request, receipt, call, detail } = self;
         let conclusion = Conclusion {
             target_mismatch: call.target_mismatch,
@@ -156,8 +163,8 @@ impl Made {
         };
         audit::kill(&receipt, &conclusion, request.object.spec.reason.as_deref());
         let next = request.end(&conclusion).await;
-        record(&request.context, &receipt, conclusion.record(Timestamp::now()));
         request.done(next);
+        (receipt, conclusion.record(Timestamp::now()))
     }
 }
 

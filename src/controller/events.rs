@@ -1,6 +1,8 @@
 //! Events for people who look at a request with `kubectl describe`. Does I/O in one task of its own, off the path of the
 //! kill; best effort: when too many wait, new ones are dropped.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
@@ -13,7 +15,9 @@ use crate::domain::status::{Waiting, says};
 use crate::domain::text::clamp_bytes;
 
 /// The most Events that wait to be written.
-const MAX_WAITING: usize = 1024;
+const MAX_WAITING: usize = 4096;
+/// Between two Events: in a burst, the writes that people wait for come first.
+const PAUSE: Duration = Duration::from_millis(20);
 /// The API server refuses longer notes.
 const MAX_NOTE_BYTES: usize = 1024;
 
@@ -32,6 +36,7 @@ impl Events {
                 if let Err(error) = bounded("write Event", recorder.publish(&event, &reference)).await {
                     tracing::debug!(%error, "event not written");
                 }
+                tokio::time::sleep(PAUSE).await;
             }
         });
         Self(sender)

@@ -3,8 +3,6 @@
 //! Writes are JSON patches that test the object's UID: a re-created object of the same name is never hit, and editors of
 //! other fields never conflict. What must not change once written is guarded by the CEL rules of the kinds.
 
-use std::sync::Arc;
-
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, TestOperation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -96,24 +94,21 @@ pub async fn report(context: &Context, target: &Target, status: &SessionKillStat
     write_status(&requests, target, "report SessionKill", status).await
 }
 
-/// Records the outcome in the receipt, for as long as it takes, off the path of the kill.
-pub fn record(context: &Arc<Context>, receipt: &SessionKillReceipt, record: SessionKillReceiptStatus) {
-    let (task_context, target) = (context.clone(), Target::of(receipt));
-    context.tasks.spawn(async move {
-        let mut pauses = Pauses::new();
-        loop {
-            match write_record(&task_context, &target, &record).await {
-                Ok(()) => return,
-                // Gone, or recorded otherwise after its settle deadline: write-once.
-                Err(error) if error.is_not_found() || error.is_invalid() => {
-                    tracing::warn!(%error, receipt = target.name, "outcome not recorded");
-                    return;
-                }
-                Err(error) => tracing::warn!(%error, receipt = target.name, "outcome not recorded yet, trying again"),
+/// Records the outcome in the receipt, for as long as it takes.
+pub async fn record(context: &Context, receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus) {
+    let target = Target::of(receipt);
+    let mut pauses = Pauses::new();
+    loop {
+        match write_record(context, &target, record).await {
+            Ok(()) => return,
+            // Gone, or recorded otherwise after its settle deadline: write-once.
+            Err(error) if error.is_not_found() || error.is_invalid() => {
+                return tracing::warn!(%error, receipt = target.name, "outcome not recorded");
             }
-            pauses.wait().await;
+            Err(error) => tracing::warn!(%error, receipt = target.name, "outcome not recorded yet, trying again"),
         }
-    });
+        pauses.wait().await;
+    }
 }
 
 /// Writes the record of a receipt once. Refused if there is another one.

@@ -42,7 +42,8 @@ pub(super) async fn verify(context: Arc<Context>, mut open: Vec<Made>) {
             open.into_iter().map(|made| made.looked(&read, now)).partition(|(_, is_told)| *is_told);
         open = still_open.into_iter().map(|(made, _)| made).collect();
         if !told.is_empty() {
-            context.tasks.spawn(conclude_all(told.into_iter().map(|(made, _)| made).collect()));
+            let told = told.into_iter().map(|(made, _)| made).collect();
+            context.tasks.spawn(conclude_all(context.clone(), told));
         }
         if !is_shown && started.elapsed() >= SHOWN_AFTER {
             let shown = futures::stream::iter(&open).map(Made::show).buffer_unordered(CONCURRENT_WRITES);
