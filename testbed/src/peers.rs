@@ -130,7 +130,7 @@ fn command(peer: Peer, equal_writes: bool) -> anyhow::Result<Command> {
         Peer::Kopf => {
             let mut command = Command::new(python_environment(&sources, "kopf")?.join("bin/kopf"));
             command
-                .args(["run", "--standalone", "--namespace=default"])
+                .args(["run", "--quiet", "--standalone", "--namespace=default"])
                 .arg(sources.join("handlers.py"))
                 .env("EQUAL_WRITES", if equal_writes { "1" } else { "0" });
             keep_bytecode_out_of_the_sources(&mut command)?;

@@ -45,8 +45,9 @@ async def login(**kwargs):
 
 @kopf.on.startup()
 async def configure(settings, **_):
-    # Finished requests are neither listed nor watched.
-    settings.watching.field_selectors[f"{GROUP}/sessionkills"] = "status.completionTime="
+    # Finished requests are neither listed nor watched. Group and name apart: kopf takes "group/name" for something else,
+    # and a selector that fits no kind is ignored without a word.
+    settings.watching.field_selectors[GROUP, "sessionkills"] = "status.completionTime="
     settings.watching.label_selectors["v1", "secrets"] = "sessionkill.dev/credentials=true"
     settings.posting.enabled = False
     settings.scanning.disabled = True
