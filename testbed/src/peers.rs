@@ -96,7 +96,8 @@ pub async fn start(peer: Peer, options: &PeerOptions) -> anyhow::Result<Process>
     for name in PROXIES {
         command.env_remove(name);
     }
-    command.env("KUBECONFIG", &options.kubeconfig);
+    // Python would put its bytecode beside the sources.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env("KUBECONFIG", &options.kubeconfig);
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let stdout = directory.join("peer.out");
@@ -133,13 +134,11 @@ fn command(peer: Peer, equal_writes: bool) -> anyhow::Result<Command> {
                 .args(["run", "--quiet", "--standalone", "--namespace=default"])
                 .arg(sources.join("handlers.py"))
                 .env("EQUAL_WRITES", if equal_writes { "1" } else { "0" });
-            keep_bytecode_out_of_the_sources(&mut command)?;
             Ok(command)
         }
         Peer::Script => {
             let mut command = Command::new(python_environment(&sources, "script")?.join("bin/python"));
             command.arg(sources.join("kill_sessions.py"));
-            keep_bytecode_out_of_the_sources(&mut command)?;
             Ok(command)
         }
     }
@@ -171,12 +170,6 @@ fn python_environment(sources: &Path, name: &str) -> anyhow::Result<PathBuf> {
 
 fn requirements(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
-}
-
-/// Python would put its bytecode beside the sources.
-fn keep_bytecode_out_of_the_sources(command: &mut Command) -> anyhow::Result<()> {
-    command.env("PYTHONPYCACHEPREFIX", cache::root()?.join("peer-bytecode"));
-    Ok(())
 }
 
 /// Of all files of a peer and their names.

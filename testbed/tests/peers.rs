@@ -96,7 +96,7 @@ impl Field {
         self.stack.gateway.set_sessions(ids.iter().map(session).collect()).unwrap();
     }
 
-    async fn request(&self, session_id: i64) -> SessionKill {
+    async fn request(&self, session_id: i64, mode: &str) -> SessionKill {
         let request = json!({
             "apiVersion": "sessionkill.dev/v1alpha1",
             "kind": "SessionKill",
@@ -107,6 +107,7 @@ impl Field {
                 "tenantID": self.stack.tenant(),
                 "sessions": [{"serverIP": SERVER, "sessionID": session_id}],
                 "notAfterTime": (Timestamp::now() + SignedDuration::from_mins(30)).to_string(),
+                "mode": mode,
                 "verification": {"policy": "None"},
             },
         });
@@ -157,13 +158,14 @@ async fn each_peer_kills_each_session_once_and_says_so_with_the_writes_it_promis
     for (peer, equal_writes) in
         OPERATORS.into_iter().flat_map(|peer| [(peer, false), (peer, true)]).chain([(Peer::Script, false)])
     {
-        let ids = [next_id, next_id + 1, next_id + 2];
-        next_id += 3;
-        field.open(&ids);
+        let [left_alone, ids @ ..] = [next_id, next_id + 1, next_id + 2, next_id + 3];
+        next_id += 4;
+        field.open(&[&[left_alone], &ids[..]].concat());
         let before = field.writes(peer);
         let process = field.start(peer, equal_writes).await;
+        field.request(left_alone, "DryRun").await;
         for id in ids {
-            let request = field.request(id).await;
+            let request = field.request(id, "Kill").await;
             let request = field.ended(&request, &process).await;
             assert_reads_like_ours(&field, &request, &format!("{peer:?} {equal_writes}")).await;
             if equal_writes {
@@ -185,6 +187,7 @@ async fn each_peer_kills_each_session_once_and_says_so_with_the_writes_it_promis
         for id in ids {
             assert_eq!(field.kills(id), 1, "{peer:?} {equal_writes}");
         }
+        assert_eq!(field.kills(left_alone), 0, "{peer:?} {equal_writes} does not know what a dry run is");
     }
     assert_eq!(field.receipts.list(&ListParams::default()).await.unwrap().items.len(), 6);
     field.stack.stop().await;
@@ -223,7 +226,7 @@ async fn an_operator_that_died_during_its_call_does_not_call_again() {
         field.open(&[id]);
         field.stack.gateway.inject(Fault { delay_ms: Some(600_000), ..Fault::new(FaultKind::Delay).after() });
         let process = field.start(peer, equal_writes).await;
-        let request = field.request(id).await;
+        let request = field.request(id, "Kill").await;
         wait_until(&process, async || {
             ensure!(field.kills(id) == 1, "no kill yet");
             Ok(())
