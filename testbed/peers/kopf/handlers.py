@@ -189,12 +189,8 @@ def client_of(connection, keys):
 @functools.lru_cache(maxsize=16)
 def client(endpoint, key_id, secret, token):
     scheme, _, host = endpoint.rpartition("://")
-    protocol = scheme or "https"
-    return Client(
-        Config(
-            access_key_id=key_id, access_key_secret=secret, security_token=token, endpoint=host, protocol=protocol
-        )
-    )
+    keys = {"access_key_id": key_id, "access_key_secret": secret, "security_token": token}
+    return Client(Config(endpoint=host, protocol=scheme or "https", **keys))
 
 
 async def call(request, client, dispatch):
