@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod measure;
 pub mod oceanbase;
 pub mod operator;
+pub mod peers;
 pub mod port;
 pub mod process;
 pub mod python;

@@ -1,0 +1,231 @@
+//! Other ways to do the same job, to measure against: operators in other ecosystems' frameworks, and a script.
+//!
+//! Their sources, and what each of them promises, are in `testbed/peers`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    cache,
+    control_plane::ControlPlane,
+    process::{Output, Process, missing_tool},
+    python,
+};
+
+const START_LIMIT: Duration = Duration::from_mins(2);
+
+/// The variables that would put a proxy between a peer and the gateway on loopback.
+const PROXIES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/// A competitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// An operator in Go.
+    ControllerRuntime,
+    /// An operator in Python.
+    Kopf,
+    /// No operator: a loop in Python.
+    Script,
+}
+
+/// As whom, where and how a peer runs.
+#[derive(Debug, Clone)]
+pub struct PeerOptions {
+    /// Who it is for the API server; see [`kubeconfig`].
+    pub kubeconfig: PathBuf,
+    /// For its logs: `peer.out` and `peer.log`. Made if it is not there.
+    pub directory: PathBuf,
+    /// Whether it makes the writes that sessionkill makes: a receipt as the claim, the request's status, the receipt's
+    /// status. Otherwise those that are natural for it. The script knows only the latter.
+    pub equal_writes: bool,
+}
+
+impl Peer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ControllerRuntime, Self::Kopf, Self::Script];
+
+    /// Its name, for people, files and service accounts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ControllerRuntime => "controller-runtime",
+            Self::Kopf => "kopf",
+            Self::Script => "script",
+        }
+    }
+
+    /// The user that its requests are counted under when it runs with its own [`kubeconfig`].
+    #[must_use]
+    pub fn user(self) -> String {
+        format!("system:serviceaccount:default:{}", self.service_account())
+    }
+
+    fn service_account(self) -> String {
+        format!("peer-{}", self.name())
+    }
+
+    fn sources(self) -> PathBuf {
+        all_sources().join(self.name())
+    }
+}
+
+/// Grants the peers what they need, and returns a kubeconfig with which `peer` is a user of its own. That needs custom
+/// resources in place.
+pub async fn kubeconfig(peer: Peer, control_plane: &ControlPlane) -> anyhow::Result<PathBuf> {
+    control_plane.apply_path(&all_sources().join("rbac.yaml")).await?;
+    control_plane.service_account_kubeconfig("default", &peer.service_account()).await
+}
+
+/// Starts `peer` and returns when it watches for requests in the namespace `default`. An `OceanBaseConnection` and its
+/// Secret must be there: they say where the gateway is, and nothing else does. The first start on a machine builds it,
+/// which takes minutes. It ends when the returned process is dropped.
+pub async fn start(peer: Peer, options: &PeerOptions) -> anyhow::Result<Process> {
+    ensure!(
+        !(peer == Peer::Script && options.equal_writes),
+        "the script makes one write only: start it without equal_writes"
+    );
+    let equal_writes = options.equal_writes;
+    let mut command = tokio::task::spawn_blocking(move || command(peer, equal_writes)).await??;
+    for name in PROXIES {
+        command.env_remove(name);
+    }
+    // Python would put its bytecode beside the sources.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env("KUBECONFIG", &options.kubeconfig);
+    let directory = &options.directory;
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let stdout = directory.join("peer.out");
+    // Appended to when a peer is started again in the same directory: only what is new counts.
+    let seen = fs::metadata(&stdout).map_or(0, |file| file.len());
+    let process = Process::start(&command, Output { stdout, stderr: directory.join("peer.log") })?;
+    process
+        .ready(START_LIMIT, async || {
+            let said = fs::read(process.stdout())?;
+            let new = said.get(usize::try_from(seen)?..).unwrap_or_default();
+            ensure!(
+                new.split(|byte| *byte == b'\n').any(|line| line == b"ready"),
+                "the peer {} has not said that it is ready: is there an OceanBaseConnection in default?",
+                peer.name()
+            );
+            Ok(())
+        })
+        .await?;
+    Ok(process)
+}
+
+/// Builds what `peer` needs, if it is not in the cache, and returns how it is run.
+fn command(peer: Peer, equal_writes: bool) -> anyhow::Result<Command> {
+    let sources = peer.sources();
+    match peer {
+        Peer::ControllerRuntime => {
+            let mut command = Command::new(build_go(&sources, peer.name())?);
+            command.arg(format!("--equal-writes={equal_writes}"));
+            Ok(command)
+        }
+        Peer::Kopf => {
+            let mut command = Command::new(python_environment(&sources, "kopf")?.join("bin/kopf"));
+            command
+                .args(["run", "--quiet", "--standalone", "--namespace=default"])
+                .arg(sources.join("handlers.py"))
+                .env("EQUAL_WRITES", if equal_writes { "1" } else { "0" });
+            Ok(command)
+        }
+        Peer::Script => {
+            let mut command = Command::new(python_environment(&sources, "script")?.join("bin/python"));
+            command.arg(sources.join("kill_sessions.py"));
+            Ok(command)
+        }
+    }
+}
+
+fn build_go(sources: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let built = cache::directory(&format!("peer-{name}-{}", fingerprint(sources)?), |directory| {
+        eprintln!("building the peer {name} (once, several minutes) ...");
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .arg(directory.join("peer"))
+            .arg(".")
+            .current_dir(sources)
+            .env("CGO_ENABLED", "0")
+            .stdin(Stdio::null())
+            .status()
+            .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
+        ensure!(status.success(), "go build of the peer {name} failed ({status}), see above");
+        Ok(())
+    })?;
+    Ok(built.join("peer"))
+}
+
+fn python_environment(sources: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let path = sources.join("requirements.txt");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    python::environment(&format!("peer-{name}"), &requirements(&text))
+}
+
+fn requirements(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// Of all files of a peer and their names.
+fn fingerprint(sources: &Path) -> anyhow::Result<String> {
+    let read = || -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut paths = fs::read_dir(sources)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        paths.sort();
+        paths.into_iter().map(|path| Ok((path.clone(), fs::read(&path)?))).collect()
+    };
+    let mut digest = Sha256::new();
+    for (path, content) in read().with_context(|| format!("cannot read {}", sources.display()))? {
+        digest.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        digest.update(Sha256::digest(&content));
+    }
+    let mut fingerprint = hex::encode(digest.finalize());
+    fingerprint.truncate(12);
+    Ok(fingerprint)
+}
+
+fn all_sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch;
+
+    #[test]
+    fn a_changed_or_renamed_source_is_another_build() {
+        let directory = scratch::directory().unwrap();
+        let source = directory.path().join("main.go");
+        fs::write(&source, "a").unwrap();
+        let first = fingerprint(directory.path()).unwrap();
+        fs::write(&source, "b").unwrap();
+        let second = fingerprint(directory.path()).unwrap();
+        fs::rename(&source, directory.path().join("other.go")).unwrap();
+        let third = fingerprint(directory.path()).unwrap();
+        assert_eq!(first.len(), 12);
+        assert!(first != second && second != third, "{first} {second} {third}");
+    }
+
+    #[test]
+    fn every_requirement_of_a_peer_is_pinned() {
+        for peer in [Peer::Kopf, Peer::Script] {
+            let text = fs::read_to_string(peer.sources().join("requirements.txt")).unwrap();
+            let requirements = requirements(&text);
+            assert!(requirements.len() > 3, "{peer:?}");
+            assert!(requirements.iter().all(|line| line.contains("==")), "{requirements:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_script_is_not_started_with_writes_that_it_does_not_make() {
+        let options = PeerOptions { kubeconfig: "none".into(), directory: "none".into(), equal_writes: true };
+        let error = start(Peer::Script, &options).await.unwrap_err().to_string();
+        assert!(error.contains("without equal_writes"), "{error}");
+    }
+}
