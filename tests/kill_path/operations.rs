@@ -8,7 +8,7 @@ use crate::scene::{Launch, Request as _, Scene, eventually};
 const REQUESTS: i64 = 20;
 
 #[tokio::test]
-async fn each_request_costs_the_api_server_four_writes_and_the_gateway_three_calls() {
+async fn each_request_costs_the_api_server_four_writes_and_the_gateway_three_calls_at_most() {
     let scene = Scene::set("cost").await;
     let kubeconfig = scene.own_account(&Scene::full_rights()).await;
     scene.launch(Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }).await;
@@ -53,7 +53,9 @@ async fn each_request_costs_the_api_server_four_writes_and_the_gateway_three_cal
     }
     scene.assert_killed_once(1..=REQUESTS);
     let calls = |calls: Vec<CallRecord>| u64::try_from(calls.len()).unwrap();
-    assert_eq!(calls(scene.kill_calls()), expected);
+    let kills = calls(scene.kill_calls());
+    println!("{kills:6} calls that ended sessions");
+    assert!(kills <= expected, "one for each request, or fewer where they went together: {kills}");
     assert_eq!(calls(scene.probes()), 1, "of the connection, not of a request");
     let reads = calls(scene.list_reads());
     println!("{reads:6} reads of the process list");
