@@ -34,11 +34,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// closes it: a request must not be sent into that end.
 const IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
-/// When nothing was read for so long on an HTTP/2 connection, the peer is asked whether it is there.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// When nothing was read for so long on a connection of HTTP/2, the peer is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// For so long it may be silent then. All calls share that connection: if the peer has vanished, all are lost until then.
-const PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// For so long it may be silent then. All calls share that connection: together no longer than one call may take, so that a
+/// peer that vanished costs one call, and the next has a new connection.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 

@@ -1,6 +1,6 @@
 //! The client of the API server, against a real one and against what may stand in front of it.
 
-#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails fails its test")]
 
 #[path = "../control_plane/mod.rs"]
 mod control_plane;
@@ -68,11 +68,6 @@ fn scratch(name: &str) -> PathBuf {
 
 /// An error and all that caused it.
 fn causes(error: &kube::Error) -> String {
-    let mut next: Option<&dyn Error> = Some(error);
-    let mut text = String::new();
-    while let Some(error) = next {
-        text += &format!("{error}: ");
-        next = error.source();
-    }
-    text
+    let all = std::iter::successors(Some(error as &dyn Error), |error| (*error).source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
