@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use crate::oceanbase::Endpoint;
 
@@ -22,6 +23,11 @@ pub struct Config {
     /// The proxy for calls to Alibaba Cloud. None is taken from the environment variables that other programs use.
     #[arg(long, env = "SESSIONKILL_PROXY")]
     pub proxy: Option<String>,
+
+    /// Speak HTTP/1.1 to the API server even where it offers HTTP/2. Then calls are spread over connections: for several API
+    /// servers behind a TCP load balancer.
+    #[arg(long, env = "SESSIONKILL_API_SERVER_HTTP1", value_parser = BoolishValueParser::new())]
+    pub api_server_http1: bool,
 
     /// Where /livez and /readyz are served.
     #[arg(long, env = "SESSIONKILL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]

@@ -8,7 +8,7 @@ use sessionkill::config::Config;
 use sessionkill::health::{self, Health};
 use sessionkill::metrics::Metrics;
 use sessionkill::telemetry::{self, LogFormat};
-use sessionkill::{api, controller};
+use sessionkill::{api, api_server, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +65,7 @@ fn crd() -> Result<(), String> {
 async fn run(config: Config) -> Result<(), String> {
     // Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "cannot install the TLS provider")?;
-    let client = api_server_client().await?;
+    let client = api_server_client(config.api_server_http1).await?;
     let shutdown = CancellationToken::new();
     on_signal(shutdown.clone())?;
     let health = Arc::new(Health::default());
@@ -77,12 +77,11 @@ async fn run(config: Config) -> Result<(), String> {
     }
 }
 
-async fn api_server_client() -> Result<kube::Client, String> {
+async fn api_server_client(http1: bool) -> Result<kube::Client, String> {
     let config = kube::Config::infer().await.map_err(|error| {
         format!("no way to reach an API server ({error}): run in a cluster, or set KUBECONFIG to a kubeconfig file")
     })?;
-    kube::Client::try_from(controller::client_config(config))
-        .map_err(|error| format!("cannot make a client of the API server: {error}"))
+    api_server::client(config, http1).map_err(|error| format!("cannot make a client of the API server: {error}"))
 }
 
 /// SIGTERM and SIGINT start an orderly end.

@@ -22,6 +22,7 @@ const FOLDERS: [Folder; 3] = [
         name: "src/api",
         why: "api is wire types only: no logic, no I/O",
         forbidden: &[
+            "crate::api_server",
             "crate::config",
             "crate::controller",
             "crate::domain",
@@ -47,6 +48,7 @@ const FOLDERS: [Folder; 3] = [
             "*::SystemTime",
             "*::now",
             "axum",
+            "crate::api_server",
             "crate::config",
             "crate::controller",
             "crate::health",
@@ -75,6 +77,7 @@ const FOLDERS: [Folder; 3] = [
         why: "oceanbase is the API client: it knows nothing of Kubernetes",
         forbidden: &[
             "crate::api",
+            "crate::api_server",
             "crate::config",
             "crate::controller",
             "crate::domain",

@@ -1,7 +1,6 @@
 //! Calls to the Kubernetes API, each with a deadline. Does I/O.
 //!
-//! kube has no read time-out of its own, and its retries are off ([`client_config`]): a POST that was stored and answered 504 would be
-//! repeated and look lost. Who retries what is decided where the call is made.
+//! The client repeats nothing ([`crate::api_server`]): who retries what is decided where the call is made.
 
 use std::time::Duration;
 
@@ -9,24 +8,6 @@ use kube::core::Status;
 
 /// The longest a call to the API server may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// After so many seconds the API server ends a watch, which goes on from where it was.
-pub const WATCH_SECONDS: u32 = 60;
-
-/// The longest silence on a connection. Only watches and their first lists have no deadline of their own: a list that is
-/// never answered would stop the operator for ever, while it looks alive.
-const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
-
-/// `config` with what the operator relies on.
-#[must_use]
-pub fn client_config(mut config: kube::Config) -> kube::Config {
-    // A write that was stored and answered 504 would be repeated and look like somebody else's.
-    config.default_retry = false;
-    config.read_timeout = Some(SILENCE);
-    // The time for which a pooled connection was idle is no silence.
-    config.reset_reader_on_write = true;
-    config
-}
 
 /// Why a call to the API server failed.
 #[derive(Debug, thiserror::Error)]

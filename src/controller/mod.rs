@@ -33,5 +33,4 @@ mod settle;
 mod sweep;
 mod verify;
 
-pub use api_calls::client_config;
 pub use run::{RunError, run};

@@ -16,7 +16,6 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::api_calls::WATCH_SECONDS;
 use super::context::{Context, Guarded, Parts};
 use super::events::Events;
 use super::probe::probe_connections;
@@ -24,6 +23,7 @@ use super::queue::Queue;
 use super::reconcile::reconcile;
 use super::sweep::sweep;
 use crate::api::OceanBaseConnection;
+use crate::api_server::WATCH_SECONDS;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
