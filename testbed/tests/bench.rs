@@ -1,5 +1,7 @@
 //! `testbed bench`, small: what it writes is complete and makes sense. No figure of time is judged.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
+
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use serde_json::Value;
@@ -53,47 +55,10 @@ fn the_operator_and_the_floor_are_measured_alike_and_every_session_is_killed_onc
     assert_eq!(records["setting"].len(), 1);
     let runs = &records["run"];
     assert_eq!(runs.len(), 2 * 4, "two contenders, four loads");
-    for run in runs {
-        let is_floor = run["contender"] == "floor";
-        for pointer in ["/times/p50Ms", "/times/p99Ms", "/times/maxMs", "/times/requestsPerSecond"] {
-            assert!(number(run, pointer) > 0.0, "{pointer} in {run}");
-        }
-        for pointer in ["/memoryBytes/resting", "/memoryBytes/peak", "/memoryBytes/afterwards"] {
-            assert!(number(run, pointer) > 1e6, "{pointer} in {run}");
-        }
-        for pointer in ["/cpuSeconds/contender", "/cpuSeconds/apiServer", "/cpuSeconds/etcd", "/loadCpuSeconds"] {
-            assert!(number(run, pointer) >= 0.0, "{pointer} in {run}");
-        }
-        // A single request is in no order: the lone tenant may have made no more before the crowd was done.
-        let has_order = number(run, "/requests") > 1.0;
-        assert!(!has_order || (-1.0..=1.0).contains(&number(run, "/times/orderKept")), "{run}");
-        let made = number(run, "/requestsMade");
-        assert!(made >= 2.0 && (has_order || run["load"]["crowd"] == 5), "{run}");
-        let ends = &run["ends"];
-        assert_eq!((&ends["unfinished"], number(ends, "/sessions")), (&Value::from(0), 2.0 * made), "{run}");
-        assert_eq!(number(ends, "/sessionsKilled"), if is_floor { 0.0 } else { 2.0 * made }, "{run}");
-        assert_eq!(ends["mostKillsOfOne"], u32::from(!is_floor), "{run}");
-        let upstream = run["upstreamCalls"].as_object().unwrap();
-        assert_eq!(upstream.contains_key("KillProcessList"), !is_floor, "{run}");
-        for write in ["create sessionkillreceipts", "patch sessionkills~1status", "patch sessionkillreceipts~1status"] {
-            let each = number(run, &format!("/apiRequests/{write}"));
-            assert!(if is_floor { (each - 1.0).abs() < 1e-9 } else { each > 0.0 }, "{write} in {run}");
-        }
-        let requests: f64 = run["apiRequests"].as_object().unwrap().values().map(|it| it.as_f64().unwrap()).sum();
-        assert!(!is_floor || (requests - 3.0).abs() < 1e-9, "three writes and nothing else: {run}");
-    }
+    runs.iter().for_each(check_run);
 
     assert_eq!(records["summary"].len(), runs.len(), "one run each");
-    for summary in &records["summary"] {
-        let others = summary["ratios"].as_object().unwrap();
-        assert_eq!(others.len(), 1, "{summary}");
-        for ratios in others.values() {
-            for pointer in ["/p50", "/p99", "/requestsPerSecond"] {
-                let ratio = number(ratios, pointer);
-                assert!(ratio.is_finite() && ratio > 0.0, "{pointer} in {summary}");
-            }
-        }
-    }
+    records["summary"].iter().for_each(check_summary);
     let [start] = records["start"].as_slice() else { panic!("not one start: {:?}", records["start"]) };
     assert_eq!((&start["contender"], &start["finishedObjects"]), (&Value::from("sessionkill"), &Value::from(5)));
     assert!(number(start, "/readyMs") > 0.0 && number(start, "/restingBytes") > 1e6, "{start}");
@@ -105,4 +70,46 @@ fn the_operator_and_the_floor_are_measured_alike_and_every_session_is_killed_onc
     assert!(picture.starts_with("<svg") && picture.matches("<polyline").count() == 4, "{picture}");
     let again = bench(directory.path(), &["--from", "bench.jsonl"]);
     assert_eq!(again, printed, "the tables can be made again from the records");
+}
+
+fn check_run(run: &Value) {
+    let is_floor = run["contender"] == "floor";
+    for pointer in ["/times/p50Ms", "/times/p99Ms", "/times/maxMs", "/times/requestsPerSecond"] {
+        assert!(number(run, pointer) > 0.0, "{pointer} in {run}");
+    }
+    for pointer in ["/memoryBytes/resting", "/memoryBytes/peak", "/memoryBytes/afterwards"] {
+        assert!(number(run, pointer) > 1e6, "{pointer} in {run}");
+    }
+    for pointer in ["/cpuSeconds/contender", "/cpuSeconds/apiServer", "/cpuSeconds/etcd", "/loadCpuSeconds"] {
+        assert!(number(run, pointer) >= 0.0, "{pointer} in {run}");
+    }
+    // A single request is in no order: the lone tenant may have made no more before the crowd was done.
+    let has_order = number(run, "/requests") > 1.0;
+    assert!(!has_order || (-1.0..=1.0).contains(&number(run, "/times/orderKept")), "{run}");
+    let made = number(run, "/requestsMade");
+    assert!(made >= 2.0 && (has_order || run["load"]["crowd"] == 5), "{run}");
+    let ends = |field: &str| run["ends"][field].as_u64().unwrap();
+    let sessions = 2 * run["requestsMade"].as_u64().unwrap();
+    assert_eq!((ends("unfinished"), ends("sessions")), (0, sessions), "{run}");
+    assert_eq!(ends("sessionsKilled"), if is_floor { 0 } else { sessions }, "{run}");
+    assert_eq!(ends("mostKillsOfOne"), u64::from(!is_floor), "{run}");
+    let upstream = run["upstreamCalls"].as_object().unwrap();
+    assert_eq!(upstream.contains_key("KillProcessList"), !is_floor, "{run}");
+    for write in ["create sessionkillreceipts", "patch sessionkills~1status", "patch sessionkillreceipts~1status"] {
+        let each = number(run, &format!("/apiRequests/{write}"));
+        assert!(if is_floor { (each - 1.0).abs() < 1e-9 } else { each > 0.0 }, "{write} in {run}");
+    }
+    let requests: f64 = run["apiRequests"].as_object().unwrap().values().map(|it| it.as_f64().unwrap()).sum();
+    assert!(!is_floor || (requests - 3.0).abs() < 1e-9, "three writes and nothing else: {run}");
+}
+
+fn check_summary(summary: &Value) {
+    let others = summary["ratios"].as_object().unwrap();
+    assert_eq!(others.len(), 1, "{summary}");
+    for ratios in others.values() {
+        for pointer in ["/p50", "/p99", "/requestsPerSecond"] {
+            let ratio = number(ratios, pointer);
+            assert!(ratio.is_finite() && ratio > 0.0, "{pointer} in {summary}");
+        }
+    }
 }

@@ -43,7 +43,7 @@ impl Meter {
             let_through.push_back(now);
             return Ok(());
         }
-        let free = let_through.front().map_or(WINDOW, |earliest| WINDOW - now.duration_since(*earliest));
+        let free = let_through.front().map_or(WINDOW, |earliest| WINDOW.saturating_sub(now.duration_since(*earliest)));
         // Rounded up: one that comes back at the very moment must find room.
         let pause = u64::try_from(free.as_millis()).unwrap_or(u64::MAX) + 1;
         Err(ApiError::throttled(quota.retry_after.then_some(pause)))
