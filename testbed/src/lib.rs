@@ -1,5 +1,6 @@
 //! The real parts that sessionkill is tested on: control plane, `OceanBase` engine, `OpenAPI` gateway. Never shipped.
 
+pub mod bench;
 pub mod cache;
 pub mod control_plane;
 pub mod demo;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{demo, gateway, measure, stack};
+use testbed::{bench, demo, gateway, measure, stack};
 
 mod hold;
 
@@ -18,10 +18,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
     Gateway(gateway::GatewayArgs),
     Measure(measure::MeasureArgs),
     Up(stack::UpArgs),
+    /// The load of a measurement.
+    #[command(hide = true)]
+    BenchLoad(bench::LoadArgs),
+    /// The least that a measurement compares with.
+    #[command(hide = true)]
+    BenchFloor(bench::FloorArgs),
     /// Start one child and hold it until killed: the test of what happens to children then.
     #[command(hide = true)]
     Hold {
@@ -33,6 +40,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Bench(args) => bench::bench(args).await,
+        Command::BenchLoad(args) => bench::load(args).await,
+        Command::BenchFloor(args) => bench::floor(args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Gateway(args) => gateway::run(args).await,
         Command::Measure(args) => measure::measure(args).await,

@@ -108,13 +108,22 @@ impl Operator {
 
 /// Physical memory that the process `pid` occupies now.
 pub fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most physical memory that the process `pid` has occupied.
+pub fn peak_rss_bytes(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("process {pid} is not running"))?;
     let kibibytes: u64 = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .and_then(|value| value.trim().strip_suffix("kB"))
-        .with_context(|| format!("no VmRSS in {path}: the process has ended"))?
+        .with_context(|| format!("no {field} in {path}: the process has ended"))?
         .trim()
         .parse()?;
     Ok(kibibytes * 1024)
@@ -182,6 +191,7 @@ mod tests {
         assert_eq!(operator.audit_lines().unwrap(), [serde_json::json!({"a": 1})]);
         assert_eq!(operator.logs().unwrap(), "/the/kubeconfig\n");
         assert!(operator.rss_bytes().unwrap() > 0);
+        assert!(peak_rss_bytes(operator.pid()).unwrap() >= operator.rss_bytes().unwrap());
         operator.stop().await;
         assert!(operator.rss_bytes().is_err());
     }

@@ -9,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sessionkill::oceanbase::signature::{enc, v1, v3};
-use testbed::gateway::{AccessKey, Backend, Fault, FaultKind, Gateway, GatewayOptions, Session, backend::memory};
+use testbed::gateway::{
+    AccessKey, Backend, Fault, FaultKind, Gateway, GatewayOptions, Quota, Session, backend::memory,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -578,6 +580,71 @@ async fn the_orders_over_http_do_what_the_handle_does() {
     assert_eq!(calls[1]["sessions"], json!([{"serverIp": SERVER, "sessionId": 5, "executed": true}]));
     assert_eq!(delete("calls").await, 204);
     assert_eq!(get("calls").await, json!([]));
+}
+
+#[tokio::test]
+async fn tenants_see_and_kill_only_their_own_sessions() {
+    let session = |session_id, tenant_id: &str| Session {
+        server_ip: SERVER.into(),
+        session_id,
+        tenant_id: tenant_id.into(),
+        ..Session::default()
+    };
+    let options = GatewayOptions {
+        backend: Backend::Memory(vec![session(1, ""), session(2, "t-other"), session(3, "t-other")]),
+        more_tenants: vec!["t-other".into()],
+        ..GatewayOptions::default()
+    };
+    let gateway = Gateway::start(options).await.unwrap();
+    let listed = async |tenant: &str| {
+        let data = Request::describe().set("TenantId", tenant).send(&gateway).await.data();
+        let rows = data["AllProcessList"].as_array().unwrap().iter();
+        rows.map(|row| (row["SessionId"].as_i64().unwrap(), row["TenantId"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("t4louaeei0001").await, [(1, json!("t4louaeei0001"))]);
+    assert_eq!(listed("t-other").await, [(2, json!("t-other")), (3, json!("t-other"))]);
+    assert_eq!(listed("").await.len(), 3);
+
+    let rows = Request::kill(&[1, 2]).send(&gateway).await.data();
+    assert_eq!((&rows[0]["ErrorMessage"], &rows[1]["ErrorMessage"]), (&json!(""), &json!("Unknown thread id: 2")));
+    assert_eq!(gateway.kills_per_session(), killed(&[1]), "session 2 is another tenant's");
+    let rows = Request::kill(&[2]).set("TenantId", "t-other").send(&gateway).await.data();
+    assert_eq!(rows[0]["TenantId"], "t-other");
+    assert_eq!(gateway.kills_per_session(), killed(&[1, 2]));
+    assert_eq!(Request::kill(&[3]).set("TenantId", "t-none").code(&gateway).await, "IllegalOperation.Resource");
+}
+
+#[tokio::test]
+async fn calls_beyond_the_quota_are_throttled_whatever_their_action_and_kill_nothing() {
+    for (retry_after, pause) in [(false, None), (true, Some("1001"))] {
+        let quota = Some(Quota { calls_per_second: 0, retry_after });
+        let gateway = Gateway::start(GatewayOptions { quota, ..GatewayOptions::default() }).await.unwrap();
+        for request in [Request::kill(&[ID]), Request::describe(), Request::new("Nonsense", &[])] {
+            let answer = request.send(&gateway).await;
+            assert_eq!((answer.status, answer.code().as_str()), (400, "Throttling.User"), "{}", request.action);
+            let told = answer.headers.get("x-acs-retry-after").map(|value| value.to_str().unwrap());
+            assert_eq!(told, pause, "{}", request.action);
+        }
+        let unsigned = Request::describe().with(|it| it.key.1 = "wrong");
+        assert_eq!(unsigned.code(&gateway).await, "SignatureDoesNotMatch", "not the account's call");
+        assert!(gateway.kills_per_session().is_empty());
+    }
+    let quota = Some(Quota { calls_per_second: 1, retry_after: false });
+    let gateway = Gateway::start(GatewayOptions { quota, ..GatewayOptions::default() }).await.unwrap();
+    for id in [ID, OTHER_ID] {
+        eventually("there is room again", async || Request::kill(&[id]).code(&gateway).await == "OK").await;
+    }
+    assert_eq!(gateway.kills_per_session(), killed(&[ID, OTHER_ID]));
+}
+
+#[tokio::test]
+async fn every_admitted_call_takes_the_stated_time() {
+    let delay = Duration::from_millis(120);
+    let gateway = Gateway::start(GatewayOptions { delay, ..GatewayOptions::default() }).await.unwrap();
+    let started = std::time::Instant::now();
+    assert_eq!(Request::kill(&[ID]).code(&gateway).await, "OK");
+    assert!(started.elapsed() >= delay);
+    assert_eq!(gateway.kills_per_session(), killed(&[ID]));
 }
 
 #[tokio::test]

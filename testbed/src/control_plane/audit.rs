@@ -1,6 +1,12 @@
 //! The API server's own record of who asked for what: the judge of how many requests a component makes.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -56,21 +62,57 @@ struct ObjectRef {
     subresource: String,
 }
 
-/// Counts the requests of `user` whose answer is complete; a watch counts when it ends.
-pub(super) fn requests_by_verb(log: &Path, user: &str) -> anyhow::Result<BTreeMap<Request, u64>> {
-    let text = fs::read(log).with_context(|| format!("cannot read the audit log {}", log.display()))?;
-    // The last line may be half written, or cut off when the server was killed: only whole lines are entries.
-    let entries = text
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| line.ends_with(b"\n"))
-        .filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
-    let mut counts = BTreeMap::new();
-    for entry in entries.filter(|entry| entry.stage == "ResponseComplete" && entry.user.username == user) {
-        let object = entry.object_ref.unwrap_or_default();
-        let request = Request { verb: entry.verb, resource: object.resource, subresource: object.subresource };
-        *counts.entry(request).or_default() += 1;
+/// Counts the requests of one user whose answer is complete, each log entry once. A watch counts when it ends.
+#[derive(Debug)]
+pub struct RequestCounter {
+    log: PathBuf,
+    user: String,
+    /// The end of what has been counted.
+    position: u64,
+    counts: BTreeMap<Request, u64>,
+}
+
+impl RequestCounter {
+    /// Counts the requests of `user` from the beginning of `log`.
+    pub(super) fn from_start(log: &Path, user: &str) -> Self {
+        Self { log: log.into(), user: user.into(), position: 0, counts: BTreeMap::new() }
     }
-    Ok(counts)
+
+    /// Counts the requests of `user` that are logged from now on.
+    pub(super) fn from_now(log: &Path, user: &str) -> anyhow::Result<Self> {
+        let position = fs::metadata(log).with_context(|| unreadable(log))?.len();
+        Ok(Self { position, ..Self::from_start(log, user) })
+    }
+
+    /// How many requests of each kind there have been until now. An entry may be written shortly after its answer has
+    /// arrived.
+    pub fn count(&mut self) -> anyhow::Result<&BTreeMap<Request, u64>> {
+        let mut text = vec![];
+        let mut log = File::open(&self.log).with_context(|| unreadable(&self.log))?;
+        log.seek(SeekFrom::Start(self.position))?;
+        log.read_to_end(&mut text)?;
+        // The last line may be half written, or cut off when the server was killed: only whole lines are entries.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.position += whole as u64;
+        for line in text[..whole].split(|byte| *byte == b'\n') {
+            if let Ok(entry) = serde_json::from_slice::<Entry>(line) {
+                self.note(entry);
+            }
+        }
+        Ok(&self.counts)
+    }
+
+    fn note(&mut self, entry: Entry) {
+        if entry.stage == "ResponseComplete" && entry.user.username == self.user {
+            let object = entry.object_ref.unwrap_or_default();
+            let request = Request { verb: entry.verb, resource: object.resource, subresource: object.subresource };
+            *self.counts.entry(request).or_default() += 1;
+        }
+    }
+}
+
+fn unreadable(log: &Path) -> String {
+    format!("cannot read the audit log {}", log.display())
 }
 
 #[cfg(test)]
@@ -93,8 +135,16 @@ mod tests {
         ]
         .join("\n")
             + "\n{\"stage\":\"Respo";
-        fs::write(file.path(), log).unwrap();
-        let counts = requests_by_verb(file.path(), "us").unwrap();
-        assert_eq!(counts, [(Request::new("patch", "sessionkills", "status"), 2)].into());
+        fs::write(file.path(), &log).unwrap();
+        let mut counter = RequestCounter::from_start(file.path(), "us");
+        let request = Request::new("patch", "sessionkills", "status");
+        assert_eq!(*counter.count().unwrap(), [(request.clone(), 2)].into());
+
+        // The half-written line counts once it is whole, and none counts twice.
+        let rest = line("ResponseComplete", "us");
+        fs::write(file.path(), format!("{}\n", log.replace("{\"stage\":\"Respo", &rest))).unwrap();
+        assert_eq!(counter.count().unwrap()[&request], 3);
+        assert_eq!(counter.count().unwrap()[&request], 3);
+        assert_eq!(*RequestCounter::from_now(file.path(), "us").unwrap().count().unwrap(), [].into());
     }
 }

@@ -23,7 +23,10 @@ use kube::Client;
 use tokio::net::TcpStream;
 
 use self::access::Access;
-pub use self::{access::client_for, audit::Request};
+pub use self::{
+    access::client_for,
+    audit::{Request, RequestCounter},
+};
 use crate::{
     port,
     process::{Output, Process},
@@ -130,7 +133,12 @@ impl ControlPlane {
     /// How many requests of each kind `user` has had answered, as `system:serviceaccount:NAMESPACE:NAME` or `admin`. A
     /// watch counts when it ends. An entry may be written shortly after its answer has arrived.
     pub fn requests_by_verb(&self, user: &str) -> anyhow::Result<BTreeMap<Request, u64>> {
-        audit::requests_by_verb(&self.audit_log(), user)
+        RequestCounter::from_start(&self.audit_log(), user).count().cloned()
+    }
+
+    /// Counts what `user` asks for from now on.
+    pub fn count_requests(&self, user: &str) -> anyhow::Result<RequestCounter> {
+        RequestCounter::from_now(&self.audit_log(), user)
     }
 
     /// The process ids as they are now; the API server's changes when it is started again.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    backend::{Session, SessionStore, Verdict},
+    backend::{Session, SessionStore, Verdict, Wanted},
     errors::ApiError,
     ledger::Ledger,
     request::Call,
@@ -15,14 +15,16 @@ use super::{
 /// The version of the product's API.
 const API_VERSION: &str = "2019-09-01";
 
-/// Executes admitted calls on the one tenant of the one instance there is.
+/// Executes admitted calls on the tenants of the one instance there is.
 pub struct Actions {
     /// The sessions.
     pub store: Arc<dyn SessionStore>,
     /// The only instance.
     pub instance: String,
-    /// Its only tenant.
+    /// Its first tenant.
     pub tenant: String,
+    /// Its further tenants.
+    pub more_tenants: Vec<String>,
 }
 
 /// A session as a list of sessions names it.
@@ -31,6 +33,12 @@ pub struct Named {
     pub server_ip: String,
     /// Its id there; clients send a string or a number.
     pub session_id: i64,
+}
+
+impl Named {
+    fn is(&self, session: &Session) -> bool {
+        self.session_id == session.session_id && self.server_ip == session.server_ip
+    }
 }
 
 impl Actions {
@@ -57,12 +65,19 @@ impl Actions {
         let named = parse_sessions(call.required("SessionList")?)?;
         self.check_resources(instance, Some(tenant))?;
 
-        let before = self.list().await?;
+        let is_named = |session: &Session| named.iter().any(|named| named.is(session));
+        let before = self.list(&is_named).await?;
         let mut rows = Vec::new();
-        for Named { server_ip, session_id } in &named {
-            let session = before.iter().find(|it| it.session_id == *session_id && it.server_ip == *server_ip);
+        for name in &named {
+            let Named { server_ip, session_id } = name;
+            let found = before.iter().find(|session| name.is(session));
+            let session = found.filter(|session| self.tenant_of(session) == tenant);
             let unknown = Session { server_ip: server_ip.clone(), session_id: *session_id, ..Session::default() };
-            let error = match self.kill_one(session.unwrap_or(&unknown), &executed).await? {
+            let verdict = match (found, session) {
+                (Some(_), None) => Verdict::unknown(*session_id),
+                _ => self.kill_one(session.unwrap_or(&unknown), &executed).await?,
+            };
+            let error = match verdict {
                 Verdict::Killed => String::new(),
                 Verdict::Refused(why) => why,
             };
@@ -81,10 +96,10 @@ impl Actions {
         let by_session_id = call.flag("ByObSessionId")?;
         self.check_resources(instance, Some(tenant))?;
 
-        let before = self.list().await?;
+        let before = self.list(&self.are_of(Some(tenant))).await?;
         let mut rows = Vec::new();
-        for Named { server_ip, session_id } in &named {
-            let session = before.iter().find(|it| it.session_id == *session_id && it.server_ip == *server_ip);
+        for named in &named {
+            let session = before.iter().find(|session| named.is(session));
             let targets: Vec<_> = match session {
                 Some(session) if by_session_id => vec![session],
                 None | Some(Session { proxy_sess_id: None, .. }) => vec![],
@@ -105,8 +120,8 @@ impl Actions {
         call.flag("MergeDynamicSql")?;
         self.check_resources(instance, call.optional("TenantId"))?;
 
-        let mut sessions = self.list().await?;
-        sessions.retain(|session| filter.fits(session));
+        let is_of_tenant = self.are_of(call.optional("TenantId"));
+        let sessions = self.list(&|session| is_of_tenant(session) && filter.fits(session)).await?;
         let idle = sessions.iter().filter(|session| !is_active(session)).count();
         let version = self.store.version().await.map_err(|error| ApiError::unavailable(&error))?;
         Ok(json!({
@@ -123,8 +138,17 @@ impl Actions {
         }))
     }
 
-    async fn list(&self) -> Result<Vec<Session>, ApiError> {
-        self.store.list().await.map_err(|error| ApiError::unavailable(&error))
+    async fn list(&self, is_wanted: &Wanted<'_>) -> Result<Vec<Session>, ApiError> {
+        self.store.list(is_wanted).await.map_err(|error| ApiError::unavailable(&error))
+    }
+
+    /// Whether a session is of this tenant; without one, all are.
+    fn are_of(&self, tenant: Option<&str>) -> impl Fn(&Session) -> bool + Sync {
+        move |session| tenant.is_none_or(|tenant| self.tenant_of(session) == tenant)
+    }
+
+    fn tenant_of<'a>(&'a self, session: &'a Session) -> &'a str {
+        if session.tenant_id.is_empty() { &self.tenant } else { &session.tenant_id }
     }
 
     async fn kill_one(&self, session: &Session, executed: &impl Fn(&Session)) -> Result<Verdict, ApiError> {
@@ -140,7 +164,8 @@ impl Actions {
         if instance != self.instance {
             return Err(ApiError::unknown_resource("instance", instance));
         }
-        match tenant.filter(|tenant| *tenant != self.tenant) {
+        let exists = |tenant: &str| tenant == self.tenant || self.more_tenants.iter().any(|more| more == tenant);
+        match tenant.filter(|tenant| !exists(tenant)) {
             Some(tenant) => Err(ApiError::unknown_resource("tenant", tenant)),
             None => Ok(()),
         }
@@ -155,7 +180,7 @@ impl Actions {
             "Status": session.status,
             "ErrorMessage": error,
             "ClientIp": session.client_ip,
-            "TenantId": self.tenant,
+            "TenantId": self.tenant_of(session),
             "User": session.user,
             "Database": session.database,
             "SqlText": session.sql_text,
@@ -170,7 +195,7 @@ impl Actions {
             "ServerIp": session.server_ip,
             "ServerSn": "",
             "ClientIp": session.client_ip,
-            "TenantId": self.tenant,
+            "TenantId": self.tenant_of(session),
             "User": session.user,
             "Database": session.database,
             "Command": session.command,

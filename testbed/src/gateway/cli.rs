@@ -1,13 +1,13 @@
 //! `testbed gateway`: the gateway as a program of its own.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{AccessKey, Backend, Gateway, GatewayOptions, backend::memory};
+use super::{AccessKey, Backend, Gateway, GatewayOptions, Quota, backend::memory};
 use crate::{oceanbase::Engine, scratch};
 
 /// How to run the gateway.
@@ -29,9 +29,18 @@ pub struct GatewayArgs {
     /// The instance that the sessions belong to.
     #[arg(long, value_name = "ID")]
     instance: Option<String>,
-    /// The tenant that the sessions belong to.
-    #[arg(long, value_name = "ID")]
-    tenant: Option<String>,
+    /// The tenant that the sessions belong to; give it several times for several tenants.
+    #[arg(long = "tenant", value_name = "ID")]
+    tenants: Vec<String>,
+    /// How long each call takes, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    delay_ms: u64,
+    /// The most calls in any one second; those beyond are answered with Throttling.User.
+    #[arg(long, value_name = "CALLS")]
+    quota: Option<u32>,
+    /// Say in x-acs-retry-after when there is room in the quota again.
+    #[arg(long, requires = "quota")]
+    retry_after: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -61,13 +70,18 @@ async fn run_with_own_engine(args: GatewayArgs) -> Result<()> {
 /// Runs the gateway on a backend until it is interrupted.
 pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
     let defaults = GatewayOptions::default();
+    let mut tenants = args.tenants.into_iter();
+    let retry_after = args.retry_after;
     let own_keys = args.access_keys.is_empty();
     let options = GatewayOptions {
         listen: args.listen,
         backend,
         access_keys: if own_keys { defaults.access_keys } else { args.access_keys },
         instance: args.instance.unwrap_or(defaults.instance),
-        tenant: args.tenant.unwrap_or(defaults.tenant),
+        tenant: tenants.next().unwrap_or(defaults.tenant),
+        more_tenants: tenants.collect(),
+        delay: Duration::from_millis(args.delay_ms),
+        quota: args.quota.map(|calls_per_second| Quota { calls_per_second, retry_after }),
     };
     let (instance, tenant, keys) = (options.instance.clone(), options.tenant.clone(), options.access_keys.clone());
     let gateway = Gateway::start(options).await?;

@@ -120,6 +120,13 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "InvalidApi.NotFound", message)
     }
 
+    /// The account has used up its quota of calls.
+    #[must_use]
+    pub fn throttled(retry_after_ms: Option<u64>) -> Self {
+        let error = Self::bad_request("Throttling.User", "Request was denied due to user flow control.");
+        Self { retry_after_ms, ..error }
+    }
+
     /// The action does not exist, or does not exist any more.
     #[must_use]
     pub fn unknown_action() -> Self {

@@ -10,7 +10,7 @@
 //!                     faults   verify     backend   faults
 //! ```
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod errors;
 pub mod faults;
 pub mod ledger;
+pub mod quota;
 pub mod reply;
 pub mod request;
 pub mod server;
@@ -33,6 +34,7 @@ pub use backend::Session;
 pub use cli::{GatewayArgs, run};
 pub use faults::{Fault, FaultKind, When};
 pub use ledger::{CallRecord, SessionRecord};
+pub use quota::Quota;
 
 use backend::{SessionStore, memory, oceanbase};
 
@@ -59,8 +61,14 @@ pub struct GatewayOptions {
     pub access_keys: Vec<AccessKey>,
     /// The only instance there is.
     pub instance: String,
-    /// Its only tenant.
+    /// Its first tenant, to which sessions belong that name none.
     pub tenant: String,
+    /// Its further tenants. Only sessions in memory can belong to them.
+    pub more_tenants: Vec<String>,
+    /// How long a call takes that is admitted and within the quota, before it is executed.
+    pub delay: Duration,
+    /// How many calls the account may make; without one, any number.
+    pub quota: Option<Quota>,
 }
 
 impl Default for GatewayOptions {
@@ -72,6 +80,9 @@ impl Default for GatewayOptions {
             access_keys: vec![AccessKey { id: "testbed".into(), secret: "testbed-secret".into(), token: None }],
             instance: "ob317v4uif0001".into(),
             tenant: "t4louaeei0001".into(),
+            more_tenants: vec![],
+            delay: Duration::ZERO,
+            quota: None,
         }
     }
 }
@@ -104,7 +115,14 @@ impl Gateway {
         };
         let shared = Arc::new(server::Shared {
             admission: admission::Admission::new(options.access_keys),
-            actions: actions::Actions { store, instance: options.instance, tenant: options.tenant },
+            meter: quota::Meter::new(options.quota),
+            delay: options.delay,
+            actions: actions::Actions {
+                store,
+                instance: options.instance,
+                tenant: options.tenant,
+                more_tenants: options.more_tenants,
+            },
             faults: faults::Faults::default(),
             ledger: ledger::Ledger::default(),
             stop: CancellationToken::new(),
@@ -159,7 +177,7 @@ impl Gateway {
 
     /// The sessions there are now.
     pub async fn sessions(&self) -> Result<Vec<Session>> {
-        self.shared.actions.store.list().await
+        self.shared.actions.store.list(&|_| true).await
     }
 
     /// Replaces the sessions; fails if they are those of a real engine.

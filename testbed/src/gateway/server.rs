@@ -1,6 +1,9 @@
 //! The HTTP server: takes calls through admission, faults and execution, and keeps the ledger.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -25,6 +28,7 @@ use super::{
     errors::ApiError,
     faults::{Fault, Faults, When},
     ledger::{CallRecord, Ledger, SessionRecord},
+    quota::Meter,
     reply::{HungUp, Reply},
     request::{Call, Received},
 };
@@ -33,6 +37,10 @@ use super::{
 pub struct Shared {
     /// Who may call.
     pub admission: Admission,
+    /// How much may be called.
+    pub meter: Meter,
+    /// How long an admitted call takes before it is executed.
+    pub delay: Duration,
     /// What can be called.
     pub actions: Actions,
     /// How the gateway misbehaves.
@@ -111,6 +119,8 @@ impl Shared {
         if let Some(refusal) = before.and_then(Fault::error) {
             return Err(refusal);
         }
+        self.meter.admit(Instant::now())?;
+        tokio::time::sleep(self.delay).await;
         self.actions.execute(call, &self.ledger, sequence).await
     }
 
@@ -208,7 +218,7 @@ async fn clear_faults(State(shared): State<Arc<Shared>>) -> StatusCode {
 }
 
 async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.actions.store.list().await {
+    match shared.actions.store.list(&|_| true).await {
         Ok(sessions) => json(&sessions),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}\n")).into_response(),
     }

@@ -16,8 +16,10 @@ use crate::{
     operator::{Operator, build_operator},
 };
 
-const NAMESPACE: &str = "sessionkill-system";
-const SERVICE_ACCOUNT: &str = "sessionkill-operator";
+/// The namespace of `deploy/base`.
+pub const NAMESPACE: &str = "sessionkill-system";
+/// The service account in it, as which the operator runs.
+pub const SERVICE_ACCOUNT: &str = "sessionkill-operator";
 
 /// Which parts to start, and where.
 #[derive(Debug, Clone)]

@@ -1,49 +1,68 @@
 //! Sessions in a table that a test sets.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::Result;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use super::{Session, SessionStore, Verdict};
+use super::{Session, SessionStore, Verdict, Wanted};
 
-/// Sessions that exist in memory only. Each look and each kill is atomic.
-pub struct Memory(Mutex<Vec<Session>>);
+/// Sessions that exist in memory only. Each look and each kill is atomic, and a kill takes no
+/// longer the more sessions there are.
+pub struct Memory(Mutex<Table>);
 
-impl Memory {
-    /// Holds these sessions.
-    #[must_use]
-    pub fn new(sessions: Vec<Session>) -> Self {
-        Self(Mutex::new(sessions))
+/// Sessions in the order in which they were given, found by server and id.
+#[derive(Default)]
+struct Table {
+    sessions: BTreeMap<usize, Session>,
+    places: HashMap<(String, i64), usize>,
+}
+
+impl Table {
+    fn new(sessions: Vec<Session>) -> Self {
+        let places = sessions.iter().enumerate().map(|(place, it)| ((it.server_ip.clone(), it.session_id), place));
+        Self { places: places.collect(), sessions: sessions.into_iter().enumerate().collect() }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn kill_now(&self, server_ip: &str, session_id: i64) -> Verdict {
-        let mut sessions = self.sessions();
-        let found = sessions.iter().position(|it| it.session_id == session_id && it.server_ip == server_ip);
-        let Some(index) = found else {
+    fn kill(&mut self, server_ip: &str, session_id: i64) -> Verdict {
+        let key = (server_ip.to_owned(), session_id);
+        let Some((place, session)) = self.places.get(&key).and_then(|place| self.sessions.get_key_value(place)) else {
             return Verdict::unknown(session_id);
         };
-        if sessions[index].protected {
+        if session.protected {
             return Verdict::Refused(format!("You are not owner of thread {session_id}"));
         }
-        if !sessions[index].lingering {
-            sessions.remove(index);
+        if !session.lingering {
+            let place = *place;
+            self.sessions.remove(&place);
+            self.places.remove(&key);
         }
         Verdict::Killed
     }
 }
 
+impl Memory {
+    /// Holds these sessions.
+    #[must_use]
+    pub fn new(sessions: Vec<Session>) -> Self {
+        Self(Mutex::new(Table::new(sessions)))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl SessionStore for Memory {
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Session>>> {
-        ready(Ok(self.sessions().clone())).boxed()
+    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Session>>> {
+        ready(Ok(self.table().sessions.values().filter(|session| is_wanted(session)).cloned().collect())).boxed()
     }
 
     fn kill<'a>(&'a self, server_ip: &'a str, session_id: i64) -> BoxFuture<'a, Result<Verdict>> {
-        ready(Ok(self.kill_now(server_ip, session_id))).boxed()
+        ready(Ok(self.table().kill(server_ip, session_id))).boxed()
     }
 
     fn version(&self) -> BoxFuture<'_, Result<String>> {
@@ -51,7 +70,7 @@ impl SessionStore for Memory {
     }
 
     fn replace(&self, sessions: Vec<Session>) -> Result<()> {
-        *self.sessions() = sessions;
+        *self.table() = Table::new(sessions);
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ pub struct Session {
     pub server_ip: String,
     /// The session's id on that server.
     pub session_id: i64,
+    /// The tenant it belongs to; empty means the gateway's first one.
+    pub tenant_id: String,
     /// The application's address.
     pub client_ip: String,
     /// The user it is logged in as.
@@ -60,10 +62,13 @@ impl Verdict {
     }
 }
 
+/// Which sessions to list.
+pub type Wanted<'a> = dyn Fn(&Session) -> bool + Sync + 'a;
+
 /// Lists and kills sessions. An error means that the store cannot be reached, so nothing is known.
 pub trait SessionStore: Send + Sync {
-    /// All sessions but the gateway's own.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Session>>>;
+    /// The wanted ones of all sessions but the gateway's own.
+    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Session>>>;
 
     /// Kills one session, at most once.
     fn kill<'a>(&'a self, server_ip: &'a str, session_id: i64) -> BoxFuture<'a, Result<Verdict>>;

@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, FutureExt};
 use mysql_async::{Conn, Error, Opts, Row, prelude::Queryable};
 use tokio::sync::Mutex;
 
-use super::{Session, SessionStore, Verdict};
+use super::{Session, SessionStore, Verdict, Wanted};
 
 const LIST: &str = "SELECT ID, USER, USER_CLIENT_IP, DB, COMMAND, STATE, INFO, SQL_ID, TRACE_ID, TIME, \
                     TOTAL_CPU_TIME FROM oceanbase.V$OB_PROCESSLIST WHERE ID <> CONNECTION_ID()";
@@ -51,11 +51,11 @@ impl OceanBase {
         Ok(Connection { conn, server_ip, own_id, version })
     }
 
-    async fn list_now(&self) -> Result<Vec<Session>> {
+    async fn list_now(&self, is_wanted: &Wanted<'_>) -> Result<Vec<Session>> {
         let mut slot = self.connection.lock().await;
         let mut connection = self.connect(slot.take()).await?;
         let rows: Vec<Row> = connection.conn.query(LIST).await.context("cannot list the engine's sessions")?;
-        let sessions = rows.into_iter().map(|row| session(row, &connection.server_ip)).collect();
+        let sessions = rows.into_iter().map(|row| session(row, &connection.server_ip)).filter(is_wanted).collect();
         *slot = Some(connection);
         Ok(sessions)
     }
@@ -92,8 +92,8 @@ impl OceanBase {
 }
 
 impl SessionStore for OceanBase {
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Session>>> {
-        bounded(self.list_now()).boxed()
+    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Session>>> {
+        bounded(self.list_now(is_wanted)).boxed()
     }
 
     fn kill<'a>(&'a self, server_ip: &'a str, session_id: i64) -> BoxFuture<'a, Result<Verdict>> {

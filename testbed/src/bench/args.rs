@@ -1,0 +1,205 @@
+//! The options of `testbed bench`.
+
+use std::{path::PathBuf, thread::available_parallelism, time::Duration};
+
+use anyhow::ensure;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::{
+    contender::Contender,
+    record::{Load, Setting},
+};
+use crate::gateway::{GatewayOptions, Quota};
+
+/// What to measure.
+#[derive(Args, Clone, Debug)]
+#[command(about = "Measure how fast SessionKills are finished, and what it costs, beside the least that it can cost")]
+pub struct BenchArgs {
+    /// Who is measured: sessionkill, floor, or NAME=PATH of another binary of the operator.
+    #[arg(long, value_delimiter = ',', default_value = "sessionkill,floor")]
+    contenders: Vec<Contender>,
+    /// Requests made at once, one load each. Without a value: none.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "1,100,1000")]
+    requests: Vec<u32>,
+    /// Requests per second, one load each. Without a value: none.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "20,100")]
+    rates: Vec<f64>,
+    /// How long each rate is kept up.
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// One tenant's requests, once alone and once beside so many of another tenant.
+    #[arg(long, value_name = "REQUESTS")]
+    lone_tenant: Option<u32>,
+    /// How long that tenant makes one request per second; beside the other, no longer than the other's last.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    lone_seconds: u32,
+    /// Starts beside so many finished requests. Without a value: none.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "0,10000")]
+    finished: Vec<u32>,
+    /// Sessions that each request names.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
+    sessions: u32,
+    /// Tenants that the requests are for, in turn.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
+    tenants: u32,
+    /// How long each call of the gateway takes, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    delay_ms: u64,
+    /// The most calls of the gateway in any one second; those beyond are answered with Throttling.User.
+    #[arg(long, value_name = "CALLS")]
+    quota: Option<u32>,
+    /// Say in x-acs-retry-after when there is room in the quota again.
+    #[arg(long, requires = "quota")]
+    retry_after: bool,
+    /// How often each is measured, in turn with the others.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+    /// The cargo profile of the operator.
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Where all that was measured is written, a JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Where the latency under each rate is drawn, in SVG.
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
+    /// Measure nothing: print and draw what an earlier --json has written.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(super) from: Option<PathBuf>,
+}
+
+/// What to measure, in order.
+pub(super) struct Agenda {
+    /// In the order in which they take turns; not built yet.
+    pub contenders: Vec<Contender>,
+    /// Each contender gets all of them in one life.
+    pub loads: Vec<Load>,
+    /// Numbers of finished requests, ascending.
+    pub finished: Vec<u32>,
+    /// How the gateway behaves.
+    pub gateway: GatewayOptions,
+    /// What the tables say of it.
+    pub setting: Setting,
+}
+
+impl BenchArgs {
+    /// The agenda; an error names the option that is wrong.
+    pub(super) fn agenda(&self) -> anyhow::Result<Agenda> {
+        ensure!(self.rates.iter().all(|rate| *rate > 0.0), "--rates: a rate must be above 0");
+        ensure!(self.requests.iter().all(|requests| *requests > 0), "--requests: a load needs at least 1");
+        ensure!(self.lone_tenant.is_none() || self.tenants > 1, "--lone-tenant needs --tenants 2 or more");
+        let mut names: Vec<_> = self.contenders.iter().map(|contender| &contender.name).collect();
+        names.sort();
+        names.dedup();
+        ensure!(names.len() == self.contenders.len(), "--contenders: two have the same name");
+        let mut finished = self.finished.clone();
+        finished.sort_unstable();
+        Ok(Agenda {
+            contenders: self.contenders.clone(),
+            loads: self.loads(),
+            finished,
+            gateway: self.gateway(),
+            setting: self.setting(),
+        })
+    }
+
+    fn loads(&self) -> Vec<Load> {
+        let at_once = self.requests.iter().map(|requests| Load::AtOnce { requests: *requests });
+        let rates = self.rates.iter().map(|per_second| {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded up, and positive")]
+            let requests = (per_second * f64::from(self.seconds)).ceil() as u32;
+            Load::Rate { per_second: *per_second, requests }
+        });
+        let lone = |crowd| Load::Lone { crowd, requests: self.lone_seconds };
+        let lone = self.lone_tenant.into_iter().flat_map(|crowd| [lone(0), lone(crowd)]);
+        at_once.chain(rates).chain(lone).collect()
+    }
+
+    fn gateway(&self) -> GatewayOptions {
+        let tenant = |number: u32| format!("tbench{number:04}");
+        GatewayOptions {
+            tenant: tenant(1),
+            more_tenants: (2..=self.tenants).map(tenant).collect(),
+            delay: Duration::from_millis(self.delay_ms),
+            quota: self.quota.map(|calls_per_second| Quota { calls_per_second, retry_after: self.retry_after }),
+            ..GatewayOptions::default()
+        }
+    }
+
+    fn setting(&self) -> Setting {
+        Setting {
+            time: Timestamp::now(),
+            cores: available_parallelism().map_or(0, Into::into),
+            processor: processor().unwrap_or_else(|| "unknown".into()),
+            profile: self.profile.clone(),
+            sessions: self.sessions,
+            tenants: self.tenants,
+            delay_ms: self.delay_ms,
+            quota: self.quota,
+            repeats: self.repeats,
+        }
+    }
+}
+
+fn processor() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    fn agenda(arguments: &[&str]) -> anyhow::Result<Agenda> {
+        Cli::try_parse_from([&["bench"], arguments].concat())?.args.agenda()
+    }
+
+    #[test]
+    fn lists_become_loads_and_an_option_without_value_leaves_them_out() {
+        let all = agenda(&[
+            "--requests",
+            "5,7",
+            "--rates",
+            "0.5",
+            "--seconds",
+            "3",
+            "--lone-tenant",
+            "9",
+            "--lone-seconds",
+            "4",
+        ])
+        .unwrap();
+        let rate = Load::Rate { per_second: 0.5, requests: 2 };
+        let [five, seven] = [5, 7].map(|requests| Load::AtOnce { requests });
+        let [alone, beside] = [0, 9].map(|crowd| Load::Lone { crowd, requests: 4 });
+        assert_eq!(all.loads, [five, seven, rate, alone, beside]);
+        let none = agenda(&["--requests", "--rates", "--finished", "--tenants", "3"]).unwrap();
+        assert!(none.loads.is_empty() && none.finished.is_empty());
+        assert_eq!((none.gateway.tenant.as_str(), none.gateway.more_tenants.len()), ("tbench0001", 2));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for wrong in [
+            ["--rates", "0"],
+            ["--requests", "0"],
+            ["--contenders", "floor,floor"],
+            ["--sessions", "21"],
+            ["--tenants", "51"],
+            ["--retry-after", "--rates"],
+        ] {
+            assert!(agenda(&wrong).is_err(), "{wrong:?}");
+        }
+        assert!(agenda(&["--lone-tenant", "5", "--tenants", "1"]).is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! Who finishes `SessionKill`s: each is a process that is started, measured and stopped in the same way.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
+
+use super::scene::{ACCOUNTS, Scene};
+use crate::{
+    operator::{Operator, build_operator},
+    port,
+    process::{Output, Process},
+    stack::{NAMESPACE, SERVICE_ACCOUNT},
+};
+
+/// As many as the operator has calls in flight by default.
+const FLOOR_CONCURRENCY: &str = "32";
+const READY_LIMIT: Duration = Duration::from_mins(5);
+const READY_POLL: Duration = Duration::from_millis(2);
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A contender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contender {
+    /// As in the tables.
+    pub name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The operator: this binary, or else the one in this source tree.
+    Operator(Option<PathBuf>),
+    /// The writes that nobody can do without, and nothing else.
+    Floor,
+}
+
+impl FromStr for Contender {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = match text.split_once('=') {
+            Some((_, binary)) => Kind::Operator(Some(binary.into())),
+            None if text == "sessionkill" => Kind::Operator(None),
+            None if text == "floor" => Kind::Floor,
+            None => return Err("a contender is sessionkill, floor, or NAME=PATH of a binary of the operator".into()),
+        };
+        let name = text.split_once('=').map_or(text, |(name, _)| name);
+        Ok(Self { name: name.to_owned(), kind })
+    }
+}
+
+impl Contender {
+    /// Whether it kills the sessions that a request names.
+    pub(super) fn kills(&self) -> bool {
+        self.kind != Kind::Floor
+    }
+
+    /// Whether a start of it says anything.
+    pub(super) fn has_state_to_read(&self) -> bool {
+        self.kind != Kind::Floor
+    }
+
+    /// Builds what is not built yet. It is not part of any measurement.
+    pub(super) async fn build(&mut self, profile: &str) -> anyhow::Result<()> {
+        if self.kind == Kind::Operator(None) {
+            let profile = profile.to_owned();
+            self.kind = Kind::Operator(Some(spawn_blocking(move || build_operator(&profile)).await??));
+        }
+        Ok(())
+    }
+
+    /// Starts it on `scene` with its logs in `directory`, and returns when it is ready.
+    pub(super) async fn start(&self, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
+        match &self.kind {
+            Kind::Operator(binary) => {
+                start_operator(binary.as_deref().context("the operator is not built")?, scene, directory).await
+            }
+            Kind::Floor => start_floor(scene, directory).await,
+        }
+    }
+}
+
+/// A contender at work; it ends when this value is dropped.
+pub(super) struct Running {
+    held: Held,
+    /// The name that its requests to the API server carry.
+    pub user: String,
+    /// From the start of its process until it was ready.
+    pub ready_after: Duration,
+    /// Where it wants to be told of requests, if it does not watch.
+    pub announce_to: Option<SocketAddr>,
+}
+
+enum Held {
+    Operator(Operator),
+    Process(Process),
+}
+
+impl Running {
+    /// Its process.
+    pub(super) fn process(&self) -> &Process {
+        match &self.held {
+            Held::Operator(operator) => operator.process(),
+            Held::Process(process) => process,
+        }
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(super) async fn stop(self) {
+        self.process().stop(STOP_PATIENCE).await;
+    }
+}
+
+async fn start_operator(binary: &Path, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
+    let kubeconfig = scene.control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await?;
+    let arguments = ["run", "--allow-endpoint", &scene.gateway.url()];
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let started = Instant::now();
+    let operator = Operator::start(binary, &kubeconfig, directory, &arguments)?;
+    let url = format!("{}/readyz", operator.health_url());
+    let is_ready = async || Ok(http.get(&url).send().await?.error_for_status().map(drop)?);
+    until_ready(operator.process(), is_ready).await?;
+    Ok(Running {
+        held: Held::Operator(operator),
+        user: user(NAMESPACE, SERVICE_ACCOUNT),
+        ready_after: started.elapsed(),
+        announce_to: None,
+    })
+}
+
+async fn start_floor(scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
+    std::fs::create_dir_all(directory)?;
+    let kubeconfig = scene.control_plane.service_account_kubeconfig(ACCOUNTS, "floor").await?;
+    let address = SocketAddr::from(([127, 0, 0, 1], port::free()?));
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("bench-floor").arg(kubeconfig).args([&address.to_string(), FLOOR_CONCURRENCY]);
+    let started = Instant::now();
+    let process = Process::start(&command, Output::together(directory.join("floor.log")))?;
+    until_ready(&process, async || Ok(TcpStream::connect(address).await.map(drop)?)).await?;
+    Ok(Running {
+        held: Held::Process(process),
+        user: user(ACCOUNTS, "floor"),
+        ready_after: started.elapsed(),
+        announce_to: Some(address),
+    })
+}
+
+fn user(namespace: &str, name: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{name}")
+}
+
+/// To the few milliseconds that a start is to be measured by.
+async fn until_ready(process: &Process, check: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_LIMIT;
+    while let Err(error) = check().await {
+        if !process.is_running() || Instant::now() > deadline {
+            return Err(error.context(format!("not ready; {}", process.tail())));
+        }
+        sleep(READY_POLL).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contender_is_named_or_is_a_binary_with_a_name() {
+        let before: Contender = "before=/t/operator".parse().unwrap();
+        assert_eq!((before.name.as_str(), before.kind), ("before", Kind::Operator(Some("/t/operator".into()))));
+        assert!("sessionkill".parse::<Contender>().unwrap().kills());
+        assert!(!"floor".parse::<Contender>().unwrap().kills());
+        assert!("nobody".parse::<Contender>().is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! `testbed bench`: how fast `SessionKill`s are finished and what it costs, beside the least that it can cost.
+//!
+//! ```text
+//!                load (a process of its own) ── creates ──→ API server + etcd ── watch of ends ──→ load
+//!                                                               ↑ writes
+//!  floor (three writes, told by the load) or operator ──────────┘   operator ──→ gateway (stated delay and quota)
+//! ```
+//!
+//! Each contender gets, in turn and as often as the others, a fresh control plane and a fresh process.
+
+mod args;
+mod client;
+mod contender;
+mod floor;
+mod load;
+mod plan;
+mod plot;
+mod record;
+mod request;
+mod run;
+mod scene;
+mod start;
+mod statistics;
+mod summary;
+mod table;
+mod usage;
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+
+use self::{args::Agenda, run::Trial, scene::Scene};
+pub use self::{
+    args::BenchArgs,
+    floor::{FloorArgs, floor},
+    load::{LoadArgs, load},
+    record::{Record, Summary},
+};
+use crate::scratch;
+
+/// Measures all that the arguments say, writes it down, and prints it as Markdown. An error if a contender did not finish
+/// every request, or killed a session twice.
+pub async fn bench(args: BenchArgs) -> anyhow::Result<()> {
+    let records = match &args.from {
+        Some(earlier) => read(earlier)?,
+        None => measure(args.agenda()?).await?,
+    };
+    if let Some(json) = &args.json {
+        write(json, &records)?;
+    }
+    if let Some(plot) = &args.plot {
+        let svg = plot::plot(&summary::summaries(&records)).context("nothing to draw: no rate was measured")?;
+        fs::write(plot, svg).with_context(|| format!("cannot write {}", plot.display()))?;
+    }
+    print!("{}", table::report(&records));
+    Ok(())
+}
+
+async fn measure(mut agenda: Agenda) -> anyhow::Result<Vec<Record>> {
+    for contender in &mut agenda.contenders {
+        contender.build(&agenda.setting.profile).await?;
+    }
+    let mut records = vec![Record::Setting(agenda.setting.clone())];
+    if !agenda.loads.is_empty() {
+        for repeat in 1..=agenda.setting.repeats {
+            for index in 0..agenda.contenders.len() {
+                records.extend(one_life(&agenda, index, repeat).await?);
+            }
+        }
+    }
+    records.extend(starts(&agenda).await?);
+    let summaries = summary::summaries(&records);
+    records.extend(summaries.into_iter().map(|summary| Record::Summary(Box::new(summary))));
+    Ok(records)
+}
+
+/// All loads on one contender, on a control plane of its own.
+async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<Vec<Record>> {
+    let contender = &agenda.contenders[index];
+    let directory = scratch::directory()?;
+    let scene = Scene::start(directory.path(), agenda.gateway.clone()).await?;
+    let running = contender.start(&scene, &directory.path().join(&contender.name)).await?;
+    let mut records = vec![];
+    for load in &agenda.loads {
+        tell(repeat, &contender.name, &load.to_string());
+        let trial = Trial { repeat, contender, load: *load, sessions: agenda.setting.sessions };
+        let run = run::run(&scene, &running, trial, directory.path()).await;
+        let run = run.with_context(|| format!("{}: {load}", contender.name))?;
+        records.push(Record::Run(Box::new(run)));
+    }
+    running.stop().await;
+    scene.stop().await;
+    Ok(records)
+}
+
+/// Starts of all contenders beside ever more finished requests, on one control plane.
+async fn starts(agenda: &Agenda) -> anyhow::Result<Vec<Record>> {
+    let mut records = vec![];
+    let contenders: Vec<_> = agenda.contenders.iter().filter(|contender| contender.has_state_to_read()).collect();
+    if agenda.finished.is_empty() || contenders.is_empty() {
+        return Ok(records);
+    }
+    let directory = scratch::directory()?;
+    let scene = Scene::start(directory.path(), agenda.gateway.clone()).await?;
+    let mut stored = 0;
+    for finished in &agenda.finished {
+        start::store_finished(&scene, stored, *finished).await?;
+        stored = *finished;
+        for repeat in 1..=agenda.setting.repeats {
+            for contender in &contenders {
+                tell(repeat, &contender.name, &format!("start beside {finished} finished requests"));
+                let log = directory.path().join(&contender.name);
+                let start = start::start(&scene, contender, (repeat, *finished), &log).await;
+                records.push(Record::Start(start.with_context(|| contender.name.clone())?));
+            }
+        }
+    }
+    scene.stop().await;
+    Ok(records)
+}
+
+/// On standard error, so that the tables can be redirected.
+fn tell(repeat: u32, contender: &str, what: &str) {
+    eprintln!("{repeat}: {contender}: {what}");
+}
+
+fn write(path: &Path, records: &[Record]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for record in records {
+        text += &serde_json::to_string(record)?;
+        text.push('\n');
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<Record>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let record = |line| serde_json::from_str(line).with_context(|| format!("{}: not a record: {line}", path.display()));
+    text.lines().map(record).collect()
+}

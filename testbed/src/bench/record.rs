@@ -1,0 +1,221 @@
+//! What is measured, as it is written: one JSON object for each run, and one for each summary.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    statistics::Spread,
+    usage::{CpuSeconds, MemoryBytes},
+};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Record {
+    /// Where and on what all was measured.
+    Setting(Setting),
+    /// One load on one contender.
+    Run(Box<Run>),
+    /// One start of a contender.
+    Start(Start),
+    /// The runs of one load on one contender together.
+    Summary(Box<Summary>),
+}
+
+/// Where and on what all was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Setting {
+    /// When it began.
+    pub time: jiff::Timestamp,
+    /// Processors that may be used.
+    pub cores: usize,
+    /// What they are.
+    pub processor: String,
+    /// The cargo profile of the operator.
+    pub profile: String,
+    /// Sessions of each request.
+    pub sessions: u32,
+    /// Tenants that the requests are for, in turn.
+    pub tenants: u32,
+    /// How long each call of the gateway takes, in milliseconds.
+    pub delay_ms: u64,
+    /// The most calls per second that the gateway lets through, if there is such a limit.
+    pub quota: Option<u32>,
+    /// How often each was measured.
+    pub repeats: u32,
+}
+
+/// What requests are made.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "camelCase")]
+pub enum Load {
+    /// All at once.
+    AtOnce {
+        /// How many.
+        requests: u32,
+    },
+    /// At a fixed rate.
+    Rate {
+        /// Requests per second.
+        per_second: f64,
+        /// How many.
+        requests: u32,
+    },
+    /// One tenant makes one request per second; these are measured. Another tenant makes many at once.
+    Lone {
+        /// The requests of the other tenant; 0 means that there is no other.
+        crowd: u32,
+        /// The most requests of the one tenant: it makes no more when those of the other have ended.
+        requests: u32,
+    },
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtOnce { requests } => write!(f, "{requests} at once"),
+            Self::Rate { per_second, .. } => write!(f, "{per_second}/s"),
+            Self::Lone { crowd: 0, .. } => f.write_str("1/s, alone"),
+            Self::Lone { crowd, .. } => write!(f, "1/s, beside {crowd} of another tenant"),
+        }
+    }
+}
+
+/// One load on one contender.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Counts up from 1.
+    pub repeat: u32,
+    /// Who finished the requests.
+    pub contender: String,
+    /// What requests were made.
+    pub load: Load,
+    /// How many were measured: with a lone tenant, its own only.
+    pub requests: u32,
+    /// How long they took and in which order they ended.
+    pub times: Times,
+    /// Requests of the contender to the API server for each request of the load, by verb and resource. With a lone tenant
+    /// this and all that follows is of both tenants together.
+    pub api_requests: BTreeMap<String, f64>,
+    /// Calls that reached the gateway for each request, by action.
+    pub upstream_calls: BTreeMap<String, f64>,
+    /// Calls that the gateway refused for its quota.
+    pub throttled_calls: u64,
+    /// Processor time that it took.
+    pub cpu_seconds: CpuSeconds,
+    /// Processor time of the load process.
+    pub load_cpu_seconds: f64,
+    /// All requests that were made, to divide the processor time by.
+    pub requests_made: u32,
+    /// Memory of the contender.
+    pub memory_bytes: MemoryBytes,
+    /// What became of the sessions and requests.
+    pub ends: Ends,
+    /// Processes that wanted a processor over the minute before.
+    pub load_average: Option<f64>,
+}
+
+/// How long requests took, from due to seen to have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Times {
+    /// Half took no longer, in milliseconds.
+    pub p50_ms: f64,
+    /// All but one in a hundred took no longer.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+    /// Requests divided by the time from the first one due to the last one ended.
+    pub requests_per_second: f64,
+    /// Kendall's tau of the order of the ends with the order in the store, within each tenant; none if there is no pair.
+    pub order_kept: Option<f64>,
+}
+
+/// Whether everything was done, and once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ends {
+    /// Requests that had not ended when they were given up.
+    pub unfinished: u32,
+    /// Sessions that the requests named.
+    pub sessions: u32,
+    /// Those that were killed.
+    pub sessions_killed: u32,
+    /// How often one session was killed at most.
+    pub most_kills_of_one: u32,
+}
+
+/// One start of a contender.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Start {
+    /// Counts up from 1.
+    pub repeat: u32,
+    /// Who was started.
+    pub contender: String,
+    /// Requests that had ended and were still there.
+    pub finished_objects: u32,
+    /// From the start of the process until it said that it was ready.
+    pub ready_ms: f64,
+    /// Memory that it took then, when it had come to rest.
+    pub resting_bytes: u64,
+}
+
+/// The runs of one load on one contender together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Who finished the requests.
+    pub contender: String,
+    /// What requests were made.
+    pub load: Load,
+    /// How many runs.
+    pub runs: u32,
+    /// See [`Times`].
+    pub p50_ms: Spread,
+    /// See [`Times`].
+    pub p99_ms: Spread,
+    /// See [`Times`].
+    pub max_ms: Spread,
+    /// See [`Times`].
+    pub requests_per_second: Spread,
+    /// See [`Times`].
+    pub order_kept: Option<Spread>,
+    /// All requests of the contender to the API server, for each request.
+    pub api_requests: Spread,
+    /// All calls that reached the gateway, for each request.
+    pub upstream_calls: Spread,
+    /// Processor seconds for a thousand requests; none for too few requests to tell.
+    pub cpu_per_thousand: Option<CpuSpread>,
+    /// Medians divided by those of each other contender under the same load.
+    pub ratios: BTreeMap<String, Ratios>,
+}
+
+/// Processor seconds for a thousand requests.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CpuSpread {
+    /// Of the contender.
+    pub contender: Spread,
+    /// Of kube-apiserver.
+    pub api_server: Spread,
+    /// Of etcd.
+    pub etcd: Spread,
+}
+
+/// One contender's medians divided by another's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ratios {
+    /// Below 1 is faster.
+    pub p50: f64,
+    /// Below 1 is faster.
+    pub p99: f64,
+    /// Above 1 is faster.
+    pub requests_per_second: f64,
+    /// Processor time of contender, API server and etcd together. Below 1 is cheaper.
+    pub cpu: Option<f64>,
+}

@@ -1,0 +1,104 @@
+//! The objects of a load: the request, the session it names, and what is written of both.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use sessionkill::{
+    api::{
+        ObservedSession, Operation, SessionKill, SessionKillReceipt, SessionKillStatus, SessionOutcome, SessionReason,
+        SessionStatus,
+    },
+    domain::{
+        claim::{Attempt, receipt},
+        conclusion::{Conclusion, dispatch},
+        outcome::{ended, session_status},
+        status::finished,
+    },
+};
+
+use super::plan::{CONNECTION, LABEL, Plan, SERVER, Stream};
+use crate::gateway;
+
+/// Request `number` of a stream, and which of the stream's tenants it is for.
+pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::Result<(SessionKill, u32)> {
+    let Stream { tenants, first_session, .. } = &plan.streams[stream];
+    let tenant = number % u32::try_from(tenants.len())?;
+    let first = first_session + i64::from(number) * i64::from(plan.sessions_each);
+    let sessions =
+        (first..first + i64::from(plan.sessions_each)).map(|id| json!({"serverIP": SERVER, "sessionID": id}));
+    let object = serde_json::from_value(json!({
+        "apiVersion": "sessionkill.dev/v1alpha1",
+        "kind": "SessionKill",
+        "metadata": {"name": format!("{}-{stream}-{number:06}", plan.name), "labels": {LABEL: plan.name}},
+        "spec": {
+            "connectionRef": {"name": CONNECTION},
+            "instanceID": plan.instance,
+            "tenantID": tenants[tenant as usize],
+            "sessions": sessions.collect::<Vec<_>>(),
+            "notAfterTime": plan.not_after,
+        },
+    }))?;
+    Ok((object, tenant))
+}
+
+/// The sessions that the requests of a stream name, as the gateway has them.
+pub(super) fn sessions(plan: &Plan, stream: &Stream) -> Vec<gateway::Session> {
+    let session = |number: u32| {
+        let tenant = (number / plan.sessions_each) as usize % stream.tenants.len();
+        gateway::Session {
+            server_ip: SERVER.into(),
+            session_id: stream.first_session + i64::from(number),
+            tenant_id: stream.tenants[tenant].clone(),
+            client_ip: "10.2.3.4".into(),
+            user: "report_ro".into(),
+            database: "reports".into(),
+            command: "Sleep".into(),
+            status: "SLEEP".into(),
+            execute_time: 742,
+            ..gateway::Session::default()
+        }
+    };
+    (0..stream.requests * plan.sessions_each).map(session).collect()
+}
+
+/// The receipt that claims `object`, as the operator would write it.
+pub(super) fn claimed(object: &SessionKill, now: Timestamp) -> SessionKillReceipt {
+    let planned = object.spec.sessions.iter().map(|session| SessionStatus {
+        observed: Some(ObservedSession {
+            client_ip: "10.2.3.4".into(),
+            user: "report_ro".into(),
+            database: "reports".into(),
+            command: "Sleep".into(),
+            execute_time: "742".into(),
+            tenant_id: object.spec.tenant_id.clone(),
+            observation_time: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now)),
+            ..ObservedSession::default()
+        }),
+        ..session_status(session, SessionOutcome::Pending, SessionReason::Waiting)
+    });
+    let attempt = Attempt {
+        attempt_id: uuid::Uuid::new_v4().to_string(),
+        holder_identity: "sessionkill-operator_00000000-0000-0000-0000-000000000000".into(),
+        claim_time: now,
+        dispatch_window: SignedDuration::from_secs(15),
+        request_timeout: SignedDuration::from_secs(10),
+        operation: Operation::KillProcessList,
+        planned: planned.collect(),
+    };
+    receipt(object, &attempt)
+}
+
+/// The end of `object` under `receipt`: every session killed and seen to be gone.
+pub(super) fn killed(receipt: &SessionKillReceipt) -> Conclusion {
+    let killed = |session: &SessionStatus| SessionStatus {
+        status: "SLEEP".into(),
+        ..ended(session, SessionOutcome::Killed, SessionReason::Verified)
+    };
+    let sessions = receipt.spec.sessions.iter().map(killed).collect();
+    let request_id = uuid::Uuid::new_v4().to_string().to_uppercase();
+    Conclusion::called(sessions, dispatch(receipt, Operation::KillProcessList, &request_id), "")
+}
+
+/// The status of `object` at an end that it never had a receipt for.
+pub(super) fn ended_status(object: &SessionKill, now: Timestamp) -> SessionKillStatus {
+    finished(object, &killed(&claimed(object, now)), now)
+}

@@ -1,0 +1,225 @@
+//! One load on one contender: made, watched to its end, checked and counted.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    contender::{Contender, Running},
+    plan::{self, Plan, Report, Sample, Stream},
+    record::{Ends, Load, Run, Times},
+    request,
+    scene::Scene,
+    statistics::{order_kept, percentile},
+    usage::{CpuSeconds, MemoryBytes, load_average, watch_peak},
+};
+use crate::{
+    gateway::CallRecord,
+    operator,
+    process::{Output, Process},
+};
+
+/// Requests that have not ended by then are given up.
+const LIMIT: Duration = Duration::from_mins(20);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial<'a> {
+    /// Counts up from 1.
+    pub repeat: u32,
+    /// Who is measured.
+    pub contender: &'a Contender,
+    /// On what.
+    pub load: Load,
+    /// Sessions that each request names.
+    pub sessions: u32,
+}
+
+/// Measures one load. An error if the contender dies, or if the product does not do everything exactly once.
+pub(super) async fn run(scene: &Scene, running: &Running, trial: Trial<'_>, directory: &Path) -> anyhow::Result<Run> {
+    let pid = running.process().pid();
+    let mut counter = scene.control_plane.count_requests(&running.user)?;
+    scene.quiet(&mut counter, pid).await?;
+    let plan = plan(scene, running, trial);
+    let sessions: Vec<_> = plan.streams.iter().flat_map(|stream| request::sessions(&plan, stream)).collect();
+    scene.gateway.set_sessions(sessions)?;
+    scene.gateway.clear_calls();
+
+    let load_average = load_average();
+    let resting = watch_peak(pid)?;
+    let mut counter = scene.control_plane.count_requests(&running.user)?;
+    let before = CpuSeconds::now(pid, &scene.control_plane)?;
+    let report = make(&plan, running, directory).await?;
+    let cpu_seconds = scene.quiet(&mut counter, pid).await?.since(before);
+    let memory_bytes =
+        MemoryBytes { resting, peak: operator::peak_rss_bytes(pid)?, afterwards: operator::rss_bytes(pid)? };
+
+    let made = u32::try_from(report.streams.iter().map(Vec::len).sum::<usize>())?;
+    let measured = report.streams.last().context("a load without requests")?;
+    let calls = scene.gateway.calls();
+    let counts = counter.count()?.iter().map(|(request, count)| (request.to_string(), *count));
+    let run = Run {
+        repeat: trial.repeat,
+        contender: trial.contender.name.clone(),
+        load: trial.load,
+        requests: u32::try_from(measured.len())?,
+        times: times(measured).with_context(|| format!("no request ended; {}", running.process().tail()))?,
+        api_requests: per_request(counts, made),
+        upstream_calls: per_request(by_action(&calls), made),
+        throttled_calls: calls.iter().filter(|call| call.result.as_deref() == Some("Throttling.User")).count() as u64,
+        cpu_seconds,
+        load_cpu_seconds: report.cpu_seconds,
+        requests_made: made,
+        memory_bytes,
+        ends: ends(scene, &report, made * trial.sessions)?,
+        load_average,
+    };
+    check(&run, trial.contender).with_context(|| running.process().tail())?;
+    Ok(run)
+}
+
+/// The streams of the load; what is measured comes last.
+fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
+    // Never the same sessions twice in one process, so that no contender has seen them before.
+    static NEXT_SESSION: AtomicI64 = AtomicI64::new(1);
+    let stream = |tenants: &[String], requests: u32, rate: Option<f64>| Stream {
+        tenants: tenants.to_vec(),
+        first_session: NEXT_SESSION.fetch_add(i64::from(requests) * i64::from(trial.sessions), Ordering::Relaxed),
+        requests,
+        rate,
+        while_others_last: false,
+    };
+    let all = &scene.tenants;
+    let streams = match trial.load {
+        Load::AtOnce { requests } => vec![stream(all, requests, None)],
+        Load::Rate { per_second, requests } => vec![stream(all, requests, Some(per_second))],
+        Load::Lone { crowd: 0, requests } => vec![stream(&all[1..2], requests, Some(1.0))],
+        Load::Lone { crowd, requests } => {
+            let lone = Stream { while_others_last: true, ..stream(&all[1..2], requests, Some(1.0)) };
+            vec![stream(&all[..1], crowd, None), lone]
+        }
+    };
+    let now = Timestamp::now();
+    Plan {
+        kubeconfig: scene.control_plane.kubeconfig().into(),
+        name: format!("load-{}", now.as_millisecond()),
+        instance: scene.instance.clone(),
+        not_after: now + SignedDuration::from_hours(2),
+        sessions_each: trial.sessions,
+        announce_to: running.announce_to,
+        limit: LIMIT,
+        streams,
+    }
+}
+
+/// Has the load made by a process of its own.
+async fn make(plan: &Plan, running: &Running, directory: &Path) -> anyhow::Result<Report> {
+    let file = |kind: &str| directory.join(format!("{}-{kind}", plan.name));
+    let (plan_file, report_file) = (file("plan.json"), file("report.json"));
+    plan::write(&plan_file, plan)?;
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("bench-load").args([&plan_file, &report_file]);
+    let load = Process::start(&command, Output::together(file("log")))?;
+    let status = tokio::select! {
+        status = load.ended() => status,
+        status = running.process().ended() => {
+            anyhow::bail!("the contender ended under the load ({status}); {}", running.process().tail());
+        }
+    };
+    ensure!(status.success(), "the load failed ({status}); {}", load.tail());
+    plan::read(&report_file)
+}
+
+/// None if nothing has ended.
+fn times(samples: &[Sample]) -> Option<Times> {
+    let latencies: Vec<f64> = samples.iter().filter_map(Sample::latency_ms).collect();
+    let first = samples.iter().map(|sample| sample.due).min_by(f64::total_cmp)?;
+    let last = samples.iter().filter_map(|sample| Some(sample.ended?.at)).max_by(f64::total_cmp)?;
+    let mut ranks = BTreeMap::<u32, Vec<u32>>::new();
+    for sample in samples {
+        if let Some(ended) = sample.ended {
+            ranks.entry(sample.tenant).or_default().push(ended.rank);
+        }
+    }
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    Some(Times {
+        p50_ms: percentile(&latencies, 50.0)?,
+        p99_ms: percentile(&latencies, 99.0)?,
+        max_ms: percentile(&latencies, 100.0)?,
+        requests_per_second: latencies.len() as f64 / (last - first).max(1e-6),
+        order_kept: order_kept(ranks.values().map(Vec::as_slice)),
+    })
+}
+
+fn by_action(calls: &[CallRecord]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for call in calls {
+        *counts.entry(call.action.clone().unwrap_or_default()).or_default() += 1;
+    }
+    counts
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+fn per_request(counts: impl IntoIterator<Item = (String, u64)>, requests: u32) -> BTreeMap<String, f64> {
+    counts.into_iter().map(|(name, count)| (name, count as f64 / f64::from(requests))).collect()
+}
+
+fn ends(scene: &Scene, report: &Report, sessions: u32) -> anyhow::Result<Ends> {
+    let kills = scene.gateway.kills_per_session();
+    let unfinished = report.streams.iter().flatten().filter(|sample| sample.ended.is_none()).count();
+    Ok(Ends {
+        unfinished: u32::try_from(unfinished)?,
+        sessions,
+        sessions_killed: u32::try_from(kills.len())?,
+        most_kills_of_one: kills.values().copied().max().unwrap_or_default(),
+    })
+}
+
+/// A contender that leaves something undone, or does it twice, is not faster but wrong.
+fn check(run: &Run, contender: &Contender) -> anyhow::Result<()> {
+    let ends = run.ends;
+    ensure!(ends.unfinished == 0, "{} of {} requests did not end", ends.unfinished, run.requests_made);
+    ensure!(ends.most_kills_of_one <= 1, "a session was killed {} times", ends.most_kills_of_one);
+    let expected = if contender.kills() { ends.sessions } else { 0 };
+    ensure!(ends.sessions_killed == expected, "{} of {expected} sessions were killed", ends.sessions_killed);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::plan::Ended, *};
+
+    #[test]
+    fn times_are_of_what_ended_and_order_is_within_a_tenant() {
+        let sample = |tenant, due, ended: Option<(f64, u32)>| Sample {
+            tenant,
+            due,
+            ended: ended.map(|(at, rank)| Ended { at, rank }),
+        };
+        let samples = [
+            sample(0, 0.0, Some((0.5, 2))),
+            sample(1, 0.1, Some((0.2, 0))),
+            sample(0, 0.2, Some((0.4, 1))),
+            sample(1, 0.3, None),
+        ];
+        let times = times(&samples).unwrap();
+        assert!((times.p50_ms - 200.0).abs() < 1e-9 && (times.max_ms - 500.0).abs() < 1e-9, "{times:?}");
+        assert!((times.requests_per_second - 6.0).abs() < 1e-9, "{times:?}");
+        assert_eq!(times.order_kept, Some(-1.0));
+        assert_eq!(super::times(&samples[3..]), None);
+    }
+
+    #[test]
+    fn counts_are_divided_by_the_requests_made() {
+        let counts = per_request([("create x".to_owned(), 6)], 4);
+        assert_eq!(counts, [("create x".to_owned(), 1.5)].into());
+    }
+}

@@ -1,0 +1,95 @@
+//! What a contender works on: a control plane and a gateway of its own, with the connection that leads to it.
+
+use std::{path::Path, time::Duration};
+
+use kube::Client;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    client,
+    plan::{CONNECTION, NAMESPACE},
+    usage::CpuSeconds,
+};
+use crate::{
+    control_plane::{ControlPlane, RequestCounter},
+    gateway::{Backend, Gateway, GatewayOptions},
+    stack,
+};
+
+/// Where the accounts of the contenders are that have no manifests of their own.
+pub(super) const ACCOUNTS: &str = "bench";
+const QUIET: Duration = Duration::from_secs(1);
+const QUIET_LIMIT: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(100);
+
+/// The parts; dropping it ends them.
+pub(super) struct Scene {
+    /// With the custom resources, `deploy/base` and the accounts.
+    pub control_plane: ControlPlane,
+    /// With sessions in memory.
+    pub gateway: Gateway,
+    /// As administrator.
+    pub client: Client,
+    /// The gateway's instance.
+    pub instance: String,
+    /// The gateway's tenants.
+    pub tenants: Vec<String>,
+}
+
+impl Scene {
+    /// Starts both in `directory`, and stores the connection and its access key.
+    pub(super) async fn start(directory: &Path, options: GatewayOptions) -> anyhow::Result<Self> {
+        let key = options.access_keys[0].clone();
+        let instance = options.instance.clone();
+        let tenants = [vec![options.tenant.clone()], options.more_tenants.clone()].concat();
+        let gateway = Gateway::start(GatewayOptions { backend: Backend::Memory(vec![]), ..options }).await?;
+        let control_plane = stack::start_control_plane(directory).await?;
+        control_plane.apply(include_str!("accounts.yaml")).await?;
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "aliyun-ak", "namespace": NAMESPACE, "labels": {"sessionkill.dev/credentials": "true"}},
+            "stringData": {"accessKeyID": key.id, "accessKeySecret": key.secret.expose_secret()},
+        });
+        let connection = json!({
+            "apiVersion": "sessionkill.dev/v1alpha1",
+            "kind": "OceanBaseConnection",
+            "metadata": {"name": CONNECTION, "namespace": NAMESPACE},
+            "spec": {
+                "regionID": "cn-hangzhou",
+                "endpoint": gateway.url(),
+                "credentials": {"secretRef": {"name": "aliyun-ak"}},
+            },
+        });
+        control_plane.apply(&secret.to_string()).await?;
+        control_plane.apply(&connection.to_string()).await?;
+        let client = client::fast(control_plane.kubeconfig()).await?;
+        Ok(Self { control_plane, gateway, client, instance, tenants })
+    }
+
+    /// Waits until the contender, whose requests `counter` counts, has asked nothing of the API server for a second, a
+    /// minute at most. Returns the processor time until it fell quiet.
+    pub(super) async fn quiet(&self, counter: &mut RequestCounter, contender: u32) -> anyhow::Result<CpuSeconds> {
+        let total = |counter: &mut RequestCounter| anyhow::Ok(counter.count()?.values().sum::<u64>());
+        let deadline = Instant::now() + QUIET_LIMIT;
+        let (mut seen, mut since) = (total(counter)?, Instant::now());
+        let mut then = CpuSeconds::now(contender, &self.control_plane)?;
+        while since.elapsed() < QUIET && Instant::now() < deadline {
+            sleep(POLL).await;
+            let now = total(counter)?;
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+                then = CpuSeconds::now(contender, &self.control_plane)?;
+            }
+        }
+        Ok(then)
+    }
+
+    /// Ends both in order.
+    pub(super) async fn stop(self) {
+        self.gateway.stop().await;
+        self.control_plane.stop().await;
+    }
+}

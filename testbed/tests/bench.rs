@@ -1,0 +1,115 @@
+//! `testbed bench`, small: what it writes is complete and makes sense. No figure of time is judged.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use serde_json::Value;
+use testbed::scratch;
+
+/// Of two contenders, once each.
+fn bench(directory: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
+    let output = command.arg("bench").args(arguments).current_dir(directory).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}; {error}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn records(directory: &Path) -> BTreeMap<String, Vec<Value>> {
+    let mut records = BTreeMap::<String, Vec<Value>>::new();
+    for line in fs::read_to_string(directory.join("bench.jsonl")).unwrap().lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        records.entry(record["kind"].as_str().unwrap().to_owned()).or_default().push(record);
+    }
+    records
+}
+
+fn number(record: &Value, pointer: &str) -> f64 {
+    let value = record.pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {record}"));
+    value.as_f64().unwrap_or_else(|| panic!("{pointer} is {value}"))
+}
+
+#[test]
+fn the_operator_and_the_floor_are_measured_alike_and_every_session_is_killed_once() {
+    let directory = scratch::directory().unwrap();
+    let arguments = [
+        ["--profile", "dev"],
+        ["--repeats", "1"],
+        ["--requests", "5"],
+        ["--rates", "5"],
+        ["--seconds", "1"],
+        ["--lone-tenant", "5"],
+        ["--lone-seconds", "2"],
+        ["--finished", "5"],
+        ["--sessions", "2"],
+        ["--tenants", "2"],
+        ["--delay-ms", "1"],
+        ["--quota", "1000"],
+        ["--json", "bench.jsonl"],
+        ["--plot", "bench.svg"],
+    ];
+    let printed = bench(directory.path(), &arguments.concat());
+    let records = records(directory.path());
+
+    assert_eq!(records["setting"].len(), 1);
+    let runs = &records["run"];
+    assert_eq!(runs.len(), 2 * 4, "two contenders, four loads");
+    runs.iter().for_each(check_run);
+
+    assert_eq!(records["summary"].len(), runs.len(), "one run each");
+    records["summary"].iter().for_each(check_summary);
+    let [start] = records["start"].as_slice() else { panic!("not one start: {:?}", records["start"]) };
+    assert_eq!((&start["contender"], &start["finishedObjects"]), (&Value::from("sessionkill"), &Value::from(5)));
+    assert!(number(start, "/readyMs") > 0.0 && number(start, "/restingBytes") > 1e6, "{start}");
+
+    for title in ["All at once", "At a fixed rate", "One tenant beside another", "What 5 at once cost", "Start"] {
+        assert!(printed.contains(&format!("### {title}\n")), "{title} in {printed}");
+    }
+    let picture = fs::read_to_string(directory.path().join("bench.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.matches("<polyline").count() == 4, "{picture}");
+    let again = bench(directory.path(), &["--from", "bench.jsonl"]);
+    assert_eq!(again, printed, "the tables can be made again from the records");
+}
+
+fn check_run(run: &Value) {
+    let is_floor = run["contender"] == "floor";
+    for pointer in ["/times/p50Ms", "/times/p99Ms", "/times/maxMs", "/times/requestsPerSecond"] {
+        assert!(number(run, pointer) > 0.0, "{pointer} in {run}");
+    }
+    for pointer in ["/memoryBytes/resting", "/memoryBytes/peak", "/memoryBytes/afterwards"] {
+        assert!(number(run, pointer) > 1e6, "{pointer} in {run}");
+    }
+    for pointer in ["/cpuSeconds/contender", "/cpuSeconds/apiServer", "/cpuSeconds/etcd", "/loadCpuSeconds"] {
+        assert!(number(run, pointer) >= 0.0, "{pointer} in {run}");
+    }
+    // A single request is in no order: the lone tenant may have made no more before the crowd was done.
+    let has_order = number(run, "/requests") > 1.0;
+    assert!(!has_order || (-1.0..=1.0).contains(&number(run, "/times/orderKept")), "{run}");
+    let made = number(run, "/requestsMade");
+    assert!(made >= 2.0 && (has_order || run["load"]["crowd"] == 5), "{run}");
+    let ends = |field: &str| run["ends"][field].as_u64().unwrap();
+    let sessions = 2 * run["requestsMade"].as_u64().unwrap();
+    assert_eq!((ends("unfinished"), ends("sessions")), (0, sessions), "{run}");
+    assert_eq!(ends("sessionsKilled"), if is_floor { 0 } else { sessions }, "{run}");
+    assert_eq!(ends("mostKillsOfOne"), u64::from(!is_floor), "{run}");
+    let upstream = run["upstreamCalls"].as_object().unwrap();
+    assert_eq!(upstream.contains_key("KillProcessList"), !is_floor, "{run}");
+    for write in ["create sessionkillreceipts", "patch sessionkills~1status", "patch sessionkillreceipts~1status"] {
+        let each = number(run, &format!("/apiRequests/{write}"));
+        assert!(if is_floor { (each - 1.0).abs() < 1e-9 } else { each > 0.0 }, "{write} in {run}");
+    }
+    let requests: f64 = run["apiRequests"].as_object().unwrap().values().map(|it| it.as_f64().unwrap()).sum();
+    assert!(!is_floor || (requests - 3.0).abs() < 1e-9, "three writes and nothing else: {run}");
+}
+
+fn check_summary(summary: &Value) {
+    let others = summary["ratios"].as_object().unwrap();
+    assert_eq!(others.len(), 1, "{summary}");
+    for ratios in others.values() {
+        for pointer in ["/p50", "/p99", "/requestsPerSecond"] {
+            let ratio = number(ratios, pointer);
+            assert!(ratio.is_finite() && ratio > 0.0, "{pointer} in {summary}");
+        }
+    }
+}
