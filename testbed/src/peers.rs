@@ -119,6 +119,12 @@ pub async fn start(peer: Peer, options: &PeerOptions) -> anyhow::Result<Process>
     Ok(process)
 }
 
+/// Builds what `peer` needs, if it is not in the cache: its first start is then as quick as any other. Blocks, for minutes
+/// perhaps.
+pub fn build(peer: Peer) -> anyhow::Result<()> {
+    command(peer, false).map(drop)
+}
+
 /// Builds what `peer` needs, if it is not in the cache, and returns how it is run.
 fn command(peer: Peer, equal_writes: bool) -> anyhow::Result<Command> {
     let sources = peer.sources();

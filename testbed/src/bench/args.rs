@@ -5,6 +5,7 @@ use std::{path::PathBuf, thread::available_parallelism, time::Duration};
 use anyhow::ensure;
 use clap::Args;
 use jiff::Timestamp;
+use sessionkill::api::VerificationPolicy;
 
 use super::{
     contender::Contender,
@@ -16,7 +17,8 @@ use crate::gateway::{GatewayOptions, Quota};
 #[derive(Args, Clone, Debug)]
 #[command(about = "Measure how fast SessionKills are finished, and what it costs, beside the least that it can cost")]
 pub struct BenchArgs {
-    /// Who is measured: sessionkill, floor, or NAME=PATH of another binary of the operator.
+    /// Who is measured: sessionkill, floor, NAME=PATH of another binary of the operator, or a peer: controller-runtime, kopf
+    /// (both also with +writes: the same writes as sessionkill) or script. Peers need --trust-answers.
     #[arg(long, value_delimiter = ',', default_value = "sessionkill,floor")]
     contenders: Vec<Contender>,
     /// Requests made at once, one load each. Without a value: none.
@@ -40,6 +42,9 @@ pub struct BenchArgs {
     /// Sessions that each request names.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     sessions: u32,
+    /// Requests have verification.policy None: the process list is not read. It is all that the peers can do.
+    #[arg(long)]
+    trust_answers: bool,
     /// Tenants that the requests are for, in turn.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
     tenants: u32,
@@ -89,6 +94,8 @@ impl BenchArgs {
         ensure!(self.rates.iter().all(|rate| *rate > 0.0), "--rates: a rate must be above 0");
         ensure!(self.requests.iter().all(|requests| *requests > 0), "--requests: a load needs at least 1");
         ensure!(self.lone_tenant.is_none() || self.tenants > 1, "--lone-tenant needs --tenants 2 or more");
+        let has_peers = self.contenders.iter().any(Contender::is_peer);
+        ensure!(!has_peers || self.trust_answers, "--contenders: the peers need --trust-answers");
         let mut names: Vec<_> = self.contenders.iter().map(|contender| &contender.name).collect();
         names.sort();
         names.dedup();
@@ -127,6 +134,10 @@ impl BenchArgs {
         }
     }
 
+    fn verification(&self) -> VerificationPolicy {
+        if self.trust_answers { VerificationPolicy::None } else { VerificationPolicy::BestEffort }
+    }
+
     fn setting(&self) -> Setting {
         Setting {
             time: Timestamp::now(),
@@ -134,6 +145,7 @@ impl BenchArgs {
             processor: processor().unwrap_or_else(|| "unknown".into()),
             profile: self.profile.clone(),
             sessions: self.sessions,
+            verification: self.verification(),
             tenants: self.tenants,
             delay_ms: self.delay_ms,
             quota: self.quota,
@@ -197,6 +209,8 @@ mod tests {
             ["--sessions", "21"],
             ["--tenants", "51"],
             ["--retry-after", "--rates"],
+            ["--contenders", "floor,kopf"],
+            ["--contenders", "script+writes"],
         ] {
             assert!(agenda(&wrong).is_err(), "{wrong:?}");
         }

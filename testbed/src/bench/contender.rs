@@ -15,6 +15,7 @@ use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
 use super::scene::{ACCOUNTS, Scene};
 use crate::{
     operator::{Operator, build_operator},
+    peers::{self, Peer, PeerOptions},
     port,
     process::{Output, Process},
     stack::{NAMESPACE, SERVICE_ACCOUNT},
@@ -40,6 +41,8 @@ enum Kind {
     Operator(Option<PathBuf>),
     /// The writes that nobody can do without, and nothing else.
     Floor,
+    /// Another way to do the same; whether it makes the writes that the operator makes.
+    Peer(Peer, bool),
 }
 
 impl FromStr for Contender {
@@ -50,7 +53,10 @@ impl FromStr for Contender {
             Some((_, binary)) => Kind::Operator(Some(binary.into())),
             None if text == "sessionkill" => Kind::Operator(None),
             None if text == "floor" => Kind::Floor,
-            None => return Err("a contender is sessionkill, floor, or NAME=PATH of a binary of the operator".into()),
+            None => peer(text).ok_or(
+                "a contender is sessionkill, floor, controller-runtime, kopf, either of these with +writes, script, or \
+                 NAME=PATH of a binary of the operator",
+            )?,
         };
         let name = text.split_once('=').map_or(text, |(name, _)| name);
         Ok(Self { name: name.to_owned(), kind })
@@ -61,6 +67,11 @@ impl Contender {
     /// Whether it kills the sessions that a request names.
     pub(super) fn kills(&self) -> bool {
         self.kind != Kind::Floor
+    }
+
+    /// Whether it is somebody else's way to do the same.
+    pub(super) fn is_peer(&self) -> bool {
+        matches!(self.kind, Kind::Peer(..))
     }
 
     /// Whether a start of it says anything.
@@ -74,6 +85,9 @@ impl Contender {
             let profile = profile.to_owned();
             self.kind = Kind::Operator(Some(spawn_blocking(move || build_operator(&profile)).await??));
         }
+        if let Kind::Peer(peer, _) = self.kind {
+            spawn_blocking(move || peers::build(peer)).await??;
+        }
         Ok(())
     }
 
@@ -84,6 +98,7 @@ impl Contender {
                 start_operator(binary.as_deref().context("the operator is not built")?, scene, directory).await
             }
             Kind::Floor => start_floor(scene, directory).await,
+            Kind::Peer(peer, equal_writes) => start_peer(*peer, *equal_writes, scene, directory).await,
         }
     }
 }
@@ -134,6 +149,20 @@ async fn start_operator(binary: &Path, scene: &Scene, directory: &Path) -> anyho
         ready_after: started.elapsed(),
         announce_to: None,
     })
+}
+
+fn peer(text: &str) -> Option<Kind> {
+    let (name, equal_writes) = text.strip_suffix("+writes").map_or((text, false), |name| (name, true));
+    let peer = Peer::ALL.into_iter().find(|peer| peer.name() == name)?;
+    (peer != Peer::Script || !equal_writes).then_some(Kind::Peer(peer, equal_writes))
+}
+
+async fn start_peer(peer: Peer, equal_writes: bool, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
+    let kubeconfig = peers::kubeconfig(peer, &scene.control_plane).await?;
+    let options = PeerOptions { kubeconfig, directory: directory.into(), equal_writes };
+    let started = Instant::now();
+    let process = peers::start(peer, &options).await?;
+    Ok(Running { held: Held::Process(process), user: peer.user(), ready_after: started.elapsed(), announce_to: None })
 }
 
 async fn start_floor(scene: &Scene, directory: &Path) -> anyhow::Result<Running> {

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sessionkill::api::VerificationPolicy;
 
 /// The server that all sessions are on.
 pub(super) const SERVER: &str = "192.168.13.119";
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     pub not_after: Timestamp,
     /// How many sessions each names.
     pub sessions_each: u32,
+    /// How their ends are made sure of.
+    pub verification: VerificationPolicy,
     /// Who is told of each request by a line of JSON, for want of a watch.
     pub announce_to: Option<SocketAddr>,
     /// After this time, those that have not ended are given up.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use sessionkill::api::VerificationPolicy;
 
 use super::{
     statistics::Spread,
@@ -37,6 +38,8 @@ pub struct Setting {
     pub profile: String,
     /// Sessions of each request.
     pub sessions: u32,
+    /// How their ends are made sure of.
+    pub verification: VerificationPolicy,
     /// Tenants that the requests are for, in turn.
     pub tenants: u32,
     /// How long each call of the gateway takes, in milliseconds.

@@ -35,6 +35,7 @@ pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::R
             "tenantID": tenants[tenant as usize],
             "sessions": sessions.collect::<Vec<_>>(),
             "notAfterTime": plan.not_after,
+            "verification": {"policy": plan.verification},
         },
     }))?;
     Ok((object, tenant))

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
+use sessionkill::api::VerificationPolicy;
 
 use super::{
     contender::{Contender, Running},
@@ -41,6 +42,8 @@ pub(super) struct Trial<'a> {
     pub load: Load,
     /// Sessions that each request names.
     pub sessions: u32,
+    /// How their ends are made sure of.
+    pub verification: VerificationPolicy,
 }
 
 /// Measures one load. An error if the contender dies, or if the product does not do everything exactly once.
@@ -114,6 +117,7 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
         instance: scene.instance.clone(),
         not_after: now + SignedDuration::from_hours(2),
         sessions_each: trial.sessions,
+        verification: trial.verification,
         announce_to: running.announce_to,
         limit: LIMIT,
         streams,

@@ -9,7 +9,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use sessionkill::api::SessionKill;
+use sessionkill::api::{SessionKill, VerificationPolicy};
 
 use super::{
     contender::Contender,
@@ -32,6 +32,7 @@ pub(super) async fn store_finished(scene: &Scene, from: u32, to: u32) -> anyhow:
         instance: scene.instance.clone(),
         not_after: now + SignedDuration::from_hours(24),
         sessions_each: 1,
+        verification: VerificationPolicy::BestEffort,
         announce_to: None,
         limit: std::time::Duration::ZERO,
         streams: vec![Stream {

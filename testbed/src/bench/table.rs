@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use sessionkill::api::VerificationPolicy;
+
 use super::{
     record::{Load, Record, Run, Setting, Summary},
     statistics::Spread,
@@ -30,10 +32,14 @@ pub(super) fn report(records: &[Record]) -> String {
 }
 
 fn setting(setting: &Setting) -> String {
+    let verified = match setting.verification {
+        VerificationPolicy::None => "the answer is taken for the end",
+        _ => "the process list is read before and after",
+    };
     let quota = setting.quota.map_or("no quota".to_owned(), |quota| format!("a quota of {quota} calls/s"));
     format!(
-        "{} cores ({}), operator built as `{}`; requests for {} tenants in turn, {} session(s) each; the gateway takes {} \
-         ms for each call and has {quota}; {} repeats, in turn. Median (least to most).\n",
+        "{} cores ({}), operator built as `{}`; requests for {} tenants in turn, {} session(s) each; {verified}; the gateway takes \
+         {} ms for each call and has {quota}; {} repeats, in turn. Median (least to most).\n",
         setting.cores,
         setting.processor,
         setting.profile,
@@ -129,7 +135,8 @@ fn each(runs: &[&Run], counts: fn(&Run) -> &BTreeMap<String, f64>) -> String {
     names.dedup();
     let median = |name: &String| Spread::of(runs.iter().map(|run| counts(run).get(name).copied().unwrap_or_default()));
     let medians: Vec<_> = names.iter().filter_map(|name| Some((name, median(name)?.median))).collect();
-    let sum: f64 = medians.iter().map(|(_, median)| median).sum();
+    // From a positive zero: the sum of nothing is a negative one, and would be printed so.
+    let sum = medians.iter().fold(0.0, |sum, (_, median)| sum + median);
     let mut text = format!("{sum:.2}");
     let mut parts = medians.iter().filter(|(_, median)| *median >= 0.005).peekable();
     if parts.peek().is_some() {
