@@ -44,3 +44,9 @@ pub(super) async fn fast(kubeconfig: &Path) -> anyhow::Result<Client> {
         .service(http);
     Ok(Client::new(service, config.default_namespace))
 }
+
+/// Connects, so that the first request that counts does not wait for it: who watches is connected long before.
+pub(super) async fn connect(client: &Client) -> anyhow::Result<()> {
+    client.apiserver_version().await?;
+    Ok(())
+}

@@ -40,6 +40,7 @@ pub struct FloorArgs {
 /// Runs until killed; ends with an error at the first write that fails.
 pub async fn floor(args: FloorArgs) -> anyhow::Result<()> {
     let client = client::fast(&args.kubeconfig).await?;
+    client::connect(&client).await?;
     let writes = Arc::new(Writes {
         session_kills: Api::namespaced(client.clone(), NAMESPACE),
         receipts: Api::namespaced(client, NAMESPACE),

@@ -43,11 +43,8 @@ use crate::scratch;
 pub async fn bench(args: BenchArgs) -> anyhow::Result<()> {
     let records = match &args.from {
         Some(earlier) => read(earlier)?,
-        None => measure(args.agenda()?).await?,
+        None => measure(args.agenda()?, args.json.as_deref()).await?,
     };
-    if let Some(json) = &args.json {
-        write(json, &records)?;
-    }
     if let Some(plot) = &args.plot {
         let svg = plot::plot(&summary::summaries(&records)).context("nothing to draw: no rate was measured")?;
         fs::write(plot, svg).with_context(|| format!("cannot write {}", plot.display()))?;
@@ -56,7 +53,9 @@ pub async fn bench(args: BenchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(mut agenda: Agenda) -> anyhow::Result<Vec<Record>> {
+/// What has been measured is written after each contender, so that a failure does not lose it.
+async fn measure(mut agenda: Agenda, json: Option<&Path>) -> anyhow::Result<Vec<Record>> {
+    let keep = |records: &[Record]| json.map_or(Ok(()), |json| write(json, records));
     for contender in &mut agenda.contenders {
         contender.build(&agenda.setting.profile).await?;
     }
@@ -65,12 +64,14 @@ async fn measure(mut agenda: Agenda) -> anyhow::Result<Vec<Record>> {
         for repeat in 1..=agenda.setting.repeats {
             for index in 0..agenda.contenders.len() {
                 records.extend(one_life(&agenda, index, repeat).await?);
+                keep(&records)?;
             }
         }
     }
     records.extend(starts(&agenda).await?);
     let summaries = summary::summaries(&records);
     records.extend(summaries.into_iter().map(|summary| Record::Summary(Box::new(summary))));
+    keep(&records)?;
     Ok(records)
 }
 

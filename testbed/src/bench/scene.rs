@@ -2,15 +2,17 @@
 
 use std::{path::Path, time::Duration};
 
-use kube::Client;
+use kube::{Api, Client, api::ListParams};
 use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use tokio::time::{Instant, sleep};
 
 use super::{
     client,
     plan::{CONNECTION, NAMESPACE},
-    usage::CpuSeconds,
+    usage::{CpuSeconds, cpu_seconds},
 };
 use crate::{
     control_plane::{ControlPlane, RequestCounter},
@@ -20,6 +22,8 @@ use crate::{
 
 /// Where the accounts of the contenders are that have no manifests of their own.
 pub(super) const ACCOUNTS: &str = "bench";
+/// A fresh API server is busy with itself for some seconds; with rights and kinds that were just stored, too.
+const IDLE_SHARE: f64 = 0.1;
 const QUIET: Duration = Duration::from_secs(1);
 const QUIET_LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(100);
@@ -66,7 +70,43 @@ impl Scene {
         control_plane.apply(&secret.to_string()).await?;
         control_plane.apply(&connection.to_string()).await?;
         let client = client::fast(control_plane.kubeconfig()).await?;
-        Ok(Self { control_plane, gateway, client, instance, tenants })
+        let scene = Self { control_plane, gateway, client, instance, tenants };
+        scene.served::<SessionKill>().await?;
+        scene.served::<OceanBaseConnection>().await?;
+        scene.served::<SessionKillReceipt>().await?;
+        scene.idle().await?;
+        Ok(scene)
+    }
+
+    /// Waits until the API server has a kind in its cache. It fills that at the first request, and answers "storage is
+    /// (re)initializing" meanwhile, upon which whoever is started first would wait.
+    async fn served<K>(&self) -> anyhow::Result<()>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let all: Api<K> = Api::all(self.client.clone());
+        let deadline = Instant::now() + QUIET_LIMIT;
+        while let Err(error) = all.list(&ListParams::default().limit(1).match_any()).await {
+            anyhow::ensure!(Instant::now() < deadline, "{} are not served: {error}", K::plural(&()));
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the API server does next to nothing for a second, a minute at most.
+    async fn idle(&self) -> anyhow::Result<()> {
+        let pid = self.control_plane.pids().api_server;
+        let deadline = Instant::now() + QUIET_LIMIT;
+        let mut busy = cpu_seconds(pid)?;
+        while Instant::now() < deadline {
+            sleep(QUIET).await;
+            let now = cpu_seconds(pid)?;
+            if now - busy < IDLE_SHARE * QUIET.as_secs_f64() {
+                break;
+            }
+            busy = now;
+        }
+        Ok(())
     }
 
     /// Waits until the contender, whose requests `counter` counts, has asked nothing of the API server for a second, a

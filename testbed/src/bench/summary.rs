@@ -10,7 +10,7 @@ use super::{
 /// With fewer, the processor time is that of a second of idling.
 const ENOUGH_FOR_CPU: u32 = 100;
 
-/// A summary for each load on each contender, in the order in which they were first measured.
+/// A summary for each load on each contender, load by load, in the order in which they were first measured.
 pub(super) fn summaries(records: &[Record]) -> Vec<Summary> {
     let runs: Vec<&Run> = records.iter().filter_map(run_of).collect();
     let mut summaries: Vec<Summary> = vec![];
@@ -21,6 +21,8 @@ pub(super) fn summaries(records: &[Record]) -> Vec<Summary> {
             summaries.extend(summary(&same));
         }
     }
+    let order = loads(&summaries);
+    summaries.sort_by_key(|summary| order.iter().position(|load| *load == summary.load));
     let medians = summaries.clone();
     for summary in &mut summaries {
         let others = medians.iter().filter(|it| it.load == summary.load && it.contender != summary.contender);

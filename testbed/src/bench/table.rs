@@ -129,7 +129,8 @@ fn each(runs: &[&Run], counts: fn(&Run) -> &BTreeMap<String, f64>) -> String {
     names.dedup();
     let median = |name: &String| Spread::of(runs.iter().map(|run| counts(run).get(name).copied().unwrap_or_default()));
     let medians: Vec<_> = names.iter().filter_map(|name| Some((name, median(name)?.median))).collect();
-    let sum: f64 = medians.iter().map(|(_, median)| median).sum();
+    // From a positive zero: the sum of nothing is a negative one, and would be printed so.
+    let sum = medians.iter().fold(0.0, |sum, (_, median)| sum + median);
     let mut text = format!("{sum:.2}");
     let mut parts = medians.iter().filter(|(_, median)| *median >= 0.005).peekable();
     if parts.peek().is_some() {

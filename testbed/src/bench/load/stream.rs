@@ -39,7 +39,9 @@ pub(super) struct Maker {
 impl Maker {
     /// Streams that last as long as the others stop when `others_ended` is set.
     pub(super) async fn new(plan: Arc<Plan>, others_ended: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let session_kills = Api::namespaced(client::fast(&plan.kubeconfig).await?, NAMESPACE);
+        let client = client::fast(&plan.kubeconfig).await?;
+        client::connect(&client).await?;
+        let session_kills = Api::namespaced(client, NAMESPACE);
         let announcements = match plan.announce_to {
             Some(address) => Some(announce_on(TcpStream::connect(address).await?)?),
             None => None,
