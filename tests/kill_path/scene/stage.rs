@@ -74,6 +74,7 @@ impl Scene {
             access_keys: access_keys(),
             instance: Self::INSTANCE.into(),
             tenant: Self::TENANT.into(),
+            ..GatewayOptions::default()
         };
         Self {
             gateway: Some(Gateway::start(gateway_options.clone()).await.unwrap()),
