@@ -94,6 +94,7 @@ impl Scene {
             access_keys: access_keys(),
             instance: Self::INSTANCE.into(),
             tenant: Self::TENANT.into(),
+            ..GatewayOptions::default()
         };
         Self {
             gateway: Some(Gateway::start(gateway_options.clone()).await.unwrap()),
