@@ -29,7 +29,7 @@ pub struct Config {
     #[arg(long, env = "SESSIONKILL_API_SERVER_HTTP1", value_parser = BoolishValueParser::new())]
     pub api_server_http1: bool,
 
-    /// Where /livez and /readyz are served.
+    /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "SESSIONKILL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     pub health_address: SocketAddr,
 

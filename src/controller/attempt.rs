@@ -10,7 +10,8 @@ use super::refusal::refusal;
 use super::request::Request;
 use super::route::Route;
 use crate::api::{
-    Mode, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, VerificationPolicy, WaitReason,
+    Mode, Outcome, SessionKillReceipt, SessionKillSpec, SessionOutcome, SessionReason, SessionStatus,
+    VerificationPolicy, WaitReason,
 };
 use crate::domain::claim::Standing;
 use crate::domain::conclusion::Conclusion;
@@ -49,16 +50,6 @@ impl Request {
         Ok(self.end(&Conclusion::nothing_sent(&self.object, outcome, why, message)).await)
     }
 
-    /// Whether the process list is read before the kill.
-    pub(super) fn needs_list(&self, intent: &Intent) -> bool {
-        self.must_see(intent) || self.object.spec.verification.policy != VerificationPolicy::None
-    }
-
-    /// Whether nothing may be done without the process list.
-    fn must_see(&self, intent: &Intent) -> bool {
-        *intent == Intent::DryRun || self.object.spec.sessions.iter().any(|session| session.expect.is_some())
-    }
-
     /// Steps 4 and 5: how each session stands right before the kill, then the claim.
     pub(super) async fn attempt(
         &self,
@@ -66,7 +57,7 @@ impl Request {
         route: &Route,
         observed: &Observed,
     ) -> Result<Attempted, ApiError> {
-        let planned = match self.planned(&intent, route, observed) {
+        let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
             Err(message) => return self.unobserved(&intent, message).await.map(Attempted::Not),
         };
@@ -84,12 +75,12 @@ impl Request {
     }
 
     /// How each session stands. The error says why that cannot be told although it must.
-    fn planned(&self, intent: &Intent, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, String> {
+    fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, String> {
         let spec = &self.object.spec;
-        let observed = observed.as_ref().filter(|_| self.needs_list(intent));
+        let observed = observed.as_ref().filter(|_| needs_list(spec));
         let snapshot = observed.and_then(|read| read.as_ref().ok()).map(Arc::as_ref);
         let why = match observed {
-            Some(Err(error)) if self.must_see(intent) => self.not_read(route, error),
+            Some(Err(error)) if must_see(spec) => self.not_read(route, error),
             _ => match precheck(&spec.sessions, snapshot, route.connection.spec.sql_text) {
                 Ok(planned) => return Ok(planned),
                 Err(_) => "it is not complete".to_owned(),
@@ -179,4 +170,14 @@ impl Request {
             .map(|condition| format!("; it waited for {}: {}", condition.reason, condition.message))
             .unwrap_or_default()
     }
+}
+
+/// Whether the process list is read before the kill.
+pub(super) fn needs_list(spec: &SessionKillSpec) -> bool {
+    must_see(spec) || spec.verification.policy != VerificationPolicy::None
+}
+
+/// Whether nothing may be done without the process list.
+fn must_see(spec: &SessionKillSpec) -> bool {
+    spec.mode == Mode::DryRun || spec.sessions.iter().any(|session| session.expect.is_some())
 }

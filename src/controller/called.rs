@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use super::audit;
 use super::claim::{Claim, Claims, release};
 use super::context::Context;
-use super::dispatch::{dispatch, row, target};
+use super::dispatch::{dispatch, row, target, tenant};
 use super::group::CONCURRENT_WRITES;
 use super::queue::Next;
 use super::refusal::refusal;
@@ -48,12 +48,13 @@ pub(super) struct Made {
     pub(super) detail: String,
 }
 
-/// Steps 6 to 8: one call for all `members`, then what it left for each.
+/// Steps 6 to 8: one call for all `members`, of which there is at least one, then what it left for each.
 pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Member>) {
     let (requests, claims): (Vec<Request>, Vec<Claim>) =
         members.into_iter().map(|member| (member.request, member.claim)).unzip();
     let receipts: Vec<SessionKillReceipt> = claims.iter().map(|claim| claim.receipt().clone()).collect();
-    let (operation, called) = dispatch(context, route, Claims::of(claims), target(&receipts)).await;
+    let target = target(tenant(&requests[0].object.spec), &receipts);
+    let (operation, called) = dispatch(context, route, Claims::of(claims), target).await;
     let called_for = requests.into_iter().zip(receipts);
     let made: Vec<Made> = match called {
         Called::Answered(answer) => {

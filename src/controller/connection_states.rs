@@ -110,7 +110,7 @@ impl ConnectionStates {
                 generation: connection.metadata.generation.unwrap_or_default(),
                 fenced: state.time_source() == TimeSource::DispatchDeadline,
                 operation: state.operation(connection),
-                last_probe: probe.or(old.last_probe_time.as_ref().map(|time| time.0)),
+                probed: probe,
             };
             let new = connection_status(&old, learned, &facts, Timestamp::now());
             if !says_more(&old, &new) {

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::claim::Claims;
 use super::context::Context;
+use super::observer::seen;
 use super::route::Route;
 use crate::api::{KillOperation, Operation, SessionKillReceipt, SessionKillSpec, SessionOutcome};
-use crate::domain::observation::Seen;
 use crate::domain::outcome::Row;
 use crate::oceanbase::answer::KilledSession;
 use crate::oceanbase::{self, CallError, Called, ErrorKind, KillCall, KillPermit as _, KillTarget, Tenant, TimeSource};
@@ -103,20 +103,13 @@ pub fn tenant(spec: &SessionKillSpec) -> Tenant {
     Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() }
 }
 
-/// The sessions that are to be killed under `receipts`, which are of one tenant; each once.
-pub fn target(receipts: &[SessionKillReceipt]) -> KillTarget {
+/// The sessions that are to be killed under `receipts`, which are of `tenant`; each once.
+pub fn target(tenant: Tenant, receipts: &[SessionKillReceipt]) -> KillTarget {
     let planned = receipts.iter().flat_map(|receipt| &receipt.spec.sessions);
     let pending = planned.filter(|session| session.outcome == SessionOutcome::Pending);
     let mut named = HashSet::new();
     let sessions = pending.map(|session| (session.server_ip.clone(), session.session_id));
-    let tenant = receipts.first().map(|receipt| &receipt.spec);
-    KillTarget {
-        tenant: Tenant {
-            instance_id: tenant.map(|spec| spec.instance_id.clone()).unwrap_or_default(),
-            tenant_id: tenant.map(|spec| spec.tenant_id.clone()).unwrap_or_default(),
-        },
-        sessions: sessions.filter(|session| named.insert(session.clone())).collect(),
-    }
+    KillTarget { tenant, sessions: sessions.filter(|session| named.insert(session.clone())).collect() }
 }
 
 /// The operation in the words of the client.
@@ -135,19 +128,6 @@ const fn operation(wire: oceanbase::KillOperation) -> Operation {
 }
 
 /// A row of the answer, in the words of the domain.
-pub fn row(session: KilledSession) -> Row {
-    let seen = Seen {
-        server_ip: session.server_ip,
-        session_id: session.session_id,
-        status: session.status,
-        client_ip: session.client_ip,
-        tenant_id: session.tenant_id,
-        user: session.user,
-        database: session.database,
-        sql_text: session.sql_text,
-        command: session.command,
-        execute_time: session.execute_time,
-        ..Seen::default()
-    };
-    Row { seen, error_message: session.error_message }
+pub fn row(killed: KilledSession) -> Row {
+    Row { seen: seen(killed.session), error_message: killed.error_message }
 }

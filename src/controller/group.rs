@@ -8,11 +8,12 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use kube::core::error_boundary::InvalidObject;
 
 use super::api_calls::ApiError;
-use super::attempt::{Attempted, Observed};
+use super::attempt::{Attempted, Observed, needs_list};
 use super::called::{Member, call};
-use super::context::{Context, Guarded};
+use super::context::Context;
 use super::dispatch::tenant;
 use super::poison;
 use super::queue::{Item, Next};
@@ -25,8 +26,24 @@ use crate::domain::plan::{Intent, Step, plan};
 
 /// The API calls that one group has in flight: enough to keep the API server busy, few enough to leave room for others.
 pub(super) const CONCURRENT_WRITES: usize = 8;
-/// A claim that leaves less time than this to send goes out before the others: their call would be stamped for its deadline.
+/// A claim that leaves less time than this to send goes out before the others.
 const URGENT: Duration = Duration::from_secs(5);
+
+/// Waits until the connection of `first`, the next of its tenant, may be called, if that is what it wants. It is called
+/// before the group is made up: what comes meanwhile goes along, and what is edited or deleted meanwhile is seen so.
+pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
+    let Some(guarded) = context.requests.get(&first.object) else { return };
+    let Ok(object) = &guarded.0 else { return };
+    if !matches!(plan(object, Timestamp::now()), Step::Attempt(_)) {
+        return;
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    if let Ok(connection) = connection(context, &namespace, &object.spec.connection_ref.name) {
+        // For the list and the call at once: between them, and under a claim, nothing should wait.
+        let calls = if needs_list(&object.spec) { 2 } else { 1 };
+        context.connection_states.turn(&connection, calls).await;
+    }
+}
 
 /// Works on `items`, all of one tenant, as they are now. Each goes back to the queue when it is done with.
 pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
@@ -40,16 +57,20 @@ pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
             context.queue.done(item, Next::Ended);
             continue;
         };
-        let Ok(object) = &guarded.0 else {
-            others.push(Box::pin(unreadable(context, guarded, item)));
-            continue;
+        let object = match &guarded.0 {
+            Ok(object) => Arc::new(object.clone()),
+            Err(invalid) => {
+                others.push(Box::pin(end_unreadable(context, invalid.clone(), item)));
+                continue;
+            }
         };
-        let object = Arc::new(object.clone());
         let step = plan(&object, now);
         let request = Request { context: context.clone(), item, object };
         match step {
+            Step::Rest => request.done(Next::Ended),
+            Step::Wait { until, reason } => others.push(Box::pin(hold(request, until, reason))),
+            Step::Expire(outcome) => others.push(Box::pin(expire(request, outcome))),
             Step::Attempt(intent) => attempts.push((request, intent)),
-            step => others.push(Box::pin(rest(request, step))),
         }
     }
     futures::stream::iter(others).for_each_concurrent(CONCURRENT_WRITES, |work| work).await;
@@ -58,24 +79,20 @@ pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
     }
 }
 
-/// An object that does not fit the type.
-async fn unreadable(context: &Arc<Context>, guarded: Arc<Guarded>, item: Item) {
-    let next = match &guarded.0 {
-        Ok(_) => Next::Ended,
-        Err(invalid) => poison::finish(context, invalid).await,
-    };
+async fn end_unreadable(context: &Arc<Context>, invalid: InvalidObject, item: Item) {
+    let next = poison::finish(context, &invalid).await;
     context.queue.done(item, next);
 }
 
-/// What needs no call.
-async fn rest(request: Request, step: Step) {
-    let next = match step {
-        Step::Rest | Step::Attempt(_) => Next::Ended,
-        Step::Wait { until, reason } => request.hold(until, reason).await,
-        Step::Expire(outcome) => match request.expire(outcome).await {
-            Ok(next) => next,
-            Err(error) => request.put_off(&error).await,
-        },
+async fn hold(request: Request, until: Option<Timestamp>, reason: Option<WaitReason>) {
+    let next = request.hold(until, reason).await;
+    request.done(next);
+}
+
+async fn expire(request: Request, outcome: Outcome) {
+    let next = match request.expire(outcome).await {
+        Ok(next) => next,
+        Err(error) => request.put_off(&error).await,
     };
     request.done(next);
 }
@@ -86,14 +103,15 @@ async fn attempt(context: &Arc<Context>, attempts: Vec<(Request, Intent)>) {
         Ok(route) => route,
         Err(blocked) => return block(attempts, &blocked).await,
     };
-    // For the list and the call at once: between them, and under a claim, nothing should wait.
-    context.connection_states.turn(&route.connection, 2).await;
     let observed = observe(context, &route, &attempts).await;
     let claimed = claim_all(attempts, &route, &observed).await;
-    // A stamp that expires soon would make the gateway refuse the whole call.
+    // The earliest deadline holds for a whole call: one that has passed keeps it from being sent, and one that is near may
+    // have the gateway refuse it.
+    let (late, in_time): (Vec<Member>, Vec<Member>) =
+        claimed.into_iter().partition(|member| member.claim.time_left().is_none());
     let is_urgent = |member: &Member| member.claim.time_left().is_none_or(|left| left < URGENT);
-    let (urgent, others): (Vec<Member>, Vec<Member>) = claimed.into_iter().partition(is_urgent);
-    for members in [urgent, others] {
+    let (urgent, others): (Vec<Member>, Vec<Member>) = in_time.into_iter().partition(is_urgent);
+    for members in [urgent, others, late] {
         if !members.is_empty() {
             call(context, &route, members).await;
         }
@@ -140,7 +158,7 @@ async fn block(attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
 
 /// Step 4: one read for all that need it.
 async fn observe(context: &Context, route: &Route, attempts: &[(Request, Intent)]) -> Observed {
-    if !attempts.iter().any(|(request, intent)| request.needs_list(intent)) {
+    if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec)) {
         return None;
     }
     let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec)).await;

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use futures::FutureExt as _;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::context::Context;
 use super::route::{Route, connection};
 use crate::domain::observation::{Seen, Snapshot};
-use crate::oceanbase::process_list::ListedSession;
-use crate::oceanbase::{CallError, ErrorKind, ProcessList, Tenant, TimeSource};
+use crate::oceanbase::{CallError, ErrorKind, ProcessList, SessionRow, Tenant};
 
 /// What a read gave, and when it began.
 type Read = (Instant, Result<Arc<Snapshot>, CallError>);
@@ -95,7 +95,7 @@ async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Result<Proce
     let states = &context.connection_states;
     let started = Instant::now();
     loop {
-        let read = read_once(context, route, tenant).await;
+        let read = route.read(context, |lead| route.client.list_sessions(tenant, lead, &route.access).boxed()).await;
         states.pace(&route.connection, read.as_ref().err());
         let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
         if !is_throttled {
@@ -109,35 +109,12 @@ async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Result<Proce
     }
 }
 
-/// Reads once; a second time if the gateway's clock turns out to be far from ours.
-async fn read_once(context: &Context, route: &Route, tenant: &Tenant) -> Result<ProcessList, CallError> {
-    let lead = match context.connection_states.time_source(&route.connection) {
-        TimeSource::CurrentTime { gateway_lead } => gateway_lead,
-        TimeSource::DispatchDeadline => SignedDuration::ZERO,
-    };
-    let error = match route.client.list_sessions(tenant, lead, &route.access).await {
-        Ok(list) => return Ok(list),
-        Err(error) => error,
-    };
-    match error.kind {
-        ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) } => {
-            let lead = gateway_time.duration_since(Timestamp::now());
-            route.client.list_sessions(tenant, lead, &route.access).await
-        }
-        ErrorKind::CredentialsRejected => {
-            route.forget_access_key(context);
-            Err(error)
-        }
-        _ => Err(error),
-    }
-}
-
 fn snapshot(list: ProcessList, time: Timestamp) -> Snapshot {
     Snapshot::new(list.sessions.into_iter().map(seen).collect(), list.complete, time)
 }
 
-/// A row of the list, in the words of the domain.
-fn seen(session: ListedSession) -> Seen {
+/// A session, in the words of the domain.
+pub fn seen(session: SessionRow) -> Seen {
     Seen {
         server_ip: session.server_ip,
         session_id: session.session_id,

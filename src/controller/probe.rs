@@ -1,13 +1,13 @@
 //! Asks each connection's gateway, without ending anything, whether it offers the operation and takes the access key: so
 //! that a connection that does not work is seen before it is needed. Does I/O, once an hour for one that works.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt as _;
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use kube::ResourceExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -16,12 +16,9 @@ use super::dispatch::wire;
 use super::refusal::refusal;
 use super::route::{Route, RouteError};
 use crate::api::{KillOperation, OceanBaseConnection, Operation};
-use crate::oceanbase::{CallError, ErrorKind, TimeSource};
+use crate::domain::connection_status::probe_due;
+use crate::oceanbase::{CallError, ErrorKind};
 
-/// Between two probes of a connection that works.
-const PROBE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
-/// Between two probes of one that does not.
-const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 /// Connections that are probed at once.
 const CONCURRENT: usize = 8;
 
@@ -32,7 +29,7 @@ type Tried = HashMap<String, (i64, Timestamp)>;
 pub async fn probe_connections(context: Arc<Context>, changed: Arc<Notify>, shutdown: CancellationToken) {
     let mut tried = Tried::new();
     loop {
-        let pause = probe_due(&context, &mut tried).await;
+        let pause = probe_those_due(&context, &mut tried).await;
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = changed.notified() => {}
@@ -42,10 +39,11 @@ pub async fn probe_connections(context: Arc<Context>, changed: Arc<Notify>, shut
 }
 
 /// Probes what is due and returns the time until the next is.
-async fn probe_due(context: &Arc<Context>, tried: &mut Tried) -> Duration {
+async fn probe_those_due(context: &Arc<Context>, tried: &mut Tried) -> Duration {
     let connections: Vec<OceanBaseConnection> =
         context.connections.state().iter().filter_map(|guarded| guarded.0.as_ref().ok().cloned()).collect();
-    let exists = |uid: &str| connections.iter().any(|connection| connection.uid().as_deref() == Some(uid));
+    let uids: HashSet<String> = connections.iter().filter_map(ResourceExt::uid).collect();
+    let exists = |uid: &str| uids.contains(uid);
     tried.retain(|uid, _| exists(uid));
     context.connection_states.retain(exists);
 
@@ -66,20 +64,12 @@ fn due_in(context: &Context, connection: &OceanBaseConnection, tried: &Tried, no
     Duration::try_from(due(context, connection, tried).duration_since(now)).unwrap_or_default()
 }
 
-/// When `connection` is to be probed: at once if it is new or changed.
+/// When `connection` is to be probed.
 fn due(context: &Context, connection: &OceanBaseConnection, tried: &Tried) -> Timestamp {
     let generation = connection.metadata.generation.unwrap_or_default();
-    let status = context.connection_states.status(connection).filter(|status| status.observed_generation == generation);
-    let works = status.filter(|status| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
-    let probed = works.and_then(|status| status.last_probe_time).map(|time| time.0);
     let last_try = tried.get(&connection.uid().unwrap_or_default()).filter(|(of, _)| *of == generation);
-    let after = |time: Timestamp, by| time.saturating_add(by).unwrap_or(Timestamp::MAX);
-    let retry = last_try.map(|(_, time)| after(*time, RETRY_INTERVAL));
-    match (probed.map(|time| after(time, PROBE_INTERVAL)), retry) {
-        (Some(next), Some(retry)) => next.max(retry),
-        (Some(next), None) => next,
-        (None, retry) => retry.unwrap_or(Timestamp::MIN),
-    }
+    let status = context.connection_states.status(connection);
+    probe_due(status.as_ref(), generation, last_try.map(|(_, time)| *time))
 }
 
 async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
@@ -95,9 +85,6 @@ async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
     };
     let (operation, answer) = ask(context, &route).await;
     let Err(error) = answer else { return states.probed(context, connection, operation) };
-    if error.kind == ErrorKind::CredentialsRejected {
-        route.forget_access_key(context);
-    }
     let Some((reason, message)) = refusal(&route, operation.as_str(), "its instances", &error) else {
         return tracing::info!(%error, connection = connection.name_any(), "probe not answered for certain");
     };
@@ -106,11 +93,10 @@ async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
 
 /// Asks for the operation that the connection names; for `Auto`, for the one that it prefers first.
 async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallError>) {
-    let lead = match context.connection_states.time_source(&route.connection) {
-        TimeSource::CurrentTime { gateway_lead } => gateway_lead,
-        TimeSource::DispatchDeadline => SignedDuration::ZERO,
+    let asked = async |operation| {
+        let probe = |lead| route.client.probe(wire(operation), lead, &route.access).boxed();
+        (operation, route.read(context, probe).await)
     };
-    let asked = async |operation| (operation, ask_for(route, operation, lead).await);
     match route.connection.spec.kill_operation {
         KillOperation::KillProcessList => asked(Operation::KillProcessList).await,
         KillOperation::BatchKillProcessList => asked(Operation::BatchKillProcessList).await,
@@ -120,17 +106,5 @@ async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallErr
             }
             answer => answer,
         },
-    }
-}
-
-/// Asks once; a second time if the gateway's clock turns out to be far from ours, as kills go by its clock then.
-async fn ask_for(route: &Route, operation: Operation, lead: SignedDuration) -> Result<(), CallError> {
-    let answer = route.client.probe(wire(operation), lead, &route.access).await;
-    match answer {
-        Err(CallError { kind: ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) }, .. }) => {
-            let lead = gateway_time.duration_since(Timestamp::now());
-            route.client.probe(wire(operation), lead, &route.access).await
-        }
-        answer => answer,
     }
 }

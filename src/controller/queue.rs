@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Guarded};
-use super::group::work_on;
+use super::group::{wait_for_turn, work_on};
 use crate::api::SessionKill;
 
 /// The most requests that wait in memory; the others wait in the API server.
@@ -156,6 +156,11 @@ impl Queue {
         self.state().held.retain(|_, hold| now < hold.until);
     }
 
+    /// What comes next of `key`.
+    fn first(&self, key: &TenantKey) -> Option<Item> {
+        self.state().tenants.get(key).and_then(VecDeque::front).cloned()
+    }
+
     /// The next items of `key`, which go together; none, and the key forgotten, when there are none or no work may start
     /// any more.
     fn next(&self, key: &TenantKey, now: Timestamp) -> Vec<Item> {
@@ -193,6 +198,10 @@ impl Queue {
 /// Works on the items of one key until there are none.
 async fn work(context: Arc<Context>, key: TenantKey) {
     loop {
+        // Before one of the turns that all share is taken: a connection that is throttled must not hold up the others.
+        if let Some(first) = context.queue.first(&key) {
+            wait_for_turn(&context, &first).await;
+        }
         // The turn first: an item taken before it would be worked on even if a shutdown came meanwhile. The semaphore is
         // never closed.
         let _turn = context.queue.concurrency.clone().acquire_owned().await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
@@ -10,7 +12,7 @@ use super::context::Context;
 use super::credentials::{CredentialsError, access_key};
 use crate::api::{Network, OceanBaseConnection, OceanBaseConnectionSpec, SignatureMethod, WaitReason};
 use crate::oceanbase::endpoint::EndpointError;
-use crate::oceanbase::{Access, Client, Endpoint};
+use crate::oceanbase::{Access, CallError, Client, Endpoint, ErrorKind, TimeSource};
 
 /// How a connection is called.
 pub struct Route {
@@ -56,6 +58,27 @@ impl Route {
         };
         let signature_v1 = spec.signature_method == SignatureMethod::HmacSha1;
         Ok(Self { access: Access { endpoint, access_key, signature_v1 }, client, connection })
+    }
+
+    /// Makes a call that changes nothing, stamped by the gateway's clock as far as it is known; once more if that turns out
+    /// to be another. A refused access key is forgotten.
+    pub async fn read<'a, T>(
+        &self,
+        context: &Context,
+        call: impl Fn(SignedDuration) -> BoxFuture<'a, Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let lead = match context.connection_states.time_source(&self.connection) {
+            TimeSource::CurrentTime { gateway_lead } => gateway_lead,
+            TimeSource::DispatchDeadline => SignedDuration::ZERO,
+        };
+        let mut answer = call(lead).await;
+        if let Err(CallError { kind: ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) }, .. }) = answer {
+            answer = call(gateway_time.duration_since(Timestamp::now())).await;
+        }
+        if answer.as_ref().is_err_and(|error| error.kind == ErrorKind::CredentialsRejected) {
+            self.forget_access_key(context);
+        }
+        answer
     }
 
     /// Forgets the access key: the gateway refused it.

@@ -1,11 +1,16 @@
 //! The status of a connection, from what is learned of its gateway. Pure; the controller writes it when it changes.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::status::condition;
 use super::text::clamp;
 use crate::api::{ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
+
+/// Between two probes of a connection that works.
+const PROBE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// Between two probes of one that does not.
+const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// What was learned of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +30,8 @@ pub struct Facts {
     pub fenced: bool,
     /// The operation in use.
     pub operation: Operation,
-    /// When it was last probed with an answer.
-    pub last_probe: Option<Timestamp>,
+    /// When a probe was answered just now.
+    pub probed: Option<Timestamp>,
 }
 
 /// The status after `learned`; `old` is the one before.
@@ -55,13 +60,32 @@ pub fn connection_status(
     OceanBaseConnectionStatus {
         observed_generation: facts.generation,
         operation: Some(facts.operation),
-        last_probe_time: facts.last_probe.map(Time),
+        last_probe_time: last_probe(old, facts, now),
         conditions: vec![
             new(ConditionType::Ready, ready),
             new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
             new(ConditionType::ServerSideFence, fence(facts.fenced)),
         ],
     }
+}
+
+/// When a connection of `generation` with `status` is to be probed, after `last_try` at this generation, whatever came of
+/// it: at once if it is new or changed, soon again if it does not work, else an hour after the last answer.
+#[must_use]
+pub fn probe_due(
+    status: Option<&OceanBaseConnectionStatus>,
+    generation: i64,
+    last_try: Option<Timestamp>,
+) -> Timestamp {
+    let after = |time: Timestamp, by| time.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let is_ready = |status: &&OceanBaseConnectionStatus| {
+        let ready = ConditionType::Ready.as_str();
+        status.conditions.iter().any(|condition| condition.type_ == ready && condition.status == "True")
+    };
+    let works = status.filter(|status| status.observed_generation == generation).filter(is_ready);
+    let next = works.and_then(|status| status.last_probe_time.as_ref()).map(|time| after(time.0, PROBE_INTERVAL));
+    let retry = last_try.map(|time| after(time, RETRY_INTERVAL));
+    next.max(retry).unwrap_or(Timestamp::MIN)
 }
 
 /// Whether `new` says anything that `old` did not, its texts apart: those alone are not worth a write.
@@ -77,6 +101,12 @@ pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatu
         status
     };
     essence(old) != essence(new)
+}
+
+/// A call that showed another operation to be in use is as good as a probe: its time is kept with the operation.
+fn last_probe(old: &OceanBaseConnectionStatus, facts: &Facts, now: Timestamp) -> Option<Time> {
+    let found = (old.operation != Some(facts.operation)).then_some(now);
+    facts.probed.or(found).map(Time).or_else(|| old.last_probe_time.clone())
 }
 
 type Said<'a> = (&'a str, &'a str, &'a str);
@@ -118,7 +148,7 @@ mod tests {
     use super::*;
     use crate::domain::test_objects::time;
 
-    const FACTS: Facts = Facts { generation: 1, fenced: true, operation: Operation::KillProcessList, last_probe: None };
+    const FACTS: Facts = Facts { generation: 1, fenced: true, operation: Operation::KillProcessList, probed: None };
 
     fn shown(status: &OceanBaseConnectionStatus) -> Vec<String> {
         status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
@@ -164,6 +194,29 @@ mod tests {
     }
 
     #[test]
+    fn the_operation_in_use_is_kept_with_the_time_at_which_it_was_found() {
+        let status = after(&[Learned::Answered]);
+        let again = connection_status(&status, Learned::Answered, &FACTS, time("10:30:00"));
+        assert_eq!(again.last_probe_time, Some(Time(time("10:00:00"))));
+        let batch = Facts { operation: Operation::BatchKillProcessList, ..FACTS };
+        let fallen_back = connection_status(&again, Learned::Answered, &batch, time("10:40:00"));
+        assert_eq!(fallen_back.last_probe_time, Some(Time(time("10:40:00"))));
+        assert_eq!(probe_due(Some(&fallen_back), 1, None), time("11:40:00"), "an hour later, whether it is back");
+    }
+
+    #[test]
+    fn a_connection_that_works_is_probed_hourly_and_one_that_does_not_each_minute() {
+        let works = after(&[Learned::Answered]);
+        assert_eq!(probe_due(Some(&works), 1, None), time("11:00:00"), "also after a restart");
+        assert_eq!(probe_due(Some(&works), 2, None), Timestamp::MIN, "changed");
+        assert_eq!(probe_due(None, 1, None), Timestamp::MIN, "new");
+        let broken = after(&[Learned::Answered, Learned::Failed(WaitReason::PermissionDenied, "why")]);
+        assert_eq!(probe_due(Some(&broken), 1, Some(time("10:05:00"))), time("10:06:00"));
+        let unanswered = probe_due(Some(&works), 1, Some(time("11:00:30")));
+        assert_eq!(unanswered, time("11:01:30"), "no answer makes it due no sooner");
+    }
+
+    #[test]
     fn only_news_is_worth_a_write() {
         let status = after(&[Learned::Answered]);
         let again = connection_status(&status, Learned::Answered, &FACTS, time("11:00:00"));
@@ -175,7 +228,7 @@ mod tests {
         assert!(says_more(&status, &one));
         let batch = Facts { operation: Operation::BatchKillProcessList, ..FACTS };
         assert!(says_more(&status, &connection_status(&status, Learned::Answered, &batch, time("10:00:00"))));
-        let probed = Facts { last_probe: Some(time("10:00:00")), ..FACTS };
-        assert!(says_more(&status, &connection_status(&status, Learned::Answered, &probed, time("10:00:00"))));
+        let probed = Facts { probed: Some(time("11:00:00")), ..FACTS };
+        assert!(says_more(&status, &connection_status(&status, Learned::Answered, &probed, time("11:00:00"))));
     }
 }

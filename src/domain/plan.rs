@@ -36,6 +36,14 @@ pub enum Intent {
 }
 
 /// A request that asks for a kill. Only [`plan`] makes one, and the claim takes one: a DryRun can neither claim nor call.
+///
+/// ```
+/// use sessionkill::domain::plan::KillIntent;
+/// let nobody_else_has_one: Option<KillIntent> = None;
+/// ```
+/// ```compile_fail
+/// let intent = sessionkill::domain::plan::KillIntent(());
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct KillIntent(());
 

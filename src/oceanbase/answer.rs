@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::client::KillOperation;
 use super::error::{CallError, ErrorKind};
+use super::session_row::{SessionRow, text_of};
 
-/// The most bytes of the answer to a kill that are read. 100 rows with long statements stay far below.
-pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// The most bytes of the answer to a kill that are read: 500 rows, as many as one call names, with statements of 8 KiB.
+pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A successful answer to a kill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,43 +24,14 @@ pub struct KillAnswer {
     pub rows: Vec<KilledSession>,
 }
 
-/// A row of `Data`, fields as documented. Missing and null fields are empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// A row of `Data`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KilledSession {
-    /// Numbers and strings are both seen.
-    #[serde(deserialize_with = "integer")]
-    pub session_id: i64,
-    /// The server's address.
-    #[serde(deserialize_with = "text")]
-    pub server_ip: String,
-    /// The session's state, such as SLEEP: not proof of its end.
-    #[serde(deserialize_with = "text")]
-    pub status: String,
+    /// The session as it was at the kill, in the fields that the process list has too; a row has no `SqlId` and no
+    /// `ProxySessId`. Its state is not proof of its end.
+    pub session: SessionRow,
     /// Empty on success.
-    #[serde(deserialize_with = "text")]
     pub error_message: String,
-    /// The client's address.
-    #[serde(deserialize_with = "text")]
-    pub client_ip: String,
-    /// The tenant.
-    #[serde(deserialize_with = "text")]
-    pub tenant_id: String,
-    /// The database user.
-    #[serde(deserialize_with = "text")]
-    pub user: String,
-    /// The database.
-    #[serde(deserialize_with = "text")]
-    pub database: String,
-    /// The statement.
-    #[serde(deserialize_with = "text")]
-    pub sql_text: String,
-    /// The type of command.
-    #[serde(deserialize_with = "text")]
-    pub command: String,
-    /// Declared a string, sampled as a number.
-    #[serde(deserialize_with = "text")]
-    pub execute_time: String,
 }
 
 /// The parts of an HTTP answer that matter. No `Debug`: the body may carry statements, or what was signed.
@@ -177,33 +149,14 @@ impl KillAnswer {
 
 fn row(value: &Value) -> Option<KilledSession> {
     // An array would be taken for an object without names.
-    let row = KilledSession::deserialize(value.is_object().then_some(value)?).ok()?;
-    (row.session_id > 0).then_some(row)
+    let session = SessionRow::deserialize(value.is_object().then_some(value)?).ok()?;
+    let error_message = value.get("ErrorMessage").map(text_of).unwrap_or_default();
+    (session.session_id > 0).then_some(KilledSession { session, error_message })
 }
 
 fn lower_first(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|first| first.to_ascii_lowercase().to_string() + chars.as_str()).unwrap_or_default()
-}
-
-/// Strings as they are, numbers and booleans as written, everything else as nothing.
-pub(super) fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
-    }
-}
-
-/// A text field; see [`text_of`].
-pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(text_of(&Value::deserialize(deserializer)?))
-}
-
-/// An integer, as a number or in a string; 0, which is no session ID, for everything else.
-pub(super) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    Ok(text_of(&Value::deserialize(deserializer)?).trim().parse().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -230,8 +183,12 @@ mod tests {
         let answer = answer(200, SAMPLE).unwrap();
         assert_eq!(answer.request_id, "EE205C00-30E4-XXXX-XXXX-87E3A8A2AA0C");
         let row = &answer.rows[0];
-        assert_eq!((row.session_id, row.server_ip.as_str(), row.status.as_str()), (1123, "127.0.0.1", "SLEEP"));
-        assert_eq!((row.error_message.as_str(), row.execute_time.as_str()), ("Instance not found.", "142"));
+        let session = &row.session;
+        assert_eq!(
+            (session.session_id, session.server_ip.as_str(), session.status.as_str()),
+            (1123, "127.0.0.1", "SLEEP")
+        );
+        assert_eq!((row.error_message.as_str(), session.execute_time.as_str()), ("Instance not found.", "142"));
     }
 
     #[test]
@@ -240,9 +197,9 @@ mod tests {
             "Status": 3, "New": {"a": []}}]}"#;
         let answer = answer(200, body).unwrap();
         assert_eq!(answer.request_id, "7");
-        assert_eq!(answer.rows[0].session_id, 1123);
-        assert_eq!(answer.rows[0].execute_time, "142");
-        assert_eq!(answer.rows[0].user, "");
+        assert_eq!(answer.rows[0].session.session_id, 1123);
+        assert_eq!(answer.rows[0].session.execute_time, "142");
+        assert_eq!(answer.rows[0].session.user, "");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod endpoint;
 pub mod error;
 pub mod process_list;
+pub mod session_row;
 pub mod signature;
 mod signed;
 pub mod stamp;
@@ -22,5 +23,6 @@ pub use client::{Access, Called, Client, ClientOptions, KillCall, KillOperation,
 pub use credentials::AccessKey;
 pub use endpoint::Endpoint;
 pub use error::{CallError, ErrorKind};
-pub use process_list::{ListedSession, ProcessList};
+pub use process_list::ProcessList;
+pub use session_row::SessionRow;
 pub use stamp::{Stamp, TimeSource};

@@ -10,8 +10,9 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::answer::{RawAnswer, integer, text, text_of};
+use super::answer::RawAnswer;
 use super::error::CallError;
+use super::session_row::{SessionRow, text_of};
 
 /// The most bytes of a list that are read: some 30,000 sessions with their statements.
 pub const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
@@ -27,52 +28,10 @@ const MAX_DEPTH: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessList {
     /// Each session once, in the order of the answer.
-    pub sessions: Vec<ListedSession>,
+    pub sessions: Vec<SessionRow>,
     /// Whether all sessions are in `sessions`. False when the API counts more than it lists, or when a row could not be
     /// read: then the absence of a session proves nothing.
     pub complete: bool,
-}
-
-/// A row of the list, fields as documented, as the API wrote them. Missing and null fields are empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct ListedSession {
-    /// Positive. Unique on its server, and used again later for another session.
-    #[serde(deserialize_with = "integer")]
-    pub session_id: i64,
-    /// The server's address.
-    #[serde(deserialize_with = "text")]
-    pub server_ip: String,
-    /// The client's address.
-    #[serde(deserialize_with = "text")]
-    pub client_ip: String,
-    /// The tenant.
-    #[serde(deserialize_with = "text")]
-    pub tenant_id: String,
-    /// The database user.
-    #[serde(deserialize_with = "text")]
-    pub user: String,
-    /// The database.
-    #[serde(deserialize_with = "text")]
-    pub database: String,
-    /// The type of command, such as Query.
-    #[serde(deserialize_with = "text")]
-    pub command: String,
-    /// The session's state, such as ACTIVE.
-    #[serde(deserialize_with = "text")]
-    pub status: String,
-    /// The statement.
-    #[serde(deserialize_with = "text")]
-    pub sql_text: String,
-    /// The ID of the statement.
-    #[serde(deserialize_with = "text")]
-    pub sql_id: String,
-    /// For how long it has been in this state, in seconds.
-    #[serde(deserialize_with = "text")]
-    pub execute_time: String,
-    /// The proxy's session in front of it: an unsigned number of 64 bits.
-    #[serde(deserialize_with = "text")]
-    pub proxy_sess_id: String,
 }
 
 impl ProcessList {
@@ -133,7 +92,7 @@ impl<'de> Deserialize<'de> for Data {
 
 /// What the rows came to, those within other rows among them.
 struct Rows {
-    sessions: Vec<ListedSession>,
+    sessions: Vec<SessionRow>,
     /// Where each session stands in `sessions`, and how deep its row stood.
     places: HashMap<(String, i64), (usize, usize)>,
     all_read: bool,
@@ -150,7 +109,7 @@ impl Rows {
         let has_inner = inner.iter().any(|rows| rows.as_array().is_some_and(|rows| !rows.is_empty()));
         // A row that only groups others names no session itself.
         let groups = has_inner && members.get("SessionId").is_none_or(Value::is_null);
-        match ListedSession::deserialize(row) {
+        match SessionRow::deserialize(row) {
             Ok(session) if session.session_id > 0 => self.keep(session, depth),
             _ => self.all_read &= groups,
         }
@@ -169,7 +128,7 @@ impl Rows {
     }
 
     /// Of the rows that name the same session the outermost is kept.
-    fn keep(&mut self, session: ListedSession, depth: usize) {
+    fn keep(&mut self, session: SessionRow, depth: usize) {
         // Without its server nobody can tell which session it is.
         self.all_read &= !session.server_ip.is_empty();
         let full = self.sessions.len() >= MAX_SESSIONS;
@@ -255,7 +214,7 @@ mod tests {
     fn the_documented_shape_is_read() {
         let list = read(SAMPLE).unwrap();
         assert!(list.complete);
-        let active = ListedSession {
+        let active = SessionRow {
             session_id: 3_221_614_618,
             server_ip: "192.168.13.119".to_owned(),
             client_ip: "10.2.3.4".to_owned(),
@@ -269,11 +228,11 @@ mod tests {
             execute_time: "742".to_owned(),
             proxy_sess_id: "12402504630519660553".to_owned(),
         };
-        let idle = ListedSession {
+        let idle = SessionRow {
             session_id: 3_221_614_620,
             server_ip: "192.168.13.119".to_owned(),
             status: "SLEEP".to_owned(),
-            ..ListedSession::default()
+            ..SessionRow::default()
         };
         assert_eq!(list.sessions, [active, idle]);
     }

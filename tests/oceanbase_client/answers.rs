@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde_json::json;
 use sessionkill::oceanbase::ErrorKind;
 use tokio::io::AsyncWriteExt as _;
 
@@ -31,6 +32,15 @@ async fn an_answer_is_read_whatever_its_framing() {
         let answer = answered(call_answered_with(framed).await);
         assert_eq!((answer.request_id.as_str(), answer.rows.len()), ("R-1", 1));
     }
+}
+
+#[tokio::test]
+async fn the_answer_for_as_many_sessions_as_one_call_names_is_read() {
+    let statement = "x".repeat(8000);
+    let row = |id: i64| json!({"SessionId": id, "ServerIp": "::1", "SqlText": statement, "ErrorMessage": ""});
+    let body = json!({"RequestId": "R-1", "Data": (1..=500).map(row).collect::<Vec<_>>()}).to_string();
+    let answer = answered(call_answered_with(http("200 OK", "", &body)).await);
+    assert_eq!(answer.rows.len(), 500);
 }
 
 #[tokio::test]
@@ -129,7 +139,7 @@ async fn an_endless_body_is_not_read_to_its_end() {
         })
         .await;
         let error = ambiguous(call(&server.url()).await, "AnswerTooLarge");
-        assert!(error.message.contains("more than 1048576 bytes"), "{error}");
+        assert!(error.message.contains("more than 4194304 bytes"), "{error}");
         // It writes until the client hangs up.
         server.ended(1).await;
         assert_eq!(server.connections(), 1);

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use sessionkill::oceanbase::{
     CallError, ErrorKind,
     KillOperation::{BatchKillProcessList, KillProcessList},
-    ListedSession, ProcessList,
+    ProcessList, SessionRow,
 };
 use testbed::gateway::{Fault, FaultKind, Session, request::SignatureVersion};
 use tokio::io::AsyncWriteExt as _;
@@ -49,8 +49,8 @@ fn gateways_session() -> Session {
     }
 }
 
-fn as_listed(session: Session) -> ListedSession {
-    ListedSession {
+fn as_listed(session: Session) -> SessionRow {
+    SessionRow {
         session_id: session.session_id,
         server_ip: session.server_ip,
         client_ip: session.client_ip,

@@ -137,10 +137,10 @@ fn each(runs: &[&Run], counts: fn(&Run) -> &BTreeMap<String, f64>) -> String {
     let medians: Vec<_> = names.iter().filter_map(|name| Some((name, median(name)?.median))).collect();
     // From a positive zero: the sum of nothing is a negative one, and would be printed so.
     let sum = medians.iter().fold(0.0, |sum, (_, median)| sum + median);
-    let mut text = format!("{sum:.2}");
-    let mut parts = medians.iter().filter(|(_, median)| *median >= 0.005).peekable();
+    let mut text = format!("{sum:.3}");
+    let mut parts = medians.iter().filter(|(_, median)| *median >= 0.0005).peekable();
     if parts.peek().is_some() {
-        let parts: Vec<_> = parts.map(|(name, median)| format!("{name} {median:.2}")).collect();
+        let parts: Vec<_> = parts.map(|(name, median)| format!("{name} {median:.3}")).collect();
         let _ = write!(text, ": {}", parts.join(", "));
     }
     text
@@ -159,6 +159,10 @@ fn started(records: &[Record]) -> String {
 
 fn spread(spread: Spread, decimals: usize) -> String {
     let Spread { median, least, most } = spread;
+    #[allow(clippy::float_cmp, reason = "the same figure, measured once")]
+    if least == most {
+        return format!("{median:.decimals$}");
+    }
     format!("{median:.decimals$} ({least:.decimals$}–{most:.decimals$})")
 }
 

@@ -30,6 +30,8 @@ pub struct Launch<'a> {
     pub log: Option<&'a str>,
     /// For how long after its claim a call may be sent; 6 s if none.
     pub dispatch_window_seconds: Option<u16>,
+    /// The most calls in flight at once; the default if none.
+    pub max_concurrent_calls: Option<u16>,
 }
 
 impl Scene {
@@ -61,6 +63,8 @@ impl Scene {
         arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
         arguments.extend(["--dispatch-window-seconds", &window, "--sweep-interval-seconds", "1"]);
         arguments.extend(["--receipt-retention-seconds", "60"]);
+        let most = launch.max_concurrent_calls.map(|most| most.to_string());
+        arguments.extend(most.iter().flat_map(|most| ["--max-concurrent-calls", most]));
         arguments.extend(launch.allow.iter().flat_map(|endpoint| ["--allow-endpoint", endpoint]));
         let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments).unwrap();
         let operator = Arc::new(operator);
