@@ -60,7 +60,7 @@ pub fn connection_status(
     OceanBaseConnectionStatus {
         observed_generation: facts.generation,
         operation: Some(facts.operation),
-        last_probe_time: last_probe(old, facts, now),
+        last_probe_time: last_probe(old, learned, facts, now),
         conditions: vec![
             new(ConditionType::Ready, ready),
             new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
@@ -104,8 +104,9 @@ pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatu
 }
 
 /// A call that showed another operation to be in use is as good as a probe: its time is kept with the operation.
-fn last_probe(old: &OceanBaseConnectionStatus, facts: &Facts, now: Timestamp) -> Option<Time> {
-    let found = (old.operation != Some(facts.operation)).then_some(now);
+fn last_probe(old: &OceanBaseConnectionStatus, learned: Learned<'_>, facts: &Facts, now: Timestamp) -> Option<Time> {
+    let is_found = learned == Learned::Answered && old.operation != Some(facts.operation);
+    let found = is_found.then_some(now);
     facts.probed.or(found).map(Time).or_else(|| old.last_probe_time.clone())
 }
 
@@ -195,6 +196,8 @@ mod tests {
 
     #[test]
     fn the_operation_in_use_is_kept_with_the_time_at_which_it_was_found() {
+        let unanswered = after(&[Learned::Failed(WaitReason::EndpointUnreachable, "why")]);
+        assert_eq!(unanswered.last_probe_time, None);
         let status = after(&[Learned::Answered]);
         let again = connection_status(&status, Learned::Answered, &FACTS, time("10:30:00"));
         assert_eq!(again.last_probe_time, Some(Time(time("10:00:00"))));
@@ -218,6 +221,8 @@ mod tests {
 
     #[test]
     fn only_news_is_worth_a_write() {
+        let unanswered = after(&[Learned::Failed(WaitReason::EndpointUnreachable, "why")]);
+        assert_eq!(unanswered.last_probe_time, None);
         let status = after(&[Learned::Answered]);
         let again = connection_status(&status, Learned::Answered, &FACTS, time("11:00:00"));
         assert!(!says_more(&status, &again));
