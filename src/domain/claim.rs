@@ -13,8 +13,8 @@ use crate::api::{
 };
 
 /// Between the latest end of a verification and the moment at which others may take its claim for orphaned: room for a
-/// last look at the process list, for the holder's status writes and for clocks that differ.
-const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
+/// last look at the process list, for the holder's writes of a whole group and for clocks that differ.
+const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(20);
 
 /// The name of the receipt of a request: the same request always has the same name, a different one never.
 ///
@@ -205,7 +205,7 @@ mod tests {
     fn nothing_may_be_sent_after_not_after_time() {
         let spec = receipt(&request(), &Attempt { claim_time: time("10:29:55"), ..attempt() }).spec;
         assert_eq!(spec.dispatch_deadline_time.0, time("10:30:00"));
-        assert_eq!(spec.settle_deadline_time.0, time("10:31:20"));
+        assert_eq!(spec.settle_deadline_time.0, time("10:31:30"));
     }
 
     #[test]
@@ -214,11 +214,11 @@ mod tests {
         let by = |uid, attempt_id, clock| {
             Judge { uid, attempt_id, holder_identity: "pod-2" }.standing(&receipt, time(clock))
         };
-        let until = time("10:01:35");
+        let until = time("10:01:45");
         assert_eq!(by("uid-1", "a1", "10:00:01"), Standing::Ours);
-        assert_eq!(by("uid-1", "a2", "10:01:34"), Standing::InFlight { until, own: true });
-        assert_eq!(by("uid-2", "a2", "10:01:34"), Standing::InFlight { until, own: false });
-        assert_eq!(by("uid-1", "a2", "10:01:35"), Standing::Orphaned);
+        assert_eq!(by("uid-1", "a2", "10:01:44"), Standing::InFlight { until, own: true });
+        assert_eq!(by("uid-2", "a2", "10:01:44"), Standing::InFlight { until, own: false });
+        assert_eq!(by("uid-1", "a2", "10:01:45"), Standing::Orphaned);
         let holder = Judge { uid: "uid-2", attempt_id: "a2", holder_identity: "pod-1" };
         let standing = holder.standing(&receipt, time("10:10:00"));
         assert!(matches!(standing, Standing::InFlight { own: false, .. }));
