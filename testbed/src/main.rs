@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use testbed::{bench, demo, gateway, measure, stack};
+use tokio::task::spawn_blocking;
 
 mod hold;
 
@@ -42,7 +43,9 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Bench(args) => bench::bench(args).await,
         Command::BenchLoad(args) => bench::load(args).await,
-        Command::BenchFloor(args) => bench::floor(args).await,
+        Command::BenchFloor(args) => {
+            spawn_blocking(|| bench::floor(args)).await.unwrap_or_else(|ended| Err(ended.into()))
+        }
         Command::Demo(args) => demo::demo(args).await,
         Command::Gateway(args) => gateway::run(args).await,
         Command::Measure(args) => measure::measure(args).await,
