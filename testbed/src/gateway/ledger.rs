@@ -55,6 +55,8 @@ pub struct SessionRecord {
     pub session_id: i64,
     /// Whether the call really killed it.
     pub executed: bool,
+    /// When it did, by the real clock.
+    pub executed_time: Option<Timestamp>,
 }
 
 /// All calls since the start or the last clearing.
@@ -89,14 +91,15 @@ impl Ledger {
 
     /// Notes that the call killed a session, whether it had named it or not.
     pub fn executed(&self, sequence: u64, server_ip: &str, session_id: i64) {
+        let executed_time = Some(Timestamp::now());
         self.update(sequence, |call| {
             let same =
                 |it: &&mut SessionRecord| !it.executed && it.session_id == session_id && it.server_ip == server_ip;
-            match call.sessions.iter_mut().find(same) {
-                Some(session) => session.executed = true,
-                None => {
-                    call.sessions.push(SessionRecord { server_ip: server_ip.to_owned(), session_id, executed: true });
-                }
+            if let Some(session) = call.sessions.iter_mut().find(same) {
+                (session.executed, session.executed_time) = (true, executed_time);
+            } else {
+                let server_ip = server_ip.to_owned();
+                call.sessions.push(SessionRecord { server_ip, session_id, executed: true, executed_time });
             }
         });
     }

@@ -130,6 +130,7 @@ impl Shared {
             server_ip: named.server_ip,
             session_id: named.session_id,
             executed: false,
+            executed_time: None,
         });
         CallRecord {
             sequence: 0,
