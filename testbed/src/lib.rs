@@ -16,3 +16,4 @@ pub mod process;
 pub mod python;
 pub mod scratch;
 pub mod stack;
+pub mod torture;

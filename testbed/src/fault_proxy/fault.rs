@@ -124,7 +124,9 @@ impl Order {
         if *seen <= self.rule.skip || *seen - self.rule.skip > self.rule.times {
             return None;
         }
-        self.met.send_modify(|met| met.push(asked.client.clone()));
+        if !matches!(self.rule.fault, Fault::Hold(_)) {
+            self.note(asked);
+        }
         Some(self.rule.fault.clone())
     }
 
@@ -138,8 +140,13 @@ impl Order {
     pub async fn reached(&self) -> String {
         let mut met = self.met.subscribe();
         let first = met.wait_for(|met| !met.is_empty()).await;
-        // The sender lives as long as `self`.
         first.ok().and_then(|met| met.first().cloned()).unwrap_or_default()
+    }
+
+    /// Waits until it is released.
+    pub async fn released(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.released.subscribe().wait_for(|released| *released).await;
     }
 
     /// Lets all that is held go on, and later requests pass.
@@ -147,7 +154,13 @@ impl Order {
         self.released.send_replace(true);
     }
 
-    pub(super) async fn held(&self) {
-        let _ = self.released.subscribe().wait_for(|released| *released).await;
+    fn note(&self, asked: &Asked) {
+        self.met.send_modify(|met| met.push(asked.client.clone()));
+    }
+
+    /// Holds `asked` where it is. It has met the fault from now on: of an answer, not before the server has given it.
+    pub(super) async fn hold(&self, asked: &Asked) {
+        self.note(asked);
+        self.released().await;
     }
 }

@@ -72,8 +72,13 @@ impl OnItsWay {
                 None => self.forward(entry).await.map(Answer::whole),
             },
             (Some(order), Some(Fault::Hold(At::Request))) => {
-                order.held().await;
+                order.hold(&self.asked).await;
                 self.forward(entry).await.map(Answer::whole)
+            }
+            (Some(order), Some(Fault::Hold(At::Answer))) => {
+                let answer = self.forward(entry).await?;
+                order.hold(&self.asked).await;
+                Ok(answer.whole())
             }
             (_, Some(Fault::Delay(at, pause))) => {
                 let (at, pause, seen) = (*at, *pause, entry.server_side());
@@ -92,31 +97,31 @@ impl OnItsWay {
             }
             (_, Some(fault)) => {
                 let answer = self.forward(entry).await?;
-                afterwards(answer, order, fault).await
+                afterwards(answer, fault).await
             }
             (_, None) => self.forward(entry).await.map(Answer::whole),
         }
     }
 
-    async fn forward(self, entry: &Entry) -> Result<Answer, HungUp> {
+    async fn forward(&self, entry: &Entry) -> Result<Answer, HungUp> {
         self.forward_seen(entry.server_side()).await
     }
 
-    async fn forward_seen(self, seen: impl Fn(u16)) -> Result<Answer, HungUp> {
+    async fn forward_seen(&self, seen: impl Fn(u16) + Send) -> Result<Answer, HungUp> {
         let url = format!("{}{}", self.shared.upstream, self.asked.target);
         // With the client's Host, which signatures cover.
         let mut headers = end_to_end(&self.parts.headers);
         if self.shared.upstream.starts_with("https:") {
             headers.remove(header::HOST);
         }
-        let request = self.shared.http.request(self.parts.method, url).headers(headers).body(self.body);
+        let request = self.shared.http.request(self.parts.method.clone(), url).headers(headers).body(self.body.clone());
         let answer = request.send().await.map_err(|_| HungUp)?;
         seen(answer.status().as_u16());
         let (status, headers) = (answer.status(), end_to_end(answer.headers()));
         if self.asked.kind.starts_with("list ") && status.is_success() {
             let bytes = answer.bytes().await.map_err(|_| HungUp)?;
             let mut lists = self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner);
-            lists.entry(self.asked.kind).or_insert_with(|| bytes.clone());
+            lists.entry(self.asked.kind.clone()).or_insert_with(|| bytes.clone());
             return Ok(Answer { status, headers, body: bytes.into() });
         }
         // Piece by piece: a watch never ends.
@@ -135,13 +140,8 @@ impl OnItsWay {
 }
 
 /// What goes wrong after the server has answered.
-async fn afterwards(mut answer: Answer, order: Option<&Order>, fault: &Fault) -> Result<Response, HungUp> {
+async fn afterwards(mut answer: Answer, fault: &Fault) -> Result<Response, HungUp> {
     match fault {
-        Fault::Hold(_) => {
-            if let Some(order) = order {
-                order.held().await;
-            }
-        }
         Fault::LoseAnswer => {
             // To its end: the server has done what it was asked.
             let _ = to_bytes(answer.body, usize::MAX).await;
@@ -162,7 +162,7 @@ async fn afterwards(mut answer: Answer, order: Option<&Order>, fault: &Fault) ->
             answer.body = Body::from_stream(watch::with_fault(pieces, *fault));
             answer.headers.remove(header::CONTENT_LENGTH);
         }
-        Fault::Close | Fault::Answer { .. } | Fault::Delay(..) | Fault::OlderList => {}
+        Fault::Close | Fault::Answer { .. } | Fault::Delay(..) | Fault::Hold(_) | Fault::OlderList => {}
     }
     Ok(answer.whole())
 }
@@ -179,6 +179,7 @@ impl Answer {
 /// As the API server says that it does not do what it was asked.
 fn refusal(status: u16, retry_after: Option<u32>) -> Response {
     let reason = match status {
+        403 => "Forbidden",
         409 => "Conflict",
         410 => "Expired",
         429 => "TooManyRequests",
