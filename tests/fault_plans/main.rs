@@ -24,7 +24,7 @@ use crate::plan::{Plan, all, steps_of};
 use crate::stage::{Played, play};
 
 /// Most of them wait most of the time.
-const AT_ONCE: usize = 40;
+const AT_ONCE: usize = 32;
 /// Of the random schedules.
 const FIRST_SEED: u64 = 1000;
 const SCHEDULES: u64 = 12;
@@ -84,8 +84,16 @@ fn most_of_each<'a>(all: impl Iterator<Item = &'a BTreeMap<String, usize>>) -> B
 }
 
 fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMap<String, usize>) -> Vec<String> {
+    const GIVEN_UP: &str = "delete sessionkillreceipts";
+    let given_up = stored.get(GIVEN_UP).copied().unwrap_or_default();
     let is_too_many = |(kind, count): &(&String, &usize)| {
-        **count > well.get(*kind).copied().unwrap_or_default() + allowance(plan, kind)
+        let more = match kind.as_str() {
+            "create sessionkillreceipts" => given_up,
+            // Once for what goes wrong, and once by a busy machine on which its time was over.
+            GIVEN_UP => 2,
+            _ => 0,
+        };
+        **count > well.get(*kind).copied().unwrap_or_default() + allowance(plan, kind) + more
     };
     let too_many = stored.iter().filter(is_too_many);
     too_many.map(|(kind, count)| format!("{kind} was stored {count} times, see {well:?}")).collect()

@@ -141,23 +141,21 @@ fn frozen(on_path: Option<(usize, At)>, replicas: usize, struck: Struck) -> Vec<
     }
 }
 
-/// How many more writes of `kind` than in a kill that went well may be stored.
+/// How many more writes of `kind` than in a kill that went well may be stored. Claims are counted less those that were
+/// given up: nothing was sent under them.
 pub fn allowance(plan: &Plan, kind: &str) -> usize {
     let is_repeated = |step: &Step| usize::from(step.kind == kind);
     match (plan, kind) {
         // Beside the path: what is known of the connection, each time that it changes, by each operator.
         (_, "patch oceanbaseconnections/status") => 4,
         // A request that may have been stored is made again.
-        (Plan::Api(step, fault), _) if may_be_stored(fault) => is_repeated(step) + claims_anew(step, kind),
+        (Plan::Api(step, fault), _) if may_be_stored(fault) => is_repeated(step),
         (Plan::Api(..) | Plan::Watch(..) | Plan::None, _) => 0,
         // The claim that was stored is deleted, the request says why it waits, and claims anew.
         (Plan::ClaimLostThenRefused, _) => 1,
         // Of the second request.
         (Plan::OlderList { .. }, _) => 1,
-        (Plan::Call(step, fault), _) => after_refusal(step, fault, kind),
-        // The claim of one that slept is given up, and its request claimed anew.
-        (Plan::Struck { strike: Strike::Freeze, .. }, "create sessionkillreceipts" | "delete sessionkillreceipts") => 1,
-        (Plan::Struck { .. }, "create sessionkillreceipts" | "delete sessionkillreceipts") => 0,
+        (Plan::Call(..), _) => after_refusal(kind),
         // That the call is being verified, and that nobody knows of its holder; by each of two.
         (Plan::Struck { .. }, _) => 2,
     }
@@ -167,18 +165,8 @@ const fn may_be_stored(fault: &Fault) -> bool {
     matches!(fault, Fault::LoseAnswer | Fault::AnswerAfter { .. } | Fault::CutBody | Fault::Delay(..))
 }
 
-/// A claim that was stored too late is deleted.
-fn claims_anew(step: &Step, kind: &str) -> usize {
-    usize::from(step.kind == "create sessionkillreceipts" && kind == "delete sessionkillreceipts")
-}
-
-fn after_refusal(step: &Step, fault: &GatewayFault, kind: &str) -> usize {
-    let is_path = on_path(step).is_some();
+fn after_refusal(kind: &str) -> usize {
     match kind {
-        // Only a refusal for good lets the claim go.
-        "create sessionkillreceipts" | "delete sessionkillreceipts" => {
-            usize::from(is_path && fault.kind == FaultKind::Error)
-        }
         // Why it waits, or that it is being verified.
         "patch sessionkills/status" => 2,
         // Why it waits.

@@ -12,7 +12,7 @@ const PAST_THE_DEADLINE: Duration = Duration::from_secs(16);
 /// Longer than the list before a watch may take.
 const PAST_THE_SILENCE: Duration = Duration::from_secs(80);
 /// Longer than a call to the gateway may take in these plans.
-const PAST_THE_CALL: Duration = Duration::from_secs(5);
+const PAST_THE_CALL: Duration = Duration::from_secs(6);
 
 /// One request of a kill: which of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

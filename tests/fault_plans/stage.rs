@@ -17,10 +17,10 @@ use crate::plan::{Plan, Step, Strike};
 
 /// Far more than anything takes on a busy machine: it only ends a plan that would never end.
 const LIMIT: Duration = Duration::from_mins(5);
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(500);
 const REQUEST: &str = "inc-1";
 /// Longer than the dispatch window.
-const DEEP_SLEEP: Duration = Duration::from_secs(7);
+const DEEP_SLEEP: Duration = Duration::from_secs(9);
 
 /// How a plan went.
 pub struct Played {

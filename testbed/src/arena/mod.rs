@@ -113,7 +113,7 @@ impl Arena {
         let connection = json!({
             "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": CONNECTION},
             "spec": {
-                "regionID": "cn-hangzhou", "endpoint": self.gateway.url(), "requestTimeoutSeconds": 4,
+                "regionID": "cn-hangzhou", "endpoint": self.gateway.url(), "requestTimeoutSeconds": 5,
                 "credentials": {"secretRef": {"name": SECRET}},
             },
         });
@@ -207,7 +207,7 @@ pub fn kill_of(numbers: &[i64], seconds: i64) -> anyhow::Result<SessionKillSpec>
         not_before_time: None,
         not_after_time: Time(not_after),
         reason: None,
-        verification: Verification { policy: VerificationPolicy::BestEffort, timeout_seconds: 9 },
+        verification: Verification { policy: VerificationPolicy::BestEffort, timeout_seconds: 11 },
         suspend: false,
         ttl_seconds_after_finished: None,
     })

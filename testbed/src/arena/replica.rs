@@ -47,7 +47,7 @@ impl Arena {
         let gateway = self.gateway.url();
         let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
         arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
-        arguments.extend(["--dispatch-window-seconds", "6", "--sweep-interval-seconds", "2"]);
+        arguments.extend(["--dispatch-window-seconds", "8", "--sweep-interval-seconds", "4"]);
         let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments)?;
         let replica = Arc::new(Replica { client, operator, launch });
         replicas.push(replica.clone());

@@ -3,7 +3,6 @@
 
 use std::{collections::HashSet, fs};
 
-use jiff::SignedDuration;
 use kube::{ResourceExt as _, config::Kubeconfig};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -12,9 +11,7 @@ use sessionkill::api::{
 };
 
 use super::{Arena, CANARIES};
-
-/// The gateway looks at a time stamp a moment before it executes; on a busy machine that moment has a length.
-const MOMENT: SignedDuration = SignedDuration::from_secs(1);
+use crate::gateway::SessionRecord;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -87,30 +84,38 @@ impl Arena {
         Ok(verdict)
     }
 
-    /// The requests that have not ended and the claims that have no record, each in words.
+    /// The requests that have not ended, and if there is none, the claims that have no record; each in words.
     pub async fn unfinished(&self) -> anyhow::Result<Vec<String>> {
         let requests = self.requests().await?.into_iter().filter(|it| !is_finished(it));
         let mut found: Vec<_> =
             requests.map(|it| format!("request {} has not ended: {}", it.name_any(), json!(it.status))).collect();
+        // Often asked: the claims are of interest only then.
+        if !found.is_empty() {
+            return Ok(found);
+        }
         let receipts = self.receipts().await?.into_iter().filter(|receipt| receipt.status.is_none());
         found.extend(receipts.map(|it| format!("claim {} has no record: {}", it.name_any(), json!(it.spec))));
         Ok(found)
     }
 
-    /// Kills without a claim, or after the time for which the claim was made.
+    /// Kills without a claim, or let through after the time for which the claim was made.
     fn late(&self, receipts: &[SessionKillReceipt]) -> Vec<String> {
-        let calls = self.gateway.calls();
-        let executed = calls.iter().flat_map(|call| &call.sessions).filter(|session| session.executed);
-        let is_late = |session: &&crate::gateway::SessionRecord| {
+        let deadline = |session: &SessionRecord| {
             let named = |receipt: &&SessionKillReceipt| {
                 let mut planned = receipt.spec.sessions.iter();
                 planned.any(|it| it.session_id == session.session_id && it.server_ip == session.server_ip)
             };
-            let deadlines = receipts.iter().filter(named).map(|receipt| receipt.spec.dispatch_deadline_time.0);
-            let latest = deadlines.max().and_then(|it| it.saturating_add(MOMENT).ok());
-            latest.is_none() || session.executed_time > latest
+            receipts.iter().filter(named).map(|receipt| receipt.spec.dispatch_deadline_time.0).max()
         };
-        executed.filter(is_late).map(|session| format!("killed late or without a claim: {session:?}")).collect()
+        let calls = self.gateway.calls();
+        let executed = calls.iter().flat_map(|call| {
+            call.sessions.iter().filter(|session| session.executed).map(move |session| (call.admitted_time, session))
+        });
+        let late = executed.filter(|(admitted, session)| {
+            let deadline = deadline(session);
+            deadline.is_none() || *admitted > deadline
+        });
+        late.map(|(admitted, session)| format!("killed late or without a claim: {admitted:?} {session:?}")).collect()
     }
 
     async fn told_secrets(&self) -> anyhow::Result<Vec<String>> {

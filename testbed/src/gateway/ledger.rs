@@ -19,6 +19,8 @@ pub struct CallRecord {
     pub sequence: u64,
     /// When it came in, by the gateway's clock.
     pub received_time: Timestamp,
+    /// When its time stamp was looked at and found good, by the same clock; none if it was refused.
+    pub admitted_time: Option<Timestamp>,
     /// The action it named.
     pub action: Option<String>,
     /// The access key id it named.
@@ -55,8 +57,6 @@ pub struct SessionRecord {
     pub session_id: i64,
     /// Whether the call really killed it.
     pub executed: bool,
-    /// When it did, by the real clock.
-    pub executed_time: Option<Timestamp>,
 }
 
 /// All calls since the start or the last clearing.
@@ -91,15 +91,14 @@ impl Ledger {
 
     /// Notes that the call killed a session, whether it had named it or not.
     pub fn executed(&self, sequence: u64, server_ip: &str, session_id: i64) {
-        let executed_time = Some(Timestamp::now());
         self.update(sequence, |call| {
             let same =
                 |it: &&mut SessionRecord| !it.executed && it.session_id == session_id && it.server_ip == server_ip;
             if let Some(session) = call.sessions.iter_mut().find(same) {
-                (session.executed, session.executed_time) = (true, executed_time);
+                session.executed = true;
             } else {
                 let server_ip = server_ip.to_owned();
-                call.sessions.push(SessionRecord { server_ip, session_id, executed: true, executed_time });
+                call.sessions.push(SessionRecord { server_ip, session_id, executed: true });
             }
         });
     }

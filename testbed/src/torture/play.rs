@@ -22,7 +22,7 @@ use crate::{
 
 /// How long the work may take when nothing goes wrong any more: orphaned claims, and pauses that have grown.
 const DRAIN_LIMIT: Duration = Duration::from_mins(4);
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(500);
 
 /// Plays `schedule` in an arena of its own; returns when all is quiet. An error is a fault of the testbed.
 pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Verdict> {
