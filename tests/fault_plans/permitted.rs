@@ -91,13 +91,15 @@ pub fn permitted(plan: &Plan, struck: Struck) -> Vec<End> {
 }
 
 fn after_call_fault(step: &Step, fault: &GatewayFault) -> Vec<End> {
-    use FaultKind::{Drop, Error, ErrorBody200, Html, Partial, RemoveAction, Status5xx, Throttle};
+    use FaultKind::{Delay, Drop, Error, ErrorBody200, Html, Partial, RemoveAction, Status5xx, Throttle};
     match on_path(step) {
         Some(CALL) => match (fault.kind, fault.when()) {
             // Refused, provably not executed: called again.
             (Throttle | RemoveAction | Error, _) => vec![End::Done],
             (Partial, _) => vec![End::HalfAnswered],
             (Drop | Status5xx | ErrorBody200 | Html, When::Before) => vec![End::SeenThere],
+            // Executed late, or refused because its time is over by then.
+            (Delay, When::Before) => vec![End::SeenGone, End::SeenThere],
             _ => vec![End::SeenGone],
         },
         // Refused for good: the answer to the call is good enough.
@@ -149,7 +151,9 @@ pub fn allowance(plan: &Plan, kind: &str) -> usize {
         // Beside the path: what is known of the connection, each time that it changes, by each operator.
         (_, "patch oceanbaseconnections/status") => 4,
         // A request that may have been stored is made again.
-        (Plan::Api(step, fault), _) if may_be_stored(fault) => is_repeated(step),
+        (Plan::Api(step, fault), _) if may_be_stored(fault) && is_repeated(step) > 0 => 2,
+        // Shown on a slow machine only: that the list is not read yet, and that the call is being verified.
+        (Plan::Api(..) | Plan::Watch(..) | Plan::None, "patch sessionkills/status" | "create events") => 1,
         (Plan::Api(..) | Plan::Watch(..) | Plan::None, _) => 0,
         // The claim that was stored is deleted, the request says why it waits, and claims anew.
         (Plan::ClaimLostThenRefused, _) => 1,

@@ -30,13 +30,17 @@ pub struct Played {
     pub writes: BTreeMap<String, usize>,
     /// What should not be, in words.
     pub problems: Vec<String>,
+    /// The machine was so busy that a call took too long for which no fault was meant, and nothing worse came of it: it says
+    /// nothing of the plan.
+    pub is_disturbed: bool,
 }
 
 /// Plays `plan` in an arena of its own.
 pub async fn play(ground: &Arc<Ground>, name: &str, plan: &Plan) -> Played {
     let arena = Arena::set(ground, name, vec![session(1), session(2)]).await.unwrap();
     // Half of the plans with each version of HTTP.
-    let http1 = name.bytes().last().is_some_and(|digit| digit % 2 == 0);
+    let number: String = name.chars().filter(char::is_ascii_digit).collect();
+    let http1 = number.bytes().rev().nth(1).is_some_and(|digit| digit % 2 == 0);
     let stage = Stage { arena, launch: Launch { http1 } };
     let mut problems = vec![];
     let struck = timeout(LIMIT, stage.act(plan)).await;
@@ -44,10 +48,14 @@ pub async fn play(ground: &Arc<Ground>, name: &str, plan: &Plan) -> Played {
         problems.push(format!("it does not end: {:?}", stage.arena.unfinished().await));
     }
     let struck = struck.unwrap_or_default();
+    let mut violations = vec![];
     if problems.is_empty() {
         problems.extend(stage.compare(&permitted(plan, struck)).await);
-        problems.extend(stage.arena.verdict().await.unwrap().violations);
+        violations = stage.arena.verdict().await.unwrap().violations;
     }
+    let gave_up = |it: &Passed| it.fault.is_none() && it.abandoned;
+    let is_disturbed = violations.is_empty() && stage.arena.calls.trace().iter().any(gave_up);
+    problems.extend(violations);
     let passed: Vec<_> = stage.arena.api.trace().into_iter().chain(stage.arena.calls.trace()).collect();
     let mut writes = BTreeMap::new();
     for write in passed.iter().filter(|it| it.is_stored() && !it.kind.starts_with(char::is_uppercase)) {
@@ -59,7 +67,7 @@ pub async fn play(ground: &Arc<Ground>, name: &str, plan: &Plan) -> Played {
         problems.push(format!("its requests:\n  {}", brief(&passed).join("\n  ")));
         problems.push(format!("{struck:?}, see {}", stage.arena.directory().display()));
     }
-    Played { trace: passed.into_iter().map(|it| it.kind).collect(), writes, problems }
+    Played { trace: passed.into_iter().map(|it| it.kind).collect(), writes, problems, is_disturbed }
 }
 
 /// Without what is repeated for as long as an operator runs.
