@@ -10,6 +10,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use tokio_util::task::TaskTracker;
 
+use super::claim::Withdrawn;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::events::Events;
@@ -41,6 +42,8 @@ pub struct Context {
     pub credentials: CredentialsCache,
     /// What is known of each connection's gateway.
     pub connection_states: ConnectionStates,
+    /// Claims that were given up and may yet be stored.
+    pub withdrawn: Withdrawn,
     /// Process lists, read once for all who wait for one.
     pub observer: Observer,
     /// Numbers for those who watch the operator.
@@ -86,6 +89,7 @@ impl Context {
             queue,
             credentials: CredentialsCache::default(),
             connection_states: ConnectionStates::default(),
+            withdrawn: Withdrawn::default(),
             observer: Observer::default(),
             metrics,
             events,
