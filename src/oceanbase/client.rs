@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::addresses::Addresses;
 use super::answer::{KillAnswer, MAX_ANSWER_BYTES, RawAnswer};
 use super::credentials::AccessKey;
 use super::endpoint::Endpoint;
@@ -114,6 +115,8 @@ pub enum Called<P> {
 pub struct ClientOptions {
     /// The longest a call may take in all.
     pub request_timeout: Duration,
+    /// The addresses that may be called; with a proxy, which resolves names itself, this cannot be enforced.
+    pub addresses: Addresses,
     /// The proxy to use; none is taken from the environment.
     pub proxy: Option<String>,
 }
@@ -128,7 +131,7 @@ pub struct Client {
 impl Client {
     /// Builds a client. Fails when the proxy's URL or the system's certificates cannot be read.
     pub fn new(options: &ClientOptions) -> Result<Self, reqwest::Error> {
-        let transport = |timeout| Transport::new(timeout, options.proxy.as_deref());
+        let transport = |timeout| Transport::new(timeout, options.addresses, options.proxy.as_deref());
         Ok(Self {
             kills: transport(options.request_timeout)?,
             reads: transport(READ_TIMEOUT.min(options.request_timeout))?,
