@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::addresses::Addresses;
-use super::answer::{KillAnswer, MAX_ANSWER_BYTES, RawAnswer};
+use super::answer::{KillAnswer, MAX_ANSWER_BYTES};
 use super::credentials::AccessKey;
 use super::endpoint::Endpoint;
 use super::error::{CallError, ErrorKind};
@@ -18,6 +18,7 @@ use super::process_list::{MAX_LIST_BYTES, ProcessList};
 use super::signed::SignedRequest;
 use super::stamp::{Stamp, TimeSource};
 use super::transport::{CONNECT_TIMEOUT, Transport};
+use super::withheld::read;
 
 /// The action that lists the sessions of a tenant.
 pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
@@ -202,19 +203,6 @@ impl Client {
         let stamp = Stamp::of_read(gateway_lead, Timestamp::now(), uuid::Uuid::new_v4());
         self.reads.prepare(SignedRequest::new(action, form, &stamp, access)?)
     }
-}
-
-/// Reads an answer. A text from outside that repeats a part of the key goes no further; the key may have been escaped in
-/// the body.
-fn read<T>(
-    raw: &RawAnswer,
-    key: &AccessKey,
-    interpret: impl FnOnce(&RawAnswer) -> Result<T, CallError>,
-) -> Result<T, CallError> {
-    interpret(raw).map_err(|error| {
-        let repeats = key.is_named_in(&raw.body) || key.is_named_in(error.message.as_bytes());
-        if repeats { CallError { message: String::new(), ..error } } else { error }
-    })
 }
 
 /// Without the gateway's own fence, the last look at the clock must leave room for connecting.

@@ -1,7 +1,7 @@
 //! The client of the OceanBasePro API, version 2019-09-01. Knows nothing of Kubernetes.
 //!
 //! ```text
-//! client ── signed (signature, stamp) ── transport (addresses) ── answer ── process_list
+//! client ── signed (signature, stamp) ── transport (addresses) ── answer, process_list ── withheld
 //! ```
 //!
 //! A call returns what the API said, or a [`CallError`] that says whether the call may have been executed. Nothing here
@@ -19,6 +19,7 @@ pub mod signature;
 mod signed;
 pub mod stamp;
 mod transport;
+pub mod withheld;
 
 pub use addresses::Addresses;
 pub use client::{Access, Called, Client, ClientOptions, KillCall, KillOperation, KillPermit, KillTarget, Tenant};
