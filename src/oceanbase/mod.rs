@@ -16,7 +16,7 @@ pub mod error;
 pub mod process_list;
 pub mod session_row;
 pub mod signature;
-mod signed;
+pub mod signed;
 pub mod stamp;
 mod transport;
 pub mod withheld;
