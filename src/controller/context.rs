@@ -19,7 +19,7 @@ use super::queue::Queue;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::oceanbase;
+use crate::oceanbase::{self, Addresses};
 
 /// A request as the watch delivers it: an object that does not fit the type must not stop the others.
 pub type Guarded = DeserializeGuard<SessionKill>;
@@ -52,7 +52,7 @@ pub struct Context {
     pub events: Events,
     /// Tasks that a shutdown waits for.
     pub tasks: TaskTracker,
-    api_clients: Mutex<HashMap<Duration, oceanbase::Client>>,
+    api_clients: Mutex<HashMap<(Duration, Addresses), oceanbase::Client>>,
 }
 
 /// What [`Context::new`] is given.
@@ -124,16 +124,18 @@ impl Context {
         SignedDuration::from_secs(self.config.dispatch_window_seconds.into())
     }
 
-    /// The API client with the given total time-out; one for each value in use, as building one reads all certificates.
-    pub fn api_client(&self, request_timeout: Duration) -> Result<oceanbase::Client, String> {
+    /// The API client with the given total time-out that calls these addresses only; one for each of both in use, as
+    /// building one reads all certificates.
+    pub fn api_client(&self, request_timeout: Duration, addresses: Addresses) -> Result<oceanbase::Client, String> {
+        let kind = (request_timeout, addresses);
         let mut clients = self.api_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&request_timeout) {
+        if let Some(client) = clients.get(&kind) {
             return Ok(client.clone());
         }
-        let options = oceanbase::ClientOptions { request_timeout, proxy: self.config.proxy.clone() };
+        let options = oceanbase::ClientOptions { request_timeout, addresses, proxy: self.config.proxy.clone() };
         let client =
             oceanbase::Client::new(&options).map_err(|error| format!("cannot make an HTTP client: {error}"))?;
-        clients.insert(request_timeout, client.clone());
+        clients.insert(kind, client.clone());
         Ok(client)
     }
 }
