@@ -65,8 +65,8 @@ fn crd() -> Result<(), String> {
     Ok(())
 }
 
-/// One thread does all the work. On two cores that took a third less processor time than a thread for each, and a single kill
-/// ended sooner, as nothing is handed from thread to thread; the API server is busy long before this thread is.
+/// One thread does all the work: that takes less processor time than one for each core, and a single kill ends sooner, as
+/// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md).
 #[tokio::main(flavor = "current_thread")]
 async fn run(config: Config) -> Result<(), String> {
     // Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
