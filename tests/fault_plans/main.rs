@@ -11,13 +11,14 @@ mod stage;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt as _;
 use testbed::arena::Ground;
 use testbed::torture::play_all;
+use tokio::sync::OnceCell;
 
 use crate::permitted::allowance;
 use crate::plan::{Plan, all, steps_of};
@@ -31,22 +32,23 @@ const REPEATS: usize = 2;
 const FIRST_SEED: u64 = 1000;
 const SCHEDULES: u64 = 12;
 
-fn directory(name: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault-plans").join(name);
-    // What an earlier run left.
-    let _ = fs::remove_dir_all(&directory);
-    directory
-}
-
-async fn ground(name: &str) -> Arc<Ground> {
-    let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
-    Arc::new(Ground::prepare(&directory(name), binary).await.unwrap())
+/// What all arenas of this process share. Its servers end with the process, in whatever way that ends.
+async fn ground() -> Arc<Ground> {
+    static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
+    let prepare = async || {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault-plans");
+        // What an earlier run left.
+        let _ = fs::remove_dir_all(&directory);
+        let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
+        Arc::new(Ground::prepare(&directory, binary).await.unwrap())
+    };
+    SHARED.get_or_init(prepare).await.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     let started = Instant::now();
-    let ground = ground("plans").await;
+    let ground = ground().await;
     let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None));
     let references = futures::future::join_all(references).await;
     let traces: Vec<_> = references.iter().map(|(_, played)| played.trace.clone()).collect();
@@ -104,7 +106,7 @@ fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMa
 /// The same schedules each time, so that a failure can be played again: `testbed torture --seed S --schedules 1`.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lost() {
-    let ground = ground("torture").await;
+    let ground = ground().await;
     let tally = play_all(&ground, FIRST_SEED..FIRST_SEED + SCHEDULES, 6).await.unwrap();
     tally.print();
     let violations = &tally.verdict.violations;
