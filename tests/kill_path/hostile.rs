@@ -136,7 +136,7 @@ async fn whatever_stands_in_the_database_a_status_is_printable_and_bounded() {
     scene.gateway().set_sessions((1..=100).map(hostile).collect()).unwrap();
     scene.connection(json!({"requestTimeoutSeconds": 30})).await;
     scene.operator().await;
-    scene.request("inc-1").sessions(1..=100).create().await;
+    scene.request("inc-1").because("INC \x1b[2J\u{9b}31m\r\nForged").sessions(1..=100).create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "PartiallyKilled", "{}", ended.message());
     let status = json!(ended.status);
@@ -148,6 +148,9 @@ async fn whatever_stands_in_the_database_a_status_is_printable_and_bounded() {
     assert!(
         receipt.to_string().len() <= 2 * 256 * 1024 && !texts(&receipt).iter().any(|it| it.contains(char::is_control))
     );
+    let note = scene.wait_for_event("inc-1", "PartiallyKilled").await;
+    assert!(note.contains("INC") && !note.contains(char::is_control), "{note:?}");
+    assert!(scene.audit_lines().iter().all(|line| !texts(line).iter().any(|it| it.contains(char::is_control))));
     // Whoever follows the logs on a terminal.
     assert!(!scene.logs().contains(|c: char| c.is_control() && c != '\n'), "{}", scene.logs());
     scene.assert_killed_once((1..=100).filter(|number| number % 2 == 1));
