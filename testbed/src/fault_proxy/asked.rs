@@ -76,24 +76,23 @@ fn resource(method: &Method, target: &str) -> String {
 mod tests {
     use super::*;
 
-    fn kind(method: Method, target: &str) -> String {
-        resource(&method, target)
-    }
-
     #[test]
     fn requests_are_named_by_verb_and_resource() {
         let group = "/apis/sessionkill.dev/v1alpha1";
         let of = |rest: &str| format!("{group}/namespaces/ns/{rest}");
-        assert_eq!(kind(Method::GET, &of("sessionkills?&limit=500")), "list sessionkills");
-        assert_eq!(kind(Method::GET, &of("sessionkills?watch=true&timeoutSeconds=60")), "watch sessionkills");
+        assert_eq!(resource(&Method::GET, &of("sessionkills?&limit=500")), "list sessionkills");
+        assert_eq!(resource(&Method::GET, &of("sessionkills?watch=true&timeoutSeconds=60")), "watch sessionkills");
         let finished = "sessionkills?fieldSelector=status.completionTime%21%3D";
-        assert_eq!(kind(Method::GET, &of(finished)), "list sessionkills (finished)");
-        assert_eq!(kind(Method::PATCH, &of("sessionkills/x/status?fieldManager=a")), "patch sessionkills/status");
-        assert_eq!(kind(Method::POST, &of("sessionkillreceipts?")), "create sessionkillreceipts");
-        assert_eq!(kind(Method::DELETE, &of("sessionkillreceipts/sk-1")), "delete sessionkillreceipts");
-        assert_eq!(kind(Method::GET, "/api/v1/namespaces/ns/secrets/ak"), "get secrets");
-        assert_eq!(kind(Method::GET, &format!("{group}/oceanbaseconnections?limit=5")), "list oceanbaseconnections");
-        assert_eq!(kind(Method::GET, "/readyz"), "get /readyz");
+        assert_eq!(resource(&Method::GET, &of(finished)), "list sessionkills (finished)");
+        assert_eq!(resource(&Method::PATCH, &of("sessionkills/x/status?fieldManager=a")), "patch sessionkills/status");
+        assert_eq!(resource(&Method::POST, &of("sessionkillreceipts?")), "create sessionkillreceipts");
+        assert_eq!(resource(&Method::DELETE, &of("sessionkillreceipts/sk-1")), "delete sessionkillreceipts");
+        assert_eq!(resource(&Method::GET, "/api/v1/namespaces/ns/secrets/ak"), "get secrets");
+        assert_eq!(
+            resource(&Method::GET, &format!("{group}/oceanbaseconnections?limit=5")),
+            "list oceanbaseconnections"
+        );
+        assert_eq!(resource(&Method::GET, "/readyz"), "get /readyz");
     }
 
     #[test]
