@@ -51,6 +51,10 @@ impl Endpoint {
         if parsed.host().is_empty() || authority.contains('@') {
             return Err(malformed());
         }
+        // As the HTTP client will write it, because that is signed: a port without its leading zeros.
+        let port = authority.strip_prefix(parsed.host()).filter(|rest| !rest.is_empty());
+        let port = port.map(|_| parsed.port_u16().ok_or_else(malformed)).transpose()?;
+        let authority = port.map_or(parsed.host().to_owned(), |port| format!("{}:{port}", parsed.host()));
         Ok(Self { scheme, authority, addresses: Addresses::Any })
     }
 
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn malformed_endpoints_are_refused_even_when_listed() {
-        for bad in ["", "ftp://x", "user@x.aliyuncs.com", "x.aliyuncs.com/path", "x y"] {
+        for bad in ["", "ftp://x", "user@x.aliyuncs.com", "x.aliyuncs.com/path", "x y", "x.aliyuncs.com:", "x:99999"] {
             assert!(
                 matches!(Endpoint::custom(bad, false, &[bad.to_owned()]), Err(EndpointError::Malformed(_))),
                 "{bad}"
@@ -176,6 +180,8 @@ mod tests {
     #[test]
     fn the_default_port_is_not_signed() {
         assert_eq!(Endpoint::parse("x.aliyuncs.com:443").unwrap().host_header(), "x.aliyuncs.com");
+        assert_eq!(Endpoint::parse("x.aliyuncs.com:0443").unwrap().host_header(), "x.aliyuncs.com");
         assert_eq!(Endpoint::parse("http://h:8080").unwrap().host_header(), "h:8080");
+        assert_eq!(Endpoint::parse("http://[::1]:8080").unwrap().host_header(), "[::1]:8080");
     }
 }

@@ -6,7 +6,7 @@ use sessionkill::oceanbase::{Addresses, Endpoint};
 
 use crate::tally::{ITERATIONS, Tally};
 
-const PARTS: [&str; 28] = [
+const PARTS: [&str; 29] = [
     "oceanbasepro",
     ".aliyuncs.com",
     ".aliyuncs.com",
@@ -19,6 +19,7 @@ const PARTS: [&str; 28] = [
     "0x7f.1",
     "[::1]",
     ":443",
+    ":0443",
     ":8080",
     ":99999",
     ":",
@@ -45,7 +46,7 @@ fn endpoints() {
             let parts = parts
                 .iter()
                 .take(6)
-                .map(|part| PARTS.get(usize::from(*part) % 29).map_or(odd.to_string(), |it| (*it).into()));
+                .map(|part| PARTS.get(usize::from(*part) % 30).map_or(odd.to_string(), |it| (*it).into()));
             let text = parts.collect::<String>() + if *ends { ".aliyuncs.com" } else { "" };
             let endpoint = Endpoint::custom(&text, *vpc, &[]);
             tally.count(endpoint.is_ok());
