@@ -135,21 +135,7 @@ fn struck(steps: &[Step]) -> impl Iterator<Item = Plan> {
 
 fn api_faults(step: &Step) -> impl Iterator<Item = Fault> {
     let pause = if step.is_list_of_a_watch() { PAST_THE_SILENCE } else { PAST_THE_DEADLINE };
-    let refused = |status, retry_after| Fault::Answer { status, retry_after };
-    let faults = [
-        Fault::Close,
-        Fault::LoseAnswer,
-        refused(409, None),
-        refused(429, Some(1)),
-        refused(500, None),
-        refused(503, None),
-        refused(504, None),
-        Fault::AnswerAfter { status: 504 },
-        Fault::CutBody,
-        Fault::Delay(At::Request, pause),
-        Fault::Delay(At::Answer, pause),
-    ];
-    faults.into_iter()
+    Fault::of_any_request().into_iter().chain([At::Request, At::Answer].map(|at| Fault::Delay(at, pause)))
 }
 
 fn watch_faults() -> impl Iterator<Item = Fault> {

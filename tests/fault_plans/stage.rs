@@ -10,7 +10,7 @@ use sessionkill::api::{Outcome, SessionKill};
 use testbed::arena::{Arena, Ground, Launch, Replica, kill_of, session};
 use testbed::fault_proxy::{Fault, FaultProxy, Order, Passed, Rule, StreamFault};
 use testbed::gateway::{Fault as GatewayFault, FaultKind};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::permitted::{End, Struck, permitted};
 use crate::plan::{Plan, Step, Strike};
@@ -170,7 +170,7 @@ impl Stage {
     async fn call(&self, step: &Step, fault: &GatewayFault) {
         for _ in 0..step.nth {
             // Takes the place of the calls before it, and does nothing.
-            self.arena.gateway.inject(GatewayFault { ..harmless(fault) });
+            self.arena.gateway.inject(harmless(fault));
         }
         self.arena.gateway.inject(fault.clone());
         self.kill_from_the_start(1).await;
@@ -197,8 +197,7 @@ impl Stage {
         match (strike, replicas) {
             (Strike::Kill, 1) => drop(self.arena.start(self.launch).await.unwrap()),
             (Strike::Freeze, 1) => {
-                let wakes = Instant::now() + DEEP_SLEEP;
-                tokio::time::sleep_until(wakes).await;
+                sleep(DEEP_SLEEP).await;
                 victim.operator.resume().unwrap();
             }
             (Strike::Freeze, _) => {

@@ -49,6 +49,27 @@ pub enum Fault {
     OlderList,
 }
 
+impl Fault {
+    /// Those of any request to the API server, but for delays.
+    #[must_use]
+    pub const fn of_any_request() -> [Self; 9] {
+        const fn refused(status: u16, retry_after: Option<u32>) -> Fault {
+            Fault::Answer { status, retry_after }
+        }
+        [
+            Self::Close,
+            Self::LoseAnswer,
+            refused(409, None),
+            refused(429, Some(1)),
+            refused(500, None),
+            refused(503, None),
+            refused(504, None),
+            Self::AnswerAfter { status: 504 },
+            Self::CutBody,
+        ]
+    }
+}
+
 /// What happens to the stream of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFault {

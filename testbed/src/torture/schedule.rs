@@ -156,21 +156,10 @@ fn pause(random: &mut Rng) -> Duration {
 }
 
 fn request_fault(random: &mut Rng) -> Fault {
-    let refused = |status, retry_after| Fault::Answer { status, retry_after };
     let at = if random.bool() { At::Request } else { At::Answer };
-    let faults = [
-        Fault::Close,
-        Fault::LoseAnswer,
-        refused(409, None),
-        refused(429, Some(1)),
-        refused(500, None),
-        refused(503, None),
-        refused(504, None),
-        Fault::AnswerAfter { status: 504 },
-        Fault::CutBody,
-        Fault::Delay(at, Duration::from_millis(random.u64(100..18_000))),
-    ];
-    faults[random.usize(0..faults.len())].clone()
+    let delay = Fault::Delay(at, Duration::from_millis(random.u64(100..18_000)));
+    let faults = Fault::of_any_request();
+    faults.get(random.usize(0..=faults.len())).unwrap_or(&delay).clone()
 }
 
 fn watch_fault(random: &mut Rng) -> Fault {
