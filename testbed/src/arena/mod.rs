@@ -185,7 +185,7 @@ pub fn session(number: i64) -> Session {
     }
 }
 
-/// Its id.
+/// Its ID, with bit 31 set as for sessions of a server.
 #[must_use]
 pub const fn session_id(number: i64) -> i64 {
     3_221_600_000 + number
