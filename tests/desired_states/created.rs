@@ -1,12 +1,13 @@
 //! Objects that are created as the schemas allow, nearly allow, and do not allow.
 
+use fastrand::Rng;
 use serde_json::{Value, json};
 use sessionkill::api::{OceanBaseConnection, SessionKill, definitions};
 use testbed::operator::Operator;
 
 use crate::changes::{Change, changes};
 use crate::scene::{Request as _, SERVER_IP, Scene, Shown as _, eventually, in_seconds, session_id};
-use crate::seed::Choices;
+use crate::seed;
 use crate::server::create;
 
 const REQUESTS: usize = 160;
@@ -57,14 +58,14 @@ pub fn spec_changes(valid: &Value) -> Vec<Change> {
 }
 
 /// The valid object with one change, and maybe one more that the schema allows.
-pub fn changed(valid: &Value, all: &[Change], choices: &mut Choices) -> (Value, Change) {
+pub fn changed(valid: &Value, all: &[Change], choices: &mut Rng) -> (Value, Change) {
     let mut object = valid.clone();
     let allowed: Vec<_> = all.iter().filter(|change| !change.forbidden).collect();
-    for _ in 0..choices.below(2) {
-        choices.one(&allowed).make(&mut object);
+    for _ in 0..choices.usize(..2) {
+        choices.choice(&allowed).unwrap().make(&mut object);
     }
     // Last, so that it stays as it is.
-    let change = if choices.below(2) == 0 { (*choices.one(&allowed)).clone() } else { choices.one(all).clone() };
+    let change = if choices.usize(..2) == 0 { (*choices.choice(&allowed).unwrap()).clone() } else { choices.choice(all).unwrap().clone() };
     change.make(&mut object);
     (object, change)
 }
@@ -104,7 +105,7 @@ pub async fn assert_alive(scene: &Scene, operator: &Operator, number: i64) {
 
 #[tokio::test]
 async fn every_request_that_is_admitted_is_handled_and_every_refusal_names_the_field() {
-    let mut choices = Choices::of_this_run("requests");
+    let mut choices = seed::of_this_run("requests");
     let scene = Scene::set("requests").await;
     let operator = scene.operator().await;
     let all = spec_changes(&full_request(0));
@@ -138,7 +139,7 @@ async fn every_request_that_is_admitted_is_handled_and_every_refusal_names_the_f
 
 #[tokio::test]
 async fn every_connection_that_is_admitted_says_how_it_fares_and_every_refusal_names_the_field() {
-    let mut choices = Choices::of_this_run("connections");
+    let mut choices = seed::of_this_run("connections");
     let scene = Scene::set("connections").await;
     let operator = scene.operator().await;
     let all = spec_changes(&full_connection(&scene, ""));

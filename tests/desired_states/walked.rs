@@ -1,6 +1,7 @@
 //! One namespace, walked from one desired state to another: its connection, its Secret and its requests are changed in any
 //! order, and at the end everything is as it should be.
 
+use fastrand::Rng;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use sessionkill::api::SessionKill;
 
 use crate::created::{assert_alive, changed, full_connection, judge, spec_changes};
 use crate::scene::{KEY_ID, KEY_SECRET, Keys, Request as _, Scene, eventually};
-use crate::seed::Choices;
+use crate::seed;
 use crate::server::replace_spec;
 
 const STEPS: usize = 60;
@@ -27,8 +28,8 @@ const SECRETS: [Keys<'static>; 9] = [
 ];
 
 /// What a user may do next.
-async fn step(scene: &Scene, number: usize, choices: &mut Choices) {
-    match choices.below(5) {
+async fn step(scene: &Scene, number: usize, choices: &mut Rng) {
+    match choices.usize(..5) {
         0 => {
             let good = full_connection(scene, Scene::CONNECTION);
             let (object, change) = changed(&good, &spec_changes(&good), choices);
@@ -36,10 +37,10 @@ async fn step(scene: &Scene, number: usize, choices: &mut Choices) {
             let answer = replace_spec(scene, "OceanBaseConnection", Scene::CONNECTION, put).await;
             judge(&object, &change, &answer);
         }
-        1 => scene.put_secret(Scene::SECRET, choices.below(3) > 0, SECRETS[choices.below(SECRETS.len())]).await,
+        1 => scene.put_secret(Scene::SECRET, choices.usize(..3) > 0, SECRETS[choices.usize(..SECRETS.len())]).await,
         2 | 3 => {
             let request = scene.request(&format!("step-{number}")).sessions([i64::try_from(number % 50).unwrap() + 1]);
-            let request = match choices.below(4) {
+            let request = match choices.usize(..4) {
                 0 => request.suspended(),
                 1 => request.dry_run(),
                 _ => request,
@@ -51,17 +52,16 @@ async fn step(scene: &Scene, number: usize, choices: &mut Choices) {
             if requests.is_empty() {
                 return;
             }
-            let name = choices.one(&requests).metadata.name.clone().unwrap();
-            let (field, value, free) = choices
-                .one(&[
-                    ("suspend", json!(true), true),
-                    ("suspend", json!(false), true),
-                    ("ttlSecondsAfterFinished", json!(0), true),
-                    ("tenantID", json!("t-other"), false),
-                    ("notAfterTime", json!("2999-01-01T00:00:00Z"), false),
-                    ("mode", json!("Other"), false),
-                ])
-                .clone();
+            let name = choices.choice(&requests).unwrap().metadata.name.clone().unwrap();
+            let changes = [
+                ("suspend", json!(true), true),
+                ("suspend", json!(false), true),
+                ("ttlSecondsAfterFinished", json!(0), true),
+                ("tenantID", json!("t-other"), false),
+                ("notAfterTime", json!("2999-01-01T00:00:00Z"), false),
+                ("mode", json!("Other"), false),
+            ];
+            let (field, value, free) = choices.choice(changes).unwrap();
             let answer =
                 replace_spec(scene, "SessionKill", &name, |stored| stored["spec"][field] = value.clone()).await;
             assert_eq!(answer.is_ok(), free, "{field}: {answer:?}");
@@ -72,7 +72,7 @@ async fn step(scene: &Scene, number: usize, choices: &mut Choices) {
 
 #[tokio::test]
 async fn after_any_walk_through_states_everything_ends_once_the_state_is_good() {
-    let mut choices = Choices::of_this_run("walk");
+    let mut choices = seed::of_this_run("walk");
     let scene = Scene::set("walk").await;
     let operator = scene.operator().await;
     for number in 0..STEPS {
