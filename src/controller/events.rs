@@ -12,7 +12,7 @@ use super::api_calls::bounded;
 use crate::api::{SessionKill, WaitReason};
 use crate::domain::conclusion::{Conclusion, is_goal_reached};
 use crate::domain::status::{Waiting, says};
-use crate::domain::text::{clamp, clamp_bytes};
+use crate::domain::text::clamp_bytes;
 
 /// The most Events that wait to be written.
 const MAX_WAITING: usize = 4096;
@@ -88,7 +88,7 @@ impl Events {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(clamp_bytes(&clamp(note, MAX_NOTE_BYTES), MAX_NOTE_BYTES)),
+            note: Some(clamp_bytes(note, MAX_NOTE_BYTES)),
             action: "KillSessions".to_owned(),
             secondary: None,
         };
