@@ -17,15 +17,31 @@ use crate::domain::status::says;
 /// An event may be missed: whatever is not at its end is looked at again after this time at the latest.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
-/// Decides on one object, as the watch cache shows it.
+/// Decides on an object that the watch has just delivered. The controller runtime does so, too, but a moment later, as its
+/// scheduler counts in whole milliseconds; deciding twice changes nothing.
+///
+/// What is not in the cache yet is left to it: while a list is read, it would be taken for gone.
+pub fn delivered(object: &Guarded, context: &Arc<Context>) {
+    let cached = context.requests.get(&ObjectRef::from_obj(object));
+    if cached.is_some_and(|cached| cached.resource_version() == object.resource_version()) {
+        decide(object, context);
+    }
+}
+
+/// For the controller runtime, which looks again when the decision says so.
 pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
+    Ok(decide(&guarded, &context))
+}
+
+/// Decides on one object, as the watch cache shows it, and says when to look again.
+fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
     let now = Timestamp::now();
     let (key, sessions, not_after) = match &guarded.0 {
         Err(_) => (TenantKey::unreadable(&guarded.namespace().unwrap_or_default()), 1, Timestamp::MAX),
         Ok(object) => match plan(object, now) {
-            Step::Rest => return Ok(Action::await_change()),
+            Step::Rest => return Action::await_change(),
             Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
-                return Ok(look_again(until, now));
+                return look_again(until, now);
             }
             Step::Wait { .. } | Step::Expire(_) | Step::Attempt(_) => {
                 (TenantKey::of(object), object.spec.sessions.len(), object.spec.not_after_time.0)
@@ -33,17 +49,17 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
         },
     };
     let item = Item {
-        object: ObjectRef::from_obj(guarded.as_ref()),
+        object: ObjectRef::from_obj(guarded),
         uid: guarded.uid().unwrap_or_default(),
         generation: guarded.meta().generation,
         sessions,
         not_after,
     };
-    Ok(match Queue::submit(&context, key, item, now) {
+    match Queue::submit(context, key, item, now) {
         Submitted::Accepted => look_again(None, now),
         Submitted::Held(until) => look_again(Some(until), now),
         Submitted::Full => Action::requeue(Duration::from_secs(1)),
-    })
+    }
 }
 
 fn look_again(at: Option<Timestamp>, now: Timestamp) -> Action {

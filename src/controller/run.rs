@@ -20,7 +20,7 @@ use super::context::{Context, Guarded, Parts};
 use super::events::Events;
 use super::probe::probe_connections;
 use super::queue::Queue;
-use super::reconcile::reconcile;
+use super::reconcile::{delivered, reconcile};
 use super::sweep::sweep;
 use crate::api::OceanBaseConnection;
 use crate::api_server::WATCH_SECONDS;
@@ -85,6 +85,8 @@ pub async fn run(
         request_watch
     }
     .flatten_stream();
+    let at_once = context.clone();
+    let request_watch = request_watch.inspect_ok(move |object| delivered(object, &at_once));
 
     let again = futures::stream::unfold(looked_at_again, |mut receiver| async move {
         let object: ObjectRef<Guarded> = receiver.recv().await?;
