@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::audit;
@@ -24,12 +24,8 @@ use crate::api::{
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::outcome::{Row, for_sent, from_answer, target_mismatch};
 use crate::domain::status::InVerification;
-use crate::domain::verification::is_open;
+use crate::domain::verification::{followed_until, is_open};
 use crate::oceanbase::{CallError, Called, ErrorKind};
-
-/// A call may reach its execution this long after its dispatch deadline: until then a session that is still there may
-/// yet be killed by a call of which no answer came.
-const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// A request with its claim.
 pub(super) struct Member {
@@ -131,9 +127,10 @@ impl Made {
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
         let detail =
             format!("the call was sent and no certain answer came ({error}), and the process list could not be read");
-        let latest = receipt.spec.dispatch_deadline_time.0.saturating_add(EXECUTION_MARGIN).unwrap_or(Timestamp::MAX);
+        let verification = &request.object.spec.verification;
+        let until = followed_until(&receipt, verification, false, Timestamp::now());
         let mut made = Self::new(request, receipt, operation, sessions, &error.request_id, detail);
-        made.call.until = made.call.until.max(latest);
+        made.call.until = until;
         made
     }
 
@@ -145,12 +142,11 @@ impl Made {
         request_id: &str,
         detail: String,
     ) -> Self {
-        let timeout = SignedDuration::from_secs(request.object.spec.verification.timeout_seconds.into());
         let call = InVerification {
             dispatch: dispatch_of(&receipt, operation, request_id),
             sessions,
             target_mismatch: None,
-            until: Timestamp::now().saturating_add(timeout).unwrap_or(Timestamp::MAX),
+            until: followed_until(&receipt, &request.object.spec.verification, true, Timestamp::now()),
         };
         Self { request, receipt, call, detail }
     }
