@@ -4,14 +4,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::observation::{Presence, Seen, Snapshot};
 use super::outcome::ended;
+use super::plan::CLOCK_SKEW;
 use super::text::clamp;
 use crate::api::{
     ObservedSession, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, Verification, VerificationPolicy,
 };
 
-/// A call may reach its execution this long after its dispatch deadline: until then a session that is still there may
-/// yet be killed by a call of which no answer came.
-const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(2);
+/// A call may reach its execution this long after its dispatch deadline by our clock, as the gateway refuses it by its own,
+/// which may be behind. Until then a session that is still there may yet be killed by a call of which no answer came.
+const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(CLOCK_SKEW.as_secs() + 2);
 
 /// Until when a call made under `receipt` is followed that was answered, or given up, at `now`.
 #[must_use]
@@ -195,7 +196,8 @@ fn still_there(session: &SessionStatus, seen: &Seen, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::test_objects::{attempt, seen, snapshot, time};
+    use crate::domain::claim::receipt;
+    use crate::domain::test_objects::{attempt, request, seen, snapshot, time};
     use SessionOutcome::{Failed, Gone, Killed, Skipped, Unknown};
     use SessionReason::{
         Accepted, AnswerLost, HolderLost, IdReused, KillRefused, MissingInAnswer, NotFound, NotVerified,
@@ -242,6 +244,17 @@ mod tests {
         let lost = after(Unknown, AnswerLost);
         assert_eq!(end(&lost, Read::Refused, "10:00:10"), None, "only the list can tell");
         assert_eq!(end(&lost, Read::NotYet, "10:01:00"), Some((Unknown, AnswerLost)));
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_followed_until_the_gateway_refuses_it_by_any_clock() {
+        let receipt = receipt(&request(), &attempt());
+        let verification = Verification { timeout_seconds: 1, ..Verification::default() };
+        let deadline = receipt.spec.dispatch_deadline_time.0;
+        let until = |is_answered, now| followed_until(&receipt, &verification, is_answered, time(now));
+        assert_eq!(until(true, "10:00:02"), time("10:00:03"));
+        assert!(until(false, "10:00:02") > deadline + CLOCK_SKEW, "the gateway takes it up to its own deadline");
+        assert_eq!(until(false, "10:01:00"), time("10:01:01"));
     }
 
     #[test]
