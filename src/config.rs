@@ -11,8 +11,8 @@ use crate::oceanbase::Endpoint;
 /// Options of `sessionkill-operator run`. Each can be set by its environment variable too.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// An endpoint outside .aliyuncs.com that connections may name: a host name with an optional port, or
-    /// <http://HOST:PORT> for a plain-text one. May be repeated.
+    /// An endpoint that may be called although it is outside .aliyuncs.com, or although its host has private addresses: a
+    /// host name with an optional port, or <http://HOST:PORT> for a plain-text one. May be repeated.
     #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = endpoint)]
     pub allow_endpoints: Vec<String>,
 

@@ -8,6 +8,10 @@ use serde_json::json;
 
 use crate::api::{SessionKillReceipt, SessionStatus};
 use crate::domain::conclusion::Conclusion;
+use crate::domain::text::clamp;
+
+/// The most characters of a request's own reason, as its schema says.
+const MAX_REASON: usize = 256;
 
 /// Writes the line; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no statement.
 pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
@@ -32,7 +36,7 @@ pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Optio
         "namespace": receipt.namespace(),
         "name": receipt.spec.session_kill_ref.name,
         "uid": receipt.spec.session_kill_ref.uid,
-        "reason": reason,
+        "reason": reason.map(|reason| clamp(reason, MAX_REASON)),
         "connection": receipt.spec.connection_name,
         "instanceID": receipt.spec.instance_id,
         "tenantID": receipt.spec.tenant_id,

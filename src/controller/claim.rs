@@ -1,10 +1,12 @@
 //! The claim: a receipt that only one attempt can create. Does I/O; gives out the one thing that permits a call.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt as _;
 use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt as _};
 
 use super::api_calls::{ApiError, Pauses, bounded};
 use super::context::Context;
@@ -76,6 +78,29 @@ impl Claim {
     }
 }
 
+/// For how long a claim that was withdrawn may yet be stored: no server and no proxy keeps a request for longer.
+const STORED_LATE: Duration = Duration::from_hours(1);
+
+/// The attempts that gave their claim up without knowing whether it was stored: nothing is sent under them.
+#[derive(Debug, Default)]
+pub struct Withdrawn(Mutex<HashMap<String, Instant>>);
+
+impl Withdrawn {
+    fn add(&self, attempt_id: &str) {
+        let mut attempts = self.attempts();
+        attempts.retain(|_, since| since.elapsed() < STORED_LATE);
+        attempts.insert(attempt_id.to_owned(), Instant::now());
+    }
+
+    fn holds(&self, attempt_id: &str) -> bool {
+        self.attempts().contains_key(attempt_id)
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What an attempt to claim came to.
 #[derive(Debug)]
 pub enum Claimed {
@@ -111,16 +136,21 @@ pub async fn claim(
     let monotonic_deadline = started + Duration::try_from(window).unwrap_or_default();
 
     let mut pauses = Pauses::new();
+    let mut may_be_stored = false;
     loop {
         match try_claim(context, object, &wanted, monotonic_deadline).await {
             Ok(Some(claimed)) => return Ok(claimed),
             Ok(None) => {}
-            Err(error) if error.is_refused() => return Err(error),
-            Err(error) if Instant::now() >= monotonic_deadline => {
+            // A refusal says nothing of the tries before it.
+            Err(error) if error.is_refused() && !may_be_stored => return Err(error),
+            Err(error) if error.is_refused() || Instant::now() >= monotonic_deadline => {
                 withdraw(context, object, &wanted).await;
                 return Err(error);
             }
-            Err(error) => tracing::warn!(%error, receipt = wanted.name_any(), "claim not answered, trying again"),
+            Err(error) => {
+                may_be_stored = true;
+                tracing::warn!(%error, receipt = wanted.name_any(), "claim not answered, trying again");
+            }
         }
         pauses.wait().await;
     }
@@ -141,7 +171,7 @@ async fn try_claim(
         Err(error) if error.is_conflict() => {}
         Err(error) => return Err(error),
     }
-    let found = bounded("read SessionKillReceipt", receipts.get_opt(&wanted.name_any())).await?;
+    let found = stored(context, &receipts, &wanted.name_any()).await?;
     Ok(found.map(|receipt| match standing(context, object, &receipt, &wanted.spec.attempt_id) {
         Standing::Ours => Claimed::Granted(Claim::new(receipt, monotonic_deadline)),
         standing => Claimed::Taken(Box::new(receipt), standing),
@@ -151,12 +181,27 @@ async fn try_claim(
 /// The receipt of `object`'s content, if there is one, and how it leaves somebody who makes no claim.
 pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(SessionKillReceipt, Standing)>, ApiError> {
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
-    let name = receipt_name(&object.spec);
-    let found = bounded("read SessionKillReceipt", receipts.get_opt(&name)).await?;
+    let found = stored(context, &receipts, &receipt_name(&object.spec)).await?;
     Ok(found.map(|receipt| {
         let standing = standing(context, object, &receipt, "");
         (receipt, standing)
     }))
+}
+
+/// The receipt `name`. One that was withdrawn before it was stored is deleted: its holder lives, so that nobody else would
+/// ever move it on, and nothing was sent under it.
+async fn stored(
+    context: &Context,
+    receipts: &Api<SessionKillReceipt>,
+    name: &str,
+) -> Result<Option<SessionKillReceipt>, ApiError> {
+    let found = bounded("read SessionKillReceipt", receipts.get_opt(name)).await?;
+    let Some(receipt) = found else { return Ok(None) };
+    if receipt.status.is_some() || !context.withdrawn.holds(&receipt.spec.attempt_id) {
+        return Ok(Some(receipt));
+    }
+    delete(context, &receipt).await;
+    Ok(None)
 }
 
 fn standing(context: &Context, object: &SessionKill, receipt: &SessionKillReceipt, attempt_id: &str) -> Standing {
@@ -170,13 +215,14 @@ pub async fn release(context: &Context, claim: Claim) {
     delete(context, &claim.receipt).await;
 }
 
-/// Deletes what a claim without an answer may have left.
+/// Deletes what a claim without an answer may have left, now or when it is stored late. What others have recorded of it
+/// stays.
 async fn withdraw(context: &Context, object: &SessionKill, wanted: &SessionKillReceipt) {
+    context.withdrawn.add(&wanted.spec.attempt_id);
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let mut pauses = Pauses::new();
     loop {
-        match bounded("read SessionKillReceipt", receipts.get_opt(&wanted.name_any())).await {
-            Ok(Some(found)) if found.spec.attempt_id == wanted.spec.attempt_id => return delete(context, &found).await,
+        match stored(context, &receipts, &wanted.name_any()).await {
             Ok(_) => return,
             Err(error) => tracing::warn!(%error, receipt = wanted.name_any(), "cannot look for a lost claim yet"),
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
 
 use super::api_calls::{ApiError, Pauses};
 use super::context::Context;
@@ -128,11 +128,11 @@ impl ConnectionStates {
     /// Writes the status until it says what it should; one task at a time for each connection, so that no older status
     /// overwrites a newer one.
     async fn write(&self, context: &Context, target: &Target) {
-        let api: Api<OceanBaseConnection> = Api::namespaced(context.client.clone(), &target.namespace);
         let mut pauses = Pauses::new();
         let mut written = None;
         while let Some(status) = self.unwritten(&target.uid, written.as_ref()) {
-            match write_status(&api, target, "report OceanBaseConnection", &status).await {
+            let call = "report OceanBaseConnection";
+            match write_status::<OceanBaseConnection>(&context.client, target, call, &status).await {
                 Ok(()) => written = Some(status),
                 Err(error) if is_final(&error) => {
                     tracing::warn!(%error, connection = target.name, "status of the connection not written");

@@ -10,6 +10,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use tokio_util::task::TaskTracker;
 
+use super::claim::Withdrawn;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::events::Events;
@@ -18,7 +19,7 @@ use super::queue::Queue;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::oceanbase;
+use crate::oceanbase::{self, Addresses};
 
 /// A request as the watch delivers it: an object that does not fit the type must not stop the others.
 pub type Guarded = DeserializeGuard<SessionKill>;
@@ -41,6 +42,8 @@ pub struct Context {
     pub credentials: CredentialsCache,
     /// What is known of each connection's gateway.
     pub connection_states: ConnectionStates,
+    /// Claims that were given up and may yet be stored.
+    pub withdrawn: Withdrawn,
     /// Process lists, read once for all who wait for one.
     pub observer: Observer,
     /// Numbers for those who watch the operator.
@@ -49,7 +52,7 @@ pub struct Context {
     pub events: Events,
     /// Tasks that a shutdown waits for.
     pub tasks: TaskTracker,
-    api_clients: Mutex<HashMap<Duration, oceanbase::Client>>,
+    api_clients: Mutex<HashMap<(Duration, Addresses), oceanbase::Client>>,
 }
 
 /// What [`Context::new`] is given.
@@ -86,6 +89,7 @@ impl Context {
             queue,
             credentials: CredentialsCache::default(),
             connection_states: ConnectionStates::default(),
+            withdrawn: Withdrawn::default(),
             observer: Observer::default(),
             metrics,
             events,
@@ -120,16 +124,18 @@ impl Context {
         SignedDuration::from_secs(self.config.dispatch_window_seconds.into())
     }
 
-    /// The API client with the given total time-out; one for each value in use, as building one reads all certificates.
-    pub fn api_client(&self, request_timeout: Duration) -> Result<oceanbase::Client, String> {
+    /// The API client with the given total time-out that calls these addresses only; one for each of both in use, as
+    /// building one reads all certificates.
+    pub fn api_client(&self, request_timeout: Duration, addresses: Addresses) -> Result<oceanbase::Client, String> {
+        let kind = (request_timeout, addresses);
         let mut clients = self.api_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&request_timeout) {
+        if let Some(client) = clients.get(&kind) {
             return Ok(client.clone());
         }
-        let options = oceanbase::ClientOptions { request_timeout, proxy: self.config.proxy.clone() };
+        let options = oceanbase::ClientOptions { request_timeout, addresses, proxy: self.config.proxy.clone() };
         let client =
             oceanbase::Client::new(&options).map_err(|error| format!("cannot make an HTTP client: {error}"))?;
-        clients.insert(request_timeout, client.clone());
+        clients.insert(kind, client.clone());
         Ok(client)
     }
 }

@@ -18,6 +18,9 @@ use crate::domain::text::clamp_bytes;
 const MAX_WAITING: usize = 4096;
 /// Between two Events: in a burst, the writes that people wait for come first.
 const PAUSE: Duration = Duration::from_millis(20);
+/// A recorder keeps all Events of six minutes, to count repetitions, and looks through all of them at each one: in a burst that
+/// would be thousands. After so many it is replaced, and a repetition is an Event of its own.
+const MAX_KEPT: usize = 64;
 /// The API server refuses longer notes.
 const MAX_NOTE_BYTES: usize = 1024;
 
@@ -30,13 +33,16 @@ impl Events {
     pub fn start(client: Client, instance: String) -> Self {
         let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(MAX_WAITING);
         let reporter = Reporter { controller: "sessionkill-operator".to_owned(), instance: Some(instance) };
-        let recorder = Recorder::new(client, reporter);
         tokio::spawn(async move {
-            while let Some((event, reference)) = receiver.recv().await {
-                if let Err(error) = bounded("write Event", recorder.publish(&event, &reference)).await {
-                    tracing::debug!(%error, "event not written");
+            loop {
+                let recorder = Recorder::new(client.clone(), reporter.clone());
+                for _ in 0..MAX_KEPT {
+                    let Some((event, reference)) = receiver.recv().await else { return };
+                    if let Err(error) = bounded("write Event", recorder.publish(&event, &reference)).await {
+                        tracing::debug!(%error, "event not written");
+                    }
+                    tokio::time::sleep(PAUSE).await;
                 }
-                tokio::time::sleep(PAUSE).await;
             }
         });
         Self(sender)

@@ -23,11 +23,10 @@ pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject) -> Next {
         name: metadata.name.clone().unwrap_or_default(),
         uid: metadata.uid.clone().unwrap_or_default(),
     };
-    let message = format!(
-        "the stored object cannot be read ({}); nothing was sent: delete it and create a valid one",
-        clamp(&invalid.error, 256)
-    );
-    tracing::error!(name = target.name, namespace = target.namespace, error = invalid.error, "invalid object");
+    let error = clamp(&invalid.error, 256);
+    let message =
+        format!("the stored object cannot be read ({error}); nothing was sent: delete it and create a valid one");
+    tracing::error!(name = target.name, namespace = target.namespace, error, "invalid object");
     context.events.invalid(reference(&target), &message);
     let status: SessionKillStatus = unreadable(metadata, Outcome::InvalidObject, &message, Timestamp::now());
     match settle(context, &target, &status).await {

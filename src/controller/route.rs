@@ -42,11 +42,11 @@ impl Route {
         let unavailable =
             |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
         let spec = &connection.spec;
-        let endpoint =
-            endpoint(context, spec).map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
+        let endpoint = endpoint(spec, &context.config.allow_endpoints)
+            .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
         let seconds = u64::try_from(spec.request_timeout_seconds).unwrap_or(1);
         let client = context
-            .api_client(Duration::from_secs(seconds))
+            .api_client(Duration::from_secs(seconds), endpoint.addresses())
             .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
         let namespace = connection.namespace().unwrap_or_default();
         let access_key = match access_key(context, &namespace, &spec.credentials.secret_ref).await {
@@ -98,9 +98,10 @@ pub fn connection(context: &Context, namespace: &str, name: &str) -> Result<Ocea
     }
 }
 
-fn endpoint(context: &Context, connection: &OceanBaseConnectionSpec) -> Result<Endpoint, EndpointError> {
+fn endpoint(connection: &OceanBaseConnectionSpec, allowed: &[String]) -> Result<Endpoint, EndpointError> {
+    let vpc = connection.network == Network::Vpc;
     match &connection.endpoint {
-        Some(custom) => Endpoint::custom(custom, &context.config.allow_endpoints),
-        None => Ok(Endpoint::regional(&connection.region_id, connection.network == Network::Vpc)),
+        Some(custom) => Endpoint::custom(custom, vpc, allowed),
+        None => Ok(Endpoint::regional(&connection.region_id, vpc, allowed)),
     }
 }

@@ -6,14 +6,14 @@
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, TestOperation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
-use kube::{Resource, ResourceExt as _};
+use kube::api::{Api, Patch, PatchParams, Request};
+use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
 
 use super::api_calls::{ApiError, Pauses, bounded};
 use super::context::{Context, Guarded};
-use crate::api::{SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
+use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
 
 /// The name under which all fields are owned.
 pub const FIELD_MANAGER: &str = "sessionkill-operator";
@@ -53,19 +53,18 @@ impl Target {
 
 /// Writes the final status of a request, for as long as it takes: after a call there is no other way to tell its outcome.
 pub async fn settle(context: &Context, target: &Target, status: &SessionKillStatus) -> Settled {
-    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &target.namespace);
     let mut pauses = Pauses::new();
     let mut status = status.clone();
     let mut refusals = 0;
     loop {
-        let error = match write_status(&requests, target, "settle SessionKill", &status).await {
+        let error = match write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status).await {
             Ok(()) => return Settled::Written,
             Err(error) if error.is_not_found() => return Settled::Superseded,
             Err(error) => error,
         };
         tracing::warn!(%error, name = target.name, namespace = target.namespace, "outcome not stored yet, trying again");
         if error.is_invalid() {
-            match stored(&requests, target).await {
+            match stored(context, target).await {
                 Ok(Stored::Ended) => return Settled::Superseded,
                 Ok(Stored::Unfinished { start_time }) => {
                     refusals += 1;
@@ -90,8 +89,7 @@ fn refused(target: &Target, error: &ApiError) -> Settled {
 
 /// Writes the status of a request that waits, once: it is written again with the next try.
 pub async fn report(context: &Context, target: &Target, status: &SessionKillStatus) -> Result<(), ApiError> {
-    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &target.namespace);
-    write_status(&requests, target, "report SessionKill", status).await
+    write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
 }
 
 /// Records the outcome in the receipt, for as long as it takes.
@@ -117,14 +115,18 @@ pub async fn write_record(
     target: &Target,
     record: &SessionKillReceiptStatus,
 ) -> Result<(), ApiError> {
-    write_status(&context.receipts(&target.namespace), target, "record SessionKillReceipt", record).await
+    write_status::<SessionKillReceipt>(&context.client, target, "record SessionKillReceipt", record).await
 }
 
 /// Replaces the whole status of exactly `target`.
-pub async fn write_status<K, S>(api: &Api<K>, target: &Target, call: &'static str, status: &S) -> Result<(), ApiError>
+pub async fn write_status<K>(
+    client: &Client,
+    target: &Target,
+    call: &'static str,
+    status: &impl Serialize,
+) -> Result<(), ApiError>
 where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
-    S: Serialize,
+    K: Resource<DynamicType = ()>,
 {
     let operations = vec![
         PatchOperation::Test(TestOperation {
@@ -137,9 +139,11 @@ where
         }),
     ];
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    bounded(call, api.patch_status(&target.name, &params, &Patch::Json::<()>(json_patch::Patch(operations))))
-        .await
-        .map(drop)
+    let patch = Patch::Json::<()>(json_patch::Patch(operations));
+    let request = Request::new(K::url_path(&(), Some(&target.namespace)));
+    let request = request.patch_subresource("status", &target.name, &params, &patch).map_err(kube::Error::BuildRequest);
+    // The answer is the object as stored, which nobody looks at: an `Api` would make one of it.
+    bounded(call, async { client.request::<IgnoredAny>(request?).await }).await.map(drop)
 }
 
 /// What is stored under the name of a request.
@@ -150,7 +154,8 @@ enum Stored {
     Unfinished { start_time: Option<Time> },
 }
 
-async fn stored(requests: &Api<Guarded>, target: &Target) -> Result<Stored, ApiError> {
+async fn stored(context: &Context, target: &Target) -> Result<Stored, ApiError> {
+    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &target.namespace);
     let found = bounded("read SessionKill", requests.get_opt(&target.name)).await?;
     let Some(object) = found.filter(|object| object.uid().as_ref() == Some(&target.uid)) else {
         return Ok(Stored::Ended);

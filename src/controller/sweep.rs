@@ -65,7 +65,9 @@ async fn sweep_request(context: &Context, request: &SessionKill) -> Result<(), A
             return delete(&requests, request.meta()).await;
         }
     } else if let Some(status) = observed_again(request) {
-        return ignore_change(write_status(&requests, &Target::of(request), "update SessionKill", &status).await);
+        let target = Target::of(request);
+        let written = write_status::<SessionKill>(&context.client, &target, "update SessionKill", &status).await;
+        return ignore_change(written);
     }
     Ok(())
 }

@@ -130,11 +130,12 @@ impl Judge<'_> {
     #[must_use]
     pub fn standing(self, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {
         let spec = &receipt.spec;
-        if spec.attempt_id == self.attempt_id {
-            return Standing::Ours;
-        }
+        // Also of this very attempt: another operator took it for orphaned while this one slept.
         if let Some(status) = &receipt.status {
             return Standing::Recorded(status.clone());
+        }
+        if spec.attempt_id == self.attempt_id {
+            return Standing::Ours;
         }
         let own = spec.session_kill_ref.uid == self.uid;
         let until = spec.settle_deadline_time.0;
@@ -151,7 +152,7 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Expect;
+    use crate::api::{Expect, Outcome};
     use crate::domain::test_objects::{attempt, request, time};
 
     #[test]
@@ -206,6 +207,23 @@ mod tests {
         let spec = receipt(&request(), &Attempt { claim_time: time("10:29:55"), ..attempt() }).spec;
         assert_eq!(spec.dispatch_deadline_time.0, time("10:30:00"));
         assert_eq!(spec.settle_deadline_time.0, time("10:31:30"));
+    }
+
+    #[test]
+    fn a_claim_that_others_have_recorded_is_nobodys_any_more() {
+        let mut receipt = receipt(&request(), &attempt());
+        let record = SessionKillReceiptStatus {
+            outcome: Outcome::StillPresent,
+            completion_time: Time(time("10:02:00")),
+            request_id: String::new(),
+            operation: Operation::KillProcessList,
+            sessions: vec![],
+        };
+        receipt.status = Some(record.clone());
+        for attempt_id in ["a1", "a2"] {
+            let judge = Judge { uid: "uid-1", attempt_id, holder_identity: "pod-1" };
+            assert_eq!(judge.standing(&receipt, time("10:03:00")), Standing::Recorded(record.clone()));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 /// Control characters are stored verbatim by the API server and would reach the terminal of whoever reads the status.
 #[must_use]
 pub fn clamp(text: &str, max: usize) -> String {
-    let mut clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut clean = readable(text);
     let mut out: String = clean.by_ref().take(max).collect();
     if clean.next().is_some() {
         out.pop();
@@ -14,15 +14,20 @@ pub fn clamp(text: &str, max: usize) -> String {
     out.trim().to_owned()
 }
 
-/// At most `max` bytes of `text`, cut at a character boundary with an ellipsis. For limits that count bytes.
+/// At most `max` bytes of `text`, as [`clamp`] does it. For limits that count bytes.
 #[must_use]
 pub fn clamp_bytes(text: &str, max: usize) -> String {
     const ELLIPSIS: &str = "…";
-    if text.len() <= max {
-        return text.to_owned();
+    let mut out: String = readable(text).collect();
+    if out.len() > max {
+        out.truncate(out.floor_char_boundary(max.saturating_sub(ELLIPSIS.len())));
+        out.push_str(ELLIPSIS);
     }
-    let end = text.floor_char_boundary(max.saturating_sub(ELLIPSIS.len()));
-    format!("{}{ELLIPSIS}", &text[..end])
+    out
+}
+
+fn readable(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c })
 }
 
 #[cfg(test)]
@@ -32,6 +37,7 @@ mod tests {
     #[test]
     fn control_characters_become_blanks() {
         assert_eq!(clamp("a\x1b[31m\nb\0", 20), "a [31m b");
+        assert_eq!(clamp_bytes("a\x1b[31m\nb", 20), "a [31m b");
     }
 
     #[test]

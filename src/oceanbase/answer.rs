@@ -82,6 +82,19 @@ impl RawAnswer {
     }
 }
 
+/// The pause that the header `x-acs-retry-after` asks for, in milliseconds; none if it asks for none.
+#[must_use]
+pub fn retry_after(text: &str) -> Option<SignedDuration> {
+    let milliseconds = text.parse::<u32>().ok().filter(|milliseconds| *milliseconds > 0);
+    milliseconds.map(|milliseconds| SignedDuration::from_millis(milliseconds.into()))
+}
+
+/// The time that the header `Date` names; none if it names none.
+#[must_use]
+pub fn gateway_time(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp())
+}
+
 /// The error code of what is no answer of the API.
 const UNREADABLE: &str = "UnreadableAnswer";
 

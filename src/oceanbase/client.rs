@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::answer::{KillAnswer, MAX_ANSWER_BYTES, RawAnswer};
+use super::addresses::Addresses;
+use super::answer::{KillAnswer, MAX_ANSWER_BYTES};
 use super::credentials::AccessKey;
 use super::endpoint::Endpoint;
 use super::error::{CallError, ErrorKind};
@@ -17,6 +18,7 @@ use super::process_list::{MAX_LIST_BYTES, ProcessList};
 use super::signed::SignedRequest;
 use super::stamp::{Stamp, TimeSource};
 use super::transport::{CONNECT_TIMEOUT, Transport};
+use super::withheld::read;
 
 /// The action that lists the sessions of a tenant.
 pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
@@ -114,6 +116,8 @@ pub enum Called<P> {
 pub struct ClientOptions {
     /// The longest a call may take in all.
     pub request_timeout: Duration,
+    /// The addresses that may be called; with a proxy, which resolves names itself, this cannot be enforced.
+    pub addresses: Addresses,
     /// The proxy to use; none is taken from the environment.
     pub proxy: Option<String>,
 }
@@ -128,7 +132,7 @@ pub struct Client {
 impl Client {
     /// Builds a client. Fails when the proxy's URL or the system's certificates cannot be read.
     pub fn new(options: &ClientOptions) -> Result<Self, reqwest::Error> {
-        let transport = |timeout| Transport::new(timeout, options.proxy.as_deref());
+        let transport = |timeout| Transport::new(timeout, options.addresses, options.proxy.as_deref());
         Ok(Self {
             kills: transport(options.request_timeout)?,
             reads: transport(READ_TIMEOUT.min(options.request_timeout))?,
@@ -199,19 +203,6 @@ impl Client {
         let stamp = Stamp::of_read(gateway_lead, Timestamp::now(), uuid::Uuid::new_v4());
         self.reads.prepare(SignedRequest::new(action, form, &stamp, access)?)
     }
-}
-
-/// Reads an answer. A text from outside that repeats a part of the key goes no further; the key may have been escaped in
-/// the body.
-fn read<T>(
-    raw: &RawAnswer,
-    key: &AccessKey,
-    interpret: impl FnOnce(&RawAnswer) -> Result<T, CallError>,
-) -> Result<T, CallError> {
-    interpret(raw).map_err(|error| {
-        let repeats = key.is_named_in(&raw.body) || key.is_named_in(error.message.as_bytes());
-        if repeats { CallError { message: String::new(), ..error } } else { error }
-    })
 }
 
 /// Without the gateway's own fence, the last look at the clock must leave room for connecting.

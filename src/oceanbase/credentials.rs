@@ -18,12 +18,28 @@ impl AccessKey {
     /// Whether `text`, which came from outside, repeats a part of the key: it must then go no further.
     #[must_use]
     pub fn is_named_in(&self, text: &[u8]) -> bool {
+        // What is no UTF-8 is no part of a key either.
+        let text = String::from_utf8_lossy(text);
+        self.parts().any(|part| text.contains(part))
+    }
+
+    /// Whether `text`, which is short and may have been cut, repeats a piece of a part of the key: more of it than chance
+    /// explains.
+    #[must_use]
+    pub fn is_quoted_in(&self, text: &str) -> bool {
+        let repeats = |piece: &[u8]| text.as_bytes().windows(piece.len()).any(|window| window == piece);
+        self.parts().any(|part| part.as_bytes().windows(part.len().min(PIECE)).any(repeats))
+    }
+
+    /// The ID, the secret and the token, as far as they are not empty.
+    fn parts(&self) -> impl Iterator<Item = &str> {
         let token = self.security_token.as_ref().map_or("", |token| token.expose_secret());
-        [self.id.as_str(), self.secret.expose_secret(), token]
-            .iter()
-            .any(|part| !part.is_empty() && text.windows(part.len()).any(|window| window == part.as_bytes()))
+        [self.id.as_str(), self.secret.expose_secret(), token].into_iter().filter(|part| !part.is_empty())
     }
 }
+
+/// The length from which on a piece of a key is one.
+const PIECE: usize = 16;
 
 impl std::fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,7 +57,9 @@ mod tests {
         for part in ["id-1", "s-1", "t-1"] {
             assert!(key.is_named_in(format!("before {part} after").as_bytes()), "{part}");
         }
-        assert!(!key.is_named_in(b"id-2 s-2 t"));
+        assert!(!key.is_named_in(b"id-2 s-2 t") && !key.is_quoted_in("id-2 s-2 t"));
+        key.secret = "0123456789abcdefghij".into();
+        assert!(key.is_quoted_in("...456789abcdefghij") && !key.is_quoted_in("...56789abcdefghij"));
         key.security_token = Some("".into());
         assert!(!key.is_named_in(b"anything"));
     }

@@ -1,12 +1,13 @@
 //! The client of the OceanBasePro API, version 2019-09-01. Knows nothing of Kubernetes.
 //!
 //! ```text
-//! client ── signed (signature, stamp) ── transport ── answer ── process_list
+//! client ── signed (signature, stamp) ── transport (addresses) ── answer, process_list ── withheld
 //! ```
 //!
 //! A call returns what the API said, or a [`CallError`] that says whether the call may have been executed. Nothing here
 //! retries: the caller holds the claim and decides.
 
+pub mod addresses;
 pub mod answer;
 pub mod client;
 pub mod credentials;
@@ -15,10 +16,12 @@ pub mod error;
 pub mod process_list;
 pub mod session_row;
 pub mod signature;
-mod signed;
+pub mod signed;
 pub mod stamp;
 mod transport;
+pub mod withheld;
 
+pub use addresses::Addresses;
 pub use client::{Access, Called, Client, ClientOptions, KillCall, KillOperation, KillPermit, KillTarget, Tenant};
 pub use credentials::AccessKey;
 pub use endpoint::Endpoint;

@@ -45,6 +45,29 @@ pub struct SessionRow {
     pub proxy_sess_id: String,
 }
 
+impl SessionRow {
+    /// All its texts.
+    pub(super) fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let Self {
+            session_id: _,
+            server_ip,
+            client_ip,
+            tenant_id,
+            user,
+            database,
+            command,
+            status,
+            sql_text,
+            sql_id,
+            execute_time,
+            proxy_sess_id,
+        } = self;
+        let who = [server_ip, client_ip, tenant_id, user, database];
+        let what = [command, status, sql_text, sql_id, execute_time, proxy_sess_id];
+        who.into_iter().chain(what)
+    }
+}
+
 /// Strings as they are, numbers and booleans as written, everything else as nothing.
 pub(super) fn text_of(value: &Value) -> String {
     match value {

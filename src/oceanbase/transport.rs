@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use reqwest::header::DATE;
 
-use super::answer::RawAnswer;
+use super::addresses::{Addresses, Resolver};
+use super::answer::{RawAnswer, gateway_time, retry_after};
 use super::error::{CallError, ErrorKind};
 use super::signed::SignedRequest;
 
@@ -23,9 +23,10 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A request may take `timeout` in all; `proxy` is the URL of the proxy to use, none is taken from the environment.
-    /// Fails when that URL or the system's certificates cannot be read.
-    pub fn new(timeout: Duration, proxy: Option<&str>) -> Result<Self, reqwest::Error> {
+    /// A request may take `timeout` in all and goes to one of `addresses`; `proxy` is the URL of the proxy to use, which
+    /// then resolves names itself; none is taken from the environment. Fails when that URL or the system's certificates
+    /// cannot be read.
+    pub fn new(timeout: Duration, addresses: Addresses, proxy: Option<&str>) -> Result<Self, reqwest::Error> {
         // Half of the total: a time-out while connecting must be told apart from one after the send.
         let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
         let mut builder = reqwest::Client::builder()
@@ -39,9 +40,10 @@ impl Transport {
             .referer(false)
             .user_agent(concat!("sessionkill/", env!("CARGO_PKG_VERSION")))
             .no_proxy();
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy)?);
-        }
+        builder = match proxy {
+            Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?),
+            None => builder.dns_resolver(Resolver(addresses)),
+        };
         Ok(Self { http: builder.build()?, timeout })
     }
 
@@ -56,10 +58,8 @@ impl Transport {
     pub async fn exchange(&self, request: reqwest::Request, max_bytes: usize) -> Result<RawAnswer, CallError> {
         let mut response = self.http.execute(request).await.map_err(|error| self.error(error))?;
         let status = response.status().as_u16();
-        let retry_after = header(&response, "x-acs-retry-after").and_then(|text| text.parse::<u32>().ok());
-        let gateway_time = header(&response, DATE.as_str())
-            .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
-            .map(|time| time.timestamp());
+        let retry_after = header(&response, "x-acs-retry-after").and_then(retry_after);
+        let gateway_time = header(&response, DATE.as_str()).and_then(gateway_time);
         let mut body = Vec::new();
         // Read piece by piece: neither Content-Length nor its absence may decide how much memory an answer takes.
         while let Some(chunk) = response.chunk().await.map_err(|error| self.error(error))? {
@@ -69,7 +69,6 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
-        let retry_after = retry_after.filter(|ms| *ms > 0).map(|ms| SignedDuration::from_millis(ms.into()));
         Ok(RawAnswer { status, retry_after, gateway_time, body })
     }
 

@@ -1,9 +1,11 @@
 //! The real parts that sessionkill is tested on: control plane, `OceanBase` engine, `OpenAPI` gateway. Never shipped.
 
+pub mod arena;
 pub mod bench;
 pub mod cache;
 pub mod control_plane;
 pub mod demo;
+pub mod fault_proxy;
 pub mod gateway;
 pub mod measure;
 pub mod oceanbase;
@@ -14,3 +16,4 @@ pub mod process;
 pub mod python;
 pub mod scratch;
 pub mod stack;
+pub mod torture;

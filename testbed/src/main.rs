@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, demo, gateway, measure, stack};
+use testbed::{bench, demo, gateway, measure, stack, torture};
+use tokio::task::spawn_blocking;
 
 mod hold;
 
@@ -22,6 +23,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Gateway(gateway::GatewayArgs),
     Measure(measure::MeasureArgs),
+    Torture(torture::TortureArgs),
     Up(stack::UpArgs),
     /// The load of a measurement.
     #[command(hide = true)]
@@ -42,10 +44,13 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Bench(args) => bench::bench(args).await,
         Command::BenchLoad(args) => bench::load(args).await,
-        Command::BenchFloor(args) => bench::floor(args).await,
+        Command::BenchFloor(args) => {
+            spawn_blocking(|| bench::floor(args)).await.unwrap_or_else(|ended| Err(ended.into()))
+        }
         Command::Demo(args) => demo::demo(args).await,
         Command::Gateway(args) => gateway::run(args).await,
         Command::Measure(args) => measure::measure(args).await,
+        Command::Torture(args) => torture::torture(args).await,
         Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,
     };

@@ -1,6 +1,5 @@
 //! Requests of one tenant that wait while a call is in flight go out in the next one; each has its own claim and outcome.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,7 +11,7 @@ use crate::scene::{At, Hold, Launch, Relay, Request as _, Scene, eventually, in_
 const KILLED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 
 /// A scene whose first call, of the request `first` for session 60, is held at a relay.
-async fn held(name: &str) -> (Scene, Relay, Arc<Hold>) {
+async fn held(name: &str) -> (Scene, Relay, Hold) {
     let scene = Scene::set(name).await;
     let relay = scene.gateway_relay().await;
     scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60})).await;

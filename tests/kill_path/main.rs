@@ -13,6 +13,7 @@ mod dry_run;
 mod engine;
 mod engine_requests;
 mod groups;
+mod hostile;
 mod interrupted;
 mod kill_operation;
 mod observation;

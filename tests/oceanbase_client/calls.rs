@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill::oceanbase::{
-    Access, AccessKey, CallError, Called, Client, ClientOptions, Endpoint, ErrorKind, KillCall, KillOperation,
-    KillPermit, KillTarget, Tenant, TimeSource, answer::KillAnswer,
+    Access, AccessKey, Addresses, CallError, Called, Client, ClientOptions, Endpoint, ErrorKind, KillCall,
+    KillOperation, KillPermit, KillTarget, Tenant, TimeSource, answer::KillAnswer,
 };
 
 use crate::{recorder, server::LIMIT};
@@ -58,7 +58,7 @@ pub fn client(request_timeout: Duration) -> Client {
     recorder::start();
     // Fails when another test has installed it, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::new(&ClientOptions { request_timeout, proxy: None }).unwrap()
+    Client::new(&ClientOptions { request_timeout, addresses: Addresses::Any, proxy: None }).unwrap()
 }
 
 /// The canary key, signing by V3.

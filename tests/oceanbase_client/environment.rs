@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sessionkill::oceanbase::{Client, ClientOptions};
+use sessionkill::oceanbase::{Addresses, Client, ClientOptions};
 use tokio::{net::TcpListener, process::Command};
 
 use crate::{
@@ -58,7 +58,11 @@ async fn a_proxy_in_the_environment_is_not_used() {
 async fn a_proxy_that_was_asked_for_is_used() {
     let proxy = Server::answering(http("200 OK", "", ANSWER)).await;
     let _ = client(Duration::from_secs(30));
-    let options_with_proxy = ClientOptions { request_timeout: Duration::from_secs(30), proxy: Some(proxy.url()) };
+    let options_with_proxy = ClientOptions {
+        request_timeout: Duration::from_secs(30),
+        addresses: Addresses::Public,
+        proxy: Some(proxy.url()),
+    };
     let through_proxy = Client::new(&options_with_proxy).unwrap();
     let endpoint = access("http://no-such-host.invalid");
     answered(through_proxy.kill(Permit::valid(), &kill(), &endpoint).await);

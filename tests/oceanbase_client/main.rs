@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper that fails fails its test")]
 
+mod addresses;
 mod answers;
 mod batch;
 mod calls;
+mod certificates;
 mod environment;
 mod gateway;
 mod reads;

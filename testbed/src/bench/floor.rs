@@ -37,8 +37,13 @@ pub struct FloorArgs {
     concurrency: usize,
 }
 
-/// Runs until killed; ends with an error at the first write that fails.
-pub async fn floor(args: FloorArgs) -> anyhow::Result<()> {
+/// Runs until killed; ends with an error at the first write that fails. On one thread, as the operator does: what is handed
+/// from thread to thread takes time that need not be.
+pub fn floor(args: FloorArgs) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(args))
+}
+
+async fn run(args: FloorArgs) -> anyhow::Result<()> {
     let client = client::fast(&args.kubeconfig).await?;
     client::connect(&client).await?;
     let writes = Arc::new(Writes {

@@ -19,6 +19,8 @@ pub struct CallRecord {
     pub sequence: u64,
     /// When it came in, by the gateway's clock.
     pub received_time: Timestamp,
+    /// When its time stamp was looked at and found good, by the same clock; none if it was refused.
+    pub admitted_time: Option<Timestamp>,
     /// The action it named.
     pub action: Option<String>,
     /// The access key id it named.
@@ -92,11 +94,11 @@ impl Ledger {
         self.update(sequence, |call| {
             let same =
                 |it: &&mut SessionRecord| !it.executed && it.session_id == session_id && it.server_ip == server_ip;
-            match call.sessions.iter_mut().find(same) {
-                Some(session) => session.executed = true,
-                None => {
-                    call.sessions.push(SessionRecord { server_ip: server_ip.to_owned(), session_id, executed: true });
-                }
+            if let Some(session) = call.sessions.iter_mut().find(same) {
+                session.executed = true;
+            } else {
+                let server_ip = server_ip.to_owned();
+                call.sessions.push(SessionRecord { server_ip, session_id, executed: true });
             }
         });
     }

@@ -115,7 +115,9 @@ impl Shared {
         if !matches!(received.method.as_str(), "GET" | "POST") {
             return Err(ApiError::unsupported_method());
         }
-        self.admission.check(received, call, self.now(), self.faults.tokens_expired())?;
+        let now = self.now();
+        self.admission.check(received, call, now, self.faults.tokens_expired())?;
+        self.ledger.update(sequence, |record| record.admitted_time = Some(now));
         if let Some(refusal) = before.and_then(Fault::error) {
             return Err(refusal);
         }
@@ -134,6 +136,7 @@ impl Shared {
         CallRecord {
             sequence: 0,
             received_time: self.now(),
+            admitted_time: None,
             action: call.action.clone(),
             access_key_id: call.access_key_id.clone(),
             signature_version: call.signature_version,

@@ -1,10 +1,9 @@
 //! The sessions, keys and times that the tests start from.
 
 use jiff::{SignedDuration, Timestamp, Unit};
+pub use testbed::arena::{SERVER_IP, session_id};
 use testbed::gateway::{AccessKey, Session};
 
-/// The server that holds all sessions of the gateway's memory.
-pub const SERVER_IP: &str = "192.168.13.119";
 /// In the text of every statement: it may stand in a status, for people to look at, and nowhere else.
 pub const SQL_MARK: &str = "canary_statement";
 
@@ -30,25 +29,10 @@ pub fn access_keys() -> Vec<AccessKey> {
     ]
 }
 
-/// The id of the session number `number`, with bit 31 set as for sessions of a server.
-pub fn session_id(number: i64) -> i64 {
-    3_221_600_000 + number
-}
-
-/// The session number `number`, in the middle of a long query.
+/// The session number `number`, in the middle of a long query that can be recognized.
 pub fn session(number: i64) -> Session {
-    Session {
-        server_ip: SERVER_IP.into(),
-        session_id: session_id(number),
-        client_ip: "10.2.3.4".into(),
-        user: "report_ro".into(),
-        database: "reports".into(),
-        command: "Query".into(),
-        status: "ACTIVE".into(),
-        sql_text: format!("SELECT {SQL_MARK}, SUM(amount) FROM orders"),
-        execute_time: 742,
-        ..Session::default()
-    }
+    let sql_text = format!("SELECT {SQL_MARK}, SUM(amount) FROM orders");
+    Session { sql_text, ..testbed::arena::session(number) }
 }
 
 /// The same, but it stays in the process list after it was killed, until the sessions are set anew.

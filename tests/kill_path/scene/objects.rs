@@ -123,6 +123,12 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
+    /// For this reason, as its user says.
+    pub fn because(mut self, reason: &str) -> Self {
+        self.spec.reason = Some(reason.into());
+        self
+    }
+
     /// To be removed so many seconds after its end.
     pub fn ttl(mut self, seconds: i32) -> Self {
         self.spec.ttl_seconds_after_finished = Some(seconds);

@@ -145,12 +145,12 @@ impl Scene {
     }
 
     /// Holds every call that names sessions at a relay in front of the gateway.
-    pub fn hold_call(relay: &Relay, at: At) -> Arc<Hold> {
+    pub fn hold_call(relay: &Relay, at: At) -> Hold {
         relay.hold_body(at, Method::POST, "SessionList")
     }
 
     /// Holds every read of the process list at a relay in front of the gateway.
-    pub fn hold_read(relay: &Relay, at: At) -> Arc<Hold> {
+    pub fn hold_read(relay: &Relay, at: At) -> Hold {
         relay.hold_action(at, "DescribeProcessStatsComposition")
     }
 

@@ -1,0 +1,247 @@
+//! How many instructions the decisions of a kill take, those that are made for each request. Callgrind counts them, so
+//! the load of the machine does not matter; each has a limit, and what does much more work than before fails.
+//!
+//! ```sh
+//! cargo bench --profile dev --workspace --bench domain
+//! ```
+//!
+//! The counts are of the unoptimised build, which the tests have made anyway: they show growth as well. Optimised code
+//! runs a fraction of them.
+
+#![allow(clippy::unwrap_used, reason = "an input that cannot be made ends its benchmark")]
+#![allow(missing_docs, clippy::must_use_candidate, reason = "of what the macros make public")]
+
+mod inputs;
+
+use std::hint::black_box;
+
+use gungraun::prelude::*;
+use gungraun::{Callgrind, CallgrindMetrics, EventKind};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sessionkill::api::{
+    Operation, Session, SessionKill, SessionKillReceipt, SessionKillStatus, SessionStatus, SqlTextPolicy,
+    VerificationPolicy,
+};
+use sessionkill::domain::claim::{Attempt, receipt};
+use sessionkill::domain::conclusion::{Conclusion, dispatch};
+use sessionkill::domain::observation::{Seen, Snapshot, Undecided, precheck};
+use sessionkill::domain::outcome::{Row, from_answer};
+use sessionkill::domain::plan::{Step, plan};
+use sessionkill::domain::status::finished;
+use sessionkill::domain::verification::{Looked, look};
+use sessionkill::oceanbase::answer::{KillAnswer, RawAnswer};
+use sessionkill::oceanbase::signature::{enc, v3};
+use sessionkill::oceanbase::{CallError, KillOperation, ProcessList};
+
+use inputs::{
+    NOW, attempt, kept, killed, planned, process_list, raw, request, row, rows, server_ip, session_id, snapshot,
+};
+
+/// What was counted, in instructions. To raise one on purpose, write what the benchmark printed; see
+/// docs/performance.md.
+mod counted {
+    pub const PLAN: u64 = 283;
+    pub const RECEIPT_1: u64 = 680_504;
+    pub const RECEIPT_10: u64 = 5_873_375;
+    pub const RECEIPT_100: u64 = 57_958_413;
+    pub const SNAPSHOT_100: u64 = 285_944;
+    pub const SNAPSHOT_1000: u64 = 2_835_361;
+    pub const PRECHECK_100: u64 = 8_350_596;
+    pub const PRECHECK_1000: u64 = 8_341_504;
+    pub const SIGNATURE_10: u64 = 624_756;
+    pub const SIGNATURE_100: u64 = 2_260_006;
+    pub const ANSWER_10: u64 = 1_656_743;
+    pub const ANSWER_100: u64 = 16_748_696;
+    pub const FROM_ANSWER_10: u64 = 350_764;
+    pub const FROM_ANSWER_100: u64 = 3_693_695;
+    pub const LOOK_10: u64 = 249_026;
+    pub const LOOK_100: u64 = 2_485_554;
+    pub const FINISHED_10: u64 = 5_414_334;
+    pub const FINISHED_100: u64 = 53_859_023;
+    pub const PROCESS_LIST_100: u64 = 16_369_910;
+    pub const PROCESS_LIST_1000: u64 = 161_719_194;
+
+    /// Ten times as much may cost twelve times as much: no count can be raised for what is quadratic.
+    const fn grows_in_proportion(small: u64, large: u64) -> bool {
+        large <= 12 * small
+    }
+
+    const _: () = {
+        assert!(grows_in_proportion(RECEIPT_10, RECEIPT_100));
+        assert!(grows_in_proportion(SNAPSHOT_100, SNAPSHOT_1000));
+        assert!(grows_in_proportion(SIGNATURE_10, SIGNATURE_100));
+        assert!(grows_in_proportion(ANSWER_10, ANSWER_100));
+        assert!(grows_in_proportion(FROM_ANSWER_10, FROM_ANSWER_100));
+        assert!(grows_in_proportion(LOOK_10, LOOK_100));
+        assert!(grows_in_proportion(FINISHED_10, FINISHED_100));
+        assert!(grows_in_proportion(PROCESS_LIST_100, PROCESS_LIST_1000));
+        // Sessions are looked up: ten times as many rows must not matter to those of one request.
+        assert!(PRECHECK_1000 * 10 <= 12 * PRECHECK_100);
+    };
+}
+
+/// Fails above what was counted and 15 %: room for another compiler, for another version of a crate, and for hash maps,
+/// whose order is random.
+fn limit(counted: u64) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::with_args(["--cache-sim=no"]);
+    callgrind.format([CallgrindMetrics::from(EventKind::Ir)]);
+    callgrind.hard_limits([(EventKind::Ir, counted + counted * 15 / 100)]);
+    LibraryBenchmarkConfig::default().tool(callgrind).clone()
+}
+
+#[library_benchmark(config = limit(counted::PLAN))]
+#[bench::fresh(kept(request(1)), NOW)]
+fn planning(object: &'static SessionKill, now: Timestamp) -> Step {
+    black_box(plan(black_box(object), now))
+}
+
+fn claim(sessions: usize) -> (&'static SessionKill, &'static Attempt) {
+    let object = kept(request(sessions));
+    (object, kept(attempt(object)))
+}
+
+// The name by its hash, and what the receipt says.
+#[library_benchmark]
+#[bench::sessions_1(args = (1), setup = claim, config = limit(counted::RECEIPT_1))]
+#[bench::sessions_10(args = (10), setup = claim, config = limit(counted::RECEIPT_10))]
+#[bench::sessions_100(args = (100), setup = claim, config = limit(counted::RECEIPT_100))]
+fn claiming((object, attempt): (&'static SessionKill, &'static Attempt)) -> SessionKillReceipt {
+    black_box(receipt(black_box(object), black_box(attempt)))
+}
+
+#[library_benchmark]
+#[bench::rows_100(args = (100), setup = process_list, config = limit(counted::SNAPSHOT_100))]
+#[bench::rows_1000(args = (1000), setup = process_list, config = limit(counted::SNAPSHOT_1000))]
+fn indexing_the_process_list(rows: Vec<Seen>) -> Snapshot {
+    black_box(Snapshot::new(black_box(rows), true, NOW))
+}
+
+fn observed(rows: usize) -> (&'static [Session], &'static Snapshot) {
+    (&kept(request(100)).spec.sessions, kept(snapshot(rows)))
+}
+
+// The 100 sessions of a request, in lists of different length.
+#[library_benchmark]
+#[bench::rows_100(args = (100), setup = observed, config = limit(counted::PRECHECK_100))]
+#[bench::rows_1000(args = (1000), setup = observed, config = limit(counted::PRECHECK_1000))]
+fn prechecking((sessions, snapshot): (&'static [Session], &'static Snapshot)) -> Result<Vec<SessionStatus>, Undecided> {
+    black_box(precheck(black_box(sessions), Some(black_box(snapshot)), SqlTextPolicy::Truncated))
+}
+
+/// The body of a kill, and the secret.
+fn unsigned(sessions: usize) -> (&'static str, &'static SecretString) {
+    let list = (0..sessions).map(|number| {
+        let id = session_id(number).to_string();
+        json!({"ServerIp": server_ip(number), "SessionId": id})
+    });
+    let list = enc(&list.collect::<Value>().to_string());
+    let body = format!("InstanceId=ob1&SessionList={list}&TenantId=t1");
+    (kept(body), kept(SecretString::from("0123456789abcdefghijABCDEFGHIJ")))
+}
+
+// The hash of the body and the keyed one of the headers, as ACS3 demands.
+#[library_benchmark]
+#[bench::sessions_10(args = (10), setup = unsigned, config = limit(counted::SIGNATURE_10))]
+#[bench::sessions_100(args = (100), setup = unsigned, config = limit(counted::SIGNATURE_100))]
+fn signing((body, secret): (&'static str, &'static SecretString)) -> String {
+    let payload_hash = v3::payload_hash(black_box(body).as_bytes());
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("host", "oceanbasepro.cn-hangzhou.aliyuncs.com"),
+        ("x-acs-action", "KillProcessList"),
+        ("x-acs-content-sha256", &payload_hash),
+        ("x-acs-date", "2026-10-05T09:45:15Z"),
+        ("x-acs-signature-nonce", "9f86d081884c7d659a2feaa0c55ad015"),
+        ("x-acs-version", "2019-09-01"),
+    ];
+    let request = v3::Request { method: "POST", path: "/", query: &[], headers: &headers, payload_hash: &payload_hash };
+    black_box(request.authorization("AccessKeyIdOfThisBenchmark", secret))
+}
+
+fn answer(rows: usize) -> &'static RawAnswer {
+    let row = |number| {
+        let mut row = row(number);
+        row["ErrorMessage"] = "".into();
+        row
+    };
+    kept(raw(&(0..rows).map(row).collect()))
+}
+
+#[library_benchmark]
+#[bench::rows_10(args = (10), setup = answer, config = limit(counted::ANSWER_10))]
+#[bench::rows_100(args = (100), setup = answer, config = limit(counted::ANSWER_100))]
+fn parsing_the_answer(raw: &'static RawAnswer) -> Result<KillAnswer, CallError> {
+    black_box(KillAnswer::read(black_box(raw), KillOperation::KillProcessList))
+}
+
+type Answered = (&'static [Session], &'static [SessionStatus], &'static [Row]);
+
+fn answered(sessions: usize) -> Answered {
+    let object = kept(request(sessions));
+    (&object.spec.sessions, kept(planned(object)), kept(rows(sessions)))
+}
+
+#[library_benchmark]
+#[bench::sessions_10(args = (10), setup = answered, config = limit(counted::FROM_ANSWER_10))]
+#[bench::sessions_100(args = (100), setup = answered, config = limit(counted::FROM_ANSWER_100))]
+fn judging_the_answer((sessions, planned, rows): Answered) -> Vec<SessionStatus> {
+    let answer = (Operation::KillProcessList, black_box(rows));
+    black_box(from_answer(black_box(sessions), black_box(planned), answer, SqlTextPolicy::Truncated, NOW))
+}
+
+/// In a list of 1,000 rows in which they are still.
+fn unverified(sessions: usize) -> (&'static [SessionStatus], &'static Snapshot) {
+    (kept(killed(&request(sessions))), kept(snapshot(1000)))
+}
+
+#[library_benchmark]
+#[bench::sessions_10(args = (10), setup = unverified, config = limit(counted::LOOK_10))]
+#[bench::sessions_100(args = (100), setup = unverified, config = limit(counted::LOOK_100))]
+fn verifying((sessions, snapshot): (&'static [SessionStatus], &'static Snapshot)) -> Looked {
+    black_box(look(black_box(sessions), black_box(snapshot), VerificationPolicy::Required))
+}
+
+fn concluded(sessions: usize) -> (&'static SessionKill, &'static Conclusion) {
+    let object = kept(request(sessions));
+    let claim = receipt(object, &attempt(object));
+    let call = dispatch(&claim, Operation::KillProcessList, "EE205C00-30E4-4B1D-9C1F-87E3A8A2AA0C");
+    (object, kept(Conclusion::called(killed(object), call, "")))
+}
+
+#[library_benchmark]
+#[bench::sessions_10(args = (10), setup = concluded, config = limit(counted::FINISHED_10))]
+#[bench::sessions_100(args = (100), setup = concluded, config = limit(counted::FINISHED_100))]
+fn finishing((object, conclusion): (&'static SessionKill, &'static Conclusion)) -> SessionKillStatus {
+    black_box(finished(black_box(object), black_box(conclusion), NOW))
+}
+
+fn list_answer(rows: usize) -> &'static RawAnswer {
+    kept(raw(&json!({"AllProcessList": (0..rows).map(row).collect::<Value>(), "TotalSessionCount": rows})))
+}
+
+#[library_benchmark]
+#[bench::rows_100(args = (100), setup = list_answer, config = limit(counted::PROCESS_LIST_100))]
+#[bench::rows_1000(args = (1000), setup = list_answer, config = limit(counted::PROCESS_LIST_1000))]
+fn parsing_the_process_list(raw: &'static RawAnswer) -> Result<ProcessList, CallError> {
+    black_box(ProcessList::read(black_box(raw)))
+}
+
+library_benchmark_group!(
+    name = kill,
+    benchmarks = [
+        planning,
+        parsing_the_process_list,
+        indexing_the_process_list,
+        prechecking,
+        claiming,
+        signing,
+        parsing_the_answer,
+        judging_the_answer,
+        verifying,
+        finishing,
+    ]
+);
+
+main!(library_benchmark_groups = kill);

@@ -1,0 +1,119 @@
+//! What the other side repeats of an access key goes no further: answers end up in statuses, Events and logs. Pure.
+
+use std::iter::once;
+
+use super::answer::{KillAnswer, RawAnswer};
+use super::credentials::AccessKey;
+use super::error::CallError;
+use super::process_list::ProcessList;
+use super::session_row::SessionRow;
+
+/// Stands for a text that repeats a part of the key. Not empty: an empty ErrorMessage would mean a success.
+pub const WITHHELD: &str = "(withheld: it repeats a part of the access key)";
+
+/// What was read from an answer, text by text.
+pub trait Texts {
+    /// All texts that the other side chose.
+    fn texts(&mut self) -> impl Iterator<Item = &mut String>;
+}
+
+impl Texts for KillAnswer {
+    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let rows = self.rows.iter_mut().flat_map(|row| row.session.texts().chain(once(&mut row.error_message)));
+        once(&mut self.request_id).chain(rows)
+    }
+}
+
+impl Texts for ProcessList {
+    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        self.sessions.iter_mut().flat_map(SessionRow::texts)
+    }
+}
+
+/// Reads an answer to a call that was made with `key`; no text of the result repeats a part of it.
+pub fn read<T: Texts>(
+    raw: &RawAnswer,
+    key: &AccessKey,
+    interpret: impl FnOnce(&RawAnswer) -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let repeats = key.is_named_in(&raw.body);
+    let mut told = interpret(raw).map_err(|error| without(key, repeats, error))?;
+    if repeats || may_spell_it_otherwise(&raw.body) {
+        told.texts().filter(|text| key.is_named_in(text.as_bytes())).for_each(|text| WITHHELD.clone_into(text));
+    }
+    Ok(told)
+}
+
+/// The texts of an error are cut and freed of some characters, so a piece of the key is looked for in them, too.
+fn without(key: &AccessKey, repeats: bool, error: CallError) -> CallError {
+    let CallError { kind, mut code, mut message, mut request_id } = error;
+    if repeats || key.is_quoted_in(&message) {
+        message.clear();
+    }
+    if key.is_quoted_in(&request_id) {
+        request_id.clear();
+    }
+    if key.is_quoted_in(&code) {
+        "Withheld".clone_into(&mut code);
+    }
+    CallError { kind, code, message, request_id }
+}
+
+/// Whether a string of the JSON text may be written in other bytes than its own.
+fn may_spell_it_otherwise(body: &[u8]) -> bool {
+    body.windows(2).any(|pair| pair == b"\\u" || pair == b"\\/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oceanbase::KillOperation;
+
+    fn key() -> AccessKey {
+        let token = "CAIS+canary/token".repeat(8);
+        AccessKey { id: "LTAI5tCanaryKeyID0000001".into(), secret: "s3cret".into(), security_token: Some(token.into()) }
+    }
+
+    fn killed(body: &str) -> Result<KillAnswer, CallError> {
+        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes().to_vec() };
+        read(&raw, &key(), |raw| KillAnswer::read(raw, KillOperation::KillProcessList))
+    }
+
+    #[test]
+    fn a_success_that_repeats_the_key_is_told_without_it_and_stays_what_it_is() {
+        let escaped = "\\u004cTAI5tCanaryKeyID0000001";
+        for repeated in ["LTAI5tCanaryKeyID0000001", escaped, "s3cret"] {
+            let row = format!(
+                r#"{{"SessionId":7,"ServerIp":"::1","User":"{repeated}","ErrorMessage":"{repeated}","Status":"SLEEP"}}"#
+            );
+            let answer = killed(&format!(r#"{{"RequestId":"{repeated}","Data":[{row}]}}"#)).unwrap();
+            let row = &answer.rows[0];
+            for text in [&answer.request_id, &row.session.user, &row.error_message] {
+                assert_eq!(text, WITHHELD, "{repeated}");
+            }
+            assert_eq!((row.session.session_id, row.session.status.as_str()), (7, "SLEEP"));
+        }
+    }
+
+    #[test]
+    fn a_slash_may_be_escaped() {
+        let token = "CAIS+canary\\/token".repeat(8);
+        let answer = killed(&format!(r#"{{"RequestId":"R","Data":[{{"SessionId":7,"SqlText":"{token}"}}]}}"#)).unwrap();
+        assert_eq!((answer.request_id.as_str(), answer.rows[0].session.sql_text.as_str()), ("R", WITHHELD));
+    }
+
+    #[test]
+    fn an_error_that_repeats_the_key_is_told_without_it() {
+        let token = "CAIS+canary/token".repeat(8);
+        let error = killed(&format!(r#"{{"Code":"{token}","RequestId":"{token}","Message":"m"}}"#)).unwrap_err();
+        assert_eq!(error.to_string(), "Withheld");
+        // The blanks go, and the end is cut off.
+        let spaced = token.replace('+', " + ");
+        let error = killed(&format!(r#"{{"Code":"{spaced}","RequestId":"{spaced}","Message":"m"}}"#)).unwrap_err();
+        assert_eq!(error.to_string(), "Withheld: m");
+        let named = r#"{"Code":"Forbidden.RAM","RequestId":"R-1","Message":"LTAI5tCanaryKeyID0000001 may not"}"#;
+        assert_eq!(killed(named).unwrap_err().to_string(), "Forbidden.RAM (request R-1)");
+        let plain = r#"{"Code":"Forbidden.RAM","RequestId":"R-1","Message":"you may not"}"#;
+        assert_eq!(killed(plain).unwrap_err().to_string(), "Forbidden.RAM: you may not (request R-1)");
+    }
+}

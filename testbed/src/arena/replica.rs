@@ -1,0 +1,83 @@
+//! A replica of the operator: a process with doors of its own to the API server and to the gateway.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::Arena;
+use crate::operator::Operator;
+
+/// How a replica is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Launch {
+    /// Speaks HTTP/1.1 to the API server, where it is offered HTTP/2.
+    pub http1: bool,
+}
+
+/// One process. A replica that is started again is another one.
+pub struct Replica {
+    /// As the traces of both proxies name it.
+    pub client: String,
+    /// The process.
+    pub operator: Operator,
+    /// How it was started.
+    pub launch: Launch,
+}
+
+impl Arena {
+    /// Starts one more replica; it is not waited for.
+    pub async fn start(&self, launch: Launch) -> anyhow::Result<Arc<Replica>> {
+        let mut replicas = self.replicas.lock().await;
+        let client = format!("replica-{}", replicas.len() + 1);
+        let directory = self.directory.join(&client);
+        fs::create_dir_all(&directory)?;
+        let api = self.api.tls_door(&client, &self.ground.certificate).await?;
+        let kubeconfig = self.rerouted(&api, &directory)?;
+        // Through env, which becomes the operator: these are variables.
+        let proxy = format!("SESSIONKILL_PROXY={}", self.calls.door(&client).await?);
+        let http1 = format!("SESSIONKILL_API_SERVER_HTTP1={}", launch.http1);
+        let binary = self.ground.binary.to_str().context("the binary's path is not in UTF-8")?;
+        let gateway = self.gateway.url();
+        let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
+        arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
+        arguments.extend(["--dispatch-window-seconds", "8", "--sweep-interval-seconds", "4"]);
+        let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments)?;
+        let replica = Arc::new(Replica { client, operator, launch });
+        replicas.push(replica.clone());
+        Ok(replica)
+    }
+
+    /// The same user by another way.
+    fn rerouted(&self, url: &str, directory: &Path) -> anyhow::Result<PathBuf> {
+        let mut config: Value = serde_json::from_slice(&fs::read(&self.ground.kubeconfig)?)?;
+        let cluster = &mut config["clusters"][0]["cluster"];
+        cluster["server"] = url.into();
+        cluster["certificate-authority-data"] = STANDARD.encode(self.ground.certificate.pem()).into();
+        let path = directory.join("kubeconfig");
+        fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+}
+
+impl Replica {
+    /// Waits until its caches are synced.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let ready = format!("{}/readyz", self.operator.health_url());
+        let check = async || Ok(http.get(&ready).send().await?.error_for_status().map(drop)?);
+        self.operator.process().ready(Duration::from_mins(2), check).await
+    }
+
+    /// Its log and its audit lines so far.
+    pub(super) fn written(&self) -> anyhow::Result<String> {
+        let audit = fs::read(self.operator.process().stdout())?;
+        Ok(self.operator.logs()? + &String::from_utf8_lossy(&audit))
+    }
+}

@@ -1,0 +1,187 @@
+//! What goes wrong, and for which requests.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::asked::Asked;
+
+/// Which way a message is held or delayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The server has not seen the request.
+    Request,
+    /// The server has answered, and the client does not know it.
+    Answer,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is held until the order is released. What is held for a client that dies never reaches the server.
+    Hold(At),
+    /// The connection is closed, and the server never sees the request.
+    Close,
+    /// The server answers, and the connection is closed.
+    LoseAnswer,
+    /// It is answered with this status, and the server never sees it.
+    Answer {
+        /// The status.
+        status: u16,
+        /// The header `Retry-After`, in seconds.
+        retry_after: Option<u32>,
+    },
+    /// The server answers, and the client is told this status.
+    AnswerAfter {
+        /// The status.
+        status: u16,
+    },
+    /// The server answers, and the connection is closed in the middle of the body.
+    CutBody,
+    /// It takes so long, and goes on even if the client gives up: as a request that waits in the server.
+    Delay(At, Duration),
+    /// The stream of a watch misbehaves.
+    Stream(StreamFault),
+    /// A list is answered as the first one of its kind was.
+    OlderList,
+}
+
+impl Fault {
+    /// Those of any request to the API server, but for delays.
+    #[must_use]
+    pub const fn of_any_request() -> [Self; 9] {
+        const fn refused(status: u16, retry_after: Option<u32>) -> Fault {
+            Fault::Answer { status, retry_after }
+        }
+        [
+            Self::Close,
+            Self::LoseAnswer,
+            refused(409, None),
+            refused(429, Some(1)),
+            refused(500, None),
+            refused(503, None),
+            refused(504, None),
+            Self::AnswerAfter { status: 504 },
+            Self::CutBody,
+        ]
+    }
+}
+
+/// What happens to the stream of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFault {
+    /// Each event comes so much later.
+    Delay(Duration),
+    /// Each event comes twice.
+    Duplicate,
+    /// So many events are left out; after them the stream ends with `410 Gone`.
+    Drop(usize),
+    /// After so many events the connection is closed.
+    Cut(usize),
+    /// After so many events the stream ends with `410 Gone`.
+    Gone(usize),
+}
+
+type Which = Box<dyn Fn(&Asked) -> bool + Send + Sync>;
+
+/// A fault, and the requests that it is for.
+pub struct Rule {
+    which: Which,
+    fault: Fault,
+    skip: usize,
+    times: usize,
+}
+
+impl Rule {
+    /// `fault` for all requests of which `which` is true.
+    pub fn new(fault: Fault, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Self {
+        Self { which: Box::new(which), fault, skip: 0, times: usize::MAX }
+    }
+
+    /// `fault` for all requests of this kind.
+    #[must_use]
+    pub fn of(fault: Fault, kind: &str) -> Self {
+        let kind = kind.to_owned();
+        Self::new(fault, move |asked| asked.kind == kind)
+    }
+
+    /// Lets so many pass first.
+    #[must_use]
+    pub fn after(self, skip: usize) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// For so many only.
+    #[must_use]
+    pub fn times(self, times: usize) -> Self {
+        Self { times, ..self }
+    }
+}
+
+/// A rule in force: how often it has been met, and whether what it holds is released.
+pub struct Order {
+    rule: Rule,
+    seen: Mutex<usize>,
+    /// Whose requests have met it.
+    met: watch::Sender<Vec<String>>,
+    released: watch::Sender<bool>,
+}
+
+impl Order {
+    pub(super) fn new(rule: Rule) -> Self {
+        Self { rule, seen: Mutex::default(), met: watch::Sender::default(), released: watch::Sender::new(false) }
+    }
+
+    /// The fault for `asked`, if the rule is for it.
+    pub(super) fn meet(&self, asked: &Asked) -> Option<Fault> {
+        if *self.released.borrow() || !(self.rule.which)(asked) {
+            return None;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen += 1;
+        if *seen <= self.rule.skip || *seen - self.rule.skip > self.rule.times {
+            return None;
+        }
+        if !matches!(self.rule.fault, Fault::Hold(_)) {
+            self.note(asked);
+        }
+        Some(self.rule.fault.clone())
+    }
+
+    /// How many requests have met the fault.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.met.borrow().len()
+    }
+
+    /// Waits until a request has met the fault; whose.
+    pub async fn reached(&self) -> String {
+        let mut met = self.met.subscribe();
+        let first = met.wait_for(|met| !met.is_empty()).await;
+        first.ok().and_then(|met| met.first().cloned()).unwrap_or_default()
+    }
+
+    /// Waits until it is released.
+    pub async fn released(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.released.subscribe().wait_for(|released| *released).await;
+    }
+
+    /// Lets all that is held go on, and later requests pass.
+    pub fn release(&self) {
+        self.released.send_replace(true);
+    }
+
+    fn note(&self, asked: &Asked) {
+        self.met.send_modify(|met| met.push(asked.client.clone()));
+    }
+
+    /// Holds `asked` where it is. It has met the fault from now on: of an answer, not before the server has given it.
+    pub(super) async fn hold(&self, asked: &Asked) {
+        self.note(asked);
+        self.released().await;
+    }
+}

@@ -1,0 +1,183 @@
+//! Plays one schedule, and looks at what came of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use kube::{Api, api::DeleteParams};
+use sessionkill::api::{SessionKill, SessionKillSpec};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::schedule::{Schedule, Strike, What};
+use crate::{
+    arena::{Arena, Ground, Launch, Replica, Verdict, kill_of, session},
+    fault_proxy::{Fault, FaultProxy, Rule},
+};
+
+/// How long the work may take when nothing goes wrong any more: orphaned claims, and pauses that have grown.
+const DRAIN_LIMIT: Duration = Duration::from_mins(4);
+const POLL: Duration = Duration::from_millis(500);
+
+/// Plays `schedule` in an arena of its own; returns when all is quiet. An error is a fault of the testbed.
+pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Verdict> {
+    let seed = schedule.seed;
+    let sessions = (1..=schedule.sessions).map(session).collect();
+    // A seed may be played more than once.
+    let name = format!("seed-{seed}-{:04x}", fastrand::u16(..));
+    let arena = Arc::new(Arena::set(ground, &name, sessions).await?);
+    let scene = Arc::new(Scene { arena, places: std::sync::Mutex::default(), specs: std::sync::Mutex::default() });
+    let verdict = scene.play(schedule).await.with_context(|| format!("seed {seed}"))?;
+    if verdict.violations.is_empty() {
+        scene.arena.clean();
+    }
+    scene.end().await;
+    Ok(verdict)
+}
+
+struct Scene {
+    arena: Arc<Arena>,
+    /// The operator that runs in each place.
+    places: std::sync::Mutex<HashMap<usize, Arc<Replica>>>,
+    specs: std::sync::Mutex<HashMap<usize, SessionKillSpec>>,
+}
+
+impl Scene {
+    async fn play(self: &Arc<Self>, schedule: Schedule) -> anyhow::Result<Verdict> {
+        for (place, http1) in schedule.http1.iter().enumerate() {
+            self.start(place, Launch { http1: *http1 }).await?;
+        }
+        let begin = Instant::now();
+        let mut going_on = JoinSet::new();
+        for event in schedule.events {
+            sleep_until(begin + event.at).await;
+            let scene = self.clone();
+            going_on.spawn(async move { scene.happens(event.what).await });
+        }
+        let faults_end = Instant::now();
+        self.arena.gateway.clear_faults();
+        self.arena.api.clear();
+        self.arena.calls.clear();
+        while let Some(happened) = going_on.join_next().await {
+            happened??;
+        }
+        let quiet = timeout(DRAIN_LIMIT, async {
+            while !self.arena.unfinished().await?.is_empty() {
+                sleep(POLL).await;
+            }
+            anyhow::Ok(())
+        });
+        // What is not finished then, the verdict says.
+        if let Ok(looked) = quiet.await {
+            looked?;
+        }
+        tracing::debug!(seed = schedule.seed, drained = ?faults_end.elapsed(), "schedule played");
+        self.arena.verdict().await
+    }
+
+    async fn happens(self: Arc<Self>, what: What) -> anyhow::Result<()> {
+        match what {
+            What::Ask { request, sessions, seconds } => {
+                let spec = kill_of(&sessions, seconds)?;
+                self.specs.lock().unwrap_or_else(PoisonError::into_inner).insert(request, spec.clone());
+                self.arena.request(&format!("request-{request}"), spec).await
+            }
+            What::AskAgain { request, pause } => self.ask_again(request, pause).await,
+            What::Fail(kind, fault) => {
+                self.proxy(kind).order(Rule::of(fault, kind).times(1));
+                Ok(())
+            }
+            What::FailCall(fault) => {
+                self.arena.gateway.inject(fault);
+                Ok(())
+            }
+            What::Strike(place, strike, pause) => {
+                let replica = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
+                self.strike(replica, strike, pause, || {}).await
+            }
+            What::StrikeAt(kind, at, strike, pause) => {
+                let order = self.proxy(kind).order(Rule::of(Fault::Hold(at), kind).times(1));
+                tokio::select! {
+                    client = order.reached() => {
+                        let replica = self.arena.replicas.lock().await.iter().find(|it| it.client == client).cloned();
+                        self.strike(replica, strike, pause, || order.release()).await
+                    }
+                    // Nobody came by before the faults were over.
+                    () = order.released() => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn proxy(&self, kind: &str) -> &FaultProxy {
+        if kind.starts_with(char::is_uppercase) { &self.arena.calls } else { &self.arena.api }
+    }
+
+    async fn ask_again(&self, request: usize, pause: Duration) -> anyhow::Result<()> {
+        let spec = self.specs.lock().unwrap_or_else(PoisonError::into_inner).get(&request).cloned();
+        let Some(spec) = spec else { return Ok(()) };
+        let name = format!("request-{request}");
+        let requests: Api<SessionKill> = self.arena.api_of();
+        match requests.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            // Somebody else is just doing the same.
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(error).context("cannot delete a request"),
+        }
+        sleep(pause).await;
+        self.arena.request(&name, spec).await
+    }
+
+    /// Strikes `replica`, unless it is down already, and has an operator run in its place again after `pause`.
+    async fn strike(
+        &self,
+        replica: Option<Arc<Replica>>,
+        strike: Strike,
+        pause: Duration,
+        then: impl Fn(),
+    ) -> anyhow::Result<()> {
+        let Some(replica) = replica else { return Ok(()) };
+        let place = {
+            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = places.iter().find(|(_, it)| it.client == replica.client).map(|(place, _)| *place);
+            place.inspect(|place| drop(places.remove(place)))
+        };
+        let Some(place) = place else {
+            then();
+            return Ok(());
+        };
+        match strike {
+            Strike::Kill => replica.operator.kill(),
+            Strike::Freeze => replica.operator.pause()?,
+            Strike::Stop => replica.operator.terminate()?,
+        }
+        then();
+        sleep(pause).await;
+        match strike {
+            Strike::Freeze => {
+                replica.operator.resume()?;
+                self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(place, replica);
+            }
+            Strike::Kill | Strike::Stop => self.start(place, replica.launch).await?,
+        }
+        Ok(())
+    }
+
+    async fn start(&self, place: usize, launch: Launch) -> anyhow::Result<()> {
+        let replica = self.arena.start(launch).await?;
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(place, replica);
+        Ok(())
+    }
+
+    /// Ends the processes.
+    async fn end(&self) {
+        for replica in self.arena.replicas.lock().await.iter() {
+            replica.operator.kill();
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What happens in one schedule, and when: drawn from its seed before it begins, so that the same seed is the same schedule.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::{
+    fault_proxy::{At, Fault, StreamFault},
+    gateway::{self, FaultKind},
+};
+
+/// Requests to the API server that a fault may be for.
+const REQUESTS: [&str; 11] = [
+    "create sessionkillreceipts",
+    "get sessionkillreceipts",
+    "delete sessionkillreceipts",
+    "patch sessionkills/status",
+    "patch sessionkillreceipts/status",
+    "patch oceanbaseconnections/status",
+    "get sessionkills",
+    "get secrets",
+    "list sessionkills",
+    "list sessionkillreceipts",
+    "create events",
+];
+const WATCHES: [&str; 2] = ["watch sessionkills", "watch oceanbaseconnections"];
+const CALLS: [&str; 2] = ["KillProcessList", "DescribeProcessStatsComposition"];
+/// When the last thing happens.
+const LENGTH_MS: u64 = 15_000;
+const REQUEST_COUNT: usize = 8;
+
+/// One schedule.
+#[derive(Debug)]
+pub struct Schedule {
+    /// What it follows from.
+    pub seed: u64,
+    /// How many operators run.
+    pub replicas: usize,
+    /// Whether each speaks HTTP/1.1 to the API server.
+    pub http1: Vec<bool>,
+    /// How many sessions there are, from number 1 on.
+    pub sessions: i64,
+    /// What happens, in order.
+    pub events: Vec<Event>,
+}
+
+/// Something that happens.
+#[derive(Debug)]
+pub struct Event {
+    /// How long after the beginning.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// The request number `request` is made, for these sessions, to be sent for so many seconds.
+    Ask {
+        /// Its number.
+        request: usize,
+        /// Its sessions.
+        sessions: Vec<i64>,
+        /// For how long it may be sent.
+        seconds: i64,
+    },
+    /// It is deleted, if it is there, and made again as it was so much later.
+    AskAgain {
+        /// Its number.
+        request: usize,
+        /// How much later.
+        pause: Duration,
+    },
+    /// The next request of this kind meets a fault.
+    Fail(&'static str, Fault),
+    /// The operator that makes the next request of this kind is killed or frozen while it is held there, and is back
+    /// so much later.
+    StrikeAt(&'static str, At, Strike, Duration),
+    /// The operator in this place is killed or frozen, and is back so much later.
+    Strike(usize, Strike, Duration),
+    /// The next call meets a fault of the gateway.
+    FailCall(gateway::Fault),
+}
+
+/// How an operator is struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// `SIGKILL`.
+    Kill,
+    /// `SIGSTOP`.
+    Freeze,
+    /// `SIGTERM`.
+    Stop,
+}
+
+impl Schedule {
+    /// The schedule of `seed`.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let replicas = random.usize(1..=2);
+        let http1 = (0..replicas).map(|_| random.bool()).collect();
+        let mut sessions = 0;
+        let mut events: Vec<Event> = (0..REQUEST_COUNT)
+            .map(|request| {
+                let count = random.i64(1..=3);
+                let numbers = (sessions + 1..=sessions + count).collect();
+                sessions += count;
+                // Some have hardly time to be sent at all.
+                let seconds = if random.u8(0..4) == 0 { random.i64(2..10) } else { 600 };
+                event(&mut random, What::Ask { request, sessions: numbers, seconds })
+            })
+            .collect();
+        for _ in 0..random.usize(6..=16) {
+            let what = mishap(&mut random, replicas);
+            events.push(event(&mut random, what));
+        }
+        events.sort_by_key(|event| event.at);
+        Self { seed, replicas, http1, sessions, events }
+    }
+}
+
+fn event(random: &mut Rng, what: What) -> Event {
+    Event { at: Duration::from_millis(random.u64(0..LENGTH_MS)), what }
+}
+
+fn mishap(random: &mut Rng, replicas: usize) -> What {
+    match random.u8(0..12) {
+        0..=2 => What::Fail(of(random, &REQUESTS), request_fault(random)),
+        3 => What::Fail(of(random, &WATCHES), watch_fault(random)),
+        4 => What::Fail(of(random, &CALLS), call_fault(random)),
+        5 | 6 => What::FailCall(gateway_fault(random)),
+        7 | 8 => {
+            let kind = if random.bool() { of(random, &CALLS) } else { of(random, &REQUESTS[..5]) };
+            let at = if random.bool() { At::Request } else { At::Answer };
+            What::StrikeAt(kind, at, strike(random), pause(random))
+        }
+        9 | 10 => What::Strike(random.usize(0..replicas), strike(random), pause(random)),
+        _ => What::AskAgain { request: random.usize(0..REQUEST_COUNT), pause: pause(random) / 8 },
+    }
+}
+
+fn of(random: &mut Rng, kinds: &[&'static str]) -> &'static str {
+    kinds[random.usize(0..kinds.len())]
+}
+
+fn strike(random: &mut Rng) -> Strike {
+    [Strike::Kill, Strike::Kill, Strike::Freeze, Strike::Freeze, Strike::Stop][random.usize(0..5)]
+}
+
+/// A moment, longer than the dispatch window, or long enough for others to take a claim for orphaned.
+fn pause(random: &mut Rng) -> Duration {
+    let most = [1_000, 8_000, 40_000][random.usize(0..3)];
+    Duration::from_millis(random.u64(0..most))
+}
+
+fn request_fault(random: &mut Rng) -> Fault {
+    let at = if random.bool() { At::Request } else { At::Answer };
+    let delay = Fault::Delay(at, Duration::from_millis(random.u64(100..18_000)));
+    let faults = Fault::of_any_request();
+    faults.get(random.usize(0..=faults.len())).unwrap_or(&delay).clone()
+}
+
+fn watch_fault(random: &mut Rng) -> Fault {
+    let after = random.usize(0..4);
+    let streams = [
+        StreamFault::Delay(Duration::from_millis(random.u64(100..3_000))),
+        StreamFault::Duplicate,
+        StreamFault::Drop(after),
+        StreamFault::Cut(after),
+        StreamFault::Gone(after),
+    ];
+    Fault::Stream(streams[random.usize(0..streams.len())])
+}
+
+fn call_fault(random: &mut Rng) -> Fault {
+    let at = if random.bool() { At::Request } else { At::Answer };
+    let delay = Fault::Delay(at, Duration::from_millis(random.u64(100..8_000)));
+    [Fault::Close, Fault::LoseAnswer, Fault::CutBody, delay][random.usize(0..4)].clone()
+}
+
+fn gateway_fault(random: &mut Rng) -> gateway::Fault {
+    use FaultKind::{
+        Delay, Drop, Error, ErrorBody200, Html, Malformed, Partial, RemoveAction, Status5xx, Throttle, Truncated,
+    };
+    let kinds =
+        [Throttle, Delay, Drop, Status5xx, RemoveAction, Error, ErrorBody200, Html, Malformed, Truncated, Partial];
+    let fault = gateway::Fault::new(kinds[random.usize(0..kinds.len())]).times(random.u32(1..=2));
+    let fault = if random.bool() { fault.after() } else { fault };
+    // After its execution a refusal for the rate would be a lie that no gateway tells.
+    let is_refusal = matches!(fault.kind, Throttle | RemoveAction | Error);
+    let fault = if is_refusal { gateway::Fault { when: None, ..fault } } else { fault };
+    let fault = fault.delayed(Duration::from_millis(random.u64(0..2_500)));
+    if random.bool() { fault.on_kills() } else { fault.on("DescribeProcessStatsComposition") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_is_the_same_schedule() {
+        let of = |seed| format!("{:?}", Schedule::of(seed));
+        assert_eq!(of(7), of(7));
+        assert_ne!(of(7), of(8));
+    }
+}

@@ -1,0 +1,164 @@
+//! Objects that are created as the schemas allow, nearly allow, and do not allow.
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use sessionkill::api::{OceanBaseConnection, SessionKill, definitions};
+use testbed::operator::Operator;
+
+use crate::changes::{Change, changes};
+use crate::scene::{Request as _, SERVER_IP, Scene, Shown as _, eventually, in_seconds, session_id};
+use crate::seed;
+use crate::server::create;
+
+const REQUESTS: usize = 160;
+const CONNECTIONS: usize = 60;
+
+/// A request with every field.
+pub fn full_request(number: usize) -> Value {
+    let id = session_id(i64::try_from(number % 50).unwrap() + 1);
+    json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": format!("case-{number}")},
+        "spec": {
+            "connectionRef": {"name": Scene::CONNECTION}, "instanceID": Scene::INSTANCE, "tenantID": Scene::TENANT,
+            "mode": "Kill", "sessions": [{"serverIP": SERVER_IP, "sessionID": id, "expect": {"user": "report_ro"}}],
+            "notAfterTime": in_seconds(900), "notBeforeTime": in_seconds(-60), "reason": "INC-4711", "suspend": false,
+            "ttlSecondsAfterFinished": 60, "verification": {"policy": "BestEffort", "timeoutSeconds": 5},
+        },
+    })
+}
+
+/// A connection to the gateway with every field.
+pub fn full_connection(scene: &Scene, name: &str) -> Value {
+    json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
+        "spec": {
+            "regionID": "cn-hangzhou", "network": "Public", "endpoint": scene.gateway_url(), "killOperation": "Auto",
+            "credentials": {"secretRef": {
+                "name": Scene::SECRET, "accessKeyIDKey": "accessKeyID", "accessKeySecretKey": "accessKeySecret",
+                "securityTokenKey": "securityToken",
+            }},
+            "instanceIDs": [Scene::INSTANCE], "tenantIDs": [Scene::TENANT], "requestTimeoutSeconds": 5,
+            "signatureMethod": "ACS3-HMAC-SHA256", "sqlText": "Truncated",
+        },
+    })
+}
+
+/// All changes of the spec of `valid`.
+pub fn spec_changes(valid: &Value) -> Vec<Change> {
+    let definition = definitions().into_iter().find(|it| valid["kind"] == it.spec.names.kind).unwrap();
+    let schema =
+        serde_json::to_value(&definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema).unwrap();
+    let found = changes(&schema["properties"]["spec"], &valid["spec"], &["spec".to_owned()]);
+    // Without an endpoint the real one would be called.
+    let calls_out =
+        |change: &Change| change.field() == "spec.endpoint" && change.value.as_ref().is_none_or(Value::is_null);
+    // Of a spec that is something else, no field is there to be named.
+    let is_whole = |change: &Change| change.path.len() == 1;
+    found.into_iter().filter(|change| !calls_out(change) && !is_whole(change)).collect()
+}
+
+/// The valid object with one change, and maybe one more that the schema allows.
+pub fn changed(valid: &Value, all: &[Change], choices: &mut Rng) -> (Value, Change) {
+    let mut object = valid.clone();
+    let allowed: Vec<_> = all.iter().filter(|change| !change.forbidden).collect();
+    for _ in 0..choices.usize(..2) {
+        choices.choice(&allowed).unwrap().make(&mut object);
+    }
+    // Last, so that it stays as it is.
+    let change = if choices.usize(..2) == 0 { (*choices.choice(&allowed).unwrap()).clone() } else { choices.choice(all).unwrap().clone() };
+    change.make(&mut object);
+    (object, change)
+}
+
+/// What is refused is refused with the field's name; what the schema forbids is refused.
+pub fn judge(object: &Value, change: &Change, answer: &Result<Value, String>) {
+    let field = change.field();
+    match answer {
+        Ok(_) => assert!(!change.forbidden, "{field} = {:?} was admitted", change.value),
+        Err(message) if change.forbidden => {
+            assert!(message.contains(&field), "{field} is not named in the refusal of {object}: {message}");
+        }
+        Err(message) => assert!(message.contains("spec."), "no field is named in the refusal of {object}: {message}"),
+    }
+}
+
+/// The operator works: it is live and ready, and a plain request ends as it should.
+pub async fn assert_alive(scene: &Scene, operator: &Operator, number: i64) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for path in ["livez", "readyz"] {
+        let answer = http.get(format!("{}/{path}", operator.health_url())).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+    let name = format!("canary-{number}");
+    scene
+        .put_secret(
+            "canary",
+            true,
+            &[("accessKeyID", crate::scene::KEY_ID), ("accessKeySecret", crate::scene::KEY_SECRET)],
+        )
+        .await;
+    scene.put_connection("canary", "canary", json!({})).await;
+    scene.request(&name).through("canary").sessions([number]).create().await;
+    let ended = scene.wait_finished(&name).await;
+    assert_eq!(ended.reason(), "SessionsKilled", "{}", ended.message());
+}
+
+#[tokio::test]
+async fn every_request_that_is_admitted_is_handled_and_every_refusal_names_the_field() {
+    let mut choices = seed::of_this_run("requests");
+    let scene = Scene::set("requests").await;
+    let operator = scene.operator().await;
+    let all = spec_changes(&full_request(0));
+    let (mut admitted, mut forbidden) = (0, 0);
+    for number in 0..REQUESTS {
+        let (object, change) = changed(&full_request(number), &all, &mut choices);
+        let answer = create(&scene, &object).await;
+        judge(&object, &change, &answer);
+        admitted += usize::from(answer.is_ok());
+        forbidden += usize::from(change.forbidden);
+    }
+    println!("requests: {REQUESTS} of {} changes, {admitted} admitted, {forbidden} forbidden by the schema", all.len());
+    assert!(admitted > 0 && forbidden > 0 && all.len() > REQUESTS);
+    assert_alive(&scene, &operator, 60).await;
+    eventually("every request to be handled", async || {
+        // Of these nobody could tell what they wait for.
+        let is_busy = |reason: &str| ["Pending", "Dispatching", "Verifying"].contains(&reason);
+        let is_handled = |request: &SessionKill| {
+            let is_told = !request.reason().is_empty() && !request.message().is_empty();
+            is_told && (request.is_finished() || !is_busy(request.reason()))
+        };
+        let requests = scene.requests().list(&kube::api::ListParams::default()).await.map_err(|it| it.to_string())?;
+        match requests.items.into_iter().find(|request| !is_handled(request)) {
+            None => Ok(()),
+            Some(request) => Err(json!(request).to_string()),
+        }
+    })
+    .await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn every_connection_that_is_admitted_says_how_it_fares_and_every_refusal_names_the_field() {
+    let mut choices = seed::of_this_run("connections");
+    let scene = Scene::set("connections").await;
+    let operator = scene.operator().await;
+    let all = spec_changes(&full_connection(&scene, ""));
+    let mut admitted = 0;
+    for number in 0..CONNECTIONS {
+        let (object, change) = changed(&full_connection(&scene, &format!("case-{number}")), &all, &mut choices);
+        let answer = create(&scene, &object).await;
+        judge(&object, &change, &answer);
+        admitted += usize::from(answer.is_ok());
+    }
+    println!("connections: {CONNECTIONS} of {} changes, {admitted} admitted", all.len());
+    assert!(admitted > 0 && admitted < CONNECTIONS);
+    assert_alive(&scene, &operator, 60).await;
+    eventually("every connection to say how it fares", async || {
+        let connections = scene.api::<OceanBaseConnection>().list(&kube::api::ListParams::default()).await;
+        let says = |it: &OceanBaseConnection| it.condition("Ready").is_some_and(|ready| !ready.message.is_empty());
+        let silent = connections.map_err(|it| it.to_string())?.items.into_iter().find(|it| !says(it));
+        silent.map_or(Ok(()), |connection| Err(json!(connection).to_string()))
+    })
+    .await;
+    scene.end().await;
+}

@@ -1,0 +1,134 @@
+//! Whatever goes wrong at whichever step of a kill, on the real binary: a fault of the API server, of a watch or of the
+//! gateway, or the death or the sleep of an operator, at every request that a kill makes. Each plan must end as a kill that
+//! went well does, but for what the design says of lost answers and lost holders, and do little more.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
+
+mod permitted;
+mod plan;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use testbed::arena::Ground;
+use testbed::torture::play_all;
+use tokio::sync::OnceCell;
+
+use crate::permitted::allowance;
+use crate::plan::{Plan, all, steps_of};
+use crate::stage::{Played, play};
+
+/// Most of them wait most of the time.
+const AT_ONCE: usize = 32;
+/// How often a plan is played again if the machine disturbed it.
+const REPEATS: usize = 2;
+/// Of the random schedules.
+const FIRST_SEED: u64 = 1000;
+const SCHEDULES: u64 = 12;
+
+/// What all arenas of this process share. Its servers end with the process, in whatever way that ends.
+async fn ground() -> Arc<Ground> {
+    static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
+    let prepare = async || {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault-plans");
+        // What an earlier run left.
+        let _ = fs::remove_dir_all(&directory);
+        let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
+        Arc::new(Ground::prepare(&directory, binary).await.unwrap())
+    };
+    SHARED.get_or_init(prepare).await.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
+    let started = Instant::now();
+    let ground = ground().await;
+    let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None));
+    let references = futures::future::join_all(references).await;
+    let traces: Vec<_> = references.iter().map(|(_, played)| played.trace.clone()).collect();
+    for (plan, played) in &references {
+        assert!(played.problems.is_empty(), "{plan}: {:?}", played.problems);
+    }
+    let well = most_of_each(references.iter().map(|(_, played)| &played.writes));
+    let steps = steps_of(&traces);
+    // For a look at some of them only.
+    let only = env::var("FAULT_PLANS").unwrap_or_default();
+    let plans = all(&steps).into_iter().filter(|plan| plan.to_string().contains(&only));
+    let numbered = plans.enumerate().map(|(number, plan)| play_named(&ground, format!("plan-{number:03}"), plan));
+    let mut played: Vec<_> = futures::stream::iter(numbered).buffer_unordered(AT_ONCE).collect().await;
+    for (plan, played) in &mut played {
+        played.problems.extend(too_many_writes(plan, &played.writes, &well));
+    }
+
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (plan, _) in &played {
+        *counts.entry(plan.group()).or_default() += 1;
+    }
+    println!("steps of a kill: {}", steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    println!("{} plans in {} s: {counts:?}", played.len(), started.elapsed().as_secs());
+    let failed: Vec<_> = played.iter().filter(|(_, played)| !played.problems.is_empty()).collect();
+    let words = failed.iter().map(|(plan, played)| format!("{plan}\n {}", played.problems.join("\n ")));
+    assert!(failed.is_empty(), "{} plans failed\n{}", failed.len(), words.collect::<Vec<_>>().join("\n\n"));
+}
+
+/// How often each kind of write was stored at most.
+fn most_of_each<'a>(all: impl Iterator<Item = &'a BTreeMap<String, usize>>) -> BTreeMap<String, usize> {
+    let mut most = BTreeMap::<String, usize>::new();
+    for (kind, count) in all.flatten() {
+        let known = most.entry(kind.clone()).or_default();
+        *known = (*known).max(*count);
+    }
+    most
+}
+
+fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMap<String, usize>) -> Vec<String> {
+    const GIVEN_UP: &str = "delete sessionkillreceipts";
+    let given_up = stored.get(GIVEN_UP).copied().unwrap_or_default();
+    let is_too_many = |(kind, count): &(&String, &usize)| {
+        let more = match kind.as_str() {
+            "create sessionkillreceipts" => given_up,
+            // Once for what goes wrong, and once by a busy machine on which its time was over.
+            GIVEN_UP => 2,
+            _ => 0,
+        };
+        **count > well.get(*kind).copied().unwrap_or_default() + allowance(plan, kind) + more
+    };
+    let too_many = stored.iter().filter(is_too_many);
+    too_many.map(|(kind, count)| format!("{kind} was stored {count} times, see {well:?}")).collect()
+}
+
+/// The same schedules each time, so that a failure can be played again: `testbed torture --seed S --schedules 1`.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lost() {
+    let ground = ground().await;
+    let tally = play_all(&ground, FIRST_SEED..FIRST_SEED + SCHEDULES, 6).await.unwrap();
+    tally.print();
+    let violations = &tally.verdict.violations;
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    assert!(tally.verdict.kills > 0 && tally.verdict.unanswered > 0, "{tally:?}");
+}
+
+async fn play_named(ground: &Arc<Ground>, name: String, plan: Plan) -> (Plan, Played) {
+    let mut again = 0;
+    loop {
+        let (ground, at, name) = (ground.clone(), plan.clone(), format!("{name}-{again}"));
+        let played = tokio::spawn(async move { play(&ground, &name, &at).await }).await;
+        let played = played.unwrap_or_else(|panic| Played {
+            trace: vec![],
+            writes: BTreeMap::new(),
+            problems: vec![format!("it panicked: {panic}")],
+            is_disturbed: false,
+        });
+        if played.problems.is_empty() || !played.is_disturbed || again == REPEATS {
+            return (plan, played);
+        }
+        println!("played again, as the machine was too busy: {plan}");
+        again += 1;
+    }
+}

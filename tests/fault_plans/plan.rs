@@ -1,0 +1,195 @@
+//! The plans: each lets one thing go wrong at one step of a kill. Made from the steps of kills that went well.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use testbed::fault_proxy::{At, Fault, StreamFault};
+use testbed::gateway::{Fault as GatewayFault, FaultKind};
+
+/// Longer than a call to the API server may take.
+const PAST_THE_DEADLINE: Duration = Duration::from_secs(16);
+/// Longer than the list before a watch may take.
+const PAST_THE_SILENCE: Duration = Duration::from_secs(80);
+/// Longer than a call to the gateway may take in these plans.
+const PAST_THE_CALL: Duration = Duration::from_secs(6);
+
+/// One request of a kill: which of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    pub kind: String,
+    pub nth: usize,
+}
+
+impl Step {
+    pub fn new(kind: &str, nth: usize) -> Self {
+        Self { kind: kind.into(), nth }
+    }
+
+    /// Whether it goes to the gateway.
+    pub fn is_call(&self) -> bool {
+        self.kind.starts_with(char::is_uppercase)
+    }
+
+    pub fn is_watch(&self) -> bool {
+        self.kind.starts_with("watch ")
+    }
+
+    fn is_list_of_a_watch(&self) -> bool {
+        ["list sessionkills", "list oceanbaseconnections"].contains(&self.kind.as_str())
+    }
+}
+
+/// How an operator is struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// `SIGKILL`; alone, it is started again.
+    Kill,
+    /// `SIGSTOP`, and `SIGCONT` when its claim's time is over; beside another, when that has ended the request.
+    Freeze,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Nothing.
+    None,
+    /// One request to the API server.
+    Api(Step, Fault),
+    /// The answer to the claim is lost, and when it is made again, it is refused.
+    ClaimLostThenRefused,
+    /// A watch, while a request is created.
+    Watch(Step, Fault),
+    /// The list before a watch comes from an older version: after the request has ended, to the same operator or to one
+    /// that starts.
+    OlderList { restarted: bool },
+    /// One call to the gateway.
+    Call(Step, GatewayFault),
+    /// The operator that makes this step, at it.
+    Struck { step: Step, at: At, strike: Strike, replicas: usize },
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "nothing goes wrong"),
+            Self::Api(step, fault) | Self::Watch(step, fault) => write!(f, "{step}: {fault:?}"),
+            Self::ClaimLostThenRefused => write!(f, "the answer to the claim is lost, and the next refused"),
+            Self::OlderList { restarted } => write!(f, "an older list (restarted: {restarted})"),
+            Self::Call(step, fault) => write!(f, "{step}: {:?} {:?}", fault.kind, fault.when()),
+            Self::Struck { step, at, strike, replicas } => write!(f, "{step}: {strike:?} at {at:?}, of {replicas}"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} #{}", self.kind, self.nth + 1)
+    }
+}
+
+impl Plan {
+    /// For the summary.
+    pub fn group(&self) -> &'static str {
+        match self {
+            Self::None => "fault-free",
+            Self::Api(..) | Self::ClaimLostThenRefused => "requests to the API server",
+            Self::Watch(..) | Self::OlderList { .. } => "watches and their lists",
+            Self::Call(..) => "calls to the gateway",
+            Self::Struck { strike: Strike::Kill, replicas: 1, .. } => "killed, alone",
+            Self::Struck { strike: Strike::Kill, .. } => "killed, one of two",
+            Self::Struck { replicas: 1, .. } => "frozen, alone",
+            Self::Struck { .. } => "frozen, one of two",
+        }
+    }
+}
+
+/// All plans for a kill of these steps. Those that wait longest come first: so they wait beside the others.
+pub fn all(steps: &[Step]) -> Vec<Plan> {
+    let mut plans: Vec<Plan> = struck(steps).collect();
+    let requests = steps.iter().filter(|step| !step.is_call() && !step.is_watch());
+    plans.extend(requests.flat_map(|step| api_faults(step).map(|fault| Plan::Api(step.clone(), fault))));
+    let watches = steps.iter().filter(|step| step.is_watch());
+    plans.extend(watches.flat_map(|step| watch_faults().map(|fault| Plan::Watch(step.clone(), fault))));
+    plans.push(Plan::ClaimLostThenRefused);
+    plans.extend([true, false].map(|restarted| Plan::OlderList { restarted }));
+    let calls = steps.iter().filter(|step| step.is_call());
+    plans.extend(calls.flat_map(|step| call_faults(step).map(|fault| Plan::Call(step.clone(), fault))));
+    plans.sort_by_key(|plan| match plan {
+        Plan::Api(_, Fault::Delay(_, pause)) if *pause == PAST_THE_SILENCE => 0,
+        Plan::Struck { .. } => 1,
+        Plan::Api(_, Fault::Delay(..)) => 2,
+        _ => 3,
+    });
+    plans
+}
+
+fn struck(steps: &[Step]) -> impl Iterator<Item = Plan> {
+    steps.iter().flat_map(|step| {
+        let ways = [At::Request, At::Answer].into_iter().flat_map(|at| [(at, Strike::Kill), (at, Strike::Freeze)]);
+        ways.flat_map(move |(at, strike)| {
+            [1, 2].map(|replicas| Plan::Struck { step: step.clone(), at, strike, replicas })
+        })
+    })
+}
+
+fn api_faults(step: &Step) -> impl Iterator<Item = Fault> {
+    let pause = if step.is_list_of_a_watch() { PAST_THE_SILENCE } else { PAST_THE_DEADLINE };
+    Fault::of_any_request().into_iter().chain([At::Request, At::Answer].map(|at| Fault::Delay(at, pause)))
+}
+
+fn watch_faults() -> impl Iterator<Item = Fault> {
+    let streams = [
+        StreamFault::Delay(Duration::from_secs(3)),
+        StreamFault::Duplicate,
+        StreamFault::Drop(1),
+        StreamFault::Drop(2),
+        StreamFault::Cut(0),
+        StreamFault::Cut(1),
+        StreamFault::Cut(2),
+        StreamFault::Gone(0),
+        StreamFault::Gone(1),
+        StreamFault::Gone(2),
+    ];
+    let refused = |status| Fault::Answer { status, retry_after: None };
+    streams.map(Fault::Stream).into_iter().chain([refused(410), refused(500), Fault::Close])
+}
+
+fn call_faults(step: &Step) -> impl Iterator<Item = GatewayFault> {
+    use FaultKind::{
+        Delay, Drop, Error, ErrorBody200, Html, Malformed, Partial, RemoveAction, Status5xx, Throttle, Truncated,
+    };
+    let before = [Throttle, Drop, Status5xx, RemoveAction, Error, ErrorBody200, Html, Malformed, Truncated, Partial];
+    let after = [Drop, Status5xx, ErrorBody200, Html].map(|kind| GatewayFault::new(kind).after());
+    let late = GatewayFault::new(Delay).delayed(PAST_THE_CALL);
+    let on = step.kind.trim_end_matches(" (probe)").to_owned();
+    let is_kill = on.starts_with("Kill") && on == step.kind;
+    before.map(GatewayFault::new).into_iter().chain(after).chain([late.clone(), late.after()]).map(move |fault| {
+        let fault = fault.on(&on).times(1);
+        if is_kill { fault.on_kills() } else { fault }
+    })
+}
+
+/// What all of these kills did, whatever the order: each step of which none did without.
+pub fn steps_of(traces: &[Vec<String>]) -> Vec<Step> {
+    let counts: Vec<BTreeMap<&str, usize>> = traces
+        .iter()
+        .map(|trace| {
+            let mut counts = BTreeMap::new();
+            for kind in trace {
+                *counts.entry(kind.as_str()).or_default() += 1;
+            }
+            counts
+        })
+        .collect();
+    let kinds = counts.first().into_iter().flatten();
+    let least = kinds.map(|(kind, _)| (*kind, counts.iter().map(|it| it.get(kind).copied().unwrap_or(0)).min()));
+    // Of what is repeated for as long as an operator runs, the first.
+    let only_once = |kind: &str| kind.contains("(finished)") || kind.starts_with("list ") || kind.starts_with("watch ");
+    least
+        .flat_map(|(kind, least)| {
+            let least = least.unwrap_or(0);
+            (0..if only_once(kind) { least.min(1) } else { least }).map(move |nth| Step::new(kind, nth))
+        })
+        .collect()
+}

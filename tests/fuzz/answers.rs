@@ -1,0 +1,138 @@
+//! The answer to a kill, up to the status that is written from it.
+
+use std::net::IpAddr;
+
+use bolero::check;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sessionkill::api::{Operation, Session, SessionKill, SessionOutcome, SessionReason, SqlTextPolicy};
+use sessionkill::domain::conclusion::Conclusion;
+use sessionkill::domain::observation::{Seen, precheck};
+use sessionkill::domain::outcome::{Row, from_answer, summary, target_mismatch};
+use sessionkill::domain::status::finished;
+use sessionkill::oceanbase::answer::{KillAnswer, KilledSession, RawAnswer};
+use sessionkill::oceanbase::withheld::read;
+use sessionkill::oceanbase::{KillOperation, SessionRow};
+
+use crate::material::{Plan, assert_secret, body, key};
+use crate::tally::{ITERATIONS, Tally};
+
+/// The most bytes of a status.
+const MAX_STATUS: usize = 256 * 1024;
+
+#[test]
+fn kill_answers() {
+    let tally = Tally::of("kill answers");
+    check!().with_iterations(ITERATIONS).with_type::<(Plan, u16)>().for_each(|(plan, status)| {
+        let body = body(plan);
+        let status = if status % 8 == 0 { 100 + status / 8 % 500 } else { 200 };
+        let raw = RawAnswer { status, retry_after: None, gateway_time: None, body };
+        let batch = read(&raw, &key(), |raw| KillAnswer::read(raw, KillOperation::BatchKillProcessList));
+        assert!(
+            batch.is_ok_and(|answer| answer.rows.is_empty()) || raw.request_id_of_success().is_err() || is_odd(&raw)
+        );
+        let answer = read(&raw, &key(), |raw| KillAnswer::read(raw, KillOperation::KillProcessList));
+        tally.count(answer.as_ref().is_ok_and(|answer| !answer.rows.is_empty()));
+        match answer {
+            Ok(answer) => check_answer(&raw, &answer),
+            Err(error) => assert_secret(&format!("{error} {error:?}")),
+        }
+    });
+    tally.assert_both();
+}
+
+/// `Data` that cannot be read is an error, though the rest is a success.
+fn is_odd(raw: &RawAnswer) -> bool {
+    raw.data::<Value>().is_err()
+}
+
+fn check_answer(raw: &RawAnswer, answer: &KillAnswer) {
+    assert_secret(&format!("{answer:?}"));
+    check_status(answer);
+    // What is passed over may be no JSON in a strict sense: bytes that are no text, half a surrogate pair.
+    let Ok(sent) = serde_json::from_slice::<Value>(&raw.body) else { return };
+    assert!((200..300).contains(&raw.status) && sent.get("Code").is_none_or(is_empty), "{sent}");
+    let data = sent.get("Data").or_else(|| sent.get("data")).and_then(Value::as_array).cloned().unwrap_or_default();
+    assert!(answer.rows.len() <= data.len());
+    let sent_errors = data.iter().filter(|row| row.get("ErrorMessage").is_some_and(|it| !is_empty(it))).count();
+    let read_errors = answer.rows.iter().filter(|row| !row.error_message.is_empty()).count();
+    // A row may be left out, its session then counts as not answered; but none loses its error.
+    assert!(read_errors + (data.len() - answer.rows.len()) >= sent_errors, "{sent}");
+    assert!(answer.rows.iter().all(|row| row.session.session_id > 0));
+}
+
+fn is_empty(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Array(_) | Value::Object(_)) || value == ""
+}
+
+/// A request for the sessions that the answer names, and as many others as one may name.
+fn request(answer: &KillAnswer) -> SessionKill {
+    // The API server takes no other servers in a request.
+    let is_address = |row: &&KilledSession| row.session.server_ip.parse::<IpAddr>().is_ok();
+    let named = answer.rows.iter().filter(is_address);
+    let named = named.map(|row| (row.session.server_ip.clone(), row.session.session_id));
+    let others = (1..=100).map(|id| ("10.0.0.1".to_owned(), id));
+    let sessions = named.chain(others).take(100);
+    let sessions: Vec<_> = sessions.map(|(ip, id)| json!({"serverIP": ip, "sessionID": id})).collect();
+    serde_json::from_value(json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": "fuzz", "generation": 1},
+        "spec": {
+            "connectionRef": {"name": "c"}, "instanceID": "o", "tenantID": "t", "sessions": sessions,
+            "notAfterTime": "2026-10-05T10:30:00Z",
+        },
+    }))
+    .unwrap()
+}
+
+/// No session has ended that has an error, and what is stored is bounded and printable.
+fn check_status(answer: &KillAnswer) {
+    let request = request(answer);
+    let sessions: &[Session] = &request.spec.sessions;
+    let rows: Vec<Row> = answer
+        .rows
+        .iter()
+        .map(|row| Row { seen: seen(row.session.clone()), error_message: row.error_message.clone() })
+        .collect();
+    let planned = precheck(sessions, None, SqlTextPolicy::Truncated).unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    let outcome = from_answer(sessions, &planned, (Operation::KillProcessList, &rows), SqlTextPolicy::Truncated, now);
+    for session in &outcome {
+        let named = |row: &&Row| row.seen.session_id == session.session_id;
+        let killed = session.outcome == SessionOutcome::Killed;
+        assert_eq!(killed, session.reason == SessionReason::Accepted);
+        assert!(!killed || rows.iter().filter(named).any(|row| row.error_message.trim().is_empty()), "{session:?}");
+    }
+    let conclusion = Conclusion {
+        target_mismatch: target_mismatch(sessions, &planned, &rows),
+        ..Conclusion::uncalled(summary(&outcome), "m".repeat(5000), outcome)
+    };
+    let status = json!(finished(&request, &conclusion, now));
+    assert!(status.to_string().len() <= MAX_STATUS, "{} bytes", status.to_string().len());
+    assert_printable(&status);
+}
+
+fn assert_printable(value: &Value) {
+    match value {
+        Value::String(text) => assert!(!text.contains(char::is_control), "{text:?}"),
+        Value::Array(values) => values.iter().for_each(assert_printable),
+        Value::Object(members) => members.values().for_each(assert_printable),
+        _ => {}
+    }
+}
+
+fn seen(row: SessionRow) -> Seen {
+    Seen {
+        server_ip: row.server_ip,
+        session_id: row.session_id,
+        status: row.status,
+        client_ip: row.client_ip,
+        tenant_id: row.tenant_id,
+        user: row.user,
+        database: row.database,
+        sql_text: row.sql_text,
+        sql_id: row.sql_id,
+        command: row.command,
+        execute_time: row.execute_time,
+        proxy_session_id: row.proxy_sess_id,
+    }
+}

@@ -1,0 +1,74 @@
+//! Endpoints: what our rule takes for a host of Alibaba Cloud, the HTTP client calls as one.
+
+use bolero::check;
+use reqwest::Url;
+use sessionkill::oceanbase::{Addresses, Endpoint};
+
+use crate::tally::{ITERATIONS, Tally};
+
+const PARTS: [&str; 29] = [
+    "oceanbasepro",
+    ".aliyuncs.com",
+    ".aliyuncs.com",
+    ".aliyuncs.com",
+    "aliyuncs.com",
+    "https://",
+    "http://",
+    "evil.com",
+    "169.254.169.254",
+    "0x7f.1",
+    "[::1]",
+    ":443",
+    ":0443",
+    ":8080",
+    ":99999",
+    ":",
+    "@",
+    "/",
+    "\\",
+    "#",
+    "?",
+    "%2f",
+    "%00",
+    ".",
+    "-",
+    "_",
+    "X",
+    "ａ。",
+    "\t",
+];
+
+#[test]
+fn endpoints() {
+    let tally = Tally::of("endpoints");
+    check!().with_iterations(ITERATIONS).with_type::<(Vec<u8>, bool, bool, char)>().for_each(
+        |(parts, ends, vpc, odd)| {
+            let parts = parts
+                .iter()
+                .take(6)
+                .map(|part| PARTS.get(usize::from(*part) % 30).map_or(odd.to_string(), |it| (*it).into()));
+            let text = parts.collect::<String>() + if *ends { ".aliyuncs.com" } else { "" };
+            let endpoint = Endpoint::custom(&text, *vpc, &[]);
+            tally.count(endpoint.is_ok());
+            let Ok(endpoint) = endpoint else { return };
+            assert_ne!(endpoint.addresses(), Addresses::Any, "{text:?}");
+            let url = Url::parse(&endpoint.url());
+            // What the client cannot call is not called.
+            let Ok(url) = url else { return };
+            let host = url.host_str().unwrap();
+            assert!(
+                url.scheme() == "https" && host.len() > ".aliyuncs.com".len() && host.ends_with(".aliyuncs.com"),
+                "{text:?}"
+            );
+            assert_eq!(
+                (url.username(), url.password(), url.path(), url.query(), url.fragment()),
+                ("", None, "/", None, None)
+            );
+            // What is signed is what is sent.
+            let authority = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
+            assert_eq!(endpoint.host_header(), authority, "{text:?}");
+            assert_eq!(Endpoint::custom(&endpoint.to_string(), *vpc, &[]).unwrap().url(), endpoint.url());
+        },
+    );
+    tally.assert_both();
+}

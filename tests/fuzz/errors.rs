@@ -1,0 +1,77 @@
+//! Error bodies: what may be repeated, and what may be told.
+
+use bolero::check;
+use serde_json::json;
+use sessionkill::oceanbase::answer::{KillAnswer, RawAnswer, gateway_time, retry_after};
+use sessionkill::oceanbase::withheld::read;
+use sessionkill::oceanbase::{CallError, KillOperation};
+
+use crate::material::{Plan, assert_secret, key, text};
+use crate::tally::{ITERATIONS, Tally};
+
+const FAMILIES: [&str; 12] = [
+    "Throttling.User",
+    "Rejected.Throttling",
+    "SignatureNonceUsed",
+    "InvalidTimeStamp.Expired",
+    "InvalidAction.NotFound",
+    "MissingInstanceId",
+    "InternalError",
+    "Forbidden.RAM",
+    "IllegalOperation.Resource",
+    "InvalidSecurityToken",
+    "NoPermission",
+    "",
+];
+
+/// Only codes that start like this say that nothing was executed.
+const REFUSALS: [&str; 12] = [
+    "Throttling",
+    "Rejected.Throttling",
+    "Signature",
+    "Incomplete",
+    "Invalid",
+    "Missing",
+    "Forbidden",
+    "NoPermission",
+    "NoSuchVersion",
+    "UnsupportedHTTPMethod",
+    "IllegalOperation.Resource",
+    "SignatureDoesNotMatch",
+];
+
+#[test]
+fn error_bodies() {
+    let tally = Tally::of("error bodies");
+    check!().with_iterations(ITERATIONS).with_type::<(u8, Plan, Plan, Plan)>().for_each(
+        |(family, code, message, id)| {
+            let family = FAMILIES[usize::from(*family) % FAMILIES.len()];
+            let code = if code.0 % 2 == 0 { family.to_owned() } else { format!("{family}{}", text(code)) };
+            let (message, id) = (text(message), text(id));
+            let error = CallError::from_body(&code, &message, &id, retry_after(&id), gateway_time(&message));
+            tally.count(error.kind.is_not_executed());
+            check_bounds(&error);
+            let known =
+                REFUSALS.iter().any(|refusal| code.starts_with(refusal)) && !code.starts_with("SignatureNonceUsed");
+            assert!(known || !error.kind.is_not_executed(), "{code} proves nothing");
+
+            let body = json!({"Code": code, "Message": message, "RequestId": id}).to_string().into_bytes();
+            let raw = RawAnswer { status: 400, retry_after: None, gateway_time: None, body };
+            let read = read(&raw, &key(), |raw| KillAnswer::read(raw, KillOperation::KillProcessList)).unwrap_err();
+            check_bounds(&read);
+            assert_secret(&format!("{read} {read:?}"));
+            assert!(
+                code.is_empty()
+                    || read.kind == error.kind
+                    || retry_after(&id).is_some()
+                    || gateway_time(&message).is_some()
+            );
+        },
+    );
+    tally.assert_both();
+}
+
+fn check_bounds(error: &CallError) {
+    assert!(error.code.len() <= 64 && error.request_id.len() <= 64 && error.message.chars().count() <= 256);
+    assert!(!error.to_string().contains(char::is_control), "{error:?}");
+}

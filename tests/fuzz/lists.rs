@@ -1,0 +1,67 @@
+//! The process list, from whose silence ends are concluded.
+
+use std::collections::HashSet;
+
+use bolero::check;
+use serde_json::Value;
+use sessionkill::oceanbase::answer::RawAnswer;
+use sessionkill::oceanbase::withheld::{WITHHELD, read};
+use sessionkill::oceanbase::{ErrorKind, ProcessList};
+
+use crate::material::{Plan, assert_secret, body, key};
+use crate::tally::{ITERATIONS, Tally};
+
+#[test]
+fn process_lists() {
+    let tally = Tally::of("process lists");
+    check!().with_iterations(ITERATIONS).with_type::<Plan>().for_each(|plan| {
+        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body(plan) };
+        let list = read(&raw, &key(), ProcessList::read);
+        tally.count(list.is_ok());
+        match list {
+            Ok(list) => check_list(&raw, &list),
+            Err(error) => assert_secret(&format!("{error} {error:?}")),
+        }
+    });
+    tally.assert_both();
+}
+
+#[test]
+fn no_part_of_a_list_is_taken_for_the_whole() {
+    let tally = Tally::of("cut lists");
+    check!().with_iterations(ITERATIONS).with_type::<(Plan, u16)>().for_each(|(plan, cut)| {
+        let mut body = body(plan);
+        let is_whole = serde_json::from_slice::<Value>(&body).is_ok();
+        body.truncate(usize::from(*cut) % body.len().max(1));
+        let is_part = !String::from_utf8_lossy(&body).trim_end().ends_with('}');
+        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body };
+        let list = ProcessList::read(&raw);
+        tally.count(is_whole);
+        assert!(!is_part || list.is_err_and(|error| error.kind == ErrorKind::Ambiguous));
+    });
+    tally.assert_both();
+}
+
+fn check_list(raw: &RawAnswer, list: &ProcessList) {
+    assert_secret(&format!("{list:?}"));
+    // What is passed over may be no JSON in a strict sense: bytes that are no text, half a surrogate pair.
+    let Ok(sent) = serde_json::from_slice::<Value>(&raw.body) else { return };
+    let data = sent.get("Data").or_else(|| sent.get("data")).cloned().unwrap_or_default();
+    let rows = data["AllProcessList"].as_array().expect("an absent list is not an empty one");
+    assert!(list.sessions.iter().all(|session| session.session_id > 0));
+    let withheld = list.sessions.iter().any(|session| session.server_ip == WITHHELD);
+    let named: HashSet<_> =
+        list.sessions.iter().map(|session| (session.server_ip.as_str(), session.session_id)).collect();
+    assert!(withheld || named.len() == list.sessions.len(), "a session stands there twice: {list:?}");
+    if list.complete {
+        assert!(data["TotalSessionCount"].as_u64().is_none_or(|total| total <= list.sessions.len() as u64), "{sent}");
+        assert!(rows.iter().all(|row| withheld || is_listed(row, &named)), "{sent}");
+    }
+}
+
+/// Whether the session that the row names is there; a row that only groups others names none.
+fn is_listed(row: &Value, named: &HashSet<(&str, i64)>) -> bool {
+    let id = row["SessionId"].as_i64().or_else(|| row["SessionId"].as_str()?.trim().parse().ok());
+    let server = row["ServerIp"].as_str().map_or_else(|| row["ServerIp"].to_string(), str::to_owned);
+    id.map_or(row.is_object() && row["SessionId"].is_null(), |id| named.contains(&(&server, id)))
+}
