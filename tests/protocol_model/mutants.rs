@@ -51,6 +51,7 @@ mutants! {
     a_call_without_a_fence: [Fence], single(0) => IN_TIME;
     a_call_that_is_sent_again_without_an_answer: [NeverResend], single(1) => ONCE;
     a_claim_released_without_an_answer: [ReleaseOnlyUnexecuted], single(1) => ONCE;
+    a_claim_released_although_its_request_ends: [KeepRejected], single(1) => FAILED;
     a_claim_whose_answer_was_lost_taken_for_anothers: [OursAfterConflict], single(1) => SETTLES;
     a_claim_of_another_withdrawn: [WithdrawOnlyOurs], Checked { attempts: 3, moments: EARLY, ..single(1) } => ONCE;
     a_claim_taken_from_a_holder_at_work: [SettleDeadline], single(0) => FAILED;

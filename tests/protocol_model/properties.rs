@@ -20,10 +20,6 @@ pub(crate) const FINAL: &str = "the outcome of a finished request never changes"
 pub(crate) const FENCED: &str = "the fence is never given up while clocks keep to the bound";
 pub(crate) const SETTLES: &str = "every request ends once faults stop, with any one operator left";
 
-/// Does not hold: a request that the gateway refuses ends without a receipt, so that an operator whose watch cache is
-/// behind may call for it again, and may be served.
-pub(crate) const REFUSED: &str = "what the gateway refused is not executed later";
-
 /// Those that hold, and the situations that a run of `model` must meet if time passes in it.
 pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
     let mut all = rules();
@@ -45,18 +41,11 @@ pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
     all
 }
 
-/// [`REFUSED`] alone.
-pub(crate) fn refused() -> Vec<Property<Checked>> {
-    vec![Property::always(REFUSED, |_, world: &World| is_true_of(world, SessionOutcome::Failed, was_not_executed))]
-}
-
 fn rules() -> Vec<Property<Checked>> {
     vec![
         Property::always(ONCE, |_, world: &World| is_once(world)),
         Property::always(IN_TIME, |_, world: &World| world.executions.iter().all(|execution| !execution.is_late)),
-        Property::always(FAILED, |_, world: &World| {
-            is_true_of(world, SessionOutcome::Failed, was_not_executed_by_its_call)
-        }),
+        Property::always(FAILED, |_, world: &World| is_true_of(world, SessionOutcome::Failed, was_not_executed)),
         Property::always(SKIPPED, |_, world: &World| is_true_of(world, SessionOutcome::Skipped, was_not_executed)),
         Property::always(KILLED, |_, world: &World| is_true_of(world, SessionOutcome::Killed, was_executed_or_is_gone)),
         Property::always(GONE, |_, world: &World| is_true_of(world, SessionOutcome::Gone, is_gone)),
@@ -167,10 +156,6 @@ fn was_not_executed(world: &World, index: usize, end: &SessionKillStatus) -> boo
         Some(dispatch) => execution.attempt_id != dispatch.attempt_id,
         None => execution.request != index,
     })
-}
-
-fn was_not_executed_by_its_call(world: &World, index: usize, end: &SessionKillStatus) -> bool {
-    end.dispatch.is_none() || was_not_executed(world, index, end)
 }
 
 fn was_executed_or_is_gone(world: &World, index: usize, end: &SessionKillStatus) -> bool {

@@ -30,6 +30,8 @@ pub(crate) enum Rule {
     NeverResend,
     /// What may have been executed keeps its claim.
     ReleaseOnlyUnexecuted,
+    /// What the gateway refused for good keeps its claim: else another operator, behind in what it sees, may send it again.
+    KeepRejected,
     /// A claim that is there already may be our own, its answer lost.
     OursAfterConflict,
     /// Only the attempt's own claim is withdrawn.

@@ -43,7 +43,6 @@ impl Scenario {
             clocks: &ALL_CLOCKS[..1],
             faults,
             attempts,
-            is_refused_only: false,
         }
     }
 }
