@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::audit;
@@ -19,17 +19,13 @@ use super::route::Route;
 use super::settle::record;
 use super::verify::verify;
 use crate::api::{
-    Operation, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
+    Operation, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
 };
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
-use crate::domain::outcome::{Row, for_sent, from_answer, target_mismatch};
+use crate::domain::outcome::{Row, for_sent, from_answer, rejected, target_mismatch};
 use crate::domain::status::InVerification;
-use crate::domain::verification::is_open;
+use crate::domain::verification::{followed_until, is_open};
 use crate::oceanbase::{CallError, Called, ErrorKind};
-
-/// A call may reach its execution this long after its dispatch deadline: until then a session that is still there may
-/// yet be killed by a call of which no answer came.
-const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// A request with its claim.
 pub(super) struct Member {
@@ -70,10 +66,14 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
             tracing::warn!(%error, requests = called_for.len(), "call sent and not answered for certain");
             called_for.map(|(request, receipt)| Made::unanswered(request, receipt, operation, &error)).collect()
         }
+        // Its claim becomes the record: released, it would let an operator that has not seen the end send the request again.
+        Called::NotExecuted(_, error) if error.kind == ErrorKind::Rejected => {
+            called_for.map(|(request, receipt)| Made::rejected(request, receipt, operation, &error)).collect()
+        }
         Called::NotExecuted(claims, error) => {
-            let refusing = async |((request, receipt), claim): ((Request, SessionKillReceipt), Claim)| {
+            let refusing = async |((request, _), claim): ((Request, SessionKillReceipt), Claim)| {
                 release(&request.context, claim).await;
-                let next = request.not_executed(route, operation, &receipt.spec.sessions, &error).await;
+                let next = request.not_executed(route, operation, &error).await;
                 request.done(next);
             };
             let refused = called_for.zip(claims.into_inner());
@@ -131,10 +131,17 @@ impl Made {
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
         let detail =
             format!("the call was sent and no certain answer came ({error}), and the process list could not be read");
-        let latest = receipt.spec.dispatch_deadline_time.0.saturating_add(EXECUTION_MARGIN).unwrap_or(Timestamp::MAX);
+        let verification = &request.object.spec.verification;
+        let until = followed_until(&receipt, verification, false, Timestamp::now());
         let mut made = Self::new(request, receipt, operation, sessions, &error.request_id, detail);
-        made.call.until = made.call.until.max(latest);
+        made.call.until = until;
         made
+    }
+
+    /// The API refused the call before execution and would refuse it again, so this is its end.
+    fn rejected(request: Request, receipt: SessionKillReceipt, operation: Operation, error: &CallError) -> Self {
+        let sessions = rejected(&receipt.spec.sessions, &error.to_string());
+        Self::new(request, receipt, operation, sessions, &error.request_id, String::new())
     }
 
     fn new(
@@ -145,12 +152,11 @@ impl Made {
         request_id: &str,
         detail: String,
     ) -> Self {
-        let timeout = SignedDuration::from_secs(request.object.spec.verification.timeout_seconds.into());
         let call = InVerification {
             dispatch: dispatch_of(&receipt, operation, request_id),
             sessions,
             target_mismatch: None,
-            until: Timestamp::now().saturating_add(timeout).unwrap_or(Timestamp::MAX),
+            until: followed_until(&receipt, &request.object.spec.verification, true, Timestamp::now()),
         };
         Self { request, receipt, call, detail }
     }
@@ -170,18 +176,10 @@ impl Made {
 }
 
 impl Request {
-    /// The call was provably not executed and its claim is released: end, or wait and try again.
-    async fn not_executed(
-        &self,
-        route: &Route,
-        operation: Operation,
-        planned: &[SessionStatus],
-        error: &CallError,
-    ) -> Next {
-        match error.kind {
-            ErrorKind::Rejected => return self.rejected(planned, error).await,
-            ErrorKind::CredentialsRejected => route.forget_access_key(&self.context),
-            _ => {}
+    /// The call was provably not executed and its claim is released: wait and try again.
+    async fn not_executed(&self, route: &Route, operation: Operation, error: &CallError) -> Next {
+        if error.kind == ErrorKind::CredentialsRejected {
+            route.forget_access_key(&self.context);
         }
         let Some((reason, message)) = refusal(route, operation.as_str(), &self.object.spec.instance_id, error) else {
             // Nothing is wrong with the connection: the next attempt has a new deadline.
@@ -194,12 +192,5 @@ impl Request {
         };
         let connection = route.connection.name_any();
         self.wait(reason, format!("OceanBaseConnection {connection}: {message}"), pause).await
-    }
-
-    /// The same request would be refused again, so this is its end.
-    async fn rejected(&self, planned: &[SessionStatus], error: &CallError) -> Next {
-        let sessions = for_sent(planned, SessionOutcome::Failed, SessionReason::RequestRejected);
-        let message = format!("refused by the API before execution, {error}: correct it in a new SessionKill");
-        self.end(&Conclusion::uncalled(Outcome::KillFailed, message, sessions)).await
     }
 }

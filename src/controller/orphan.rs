@@ -1,6 +1,6 @@
 //! A claim whose holder is gone: what came of it is found by observation; nothing is ever sent again. Does I/O.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::Api;
 
@@ -9,18 +9,10 @@ use super::audit;
 use super::context::{Context, Guarded};
 use super::observer::observe;
 use super::settle::{Target, write_record};
-use crate::api::{
-    Dispatch, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionStatus,
-    VerificationPolicy,
-};
-use crate::domain::conclusion::{Conclusion, dispatch, nothing_certain, orphaned};
-use crate::domain::observation::Snapshot;
+use crate::api::{SessionKillReceipt, SessionKillReceiptStatus};
+use crate::domain::orphan::conclude;
 use crate::domain::retention::record_of;
-use crate::domain::verification::{close, is_open, look};
 use crate::oceanbase::Tenant;
-
-/// For how long after its settle deadline an orphaned claim is observed before its outcome is given up.
-const OBSERVATION_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// What became of an orphaned claim, recorded in its receipt: as its request says, if that was settled; else as the process
 /// list says, which by now shows the end of whatever was sent. None while the list cannot be read; in the end, it cannot
@@ -36,19 +28,11 @@ pub async fn resolve(
     if let Some(record) = request.as_ref().and_then(|request| record_of(request, receipt)) {
         return write_once(context, receipt, record).await.map(Some);
     }
-    let known = Known::of(receipt, request.as_ref());
     let spec = &receipt.spec;
     let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
     let snapshot = observe(context, &namespace, &spec.connection_name, &tenant).await.ok();
     let now = Timestamp::now();
-    let sessions = known.after(snapshot.as_deref(), now);
-    let is_told = !is_open(&known.sessions, known.policy)
-        || snapshot.is_some() && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown);
-    let gives_up = spec.settle_deadline_time.0.saturating_add(OBSERVATION_WINDOW).unwrap_or(Timestamp::MAX);
-    if !is_told && now < gives_up {
-        return Ok(None);
-    }
-    let conclusion = Conclusion::called(sessions, known.dispatch, &nothing_certain(receipt));
+    let Some(conclusion) = conclude(receipt, request.as_ref(), snapshot.as_deref(), now) else { return Ok(None) };
     let wanted = conclusion.record(now);
     let record = write_once(context, receipt, wanted.clone()).await?;
     if record == wanted {
@@ -56,37 +40,6 @@ pub async fn resolve(
         audit::kill(receipt, &conclusion, request.as_ref().and_then(|request| request.spec.reason.as_deref()));
     }
     Ok(Some(record))
-}
-
-/// What the holder left.
-struct Known {
-    sessions: Vec<SessionStatus>,
-    dispatch: Dispatch,
-    policy: VerificationPolicy,
-}
-
-impl Known {
-    /// What the request says of the call, if its holder could still write that; else only that it may have been made.
-    fn of(receipt: &SessionKillReceipt, request: Option<&SessionKill>) -> Self {
-        let made_by = |request: &&SessionKill| Some(&receipt.spec.session_kill_ref.uid) == request.uid().as_ref();
-        let request = request.filter(made_by);
-        let policy = request.map(|request| request.spec.verification.policy).unwrap_or_default();
-        let status = request.and_then(|request| request.status.as_ref());
-        let told = status.and_then(|status| {
-            let dispatch = status.dispatch.as_ref().filter(|call| call.attempt_id == receipt.spec.attempt_id)?;
-            Some((status.sessions.clone(), dispatch.clone()))
-        });
-        let (sessions, dispatch) =
-            told.unwrap_or_else(|| (orphaned(receipt), dispatch(receipt, receipt.spec.operation, "")));
-        Self { sessions, dispatch, policy }
-    }
-
-    /// The same after a look at the list, which is the last one.
-    fn after(&self, snapshot: Option<&Snapshot>, now: Timestamp) -> Vec<SessionStatus> {
-        let looked = snapshot.map(|snapshot| look(&self.sessions, snapshot, self.policy).sessions);
-        let sessions = looked.unwrap_or_else(|| self.sessions.clone());
-        close(&sessions, snapshot, self.policy, now)
-    }
 }
 
 /// Records `record`, unless somebody else recorded first; gives back what is recorded.

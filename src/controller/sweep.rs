@@ -16,7 +16,7 @@ use super::orphan::resolve;
 use super::settle::{Target, write_record, write_status};
 use crate::api::{SessionKill, SessionKillReceipt};
 use crate::domain::claim::{Judge, Standing};
-use crate::domain::retention::{observed_again, receipt_expired, record_of, ttl_expired};
+use crate::domain::retention::{is_awaited, observed_again, receipt_expired, record_of, ttl_expired};
 
 const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
@@ -92,10 +92,10 @@ async fn sweep_receipts(context: &Arc<Context>) -> Result<(), ApiError> {
         let page = bounded("list SessionKillReceipts", all.list(&params)).await?;
         for receipt in page.items.into_iter().filter_map(|guarded| guarded.0.ok()) {
             let now = Timestamp::now();
-            if receipt_expired(&receipt, retention, now) {
-                delete(&context.receipts(&receipt.namespace().unwrap_or_default()), receipt.meta()).await?;
-            } else if is_orphaned(context, &receipt, now) {
+            if is_orphaned(context, &receipt, now) {
                 resolve(context, &receipt).await?;
+            } else if receipt_expired(&receipt, retention, now) && !is_still_awaited(context, &receipt).await? {
+                delete(&context.receipts(&receipt.namespace().unwrap_or_default()), receipt.meta()).await?;
             }
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -103,6 +103,13 @@ async fn sweep_receipts(context: &Arc<Context>) -> Result<(), ApiError> {
             None => return Ok(()),
         }
     }
+}
+
+/// Whether a request has yet to end by `receipt`: one whose operators were all away for longer than receipts are kept.
+async fn is_still_awaited(context: &Context, receipt: &SessionKillReceipt) -> Result<bool, ApiError> {
+    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &receipt.namespace().unwrap_or_default());
+    let found = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
+    Ok(is_awaited(receipt, found.and_then(|guarded| guarded.0.ok()).as_ref()))
 }
 
 /// Whether nobody will record the outcome of `receipt` any more.

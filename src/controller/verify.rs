@@ -15,10 +15,9 @@ use super::dispatch::tenant;
 use super::group::CONCURRENT_WRITES;
 use super::observer::{NotRead, observe};
 use super::settle::{Target, report};
-use crate::api::{SessionOutcome, SessionStatus, VerificationPolicy};
 use crate::domain::observation::Snapshot;
 use crate::domain::status::verifying;
-use crate::domain::verification::{close, look};
+use crate::domain::verification as domain;
 
 /// The pause after the first look, doubling up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -59,19 +58,14 @@ impl Made {
     /// After a look at the list, and whether nothing more is to be learned.
     fn looked(mut self, read: &Read, now: Timestamp) -> (Self, bool) {
         let policy = self.request.object.spec.verification.policy;
-        let snapshot = read.as_deref().ok();
-        if let Some(snapshot) = snapshot {
-            let looked = look(&self.call.sessions, snapshot, policy);
-            self.call.sessions = looked.sessions;
-            if !looked.is_open {
-                return (self, true);
-            }
-        }
-        let is_over = self.left(now).is_zero() || is_in_vain(&self.call.sessions, read.as_ref().err(), policy);
-        if is_over {
-            self.call.sessions = close(&self.call.sessions, snapshot, policy, now);
-        }
-        (self, is_over)
+        let read = match read {
+            Ok(snapshot) => domain::Read::List(snapshot),
+            Err(NotRead::Yet) => domain::Read::NotYet,
+            Err(NotRead::Refused) => domain::Read::Refused,
+        };
+        let looked = domain::follow(&self.call.sessions, read, policy, self.call.until, now);
+        self.call.sessions = looked.sessions;
+        (self, !looked.is_open)
     }
 
     /// The time left for its verification.
@@ -94,11 +88,4 @@ impl Made {
             }
         }
     }
-}
-
-/// Whether there is nothing to wait for: the list is refused, and the word of the API is good enough for every session.
-fn is_in_vain(sessions: &[SessionStatus], not_read: Option<&NotRead>, policy: VerificationPolicy) -> bool {
-    not_read == Some(&NotRead::Refused)
-        && policy == VerificationPolicy::BestEffort
-        && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown)
 }

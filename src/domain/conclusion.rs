@@ -80,9 +80,10 @@ impl Conclusion {
     pub fn called(sessions: Vec<SessionStatus>, dispatch: Dispatch, detail: &str) -> Self {
         let reason = summary(&sessions);
         let words = in_words(&sessions);
-        let message = match reason {
-            Outcome::SessionsKilled | Outcome::SessionsGone => words,
-            Outcome::OutcomeUnknown => format!(
+        let message = match (rejected(&sessions), reason) {
+            (Some(why), _) => format!("refused by the API before execution, {why}: correct it in a new SessionKill"),
+            (_, Outcome::SessionsKilled | Outcome::SessionsGone) => words,
+            (_, Outcome::OutcomeUnknown) => format!(
                 "whether the sessions ended cannot be told ({words}): {detail}; nothing is sent again; look at the \
                  sessions, and if they are still there: {TRY_AGAIN}"
             ),
@@ -102,8 +103,9 @@ impl Conclusion {
         let name = &receipt.spec.session_kill_ref.name;
         let completed = &record.completion_time.0;
         let outcome = record.outcome.as_str();
+        let word = if rejected(&sessions).is_some() { "refused" } else { "executed" };
         let message = format!(
-            "the same request was executed as SessionKill {name} and ended at {completed} with {outcome}; nothing was \
+            "the same request was {word} as SessionKill {name} and ended at {completed} with {outcome}; nothing was \
              sent again; to kill again, create a SessionKill with a new notAfterTime"
         );
         let reason = if is_goal_reached(record.outcome) { Outcome::AlreadyExecuted } else { record.outcome };
@@ -121,6 +123,12 @@ impl Conclusion {
             sessions: bounded(self.sessions.clone()),
         }
     }
+}
+
+/// Why the API refused the call as a whole before execution, if it did.
+fn rejected(sessions: &[SessionStatus]) -> Option<&str> {
+    let rejected = sessions.iter().find(|session| session.reason == SessionReason::RequestRejected);
+    rejected.map(|session| session.message.as_str())
 }
 
 /// What is known of the sessions of `receipt` by nobody but a holder that is gone: those that it named may have been

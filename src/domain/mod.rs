@@ -12,6 +12,7 @@ pub mod conclusion;
 pub mod connection_status;
 pub mod expect;
 pub mod observation;
+pub mod orphan;
 pub mod outcome;
 pub mod plan;
 pub mod rate;

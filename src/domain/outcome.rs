@@ -100,6 +100,20 @@ pub fn for_sent(planned: &[SessionStatus], outcome: SessionOutcome, reason: Sess
     planned.iter().map(sent).collect()
 }
 
+/// The most characters of the API's word on a call that it refused.
+const MAX_WHY: usize = 512;
+
+/// The end of all of `planned` that were to be killed, by a call that the API refused before execution and would refuse
+/// again, for `why`.
+#[must_use]
+pub fn rejected(planned: &[SessionStatus], why: &str) -> Vec<SessionStatus> {
+    let mut sessions = for_sent(planned, SessionOutcome::Failed, SessionReason::RequestRejected);
+    for session in sessions.iter_mut().filter(|session| session.reason == SessionReason::RequestRejected) {
+        session.message = clamp(why, MAX_WHY);
+    }
+    sessions
+}
+
 /// The same outcome for every session: for what concerns the request as a whole.
 #[must_use]
 pub fn for_all(sessions: &[Session], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {

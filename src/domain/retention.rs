@@ -21,6 +21,16 @@ pub fn receipt_expired(receipt: &SessionKillReceipt, retention: SignedDuration, 
     latest.saturating_add(retention).unwrap_or(Timestamp::MAX) <= now
 }
 
+/// Whether `request`, which is stored under the name of the one that made the claim of `receipt`, has yet to end by it. While
+/// it has, the receipt must stay, however old: without it the request would say that nothing was sent.
+#[must_use]
+pub fn is_awaited(receipt: &SessionKillReceipt, request: Option<&SessionKill>) -> bool {
+    request.is_some_and(|request| {
+        request.metadata.uid.as_ref() == Some(&receipt.spec.session_kill_ref.uid)
+            && request.status.as_ref().is_none_or(|status| status.completion_time.is_none())
+    })
+}
+
 /// The status of a finished request whose mutable fields were edited after its end, brought up to its generation; none
 /// if it already is. Without it, tools would wait for ever.
 #[must_use]
@@ -100,6 +110,16 @@ mod tests {
         let day = SignedDuration::from_hours(1);
         assert!(!receipt_expired(&claimed(), day, time("11:29:59")));
         assert!(receipt_expired(&claimed(), day, time("11:30:00")));
+    }
+
+    #[test]
+    fn a_receipt_is_awaited_by_the_request_that_made_its_claim_until_that_ends() {
+        assert!(is_awaited(&claimed(), Some(&request())));
+        assert!(!is_awaited(&claimed(), Some(&ended())));
+        assert!(!is_awaited(&claimed(), None));
+        let mut created_again = request();
+        created_again.metadata.uid = Some("uid-2".to_owned());
+        assert!(!is_awaited(&claimed(), Some(&created_again)));
     }
 
     #[test]

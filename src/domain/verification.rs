@@ -1,11 +1,31 @@
 //! What the process list says after the kill: `Status` in the answer is a session's state, not proof of its end. Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::observation::{Presence, Seen, Snapshot};
 use super::outcome::ended;
+use super::plan::CLOCK_SKEW;
 use super::text::clamp;
-use crate::api::{ObservedSession, SessionOutcome, SessionReason, SessionStatus, VerificationPolicy};
+use crate::api::{
+    ObservedSession, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, Verification, VerificationPolicy,
+};
+
+/// A call may reach its execution this long after its dispatch deadline by our clock, as the gateway refuses it by its own,
+/// which may be behind. Until then a session that is still there may yet be killed by a call of which no answer came.
+const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(CLOCK_SKEW.as_secs() + 2);
+
+/// Until when a call made under `receipt` is followed that was answered, or given up, at `now`.
+#[must_use]
+pub fn followed_until(
+    receipt: &SessionKillReceipt,
+    verification: &Verification,
+    is_answered: bool,
+    now: Timestamp,
+) -> Timestamp {
+    let later = |time: Timestamp, by| time.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let until = later(now, SignedDuration::from_secs(verification.timeout_seconds.into()));
+    if is_answered { until } else { until.max(later(receipt.spec.dispatch_deadline_time.0, EXECUTION_MARGIN)) }
+}
 
 /// What a look at the list left.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +59,46 @@ pub fn look(sessions: &[SessionStatus], snapshot: &Snapshot, policy: Verificatio
     };
     let sessions = sessions.iter().map(looked).collect();
     Looked { sessions, is_open }
+}
+
+/// What came of one read of the process list.
+#[derive(Clone, Copy, Debug)]
+pub enum Read<'a> {
+    /// The list.
+    List(&'a Snapshot),
+    /// None; another try may be answered.
+    NotYet,
+    /// None, until somebody changes something.
+    Refused,
+}
+
+/// The outcome of each of `sessions` after one more read of the list, for those who follow a call until `until`. Closed
+/// if nothing more is to be learned.
+#[must_use]
+pub fn follow(
+    sessions: &[SessionStatus],
+    read: Read<'_>,
+    policy: VerificationPolicy,
+    until: Timestamp,
+    now: Timestamp,
+) -> Looked {
+    let snapshot = if let Read::List(snapshot) = read { Some(snapshot) } else { None };
+    let sessions = match snapshot.map(|snapshot| look(sessions, snapshot, policy)) {
+        Some(looked) if !looked.is_open => return looked,
+        Some(looked) => looked.sessions,
+        None => sessions.to_vec(),
+    };
+    if now < until && !is_in_vain(&sessions, read, policy) {
+        return Looked { sessions, is_open: true };
+    }
+    Looked { sessions: close(&sessions, snapshot, policy, now), is_open: false }
+}
+
+/// Whether there is nothing to wait for: the list is refused, and the word of the API is good enough for every session.
+fn is_in_vain(sessions: &[SessionStatus], read: Read<'_>, policy: VerificationPolicy) -> bool {
+    matches!(read, Read::Refused)
+        && policy == VerificationPolicy::BestEffort
+        && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown)
 }
 
 /// The outcome of each of `sessions` when nothing more is waited for. `last` is the list as it was just read; none if it
@@ -136,7 +196,8 @@ fn still_there(session: &SessionStatus, seen: &Seen, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::test_objects::{attempt, seen, snapshot, time};
+    use crate::domain::claim::receipt;
+    use crate::domain::test_objects::{attempt, request, seen, snapshot, time};
     use SessionOutcome::{Failed, Gone, Killed, Skipped, Unknown};
     use SessionReason::{
         Accepted, AnswerLost, HolderLost, IdReused, KillRefused, MissingInAnswer, NotFound, NotVerified,
@@ -165,6 +226,35 @@ mod tests {
         let looked = look(&after(outcome, reason), &snapshot(vec![other]), BestEffort);
         assert!(!looked.is_open);
         of(&looked.sessions)
+    }
+
+    #[test]
+    fn a_call_is_followed_until_its_end_or_until_nothing_more_can_be_learned() {
+        let (until, accepted) = (time("10:01:00"), after(Killed, Accepted));
+        let end = |sessions: &[SessionStatus], read, now| {
+            let looked = follow(sessions, read, BestEffort, until, time(now));
+            (!looked.is_open).then(|| of(&looked.sessions))
+        };
+        let (present, gone) = (snapshot(vec![seen(0)]), snapshot(vec![]));
+        assert_eq!(end(&accepted, Read::List(&gone), "10:00:10"), Some((Killed, Verified)));
+        assert_eq!(end(&accepted, Read::List(&present), "10:00:59"), None);
+        assert_eq!(end(&accepted, Read::List(&present), "10:01:00"), Some((Failed, StillPresent)));
+        assert_eq!(end(&accepted, Read::NotYet, "10:00:10"), None);
+        assert_eq!(end(&accepted, Read::Refused, "10:00:10"), Some((Killed, Accepted)));
+        let lost = after(Unknown, AnswerLost);
+        assert_eq!(end(&lost, Read::Refused, "10:00:10"), None, "only the list can tell");
+        assert_eq!(end(&lost, Read::NotYet, "10:01:00"), Some((Unknown, AnswerLost)));
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_followed_until_the_gateway_refuses_it_by_any_clock() {
+        let receipt = receipt(&request(), &attempt());
+        let verification = Verification { timeout_seconds: 1, ..Verification::default() };
+        let deadline = receipt.spec.dispatch_deadline_time.0;
+        let until = |is_answered, now| followed_until(&receipt, &verification, is_answered, time(now));
+        assert_eq!(until(true, "10:00:02"), time("10:00:03"));
+        assert!(until(false, "10:00:02") > deadline + CLOCK_SKEW, "the gateway takes it up to its own deadline");
+        assert_eq!(until(false, "10:01:00"), time("10:01:01"));
     }
 
     #[test]

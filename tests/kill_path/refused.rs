@@ -1,7 +1,7 @@
 //! Requests that are refused for what they ask: they end at once, say why, and nothing is executed.
 
 use serde_json::json;
-use sessionkill::api::{SessionOutcome, SessionReason};
+use sessionkill::api::{Outcome, SessionOutcome, SessionReason};
 
 use crate::scene::{Request as _, Scene, Shown as _};
 
@@ -35,14 +35,24 @@ async fn nothing_outside_the_allow_lists_of_the_connection_is_ever_sent() {
 #[tokio::test]
 async fn a_request_that_the_api_refuses_for_its_content_ends() {
     let scene = Scene::ready("wrong-instance").await;
-    scene.request("inc-1").instance("ob-nobody").create().await;
+    let request = scene.request("inc-1").instance("ob-nobody");
+    request.create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "KillFailed");
     assert_eq!(ended.outcomes(), [(SessionOutcome::Failed, SessionReason::RequestRejected)]);
     for word in ["refused by the API before execution", "there is no instance ob-nobody", "a new SessionKill"] {
         assert!(ended.message().contains(word), "{}", ended.message());
     }
-    scene.wait_unclaimed().await;
+    // An operator that has not seen the end would send it again, and the API might take it then.
+    let record = scene.wait_recorded("inc-1").await;
+    assert_eq!(record.outcome, Outcome::KillFailed);
+    scene.delete("inc-1").await;
+    request.create().await;
+    let again = scene.wait_finished("inc-1").await;
+    assert_eq!(again.reason(), "KillFailed");
+    for word in ["the same request was refused", "nothing was sent again"] {
+        assert!(again.message().contains(word), "{}", again.message());
+    }
     scene.assert_killed_once([]);
     assert_eq!(scene.kill_calls().len(), 1);
     scene.end().await;

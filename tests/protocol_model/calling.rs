@@ -1,0 +1,252 @@
+//! The effects of a call and of what follows it: one effect each.
+
+use jiff::SignedDuration;
+use sessionkill::api::{
+    Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy, WaitReason,
+};
+use sessionkill::domain::conclusion::{Conclusion, dispatch};
+use sessionkill::domain::outcome::{Row, for_sent, from_answer, rejected};
+use sessionkill::domain::status::{InVerification, finished, verifying};
+use sessionkill::domain::verification::{Read, follow, is_open};
+
+use super::operator::{Member, Refusal, Stage, Task};
+use super::protocol::{Protocol, Rule};
+use super::stored::{Stored, made_once};
+use super::world::{Call, Refused, World, seen};
+
+/// `group::URGENT`.
+const URGENT: SignedDuration = SignedDuration::from_secs(5);
+/// `dispatch::ROOM_TO_FALL_BACK`.
+const ROOM_TO_FALL_BACK: SignedDuration = SignedDuration::from_secs(5);
+
+fn time_left(world: &World, operator: usize, receipt: &SessionKillReceipt) -> SignedDuration {
+    receipt.spec.dispatch_deadline_time.0.duration_since(world.time(operator))
+}
+
+/// The end of `group::attempt` and the last look at the clock in `Client::kill`: those of one urgency go together. The others
+/// are given back as tasks of their own.
+pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &mut Task) -> Option<Vec<Task>> {
+    let urgency = |member: &Member| {
+        let Stage::Claimed { receipt, .. } = &member.stage else { return None };
+        let left = time_left(world, operator, receipt);
+        Some(if left.is_positive() { u8::from(left >= URGENT) } else { 2 })
+    };
+    let most = task.members.iter().filter_map(urgency).min()?;
+    let is_other = |member: &Member| urgency(member).is_none_or(|urgency| urgency != most);
+    let (others, together): (Vec<Member>, Vec<Member>) = task.members.drain(..).partition(is_other);
+    task.members = together;
+    let claims: Vec<_> = task.members.iter().filter_map(claim).collect();
+    let deadline = claims.iter().map(|(receipt, _)| receipt.spec.dispatch_deadline_time.0).min()?;
+    let (first, request) = claims.first()?;
+    let nonce = (first.spec.attempt_id.clone(), *request);
+    let stamp = protocol.stamp(&nonce.0, deadline, world.time(operator));
+    let is_over = deadline <= world.time(operator) && protocol.has(Rule::ClockCheck);
+    for (member, (receipt, _)) in task.members.iter_mut().zip(claims) {
+        member.stage = if is_over {
+            Stage::Refused { receipt, kind: Refusal::Deadline }
+        } else {
+            Stage::Sending { receipt, nonce: nonce.clone(), stamp }
+        };
+    }
+    Some(
+        others
+            .into_iter()
+            .filter(|member| member.stage != Stage::Done)
+            .map(|one| Task { members: vec![one] })
+            .collect(),
+    )
+}
+
+fn claim(member: &Member) -> Option<(Stored<SessionKillReceipt>, u8)> {
+    let Stage::Claimed { receipt, request, .. } = &member.stage else { return None };
+    Some((receipt.clone(), *request))
+}
+
+/// The request of `Client::kill` leaves: after the last look at the clock any time may have passed.
+pub(crate) fn send(world: &mut World, task: &mut Task) -> Option<()> {
+    let mut call = None;
+    for member in &mut task.members {
+        let Stage::Sending { receipt, nonce, stamp } = member.stage.clone() else { continue };
+        let named: &mut Call = call.get_or_insert(Call { nonce: nonce.clone(), members: vec![], stamp });
+        named.members.push((member.request, receipt.spec.attempt_id.clone()));
+        member.stage = Stage::Calling { receipt, nonce };
+    }
+    world.network.push(call?);
+    world.network.sort_by(|one, other| one.nonce.cmp(&other.nonce));
+    Some(())
+}
+
+/// `Called::Ambiguous`: the connection broke or the time was up; the call may yet arrive. Then `Made::unanswered`.
+pub(crate) fn give_up(protocol: Protocol, world: &World, operator: usize, task: &mut Task) -> Option<()> {
+    let mut calls = task.members.iter_mut().filter(|member| matches!(member.stage, Stage::Calling { .. })).peekable();
+    calls.peek()?;
+    for member in calls {
+        let Stage::Calling { receipt, nonce } = member.stage.clone() else { continue };
+        let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
+        member.stage = if !protocol.has(Rule::NeverResend) {
+            Stage::Claimed { receipt, request: nonce.1 + 1, is_found: false }
+        } else if !protocol.has(Rule::ReleaseOnlyUnexecuted) {
+            Stage::Refused { receipt, kind: Refusal::Deadline }
+        } else {
+            made(protocol, world, operator, member, receipt, sessions, false)
+        };
+    }
+    Some(())
+}
+
+/// `Made::new`, and whether there is anything to verify, as `called::call` asks.
+fn made(
+    protocol: Protocol,
+    world: &World,
+    operator: usize,
+    member: &Member,
+    receipt: Stored<SessionKillReceipt>,
+    sessions: Vec<SessionStatus>,
+    is_answered: bool,
+) -> Stage {
+    let until = protocol.followed_until(&member.object, &receipt, is_answered, world.time(operator));
+    let is_open = is_open(&sessions, member.object.spec.verification.policy);
+    let sessions = Stored::new(sessions);
+    if is_open {
+        Stage::Made { receipt, sessions, until: world.moment(operator, until), is_shown: false }
+    } else {
+        Stage::Told { receipt, sessions }
+    }
+}
+
+/// `Called::Answered` with a row for each session, all with this `ErrorMessage`. Then `Made::answered`.
+pub(crate) fn answer(protocol: Protocol, world: &World, operator: usize, task: &mut Task, error_message: &str) {
+    let rows = |session| Row { seen: seen(session), error_message: error_message.to_owned() };
+    let rows: Vec<Row> = (0..2).map(rows).collect();
+    for member in &mut task.members {
+        let Stage::Calling { receipt, .. } = member.stage.clone() else { continue };
+        let (sessions, planned) = (&member.object.spec.sessions, &receipt.spec.sessions);
+        let answer = (Operation::KillProcessList, &rows[..]);
+        let outcomes = from_answer(sessions, planned, answer, SqlTextPolicy::None, world.time(operator));
+        member.stage = made(protocol, world, operator, member, receipt, outcomes, true);
+    }
+}
+
+/// `Called::NotExecuted`. A throttled call is made again under the same claims if `goes_on` and there is room
+/// (`dispatch::dispatch`), else given up. Of one that was rejected the claim becomes the record.
+pub(crate) fn refuse(
+    protocol: Protocol,
+    world: &mut World,
+    operator: usize,
+    task: &mut Task,
+    (kind, goes_on): (Refusal, bool),
+) {
+    let left = task.members.iter().filter_map(|member| match &member.stage {
+        Stage::Calling { receipt, .. } => Some(time_left(world, operator, receipt)),
+        _ => None,
+    });
+    let has_room = left.min().is_some_and(|left| left >= ROOM_TO_FALL_BACK);
+    let keeps_claim = kind == Refusal::Rejected && protocol.has(Rule::KeepRejected);
+    world.is_fence_given_up |= has_room && kind == Refusal::TimeStamp;
+    for member in &mut task.members {
+        let Stage::Calling { receipt, nonce } = member.stage.clone() else { continue };
+        member.stage = if goes_on && has_room {
+            Stage::Claimed { receipt, request: nonce.1 + 1, is_found: false }
+        } else if keeps_claim {
+            made(protocol, world, operator, member, receipt.clone(), rejected(&receipt.spec.sessions, "refused"), true)
+        } else {
+            Stage::Refused { receipt, kind }
+        };
+    }
+}
+
+/// `claim::release`, then `Request::not_executed`. What is rejected gets here only without its rule.
+pub(crate) fn release(world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
+    let Stage::Refused { receipt, kind } = member.stage.clone() else { return None };
+    world.delete_receipt(&receipt);
+    member.stage = match kind {
+        Refusal::Deadline => Stage::Done,
+        Refusal::Throttled => member.waits(WaitReason::Throttled, world, operator),
+        Refusal::TimeStamp => member.waits(WaitReason::TimeStampRefused, world, operator),
+        Refusal::Rejected => {
+            let sessions = rejected(&receipt.spec.sessions, "refused");
+            let conclude = || Conclusion::uncalled(Outcome::KillFailed, "refused".to_owned(), sessions);
+            member.ends(&"refused", conclude, world, operator)
+        }
+    };
+    Some(())
+}
+
+/// One round of `verify::verify`. `is_read` is false if the list cannot be read.
+pub(crate) fn verify(world: &World, operator: usize, member: &mut Member, is_read: bool) -> Option<()> {
+    let Stage::Made { receipt, sessions, until, is_shown } = member.stage.clone() else { return None };
+    let list = is_read.then(|| world.list(operator));
+    let read = list.as_ref().map_or(Read::NotYet, Read::List);
+    let policy = member.object.spec.verification.policy;
+    let looked = follow(&sessions, read, policy, world.time_at(until, operator), world.time(operator));
+    let sessions = Stored::new(looked.sessions);
+    member.stage = if looked.is_open {
+        Stage::Made { receipt, sessions, until, is_shown }
+    } else {
+        Stage::Told { receipt, sessions }
+    };
+    Some(())
+}
+
+/// `Made::show`.
+pub(crate) fn show(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
+    let Stage::Made { receipt, sessions, until, is_shown: false } = member.stage.clone() else { return None };
+    let call = InVerification {
+        dispatch: dispatch(&receipt, Operation::KillProcessList, "R"),
+        sessions: (*sessions).clone(),
+        target_mismatch: None,
+        until: world.time_at(until, operator),
+    };
+    let status = verifying(&member.object, &call, world.time(operator));
+    // Gone, re-created or ended: the receipt gets the outcome.
+    let _ = world.write_status(protocol, member.request, &member.object, status);
+    member.stage = Stage::Made { receipt, sessions, until, is_shown: true };
+    Some(())
+}
+
+/// `Made::settle`, or `Request::end` of one that made no call: `settle::settle`.
+pub(crate) fn settle(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
+    let now = world.time(operator);
+    let (status, then) = match member.stage.clone() {
+        Stage::Ending { status } => (status, Stage::Done),
+        Stage::Told { receipt, sessions } => {
+            let call = dispatch(&receipt, Operation::KillProcessList, "R");
+            let conclusion = Conclusion::called((*sessions).clone(), call, "no certain answer");
+            let end = || finished(&member.object, &conclusion, now);
+            let status = made_once(&(&member.object, &receipt, &sessions), end);
+            let record = Stored::new(conclusion.record(now));
+            (status, Stage::Recording { receipt, record })
+        }
+        _ => return None,
+    };
+    if world.write_status(protocol, member.request, &member.object, (*status).clone()) == Err(Refused::Invalid) {
+        let object = world.requests[member.request].object.clone()?;
+        let stored = object.status.clone().unwrap_or_default();
+        if stored.completion_time.is_none() {
+            // The watch cache was behind the last report.
+            let mut status = (*status).clone();
+            status.start_time = stored.start_time.or(status.start_time);
+            world.write_status(protocol, member.request, &object, status).unwrap();
+        }
+    }
+    member.stage = then;
+    Some(())
+}
+
+/// `settle::record`.
+pub(crate) fn record(world: &mut World, member: &mut Member) -> Option<()> {
+    let Stage::Recording { receipt, record } = member.stage.clone() else { return None };
+    // Gone, or recorded otherwise after its settle deadline: write-once.
+    let _ = world.write_record(&receipt, &record);
+    member.stage = Stage::Done;
+    Some(())
+}
+
+/// `settle::report`.
+pub(crate) fn report(protocol: Protocol, world: &mut World, member: &mut Member) -> Option<()> {
+    let Stage::Reporting { status } = member.stage.clone() else { return None };
+    // A refusal changes nothing: it is written again with the next try.
+    let _ = world.write_status(protocol, member.request, &member.object, (*status).clone());
+    member.stage = Stage::Done;
+    Some(())
+}

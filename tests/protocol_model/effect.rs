@@ -1,0 +1,81 @@
+//! The effects of a task, and which of them may come next.
+
+use super::operator::{Member, Stage, Task};
+
+/// One effect of a task, or of a member of it. False says that it is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Observe(bool),
+    Post(usize, bool),
+    Withdraw(usize),
+    Resolve(usize, bool),
+    RecordOnce(usize),
+    Check,
+    Send,
+    GiveUp,
+    Release(usize),
+    Verify(usize, bool),
+    Show(usize),
+    Settle(usize),
+    Record(usize),
+    Report(usize),
+}
+
+impl Effect {
+    /// What of the above `member`, the number `index` of its task, may do next; those without trouble first.
+    fn of(member: &Member, index: usize) -> Vec<Self> {
+        match &member.stage {
+            Stage::Posting { is_unanswered, .. } => {
+                let mut effects = vec![Self::Post(index, true), Self::Post(index, false)];
+                effects.extend(is_unanswered.then_some(Self::Withdraw(index)));
+                effects
+            }
+            Stage::Resolving { .. } => vec![Self::Resolve(index, true), Self::Resolve(index, false)],
+            Stage::Resolved { .. } => vec![Self::RecordOnce(index)],
+            Stage::Refused { .. } => vec![Self::Release(index)],
+            Stage::Made { .. } => {
+                vec![Self::Verify(index, true), Self::Verify(index, false), Self::Show(index)]
+            }
+            Stage::Ending { .. } | Stage::Told { .. } => vec![Self::Settle(index)],
+            Stage::Recording { .. } => vec![Self::Record(index)],
+            Stage::Reporting { .. } => vec![Self::Report(index)],
+            Stage::Observing | Stage::Claimed { .. } | Stage::Sending { .. } | Stage::Calling { .. } | Stage::Done => {
+                vec![]
+            }
+        }
+    }
+
+    /// What `task` may do next. Claims are made in the order of the members: they do not touch each other.
+    pub(crate) fn of_task(task: &Task) -> Vec<Self> {
+        let any = |is: fn(&Stage) -> bool| task.members.iter().any(|member| is(&member.stage));
+        if any(|stage| matches!(stage, Stage::Observing)) {
+            return vec![Self::Observe(true), Self::Observe(false)];
+        }
+        let mut each = task.members.iter().enumerate().map(|(index, member)| Self::of(member, index));
+        if any(|stage| matches!(stage, Stage::Sending { .. })) {
+            return vec![Self::Send];
+        }
+        if any(|stage| matches!(stage, Stage::Calling { .. })) {
+            return vec![Self::GiveUp];
+        }
+        if any(Stage::is_before_call) {
+            return each.find(|effects| !effects.is_empty()).unwrap_or_else(|| vec![Self::Check]);
+        }
+        if any(|stage| matches!(stage, Stage::Claimed { .. })) {
+            return vec![Self::Check];
+        }
+        each.flatten().collect()
+    }
+
+    /// Whether it is one of the faults that are counted.
+    pub(crate) fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Self::Observe(false)
+                | Self::Post(_, false)
+                | Self::Resolve(_, false)
+                | Self::Verify(_, false)
+                | Self::GiveUp
+        )
+    }
+}

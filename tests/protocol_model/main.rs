@@ -1,0 +1,115 @@
+//! The protocol, checked in every order in which its steps can happen.
+//!
+//! ```text
+//!  domain (the real functions) ←── operator, claiming, calling, sweeping: their order, one effect a step, as in controller/
+//!                                      │
+//!  scenario ─→ world: API server, watch caches, clocks, network, gateway ─→ model: all that may happen ─→ properties
+//! ```
+//!
+//! Each decision of an operator is the crate's own function. What the model adds is the order of the effects, which follows
+//! `controller/` step by step, and the world around. `mutants` leaves out one rule at a time, to see that it is noticed.
+//!
+//! `SESSIONKILL_MODEL_MORE_FAULTS` and `SESSIONKILL_MODEL_MORE_ATTEMPTS` let every run have so many more of these; each makes
+//! it about ten times as long.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a model that breaks fails its test")]
+
+mod calling;
+mod claiming;
+mod effect;
+mod model;
+mod mutants;
+mod operator;
+mod properties;
+mod protocol;
+mod scenario;
+mod settling;
+mod stored;
+mod sweeping;
+mod time;
+mod world;
+
+use std::time::Instant;
+
+use stateright::{Checker as _, Expectation, HasDiscoveries, Model as _};
+
+use model::Checked;
+use protocol::is_bound_as_shipped;
+use scenario::{ALL_CLOCKS, Scenario};
+use time::AT_ONCE;
+
+/// The processor cores that one check takes: the tests of this file run beside each other.
+const THREADS: usize = 1;
+
+/// Explores everything that `model` can do, and fails if a property does not hold, if a situation is never met, or if there
+/// are fewer states than `floor`.
+fn explore(model: Checked, floor: usize) {
+    let more = |name: &str| std::env::var(name).map_or(0, |number| number.parse::<u8>().expect(name));
+    let faults = model.faults + more("SESSIONKILL_MODEL_MORE_FAULTS");
+    let attempts = model.attempts + more("SESSIONKILL_MODEL_MORE_ATTEMPTS");
+    let model = Checked { faults, attempts, ..model };
+    let started = Instant::now();
+    let checker = model.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    println!(
+        "{:?}, {} clocks, {} moments, {} faults, {} attempts: {} states, {} steps, depth {}, {:.1} s",
+        model.scenario,
+        model.clocks.len(),
+        model.moments.len(),
+        model.faults,
+        model.attempts,
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        started.elapsed().as_secs_f64(),
+    );
+    for property in model.properties() {
+        let found = checker.discovery(property.name);
+        match (property.expectation, found) {
+            (Expectation::Sometimes, None) => panic!("never met: {}", property.name),
+            (Expectation::Always | Expectation::Eventually, Some(path)) => {
+                panic!("does not hold: {}\n{}\nin the end: {:#?}", property.name, steps(&path), path.last_state());
+            }
+            _ => {}
+        }
+    }
+    assert!(checker.unique_state_count() >= floor, "{} states are too few", checker.unique_state_count());
+}
+
+/// The steps of a counterexample, one a line.
+fn steps(path: &stateright::Path<world::World, model::Action>) -> String {
+    let steps: Vec<_> = path.clone().into_actions().iter().map(|action| format!("  {action:?}")).collect();
+    steps.join("\n")
+}
+
+#[test]
+fn one_request_is_executed_once_and_in_time() {
+    explore(Scenario::Single.with(1, 2), 200_000);
+}
+
+#[test]
+fn clocks_may_differ_by_the_bound() {
+    explore(Checked { clocks: ALL_CLOCKS, ..Scenario::Single.with(1, 1) }, 150_000);
+    explore(Checked { clocks: ALL_CLOCKS, ..Scenario::Single.with(0, 2) }, 80_000);
+}
+
+#[test]
+fn a_request_that_is_created_again_is_executed_once_and_in_time() {
+    explore(Scenario::Recreated.with(0, 2), 80_000);
+    explore(Checked { moments: AT_ONCE, ..Scenario::Recreated.with(1, 2) }, 10_000);
+}
+
+#[test]
+fn the_same_content_under_two_names_is_executed_once_and_in_time() {
+    explore(Scenario::Twins.with(0, 2), 200_000);
+}
+
+#[test]
+fn requests_that_share_a_call_have_each_their_own_outcome() {
+    explore(Scenario::Group.with(0, 2), 80_000);
+    explore(Checked { moments: AT_ONCE, ..Scenario::Group.with(1, 2) }, 800);
+}
+
+#[test]
+fn the_clocks_of_the_model_differ_by_what_the_product_allows_for() {
+    assert!(is_bound_as_shipped());
+}

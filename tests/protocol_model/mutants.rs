@@ -1,0 +1,69 @@
+//! One rule left out at a time: a property must notice, or the rule, or the property, is worth nothing.
+
+use stateright::{Checker as _, HasDiscoveries, Model as _};
+
+use super::model::Checked;
+use super::properties::{FAILED, FINAL, IN_TIME, ONCE, SETTLES, SKIPPED};
+use super::protocol::{Protocol, Rule};
+use super::scenario::{ALL_CLOCKS, Scenario};
+use super::steps;
+
+/// Whether `property` does not hold in `model`; checking ends with the first counterexample.
+fn is_noticed(model: Checked, property: &'static str) -> bool {
+    let checker = model.checker().finish_when(HasDiscoveries::AnyOf([property].into())).spawn_bfs().join();
+    let path = checker.discovery(property);
+    println!("{:?}: {} states, \"{property}\" fails: {}", model.protocol, checker.unique_state_count(), path.is_some());
+    path.is_some_and(|path| {
+        println!("{}", steps(&path));
+        true
+    })
+}
+
+macro_rules! mutants {
+    ($($name:ident: $rules:expr, $model:expr => $property:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            use Rule::*;
+            let model = Checked { protocol: Protocol::without(&$rules), ..$model };
+            assert!(is_noticed(model, $property));
+        }
+    )*};
+}
+
+/// One request and two attempts at it.
+fn single(faults: u8) -> Checked {
+    Scenario::Single.with(faults, 2)
+}
+
+/// The same with clocks that differ.
+fn skewed(faults: u8) -> Checked {
+    Checked { clocks: ALL_CLOCKS, ..single(faults) }
+}
+
+/// A deadline passes while there is time for another attempt.
+const EARLY: &[i64] = &[8, 18, 50, 200];
+
+mutants! {
+    a_call_before_its_claim: [ClaimBeforeCall], single(0) => ONCE;
+    a_receipt_named_after_the_object: [NameByContent], Scenario::Twins.with(0, 2) => ONCE;
+    a_claim_without_a_deadline: [DispatchDeadline], single(0) => IN_TIME;
+    a_deadline_that_nobody_looks_at: [ClockCheck, Fence], single(0) => IN_TIME;
+    a_call_without_a_fence: [Fence], single(0) => IN_TIME;
+    a_call_that_is_sent_again_without_an_answer: [NeverResend], single(1) => ONCE;
+    a_claim_released_without_an_answer: [ReleaseOnlyUnexecuted], single(1) => ONCE;
+    a_claim_released_although_its_request_ends: [KeepRejected], single(1) => FAILED;
+    a_claim_whose_answer_was_lost_taken_for_anothers: [OursAfterConflict], single(1) => SETTLES;
+    a_claim_of_another_withdrawn: [WithdrawOnlyOurs], Checked { attempts: 3, moments: EARLY, ..single(1) } => ONCE;
+    a_claim_taken_from_a_holder_at_work: [SettleDeadline], single(0) => FAILED;
+    a_session_called_failed_while_its_call_is_on_its_way: [FollowUnanswered], single(1) => FAILED;
+    a_request_called_expired_by_one_clock: [ExpiryMargin], skewed(0) => SKIPPED;
+    a_receipt_removed_too_early: [Retention], single(0) => ONCE;
+    a_receipt_removed_before_its_request_ended: [ReceiptUntilSettled], single(1) => SKIPPED;
+    an_outcome_written_twice: [OutcomeWriteOnce], single(0) => FINAL;
+}
+
+#[test]
+fn the_fence_alone_keeps_a_call_from_being_late() {
+    let model = Checked { protocol: Protocol::without(&[Rule::ClockCheck]), ..skewed(0) };
+    assert!(!is_noticed(model, IN_TIME));
+}

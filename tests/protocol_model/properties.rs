@@ -1,0 +1,167 @@
+//! What must hold in every state, and what must be reached in some, so that the model is not empty.
+
+use sessionkill::api::{SessionKillStatus, SessionOutcome, SessionReason, SessionStatus};
+use stateright::Property;
+
+use super::model::Checked;
+use super::operator::{Refusal, Stage};
+use super::scenario::Scenario;
+use super::settling::settles;
+use super::time::AT_ONCE;
+use super::world::World;
+
+pub(crate) const ONCE: &str = "a request is executed once at most";
+pub(crate) const IN_TIME: &str = "nothing is executed after notAfterTime by the gateway's clock";
+pub(crate) const FAILED: &str = "what is called failed was not and will not be executed";
+pub(crate) const SKIPPED: &str = "what is called skipped was not and will not be executed";
+pub(crate) const KILLED: &str = "what is called killed was executed or is gone";
+pub(crate) const GONE: &str = "what is called gone is gone";
+pub(crate) const FINAL: &str = "the outcome of a finished request never changes";
+pub(crate) const FENCED: &str = "the fence is never given up while clocks keep to the bound";
+pub(crate) const SETTLES: &str = "every request ends once faults stop, with any one operator left";
+
+/// Those that hold, and the situations that a run of `model` must meet if time passes in it.
+pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
+    let mut all = rules();
+    if model.moments == AT_ONCE {
+        return all;
+    }
+    all.extend(situations());
+    if model.faults > 0 {
+        all.extend(troubles());
+    }
+    match model.scenario {
+        Scenario::Single => all.push(swept()),
+        Scenario::Recreated | Scenario::Twins => all.push(executed_already()),
+        Scenario::Group => all.push(shared_call()),
+    }
+    if model.scenario == Scenario::Single && model.faults > 0 {
+        all.push(untold());
+    }
+    all
+}
+
+fn rules() -> Vec<Property<Checked>> {
+    vec![
+        Property::always(ONCE, |_, world: &World| is_once(world)),
+        Property::always(IN_TIME, |_, world: &World| world.executions.iter().all(|execution| !execution.is_late)),
+        Property::always(FAILED, |_, world: &World| is_true_of(world, SessionOutcome::Failed, was_not_executed)),
+        Property::always(SKIPPED, |_, world: &World| is_true_of(world, SessionOutcome::Skipped, was_not_executed)),
+        Property::always(KILLED, |_, world: &World| is_true_of(world, SessionOutcome::Killed, was_executed_or_is_gone)),
+        Property::always(GONE, |_, world: &World| is_true_of(world, SessionOutcome::Gone, is_gone)),
+        Property::always(FINAL, |_, world: &World| !world.is_overwritten),
+        Property::always(FENCED, |_, world: &World| !world.is_fence_given_up),
+        Property::always(SETTLES, |model, world: &World| world.now != world.last() || settles(model, world)),
+    ]
+}
+
+fn situations() -> Vec<Property<Checked>> {
+    vec![
+        Property::sometimes("an orphan is resolved", |_, world: &World| {
+            world.receipts.iter().any(|receipt| {
+                let record = receipt.status.as_ref();
+                record.is_some_and(|record| reasons(&record.sessions).any(|r| r == SessionReason::StillPresent))
+            }) && any_stage(world, |stage| matches!(stage, Stage::Resolved { .. }))
+        }),
+        Property::sometimes("a call is refused by the fence", |_, world: &World| {
+            let is_fenced = |stage: &Stage| matches!(stage, Stage::Refused { kind: Refusal::TimeStamp, .. });
+            any_stage(world, is_fenced)
+        }),
+        Property::sometimes("a call is kept back by the clock", |_, world: &World| {
+            any_stage(world, |stage| matches!(stage, Stage::Refused { kind: Refusal::Deadline, .. }))
+        }),
+        Property::sometimes("a call is executed for nobody", |_, world: &World| {
+            !world.executions.is_empty() && world.operators.iter().all(|operator| operator.tasks.is_empty())
+        }),
+        Property::sometimes("a request expires", |_, world: &World| any_reason(world, "DeadlineExceeded")),
+        Property::sometimes("a session is killed", |_, world: &World| any_outcome(world, SessionOutcome::Killed)),
+        Property::sometimes("a session fails", |_, world: &World| any_outcome(world, SessionOutcome::Failed)),
+    ]
+}
+
+fn troubles() -> Vec<Property<Checked>> {
+    vec![
+        Property::sometimes("the answer to a claim is lost", |_, world: &World| {
+            any_stage(world, |stage| matches!(stage, Stage::Posting { is_unanswered: true, .. }))
+        }),
+        Property::sometimes("a claim whose answer was lost is found to be ours", |_, world: &World| {
+            any_stage(world, |stage| matches!(stage, Stage::Claimed { is_found: true, .. }))
+        }),
+    ]
+}
+
+fn untold() -> Property<Checked> {
+    Property::sometimes("an outcome cannot be told", |_, world: &World| {
+        world.receipts.iter().any(|receipt| {
+            let record = receipt.status.as_ref();
+            record.is_some_and(|record| record.sessions.iter().any(|s| s.outcome == SessionOutcome::Unknown))
+        }) || any_outcome(world, SessionOutcome::Unknown)
+    })
+}
+
+fn swept() -> Property<Checked> {
+    Property::sometimes("a receipt is swept", |_, world: &World| {
+        world.receipts.is_empty() && !world.executions.is_empty() && world.requests[0].end.is_some()
+    })
+}
+
+fn executed_already() -> Property<Checked> {
+    Property::sometimes("a request was executed already", |_, world: &World| any_reason(world, "AlreadyExecuted"))
+}
+
+fn shared_call() -> Property<Checked> {
+    Property::sometimes("one call ends the sessions of two requests", |_, world: &World| {
+        world.executions.iter().any(|one| world.executions.iter().any(|other| one.request != other.request))
+    })
+}
+
+/// Requests with the same session have the same content here.
+fn is_once(world: &World) -> bool {
+    let of = |session: usize| {
+        world.executions.iter().filter(|execution| world.requests[execution.request].session == session).count()
+    };
+    of(0) <= 1 && of(1) <= 1
+}
+
+fn any_stage(world: &World, is: impl Fn(&Stage) -> bool) -> bool {
+    let tasks = world.operators.iter().flat_map(|operator| &operator.tasks);
+    tasks.flat_map(|task| &task.members).any(|member| is(&member.stage))
+}
+
+fn ends(world: &World) -> impl Iterator<Item = (usize, &SessionKillStatus)> {
+    world.requests.iter().enumerate().filter_map(|(index, request)| Some((index, &**request.end.as_ref()?)))
+}
+
+fn any_outcome(world: &World, outcome: SessionOutcome) -> bool {
+    ends(world).any(|(_, end)| end.sessions.iter().any(|session| session.outcome == outcome))
+}
+
+fn any_reason(world: &World, reason: &str) -> bool {
+    ends(world).any(|(_, end)| end.conditions.iter().any(|c| c.type_ == "Succeeded" && c.reason == reason))
+}
+
+fn reasons(sessions: &[SessionStatus]) -> impl Iterator<Item = SessionReason> {
+    sessions.iter().map(|session| session.reason)
+}
+
+/// Whether `holds` of every finished request that says `outcome` of its session.
+fn is_true_of(world: &World, outcome: SessionOutcome, holds: fn(&World, usize, &SessionKillStatus) -> bool) -> bool {
+    ends(world)
+        .all(|(index, end)| end.sessions.iter().all(|session| session.outcome != outcome || holds(world, index, end)))
+}
+
+/// By the attempt that the status names; by none of this request if it names none.
+fn was_not_executed(world: &World, index: usize, end: &SessionKillStatus) -> bool {
+    world.executions.iter().all(|execution| match &end.dispatch {
+        Some(dispatch) => execution.attempt_id != dispatch.attempt_id,
+        None => execution.request != index,
+    })
+}
+
+fn was_executed_or_is_gone(world: &World, index: usize, end: &SessionKillStatus) -> bool {
+    !was_not_executed(world, index, end) || is_gone(world, index, end)
+}
+
+fn is_gone(world: &World, index: usize, _: &SessionKillStatus) -> bool {
+    !world.sessions[world.requests[index].session]
+}

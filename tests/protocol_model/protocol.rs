@@ -1,0 +1,134 @@
+//! The protocol as it is shipped, and the rules that can be taken from it to see that the properties notice.
+//!
+//! Each decision is the crate's own function. A rule that is left out is a wrapper around it, or a switch of the order in
+//! which `operator` calls them: the shipped code has no hooks.
+
+use jiff::{SignedDuration, Timestamp};
+use sessionkill::api::{Outcome, SessionKill, SessionKillReceipt};
+use sessionkill::domain::claim::{Attempt, Judge, Standing, receipt};
+use sessionkill::domain::plan::{Step, plan};
+use sessionkill::domain::retention::receipt_expired;
+use sessionkill::domain::verification::followed_until;
+use sessionkill::oceanbase::{CallError, ErrorKind, TimeSource};
+
+use super::time::{RETENTION, SKEW, at};
+
+/// One rule of the protocol.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A call is made under a claim that is stored.
+    ClaimBeforeCall,
+    /// The same content has the same receipt, whatever the object.
+    NameByContent,
+    /// A claim has a dispatch deadline, never after `notAfterTime`.
+    DispatchDeadline,
+    /// The clock is looked at right before the call is sent.
+    ClockCheck,
+    /// The call is signed so that the gateway refuses it after the dispatch deadline.
+    Fence,
+    /// What may have been executed is not sent again.
+    NeverResend,
+    /// What may have been executed keeps its claim.
+    ReleaseOnlyUnexecuted,
+    /// What the gateway refused for good keeps its claim: else another operator, behind in what it sees, may send it again.
+    KeepRejected,
+    /// A claim that is there already may be our own, its answer lost.
+    OursAfterConflict,
+    /// Only the attempt's own claim is withdrawn.
+    WithdrawOnlyOurs,
+    /// Nobody but the holder moves a claim on before its settle deadline.
+    SettleDeadline,
+    /// A session is failed only when no call can reach it any more.
+    FollowUnanswered,
+    /// Nothing is called expired before clocks that are behind agree.
+    ExpiryMargin,
+    /// A receipt is kept until long after `notAfterTime`.
+    Retention,
+    /// A receipt is kept until its outcome is recorded and its request has ended.
+    ReceiptUntilSettled,
+    /// The API server refuses to change the outcome of a finished request.
+    OutcomeWriteOnce,
+}
+
+/// All rules but some.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) struct Protocol {
+    left_out: &'static [Rule],
+}
+
+impl Protocol {
+    /// As shipped.
+    pub(crate) const SHIPPED: Self = Self { left_out: &[] };
+
+    pub(crate) const fn without(left_out: &'static [Rule]) -> Self {
+        Self { left_out }
+    }
+
+    pub(crate) fn has(self, rule: Rule) -> bool {
+        !self.left_out.contains(&rule)
+    }
+
+    pub(crate) fn plan(self, object: &SessionKill, now: Timestamp) -> Step {
+        match plan(object, now) {
+            Step::Wait { reason: None, .. } if !self.has(Rule::ExpiryMargin) && now >= object.spec.not_after_time.0 => {
+                Step::Expire(Outcome::DeadlineExceeded)
+            }
+            step => step,
+        }
+    }
+
+    /// The receipt that claims `object`; its UID is that of the attempt, as a claim is stored once.
+    pub(crate) fn receipt(self, object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
+        let mut receipt = receipt(object, attempt);
+        receipt.metadata.uid = Some(attempt.attempt_id.clone());
+        if !self.has(Rule::DispatchDeadline) {
+            // Not later: the gateway refuses a time stamp that is far ahead of its clock, too.
+            receipt.spec.dispatch_deadline_time.0 += SignedDuration::from_mins(10);
+        }
+        if !self.has(Rule::NameByContent) {
+            receipt.metadata.name = receipt.metadata.name.map(|name| name + &receipt.spec.session_kill_ref.uid);
+        }
+        receipt
+    }
+
+    pub(crate) fn standing(self, judge: Judge<'_>, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {
+        let attempt_id = if self.has(Rule::OursAfterConflict) { judge.attempt_id } else { "" };
+        match (Judge { attempt_id, ..judge }).standing(receipt, now) {
+            Standing::InFlight { .. } if !self.has(Rule::SettleDeadline) => Standing::Orphaned,
+            standing => standing,
+        }
+    }
+
+    /// The signed time stamp of a call, in seconds from the start.
+    pub(crate) fn stamp(self, attempt_id: &str, deadline: Timestamp, now: Timestamp) -> i64 {
+        let current = TimeSource::CurrentTime { gateway_lead: SignedDuration::ZERO };
+        let source = if self.has(Rule::Fence) { TimeSource::DispatchDeadline } else { current };
+        let stamp: Timestamp = source.stamp(attempt_id, 0, deadline, now).time.parse().unwrap();
+        stamp.duration_since(at(0)).as_secs()
+    }
+
+    pub(crate) fn followed_until(
+        self,
+        object: &SessionKill,
+        receipt: &SessionKillReceipt,
+        is_answered: bool,
+        now: Timestamp,
+    ) -> Timestamp {
+        let is_answered = is_answered || !self.has(Rule::FollowUnanswered);
+        followed_until(receipt, &object.spec.verification, is_answered, now)
+    }
+
+    pub(crate) fn receipt_expired(self, receipt: &SessionKillReceipt, now: Timestamp) -> bool {
+        !self.has(Rule::Retention) && receipt.status.is_some() || receipt_expired(receipt, RETENTION, now)
+    }
+}
+
+/// What the client makes of an error Code of the gateway.
+pub(crate) fn kind_of(code: &str) -> ErrorKind {
+    CallError::from_body(code, "", "R", None, None).kind
+}
+
+/// The bound of the clocks is the one that the product names.
+pub(crate) fn is_bound_as_shipped() -> bool {
+    sessionkill::domain::plan::CLOCK_SKEW == SignedDuration::from_secs(SKEW)
+}

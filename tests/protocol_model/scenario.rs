@@ -1,0 +1,102 @@
+//! Which requests there are, and what users do with them.
+
+use super::model::Checked;
+use super::operator::Operator;
+use super::protocol::Protocol;
+use super::time::{ALL_MOMENTS, FEW_MOMENTS, GROUP_MOMENTS, SKEW};
+use super::world::{Clocks, Request, World, request};
+
+/// Two requests of one tenant.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// One request.
+    Single,
+    /// One request, which may be deleted at any time; its content may then be applied again under the same name.
+    Recreated,
+    /// The same content under two names.
+    Twins,
+    /// Two requests that have nothing in common but their call.
+    Group,
+}
+
+/// How the clocks may stand: all alike, or any of them ahead of the others by the bound. The operators are alike, so which
+/// of two is ahead does not matter.
+pub(crate) const ALL_CLOCKS: &[Clocks] = &[
+    Clocks { operators: [0, 0], gateway: 0 },
+    Clocks { operators: [0, SKEW], gateway: 0 },
+    Clocks { operators: [0, SKEW], gateway: SKEW },
+    Clocks { operators: [0, 0], gateway: SKEW },
+    Clocks { operators: [SKEW, SKEW], gateway: 0 },
+];
+
+impl Scenario {
+    /// This scenario as shipped, with clocks that are alike.
+    pub(crate) fn with(self, faults: u8, attempts: u8) -> Checked {
+        Checked {
+            protocol: Protocol::SHIPPED,
+            scenario: self,
+            moments: match self {
+                Self::Single => ALL_MOMENTS,
+                Self::Recreated | Self::Twins => FEW_MOMENTS,
+                Self::Group => GROUP_MOMENTS,
+            },
+            clocks: &ALL_CLOCKS[..1],
+            faults,
+            attempts,
+        }
+    }
+}
+
+/// The worlds in which a run may begin: one for each way in which the clocks may stand.
+pub(crate) fn worlds(model: &Checked) -> Vec<World> {
+    model.clocks.iter().map(|clocks| world(model, *clocks)).collect()
+}
+
+fn world(model: &Checked, clocks: Clocks) -> World {
+    let sessions = if model.scenario == Scenario::Group { [0, 1] } else { [0, 0] };
+    let empty = |session| Request {
+        session,
+        receipt_name: "".into(),
+        is_created: false,
+        object: None,
+        versions: vec![],
+        end: None,
+    };
+    let mut world = World {
+        moments: model.moments,
+        now: 0,
+        clocks,
+        requests: sessions.map(empty),
+        receipts: vec![],
+        sessions: [true, true],
+        network: vec![],
+        operators: [Operator::default(), Operator::default()],
+        executions: vec![],
+        is_overwritten: false,
+        is_fence_given_up: false,
+        faults: model.faults,
+        attempts: model.attempts,
+    };
+    world.create(0, request("incident", "uid-1", sessions[0], 0));
+    if matches!(model.scenario, Scenario::Twins | Scenario::Group) {
+        let mut twin = request("twin", "uid-2", sessions[1], 0);
+        twin.spec.ttl_seconds_after_finished = Some(0);
+        world.create(1, twin);
+    }
+    world
+}
+
+/// Whether a user may delete the first request; no finalizer keeps it.
+pub(crate) fn may_delete(scenario: Scenario, world: &World) -> bool {
+    scenario == Scenario::Recreated && world.requests[0].object.is_some()
+}
+
+/// Whether the content of the first request may be applied again, as it is gone.
+pub(crate) fn may_create(scenario: Scenario, world: &World) -> bool {
+    scenario == Scenario::Recreated && world.requests[0].object.is_none() && !world.requests[1].is_created
+}
+
+/// Applies it: the same name, another UID.
+pub(crate) fn create_again(world: &mut World) {
+    world.create(1, request("incident", "uid-2", 0, world.moments[world.now]));
+}

@@ -1,0 +1,59 @@
+//! The sweep: what is not on the path of any kill.
+
+use sessionkill::api::SessionKillReceipt;
+use sessionkill::domain::claim::{Judge, Standing};
+use sessionkill::domain::retention::{is_awaited, record_of, ttl_expired};
+
+use super::claiming::record_for;
+use super::operator::holder;
+use super::protocol::{Protocol, Rule};
+use super::world::World;
+
+/// Whether a sweep of `operator` has anything to do with the receipt of this number.
+pub(crate) fn is_due(protocol: Protocol, world: &World, operator: usize, index: usize) -> bool {
+    let (receipt, now) = (&world.receipts[index], world.time(operator));
+    protocol.receipt_expired(receipt, now) || is_orphaned(protocol, world, operator, receipt)
+}
+
+fn is_orphaned(protocol: Protocol, world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
+    let judge = Judge { uid: "", attempt_id: "", holder_identity: &holder(world, operator) };
+    protocol.standing(judge, receipt, world.time(operator)) == Standing::Orphaned
+}
+
+/// `sweep::sweep_receipts` for one receipt: removes it past its time, or records what became of an orphaned one. That others
+/// may write between the look and the record is tried on the path of requests.
+pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, index: usize) -> Option<()> {
+    let (receipt, now) = (world.receipts[index].clone(), world.time(operator));
+    let is_expired = protocol.receipt_expired(&receipt, now);
+    if is_expired && !protocol.has(Rule::ReceiptUntilSettled) {
+        world.delete_receipt(&receipt);
+        return Some(());
+    }
+    if is_orphaned(protocol, world, operator, &receipt) {
+        let record = record_for(world, operator, &receipt, true)?;
+        return world.write_record(&receipt, &record).ok();
+    }
+    if !is_expired || is_awaited(&receipt, world.stored(&receipt.spec.session_kill_ref.name)) {
+        return None;
+    }
+    world.delete_receipt(&receipt);
+    Some(())
+}
+
+/// Whether the time of a finished request is over.
+pub(crate) fn is_request_due(world: &World, operator: usize, index: usize) -> bool {
+    world.requests[index].object.as_ref().is_some_and(|object| ttl_expired(object, world.time(operator)))
+}
+
+/// `sweep::sweep_request`: removes a finished request past its time once its outcome is recorded; else records it.
+pub(crate) fn request(world: &mut World, index: usize) -> Option<()> {
+    let object = world.requests[index].object.clone()?;
+    let dispatch = object.status.as_ref().and_then(|status| status.dispatch.as_ref());
+    let receipt = dispatch.and_then(|dispatch| world.receipt(&dispatch.receipt_name)).cloned();
+    if let Some(receipt) = receipt.filter(|receipt| receipt.status.is_none()) {
+        let record = record_of(&object, &receipt)?;
+        return world.write_record(&receipt, &record).ok();
+    }
+    world.requests[index].object = None;
+    Some(())
+}

@@ -1,0 +1,268 @@
+//! What is outside of the operators: the API server, the gateway with its sessions, the network between, and the clocks.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+use sessionkill::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
+use sessionkill::domain::claim::receipt_name;
+use sessionkill::domain::observation::{Seen, Snapshot};
+use sessionkill::oceanbase::stamp::ACCEPTANCE;
+
+use super::operator::Operator;
+use super::protocol::{Protocol, Rule};
+use super::stored::Stored;
+use super::time::{NOT_AFTER, at};
+
+/// A state of the model.
+#[derive(Clone, Debug, Hash, PartialEq)]
+pub(crate) struct World {
+    pub(crate) moments: &'static [i64],
+    /// The number of the moment.
+    pub(crate) now: usize,
+    pub(crate) clocks: Clocks,
+    pub(crate) requests: [Request; 2],
+    pub(crate) receipts: Vec<Stored<SessionKillReceipt>>,
+    /// Which sessions are there.
+    pub(crate) sessions: [bool; 2],
+    /// Calls that were sent and have not arrived.
+    pub(crate) network: Vec<Call>,
+    pub(crate) operators: [Operator; 2],
+    pub(crate) executions: Vec<Execution>,
+    /// The outcome of a finished request was changed.
+    pub(crate) is_overwritten: bool,
+    /// A time stamp was refused with time left, so that the connection would do without the fence from then on.
+    pub(crate) is_fence_given_up: bool,
+    /// How many faults may yet happen.
+    pub(crate) faults: u8,
+    /// How many claims may yet be tried.
+    pub(crate) attempts: u8,
+}
+
+/// By how many seconds each clock is ahead of the slowest.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) struct Clocks {
+    pub(crate) operators: [i64; 2],
+    pub(crate) gateway: i64,
+}
+
+/// One request, which is one UID.
+#[derive(Clone, Debug, Hash, PartialEq)]
+pub(crate) struct Request {
+    /// The session that it names.
+    pub(crate) session: usize,
+    /// The name of the receipt of its content.
+    pub(crate) receipt_name: Arc<str>,
+    pub(crate) is_created: bool,
+    /// As stored; none before its creation and after its deletion.
+    pub(crate) object: Option<Stored<SessionKill>>,
+    /// Every version that was stored and is unfinished, which a watch cache may show at any time: events come late, twice or
+    /// not at all, and a list may be of an older time.
+    pub(crate) versions: Vec<Stored<SessionKill>>,
+    /// How it ended; outlives it.
+    pub(crate) end: Option<Stored<SessionKillStatus>>,
+}
+
+/// A kill on its way to the gateway.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The attempt whose nonce it carries, and the number of the request within it.
+    pub(crate) nonce: (String, u8),
+    /// The requests that it is for, with their attempts.
+    pub(crate) members: Vec<(usize, String)>,
+    /// Its signed time stamp, in seconds from the start.
+    pub(crate) stamp: i64,
+}
+
+/// A kill that was executed for one request.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(crate) struct Execution {
+    pub(crate) request: usize,
+    pub(crate) attempt_id: String,
+    pub(crate) is_late: bool,
+}
+
+/// Why the API server did not write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    NotFound,
+    /// The name is taken, or a precondition does not hold.
+    Conflict,
+    /// A rule of the kind forbids it.
+    Invalid,
+}
+
+/// A request with `uid`, created at `created`, for the session of this number.
+pub(crate) fn request(name: &str, uid: &str, session: usize, created: i64) -> SessionKill {
+    let mut object: SessionKill = serde_json::from_value(json!({
+        "apiVersion": "sessionkill.dev/v1alpha1",
+        "kind": "SessionKill",
+        "metadata": {"name": name, "namespace": "dba", "uid": uid, "generation": 1},
+        "spec": {
+            "connectionRef": {"name": "prod-ob"}, "instanceID": "ob1", "tenantID": "t1",
+            "sessions": [{"serverIP": "10.0.0.1", "sessionID": session + 1}],
+            "verification": {"timeoutSeconds": 1},
+            "notAfterTime": at(NOT_AFTER + 5 * i64::try_from(session).unwrap()),
+        },
+    }))
+    .unwrap();
+    object.metadata.creation_timestamp = Some(Time(at(created)));
+    object
+}
+
+impl World {
+    /// The number of the last moment.
+    pub(crate) fn last(&self) -> usize {
+        self.moments.len() - 1
+    }
+
+    /// The time by the clock of `operator`.
+    pub(crate) fn time(&self, operator: usize) -> Timestamp {
+        self.time_at(self.now, operator)
+    }
+
+    /// The time at `moment` by the clock of `operator`.
+    pub(crate) fn time_at(&self, moment: usize, operator: usize) -> Timestamp {
+        at(self.moments[moment] + self.clocks.operators[operator])
+    }
+
+    /// The first moment that is not before `time` by the clock of `operator`.
+    pub(crate) fn moment(&self, operator: usize, time: Timestamp) -> usize {
+        let is_reached = |moment: &usize| self.time_at(*moment, operator) >= time;
+        (0..self.last()).find(is_reached).unwrap_or(self.last())
+    }
+
+    pub(crate) fn create(&mut self, index: usize, object: SessionKill) {
+        let request = &mut self.requests[index];
+        request.receipt_name = receipt_name(&object.spec).into();
+        let object = Stored::new(object);
+        (request.is_created, request.object) = (true, Some(object.clone()));
+        request.versions.push(object);
+    }
+
+    /// Writes the status of the request `index`, which was made from `base`, by its UID, as the rules of the kind allow.
+    pub(crate) fn write_status(
+        &mut self,
+        protocol: Protocol,
+        index: usize,
+        base: &SessionKill,
+        mut status: SessionKillStatus,
+    ) -> Result<(), Refused> {
+        // A request may be tried again at any time: pauses are for efficiency, and only the protocol must be right.
+        status.next_attempt_time = None;
+        let request = &mut self.requests[index];
+        let Some(object) = &request.object else { return Err(Refused::NotFound) };
+        let old = object.status.clone().unwrap_or_default();
+        // Two times are never the same, though two moments are.
+        let is_new_start = base.status.as_ref().is_none_or(|status| status.start_time.is_none());
+        if old.start_time.is_some() && is_new_start
+            || protocol.has(Rule::OutcomeWriteOnce) && !is_allowed(&old, &status)
+        {
+            return Err(Refused::Invalid);
+        }
+        let object = object.with(|object| object.status = Some(status.clone()));
+        if status.completion_time.is_none() && !request.versions.contains(&object) {
+            request.versions.push(object.clone());
+        }
+        let status = Stored::new(status);
+        self.is_overwritten |= request.end.as_ref().is_some_and(|end| *end != status);
+        if status.completion_time.is_some() {
+            request.end = Some(status);
+        }
+        request.object = Some(object);
+        Ok(())
+    }
+
+    /// The request that is stored under `name`.
+    pub(crate) fn stored(&self, name: &str) -> Option<&SessionKill> {
+        let mut stored = self.requests.iter().filter_map(|request| request.object.as_deref());
+        stored.find(|object| object.metadata.name.as_deref() == Some(name))
+    }
+
+    pub(crate) fn receipt(&self, name: &str) -> Option<&Stored<SessionKillReceipt>> {
+        self.receipts.iter().find(|receipt| receipt.metadata.name.as_deref() == Some(name))
+    }
+
+    /// The receipt of the content of a request.
+    pub(crate) fn receipt_of(&self, protocol: Protocol, index: usize) -> Option<Stored<SessionKillReceipt>> {
+        let request = &self.requests[index];
+        if protocol.has(Rule::NameByContent) {
+            return self.receipt(&request.receipt_name).cloned();
+        }
+        let uid = request.versions.first()?.metadata.uid.as_deref()?;
+        self.receipt(&format!("{}{uid}", request.receipt_name)).cloned()
+    }
+
+    pub(crate) fn create_receipt(&mut self, receipt: &Stored<SessionKillReceipt>) -> Result<(), Refused> {
+        if self.receipt(receipt.metadata.name.as_deref().unwrap()).is_some() {
+            return Err(Refused::Conflict);
+        }
+        self.receipts.push(receipt.clone());
+        self.receipts.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
+        Ok(())
+    }
+
+    /// Deletes exactly `receipt`, with its UID and its version as preconditions.
+    pub(crate) fn delete_receipt(&mut self, receipt: &Stored<SessionKillReceipt>) {
+        self.receipts.retain(|stored| stored != receipt);
+    }
+
+    pub(crate) fn write_record(
+        &mut self,
+        receipt: &SessionKillReceipt,
+        record: &SessionKillReceiptStatus,
+    ) -> Result<(), Refused> {
+        let stored = self.receipts.iter_mut().find(|stored| stored.metadata.uid == receipt.metadata.uid);
+        let stored = stored.ok_or(Refused::NotFound)?;
+        if stored.status.as_ref().is_some_and(|status| status != record) {
+            return Err(Refused::Invalid);
+        }
+        *stored = stored.with(|receipt| receipt.status = Some(record.clone()));
+        Ok(())
+    }
+
+    /// The process list, as `operator` dates it.
+    pub(crate) fn list(&self, operator: usize) -> Snapshot {
+        let there = (0..2).filter(|session| self.sessions[*session]);
+        Snapshot::new(there.map(seen).collect(), true, self.time(operator))
+    }
+
+    /// Whether the gateway takes the time stamp of `call`.
+    pub(crate) fn is_accepted(&self, call: &Call) -> bool {
+        let now = self.moments[self.now] + self.clocks.gateway;
+        (now - call.stamp).abs() <= ACCEPTANCE.as_secs()
+    }
+
+    /// Executes `call`.
+    pub(crate) fn execute(&mut self, call: &Call) {
+        for (request, attempt_id) in &call.members {
+            let session = self.requests[*request].session;
+            let not_after = NOT_AFTER + 5 * i64::try_from(session).unwrap();
+            // By the gateway's own clock, which is the bound: it is what the fence rests on.
+            let is_late = self.moments[self.now] + self.clocks.gateway > not_after;
+            self.sessions[session] = false;
+            self.executions.push(Execution { request: *request, attempt_id: attempt_id.clone(), is_late });
+        }
+    }
+}
+
+/// A session in the list, or in an answer.
+pub(crate) fn seen(session: usize) -> Seen {
+    Seen {
+        server_ip: "10.0.0.1".to_owned(),
+        session_id: i64::try_from(session).unwrap() + 1,
+        status: "ACTIVE".to_owned(),
+        user: "report_ro".to_owned(),
+        ..Seen::default()
+    }
+}
+
+/// The rules of the kind for its status: the outcome is write-once.
+fn is_allowed(old: &SessionKillStatus, new: &SessionKillStatus) -> bool {
+    let same_end = old.completion_time == new.completion_time
+        && old.sessions == new.sessions
+        && old.dispatch == new.dispatch
+        && old.conditions == new.conditions;
+    old.completion_time.is_none() || same_end
+}
