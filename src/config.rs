@@ -1,6 +1,8 @@
 //! The operator's options, read once at start; an invalid one refuses to start and names itself.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,9 +18,9 @@ pub struct Config {
     #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = endpoint)]
     pub allow_endpoints: Vec<String>,
 
-    /// The only namespace to work in. Without it, all namespaces.
-    #[arg(long, env = "SESSIONKILL_NAMESPACE")]
-    pub namespace: Option<String>,
+    /// The only namespaces to work in, separated by commas, at most 100. Without it, all namespaces.
+    #[arg(long, alias = "namespace", env = "SESSIONKILL_WATCH_NAMESPACES")]
+    pub watch_namespaces: Option<Namespaces>,
 
     /// The proxy for calls to Alibaba Cloud. None is taken from the environment variables that other programs use.
     #[arg(long, env = "SESSIONKILL_PROXY")]
@@ -55,6 +57,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The number of watches of each kind: one for each namespace, or one for all.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.watch_namespaces.as_ref().map_or(1, |only| only.0.len())
+    }
+
     /// The time between two sweeps.
     #[must_use]
     pub fn sweep_interval(&self) -> Duration {
@@ -62,6 +70,69 @@ impl Config {
     }
 }
 
+/// Namespaces by name: at least one, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces(BTreeSet<String>);
+
+impl Namespaces {
+    /// Each of them has watches of its own, which the API server must hold open.
+    const MOST: usize = 100;
+
+    /// In the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl FromStr for Namespaces {
+    type Err = String;
+
+    /// Reads names that are separated by commas. Fails when one is no name of a namespace, or when there are too many: an
+    /// empty list is not taken for all namespaces.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names: BTreeSet<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        if let Some(wrong) = names.iter().find(|name| !is_label(name)) {
+            return Err(format!("{wrong:?} is not the name of a namespace: name each, separated by commas"));
+        }
+        if names.len() > Self::MOST {
+            return Err(format!("{} namespaces: name at most {}, or all by leaving it out", names.len(), Self::MOST));
+        }
+        Ok(Self(names))
+    }
+}
+
+/// Whether the API server takes `name` as a name of a namespace: a label of RFC 1123.
+fn is_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
 fn endpoint(text: &str) -> Result<String, String> {
     Endpoint::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Result<Vec<String>, String> {
+        text.parse::<Namespaces>().map(|only| only.iter().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn each_namespace_is_worked_in_once() {
+        assert_eq!(names("team-b, team-a,team-b").unwrap(), ["team-a", "team-b"]);
+        let many = (0..100).map(|number| format!("n{number}")).collect::<Vec<_>>().join(",");
+        assert_eq!(names(&many).unwrap().len(), 100);
+        assert!(names(&format!("{many},n100")).unwrap_err().contains("at most 100"));
+    }
+
+    #[test]
+    fn what_names_no_namespace_does_not_mean_all() {
+        for text in ["", ",", "a,", "A", "a b", "a/b", "-a", "a-", "*", &"a".repeat(64)] {
+            let error = names(text).unwrap_err();
+            assert!(error.contains("not the name of a namespace"), "{text:?}: {error}");
+        }
+        assert!(names(&"a".repeat(63)).is_ok());
+    }
 }

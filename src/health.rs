@@ -18,13 +18,13 @@ use crate::metrics::{self, Metrics};
 /// A watch that fails for longer than this does not recover by itself.
 const DEAD_AFTER: Duration = Duration::from_mins(5);
 
-/// The watches of the operator: a closed set.
+/// The watches of the operator: a closed set for each place, which is a namespace, or all of them. Places have numbers from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
-    /// Unfinished `SessionKill`s.
-    Requests,
-    /// All `OceanBaseConnection`s.
-    Connections,
+    /// Unfinished `SessionKill`s of a place.
+    Requests(usize),
+    /// All `OceanBaseConnection`s of a place.
+    Connections(usize),
 }
 
 impl Watch {
@@ -32,8 +32,15 @@ impl Watch {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Requests => "sessionkills",
-            Self::Connections => "oceanbaseconnections",
+            Self::Requests(_) => "sessionkills",
+            Self::Connections(_) => "oceanbaseconnections",
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Requests(place) => 2 * place,
+            Self::Connections(place) => 2 * place + 1,
         }
     }
 }
@@ -45,13 +52,26 @@ struct WatchState {
 }
 
 /// How the watches fare.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
-    watches: Mutex<[WatchState; 2]>,
+    watches: Mutex<Vec<WatchState>>,
     changed: Notify,
 }
 
+impl Default for Health {
+    /// Of one place.
+    fn default() -> Self {
+        Self::of(1)
+    }
+}
+
 impl Health {
+    /// Of the watches of so many places, none of which has been synced.
+    #[must_use]
+    pub fn of(places: usize) -> Self {
+        Self { watches: Mutex::new(vec![WatchState::default(); 2 * places]), changed: Notify::new() }
+    }
+
     /// The watch has delivered everything that existed when it began.
     pub fn watch_synced(&self, watch: Watch) {
         self.set(watch, |state| *state = WatchState { synced: true, failing_since: None });
@@ -74,7 +94,7 @@ impl Health {
     pub async fn synced(&self, watch: Watch) {
         loop {
             let changed = self.changed.notified();
-            if self.states()[watch as usize].synced {
+            if self.states().get(watch.index()).is_some_and(|state| state.synced) {
                 return;
             }
             changed.await;
@@ -94,11 +114,14 @@ impl Health {
     }
 
     fn set(&self, watch: Watch, change: impl FnOnce(&mut WatchState)) {
-        change(&mut self.watches.lock().unwrap_or_else(PoisonError::into_inner)[watch as usize]);
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = watches.get_mut(watch.index()) {
+            change(state);
+        }
     }
 
-    fn states(&self) -> [WatchState; 2] {
-        *self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    fn states(&self) -> Vec<WatchState> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -142,21 +165,25 @@ mod tests {
 
     #[test]
     fn ready_means_that_all_caches_are_synced() {
-        let health = Health::default();
-        health.watch_synced(Watch::Requests);
-        assert!(!health.is_ready());
-        health.watch_synced(Watch::Connections);
+        let health = Health::of(2);
+        for watch in [Watch::Requests(0), Watch::Connections(0), Watch::Requests(1), Watch::Connections(1)] {
+            assert!(!health.is_ready());
+            health.watch_synced(watch);
+        }
         assert!(health.is_ready());
     }
 
     #[test]
     fn a_failing_watch_is_live_for_a_while_and_forgiven_when_it_works() {
-        let health = Health::default();
-        health.watch_fails(Watch::Requests);
+        let health = Health::of(2);
+        health.watch_fails(Watch::Requests(1));
         assert!(health.is_live());
-        health.set(Watch::Requests, |state| state.failing_since = Instant::now().checked_sub(DEAD_AFTER));
+        health.set(Watch::Requests(1), |state| state.failing_since = Instant::now().checked_sub(DEAD_AFTER));
         assert!(!health.is_live());
-        health.watch_works(Watch::Requests);
+        // That of another place says nothing of it.
+        health.watch_works(Watch::Requests(0));
+        assert!(!health.is_live());
+        health.watch_works(Watch::Requests(1));
         assert!(health.is_live());
     }
 }

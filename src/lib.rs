@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod api_server;
+pub mod check;
 pub mod config;
 pub mod controller;
 pub mod domain;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use sessionkill::check::{self, CheckOptions};
 use sessionkill::config::Config;
 use sessionkill::health::{self, Health};
 use sessionkill::metrics::Metrics;
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Print the custom resource definitions.
     Crd,
+    /// Ask the API server, as the operator, whether the kinds are served and its rights are granted. Changes nothing.
+    Check(CheckOptions),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             telemetry::start(log_format);
             run(config)
         }
+        Command::Check(options) => check(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,18 +73,29 @@ fn crd() -> Result<(), String> {
 /// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md).
 #[tokio::main(flavor = "current_thread")]
 async fn run(config: Config) -> Result<(), String> {
-    // Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| "cannot install the TLS provider")?;
+    install_tls_provider()?;
     let client = api_server_client(config.api_server_http1).await?;
     let shutdown = CancellationToken::new();
     on_signal(shutdown.clone())?;
-    let health = Arc::new(Health::default());
+    let health = Arc::new(Health::of(config.places()));
     let metrics = Arc::new(Metrics::default());
     let serving = health::serve(health.clone(), metrics.clone(), config.health_address).await?;
     tokio::select! {
         ended = controller::run(client, config, health, metrics, shutdown) => ended.map_err(|error| error.to_string()),
         () = serving => Err("the health checks ended unexpectedly".to_owned()),
     }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn check(options: CheckOptions) -> Result<(), String> {
+    install_tls_provider()?;
+    check::check(api_server_client(false).await?, options).await
+}
+
+/// Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
+fn install_tls_provider() -> Result<(), String> {
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    installed.map_err(|_| "cannot install the TLS provider".to_owned())
 }
 
 async fn api_server_client(http1: bool) -> Result<kube::Client, String> {

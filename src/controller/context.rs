@@ -98,15 +98,13 @@ impl Context {
         })
     }
 
-    /// Objects of all the namespaces that the operator works in.
-    pub fn everywhere<K>(&self) -> Api<K>
+    /// Objects of all the namespaces that the operator works in: of each by itself, with its name, or of all at once.
+    pub fn everywhere<K>(&self) -> Vec<(Option<String>, Api<K>)>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        match &self.config.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
+        let Some(only) = &self.config.watch_namespaces else { return vec![(None, Api::all(self.client.clone()))] };
+        only.iter().map(|name| (Some(name.to_owned()), Api::namespaced(self.client.clone(), name))).collect()
     }
 
     /// Requests of `namespace`.

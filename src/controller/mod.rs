@@ -10,6 +10,7 @@
 mod api_calls;
 mod attempt;
 mod audit;
+mod beside;
 mod called;
 mod claim;
 mod connection_states;

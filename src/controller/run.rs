@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::select_all;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::beside::beside_others;
 use super::context::{Context, Guarded, Parts};
 use super::events::Events;
 use super::probe::probe_connections;
@@ -78,13 +80,6 @@ pub async fn run(
         health.clone(),
         Watch::Requests,
     );
-    // A request must not be told that its connection does not exist because the cache is still empty.
-    let connections_known = health.clone();
-    let request_watch = async move {
-        connections_known.synced(Watch::Connections).await;
-        request_watch
-    }
-    .flatten_stream();
     let at_once = context.clone();
     let request_watch = request_watch.inspect_ok(move |object| delivered(object, &at_once));
 
@@ -141,30 +136,71 @@ impl Backoff for WatchPause {
     fn reset(&mut self) {}
 }
 
-/// A watch that fills `writer` and tells `health` how it fares.
+/// Watches that fill `writer` together, and tell `health` how they fare.
 fn watch<K>(
-    api: Api<K>,
+    places: Vec<(Option<String>, Api<K>)>,
     config: watcher::Config,
     writer: reflector::store::Writer<K>,
     health: Arc<Health>,
-    name: Watch,
+    kind: fn(usize) -> Watch,
 ) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + 'static
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, config)
-        .backoff(WatchPause)
-        .inspect(move |event| match event {
-            Ok(watcher::Event::InitDone) => health.watch_synced(name),
-            Ok(_) => health.watch_works(name),
-            Err(error) => {
-                tracing::warn!(%error, watch = name.as_str(), "watch failed, trying again");
-                health.watch_fails(name);
-            }
-        })
+    let watches = places.into_iter().enumerate().map(|(place, (namespace, api))| {
+        let events = watch_of(api, config.clone(), health.clone(), kind(place));
+        match namespace {
+            Some(namespace) => beside_others(events, namespace, writer.as_reader()).boxed(),
+            None => events.boxed(),
+        }
+    });
+    select_all(watches.collect::<Vec<_>>())
         .map_ok(|event| event.modify(|object| object.managed_fields_mut().clear()))
         .reflect(writer)
         .applied_objects()
+}
+
+/// One watch, which begins when it may.
+fn watch_of<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    health: Arc<Health>,
+    watch: Watch,
+) -> impl futures::Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let before = health.clone();
+    let events = watcher(api, config).backoff(WatchPause).inspect(move |event| match event {
+        Ok(watcher::Event::InitDone) => health.watch_synced(watch),
+        Ok(_) => health.watch_works(watch),
+        Err(error) => {
+            tracing::warn!(%error, watch = watch.as_str(), "watch failed, trying again");
+            // No restart brings rights back, and one namespace that is gone must not stop the operator for the others.
+            if is_forbidden(error) {
+                health.watch_works(watch);
+            } else {
+                health.watch_fails(watch);
+            }
+        }
+    });
+    async move {
+        // A request must not be told that its connection does not exist because the cache is still empty.
+        if let Watch::Requests(place) = watch {
+            before.synced(Watch::Connections(place)).await;
+        }
+        events
+    }
+    .flatten_stream()
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.is_forbidden(),
+        _ => false,
+    }
 }
 
 /// Says what the controller's stream reports; nothing of it is swallowed.

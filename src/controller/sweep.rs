@@ -30,10 +30,11 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
         context.queue.prune(Timestamp::now());
         context.credentials.prune();
         context.observer.prune();
-        for swept in [sweep_requests(&context).await, sweep_receipts(&context).await] {
-            if let Err(error) = swept {
-                tracing::warn!(%error, "sweep not completed");
-            }
+        for (_, requests) in context.everywhere() {
+            report(sweep_requests(&context, &requests).await);
+        }
+        for (_, receipts) in context.everywhere() {
+            report(sweep_receipts(&context, &receipts).await);
         }
         pause = context.config.sweep_interval().max(started.elapsed() * REST_FACTOR);
     }
@@ -43,8 +44,14 @@ async fn shutdown_within(shutdown: &CancellationToken, pause: Duration) -> bool 
     tokio::time::timeout(pause, shutdown.cancelled()).await.is_ok()
 }
 
-async fn sweep_requests(context: &Arc<Context>) -> Result<(), ApiError> {
-    let all: Api<Guarded> = context.everywhere();
+/// A namespace that cannot be swept must not keep the others from it.
+fn report(swept: Result<(), ApiError>) {
+    if let Err(error) = swept {
+        tracing::warn!(%error, "sweep not completed");
+    }
+}
+
+async fn sweep_requests(context: &Arc<Context>, all: &Api<Guarded>) -> Result<(), ApiError> {
     let mut params = ListParams::default().fields("status.completionTime!=").limit(PAGE);
     loop {
         let page = bounded("list finished SessionKills", all.list(&params)).await?;
@@ -84,8 +91,10 @@ async fn is_recorded(context: &Context, request: &SessionKill) -> Result<bool, A
     Ok(false)
 }
 
-async fn sweep_receipts(context: &Arc<Context>) -> Result<(), ApiError> {
-    let all: Api<DeserializeGuard<SessionKillReceipt>> = context.everywhere();
+async fn sweep_receipts(
+    context: &Arc<Context>,
+    all: &Api<DeserializeGuard<SessionKillReceipt>>,
+) -> Result<(), ApiError> {
     let retention = SignedDuration::from_secs(context.config.receipt_retention_seconds.into());
     let mut params = ListParams::default().limit(PAGE);
     loop {

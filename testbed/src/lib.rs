@@ -3,10 +3,12 @@
 pub mod arena;
 pub mod bench;
 pub mod cache;
+pub mod chart;
 pub mod control_plane;
 pub mod demo;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod helm;
 pub mod measure;
 pub mod oceanbase;
 pub mod operator;

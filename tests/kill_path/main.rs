@@ -23,6 +23,7 @@ mod outage;
 mod outcomes;
 mod poison;
 mod refused;
+mod restore;
 mod retention;
 mod secrecy;
 mod shared_reads;

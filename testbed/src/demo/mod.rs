@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     process::{Output, Process},
     python, scratch,
-    stack::{OperatorChoice, Sessions, Stack, StackOptions},
+    stack::{Install, OperatorChoice, Sessions, Stack, StackOptions},
 };
 
 /// How to show it.
@@ -23,6 +23,29 @@ pub struct DemoArgs {
     /// Leave everything running at the end, until interrupted, and say how to use it.
     #[arg(long)]
     keep: bool,
+    /// How the operator is installed; it runs with the rights that it gets by that, and no others.
+    #[arg(long, value_enum, default_value = "base")]
+    install: InstallKind,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InstallKind {
+    /// The definitions and deploy/base.
+    Base,
+    /// The Helm chart with its default values.
+    Chart,
+    /// The Helm chart for two namespaces only: no `ClusterRole`.
+    ChartNamespaced,
+}
+
+impl InstallKind {
+    fn install(self) -> Install {
+        match self {
+            Self::Base => Install::Base,
+            Self::Chart => Install::Chart { watch_namespaces: vec![] },
+            Self::ChartNamespaced => Install::Chart { watch_namespaces: vec!["default".into(), "team-b".into()] },
+        }
+    }
 }
 
 /// Runs the demonstration; ends with an error if anything is not as promised.
@@ -31,12 +54,12 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
     say(
         "Starting a Kubernetes control plane, an OceanBase engine, the gateway and the operator (the first run builds them)",
     );
-    let stack = Stack::start(StackOptions {
+    let options = StackOptions {
         directory: directory.path().into(),
         sessions: Sessions::OceanBase,
         operator: OperatorChoice::Build,
-    })
-    .await?;
+    };
+    let stack = Stack::start_installed(options, args.install.install()).await?;
     let shown = Demo { stack: &stack, directory: directory.path() }.run().await;
     if shown.is_ok() && args.keep {
         keep(&stack).await?;

@@ -5,13 +5,16 @@ mod up;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 pub use self::up::{UpArgs, up};
 use crate::{
+    chart::Release,
     control_plane::ControlPlane,
     gateway::{AccessKey, Backend, Gateway, GatewayOptions},
+    helm::Helm,
     oceanbase::Engine,
     operator::{Operator, build_operator},
 };
@@ -52,6 +55,18 @@ pub enum OperatorChoice {
     Binary(PathBuf),
 }
 
+/// What is installed for the operator before it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Install {
+    /// The definitions and `deploy/base`.
+    Base,
+    /// The Helm chart; to work in these namespaces only, or if there is none, in all.
+    Chart {
+        /// They are made if they are not there.
+        watch_namespaces: Vec<String>,
+    },
+}
+
 /// The running parts. Dropping it ends them all, the operator first.
 pub struct Stack {
     /// The operator, unless none was wanted.
@@ -60,8 +75,9 @@ pub struct Stack {
     pub gateway: Gateway,
     /// The engine, unless sessions are in memory.
     pub engine: Option<Engine>,
-    /// The control plane, with the custom resources and `deploy/base` installed.
+    /// The control plane, with the custom resources and the operator's account installed.
     pub control_plane: ControlPlane,
+    release: Option<Release>,
     directory: PathBuf,
     access_key: AccessKey,
     instance: String,
@@ -71,9 +87,19 @@ pub struct Stack {
 impl Stack {
     /// Starts the parts and returns when all of them serve, except for the operator, which is only started.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        Self::start_installed(options, Install::Base).await
+    }
+
+    /// The same with the operator installed in another way.
+    pub async fn start_installed(options: StackOptions, install: Install) -> anyhow::Result<Self> {
         let directory = options.directory;
         let (control_plane, engine, binary) = tokio::try_join!(
-            start_control_plane(&directory),
+            async {
+                match install {
+                    Install::Base => start_control_plane(&directory).await,
+                    Install::Chart { .. } => ControlPlane::start(&directory.join("control-plane")).await,
+                }
+            },
             start_engine(&directory, options.sessions),
             find_operator(options.operator),
         )?;
@@ -88,11 +114,15 @@ impl Stack {
             gateway: Gateway::start(gateway).await?,
             engine,
             control_plane,
+            release: None,
             directory,
             access_key,
             instance,
             tenant,
         };
+        if let Install::Chart { watch_namespaces } = install {
+            stack.release = Some(stack.install_chart(watch_namespaces).await?);
+        }
         if let Some(binary) = binary {
             stack.operator = Some(stack.start_operator(&binary, "operator", &[]).await?);
         }
@@ -102,11 +132,29 @@ impl Stack {
     /// Starts an operator, or one more, with its logs in the stack's directory `name`: as the service account of
     /// `deploy/base`, allowed to call the gateway, and with these further arguments.
     pub async fn start_operator(&self, binary: &Path, name: &str, arguments: &[&str]) -> anyhow::Result<Operator> {
+        if let Some(release) = &self.release {
+            ensure!(arguments.is_empty(), "what the chart installs has the arguments of its Deployment");
+            return release.start_operator(&self.control_plane, binary, &self.directory.join(name)).await;
+        }
         let kubeconfig = self.control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await?;
         let gateway = self.gateway.url();
         let mut all = vec!["run", "--allow-endpoint", &gateway];
         all.extend(arguments);
         Operator::start(binary, &kubeconfig, &self.directory.join(name), &all)
+    }
+
+    async fn install_chart(&self, watch_namespaces: Vec<String>) -> anyhow::Result<Release> {
+        let namespaces = watch_namespaces.iter().filter(|name| *name != "default");
+        for name in namespaces {
+            self.control_plane.run_kubectl(&["create", "namespace", name]).await?;
+        }
+        let home = self.directory.join("helm");
+        let helm = tokio::task::spawn_blocking(move || Helm::in_home(&home)).await??;
+        let values = json!({
+            "watchNamespaces": watch_namespaces,
+            "operator": {"allowEndpoints": [self.gateway.url()]},
+        });
+        Release::install(&helm, &self.control_plane, &values).await
     }
 
     /// The user name that the operator's requests carry, as in the audit log.

@@ -1,0 +1,64 @@
+{{- define "sessionkill.arguments" -}}
+- run
+{{- with .Values.watchNamespaces }}
+- --watch-namespaces={{ join "," . }}
+{{- end }}
+{{- with .Values.operator.allowEndpoints }}
+- --allow-endpoint={{ join "," . }}
+{{- end }}
+{{- if .Values.operator.apiServerHTTP1 }}
+- --api-server-http1
+{{- end }}
+{{- range $option, $value := dict
+    "dispatch-window-seconds" .Values.operator.dispatchWindowSeconds
+    "max-concurrent-calls" .Values.operator.maxConcurrentCalls
+    "sweep-interval-seconds" .Values.operator.sweepIntervalSeconds
+    "receipt-retention-seconds" .Values.operator.receiptRetentionSeconds }}
+{{- if $value }}
+- --{{ $option }}={{ int $value }}
+{{- end }}
+{{- end }}
+{{- if ne .Values.operator.logFormat "json" }}
+- --log-format={{ .Values.operator.logFormat }}
+{{- end }}
+{{- if .Values.leaderElection.enabled }}
+- --leader-election
+- --leader-election-namespace=$(POD_NAMESPACE)
+{{- end }}
+{{- range .Values.operator.extraArgs }}
+- {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "sessionkill.environment" -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: RUST_LOG
+  value: {{ .Values.operator.logLevel | quote }}
+{{- if .Values.proxy.secretRef.name }}
+- name: SESSIONKILL_PROXY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.proxy.secretRef.name }}
+      key: {{ .Values.proxy.secretRef.key }}
+{{- else if .Values.proxy.url }}
+- name: SESSIONKILL_PROXY
+  value: {{ .Values.proxy.url | quote }}
+{{- end }}
+{{- if .Values.extraCA.configMap }}
+# Together they replace the default: the public authorities of the image, and those of the ConfigMap.
+- name: SSL_CERT_FILE
+  value: /etc/ssl/certs/ca-certificates.crt
+- name: SSL_CERT_DIR
+  value: /etc/sessionkill/ca
+{{- end }}
+{{- with .Values.operator.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

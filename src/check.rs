@@ -1,0 +1,148 @@
+//! `sessionkill-operator check`: asks the API server, as the operator, whether what it needs is there. Does I/O; changes
+//! nothing.
+
+use std::time::Duration;
+
+use clap::Args;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::api::{Api, ListParams, PostParams};
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+use crate::config::Namespaces;
+
+/// The longest that one question may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// Between two looks at whether the operator is ready.
+const PAUSE: Duration = Duration::from_secs(1);
+
+const GROUP: &str = "sessionkill.dev";
+
+/// What the operator does with each kind in each namespace that it works in: group, resource, subresource, verbs.
+pub const NEEDED: [(&str, &str, &str, &[&str]); 8] = [
+    (GROUP, "sessionkills", "", &["get", "list", "watch", "delete"]),
+    (GROUP, "sessionkills", "status", &["patch"]),
+    (GROUP, "oceanbaseconnections", "", &["list", "watch"]),
+    (GROUP, "oceanbaseconnections", "status", &["patch"]),
+    (GROUP, "sessionkillreceipts", "", &["get", "list", "create", "delete"]),
+    (GROUP, "sessionkillreceipts", "status", &["patch"]),
+    ("", "secrets", "", &["get"]),
+    ("events.k8s.io", "events", "", &["create", "patch"]),
+];
+
+/// Options of `sessionkill-operator check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckOptions {
+    /// The namespaces that the operator works in, as for run. Without it, all namespaces.
+    #[arg(long, env = "SESSIONKILL_WATCH_NAMESPACES")]
+    pub watch_namespaces: Option<Namespaces>,
+
+    /// Also wait until this URL answers with success: the operator's /readyz.
+    #[arg(long)]
+    pub ready_url: Option<String>,
+
+    /// For how many seconds to wait for that.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub timeout_seconds: u16,
+}
+
+/// Prints what was found. Fails with all that is missing, and what to do.
+pub async fn check(client: Client, options: CheckOptions) -> Result<(), String> {
+    let places: Vec<Option<&str>> = match &options.watch_namespaces {
+        Some(only) => only.iter().map(Some).collect(),
+        None => vec![None],
+    };
+    let mut missing = vec![];
+    for place in places {
+        let found = missing_in(&client, place).await?;
+        let of = place.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
+        println!("{of}: {}", if found.is_empty() { "kinds served, rights granted" } else { "not as it must be" });
+        missing.extend(found.into_iter().map(|what| format!("{of}: {what}")));
+    }
+    if !missing.is_empty() {
+        return Err(missing.join("\n"));
+    }
+    if let Some(url) = &options.ready_url {
+        wait_ready(url, Duration::from_secs(options.timeout_seconds.into())).await?;
+        println!("{url}: ready");
+    }
+    Ok(())
+}
+
+/// What is missing in `place`, in words.
+async fn missing_in(client: &Client, place: Option<&str>) -> Result<Vec<String>, String> {
+    let mut missing = vec![];
+    for (group, resource, subresource, verbs) in NEEDED {
+        for verb in verbs {
+            let attributes = ResourceAttributes {
+                group: Some(group.to_owned()),
+                namespace: place.map(str::to_owned),
+                resource: Some(resource.to_owned()),
+                subresource: Some(subresource.to_owned()).filter(|name| !name.is_empty()),
+                verb: Some((*verb).to_owned()),
+                ..ResourceAttributes::default()
+            };
+            if !is_allowed(client, attributes).await? {
+                let of = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+                missing.push(format!("may not {verb} {of}: grant it to the operator's service account"));
+            }
+        }
+    }
+    // Rights may be granted on what is not there.
+    if missing.is_empty() {
+        missing.extend(unserved::<DeserializeGuard<SessionKill>>(client, place, "sessionkills").await);
+        missing.extend(unserved::<DeserializeGuard<OceanBaseConnection>>(client, place, "oceanbaseconnections").await);
+        missing.extend(unserved::<DeserializeGuard<SessionKillReceipt>>(client, place, "sessionkillreceipts").await);
+    }
+    Ok(missing)
+}
+
+async fn is_allowed(client: &Client, attributes: ResourceAttributes) -> Result<bool, String> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer = in_time(reviews.create(&PostParams::default(), &review)).await;
+    let answer = answer.map_err(|error| format!("cannot ask the API server for the operator's rights: {error}"))?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// Says why, if a kind cannot be listed.
+async fn unserved<K>(client: &Client, place: Option<&str>, kind: &str) -> Option<String>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let api: Api<K> = match place {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let error = in_time(api.list(&ListParams::default().limit(1))).await.err()?;
+    Some(format!("cannot list {kind} ({error}): install the definitions of this version"))
+}
+
+async fn in_time<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
+    match timeout(ANSWER_LIMIT, asked).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs())),
+    }
+}
+
+async fn wait_ready(url: &str, limit: Duration) -> Result<(), String> {
+    let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build();
+    let http = http.map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+    let deadline = Instant::now() + limit;
+    loop {
+        let said = match http.get(url).send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) => format!("HTTP {}", answer.status().as_u16()),
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() >= deadline {
+            let seconds = limit.as_secs();
+            return Err(format!("{url} is not ready after {seconds} s ({said}): see the operator's logs"));
+        }
+        sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,91 @@
+//! Helm, built once from the Go modules that `testbed/helm/go.mod` pins.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{cache, process::missing_tool};
+
+const GO_MOD: &str = include_str!("../helm/go.mod");
+const MODULE: &str = "helm.sh/helm/v4";
+
+/// Helm for one user, independent of the configuration and the caches of this machine's.
+#[derive(Clone, Debug)]
+pub struct Helm {
+    program: PathBuf,
+    home: PathBuf,
+}
+
+impl Helm {
+    /// Helm with its files in `home`. The first use on a machine builds it, which takes a few minutes and blocks; progress
+    /// goes to standard error.
+    pub fn in_home(home: &Path) -> anyhow::Result<Self> {
+        Ok(Self { program: locate()?, home: home.into() })
+    }
+
+    /// Runs it as whoever `kubeconfig` says, and returns what it prints; its error output is the error.
+    pub async fn run(&self, kubeconfig: Option<&Path>, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = tokio::process::Command::new(&self.program);
+        command
+            .args(arguments)
+            .env("HELM_CACHE_HOME", self.home.join("cache"))
+            .env("HELM_CONFIG_HOME", self.home.join("config"))
+            .env("HELM_DATA_HOME", self.home.join("data"))
+            // Keyed by address: a later control plane on the same port would get this one's API groups.
+            .env("KUBECACHEDIR", self.home.join("kube-cache"))
+            .env("KUBECONFIG", kubeconfig.unwrap_or(Path::new("/dev/null")))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let shown = || format!("helm {}", arguments.join(" "));
+        let output = command.output().await.with_context(|| format!("cannot run {}", shown()))?;
+        if !output.status.success() {
+            bail!("{}: {}", shown(), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+fn locate() -> anyhow::Result<PathBuf> {
+    let version = version()?;
+    let directory = cache::directory(&format!("helm-{version}"), |directory| {
+        eprintln!("building helm {version} (once, a few minutes) ...");
+        build(&directory.join("helm"))
+    })?;
+    let program = directory.join("helm");
+    ensure!(program.is_file(), "{} has no helm: remove it, it is then built again", directory.display());
+    Ok(program)
+}
+
+fn build(binary: &Path) -> anyhow::Result<()> {
+    let status = Command::new("go")
+        .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+        .arg(binary)
+        .arg(format!("{MODULE}/cmd/helm"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("helm"))
+        .env("CGO_ENABLED", "0")
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
+    ensure!(status.success(), "go build of helm failed ({status}), see above");
+    Ok(())
+}
+
+/// The version at which go.mod pins Helm.
+fn version() -> anyhow::Result<&'static str> {
+    let pinned = |line: &'static str| line.trim().strip_prefix(MODULE)?.split_whitespace().next();
+    let version = GO_MOD.lines().filter_map(pinned).find(|word| word.starts_with('v'));
+    version.with_context(|| format!("testbed/helm/go.mod does not pin {MODULE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_go_mod_pins() {
+        assert!(version().unwrap().starts_with("v4."));
+    }
+}

@@ -1,0 +1,132 @@
+//! The Helm chart on real parts: Helm itself renders, installs and upgrades it, the real kube-apiserver takes every object
+//! strictly, and the operator's binary runs as the Pod of its Deployment would, with the rights that the chart grants.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+use testbed::{
+    chart,
+    helm::Helm,
+    scratch::{self, TempDir},
+    stack::NAMESPACE,
+};
+use tokio::{sync::OnceCell, time::Instant};
+
+use crate::control_plane::{Cluster, cluster};
+
+mod base;
+#[path = "../control_plane/mod.rs"]
+mod control_plane;
+mod install;
+mod operators;
+mod policy;
+mod render;
+mod user_roles;
+
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Helm of this test program; the first test to ask for it builds it.
+async fn helm() -> &'static Helm {
+    static HELM: OnceCell<Helm> = OnceCell::const_new();
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
+    HELM.get_or_init(async || tokio::task::spawn_blocking(move || Helm::in_home(&home)).await.unwrap().unwrap()).await
+}
+
+/// The manifests of the chart at `chart` with these values, or what Helm says against them.
+async fn render_of(chart: &Path, values: &Value, options: &[&str]) -> Result<String, String> {
+    let directory = scratch::directory().unwrap();
+    let file = directory.path().join("values.json");
+    fs::write(&file, values.to_string()).unwrap();
+    let [chart, file] = [chart, &file].map(|path| path.to_str().unwrap());
+    let render = ["template", "sessionkill-operator", chart, "--namespace", NAMESPACE, "--values", file];
+    let arguments = [&render[..], &["--kube-version", "1.36.1"], options].concat();
+    helm().await.run(None, &arguments).await.map_err(|error| format!("{error:#}"))
+}
+
+/// The manifests of the chart with these values.
+async fn render(values: &Value) -> String {
+    render_of(&chart::directory(), values, &[]).await.unwrap()
+}
+
+/// A copy of the chart, to be changed; it is removed with the directory.
+fn copy_of_the_chart() -> (TempDir, PathBuf) {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
+        }
+    }
+    let directory = scratch::directory().unwrap();
+    let chart = directory.path().join("sessionkill-operator");
+    copy(&chart::directory(), &chart);
+    (directory, chart)
+}
+
+/// Repeats `check` until it succeeds.
+async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match check().await {
+            Ok(found) => return found,
+            Err(failure) => assert!(Instant::now() < deadline, "waited in vain for {what}: {failure}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The shared control plane with the namespaces that manifests name, and stand-ins for the kinds of the Prometheus operator.
+async fn furnished() -> &'static Cluster {
+    static FURNISHED: OnceCell<()> = OnceCell::const_new();
+    let cluster = cluster().await;
+    FURNISHED.get_or_init(async || furnish(cluster).await).await;
+    cluster
+}
+
+async fn furnish(cluster: &Cluster) {
+    let restricted = "pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/warn: restricted";
+    cluster.namespace(NAMESPACE, restricted).await;
+    for name in ["team-a", "team-b"] {
+        cluster.namespace(name, "").await;
+    }
+    let kinds = ["create", "-f", "-"];
+    let said = cluster.kubectl_with(&kinds, include_str!("prometheus-kinds.yaml")).await;
+    assert!(said.success, "{}", said.stderr);
+    for kind in ["servicemonitors", "prometheusrules"] {
+        eventually("the kinds of the Prometheus operator", async || {
+            let said = cluster.kubectl(&["get", kind, "-A"]).await;
+            if said.success { Ok(()) } else { Err(said.stderr) }
+        })
+        .await;
+    }
+}
+
+/// What the API server would store of these manifests. It must take them strictly and say nothing against them.
+async fn admitted(cluster: &Cluster, what: &str, manifests: &str) -> Vec<Value> {
+    let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"];
+    let said = cluster.kubectl_with(&[&strictly[..], &["-o", "json", "-f", "-"]].concat(), manifests).await;
+    assert!(said.success && said.stderr.is_empty(), "{what}: {}\n{manifests}", said.stderr);
+    listed(&said.stdout)
+}
+
+/// The objects that kubectl prints, which may be a list, one, or several one after the other.
+fn listed(json: &str) -> Vec<Value> {
+    let documents = serde_json::Deserializer::from_str(json).into_iter::<Value>().map(Result::unwrap);
+    let items = documents.flat_map(|document| match document["items"].as_array() {
+        Some(items) => items.clone(),
+        None => vec![document],
+    });
+    items.collect()
+}
+
+/// Kind and name of each object, as `ClusterRole/sessionkill-viewer`.
+fn names(objects: &[Value]) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    objects.iter().map(|object| format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))).collect()
+}

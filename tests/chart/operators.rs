@@ -1,0 +1,313 @@
+//! A fresh install from the chart, in all namespaces or in some, and the operator at work under the rights that it got.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use testbed::{
+    arena::{INSTANCE, SERVER_IP, TENANT, session, session_id},
+    chart::Release,
+    control_plane::ControlPlane,
+    fault_proxy::{Certificate, FaultProxy},
+    gateway::{Backend, Gateway, GatewayOptions},
+    operator::Operator,
+    process::{Output, Process},
+    scratch::{self, TempDir},
+    stack::NAMESPACE,
+};
+
+use crate::{LIMIT, eventually, helm};
+
+const ACCOUNT: &str = "sessionkill-operator";
+const BINARY: &str = env!("CARGO_BIN_EXE_sessionkill-operator");
+
+/// A control plane with the chart installed, and a gateway.
+struct Site {
+    control_plane: ControlPlane,
+    gateway: Gateway,
+    release: Release,
+    directory: TempDir,
+}
+
+impl Site {
+    /// Three namespaces; the operator is to work in `watched`, or if that is empty, in all.
+    async fn install(watched: &[&str], more: Value) -> Self {
+        let directory = scratch::directory().unwrap();
+        let control_plane = ControlPlane::start(&directory.path().join("control-plane")).await.unwrap();
+        for name in ["shop", "bank", "other"] {
+            control_plane.run_kubectl(&["create", "namespace", name]).await.unwrap();
+        }
+        let gateway = gateway_in_memory().await;
+        let mut values = json!({
+            "watchNamespaces": watched,
+            "operator": {"allowEndpoints": [gateway.url()], "sweepIntervalSeconds": 1},
+        });
+        if let Value::Object(more) = more {
+            values.as_object_mut().unwrap().extend(more);
+        }
+        let release = Release::install(helm().await, &control_plane, &values).await.unwrap();
+        let site = Self { control_plane, gateway, release, directory };
+        // Rights are in force a moment after they are granted; a refusal before that would be held against the operator.
+        for namespace in if watched.is_empty() { &["shop", "bank", "other"] } else { watched } {
+            site.wait_granted(namespace).await;
+        }
+        site
+    }
+
+    async fn wait_granted(&self, namespace: &str) {
+        let account = format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}");
+        eventually("the operator's rights", async || {
+            let ask = ["auth", "can-i", "watch", "sessionkills.sessionkill.dev", "-n", namespace, "--as", &account];
+            self.control_plane.run_kubectl(&ask).await.map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
+    /// A replica, as the Deployment would run it.
+    async fn operator(&self, pod: &str) -> Operator {
+        let directory = self.directory.path().join(pod);
+        self.release.start_operator(&self.control_plane, Path::new(BINARY), &directory).await.unwrap()
+    }
+
+    /// A Secret and a connection to the gateway.
+    async fn connect(&self, namespace: &str, endpoint: &str) {
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": {"name": "aliyun-ak", "namespace": namespace, "labels": {"sessionkill.dev/credentials": "true"}},
+                "stringData": {"accessKeyID": "testbed", "accessKeySecret": "testbed-secret"},
+            },
+            {
+                "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
+                "metadata": {"name": "prod-ob", "namespace": namespace},
+                "spec": {
+                    "regionID": "cn-hangzhou", "endpoint": endpoint,
+                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                },
+            },
+        ]});
+        self.control_plane.apply(&objects.to_string()).await.unwrap();
+    }
+
+    /// Asks for the end of this session, for so many seconds from now.
+    async fn request(&self, namespace: &str, number: i64, seconds: i64, more: Value) {
+        let not_after = Timestamp::now() + SignedDuration::from_secs(seconds);
+        let mut request = json!({
+            "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill",
+            "metadata": {"name": format!("inc-{number}"), "namespace": namespace},
+            "spec": {
+                "connectionRef": {"name": "prod-ob"}, "instanceID": INSTANCE, "tenantID": TENANT,
+                "sessions": [{"serverIP": SERVER_IP, "sessionID": session_id(number), "expect": {"user": "report_ro"}}],
+                "notAfterTime": not_after.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            },
+        });
+        if let Value::Object(more) = more {
+            request["spec"].as_object_mut().unwrap().extend(more);
+        }
+        self.control_plane.apply(&request.to_string()).await.unwrap();
+    }
+
+    async fn status(&self, namespace: &str, number: i64) -> Value {
+        let name = format!("inc-{number}");
+        let get = ["get", "sessionkill", &name, "-n", namespace, "-o", "json"];
+        let object = self.control_plane.run_kubectl(&get).await.unwrap();
+        serde_json::from_str::<Value>(&object).unwrap()["status"].clone()
+    }
+
+    /// Waits until the request has ended because its session was killed.
+    async fn wait_killed(&self, namespace: &str, number: i64) {
+        eventually("the session to be killed", async || {
+            let status = self.status(namespace, number).await;
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            let reasons: Vec<_> = conditions.map(|condition| condition["reason"].as_str().unwrap()).collect();
+            if reasons.contains(&"SessionsKilled") { Ok(()) } else { Err(status.to_string()) }
+        })
+        .await;
+    }
+
+    /// Exactly these sessions were killed, each once.
+    fn assert_killed_once(&self, numbers: &[i64]) {
+        let expected: BTreeMap<_, _> =
+            numbers.iter().map(|number| ((SERVER_IP.to_owned(), session_id(*number)), 1)).collect();
+        assert_eq!(self.gateway.kills_per_session().into_iter().collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    /// What the API server refused the operator for lack of a right.
+    fn refusals(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.control_plane.audit_log()).unwrap();
+        let of_operator = format!("\"system:serviceaccount:{NAMESPACE}:{ACCOUNT}\"");
+        let refused = |line: &&str| line.contains(&of_operator) && line.contains("\"code\":403");
+        log.lines().filter(refused).map(str::to_owned).collect()
+    }
+
+    /// `sessionkill-operator check`, as the operator; what it said, and whether it was content.
+    async fn check(&self, arguments: &[&str]) -> (bool, String) {
+        let kubeconfig = self.control_plane.service_account_kubeconfig(NAMESPACE, ACCOUNT).await.unwrap();
+        let mut command = Command::new(BINARY);
+        command.arg("check").args(arguments).env("KUBECONFIG", kubeconfig);
+        let log = self.directory.path().join("check.log");
+        let _ = fs::remove_file(&log);
+        let process = Process::start(&command, Output::together(&log)).unwrap();
+        let status = process.wait(LIMIT).await.expect("the check comes to an end");
+        (status.success(), fs::read_to_string(log).unwrap())
+    }
+
+    async fn end(self, operators: Vec<Operator>) {
+        for operator in operators {
+            operator.stop().await;
+        }
+        self.gateway.stop().await;
+        self.control_plane.stop().await;
+    }
+}
+
+async fn gateway_in_memory() -> Gateway {
+    let options = GatewayOptions {
+        backend: Backend::Memory((1..=9).map(session).collect()),
+        instance: INSTANCE.into(),
+        tenant: TENANT.into(),
+        ..GatewayOptions::default()
+    };
+    Gateway::start(options).await.unwrap()
+}
+
+/// The code that the operator answers with at `path`.
+async fn health(operator: &Operator, path: &str) -> u16 {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    http.get(format!("{}{path}", operator.health_url())).send().await.unwrap().status().as_u16()
+}
+
+async fn wait_ready(operator: &Operator) {
+    let check = async || {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        http.get(format!("{}/readyz", operator.health_url())).send().await?.error_for_status()?;
+        Ok(())
+    };
+    operator.process().ready(Duration::from_mins(2), check).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_wide_install_works_everywhere_under_its_own_rights() {
+    let site = Site::install(&[], json!({})).await;
+    let operators = vec![site.operator("pod-1").await, site.operator("pod-2").await];
+    for operator in &operators {
+        wait_ready(operator).await;
+    }
+    for (namespace, number) in [("shop", 1), ("bank", 2), ("other", 3)] {
+        site.connect(namespace, &site.gateway.url()).await;
+        site.request(namespace, number, 600, json!({})).await;
+    }
+    for (namespace, number) in [("shop", 1), ("bank", 2), ("other", 3)] {
+        site.wait_killed(namespace, number).await;
+    }
+    site.assert_killed_once(&[1, 2, 3]);
+    let ready = format!("--ready-url={}/readyz", operators[0].health_url());
+    let (content, said) = site.check(&[&ready]).await;
+    assert!(
+        content && said.contains("all namespaces: kinds served, rights granted") && said.contains("ready"),
+        "{said}"
+    );
+    assert_eq!(site.refusals(), [""; 0]);
+    site.end(operators).await;
+}
+
+#[tokio::test]
+async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
+    let site = Site::install(&["shop", "bank"], json!({})).await;
+    let operators = vec![site.operator("pod-1").await, site.operator("pod-2").await];
+    for operator in &operators {
+        wait_ready(operator).await;
+    }
+    for (namespace, number) in [("shop", 1), ("bank", 2), ("other", 3)] {
+        site.connect(namespace, &site.gateway.url()).await;
+        site.request(namespace, number, 600, json!({})).await;
+    }
+    // Each namespace is swept, too.
+    site.request("shop", 4, 12, json!({"ttlSecondsAfterFinished": 0})).await;
+    site.request("bank", 5, 12, json!({"ttlSecondsAfterFinished": 0})).await;
+    site.wait_killed("shop", 1).await;
+    site.wait_killed("bank", 2).await;
+    for (namespace, name) in [("shop", "inc-4"), ("bank", "inc-5")] {
+        eventually("the request to be removed", async || {
+            let get = ["get", "sessionkill", name, "-n", namespace, "--ignore-not-found", "-o", "name"];
+            let found = site.control_plane.run_kubectl(&get).await.unwrap();
+            if found.is_empty() { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+    site.assert_killed_once(&[1, 2, 4, 5]);
+    // Nobody has even seen it.
+    assert_eq!(site.status("other", 3).await, json!({"observedGeneration": -1}));
+    assert_eq!(site.refusals(), [""; 0]);
+
+    let (content, said) = site.check(&["--watch-namespaces", "bank,shop"]).await;
+    assert!(content, "{said}");
+    for namespace in ["bank", "shop"] {
+        assert!(said.contains(&format!("namespace {namespace}: kinds served, rights granted")), "{said}");
+    }
+    let (content, said) = site.check(&["--watch-namespaces", "other"]).await;
+    let missing = "namespace other: may not list sessionkills: grant it to the operator's service account";
+    assert!(!content && said.contains(missing), "{said}");
+    let (content, said) = site.check(&[]).await;
+    assert!(!content && said.contains("all namespaces: may not get secrets"), "{said}");
+    site.end(operators).await;
+}
+
+#[tokio::test]
+async fn a_namespace_without_rights_holds_nobody_else_up() {
+    let site = Site::install(&["shop", "bank"], json!({})).await;
+    let delete = ["delete", "rolebinding", ACCOUNT, "-n", "bank"];
+    site.control_plane.run_kubectl(&delete).await.unwrap();
+    let (content, said) = eventually("the rights to be gone", async || {
+        let (content, said) = site.check(&["--watch-namespaces", "bank"]).await;
+        if content { Err(said) } else { Ok((content, said)) }
+    })
+    .await;
+    assert!(!content && said.contains("namespace bank: may not"), "{said}");
+
+    let operator = site.operator("pod-1").await;
+    site.connect("shop", &site.gateway.url()).await;
+    site.request("shop", 1, 600, json!({})).await;
+    site.wait_killed("shop", 1).await;
+    assert_eq!(health(&operator, "/readyz").await, 503, "not all namespaces are watched");
+    assert_eq!(health(&operator, "/livez").await, 200, "a restart would not help");
+
+    // Rights that come back are enough.
+    let bind = ["create", "rolebinding", ACCOUNT, "-n", "bank", "--role", ACCOUNT];
+    let account = format!("--serviceaccount={NAMESPACE}:{ACCOUNT}");
+    site.control_plane.run_kubectl(&[&bind[..], &[&account]].concat()).await.unwrap();
+    wait_ready(&operator).await;
+    site.connect("bank", &site.gateway.url()).await;
+    site.request("bank", 2, 600, json!({})).await;
+    site.wait_killed("bank", 2).await;
+    site.assert_killed_once(&[1, 2]);
+    site.end(vec![operator]).await;
+}
+
+/// The gateway's certificate is signed by nobody that the machine trusts.
+#[tokio::test]
+async fn an_authority_of_ones_own_is_trusted_beside_the_public_ones() {
+    let certificate = Certificate::new().unwrap();
+    let directory = scratch::directory().unwrap();
+    let gateway = gateway_in_memory().await;
+    let proxy = FaultProxy::new(&gateway.url(), None).unwrap();
+    let url = proxy.tls_door("gateway", &certificate).await.unwrap();
+    let endpoint = url.trim_start_matches("https://");
+    let values = json!({
+        "extraCA": {"configMap": "corporate-ca"},
+        "operator": {"allowEndpoints": [endpoint]},
+    });
+    let site = Site::install(&["shop"], values).await;
+    let bundle = directory.path().join("ca.crt");
+    fs::write(&bundle, certificate.pem()).unwrap();
+    let from = format!("--from-file=ca.crt={}", bundle.display());
+    let create = ["create", "configmap", "corporate-ca", "-n", NAMESPACE, &from];
+    site.control_plane.run_kubectl(&create).await.unwrap();
+    let operator = site.operator("pod-1").await;
+    site.connect("shop", endpoint).await;
+    site.request("shop", 1, 600, json!({})).await;
+    site.wait_killed("shop", 1).await;
+    assert_eq!(gateway.kills_per_session().len(), 1);
+    site.end(vec![operator]).await;
+    gateway.stop().await;
+}

@@ -1,0 +1,114 @@
+//! The admission policy: a namespace's users can be limited to some of its connections, by RBAC and without a webhook.
+
+use serde_json::{Value, json};
+
+use crate::{
+    control_plane::Cluster,
+    eventually, furnished, render,
+    user_roles::{bind, create_as, install_roles, request},
+};
+
+const NAMESPACE: &str = "shop";
+
+/// May request, and end sessions through `orders` only.
+const ALICE: &str = "alice";
+/// May request, and end sessions through nothing.
+const BOB: &str = "bob";
+/// The namespace's admin.
+const CAROL: &str = "carol";
+
+/// The policy in force in one namespace, with its users.
+async fn guarded() -> &'static Cluster {
+    let cluster = furnished().await;
+    cluster.namespace(NAMESPACE, "").await;
+    install_roles(cluster).await;
+    for (role, user) in [("sessionkill-requester", ALICE), ("sessionkill-requester", BOB), ("sessionkill-admin", CAROL)]
+    {
+        bind(cluster, NAMESPACE, role, user).await;
+    }
+    let of_orders = "--resource=oceanbaseconnections.sessionkill.dev";
+    let role = ["create", "role", "orders-killer", "--verb=kill", of_orders, "--resource-name=orders", "-n", NAMESPACE];
+    let role = cluster.kubectl(&role).await;
+    // kubectl warns of a verb that it does not know.
+    assert!(role.success, "{}", role.stderr);
+    bind(cluster, NAMESPACE, "orders-killer", ALICE).await;
+
+    let values =
+        json!({"crds": {"install": false}, "admissionPolicy": {"enabled": true}, "watchNamespaces": [NAMESPACE]});
+    let rendered = render(&values).await;
+    let policy = rendered.split("---\n").filter(|document| document.contains("templates/admission-policy.yaml"));
+    let policy = policy.collect::<Vec<_>>().join("---\n");
+    let said = cluster.kubectl_with(&["apply", "--server-side", "-f", "-"], &policy).await;
+    assert!(said.success && said.stdout.lines().count() == 2, "{said:?}");
+    eventually("the policy to be in force", async || {
+        let object = request("probe", "orders", json!({})).to_string();
+        let create = ["create", "--dry-run=server", "-n", NAMESPACE, "--as", BOB, "-f", "-"];
+        let said = cluster.kubectl_with(&create, &object).await;
+        if !said.success && said.stderr.contains("ask for the verb kill on it") {
+            Ok(())
+        } else {
+            Err(format!("{said:?}"))
+        }
+    })
+    .await;
+    eventually("the right to orders", async || {
+        let object = request("probe", "orders", json!({})).to_string();
+        let create = ["create", "--dry-run=server", "-n", NAMESPACE, "--as", ALICE, "-f", "-"];
+        let said = cluster.kubectl_with(&create, &object).await;
+        if said.success { Ok(()) } else { Err(said.stderr) }
+    })
+    .await;
+    cluster
+}
+
+async fn patch_as(cluster: &Cluster, user: &str, name: &str, spec: &Value) -> Result<(), String> {
+    let patch = json!({"spec": spec}).to_string();
+    let said =
+        cluster.kubectl(&["patch", "sk", name, "-n", NAMESPACE, "--as", user, "--type=merge", "-p", &patch]).await;
+    if said.success { Ok(()) } else { Err(said.stderr) }
+}
+
+fn assert_denied(what: &str, user: &str, connection: &str, said: Result<(), String>) {
+    let refusal = said.err().unwrap_or_default();
+    let expected =
+        format!("user {user} may not end sessions through oceanbaseconnection {connection}: ask for the verb kill");
+    assert!(refusal.contains("forbidden") && refusal.contains(&expected), "{what}: {refusal}");
+}
+
+#[tokio::test]
+async fn users_end_sessions_only_through_the_connections_on_which_they_have_the_verb_kill() {
+    let cluster = guarded().await;
+    let create = async |user, name, connection, more| {
+        create_as(cluster, NAMESPACE, user, &request(name, connection, more)).await
+    };
+
+    create(ALICE, "a-orders", "orders", json!({})).await.unwrap();
+    assert_denied("another connection", ALICE, "ledger", create(ALICE, "a-ledger", "ledger", json!({})).await);
+    assert_denied("no right at all", BOB, "orders", create(BOB, "b-orders", "orders", json!({})).await);
+    create(CAROL, "c-ledger", "ledger", json!({})).await.unwrap();
+    // A dry run reads the statements of everybody through the connection.
+    let dry = json!({"mode": "DryRun"});
+    assert_denied("a dry run", ALICE, "ledger", create(ALICE, "a-dry", "ledger", dry.clone()).await);
+    create(ALICE, "a-dry", "orders", dry).await.unwrap();
+    // Held back, it would be one patch from being sent.
+    let held = json!({"suspend": true});
+    assert_denied("a held one", ALICE, "ledger", create(ALICE, "a-held", "ledger", held.clone()).await);
+    create(CAROL, "c-held", "ledger", held).await.unwrap();
+
+    let [hold, release] = [true, false].map(|suspend| json!({"suspend": suspend}));
+    assert_denied("a release", ALICE, "ledger", patch_as(cluster, ALICE, "c-held", &release).await);
+    // What sends nothing needs no right on the connection.
+    patch_as(cluster, ALICE, "c-held", &json!({"ttlSecondsAfterFinished": 60})).await.unwrap();
+    patch_as(cluster, ALICE, "c-ledger", &hold).await.unwrap();
+    assert_denied("its release", ALICE, "ledger", patch_as(cluster, ALICE, "c-ledger", &release).await);
+    patch_as(cluster, CAROL, "c-ledger", &release).await.unwrap();
+    patch_as(cluster, ALICE, "a-orders", &hold).await.unwrap();
+    patch_as(cluster, ALICE, "a-orders", &release).await.unwrap();
+
+    // The binding is for the watched namespaces.
+    bind(cluster, "team-a", "sessionkill-requester", BOB).await;
+    eventually("the role in another namespace", async || {
+        create_as(cluster, "team-a", BOB, &request("b-other", "orders", json!({}))).await
+    })
+    .await;
+}

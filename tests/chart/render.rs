@@ -1,0 +1,228 @@
+//! What the chart renders, for every choice that changes what is installed: Helm finds nothing to say, and the API server
+//! takes it strictly and without a warning, as restricted Pods.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use testbed::chart;
+
+use crate::{admitted, copy_of_the_chart, furnished, helm, names, render, render_of};
+
+/// Each switch the other way round by itself, and then all that go together.
+fn choices() -> Vec<(&'static str, Value)> {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let mut choices = vec![
+        ("nothing", json!({})),
+        ("one replica", json!({"replicas": 1})),
+        ("an image by digest", json!({"image": {"digest": digest}, "imagePullSecrets": [{"name": "registry"}]})),
+        ("another name", json!({"fullnameOverride": "killer"})),
+        ("no definitions", json!({"crds": {"install": false}})),
+        ("definitions that go", json!({"crds": {"keep": false}})),
+        ("an account that is there", json!({"serviceAccount": {"create": false, "name": "killer"}})),
+        ("an annotated account", json!({"serviceAccount": {"annotations": {"a/b": "c"}}})),
+        ("no rights", json!({"rbac": {"create": false}})),
+        ("no roles for people", json!({"userRoles": {"create": false}})),
+        ("roles that are not aggregated", json!({"userRoles": {"aggregate": false}})),
+        ("the admission policy", json!({"admissionPolicy": {"enabled": true}})),
+        ("leader election", json!({"leaderElection": {"enabled": true}})),
+        ("options", options()),
+        ("a proxy", json!({"proxy": {"url": "http://proxy.example:3128"}})),
+        ("a proxy with a password", json!({"proxy": {"secretRef": {"name": "proxy"}}})),
+        ("an authority", json!({"extraCA": {"configMap": "corporate-ca"}})),
+        ("a place to run", placement()),
+        ("no spreading", json!({"topologySpread": {"enabled": false}})),
+        ("no disruption budget", json!({"podDisruptionBudget": {"enabled": false}})),
+        ("a network policy", network()),
+        ("no Service", json!({"metrics": {"service": {"enabled": false}}})),
+        ("a ServiceMonitor", monitor()),
+    ];
+    let together = [options(), placement(), network(), monitor()].into_iter().fold(
+        json!({
+            "admissionPolicy": {"enabled": true},
+            "leaderElection": {"enabled": true},
+            "proxy": {"secretRef": {"name": "proxy"}},
+            "extraCA": {"configMap": "corporate-ca"},
+        }),
+        |mut all, more| {
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        },
+    );
+    choices.push(("everything", together));
+    choices
+}
+
+fn options() -> Value {
+    json!({"operator": {
+        "allowEndpoints": ["gateway.example:8443", "10.1.2.3"], "apiServerHTTP1": true, "dispatchWindowSeconds": 10,
+        "maxConcurrentCalls": 8, "sweepIntervalSeconds": 30, "receiptRetentionSeconds": 172_800, "logFormat": "text",
+        "logLevel": "debug", "extraArgs": ["--identity=me"], "extraEnv": [{"name": "A", "value": "b"}],
+    }})
+}
+
+fn placement() -> Value {
+    json!({
+        "nodeSelector": {"kubernetes.io/os": "linux"}, "priorityClassName": "system-cluster-critical",
+        "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+            "weight": 1, "preference": {"matchExpressions": [{"key": "zone", "operator": "Exists"}]},
+        }]}},
+        "podAnnotations": {"a/b": "c"}, "podLabels": {"team": "dba"}, "terminationGracePeriodSeconds": 120,
+    })
+}
+
+fn network() -> Value {
+    let proxy = json!({"ports": [{"port": 3128, "protocol": "TCP"}]});
+    json!({"networkPolicy": {"enabled": true, "apiServerPorts": [6443], "extraEgress": [proxy]}})
+}
+
+fn monitor() -> Value {
+    json!({"metrics": {"serviceMonitor": {"enabled": true, "interval": "15s", "labels": {"release": "prometheus"}}}})
+}
+
+/// The same, in some namespaces only.
+fn namespaced(values: &Value) -> Value {
+    let mut values = values.clone();
+    values["watchNamespaces"] = json!(["team-a", "team-b"]);
+    values
+}
+
+#[tokio::test]
+async fn helm_finds_nothing_to_say_against_the_chart() {
+    let chart = chart::directory();
+    for set in ["watchNamespaces=[]", r#"watchNamespaces=["team-a"]"#] {
+        let lint = ["lint", "--strict", chart.to_str().unwrap(), "--set-json", set];
+        let said = helm().await.run(None, &lint).await.unwrap();
+        assert!(!said.contains("[WARNING]") && !said.contains("[ERROR]"), "{said}");
+    }
+}
+
+async fn all_are_admitted(in_some_namespaces: bool) {
+    let cluster = furnished().await;
+    for (what, values) in choices() {
+        let values = if in_some_namespaces { namespaced(&values) } else { values };
+        let objects = admitted(cluster, what, &render(&values).await).await;
+        let names = names(&objects);
+        assert!(names.iter().any(|name| name.starts_with("Deployment/")), "{what}: {names:?}");
+        assert!(names.iter().any(|name| name.starts_with("Pod/")), "{what}: helm test has nothing to run: {names:?}");
+        if in_some_namespaces {
+            assert_has_no_right_in_the_cluster(what, &objects);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_chosen_is_admitted() {
+    all_are_admitted(false).await;
+}
+
+#[tokio::test]
+async fn whatever_is_chosen_is_admitted_in_some_namespaces() {
+    all_are_admitted(true).await;
+}
+
+/// Roles for people bind nobody; the operator's account has Roles only.
+fn assert_has_no_right_in_the_cluster(what: &str, objects: &[Value]) {
+    for object in objects {
+        let kind = object["kind"].as_str().unwrap();
+        assert_ne!(kind, "ClusterRoleBinding", "{what}");
+        if kind == "ClusterRole" {
+            let rules = object["rules"].to_string();
+            assert!(!rules.contains("secrets"), "{what}: {rules}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_watched_namespace_has_a_role_with_all_rights_and_the_release_has_none() {
+    let cluster = furnished().await;
+    let rights = |objects: &[Value], kind: &str| -> Vec<(String, Value)> {
+        let of_kind = objects.iter().filter(|object| object["kind"] == kind);
+        let named = of_kind.filter(|object| object["metadata"]["name"] == "sessionkill-operator");
+        let namespace = |object: &Value| object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        named.map(|object| (namespace(object), object["rules"].clone())).collect()
+    };
+    let everywhere = admitted(cluster, "all namespaces", &render(&json!({})).await).await;
+    let everywhere = rights(&everywhere, "ClusterRole");
+    let some = admitted(cluster, "some", &render(&namespaced(&json!({}))).await).await;
+    let rules = everywhere[0].1.clone();
+    assert!(rules.to_string().contains("secrets"), "{rules}");
+    let expected = ["team-a", "team-b"].map(|name| (name.to_owned(), rules.clone()));
+    assert_eq!(rights(&some, "Role"), expected);
+}
+
+#[tokio::test]
+async fn the_namespaces_reach_the_operator_and_its_check() {
+    let objects = admitted(furnished().await, "some", &render(&namespaced(&json!({}))).await).await;
+    let arguments = |kind: &str, spec: &str| {
+        let object = objects.iter().find(|object| object["kind"] == kind).unwrap();
+        object.pointer(spec).unwrap()["containers"][0]["args"].clone()
+    };
+    assert_eq!(arguments("Deployment", "/spec/template/spec"), json!(["run", "--watch-namespaces=team-a,team-b"]));
+    let check = arguments("Pod", "/spec");
+    let url = "--ready-url=http://sessionkill-operator.sessionkill-system.svc:8080/readyz";
+    assert_eq!(check, json!(["check", "--watch-namespaces=team-a,team-b", url]));
+}
+
+#[tokio::test]
+async fn a_rule_file_becomes_a_prometheus_rule_and_without_one_the_switch_is_refused() {
+    let (_kept, chart) = copy_of_the_chart();
+    let file = chart.join("files/prometheus-rules.yaml");
+    let values = json!({"metrics": {"prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}}}});
+    let _ = fs::remove_file(&file);
+    let refusal = render_of(&chart, &values, &[]).await.unwrap_err();
+    assert!(refusal.contains("this chart has no files/prometheus-rules.yaml"), "{refusal}");
+
+    let rules = "groups:\n- name: sessionkill\n  rules:\n  - alert: Down\n    expr: up == 0\n    annotations:\n      \
+                 summary: \"{{ $labels.pod }} is down\"\n";
+    fs::write(&file, rules).unwrap();
+    let rendered = render_of(&chart, &values, &[]).await.unwrap();
+    let objects = admitted(furnished().await, "a rule", &rendered).await;
+    let rule = objects.iter().find(|object| object["kind"] == "PrometheusRule").unwrap();
+    let summary = &rule["spec"]["groups"][0]["rules"][0]["annotations"]["summary"];
+    assert_eq!(summary, "{{ $labels.pod }} is down");
+}
+
+#[tokio::test]
+async fn a_value_that_means_nothing_is_refused_by_its_name() {
+    for (name, values) in [
+        ("watchNamespace", json!({"watchNamespace": ["team-a"]})),
+        ("watchNamespaces", json!({"watchNamespaces": "team-a"})),
+        ("watchNamespaces", json!({"watchNamespaces": ["Team A"]})),
+        ("replicas", json!({"replicas": "two"})),
+        ("digest", json!({"image": {"digest": "latest"}})),
+        ("dispatchWindowSeconds", json!({"operator": {"dispatchWindowSeconds": 5}})),
+        ("receiptRetentionSeconds", json!({"operator": {"receiptRetentionSeconds": 1}})),
+        ("terminationGracePeriodSeconds", json!({"terminationGracePeriodSeconds": 30})),
+        // A password belongs into a Secret.
+        ("url", json!({"proxy": {"url": "http://user:password@proxy.example:3128"}})),
+        ("logFormat", json!({"operator": {"logFormat": "xml"}})),
+    ] {
+        let refusal = render_of(&chart::directory(), &values, &[]).await.map(drop).unwrap_err();
+        assert!(refusal.contains(name), "{values}: {refusal}");
+    }
+    let values = json!({"metrics": {"service": {"enabled": false}, "serviceMonitor": {"enabled": true}}});
+    let refusal = render_of(&chart::directory(), &values, &[]).await.map(drop).unwrap_err();
+    assert!(refusal.contains("metrics.service.enabled"), "{refusal}");
+}
+
+/// Who reads `values.yaml` finds each value explained, and the schema knows it.
+#[test]
+fn every_value_has_a_comment_and_a_type() {
+    let values = fs::read_to_string(chart::directory().join("values.yaml")).unwrap();
+    let schema = fs::read_to_string(chart::directory().join("values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let top: Vec<_> = values
+        .lines()
+        .filter(|line| !line.starts_with([' ', '#']))
+        .filter_map(|line| line.split_once(':').map(|(name, _)| name))
+        .collect();
+    assert!(top.len() > 20, "{top:?}");
+    let known: Vec<_> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    for name in &top {
+        assert!(known.contains(name), "values.schema.json does not know {name}");
+    }
+    for name in known.iter().filter(|name| **name != "global") {
+        assert!(top.contains(name), "values.yaml does not have {name}");
+    }
+}
