@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::select_all;
+use futures::stream::{self, select_all};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::beside::beside_others;
+use super::beside::{beside_others, empty_list};
 use super::context::{Context, Guarded, Parts};
 use super::events::Events;
 use super::probe::probe_connections;
@@ -147,6 +147,7 @@ fn watch<K>(
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    let first = if places.iter().all(|(namespace, _)| namespace.is_some()) { empty_list().into() } else { vec![] };
     let watches = places.into_iter().enumerate().map(|(place, (namespace, api))| {
         let events = watch_of(api, config.clone(), health.clone(), kind(place));
         match namespace {
@@ -154,7 +155,9 @@ where
             None => events.boxed(),
         }
     });
-    select_all(watches.collect::<Vec<_>>())
+    let watches = select_all(watches.collect::<Vec<_>>());
+    stream::iter(first)
+        .chain(watches)
         .map_ok(|event| event.modify(|object| object.managed_fields_mut().clear()))
         .reflect(writer)
         .applied_objects()
