@@ -1,5 +1,5 @@
-//! Liveness and readiness. Ready means that the caches are synced, not that requests succeed; live means that no watch
-//! has been failing for minutes: a restart is cheap and, with claims, safe.
+//! Liveness and readiness. Ready means that the caches are synced, not that requests succeed, nor that this process leads;
+//! live means that no watch has been failing, nor silent, for minutes: a restart is cheap and, with claims, safe.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::metrics::{self, Metrics};
 
-/// A watch that fails for longer than this does not recover by itself.
-const DEAD_AFTER: Duration = Duration::from_mins(5);
+/// A watch that fails or is silent for longer than so many times its length does not recover by itself.
+const DEAD_AFTER: u32 = 5;
 
 /// The watches of the operator: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,23 +38,34 @@ impl Watch {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct WatchState {
     synced: bool,
     failing_since: Option<Instant>,
+    /// When something came from the API server last.
+    heard: Instant,
 }
 
 /// How the watches fare.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     watches: Mutex<[WatchState; 2]>,
     changed: Notify,
+    dead_after: Duration,
 }
 
 impl Health {
+    /// Of watches that have not begun. The API server ends each after `watch`, and says something by then: each is told a
+    /// bookmark shortly before, even if there was no event.
+    #[must_use]
+    pub fn new(watch: Duration) -> Self {
+        let begun = WatchState { synced: false, failing_since: None, heard: Instant::now() };
+        Self { watches: Mutex::new([begun; 2]), changed: Notify::new(), dead_after: watch * DEAD_AFTER }
+    }
+
     /// The watch has delivered everything that existed when it began.
     pub fn watch_synced(&self, watch: Watch) {
-        self.set(watch, |state| *state = WatchState { synced: true, failing_since: None });
+        self.set(watch, |state| (state.synced, state.failing_since) = (true, None));
         self.changed.notify_waiters();
     }
 
@@ -68,6 +79,11 @@ impl Health {
         self.set(watch, |state| {
             state.failing_since.get_or_insert_with(Instant::now);
         });
+    }
+
+    /// Something came from the API server, if only a bookmark: what is behind it may have swallowed nothing so far.
+    pub fn watch_heard(&self, watch: Watch) {
+        self.set(watch, |state| state.heard = Instant::now());
     }
 
     /// Waits until `watch` has been synced once.
@@ -87,10 +103,12 @@ impl Health {
         self.states().iter().all(|state| state.synced)
     }
 
-    /// Whether no watch has been failing for long.
+    /// Whether no watch has been failing or silent for long. A silent one reports no error: whatever lies between may keep its
+    /// connection open and pass nothing on.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.states().iter().all(|state| state.failing_since.is_none_or(|since| since.elapsed() < DEAD_AFTER))
+        let lately = |since: Instant| since.elapsed() < self.dead_after;
+        self.states().iter().all(|state| lately(state.heard) && state.failing_since.is_none_or(lately))
     }
 
     fn set(&self, watch: Watch, change: impl FnOnce(&mut WatchState)) {
@@ -140,9 +158,11 @@ fn answer(good: bool) -> (StatusCode, &'static str) {
 mod tests {
     use super::*;
 
+    const WATCH: Duration = Duration::from_mins(1);
+
     #[test]
     fn ready_means_that_all_caches_are_synced() {
-        let health = Health::default();
+        let health = Health::new(WATCH);
         health.watch_synced(Watch::Requests);
         assert!(!health.is_ready());
         health.watch_synced(Watch::Connections);
@@ -151,12 +171,26 @@ mod tests {
 
     #[test]
     fn a_failing_watch_is_live_for_a_while_and_forgiven_when_it_works() {
-        let health = Health::default();
+        let health = Health::new(WATCH);
         health.watch_fails(Watch::Requests);
         assert!(health.is_live());
-        health.set(Watch::Requests, |state| state.failing_since = Instant::now().checked_sub(DEAD_AFTER));
+        health.set(Watch::Requests, |state| state.failing_since = Instant::now().checked_sub(WATCH * DEAD_AFTER));
         assert!(!health.is_live());
         health.watch_works(Watch::Requests);
+        assert!(health.is_live());
+    }
+    #[test]
+    fn a_watch_that_is_silent_for_long_is_dead_though_it_reports_no_error() {
+        let health = Health::new(WATCH);
+        health.watch_synced(Watch::Requests);
+        health.watch_synced(Watch::Connections);
+        let long_ago = Instant::now().checked_sub(WATCH * DEAD_AFTER).unwrap();
+        health.set(Watch::Connections, |state| state.heard = long_ago);
+        health.watch_works(Watch::Connections);
+        assert!(health.is_ready() && !health.is_live());
+        health.watch_heard(Watch::Requests);
+        assert!(!health.is_live(), "of another watch");
+        health.watch_heard(Watch::Connections);
         assert!(health.is_live());
     }
 }

@@ -14,6 +14,7 @@ use super::claim::Withdrawn;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::events::Events;
+use super::leadership::Leadership;
 use super::observer::Observer;
 use super::queue::Queue;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
@@ -32,6 +33,8 @@ pub struct Context {
     pub config: Config,
     /// This process, in claims: the pod's name and a random part, so that a restarted process is another holder.
     pub holder_identity: String,
+    /// Whether this process does the work.
+    pub leadership: Arc<Leadership>,
     /// The unfinished requests.
     pub requests: Store<Guarded>,
     /// All connections.
@@ -62,6 +65,8 @@ pub struct Parts {
     /// See [`Context`].
     pub config: Config,
     /// See [`Context`].
+    pub leadership: Arc<Leadership>,
+    /// See [`Context`].
     pub requests: Store<Guarded>,
     /// See [`Context`].
     pub connections: Store<DeserializeGuard<OceanBaseConnection>>,
@@ -78,12 +83,13 @@ pub struct Parts {
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { client, config, requests, connections, metrics, queue, events, tasks } = parts;
+        let Parts { client, config, leadership, requests, connections, metrics, queue, events, tasks } = parts;
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
         Arc::new(Self {
             client,
             config,
             holder_identity,
+            leadership,
             requests,
             connections,
             queue,
@@ -103,9 +109,17 @@ impl Context {
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
+        self.everywhere_by(self.client.clone())
+    }
+
+    /// The same by another client.
+    pub fn everywhere_by<K>(&self, client: Client) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
         match &self.config.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
         }
     }
 

@@ -32,6 +32,10 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
             }
         },
     };
+    // Another replica does the work; all that is here is looked at again once this one leads.
+    if !context.leadership.leads() {
+        return Ok(look_again(None, now));
+    }
     let item = Item {
         object: ObjectRef::from_obj(guarded.as_ref()),
         uid: guarded.uid().unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::utils::Backoff;
@@ -17,13 +17,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::{Context, Guarded, Parts};
+use super::election::Election;
 use super::events::Events;
+use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
 use super::reconcile::reconcile;
 use super::sweep::sweep;
 use crate::api::OceanBaseConnection;
-use crate::api_server::WATCH_SECONDS;
+use crate::api_server::overheard;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
@@ -41,7 +43,8 @@ pub enum RunError {
     Ended(&'static str),
 }
 
-/// Runs the operator until `shutdown`; then starts no new work, and lets calls in flight finish and be recorded.
+/// Runs the operator until `shutdown`; then starts no new work, lets calls in flight finish and be recorded, and another
+/// replica lead meanwhile.
 pub async fn run(
     client: Client,
     config: Config,
@@ -53,31 +56,31 @@ pub async fn run(
     let (again, looked_at_again) = mpsc::unbounded_channel();
     let (requests, request_writer) = reflector::store();
     let (connections, connection_writer) = reflector::store();
+    let elected = config.leader_election;
+    let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
+    metrics.leads(leadership.leads());
     let context = Context::new(Parts {
-        queue: Queue::new(config.max_concurrent_calls.into(), again, shutdown.clone()),
+        queue: Queue::new(config.max_concurrent_calls.into(), again, leadership.clone(), shutdown.clone()),
         events: Events::start(client.clone(), config.identity.clone()),
         client,
         config,
+        leadership,
         metrics,
         requests: requests.clone(),
         connections,
         tasks: tasks.clone(),
     });
 
+    let every = watcher::Config::default().timeout(context.config.watch_seconds);
     let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
-        context.everywhere(),
-        watcher::Config::default().timeout(WATCH_SECONDS),
+        &context,
+        every.clone(),
         connection_writer,
         health.clone(),
         Watch::Connections,
     );
-    let request_watch = watch::<Guarded>(
-        context.everywhere(),
-        watcher::Config::default().timeout(WATCH_SECONDS).fields(UNFINISHED),
-        request_writer,
-        health.clone(),
-        Watch::Requests,
-    );
+    let request_watch =
+        watch::<Guarded>(&context, every.fields(UNFINISHED), request_writer, health.clone(), Watch::Requests);
     // A request must not be told that its connection does not exist because the cache is still empty.
     let connections_known = health.clone();
     let request_watch = async move {
@@ -106,21 +109,49 @@ pub async fn run(
         std::future::ready(())
     });
     let probing = probe_connections(context.clone(), changed.clone(), shutdown.clone());
+    let taking_over = take_over(&context, &changed);
+    let electing = elected.then(|| tokio::spawn(election(&context).run(shutdown.clone())));
     let ended = tokio::select! {
         () = controller => "the watch of SessionKills",
         () = connections_change => "the watch of OceanBaseConnections",
         () = probing => "the probe",
         () = sweeping => "the sweep",
+        () = taking_over => "the take-over",
         () = shutdown.cancelled() => "",
     };
     let in_order = shutdown.is_cancelled();
     shutdown.cancel();
     tasks.close();
     tracing::info!(tasks = tasks.len(), "finishing what is in flight");
-    if tokio::time::timeout(SHUTDOWN_LIMIT, tasks.wait()).await.is_err() {
+    let finishing = tokio::time::timeout(SHUTDOWN_LIMIT, tasks.wait());
+    let (finished, _) = tokio::join!(finishing, futures::future::OptionFuture::from(electing));
+    if finished.is_err() {
         tracing::error!(tasks = tasks.len(), "ended with work in flight: its claims resolve after their deadlines");
     }
     if in_order { Ok(()) } else { Err(RunError::Ended(ended)) }
+}
+
+/// Each time that this process begins to lead: looks at all that has come while it stood by, and at whether connections work.
+async fn take_over(context: &Context, connections: &Notify) {
+    loop {
+        context.leadership.gained().await;
+        connections.notify_one();
+        let requests = context.requests.state();
+        context.queue.look_again_at(requests.iter().map(|request| ObjectRef::from_obj(request.as_ref())));
+    }
+}
+
+fn election(context: &Context) -> Election {
+    let Context { client, config, .. } = context;
+    let own = client.default_namespace();
+    Election {
+        leases: Api::namespaced(client.clone(), config.leader_election_namespace.as_deref().unwrap_or(own)),
+        name: config.lease_name.clone(),
+        identity: context.holder_identity.clone(),
+        duration: Duration::from_secs(config.lease_duration_seconds.into()),
+        leadership: context.leadership.clone(),
+        metrics: context.metrics.clone(),
+    }
 }
 
 /// The pause after each failure of a watch. The client's default doubles up to 30 s, so that after a short outage of the API
@@ -141,16 +172,19 @@ impl Backoff for WatchPause {
 
 /// A watch that fills `writer` and tells `health` how it fares.
 fn watch<K>(
-    api: Api<K>,
+    context: &Context,
     config: watcher::Config,
     writer: reflector::store::Writer<K>,
     health: Arc<Health>,
     name: Watch,
-) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + 'static
+) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + use<K>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, config)
+    let heard = health.clone();
+    let client = overheard(&context.client, move || heard.watch_heard(name));
+    watcher(context.everywhere_by::<K>(client), config)
         .backoff(WatchPause)
         .inspect(move |event| match event {
             Ok(watcher::Event::InitDone) => health.watch_synced(name),

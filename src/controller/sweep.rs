@@ -22,7 +22,7 @@ const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
 const REST_FACTOR: u32 = 20;
 
-/// Sweeps until `shutdown`.
+/// Sweeps until `shutdown`, whenever this process leads.
 pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
     let mut pause = context.config.sweep_interval();
     while !shutdown_within(&shutdown, pause).await {
@@ -30,6 +30,9 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
         context.queue.prune(Timestamp::now());
         context.credentials.prune();
         context.observer.prune();
+        if !context.leadership.leads() {
+            continue;
+        }
         for swept in [sweep_requests(&context).await, sweep_receipts(&context).await] {
             if let Err(error) = swept {
                 tracing::warn!(%error, "sweep not completed");
