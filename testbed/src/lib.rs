@@ -5,6 +5,7 @@ pub mod bench;
 pub mod cache;
 pub mod control_plane;
 pub mod demo;
+pub mod failover;
 pub mod fault_proxy;
 pub mod gateway;
 pub mod measure;
