@@ -1,5 +1,5 @@
-//! Liveness and readiness. Ready means that the caches are synced, not that requests succeed; live means that no watch
-//! has been failing for minutes: a restart is cheap and, with claims, safe.
+//! Liveness and readiness. Ready means that the caches are synced, not that requests succeed, nor that this process leads;
+//! live means that no watch has been failing, nor silent, for minutes: a restart is cheap and, with claims, safe.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::metrics::{self, Metrics};
 
-/// A watch that fails for longer than this does not recover by itself.
-const DEAD_AFTER: Duration = Duration::from_mins(5);
+/// A watch that fails or is silent for longer than so many times its length does not recover by itself.
+const DEAD_AFTER: u32 = 5;
 
 /// The watches of the operator: a closed set for each place, which is a namespace, or all of them. Places have numbers from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ impl Watch {
 struct WatchState {
     synced: bool,
     failing_since: Option<Instant>,
+    /// When something came from the API server last; none if the watch has not begun.
+    heard: Option<Instant>,
 }
 
 /// How the watches fare.
@@ -56,25 +58,21 @@ struct WatchState {
 pub struct Health {
     watches: Mutex<Vec<WatchState>>,
     changed: Notify,
-}
-
-impl Default for Health {
-    /// Of one place.
-    fn default() -> Self {
-        Self::of(1)
-    }
+    dead_after: Duration,
 }
 
 impl Health {
-    /// Of the watches of so many places, none of which has been synced.
+    /// Of the watches of so many places, none of which has begun. The API server ends each after `watch`, and says something by
+    /// then: each is told a bookmark shortly before, even if there was no event.
     #[must_use]
-    pub fn of(places: usize) -> Self {
-        Self { watches: Mutex::new(vec![WatchState::default(); 2 * places]), changed: Notify::new() }
+    pub fn new(places: usize, watch: Duration) -> Self {
+        let watches = Mutex::new(vec![WatchState::default(); 2 * places]);
+        Self { watches, changed: Notify::new(), dead_after: watch * DEAD_AFTER }
     }
 
     /// The watch has delivered everything that existed when it began.
     pub fn watch_synced(&self, watch: Watch) {
-        self.set(watch, |state| *state = WatchState { synced: true, failing_since: None });
+        self.set(watch, |state| (state.synced, state.failing_since) = (true, None));
         self.changed.notify_waiters();
     }
 
@@ -88,6 +86,12 @@ impl Health {
         self.set(watch, |state| {
             state.failing_since.get_or_insert_with(Instant::now);
         });
+    }
+
+    /// The watch begins, or something came from the API server, if only a bookmark: what lies between has swallowed nothing so
+    /// far.
+    pub fn watch_heard(&self, watch: Watch) {
+        self.set(watch, |state| state.heard = Some(Instant::now()));
     }
 
     /// Waits until `watch` has been synced once.
@@ -107,10 +111,12 @@ impl Health {
         self.states().iter().all(|state| state.synced)
     }
 
-    /// Whether no watch has been failing for long.
+    /// Whether no watch has been failing or silent for long. A silent one reports no error: whatever lies between may keep its
+    /// connection open and pass nothing on.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.states().iter().all(|state| state.failing_since.is_none_or(|since| since.elapsed() < DEAD_AFTER))
+        let lately = |since: Instant| since.elapsed() < self.dead_after;
+        self.states().iter().all(|state| state.heard.is_none_or(lately) && state.failing_since.is_none_or(lately))
     }
 
     fn set(&self, watch: Watch, change: impl FnOnce(&mut WatchState)) {
@@ -163,9 +169,11 @@ fn answer(good: bool) -> (StatusCode, &'static str) {
 mod tests {
     use super::*;
 
+    const WATCH: Duration = Duration::from_mins(1);
+
     #[test]
     fn ready_means_that_all_caches_are_synced() {
-        let health = Health::of(2);
+        let health = Health::new(2, WATCH);
         for watch in [Watch::Requests(0), Watch::Connections(0), Watch::Requests(1), Watch::Connections(1)] {
             assert!(!health.is_ready());
             health.watch_synced(watch);
@@ -175,15 +183,32 @@ mod tests {
 
     #[test]
     fn a_failing_watch_is_live_for_a_while_and_forgiven_when_it_works() {
-        let health = Health::of(2);
+        let health = Health::new(2, WATCH);
         health.watch_fails(Watch::Requests(1));
         assert!(health.is_live());
-        health.set(Watch::Requests(1), |state| state.failing_since = Instant::now().checked_sub(DEAD_AFTER));
+        health.set(Watch::Requests(1), |state| state.failing_since = Instant::now().checked_sub(WATCH * DEAD_AFTER));
         assert!(!health.is_live());
         // That of another place says nothing of it.
         health.watch_works(Watch::Requests(0));
         assert!(!health.is_live());
         health.watch_works(Watch::Requests(1));
+        assert!(health.is_live());
+    }
+
+    #[test]
+    fn a_watch_that_is_silent_for_long_is_dead_though_it_reports_no_error() {
+        let health = Health::new(1, WATCH);
+        let (requests, connections) = (Watch::Requests(0), Watch::Connections(0));
+        health.watch_synced(requests);
+        health.watch_synced(connections);
+        assert!(health.is_live(), "what has not begun is not silent");
+        let long_ago = Instant::now().checked_sub(WATCH * DEAD_AFTER);
+        health.set(connections, |state| state.heard = long_ago);
+        health.watch_works(connections);
+        assert!(health.is_ready() && !health.is_live());
+        health.watch_heard(requests);
+        assert!(!health.is_live(), "of another watch");
+        health.watch_heard(connections);
         assert!(health.is_live());
     }
 }

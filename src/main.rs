@@ -77,7 +77,7 @@ async fn run(config: Config) -> Result<(), String> {
     let client = api_server_client(config.api_server_http1).await?;
     let shutdown = CancellationToken::new();
     on_signal(shutdown.clone())?;
-    let health = Arc::new(Health::of(config.places()));
+    let health = Arc::new(Health::new(config.places(), config.watch()));
     let metrics = Arc::new(Metrics::default());
     let serving = health::serve(health.clone(), metrics.clone(), config.health_address).await?;
     tokio::select! {

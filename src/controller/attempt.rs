@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::api_calls::ApiError;
 use super::claim::{Claim, Claimed, claim, find};
 use super::orphan::resolve;
@@ -50,13 +52,17 @@ impl Request {
         Ok(self.end(&Conclusion::nothing_sent(&self.object, outcome, why, message)).await)
     }
 
-    /// Steps 4 and 5: how each session stands right before the kill, then the claim.
+    /// Steps 4 and 5: how each session stands right before the kill, then the claim. A replica that leads no longer leaves the
+    /// request to the one that does.
     pub(super) async fn attempt(
         &self,
         intent: Intent,
         route: &Route,
         observed: &Observed,
     ) -> Result<Attempted, ApiError> {
+        if !self.context.leadership.leads() {
+            return Ok(Attempted::Not(Next::Later(Timestamp::now())));
+        }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
             Err(message) => return self.unobserved(&intent, message).await.map(Attempted::Not),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Guarded};
 use super::group::{wait_for_turn, work_on};
+use super::leadership::Leadership;
 use crate::api::SessionKill;
 
 /// The most requests that wait in memory; the others wait in the API server.
@@ -115,17 +116,21 @@ pub struct Queue {
     state: Mutex<State>,
     concurrency: Arc<Semaphore>,
     again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+    leadership: Arc<Leadership>,
     shutdown: CancellationToken,
 }
 
 impl Queue {
-    /// An empty queue. `again` gets every object that is to be looked at again; no work is started after `shutdown`.
+    /// An empty queue. `again` gets every object that is to be looked at again; no work is started after `shutdown`, nor while
+    /// this process does not lead.
     pub fn new(
         max_concurrent: usize,
         again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+        leadership: Arc<Leadership>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { state: Mutex::default(), concurrency: Arc::new(Semaphore::new(max_concurrent)), again, shutdown }
+        let concurrency = Arc::new(Semaphore::new(max_concurrent));
+        Self { state: Mutex::default(), concurrency, again, leadership, shutdown }
     }
 
     /// Adds `item` behind the others of `key`, unless it is there already.
@@ -161,16 +166,27 @@ impl Queue {
         self.state().tenants.get(key).and_then(VecDeque::front).cloned()
     }
 
-    /// The next items of `key`, which go together; none, and the key forgotten, when there are none or no work may start
-    /// any more.
+    /// The next items of `key`, which go together; none, and the key forgotten, when there are none or no work may start now.
     fn next(&self, key: &TenantKey, now: Timestamp) -> Vec<Item> {
         let mut state = self.state();
-        let waiting = state.tenants.get_mut(key).filter(|_| !self.shutdown.is_cancelled());
+        let may_start = !self.shutdown.is_cancelled() && self.leadership.leads();
+        let waiting = state.tenants.get_mut(key).filter(|_| may_start);
         let next = waiting.map(|waiting| next_group(waiting, now)).unwrap_or_default();
         if next.is_empty() {
-            state.tenants.remove(key);
+            // What was left waiting is submitted anew when this process leads again.
+            for left in state.tenants.remove(key).unwrap_or_default() {
+                state.busy.remove(&left.uid);
+            }
         }
         next
+    }
+
+    /// Has `objects` looked at again.
+    pub fn look_again_at(&self, objects: impl IntoIterator<Item = ObjectRef<Guarded>>) {
+        for object in objects {
+            // The receiver is gone only when the operator ends.
+            let _ = self.again.send(object);
+        }
     }
 
     /// `item` was worked on, and `next` is left to do.
@@ -184,8 +200,7 @@ impl Queue {
             }
             Next::Later(until) => {
                 state.held.insert(item.uid, Hold { until, generation: item.generation });
-                // The receiver is gone only when the operator ends.
-                let _ = self.again.send(item.object);
+                self.look_again_at([item.object]);
             }
         }
     }

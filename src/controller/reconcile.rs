@@ -48,6 +48,10 @@ fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
             }
         },
     };
+    // Another replica does the work; all that is here is looked at again once this one leads.
+    if !context.leadership.leads() {
+        return look_again(None, now);
+    }
     let item = Item {
         object: ObjectRef::from_obj(guarded),
         uid: guarded.uid().unwrap_or_default(),

@@ -22,7 +22,7 @@ const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
 const REST_FACTOR: u32 = 20;
 
-/// Sweeps until `shutdown`.
+/// Sweeps until `shutdown`, whenever this process leads.
 pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
     let mut pause = context.config.sweep_interval();
     while !shutdown_within(&shutdown, pause).await {
@@ -30,10 +30,13 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
         context.queue.prune(Timestamp::now());
         context.credentials.prune();
         context.observer.prune();
-        for (_, requests) in context.everywhere() {
+        if !context.leadership.leads() {
+            continue;
+        }
+        for requests in context.everywhere() {
             report(sweep_requests(&context, &requests).await);
         }
-        for (_, receipts) in context.everywhere() {
+        for receipts in context.everywhere() {
             report(sweep_receipts(&context, &receipts).await);
         }
         pause = context.config.sweep_interval().max(started.elapsed() * REST_FACTOR);

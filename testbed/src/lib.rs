@@ -6,6 +6,7 @@ pub mod cache;
 pub mod chart;
 pub mod control_plane;
 pub mod demo;
+pub mod failover;
 pub mod fault_proxy;
 pub mod gateway;
 pub mod helm;
