@@ -28,7 +28,10 @@ pub enum Watch {
 }
 
 impl Watch {
-    /// For logs.
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Requests, Self::Connections];
+
+    /// For logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +45,8 @@ impl Watch {
 struct WatchState {
     synced: bool,
     failing_since: Option<Instant>,
+    /// When it last delivered something.
+    delivered: Option<Instant>,
 }
 
 /// How the watches fare.
@@ -54,13 +59,18 @@ pub struct Health {
 impl Health {
     /// The watch has delivered everything that existed when it began.
     pub fn watch_synced(&self, watch: Watch) {
-        self.set(watch, |state| *state = WatchState { synced: true, failing_since: None });
+        self.set(watch, |state| {
+            *state = WatchState { synced: true, failing_since: None, delivered: Some(Instant::now()) };
+        });
         self.changed.notify_waiters();
     }
 
     /// The watch delivered something.
     pub fn watch_works(&self, watch: Watch) {
-        self.set(watch, |state| state.failing_since = None);
+        self.set(watch, |state| {
+            state.failing_since = None;
+            state.delivered = Some(Instant::now());
+        });
     }
 
     /// The watch failed and will be tried again.
@@ -79,6 +89,12 @@ impl Health {
             }
             changed.await;
         }
+    }
+
+    /// For how long `watch` has delivered nothing; zero before its first delivery.
+    #[must_use]
+    pub fn watch_age(&self, watch: Watch) -> Duration {
+        self.states()[watch as usize].delivered.map(|at| at.elapsed()).unwrap_or_default()
     }
 
     /// Whether all watches have been synced.

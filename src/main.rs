@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use sessionkill::config::Config;
-use sessionkill::health::{self, Health};
+use sessionkill::health::{self, Health, Watch};
 use sessionkill::metrics::Metrics;
-use sessionkill::telemetry::{self, LogFormat};
+use sessionkill::telemetry::{self, LogOptions};
+use sessionkill::traces::Traces;
 use sessionkill::{api, api_server, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,9 +31,8 @@ enum Command {
     Run {
         #[command(flatten)]
         config: Config,
-        /// The form of the logs on standard error.
-        #[arg(long, env = "SESSIONKILL_LOG_FORMAT", value_enum, default_value = "json")]
-        log_format: LogFormat,
+        #[command(flatten)]
+        logs: LogOptions,
     },
     /// Print the custom resource definitions.
     Crd,
@@ -41,10 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Crd => crd(),
-        Command::Run { config, log_format } => {
-            telemetry::start(log_format);
-            run(config)
-        }
+        Command::Run { config, logs } => run(config, logs),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,7 +65,8 @@ fn crd() -> Result<(), String> {
 /// One thread does all the work: that takes less processor time than one for each core, and a single kill ends sooner, as
 /// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md).
 #[tokio::main(flavor = "current_thread")]
-async fn run(config: Config) -> Result<(), String> {
+async fn run(config: Config, logs: LogOptions) -> Result<(), String> {
+    tokio::spawn(telemetry::start(logs)?.follow());
     // Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "cannot install the TLS provider")?;
     let client = api_server_client(config.api_server_http1).await?;
@@ -76,11 +74,21 @@ async fn run(config: Config) -> Result<(), String> {
     on_signal(shutdown.clone())?;
     let health = Arc::new(Health::default());
     let metrics = Arc::new(Metrics::default());
+    let watches = health.clone();
+    metrics.before_scrape(move |gauges| {
+        for watch in Watch::ALL {
+            gauges.set_watch_age(watch.as_str(), watches.watch_age(watch));
+        }
+    });
+    let traces = Arc::new(Traces::from_environment()?);
     let serving = health::serve(health.clone(), metrics.clone(), config.health_address).await?;
-    tokio::select! {
-        ended = controller::run(client, config, health, metrics, shutdown) => ended.map_err(|error| error.to_string()),
+    let ended = tokio::select! {
+        ended = controller::run(client, config, health, metrics, traces.clone(), shutdown) => ended.map_err(|error| error.to_string()),
         () = serving => Err("the health checks ended unexpectedly".to_owned()),
-    }
+    };
+    // In another thread: what is sent needs this one.
+    let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+    ended
 }
 
 async fn api_server_client(http1: bool) -> Result<kube::Client, String> {

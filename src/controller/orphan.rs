@@ -10,13 +10,14 @@ use super::context::{Context, Guarded};
 use super::observer::observe;
 use super::settle::{Target, write_record};
 use crate::api::{
-    Dispatch, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionStatus,
+    Dispatch, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
     VerificationPolicy,
 };
 use crate::domain::conclusion::{Conclusion, dispatch, nothing_certain, orphaned};
 use crate::domain::observation::Snapshot;
 use crate::domain::retention::record_of;
 use crate::domain::verification::{close, is_open, look};
+use crate::metrics::Metrics;
 use crate::oceanbase::Tenant;
 
 /// For how long after its settle deadline an orphaned claim is observed before its outcome is given up.
@@ -52,10 +53,25 @@ pub async fn resolve(
     let wanted = conclusion.record(now);
     let record = write_once(context, receipt, wanted.clone()).await?;
     if record == wanted {
+        count(&context.metrics, receipt, &conclusion.sessions);
         // Its holder went away before it could write the line.
-        audit::kill(receipt, &conclusion, request.as_ref().and_then(|request| request.spec.reason.as_deref()));
+        let reason = request.as_ref().and_then(|request| request.spec.reason.as_deref());
+        let trace_id = context.traces.trace_id(&receipt.spec.session_kill_ref.uid);
+        audit::kill(receipt, &conclusion, reason, trace_id);
     }
     Ok(Some(record))
+}
+
+/// The sessions of which only the holder knew what became of them.
+fn count(metrics: &Metrics, receipt: &SessionKillReceipt, sessions: &[SessionStatus]) {
+    for (_, session) in receipt.spec.sessions.iter().zip(sessions).filter(|(planned, _)| is_sent(planned)) {
+        metrics.unknown(SessionReason::HolderLost);
+        metrics.unknown_resolved(SessionReason::HolderLost, session.outcome);
+    }
+}
+
+fn is_sent(planned: &SessionStatus) -> bool {
+    planned.outcome == SessionOutcome::Pending
 }
 
 /// What the holder left.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -38,6 +38,7 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
         generation: guarded.meta().generation,
         sessions,
         not_after,
+        seen: Instant::now(),
     };
     Ok(match Queue::submit(&context, key, item, now) {
         Submitted::Accepted => look_again(None, now),

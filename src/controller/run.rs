@@ -27,6 +27,7 @@ use crate::api_server::WATCH_SECONDS;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 
 /// Only requests that have not ended are watched: memory and start-up follow the work, not the history.
 const UNFINISHED: &str = "status.completionTime=";
@@ -47,6 +48,7 @@ pub async fn run(
     config: Config,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    traces: Arc<Traces>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let tasks = TaskTracker::new();
@@ -59,9 +61,19 @@ pub async fn run(
         client,
         config,
         metrics,
+        traces,
         requests: requests.clone(),
         connections,
         tasks: tasks.clone(),
+    });
+
+    let measured = Arc::downgrade(&context);
+    context.metrics.before_scrape(move |gauges| {
+        if let Some(context) = measured.upgrade() {
+            gauges.set_unfinished(context.requests.len());
+            gauges.set_stages(&context.queue.stages());
+            gauges.set_limits(context.connection_states.limits());
+        }
     });
 
     let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
