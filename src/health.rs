@@ -28,7 +28,10 @@ pub enum Watch {
 }
 
 impl Watch {
-    /// For logs.
+    /// One of each kind.
+    pub const KINDS: [Self; 2] = [Self::Requests(0), Self::Connections(0)];
+
+    /// For logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -103,6 +106,18 @@ impl Health {
             }
             changed.await;
         }
+    }
+
+    /// For how long nothing has come, not even a bookmark, in the watches of each kind; of several places, the longest. Zero for
+    /// those that have not begun.
+    #[must_use]
+    pub fn watch_ages(&self) -> [(&'static str, Duration); 2] {
+        let states = self.states();
+        let age = |state: &WatchState| state.heard.map(|at| at.elapsed()).unwrap_or_default();
+        Watch::KINDS.map(|watch| {
+            let of_kind = states.iter().skip(watch.index()).step_by(2);
+            (watch.as_str(), of_kind.map(age).max().unwrap_or_default())
+        })
     }
 
     /// Whether all watches have been synced.

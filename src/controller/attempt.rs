@@ -19,6 +19,7 @@ use crate::domain::claim::Standing;
 use crate::domain::conclusion::Conclusion;
 use crate::domain::observation::{Snapshot, precheck};
 use crate::domain::plan::{Intent, KillIntent};
+use crate::metrics::labels::ClaimResult;
 use crate::oceanbase::CallError;
 use crate::oceanbase::client::LIST_ACTION;
 
@@ -133,7 +134,13 @@ impl Request {
         route: &Route,
         planned: Vec<SessionStatus>,
     ) -> Result<Attempted, ApiError> {
-        match claim(&self.context, intent, &self.object, &route.connection, planned).await? {
+        let claimed = claim(&self.context, intent, &self.object, &route.connection, planned).await;
+        self.context.metrics.claim(match &claimed {
+            Ok(Claimed::Granted(_)) => ClaimResult::Granted,
+            Ok(Claimed::Taken(..)) => ClaimResult::Taken,
+            Err(_) => ClaimResult::Failed,
+        });
+        match claimed? {
             Claimed::Granted(claim) => Ok(Attempted::Claimed(claim)),
             Claimed::Taken(receipt, standing) => self.taken(&receipt, standing).await.map(Attempted::Not),
         }

@@ -21,6 +21,7 @@ use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::oceanbase::{self, Addresses};
+use crate::traces::Traces;
 
 /// A request as the watch delivers it: an object that does not fit the type must not stop the others.
 pub type Guarded = DeserializeGuard<SessionKill>;
@@ -51,6 +52,8 @@ pub struct Context {
     pub observer: Observer,
     /// Numbers for those who watch the operator.
     pub metrics: Arc<Metrics>,
+    /// The traces of the requests.
+    pub traces: Arc<Traces>,
     /// Events, off the path of the kill.
     pub events: Events,
     /// Tasks that a shutdown waits for.
@@ -73,6 +76,8 @@ pub struct Parts {
     /// See [`Context`].
     pub metrics: Arc<Metrics>,
     /// See [`Context`].
+    pub traces: Arc<Traces>,
+    /// See [`Context`].
     pub queue: Queue,
     /// See [`Context`].
     pub events: Events,
@@ -83,7 +88,7 @@ pub struct Parts {
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { client, config, leadership, requests, connections, metrics, queue, events, tasks } = parts;
+        let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, tasks } = parts;
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
         Arc::new(Self {
             client,
@@ -98,6 +103,7 @@ impl Context {
             withdrawn: Withdrawn::default(),
             observer: Observer::default(),
             metrics,
+            traces,
             events,
             tasks,
             api_clients: Mutex::default(),

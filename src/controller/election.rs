@@ -19,7 +19,6 @@ use super::leadership::Leadership;
 use super::settle::FIELD_MANAGER;
 use crate::api_server::WATCH_SECONDS;
 use crate::domain::lease::{Tenure, given_back, renewed, taken, tenure};
-use crate::metrics::Metrics;
 
 /// A Lease is renewed after this part of its duration, and a try takes no longer: one that fails is followed by another
 /// before the holder has to stop.
@@ -41,8 +40,6 @@ pub struct Election {
     pub duration: Duration,
     /// Who is told.
     pub leadership: Arc<Leadership>,
-    /// The same for those who watch the operator.
-    pub metrics: Arc<Metrics>,
 }
 
 /// A candidate at work.
@@ -89,7 +86,7 @@ impl Candidate {
                 tracing::debug!(%error, lease = self.of.name, "Lease changed meanwhile");
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, lease = self.of.name, "Lease neither taken nor renewed, trying again")
+                tracing::warn!(%error, lease = self.of.name, "Lease neither taken nor renewed, trying again");
             }
             Err(_) => tracing::warn!(lease = self.of.name, "no answer in time about the Lease, trying again"),
         }
@@ -212,9 +209,8 @@ impl Candidate {
     fn tell(&mut self) {
         let leads = self.of.leadership.leads();
         if std::mem::replace(&mut self.leads, leads) != leads {
-            let Election { name, identity, metrics, .. } = &self.of;
+            let Election { name, identity, .. } = &self.of;
             tracing::info!(leads, lease = name, identity, "leadership changed");
-            metrics.leads(leads);
         }
     }
 }
@@ -295,7 +291,6 @@ mod tests {
                 identity: identity.into(),
                 duration: DURATION,
                 leadership: leadership.clone(),
-                metrics: Arc::default(),
             };
             Replica { leadership, way, task: tokio::spawn(election.run(shutdown.clone())), shutdown }
         }

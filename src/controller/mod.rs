@@ -34,6 +34,7 @@ mod request;
 mod route;
 mod run;
 mod settle;
+mod spans;
 mod sweep;
 mod verify;
 mod watches;

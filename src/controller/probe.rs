@@ -18,6 +18,7 @@ use super::refusal::refusal;
 use super::route::{Route, RouteError};
 use crate::api::{KillOperation, OceanBaseConnection, Operation};
 use crate::domain::connection_status::probe_due;
+use crate::metrics::labels::Call;
 use crate::oceanbase::{CallError, ErrorKind};
 
 /// Connections that are probed at once.
@@ -100,7 +101,7 @@ async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
 async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallError>) {
     let asked = async |operation| {
         let probe = |lead| route.client.probe(wire(operation), lead, &route.access).boxed();
-        (operation, route.read(context, probe).await)
+        (operation, route.read(context, Call::Probe, probe).await)
     };
     match route.connection.spec.kill_operation {
         KillOperation::KillProcessList => asked(Operation::KillProcessList).await,

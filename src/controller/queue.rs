@@ -2,8 +2,9 @@
 //! runtime, whose own waiting keys have no order. What waits while a call is in flight goes out in the next one. No I/O of its own; the
 //! work is `group`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
@@ -14,6 +15,7 @@ use super::context::{Context, Guarded};
 use super::group::{wait_for_turn, work_on};
 use super::leadership::Leadership;
 use crate::api::SessionKill;
+use crate::metrics::labels::Stage;
 
 /// The most requests that wait in memory; the others wait in the API server.
 const MAX_WAITING: usize = 50_000;
@@ -65,6 +67,8 @@ pub struct Item {
     pub sessions: usize,
     /// Nothing is sent for it after this time.
     pub not_after: Timestamp,
+    /// When the watch, or the end of a wait, brought it.
+    pub seen: Instant,
 }
 
 /// What an attempt left to do.
@@ -90,8 +94,8 @@ pub enum Submitted {
 #[derive(Debug, Default)]
 struct State {
     tenants: HashMap<TenantKey, VecDeque<Item>>,
-    /// UIDs that wait or are worked on.
-    busy: HashSet<String>,
+    /// UIDs that wait or are worked on: in which stage, and since when.
+    busy: HashMap<String, (Stage, Instant)>,
     /// UIDs that are not worked on before a time. The status says so too, but the watch cache may not know yet.
     held: HashMap<String, Hold>,
 }
@@ -136,7 +140,7 @@ impl Queue {
     /// Adds `item` behind the others of `key`, unless it is there already.
     pub fn submit(context: &Arc<Context>, key: TenantKey, item: Item, now: Timestamp) -> Submitted {
         let mut state = context.queue.state();
-        if state.busy.contains(&item.uid) {
+        if state.busy.contains_key(&item.uid) {
             return Submitted::Accepted;
         }
         if let Some(hold) = state.held.get(&item.uid).filter(|hold| hold.applies(&item, now)) {
@@ -146,7 +150,7 @@ impl Queue {
             return Submitted::Full;
         }
         state.held.remove(&item.uid);
-        state.busy.insert(item.uid.clone());
+        state.busy.insert(item.uid.clone(), (Stage::Queued, Instant::now()));
         if let Some(waiting) = state.tenants.get_mut(&key) {
             waiting.push_back(item);
         } else {
@@ -189,11 +193,21 @@ impl Queue {
         }
     }
 
-    /// `item` was worked on, and `next` is left to do.
-    pub fn done(&self, item: Item, next: Next) {
+    /// The item of this UID enters the stage `next`. Returns the stage that it leaves, and since when it was there.
+    pub fn enters(&self, uid: &str, next: Stage) -> Option<(Stage, Instant)> {
+        self.state().busy.get_mut(uid).map(|place| std::mem::replace(place, (next, Instant::now())))
+    }
+
+    /// For each item on its way: its stage, and for how long it has been there.
+    pub fn stages(&self) -> Vec<(Stage, Duration)> {
+        self.state().busy.values().map(|(stage, since)| (*stage, since.elapsed())).collect()
+    }
+
+    /// `item` was worked on, and `next` is left to do. Returns the stage that it leaves, and since when it was there.
+    pub fn done(&self, item: Item, next: Next) -> Option<(Stage, Instant)> {
         let now = Timestamp::now();
         let mut state = self.state();
-        state.busy.remove(&item.uid);
+        let left = state.busy.remove(&item.uid);
         match next {
             Next::Ended => {
                 state.held.insert(item.uid, Hold { until: now + SETTLED, generation: None });
@@ -203,6 +217,7 @@ impl Queue {
                 self.look_again_at([item.object]);
             }
         }
+        left
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -250,7 +265,14 @@ mod tests {
     use super::*;
 
     fn item(name: &str, sessions: usize, not_after: Timestamp) -> Item {
-        Item { object: ObjectRef::new(name), uid: name.to_owned(), generation: Some(1), sessions, not_after }
+        Item {
+            object: ObjectRef::new(name),
+            uid: name.to_owned(),
+            generation: Some(1),
+            sessions,
+            not_after,
+            seen: Instant::now(),
+        }
     }
 
     fn names(items: &[Item]) -> Vec<&str> {

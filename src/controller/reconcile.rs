@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -58,6 +58,7 @@ fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
         generation: guarded.meta().generation,
         sessions,
         not_after,
+        seen: Instant::now(),
     };
     match Queue::submit(context, key, item, now) {
         Submitted::Accepted => look_again(None, now),

@@ -27,6 +27,7 @@ use crate::api::OceanBaseConnection;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 
 /// Only requests that have not ended are watched: memory and start-up follow the work, not the history.
 const UNFINISHED: &str = "status.completionTime=";
@@ -48,6 +49,7 @@ pub async fn run(
     config: Config,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    traces: Arc<Traces>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let tasks = TaskTracker::new();
@@ -56,7 +58,6 @@ pub async fn run(
     let (connections, connection_writer) = reflector::store();
     let elected = config.leader_election;
     let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
-    metrics.leads(leadership.leads());
     let context = Context::new(Parts {
         queue: Queue::new(config.max_concurrent_calls.into(), again, leadership.clone(), shutdown.clone()),
         events: Events::start(client.clone(), config.identity.clone()),
@@ -64,21 +65,32 @@ pub async fn run(
         config,
         leadership,
         metrics,
+        traces,
         requests: requests.clone(),
         connections,
         tasks: tasks.clone(),
     });
 
+    let measured = Arc::downgrade(&context);
+    context.metrics.before_scrape(move |gauges| {
+        if let Some(context) = measured.upgrade() {
+            gauges.set_unfinished(context.requests.len());
+            gauges.set_stages(&context.queue.stages());
+            gauges.set_limits(context.connection_states.limits());
+            gauges.set_leader(context.leadership.leads());
+        }
+    });
+
     let every = watcher::Config::default().timeout(context.config.watch_seconds);
     let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
         &context,
-        every.clone(),
+        &every,
         connection_writer,
-        health.clone(),
+        &health,
         Watch::Connections,
     );
-    let request_watch =
-        watch::<Guarded>(&context, every.fields(UNFINISHED), request_writer, health.clone(), Watch::Requests);
+    let unfinished = every.fields(UNFINISHED);
+    let request_watch = watch::<Guarded>(&context, &unfinished, request_writer, &health, Watch::Requests);
     let at_once = context.clone();
     let request_watch = request_watch.inspect_ok(move |object| delivered(object, &at_once));
 
@@ -143,7 +155,6 @@ fn election(context: &Context) -> Election {
         identity: context.holder_identity.clone(),
         duration: Duration::from_secs(config.lease_duration_seconds.into()),
         leadership: context.leadership.clone(),
-        metrics: context.metrics.clone(),
     }
 }
 

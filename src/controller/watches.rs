@@ -36,9 +36,9 @@ impl Backoff for WatchPause {
 /// Watches that fill `writer` together, and tell `health` how they fare.
 pub fn watch<K>(
     context: &Context,
-    config: watcher::Config,
+    config: &watcher::Config,
     writer: Writer<K>,
-    health: Arc<Health>,
+    health: &Arc<Health>,
     kind: fn(usize) -> Watch,
 ) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + use<K>
 where
