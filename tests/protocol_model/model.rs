@@ -228,7 +228,7 @@ impl Checked {
             Arrival::Executed => calling::answer(self.protocol, world, operator, &mut task, ""),
             Arrival::RefusedByRow => calling::answer(self.protocol, world, operator, &mut task, "not your session"),
             Arrival::RefusedWith(_, goes_on) => {
-                calling::refuse(self.protocol, world, operator, &mut task, (refusal?, goes_on))
+                calling::refuse(self.protocol, world, operator, &mut task, (refusal?, goes_on));
             }
         }
         world.operators[operator].tasks.push(task);
