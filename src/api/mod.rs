@@ -11,7 +11,7 @@ mod receipt;
 mod session_kill;
 mod status;
 
-pub use conditions::{ConditionType, ConnectionReason, Outcome, WaitReason};
+pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
 pub use connection::{
     Credentials, KillOperation, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus,
     SecretKeys, SignatureMethod, SqlTextPolicy,

@@ -12,6 +12,7 @@ use super::settle::{Settled, Target, report, settle};
 use crate::api::{SessionKill, SessionKillStatus, WaitReason};
 use crate::domain::backoff::next_attempt;
 use crate::domain::conclusion::Conclusion;
+use crate::domain::retention::ttl_ignored;
 use crate::domain::status::{Waiting, differs, finished, waiting};
 
 /// How long to wait when the API server did not do as asked.
@@ -48,6 +49,10 @@ impl Request {
         let status = finished(&self.object, conclusion, Timestamp::now());
         if settle(&self.context, &Target::of(self.object.as_ref()), &status).await == Settled::Written {
             self.context.events.ended(&self.object, conclusion);
+            // Here and not in the sweep, which looks at it again and again and keeps no memory of it.
+            if let Some(why) = ttl_ignored(&self.object) {
+                self.context.events.ttl_ignored(&self.object, &why);
+            }
         }
         Next::Ended
     }
