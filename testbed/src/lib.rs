@@ -7,6 +7,8 @@ pub mod control_plane;
 pub mod demo;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod gitops;
+pub mod go;
 pub mod measure;
 pub mod oceanbase;
 pub mod operator;
