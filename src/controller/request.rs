@@ -14,6 +14,7 @@ use super::spans::root;
 use crate::api::{SessionKill, SessionKillStatus, WaitReason};
 use crate::domain::backoff::next_attempt;
 use crate::domain::conclusion::Conclusion;
+use crate::domain::retention::ttl_ignored;
 use crate::domain::status::{Waiting, differs, finished, waiting};
 use crate::metrics::labels::Stage;
 use crate::traces::Span;
@@ -62,6 +63,10 @@ impl Request {
         if settle(&self.context, &Target::of(self.object.as_ref()), &status).await == Settled::Written {
             self.context.events.ended(&self.object, conclusion);
             self.count_end(conclusion);
+            // Here and not in the sweep, which looks at it again and again and keeps no memory of it.
+            if let Some(why) = ttl_ignored(&self.object) {
+                self.context.events.ttl_ignored(&self.object, &why);
+            }
         }
         Next::Ended
     }

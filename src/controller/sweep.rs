@@ -16,7 +16,7 @@ use super::orphan::resolve;
 use super::settle::{Target, write_record, write_status};
 use crate::api::{SessionKill, SessionKillReceipt};
 use crate::domain::claim::{Judge, Standing};
-use crate::domain::retention::{is_awaited, observed_again, receipt_expired, record_of, ttl_expired};
+use crate::domain::retention::{is_awaited, observed_again, receipt_expired, record_of, ttl_expired, ttl_ignored};
 
 const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
@@ -77,6 +77,10 @@ async fn sweep_request(context: &Context, request: &SessionKill) -> Result<(), A
     } else if let Some(status) = observed_again(request) {
         let target = Target::of(request);
         let written = write_status::<SessionKill>(&context.client, &target, "update SessionKill", &status).await;
+        // A TTL may have been set just now.
+        if let (Ok(()), Some(why)) = (&written, ttl_ignored(request)) {
+            context.events.ttl_ignored(request, &why);
+        }
         return ignore_change(written);
     }
     Ok(())

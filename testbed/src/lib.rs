@@ -9,6 +9,8 @@ pub mod demo;
 pub mod failover;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod gitops;
+pub mod go;
 pub mod helm;
 pub mod measure;
 pub mod oceanbase;
