@@ -1,6 +1,6 @@
 //! `docs/api.md` is generated from the definitions and nothing else: `UPDATE_DOCS=1 cargo test --test documentation reference`.
 
-use std::{env, fs, path::Path};
+use std::{env, fmt::Write as _, fs, path::Path};
 
 use serde_json::{Value, json};
 use sessionkill::api::definitions;
@@ -23,25 +23,26 @@ fn kind(definition: &Value) -> String {
     let version = &definition["spec"]["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
     let mut text = format!("\n## {}\n\n{}\n\n", plain(&names["kind"]), plain(&schema["description"]));
-    text += &format!("`{}/{}`", plain(group), plain(&version["name"]));
-    text += &format!(", `kubectl get {}` or `kubectl get {}`", plain(&names["plural"]), plain(&names["shortNames"][0]));
+    write!(text, "`{}/{}`", plain(group), plain(&version["name"])).unwrap();
+    write!(text, ", `kubectl get {}` or `kubectl get {}`", plain(&names["plural"]), plain(&names["shortNames"][0]))
+        .unwrap();
     let selectable = version["selectableFields"].as_array().into_iter().flatten();
     let selectable: Vec<_> =
         selectable.map(|field| format!("`{}`", plain(&field["jsonPath"]).trim_start_matches('.'))).collect();
     if !selectable.is_empty() {
-        text += &format!(". Can be selected by `--field-selector`: {}", selectable.join(", "));
+        write!(text, ". Can be selected by `--field-selector`: {}", selectable.join(", ")).unwrap();
     }
     text += ".\n";
     let mut rules = vec![];
     for part in ["spec", "status"] {
-        text += &format!("\n### {} {part}\n\n", plain(&names["kind"]));
+        writeln!(text, "\n### {} {part}\n", plain(&names["kind"])).unwrap();
         text += "| field | type | what |\n|---|---|---|\n";
         rows(&schema["properties"][part], part, &mut text);
     }
     collect_rules(schema, &mut rules);
-    text += &format!("\n### {} rules\n\n", plain(&names["kind"]));
+    writeln!(text, "\n### {} rules\n", plain(&names["kind"])).unwrap();
     for rule in rules {
-        text += &format!("* {rule}\n");
+        writeln!(text, "* {rule}").unwrap();
     }
     text
 }
@@ -52,7 +53,7 @@ fn rows(schema: &Value, at: &str, text: &mut String) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let mark = if required.contains(&name.as_str()) { " *" } else { "" };
         let path = format!("{at}.{name}");
-        *text += &format!("| `{path}`{mark} | {} | {} |\n", type_of(property), plain(&property["description"]));
+        writeln!(text, "| `{path}`{mark} | {} | {} |", type_of(property), plain(&property["description"])).unwrap();
         rows(property, &path, text);
         rows(&property["items"], &format!("{path}[]"), text);
     }

@@ -1,5 +1,6 @@
 //! Every situation of the status table, and what the tools make of it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -102,7 +103,7 @@ async fn create_all(stage: &Stage) -> SessionKillSpec {
     let of = |numbers: &[i64]| kill_of(numbers, 600).unwrap();
     let through = |name: &str| {
         let mut spec = of(&[5]);
-        spec.connection_ref.name = name.to_owned();
+        name.clone_into(&mut spec.connection_ref.name);
         spec
     };
     let killed = of(&[2]);
@@ -218,7 +219,7 @@ async fn matrix(met: &[Met]) -> String {
         assert_eq!(verdict.argo_cd_message == message, !message.is_empty(), "{name}: {verdict:?}");
         let named = if reason.is_empty() { String::new() } else { format!("{succeeded} (`{reason}`)") };
         let columns = [situation, named.as_str()].into_iter().chain(measured[1..].iter().copied());
-        table += &format!("| {} |\n", columns.collect::<Vec<_>>().join(" | "));
+        writeln!(table, "| {} |", columns.collect::<Vec<_>>().join(" | ")).unwrap();
     }
     table
 }
@@ -249,7 +250,7 @@ async fn a_connection_is_ready_when_the_gateway_has_answered_and_not_before() {
         let ready = condition(object, "Ready");
         let (status, reason) = (text(ready, "status"), text(ready, "reason"));
         let named = if status.is_empty() { String::new() } else { format!("{status} (`{reason}`)") };
-        table += &format!("| {situation} | {named} | {} | {} |\n", verdict.kstatus, verdict.argo_cd);
+        writeln!(table, "| {situation} | {named} | {} | {} |", verdict.kstatus, verdict.argo_cd).unwrap();
     }
     println!("{table}");
     let seen: Vec<_> = verdicts.iter().map(|it| (it.kstatus.as_str(), it.argo_cd.as_str())).collect();

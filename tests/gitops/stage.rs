@@ -142,8 +142,8 @@ pub async fn verdict(object: &Value) -> (String, String) {
 
 /// The condition of this type; null if there is none.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
-    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
 }
 
 /// The text of a field; empty if it is absent.

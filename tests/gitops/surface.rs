@@ -1,5 +1,7 @@
 //! What people see in kubectl, of objects that the operator has worked on.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 use sessionkill::api::{OceanBaseConnection, SessionKillSpec};
 use testbed::arena::{CONNECTION, kill_of, session};
@@ -45,7 +47,7 @@ async fn the_pages_show_what_kubectl_prints() {
     let mut printed = "```console\n".to_owned();
     // Receipts have other names in each run.
     for command in ["get sk", "get sk -o wide", "get obc -o wide", "get skr --sort-by=.spec.sessionKillRef.name"] {
-        printed += &format!("$ kubectl {command}\n");
+        writeln!(printed, "$ kubectl {command}").unwrap();
         printed += &stage.kubectl(&command.split(' ').collect::<Vec<_>>()).await.unwrap();
     }
     printed += "```\n";

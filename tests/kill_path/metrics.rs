@@ -82,7 +82,7 @@ async fn ended_in(scene: &Scene) -> (Series, Series) {
 
 #[tokio::test]
 async fn after_everything_that_can_happen_the_numbers_are_those_of_the_ledger_and_the_objects() {
-    let (scene, relay) = Scene::relayed("numbers", 2).await;
+    let (scene, relay) = Scene::relayed("numbers", 60).await;
     let operator: Arc<Operator> = scene.operator_through(&relay).await;
     let fresh = scrape(&operator).await;
     assert!((one(&fresh, "sessionkill_leader") - 1.0).abs() < f64::EPSILON);
