@@ -89,7 +89,7 @@ impl Candidate {
                 tracing::debug!(%error, lease = self.of.name, "Lease changed meanwhile");
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, lease = self.of.name, "Lease neither taken nor renewed, trying again")
+                tracing::warn!(%error, lease = self.of.name, "Lease neither taken nor renewed, trying again");
             }
             Err(_) => tracing::warn!(lease = self.of.name, "no answer in time about the Lease, trying again"),
         }
