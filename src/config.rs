@@ -55,7 +55,7 @@ pub struct Config {
     pub lease_duration_seconds: u16,
 
     /// For how many seconds one watch lasts, after which it goes on in another. /livez fails when nothing came of a watch, not
-    /// even a bookmark, for five times as long. For tests: the API server sends no bookmark in watches that last seconds only.
+    /// even a bookmark, for five times as long. For tests: the API server sends none in watches of a few seconds.
     #[arg(long, hide = true, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
     pub watch_seconds: u32,
 
