@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName};
 use hyper_timeout::TimeoutConnector;
@@ -95,13 +94,15 @@ pub fn overheard(client: &kube::Client, heard: impl Fn() + Clone + Send + Sync +
         async move {
             let answer = client.send(request).await?;
             let is_good = answer.status().is_success();
-            let noted = move |piece: Frame<_>| {
-                if is_good && piece.is_data() {
-                    heard();
-                }
-                piece
-            };
-            Ok::<_, kube::Error>(answer.map(|body| body.map_frame(noted)))
+            Ok::<_, kube::Error>(answer.map(|body| {
+                body.map_frame(move |piece| {
+                    // The end of a stream of HTTP/2 can be a piece of its own, and empty.
+                    if is_good && piece.data_ref().is_some_and(|data| !data.is_empty()) {
+                        heard();
+                    }
+                    piece
+                })
+            }))
         }
     });
     kube::Client::new(service, namespace)
@@ -150,6 +151,8 @@ fn http_client(connector: Connector) -> HttpClient<Connector, Body> {
 
 #[cfg(test)]
 mod tests {
+    use http_body::Frame;
+
     use super::*;
     use tower::ServiceExt as _;
 
@@ -165,7 +168,7 @@ mod tests {
     async fn pieces_of_good_answers_are_noted_and_refusals_are_not() {
         for (status, expected) in [(200, 2), (403, 0)] {
             let answering = tower::service_fn(move |_: http::Request<Body>| async move {
-                let pieces = ["{", "}"].map(|piece| Ok::<_, BoxError>(Frame::data(piece.as_bytes().into())));
+                let pieces = ["{", "}", ""].map(|piece| Ok::<_, BoxError>(Frame::data(piece.as_bytes().into())));
                 let body = http_body_util::StreamBody::new(futures::stream::iter(pieces));
                 http::Response::builder().status(status).body(body)
             });

@@ -57,8 +57,8 @@ pub struct Config {
     pub lease_duration_seconds: u16,
 
     /// For how many seconds one watch lasts, after which it goes on in another. /livez fails when nothing came of a watch, not
-    /// even a bookmark, for five times as long.
-    #[arg(long, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
+    /// even a bookmark, for five times as long. For tests: the API server sends none in watches of a few seconds.
+    #[arg(long, hide = true, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
     pub watch_seconds: u32,
 
     /// For how many seconds after its claim a call may be sent.

@@ -12,6 +12,7 @@ use sessionkill::api::definitions;
 
 const TROUBLESHOOTING: &str = include_str!("../docs/troubleshooting.md");
 const THREAT_MODEL: &str = include_str!("../docs/threat-model.md");
+const HIGH_AVAILABILITY: &str = include_str!("../docs/high-availability.md");
 
 /// The values of every enum that stands under `field` in the schemas.
 fn values(schema: &Value, field: &str, found: &mut Vec<String>) {
@@ -129,11 +130,13 @@ fn has_test(text: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_threat_model_names_exists() {
-    let commands = test_commands(THREAT_MODEL);
-    assert!(commands.len() > 20, "{commands:?}");
-    let broken: Vec<_> = commands.into_iter().filter(|command| !runs_a_test(command)).collect();
-    assert!(broken.is_empty(), "docs/threat-model.md names what does not exist: {broken:#?}");
+fn every_test_that_a_page_names_exists() {
+    for (page, text, least) in [("threat-model", THREAT_MODEL, 20), ("high-availability", HIGH_AVAILABILITY, 10)] {
+        let commands = test_commands(text);
+        assert!(commands.len() > least, "{commands:?}");
+        let broken: Vec<_> = commands.into_iter().filter(|command| !runs_a_test(command)).collect();
+        assert!(broken.is_empty(), "docs/{page}.md names what does not exist: {broken:#?}");
+    }
 }
 
 #[test]

@@ -355,8 +355,8 @@ mod tests {
     }
 
     fn refusal(status: StatusCode) -> Answer {
-        let code = status.as_u16();
-        of(status, &json!({"kind": "Status", "status": "Failure", "reason": "", "message": "", "code": code}))
+        let (code, reason) = (status.as_u16(), status.canonical_reason().unwrap_or_default().replace(' ', ""));
+        of(status, &json!({"kind": "Status", "status": "Failure", "reason": reason, "message": "", "code": code}))
     }
 
     fn of(status: StatusCode, object: &Value) -> Answer {

@@ -84,7 +84,7 @@ async fn it_is_not_ready_before_its_caches_are_synced_even_if_it_leads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_is_renewed_however_much_there_is_to_do() {
     const REQUESTS: i64 = 400;
-    let stage = stage("burst", 400, 6).await;
+    let stage = stage("burst", 400, 15).await;
     let before = stage.led_by(|_| true).await.unwrap();
     let asking = (1..=REQUESTS).map(async |number| {
         stage.arena.request(&format!("burst-{number}"), kill_of(&[number], 3600).unwrap()).await.unwrap();
