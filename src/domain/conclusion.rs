@@ -326,6 +326,7 @@ mod tests {
             sessions: (0..100).map(session).collect(),
             dispatch: None,
             target_mismatch: Some("\u{10ffff}".repeat(2000)),
+            is_copied: false,
         };
         let status = finished(&request(), &conclusion, time("10:00:00"));
         assert!(serde_json::to_vec(&status).unwrap().len() < 256 * 1024);
