@@ -116,15 +116,16 @@ fn checked(text: &str) -> Result<String, String> {
 /// The filter that `text` says. A single word that is no level is refused: the filter would take it for the name of a part, and
 /// log nothing else.
 fn filter(text: &str) -> Result<EnvFilter, String> {
-    let text = if text.trim().is_empty() { "info" } else { text.trim() };
-    for part in text.split(',').map(str::trim) {
-        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+    let text = if text.trim().is_empty() { "info" } else { text };
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    for part in &parts {
+        let level = part.rsplit_once('=').map_or(*part, |(_, level)| level);
         if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
             let levels = LEVELS.join(", ");
             return Err(format!("log filter {part:?} has no level: use one of {levels}, as in info,sessionkill=debug"));
         }
     }
-    EnvFilter::builder().parse(text).map_err(|error| format!("log filter {text:?} cannot be read: {error}"))
+    EnvFilter::builder().parse(parts.join(",")).map_err(|error| format!("log filter {text:?} cannot be read: {error}"))
 }
 
 #[cfg(test)]
