@@ -68,16 +68,16 @@ pub async fn run(
 
     let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
         context.everywhere(),
-        watcher::Config::default().timeout(WATCH_SECONDS),
+        &watcher::Config::default().timeout(WATCH_SECONDS),
         connection_writer,
-        health.clone(),
+        &health,
         Watch::Connections,
     );
     let request_watch = watch::<Guarded>(
         context.everywhere(),
-        watcher::Config::default().timeout(WATCH_SECONDS).fields(UNFINISHED),
+        &watcher::Config::default().timeout(WATCH_SECONDS).fields(UNFINISHED),
         request_writer,
-        health.clone(),
+        &health,
         Watch::Requests,
     );
     let again = futures::stream::unfold(looked_at_again, |mut receiver| async move {
@@ -136,11 +136,11 @@ impl Backoff for WatchPause {
 /// Watches that fill `writer` together, and tell `health` how they fare.
 fn watch<K>(
     places: Vec<(Option<String>, Api<K>)>,
-    config: watcher::Config,
+    config: &watcher::Config,
     writer: reflector::store::Writer<K>,
-    health: Arc<Health>,
+    health: &Arc<Health>,
     kind: fn(usize) -> Watch,
-) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + 'static
+) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + use<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
