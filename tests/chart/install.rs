@@ -13,7 +13,7 @@ use testbed::{
     stack::NAMESPACE,
 };
 
-use crate::{copy_of_the_chart, helm, listed};
+use crate::{CONTROL_PLANES, copy_of_the_chart, helm, listed};
 
 async fn get(control_plane: &ControlPlane, what: &[&str]) -> Value {
     let said = control_plane.run_kubectl(&[&["get", "-o", "json"], what].concat()).await.unwrap();
@@ -48,6 +48,7 @@ async fn columns(control_plane: &ControlPlane) -> String {
 
 #[tokio::test]
 async fn an_upgrade_brings_the_definitions_and_an_uninstall_keeps_them_and_what_they_hold() {
+    let _alone = CONTROL_PLANES.acquire().await.unwrap();
     let directory = scratch::directory().unwrap();
     let control_plane = ControlPlane::start(directory.path()).await.unwrap();
     let (_kept, earlier) = earlier_chart();

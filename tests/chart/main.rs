@@ -16,7 +16,10 @@ use testbed::{
     scratch::{self, TempDir},
     stack::NAMESPACE,
 };
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
 
 use crate::control_plane::{Cluster, cluster};
 
@@ -30,6 +33,9 @@ mod render;
 mod user_roles;
 
 const LIMIT: Duration = Duration::from_mins(2);
+
+/// Control planes of single tests that run at once; more would only make each other slow.
+static CONTROL_PLANES: Semaphore = Semaphore::const_new(1);
 
 /// Helm of this test program; the first test to ask for it builds it.
 async fn helm() -> &'static Helm {

@@ -15,8 +15,9 @@ use testbed::{
     scratch::{self, TempDir},
     stack::NAMESPACE,
 };
+use tokio::sync::SemaphorePermit;
 
-use crate::{LIMIT, eventually, helm};
+use crate::{CONTROL_PLANES, LIMIT, eventually, helm};
 
 const ACCOUNT: &str = "sessionkill-operator";
 const BINARY: &str = env!("CARGO_BIN_EXE_sessionkill-operator");
@@ -27,11 +28,13 @@ struct Site {
     gateway: Gateway,
     release: Release,
     directory: TempDir,
+    _alone: SemaphorePermit<'static>,
 }
 
 impl Site {
     /// Three namespaces; the operator is to work in `watched`, or if that is empty, in all.
     async fn install(watched: &[&str], more: Value) -> Self {
+        let alone = CONTROL_PLANES.acquire().await.unwrap();
         let directory = scratch::directory().unwrap();
         let control_plane = ControlPlane::start(&directory.path().join("control-plane")).await.unwrap();
         for name in ["shop", "bank", "other"] {
@@ -46,7 +49,7 @@ impl Site {
             values.as_object_mut().unwrap().extend(more);
         }
         let release = Release::install(helm().await, &control_plane, &values).await.unwrap();
-        let site = Self { control_plane, gateway, release, directory };
+        let site = Self { control_plane, gateway, release, directory, _alone: alone };
         // Rights are in force a moment after they are granted; a refusal before that would be held against the operator.
         for namespace in if watched.is_empty() { &["shop", "bank", "other"] } else { watched } {
             site.wait_granted(namespace).await;
