@@ -14,6 +14,7 @@ pub mod peers;
 pub mod port;
 pub mod process;
 pub mod python;
+pub mod rights;
 pub mod scratch;
 pub mod stack;
 pub mod torture;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, demo, gateway, measure, stack, torture};
+use testbed::{bench, demo, gateway, measure, rights, stack, torture};
 use tokio::task::spawn_blocking;
 
 mod hold;
@@ -23,6 +23,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Gateway(gateway::GatewayArgs),
     Measure(measure::MeasureArgs),
+    Rights(rights::RightsArgs),
     Torture(torture::TortureArgs),
     Up(stack::UpArgs),
     /// The load of a measurement.
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(args).await,
         Command::Gateway(args) => gateway::run(args).await,
         Command::Measure(args) => measure::measure(args).await,
+        Command::Rights(args) => rights::rights(&args),
         Command::Torture(args) => torture::torture(args).await,
         Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,
