@@ -7,6 +7,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod image;
 pub mod measure;
 pub mod oceanbase;
 pub mod operator;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, demo, gateway, measure, rights, stack, torture};
+use testbed::{bench, demo, gateway, image, measure, rights, stack, torture};
 use tokio::task::spawn_blocking;
 
 mod hold;
@@ -22,6 +22,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
     Gateway(gateway::GatewayArgs),
+    Image(image::ImageArgs),
     Measure(measure::MeasureArgs),
     Rights(rights::RightsArgs),
     Torture(torture::TortureArgs),
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
         }
         Command::Demo(args) => demo::demo(args).await,
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Image(args) => image::image(args).await,
         Command::Measure(args) => measure::measure(args).await,
         Command::Rights(args) => rights::rights(&args),
         Command::Torture(args) => torture::torture(args).await,

@@ -23,6 +23,9 @@ pub struct DemoArgs {
     /// Leave everything running at the end, until interrupted, and say how to use it.
     #[arg(long)]
     keep: bool,
+    /// This binary of the operator; the one of this source tree, built, if none is named.
+    #[arg(long, value_name = "BINARY")]
+    operator: Option<PathBuf>,
 }
 
 /// Runs the demonstration; ends with an error if anything is not as promised.
@@ -34,7 +37,7 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
     let stack = Stack::start(StackOptions {
         directory: directory.path().into(),
         sessions: Sessions::OceanBase,
-        operator: OperatorChoice::Build,
+        operator: args.operator.map_or(OperatorChoice::Build, OperatorChoice::Binary),
     })
     .await?;
     let shown = Demo { stack: &stack, directory: directory.path() }.run().await;

@@ -1,0 +1,76 @@
+//! A registry on loopback and its client, neither of ours: what they take, other registries and clients take.
+
+use std::{
+    path::Path,
+    process::{Command, Output as Said, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::{BINARY, VERSION, layout::Digest, tools::Tools};
+use crate::{
+    port,
+    process::{Output, Process},
+};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running registry, in memory; it ends when this is dropped.
+pub(super) struct Registry<'a> {
+    _process: Process,
+    tools: &'a Tools,
+    host: String,
+}
+
+impl<'a> Registry<'a> {
+    pub(super) async fn start(tools: &'a Tools, directory: &Path) -> anyhow::Result<Self> {
+        let (process, host) = port::start_on_free(async |port| {
+            let host = format!("127.0.0.1:{port}");
+            let mut command = Command::new(&tools.crane);
+            command.args(["registry", "serve", "--address", &host]);
+            let process = Process::start(&command, Output::together(directory.join("registry.log")))?;
+            process.ready(START_LIMIT, async || Ok(TcpStream::connect(&host).await.map(drop)?)).await?;
+            Ok((process, host))
+        })
+        .await?;
+        Ok(Self { _process: process, tools, host })
+    }
+
+    /// By its tag.
+    pub(super) fn image(&self) -> String {
+        format!("{}/{BINARY}:{VERSION}", self.host)
+    }
+
+    /// Sends a layout of one manifest.
+    pub(super) fn push(&self, layout: &Path, to: &str) -> anyhow::Result<()> {
+        let layout = layout.to_str().context("crane needs a path in UTF-8")?;
+        self.crane(&["push", "--insecure", layout, to]).map(drop)
+    }
+
+    /// What the client says, if it succeeds.
+    pub(super) fn crane(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let Said { status, stdout, stderr } = Command::new(&self.tools.crane)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run crane")?;
+        let said = String::from_utf8_lossy(&stderr);
+        ensure!(status.success(), "crane {}: {}", arguments.join(" "), said.trim());
+        Ok(stdout)
+    }
+
+    /// The kinds of what refers to the image.
+    pub(super) async fn referrers(&self, image: &Digest) -> anyhow::Result<Vec<String>> {
+        let url = format!("http://{}/v2/{BINARY}/referrers/{image}", self.host);
+        // It is loopback: a proxy could not reach it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let text = http.get(url).send().await?.error_for_status()?.text().await?;
+        let found: Value = serde_json::from_str(&text)?;
+        let found = found["manifests"].as_array().into_iter().flatten();
+        Ok(found.filter_map(|it| it["artifactType"].as_str().map(str::to_owned)).collect())
+    }
+}
