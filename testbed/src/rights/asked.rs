@@ -30,7 +30,9 @@ pub(super) struct Times {
     /// Over all namespaces at once.
     pub(super) cluster_wide: u64,
     pub(super) namespaced: u64,
-    /// Refused for the lack of a right; not in the others.
+    /// Refused for the lack of a right, though the same server allowed it later: it had not learned of the right yet.
+    pub(super) early: u64,
+    /// Refused for the lack of a right, to the end.
     pub(super) refused: u64,
 }
 
@@ -51,11 +53,15 @@ impl Asked {
             let path = entry?.path();
             let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
             asked.servers += 1;
+            let mut refused = Refused::new();
             for line in BufReader::new(file).split(b'\n') {
                 // The last line may be cut off: the servers of a test are killed with it.
                 if let Ok(entry) = serde_json::from_slice::<Entry>(&line?) {
-                    asked.note(entry, granted);
+                    asked.note(entry, granted, &mut refused);
                 }
+            }
+            for ((request, _), times) in refused {
+                asked.times.entry(request).or_default().refused += times;
             }
         }
         Ok(asked)
@@ -70,7 +76,7 @@ impl Asked {
         self.times.iter()
     }
 
-    fn note(&mut self, entry: Entry, granted: &Granted) {
+    fn note(&mut self, entry: Entry, granted: &Granted, refused: &mut Refused) {
         let of_the_operator = granted.is_to(&entry.user.username) && entry.user_agent != TEST_AGENT;
         // Discovery and health are for everyone: paths, not resources.
         let Some(object) = entry.object_ref.filter(|object| of_the_operator && !object.resource.is_empty()) else {
@@ -86,16 +92,24 @@ impl Asked {
         }
         let name = if granted.name(&object.name) { object.name } else { String::new() };
         let request = Request { verb: entry.verb, group: object.api_group, resource, name };
-        let times = self.times.entry(request).or_default();
+        let is_cluster_wide = object.namespace.is_empty();
+        let place = (request.clone(), is_cluster_wide);
         if forbidden(&entry.annotations) {
-            times.refused += 1;
-        } else if object.namespace.is_empty() {
+            *refused.entry(place).or_default() += 1;
+            return;
+        }
+        let times = self.times.entry(request).or_default();
+        times.early += refused.remove(&place).unwrap_or_default();
+        if is_cluster_wide {
             times.cluster_wide += 1;
         } else {
             times.namespaced += 1;
         }
     }
 }
+
+/// What one server has refused and not allowed since, and whether that was over all namespaces.
+type Refused = BTreeMap<(Request, bool), u64>;
 
 fn forbidden(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid")

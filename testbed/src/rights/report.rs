@@ -38,6 +38,7 @@ impl Times {
         Self {
             cluster_wide: self.cluster_wide + other.cluster_wide,
             namespaced: self.namespaced + other.namespaced,
+            early: self.early + other.early,
             refused: self.refused + other.refused,
         }
     }
@@ -58,7 +59,10 @@ impl Report {
             let Request { verb, group, resource, .. } = request;
             format!("{verb} {} was refused {} times: no rule allows it", full(group, resource), times.refused)
         });
-        unused.chain(refused).collect()
+        let in_vain = self.rights.iter().filter(|(_, times)| times.refused > 0).map(|(right, times)| {
+            format!("{} {} was refused {} times, though a rule has it", right.verb, place(right), times.refused)
+        });
+        unused.chain(refused).chain(in_vain).collect()
     }
 }
 
@@ -68,7 +72,7 @@ impl fmt::Display for Report {
         writeln!(f, "| right of | verb | on | in one namespace | over all | refused |")?;
         writeln!(f, "|---|---|---|---:|---:|---:|")?;
         for (right, times) in &self.rights {
-            let Times { cluster_wide, namespaced, refused } = times;
+            let Times { cluster_wide, namespaced, refused, .. } = times;
             let place = place(right);
             writeln!(f, "| {} | {} | `{place}` | {namespaced} | {cluster_wide} | {refused} |", right.role, right.verb)?;
         }
@@ -80,7 +84,6 @@ impl fmt::Display for Report {
         }
         let sum = |of: fn(&Times) -> u64| self.rights.iter().map(|(_, times)| of(times)).sum::<u64>();
         let unused = self.rights.iter().filter(|(_, times)| times.allowed() == 0).count();
-        let early = sum(|times| times.refused);
         let outside: u64 = self.outside.iter().map(|(_, times)| times.refused).sum();
         writeln!(
             f,
@@ -88,7 +91,8 @@ impl fmt::Display for Report {
             self.rights.len(),
             sum(|times| times.allowed())
         )?;
-        writeln!(f, "{outside} refused by the rules, {early} before a server had learned of them.")
+        let (refused, early) = (sum(|times| times.refused) + outside, sum(|times| times.early));
+        writeln!(f, "{refused} refused, and {early} by a server that had not learned of the right yet.")
     }
 }
 
@@ -188,9 +192,14 @@ subjects: [{kind: ServiceAccount, name: operator, namespace: there}]
             assert!(faults.len() == 1 && faults[0].contains(named), "{faults:?}");
             // Neither somebody else's request, nor one that was refused, nor another object's makes up for it.
             entries.push(lost.replace(":operator\"", ":somebody\""));
-            entries.push(lost.replace("allow", "forbid"));
             entries.push(lost.replace(r#""name":"operator""#, r#""name":"x""#).replace("example.org", "example.com"));
             assert!(report(&entries).faults().contains(&faults[0]), "{named}");
+            entries.push(lost.replace("allow", "forbid"));
+            let faults = report(&entries).faults();
+            assert!(faults.len() == 2 && faults[1].contains("though a rule has it"), "{faults:?}");
+            // As soon as it is allowed, the server has learned of it.
+            entries.push(lost);
+            assert_eq!(report(&entries).faults(), [""; 0]);
         }
     }
 
