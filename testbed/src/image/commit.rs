@@ -1,6 +1,12 @@
 //! The commit that an image is made of. What is not committed is not in it.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
@@ -30,17 +36,40 @@ impl Commit {
         Ok(Timestamp::from_second(self.seconds.try_into()?)?.to_string())
     }
 
-    /// Writes its files into `directory`, and removes what else is there.
+    /// Makes `directory` have its files, and no others. A file that is there already is left alone: cargo takes it for
+    /// changed by its time, and a release build takes minutes.
     pub(super) fn export(&self, directory: &Path) -> anyhow::Result<()> {
-        if directory.exists() {
-            fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
-        }
         let files = git(&["archive", "--format=tar", &self.id])?;
-        let mut archive = tar::Archive::new(files.as_slice());
-        // All new: cargo takes a file that is older than its last build for unchanged.
-        archive.set_preserve_mtime(false);
-        archive.unpack(directory).with_context(|| format!("cannot write {}", directory.display()))
+        let mut wanted = BTreeSet::new();
+        for entry in tar::Archive::new(files.as_slice()).entries()? {
+            let mut entry = entry?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let path = directory.join(entry.path()?);
+            let mut content = vec![];
+            entry.read_to_end(&mut content)?;
+            if fs::read(&path).ok().as_ref() != Some(&content) {
+                let parent = path.parent().context("a file without a directory")?;
+                fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+                fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            wanted.insert(path);
+        }
+        remove_others(directory, &wanted)
     }
+}
+
+fn remove_others(directory: &Path, wanted: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, wanted)?;
+        } else if !wanted.contains(&path) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn git(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
@@ -53,4 +82,30 @@ fn git(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git {}: {}", arguments.join(" "), said.trim());
     Ok(output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_has_the_files_of_the_commit_and_no_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let commit = Commit::current().unwrap();
+        commit.export(directory.path()).unwrap();
+        let manifest = directory.path().join("Cargo.toml");
+        let (text, time) = (fs::read(&manifest).unwrap(), fs::metadata(&manifest).unwrap().modified().unwrap());
+        assert_eq!(text, git(&["show", &format!("{}:Cargo.toml", commit.id)]).unwrap());
+
+        fs::write(directory.path().join("src/more.rs"), "").unwrap();
+        fs::write(directory.path().join("src/lib.rs"), "").unwrap();
+        commit.export(directory.path()).unwrap();
+        assert!(!directory.path().join("src/more.rs").exists());
+        assert_ne!(fs::read(directory.path().join("src/lib.rs")).unwrap(), b"");
+        assert_eq!(
+            fs::metadata(&manifest).unwrap().modified().unwrap(),
+            time,
+            "a file that is as it should be was written"
+        );
+    }
 }

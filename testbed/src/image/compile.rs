@@ -49,12 +49,13 @@ fn zig_target() -> String {
 fn rustflags(sources: &Path, built: &Path) -> anyhow::Result<OsString> {
     let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
     let crates = env::var_os("CARGO_HOME").map(PathBuf::from).or(home).context("neither CARGO_HOME nor HOME is set")?;
-    let mut flags = OsString::from("-Clinker=rust-lld");
+    let mut flags = OsString::new();
     for (path, name) in [(sources, "/src"), (built, "/target"), (crates.as_path(), "/cargo")] {
-        flags.push("\u{1f}--remap-path-prefix=");
+        flags.push("--remap-path-prefix=");
         flags.push(path);
-        flags.push(format!("={name}"));
+        flags.push(format!("={name}\u{1f}"));
     }
+    flags.push("-Clinker=rust-lld");
     Ok(flags)
 }
 

@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 use auditable_info::json_from_slice;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{BINARY, VERSION, layer::ROOTS, layout, layout::Digest, registry::Registry, tools::Tools};
+use super::{BINARY, VERSION, layer::ROOTS, layout, layout::Digest, registry::Registry};
 use crate::scratch;
 
 /// As it is stored and sent.
@@ -40,9 +40,9 @@ struct Entry {
 
 impl Pulled {
     /// Pushes both layouts of `out` and pulls what is then there. Fails when the client finds anything wrong with it.
-    pub(super) async fn through_a_registry(tools: &Tools, out: &Path, digest: &Digest) -> anyhow::Result<Self> {
+    pub(super) async fn through_a_registry(crane: &Path, out: &Path, digest: &Digest) -> anyhow::Result<Self> {
         let directory = scratch::directory()?;
-        let registry = Registry::start(tools, directory.path()).await?;
+        let registry = Registry::start(crane, directory.path()).await?;
         let image = registry.image();
         registry.push(&out.join("image"), &image)?;
         registry.push(&out.join("sbom"), &format!("{image}-sbom"))?;
@@ -159,12 +159,9 @@ fn unexpected(entries: &[Entry]) -> Vec<String> {
 }
 
 fn misconfigured(config: &Value) -> Vec<String> {
-    let wanted = [
-        ("User", r#""65532:65532""#.to_owned()),
-        ("Entrypoint", format!(r#"["/{BINARY}"]"#)),
-        ("Cmd", r#"["run"]"#.into()),
-    ];
-    let wrong = wanted.into_iter().filter(|(name, value)| config[name].to_string() != *value);
+    let wanted =
+        [("User", json!("65532:65532")), ("Entrypoint", json!([format!("/{BINARY}")])), ("Cmd", json!(["run"]))];
+    let wrong = wanted.into_iter().filter(|(name, value)| config[name] != *value);
     wrong.map(|(name, value)| format!("its {name} is {}, not {value}", config[name])).collect()
 }
 
@@ -208,9 +205,10 @@ fn needs_a_loader(elf: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::{super::layer::Layer, *};
+    use super::{
+        super::{commit::Commit, layer::Layer, tools},
+        *,
+    };
 
     fn good() -> Vec<Entry> {
         entries(&Layer::of(b"binary", 0).unwrap().tar).unwrap()
@@ -275,5 +273,28 @@ mod tests {
     #[test]
     fn what_was_not_built_to_be_audited_is_refused() {
         assert!(crates(&fs::read("/bin/sh").unwrap()).unwrap_err().to_string().contains("made of"));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_comes_out_of_a_registry_and_what_was_changed_does_not_get_in() {
+        let crane = tokio::task::spawn_blocking(tools::crane).await.unwrap().unwrap();
+        let out = scratch::directory().unwrap();
+        let layer = Layer::of(b"binary", 1_700_000_000).unwrap();
+        let commit = Commit { id: "abc".into(), seconds: 1_700_000_000 };
+        let image = layout::write_image(&out.path().join("image"), &layer, &commit).unwrap();
+        layout::write_sbom(&out.path().join("sbom"), b"{}", &image).unwrap();
+        let pulled = Pulled::through_a_registry(&crane, out.path(), &image.digest).await.unwrap();
+        assert_eq!(pulled.binary().unwrap(), b"binary");
+        assert_eq!(unexpected(&entries(&pulled.tar).unwrap()), [""; 0]);
+        assert_eq!(misconfigured(&pulled.config["config"]), [""; 0]);
+        // What the image promises beside its files is looked at, too.
+        assert!(pulled.inspect(b"{}").unwrap_err().to_string().contains("made of"));
+
+        let blobs = out.path().join("image/blobs/sha256");
+        let blob = blobs.join(Digest::of(&layer.gzip).to_string().replace("sha256:", ""));
+        let mut changed = layer.gzip.clone();
+        changed[40] ^= 1;
+        fs::write(blob, changed).unwrap();
+        assert!(Pulled::through_a_registry(&crane, out.path(), &image.digest).await.is_err());
     }
 }

@@ -53,7 +53,7 @@ pub async fn image(args: ImageArgs) -> anyhow::Result<()> {
     let work = cache::root()?.join("image");
     let tools = tokio::task::spawn_blocking(Tools::find).await??;
     let (commit, digest) = blocking(work.clone(), out.clone(), tools.clone()).await?;
-    let pulled = Pulled::through_a_registry(&tools, &out, &digest).await?;
+    let pulled = Pulled::through_a_registry(&tools.crane, &out, &digest).await?;
     println!("commit       {}", commit.id);
     println!("{}", pulled.inspect(&fs::read(out.join("sbom.cdx.json"))?)?);
     println!("digest       {digest}");
@@ -76,7 +76,7 @@ fn build(work: &Path, out: &Path, tools: &Tools) -> anyhow::Result<(Commit, Dige
     let lock = File::create(work.join("lock"))?;
     lock.lock().context("cannot lock the sources of the image")?;
     let commit = Commit::current()?;
-    let sources = work.join("sources");
+    let sources = work.join("source");
     commit.export(&sources)?;
     let binary = compile::compile(&commit, &sources, work, tools)?;
     let sbom = sbom::describe(&commit, &sources, tools)?;

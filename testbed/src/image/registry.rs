@@ -10,33 +10,33 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{BINARY, VERSION, layout::Digest, tools::Tools};
+use super::{BINARY, VERSION, layout::Digest};
 use crate::{
     port,
     process::{Output, Process},
 };
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A running registry, in memory; it ends when this is dropped.
 pub(super) struct Registry<'a> {
     _process: Process,
-    tools: &'a Tools,
+    crane: &'a Path,
     host: String,
 }
 
 impl<'a> Registry<'a> {
-    pub(super) async fn start(tools: &'a Tools, directory: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn start(crane: &'a Path, directory: &Path) -> anyhow::Result<Self> {
         let (process, host) = port::start_on_free(async |port| {
             let host = format!("127.0.0.1:{port}");
-            let mut command = Command::new(&tools.crane);
+            let mut command = Command::new(crane);
             command.args(["registry", "serve", "--address", &host]);
             let process = Process::start(&command, Output::together(directory.join("registry.log")))?;
             process.ready(START_LIMIT, async || Ok(TcpStream::connect(&host).await.map(drop)?)).await?;
             Ok((process, host))
         })
         .await?;
-        Ok(Self { _process: process, tools, host })
+        Ok(Self { _process: process, crane, host })
     }
 
     /// By its tag.
@@ -52,11 +52,8 @@ impl<'a> Registry<'a> {
 
     /// What the client says, if it succeeds.
     pub(super) fn crane(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
-        let Said { status, stdout, stderr } = Command::new(&self.tools.crane)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run crane")?;
+        let Said { status, stdout, stderr } =
+            Command::new(self.crane).args(arguments).stdin(Stdio::null()).output().context("cannot run crane")?;
         let said = String::from_utf8_lossy(&stderr);
         ensure!(status.success(), "crane {}: {}", arguments.join(" "), said.trim());
         Ok(stdout)

@@ -88,8 +88,8 @@ fn installed(name: &str, version: &str) -> anyhow::Result<PathBuf> {
     Ok(directory.join("bin"))
 }
 
-/// Built of the Go module that `testbed/registry/go.mod` pins.
-fn crane() -> anyhow::Result<PathBuf> {
+/// The client of registries, which is one too: built of the Go module that `testbed/registry/go.mod` pins.
+pub(super) fn crane() -> anyhow::Result<PathBuf> {
     let pinned = GO_MOD.lines().find_map(|line| line.trim().strip_prefix(CRANE)?.strip_prefix(" v"));
     let version = pinned.and_then(|rest| rest.split_whitespace().next());
     let version = version.with_context(|| format!("testbed/registry/go.mod does not pin {CRANE}"))?;
