@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use auditable_info::json_from_slice;
 use serde_json::{Value, json};
 
-use super::{BINARY, VERSION, layer::ROOTS, layout, layout::Digest, registry::Registry};
+use super::{BINARY, VERSION, layer::ROOTS, layout::Digest, registry::Registry};
 use crate::scratch;
 
 /// As it is stored and sent.
@@ -49,11 +49,9 @@ impl Pulled {
         registry.crane(&["validate", "--insecure", "--remote", &image])?;
         let said = String::from_utf8(registry.crane(&["digest", "--insecure", &image])?)?;
         ensure!(said.trim() == digest.to_string(), "the registry has {}, not {digest}", said.trim());
-        let referrers = registry.referrers(digest).await?;
-        ensure!(
-            referrers == [layout::CYCLONEDX],
-            "the image has other referrers than its bill of materials: {referrers:?}"
-        );
+        let sbom = String::from_utf8(registry.crane(&["digest", "--insecure", &format!("{image}-sbom")])?)?;
+        let referrers = registry.referrers(digest)?;
+        ensure!(referrers == [sbom.trim()], "the image has other referrers than its bill of materials: {referrers:?}");
         Ok(Self {
             manifest: serde_json::from_slice(&registry.crane(&["manifest", "--insecure", &image])?)?,
             config: serde_json::from_slice(&registry.crane(&["config", "--insecure", &image])?)?,
@@ -206,7 +204,7 @@ fn needs_a_loader(elf: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{commit::Commit, layer::Layer, tools},
+        super::{commit::Commit, layer::Layer, layout, tools},
         *,
     };
 

@@ -14,7 +14,7 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// What scanners ask registries for.
-pub(super) const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
+const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
 
 /// Of a blob, as registries write it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -59,15 +59,12 @@ impl<'a> Registry<'a> {
         Ok(stdout)
     }
 
-    /// The kinds of what refers to the image.
-    pub(super) async fn referrers(&self, image: &Digest) -> anyhow::Result<Vec<String>> {
-        let url = format!("http://{}/v2/{BINARY}/referrers/{image}", self.host);
-        // It is loopback: a proxy could not reach it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let text = http.get(url).send().await?.error_for_status()?.text().await?;
-        let found: Value = serde_json::from_str(&text)?;
-        let found = found["manifests"].as_array().into_iter().flatten();
-        Ok(found.filter_map(|it| it["artifactType"].as_str().map(str::to_owned)).collect())
+    /// The digests of what refers to the image: by the tag of its digest, as in a registry that keeps no list itself.
+    pub(super) fn referrers(&self, image: &Digest) -> anyhow::Result<Vec<String>> {
+        let tag = image.to_string().replace(':', "-");
+        let list = self.crane(&["manifest", "--insecure", &format!("{}/{BINARY}:{tag}", self.host)])?;
+        let list: Value = serde_json::from_slice(&list)?;
+        let found = list["manifests"].as_array().into_iter().flatten();
+        Ok(found.filter_map(|it| it["digest"].as_str().map(str::to_owned)).collect())
     }
 }
