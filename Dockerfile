@@ -1,10 +1,12 @@
 # The operator as one static binary on an empty image.
 FROM rust:1.95.0-alpine AS build
-RUN apk add --no-cache musl-dev
+RUN apk add --no-cache musl-dev make
+# Writes the list of crates into the binary, where scanners look for it.
+RUN cargo install --locked cargo-auditable@0.7.7
 WORKDIR /src
 COPY . .
 # Alpine's own target is musl: the binary is static. --locked: exactly the reviewed dependencies.
-RUN cargo build --release --locked --package sessionkill --bin sessionkill-operator
+RUN cargo auditable build --release --locked --package sessionkill --bin sessionkill-operator
 
 FROM alpine:3.22 AS roots
 RUN apk add --no-cache ca-certificates

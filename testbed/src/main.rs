@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, demo, failover, gateway, measure, stack, torture};
+use testbed::{bench, demo, failover, gateway, image, measure, rights, stack, torture};
 use tokio::task::spawn_blocking;
 
 mod hold;
@@ -23,7 +23,9 @@ enum Command {
     Demo(demo::DemoArgs),
     Failover(failover::FailoverArgs),
     Gateway(gateway::GatewayArgs),
+    Image(image::ImageArgs),
     Measure(measure::MeasureArgs),
+    Rights(rights::RightsArgs),
     Torture(torture::TortureArgs),
     Up(stack::UpArgs),
     /// The load of a measurement.
@@ -51,7 +53,9 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(args).await,
         Command::Failover(args) => failover::failover(args).await,
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Image(args) => image::image(args).await,
         Command::Measure(args) => measure::measure(args).await,
+        Command::Rights(args) => rights::rights(&args),
         Command::Torture(args) => torture::torture(args).await,
         Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,

@@ -132,14 +132,7 @@ fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
 /// Builds the operator with cargo, as `profile` says (`dev`, `release`), and returns its path. It blocks; progress goes
 /// to standard error.
 pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    // Under `cargo run` and `cargo test` these describe the testbed; build scripts that look at them would run again, and
-    // once more in the next build.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| describes_a_package(&name.to_string_lossy())) {
-        command.env_remove(name);
-    }
-    let output = command
+    let output = cargo()
         .args(["build", "--workspace", "--bin", "sessionkill-operator"])
         .args(["--profile", profile, "--message-format=json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -149,6 +142,17 @@ pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
         .map_err(|error| missing_tool(error, "cargo", "Rust by rustup"))?;
     ensure!(output.status.success(), "cargo build of the operator failed ({}), see above", output.status);
     executable(&String::from_utf8_lossy(&output.stdout)).context("cargo built no sessionkill-operator")
+}
+
+/// cargo, with nothing of the cargo that runs the testbed but its toolchain.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Under `cargo run` and `cargo test` these describe the testbed; build scripts that look at them would run again, and
+    // once more in the next build.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| describes_a_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    command
 }
 
 fn describes_a_package(variable: &str) -> bool {

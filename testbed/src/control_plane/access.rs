@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderValue, header::USER_AGENT};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
@@ -71,6 +72,9 @@ impl Access {
     }
 }
 
+/// How the tests' own clients name themselves: what they ask as a service account is not what its owner asks.
+pub(crate) const TEST_AGENT: &str = "sessionkill-testbed";
+
 /// A client that is whoever the kubeconfig says. It never repeats a request by itself, so that tests see each failure.
 pub async fn client_for(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Fails when a provider is installed already, which is as good.
@@ -78,6 +82,7 @@ pub async fn client_for(kubeconfig: &Path) -> anyhow::Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.default_retry = false;
+    config.headers.push((USER_AGENT, HeaderValue::from_static(TEST_AGENT)));
     Ok(Client::try_from(config)?)
 }
 

@@ -23,6 +23,7 @@ use kube::Client;
 use tokio::net::TcpStream;
 
 use self::access::Access;
+pub(crate) use self::access::TEST_AGENT;
 pub use self::{
     access::client_for,
     audit::{Request, RequestCounter},
@@ -30,6 +31,7 @@ pub use self::{
 use crate::{
     port,
     process::{Output, Process},
+    rights,
 };
 
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -45,6 +47,7 @@ pub struct ControlPlane {
     port: u16,
     programs: PathBuf,
     directory: PathBuf,
+    audit_log: PathBuf,
     access: Access,
 }
 
@@ -68,14 +71,17 @@ impl ControlPlane {
         let programs = tokio::task::spawn_blocking(binaries::locate).await??;
         let identity = pki::create(&directory)?;
         fs::write(directory.join("audit-policy.json"), audit::POLICY)?;
+        let audit_log = rights::record_file()?.unwrap_or_else(|| directory.join("audit.log"));
         let (etcd, etcd_port) = port::start_on_free(|port| start_etcd(&programs, &directory, port)).await?;
         let (api_server, access, port) = port::start_on_free(async |port| {
             let access = Access::create(&directory, port, &identity)?;
-            let process = start_api_server(&programs, &directory, port, etcd_port, access.client().await?).await?;
+            let client = access.client().await?;
+            let process = start_api_server(&programs, &directory, &audit_log, port, etcd_port, client).await?;
             Ok((process, access, port))
         })
         .await?;
-        Ok(Self { api_server: Mutex::new(Arc::new(api_server)), etcd, etcd_port, port, programs, directory, access })
+        let api_server = Mutex::new(Arc::new(api_server));
+        Ok(Self { api_server, etcd, etcd_port, port, programs, directory, audit_log, access })
     }
 
     /// The administrator's kubeconfig, with its certificates inside.
@@ -126,19 +132,19 @@ impl ControlPlane {
 
     /// The audit log: JSON lines at level `Metadata`, one per stage of each request.
     #[must_use]
-    pub fn audit_log(&self) -> PathBuf {
-        audit_log(&self.directory)
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
     }
 
     /// How many requests of each kind `user` has had answered, as `system:serviceaccount:NAMESPACE:NAME` or `admin`. A
     /// watch counts when it ends. An entry may be written shortly after its answer has arrived.
     pub fn requests_by_verb(&self, user: &str) -> anyhow::Result<BTreeMap<Request, u64>> {
-        RequestCounter::from_start(&self.audit_log(), user).count().cloned()
+        RequestCounter::from_start(&self.audit_log, user).count().cloned()
     }
 
     /// Counts what `user` asks for from now on.
     pub fn count_requests(&self, user: &str) -> anyhow::Result<RequestCounter> {
-        RequestCounter::from_now(&self.audit_log(), user)
+        RequestCounter::from_now(&self.audit_log, user)
     }
 
     /// The process ids as they are now; the API server's changes when it is started again.
@@ -156,7 +162,8 @@ impl ControlPlane {
     pub async fn start_api_server(&self) -> anyhow::Result<()> {
         self.stop_api_server();
         let client = self.client().await?;
-        let process = start_api_server(&self.programs, &self.directory, self.port, self.etcd_port, client).await?;
+        let (log, etcd) = (&self.audit_log, self.etcd_port);
+        let process = start_api_server(&self.programs, &self.directory, log, self.port, etcd, client).await?;
         *self.api_server.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(process);
         Ok(())
     }
@@ -171,10 +178,6 @@ impl ControlPlane {
     fn api_server(&self) -> Arc<Process> {
         self.api_server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-fn audit_log(directory: &Path) -> PathBuf {
-    directory.join("audit.log")
 }
 
 async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> anyhow::Result<(Process, u16)> {
@@ -197,6 +200,7 @@ async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> anyhow::Res
 async fn start_api_server(
     programs: &Path,
     directory: &Path,
+    audit_log: &Path,
     port: u16,
     etcd_port: u16,
     client: Client,
@@ -222,7 +226,7 @@ async fn start_api_server(
         // every Pod for the lack of it.
         .arg("--disable-admission-plugins=ServiceAccount")
         .arg(flag("audit-policy-file", "audit-policy.json"))
-        .arg(format!("--audit-log-path={}", audit_log(directory).display()))
+        .arg(format!("--audit-log-path={}", audit_log.display()))
         // In megabytes. The default rotates after 100, and what a reader has not counted by then is gone.
         .arg("--audit-log-maxsize=100000")
         .arg("--profiling=false");

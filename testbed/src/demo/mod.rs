@@ -26,6 +26,9 @@ pub struct DemoArgs {
     /// How the operator is installed; it runs with the rights that it gets by that, and no others.
     #[arg(long, value_enum, default_value = "base")]
     install: InstallKind,
+    /// This binary of the operator; the one of this source tree, built, if none is named.
+    #[arg(long, value_name = "BINARY")]
+    operator: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,7 +60,7 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
     let options = StackOptions {
         directory: directory.path().into(),
         sessions: Sessions::OceanBase,
-        operator: OperatorChoice::Build,
+        operator: args.operator.map_or(OperatorChoice::Build, OperatorChoice::Binary),
     };
     let stack = Stack::start_installed(options, args.install.install()).await?;
     let shown = Demo { stack: &stack, directory: directory.path() }.run().await;

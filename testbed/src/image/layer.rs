@@ -1,0 +1,82 @@
+//! The one layer: what the Dockerfile copies, to the same paths. The same input gives the same bytes.
+
+use std::io::Write as _;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::{Compression, GzBuilder};
+use tar::{Builder, EntryType, Header};
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+use super::BINARY;
+
+/// Whom the operator trusts, where it looks for that.
+pub(super) const ROOTS: &str = "etc/ssl/certs/ca-certificates.crt";
+
+const DIRECTORIES: [&str; 3] = ["etc/", "etc/ssl/", "etc/ssl/certs/"];
+
+/// A layer, as it is and as it is stored.
+pub(super) struct Layer {
+    pub(super) tar: Vec<u8>,
+    pub(super) gzip: Vec<u8>,
+}
+
+impl Layer {
+    /// With this binary, and everything of this time.
+    pub(super) fn of(binary: &[u8], seconds: u64) -> anyhow::Result<Self> {
+        let mut builder = Builder::new(vec![]);
+        let mut add = |path: &str, mode: u32, content: &[u8]| {
+            let mut header = Header::new_ustar();
+            header.set_entry_type(if path.ends_with('/') { EntryType::Directory } else { EntryType::Regular });
+            header.set_mode(mode);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(seconds);
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, path, content)
+        };
+        for directory in DIRECTORIES {
+            add(directory, 0o755, &[])?;
+        }
+        add(ROOTS, 0o644, roots().as_bytes())?;
+        add(BINARY, 0o755, binary)?;
+        let tar = builder.into_inner()?;
+        // Without a time of its own.
+        let mut gzip = GzBuilder::new().mtime(0).write(vec![], Compression::best());
+        gzip.write_all(&tar)?;
+        Ok(Self { gzip: gzip.finish()?, tar })
+    }
+}
+
+/// Mozilla's, of the version that Cargo.lock has, in PEM.
+fn roots() -> String {
+    let pem = |certificate: &[u8]| {
+        let base64 = STANDARD.encode(certificate);
+        let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    };
+    TLS_SERVER_ROOT_CERTS.iter().map(|certificate| pem(certificate)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+    use super::*;
+
+    #[test]
+    fn the_same_input_is_the_same_layer_and_another_is_not() {
+        let layer = |binary: &[u8], seconds| Layer::of(binary, seconds).unwrap().gzip;
+        assert_eq!(layer(b"binary", 1_700_000_000), layer(b"binary", 1_700_000_000));
+        assert_ne!(layer(b"binary", 1_700_000_000), layer(b"binarz", 1_700_000_000));
+        assert_ne!(layer(b"binary", 1_700_000_000), layer(b"binary", 1_700_000_001));
+    }
+
+    #[test]
+    fn all_roots_can_be_read_as_the_operator_reads_them() {
+        let mut store = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(roots().as_bytes()) {
+            store.add(certificate.unwrap()).unwrap();
+        }
+        assert!(store.len() > 100 && store.len() == TLS_SERVER_ROOT_CERTS.len(), "{}", store.len());
+    }
+}

@@ -1,0 +1,70 @@
+//! A registry on loopback and its client, neither of ours: what they take, other registries and clients take.
+
+use std::{
+    path::Path,
+    process::{Command, Output as Said, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::{BINARY, VERSION, layout::Digest};
+use crate::{
+    port,
+    process::{Output, Process},
+};
+
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// A running registry, in memory; it ends when this is dropped.
+pub(super) struct Registry<'a> {
+    _process: Process,
+    crane: &'a Path,
+    host: String,
+}
+
+impl<'a> Registry<'a> {
+    pub(super) async fn start(crane: &'a Path, directory: &Path) -> anyhow::Result<Self> {
+        let (process, host) = port::start_on_free(async |port| {
+            let host = format!("127.0.0.1:{port}");
+            let mut command = Command::new(crane);
+            command.args(["registry", "serve", "--address", &host]);
+            let process = Process::start(&command, Output::together(directory.join("registry.log")))?;
+            process.ready(START_LIMIT, async || Ok(TcpStream::connect(&host).await.map(drop)?)).await?;
+            Ok((process, host))
+        })
+        .await?;
+        Ok(Self { _process: process, crane, host })
+    }
+
+    /// By its tag.
+    pub(super) fn image(&self) -> String {
+        format!("{}/{BINARY}:{VERSION}", self.host)
+    }
+
+    /// Sends a layout of one manifest.
+    pub(super) fn push(&self, layout: &Path, to: &str) -> anyhow::Result<()> {
+        let layout = layout.to_str().context("crane needs a path in UTF-8")?;
+        self.crane(&["push", "--insecure", layout, to]).map(drop)
+    }
+
+    /// What the client says, if it succeeds.
+    pub(super) fn crane(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let Said { status, stdout, stderr } =
+            Command::new(self.crane).args(arguments).stdin(Stdio::null()).output().context("cannot run crane")?;
+        let said = String::from_utf8_lossy(&stderr);
+        ensure!(status.success(), "crane {}: {}", arguments.join(" "), said.trim());
+        Ok(stdout)
+    }
+
+    /// The digests of what refers to the image: by the tag of its digest, as in a registry that keeps no list itself.
+    pub(super) fn referrers(&self, image: &Digest) -> anyhow::Result<Vec<String>> {
+        let tag = image.to_string().replace(':', "-");
+        let list = self.crane(&["manifest", "--insecure", &format!("{}/{BINARY}:{tag}", self.host)])?;
+        let list: Value = serde_json::from_slice(&list)?;
+        let found = list["manifests"].as_array().into_iter().flatten();
+        Ok(found.filter_map(|it| it["digest"].as_str().map(str::to_owned)).collect())
+    }
+}

@@ -1,0 +1,24 @@
+//! The bill of materials, in CycloneDX: every crate that is in the binary, with its licence and checksum.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, ensure};
+
+use super::{BINARY, commit::Commit, compile, tools::Tools};
+use crate::operator::cargo;
+
+/// Describes the binary of `sources`. Wherever those are, it is the same text.
+pub(super) fn describe(commit: &Commit, sources: &Path, tools: &Tools) -> anyhow::Result<Vec<u8>> {
+    let mut command = cargo();
+    command.env("PATH", tools.path()?).current_dir(sources).env("SOURCE_DATE_EPOCH", commit.seconds.to_string());
+    let status = command
+        .args(["cyclonedx", "--quiet", "--manifest-path", "Cargo.toml", "--format", "json", "--spec-version", "1.5"])
+        .args(["--describe", "binaries", "--target", &compile::target()])
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "cargo cyclonedx failed ({status}), see above");
+    let written = sources.join(format!("{BINARY}_bin.cdx.json"));
+    let text = fs::read_to_string(&written).with_context(|| format!("cannot read {}", written.display()))?;
+    let directory = sources.to_str().context("cargo cyclonedx needs a path in UTF-8")?;
+    Ok(text.replace(directory, "/src").into_bytes())
+}

@@ -1,0 +1,111 @@
+//! The programs that make and judge an image, each of one version, installed once into the cache.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use super::compile;
+use crate::{cache, operator::cargo, process::missing_tool, python};
+
+const AUDITABLE: &str = "0.7.7";
+const CYCLONEDX: &str = "0.5.9";
+const ZIG: &str = "ziglang==0.15.2";
+const GO_MOD: &str = include_str!("../../registry/go.mod");
+const CRANE: &str = "github.com/google/go-containerregistry";
+
+/// Where they are.
+#[derive(Debug, Clone)]
+pub(super) struct Tools {
+    /// The directories of cargo's further commands.
+    commands: [PathBuf; 2],
+    pub(super) crane: PathBuf,
+    python: PathBuf,
+}
+
+impl Tools {
+    /// Finds them, or installs them, which takes some minutes once. It blocks.
+    pub(super) fn find() -> anyhow::Result<Self> {
+        add_target()?;
+        Ok(Self {
+            commands: [installed("cargo-auditable", AUDITABLE)?, installed("cargo-cyclonedx", CYCLONEDX)?],
+            crane: crane()?,
+            python: python::environment("zig", &[ZIG])?.join("bin/python"),
+        })
+    }
+
+    /// The C compiler, as a shell runs it.
+    pub(super) fn compiler(&self) -> String {
+        format!("'{}' -m ziglang cc", self.python.display())
+    }
+
+    /// The archiver, as a shell runs it.
+    pub(super) fn archiver(&self) -> String {
+        format!("'{}' -m ziglang ar", self.python.display())
+    }
+
+    /// The search path for programs, with the further commands of cargo first.
+    pub(super) fn path(&self) -> anyhow::Result<OsString> {
+        let others = env::var_os("PATH").unwrap_or_default();
+        Ok(env::join_paths(self.commands.iter().cloned().chain(env::split_paths(&others)))?)
+    }
+}
+
+/// The standard library of the target, for the toolchain that cargo runs here.
+fn add_target() -> anyhow::Result<()> {
+    let target = compile::target();
+    let status = Command::new("rustup")
+        .args(["--quiet", "target", "add", &target])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .map_err(|error| missing_tool(error, "rustup", "Rust by rustup"))?;
+    ensure!(status.success(), "rustup cannot add the target {target} ({status}), see above");
+    Ok(())
+}
+
+/// The directory of the binaries of a crate, kept as `.ci/run` keeps its tools.
+fn installed(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(cache::root()?.join("tools"))?;
+    let directory = cache::directory(&format!("tools/{name}-{version}"), |directory| {
+        eprintln!("installing {name} {version} (once, some minutes) ...");
+        let status = cargo()
+            .args(["install", "--quiet", "--locked", "--root"])
+            .arg(directory)
+            .arg(format!("{name}@{version}"))
+            // Not that of the testbed, whose lock cargo may hold.
+            .env("CARGO_TARGET_DIR", directory.join("target"))
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(status.success(), "cargo install {name} failed ({status}), see above");
+        fs::remove_dir_all(directory.join("target"))?;
+        Ok(())
+    })?;
+    Ok(directory.join("bin"))
+}
+
+/// The client of registries, which is one too: built of the Go module that `testbed/registry/go.mod` pins.
+pub(super) fn crane() -> anyhow::Result<PathBuf> {
+    let pinned = GO_MOD.lines().find_map(|line| line.trim().strip_prefix(CRANE)?.strip_prefix(" v"));
+    let version = pinned.and_then(|rest| rest.split_whitespace().next());
+    let version = version.with_context(|| format!("testbed/registry/go.mod does not pin {CRANE}"))?;
+    let directory = cache::directory(&format!("crane-{version}"), |directory| {
+        eprintln!("building crane {version} (once) ...");
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .arg(directory.join("crane"))
+            .arg(format!("{CRANE}/cmd/crane"))
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("registry"))
+            .env("CGO_ENABLED", "0")
+            .stdin(Stdio::null())
+            .status()
+            .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
+        ensure!(status.success(), "go build of crane failed ({status}), see above");
+        Ok(())
+    })?;
+    Ok(directory.join("crane"))
+}

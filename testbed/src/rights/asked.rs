@@ -1,0 +1,144 @@
+//! What the accounts of the operator asked for, as the API servers recorded it.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::Path,
+};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use super::granted::Granted;
+use crate::control_plane::TEST_AGENT;
+
+/// One kind of request, as rules tell them apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Request {
+    pub(super) verb: String,
+    pub(super) group: String,
+    /// With its subresource, as `sessionkills/status`.
+    pub(super) resource: String,
+    /// Only if some right is for named objects and has this name.
+    pub(super) name: String,
+}
+
+/// How often it was asked, and what came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    /// Over all namespaces at once.
+    pub(super) cluster_wide: u64,
+    pub(super) namespaced: u64,
+    /// Refused for the lack of a right, though the same server allowed it later: it had not learned of the right yet.
+    pub(super) early: u64,
+    /// Refused for the lack of a right, to the end.
+    pub(super) refused: u64,
+}
+
+/// All that was asked.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    servers: usize,
+    times: BTreeMap<Request, Times>,
+}
+
+impl Asked {
+    /// Reads all records in `directory`: the requests of the accounts that have the rights, without those that the tests
+    /// made as them.
+    pub(super) fn read(directory: &Path, granted: &Granted) -> anyhow::Result<Self> {
+        let mut asked = Self::default();
+        let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            asked.servers += 1;
+            let mut refused = Refused::new();
+            for line in BufReader::new(file).split(b'\n') {
+                // The last line may be cut off: the servers of a test are killed with it.
+                if let Ok(entry) = serde_json::from_slice::<Entry>(&line?) {
+                    asked.note(entry, granted, &mut refused);
+                }
+            }
+            for ((request, _), times) in refused {
+                asked.times.entry(request).or_default().refused += times;
+            }
+        }
+        Ok(asked)
+    }
+
+    /// How many API servers wrote a record.
+    pub(super) fn servers(&self) -> usize {
+        self.servers
+    }
+
+    pub(super) fn times(&self) -> impl Iterator<Item = (&Request, &Times)> {
+        self.times.iter()
+    }
+
+    fn note(&mut self, entry: Entry, granted: &Granted, refused: &mut Refused) {
+        let of_the_operator = granted.is_to(&entry.user.username) && entry.user_agent != TEST_AGENT;
+        // Discovery and health are for everyone: paths, not resources.
+        let Some(object) = entry.object_ref.filter(|object| of_the_operator && !object.resource.is_empty()) else {
+            return;
+        };
+        // A watch ends with its server, unrecorded: its beginning counts.
+        if entry.stage != if entry.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" } {
+            return;
+        }
+        let mut resource = object.resource;
+        if !object.subresource.is_empty() {
+            resource = format!("{resource}/{}", object.subresource);
+        }
+        let name = if granted.name(&object.name) { object.name } else { String::new() };
+        let request = Request { verb: entry.verb, group: object.api_group, resource, name };
+        let is_cluster_wide = object.namespace.is_empty();
+        let place = (request.clone(), is_cluster_wide);
+        if forbidden(&entry.annotations) {
+            *refused.entry(place).or_default() += 1;
+            return;
+        }
+        let times = self.times.entry(request).or_default();
+        times.early += refused.remove(&place).unwrap_or_default();
+        if is_cluster_wide {
+            times.cluster_wide += 1;
+        } else {
+            times.namespaced += 1;
+        }
+    }
+}
+
+/// What one server has refused and not allowed since, and whether that was over all namespaces.
+type Refused = BTreeMap<(Request, bool), u64>;
+
+fn forbidden(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    stage: String,
+    verb: String,
+    user: User,
+    #[serde(default)]
+    user_agent: String,
+    object_ref: Option<ObjectRef>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ObjectRef {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}

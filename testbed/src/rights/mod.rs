@@ -1,0 +1,61 @@
+//! `testbed rights`: what the operator asked of the API servers of a test run, held against what it may ask.
+//!
+//! The servers write the record themselves, wherever `SESSIONKILL_RIGHTS_RECORD` says: a test that dies loses none of it.
+
+mod asked;
+mod granted;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+
+use self::{asked::Asked, granted::Granted};
+
+/// The variable that names the directory in which each API server of the testbed writes its audit log.
+pub const RECORD: &str = "SESSIONKILL_RIGHTS_RECORD";
+
+/// What to compare.
+#[derive(Args, Debug)]
+#[command(
+    about = "Compare the requests of the operator, as recorded by the API servers of a test run, with its rights",
+    after_help = "Records are written while SESSIONKILL_RIGHTS_RECORD names a directory. Start with an empty one:\n\
+                  SESSIONKILL_RIGHTS_RECORD=$PWD/target/rights cargo test --workspace"
+)]
+pub struct RightsArgs {
+    /// The directory of the records.
+    record: PathBuf,
+    /// The rights: the roles, and the bindings that say whose they are.
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml"))]
+    rights: PathBuf,
+}
+
+/// Prints the table. Fails when a right was not used, or when a request was refused that no right allows.
+pub fn rights(args: &RightsArgs) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(&args.rights)
+        .with_context(|| format!("cannot read the rights {}", args.rights.display()))?;
+    let granted = Granted::read(&text).with_context(|| format!("cannot use {}", args.rights.display()))?;
+    let asked = Asked::read(&args.record, &granted)?;
+    let servers = asked.servers();
+    ensure!(servers > 0, "no records in {}: run the tests with {RECORD} set to it", args.record.display());
+    let report = report::compare(&granted, &asked);
+    print!("{report}");
+    let faults = report.faults();
+    if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("; ")) }
+}
+
+/// Where an API server that is started now writes its audit log, if a record is wanted: a file of its own.
+pub(crate) fn record_file() -> anyhow::Result<Option<PathBuf>> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let Some(directory) = std::env::var_os(RECORD).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let directory = Path::new(&directory);
+    // Test programs run in different directories.
+    ensure!(directory.is_absolute(), "{RECORD} is {}: name a directory by its whole path", directory.display());
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ok(Some(directory.join(format!("{}-{number}.log", std::process::id()))))
+}
