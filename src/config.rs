@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use crate::api_server::WATCH_SECONDS;
 use crate::oceanbase::Endpoint;
 
 /// Options of `sessionkill-operator run`. Each can be set by its environment variable too.
@@ -39,6 +40,27 @@ pub struct Config {
     #[arg(long, env = "POD_NAME", default_value = "sessionkill-operator")]
     pub identity: String,
 
+    /// Start work only while holding a Lease: of several replicas one works, and the others are ready to take over.
+    #[arg(long, env = "SESSIONKILL_LEADER_ELECTION", value_parser = BoolishValueParser::new())]
+    pub leader_election: bool,
+
+    /// The namespace of the Lease. Without it, the one that the operator runs in.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
+
+    /// The name of the Lease: another one for each operator of a namespace that works elsewhere.
+    #[arg(long, env = "SESSIONKILL_LEASE_NAME", default_value = "sessionkill-operator")]
+    pub lease_name: String,
+
+    /// Another replica takes over when the Lease was not renewed for so many seconds.
+    #[arg(long, env = "SESSIONKILL_LEASE_DURATION_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(2..=300))]
+    pub lease_duration_seconds: u16,
+
+    /// For how many seconds one watch lasts, after which it goes on in another. /livez fails when nothing came of a watch, not
+    /// even a bookmark, for five times as long.
+    #[arg(long, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
+    pub watch_seconds: u32,
+
     /// For how many seconds after its claim a call may be sent.
     #[arg(long, env = "SESSIONKILL_DISPATCH_WINDOW_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(6..=300))]
     pub dispatch_window_seconds: u16,
@@ -61,6 +83,12 @@ impl Config {
     #[must_use]
     pub fn places(&self) -> usize {
         self.watch_namespaces.as_ref().map_or(1, |only| only.0.len())
+    }
+
+    /// For how long one watch lasts.
+    #[must_use]
+    pub fn watch(&self) -> Duration {
+        Duration::from_secs(self.watch_seconds.into())
     }
 
     /// The time between two sweeps.

@@ -1,5 +1,5 @@
-//! Liveness and readiness. Ready means that the caches are synced, not that requests succeed; live means that no watch
-//! has been failing for minutes: a restart is cheap and, with claims, safe.
+//! Liveness and readiness. Ready means that the caches are synced, not that requests succeed, nor that this process leads;
+//! live means that no watch has been failing, nor silent, for minutes: a restart is cheap and, with claims, safe.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::metrics::{self, Metrics};
 
-/// A watch that fails for longer than this does not recover by itself.
-const DEAD_AFTER: Duration = Duration::from_mins(5);
+/// A watch that fails or is silent for longer than so many times its length does not recover by itself.
+const DEAD_AFTER: u32 = 5;
 
 /// The watches of the operator: a closed set for each place, which is a namespace, or all of them. Places have numbers from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,10 @@ pub enum Watch {
 }
 
 impl Watch {
-    /// For logs.
+    /// One of each kind.
+    pub const KINDS: [Self; 2] = [Self::Requests(0), Self::Connections(0)];
+
+    /// For logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,6 +52,8 @@ impl Watch {
 struct WatchState {
     synced: bool,
     failing_since: Option<Instant>,
+    /// When something came from the API server last; none if the watch has not begun.
+    heard: Option<Instant>,
 }
 
 /// How the watches fare.
@@ -56,25 +61,21 @@ struct WatchState {
 pub struct Health {
     watches: Mutex<Vec<WatchState>>,
     changed: Notify,
-}
-
-impl Default for Health {
-    /// Of one place.
-    fn default() -> Self {
-        Self::of(1)
-    }
+    dead_after: Duration,
 }
 
 impl Health {
-    /// Of the watches of so many places, none of which has been synced.
+    /// Of the watches of so many places, none of which has begun. The API server ends each after `watch`, and says something by
+    /// then: each is told a bookmark shortly before, even if there was no event.
     #[must_use]
-    pub fn of(places: usize) -> Self {
-        Self { watches: Mutex::new(vec![WatchState::default(); 2 * places]), changed: Notify::new() }
+    pub fn new(places: usize, watch: Duration) -> Self {
+        let watches = Mutex::new(vec![WatchState::default(); 2 * places]);
+        Self { watches, changed: Notify::new(), dead_after: watch * DEAD_AFTER }
     }
 
     /// The watch has delivered everything that existed when it began.
     pub fn watch_synced(&self, watch: Watch) {
-        self.set(watch, |state| *state = WatchState { synced: true, failing_since: None });
+        self.set(watch, |state| (state.synced, state.failing_since) = (true, None));
         self.changed.notify_waiters();
     }
 
@@ -90,6 +91,12 @@ impl Health {
         });
     }
 
+    /// The watch begins, or something came from the API server, if only a bookmark: what lies between has swallowed nothing so
+    /// far.
+    pub fn watch_heard(&self, watch: Watch) {
+        self.set(watch, |state| state.heard = Some(Instant::now()));
+    }
+
     /// Waits until `watch` has been synced once.
     pub async fn synced(&self, watch: Watch) {
         loop {
@@ -101,16 +108,30 @@ impl Health {
         }
     }
 
+    /// For how long nothing has come, not even a bookmark, in the watches of each kind; of several places, the longest. Zero for
+    /// those that have not begun.
+    #[must_use]
+    pub fn watch_ages(&self) -> [(&'static str, Duration); 2] {
+        let states = self.states();
+        let age = |state: &WatchState| state.heard.map(|at| at.elapsed()).unwrap_or_default();
+        Watch::KINDS.map(|watch| {
+            let of_kind = states.iter().skip(watch.index()).step_by(2);
+            (watch.as_str(), of_kind.map(age).max().unwrap_or_default())
+        })
+    }
+
     /// Whether all watches have been synced.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.states().iter().all(|state| state.synced)
     }
 
-    /// Whether no watch has been failing for long.
+    /// Whether no watch has been failing or silent for long. A silent one reports no error: whatever lies between may keep its
+    /// connection open and pass nothing on.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.states().iter().all(|state| state.failing_since.is_none_or(|since| since.elapsed() < DEAD_AFTER))
+        let lately = |since: Instant| since.elapsed() < self.dead_after;
+        self.states().iter().all(|state| state.heard.is_none_or(lately) && state.failing_since.is_none_or(lately))
     }
 
     fn set(&self, watch: Watch, change: impl FnOnce(&mut WatchState)) {
@@ -163,9 +184,11 @@ fn answer(good: bool) -> (StatusCode, &'static str) {
 mod tests {
     use super::*;
 
+    const WATCH: Duration = Duration::from_mins(1);
+
     #[test]
     fn ready_means_that_all_caches_are_synced() {
-        let health = Health::of(2);
+        let health = Health::new(2, WATCH);
         for watch in [Watch::Requests(0), Watch::Connections(0), Watch::Requests(1), Watch::Connections(1)] {
             assert!(!health.is_ready());
             health.watch_synced(watch);
@@ -175,15 +198,32 @@ mod tests {
 
     #[test]
     fn a_failing_watch_is_live_for_a_while_and_forgiven_when_it_works() {
-        let health = Health::of(2);
+        let health = Health::new(2, WATCH);
         health.watch_fails(Watch::Requests(1));
         assert!(health.is_live());
-        health.set(Watch::Requests(1), |state| state.failing_since = Instant::now().checked_sub(DEAD_AFTER));
+        health.set(Watch::Requests(1), |state| state.failing_since = Instant::now().checked_sub(WATCH * DEAD_AFTER));
         assert!(!health.is_live());
         // That of another place says nothing of it.
         health.watch_works(Watch::Requests(0));
         assert!(!health.is_live());
         health.watch_works(Watch::Requests(1));
+        assert!(health.is_live());
+    }
+
+    #[test]
+    fn a_watch_that_is_silent_for_long_is_dead_though_it_reports_no_error() {
+        let health = Health::new(1, WATCH);
+        let (requests, connections) = (Watch::Requests(0), Watch::Connections(0));
+        health.watch_synced(requests);
+        health.watch_synced(connections);
+        assert!(health.is_live(), "what has not begun is not silent");
+        let long_ago = Instant::now().checked_sub(WATCH * DEAD_AFTER);
+        health.set(connections, |state| state.heard = long_ago);
+        health.watch_works(connections);
+        assert!(health.is_ready() && !health.is_live());
+        health.watch_heard(requests);
+        assert!(!health.is_live(), "of another watch");
+        health.watch_heard(connections);
         assert!(health.is_live());
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod api_server;
+pub mod audit;
 pub mod check;
 pub mod config;
 pub mod controller;
@@ -23,3 +24,4 @@ pub mod health;
 pub mod metrics;
 pub mod oceanbase;
 pub mod telemetry;
+pub mod traces;

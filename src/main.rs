@@ -8,7 +8,8 @@ use sessionkill::check::{self, CheckOptions};
 use sessionkill::config::Config;
 use sessionkill::health::{self, Health};
 use sessionkill::metrics::Metrics;
-use sessionkill::telemetry::{self, LogFormat};
+use sessionkill::telemetry::{self, LogOptions};
+use sessionkill::traces::Traces;
 use sessionkill::{api, api_server, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -31,9 +32,8 @@ enum Command {
     Run {
         #[command(flatten)]
         config: Config,
-        /// The form of the logs on standard error.
-        #[arg(long, env = "SESSIONKILL_LOG_FORMAT", value_enum, default_value = "json")]
-        log_format: LogFormat,
+        #[command(flatten)]
+        logs: LogOptions,
     },
     /// Print the custom resource definitions.
     Crd,
@@ -44,10 +44,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Crd => crd(),
-        Command::Run { config, log_format } => {
-            telemetry::start(log_format);
-            run(config)
-        }
+        Command::Run { config, logs } => run(config, logs),
         Command::Check(options) => check(options),
     };
     match result {
@@ -72,18 +69,29 @@ fn crd() -> Result<(), String> {
 /// One thread does all the work: that takes less processor time than one for each core, and a single kill ends sooner, as
 /// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md).
 #[tokio::main(flavor = "current_thread")]
-async fn run(config: Config) -> Result<(), String> {
+async fn run(config: Config, logs: LogOptions) -> Result<(), String> {
+    tokio::spawn(telemetry::start(logs)?.follow());
     install_tls_provider()?;
     let client = api_server_client(config.api_server_http1).await?;
     let shutdown = CancellationToken::new();
     on_signal(shutdown.clone())?;
-    let health = Arc::new(Health::of(config.places()));
+    let health = Arc::new(Health::new(config.places(), config.watch()));
     let metrics = Arc::new(Metrics::default());
+    let watches = health.clone();
+    metrics.before_scrape(move |gauges| {
+        for (watch, age) in watches.watch_ages() {
+            gauges.set_watch_age(watch, age);
+        }
+    });
+    let traces = Arc::new(Traces::from_environment()?);
     let serving = health::serve(health.clone(), metrics.clone(), config.health_address).await?;
-    tokio::select! {
-        ended = controller::run(client, config, health, metrics, shutdown) => ended.map_err(|error| error.to_string()),
+    let ended = tokio::select! {
+        ended = controller::run(client, config, health, metrics, traces.clone(), shutdown) => ended.map_err(|error| error.to_string()),
         () = serving => Err("the health checks ended unexpectedly".to_owned()),
-    }
+    };
+    // In another thread: what is sent needs this one.
+    let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+    ended
 }
 
 #[tokio::main(flavor = "current_thread")]

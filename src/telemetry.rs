@@ -1,7 +1,38 @@
 //! Logs: JSON lines on standard error. Standard output is left to the audit lines.
+//!
+//! What is logged can be changed while the operator runs, by a file, such as one of a ConfigMap: who may write that may
+//! configure the operator anyway, so that no port, no signal and no right is needed for it.
 
-use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
 use tracing_subscriber::EnvFilter;
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// A longer file is cut: it is no filter.
+const MAX_FILTER_BYTES: u64 = 4096;
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// How the operator logs.
+#[derive(Args, Clone, Debug)]
+pub struct LogOptions {
+    /// The form of the logs on standard error.
+    #[arg(long, env = "SESSIONKILL_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+
+    /// What is logged: off, error, warn, info, debug or trace, for all or for parts, as in info,sessionkill=debug.
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_parser = checked)]
+    pub log_filter: String,
+
+    /// A file that says the same and is followed while the operator runs, such as one of a mounted ConfigMap. While it is missing
+    /// or empty, --log-filter holds.
+    #[arg(long, env = "SESSIONKILL_LOG_FILTER_FILE")]
+    pub log_filter_file: Option<PathBuf>,
+}
 
 /// The form of the logs.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -12,12 +43,102 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging; `RUST_LOG` sets the filter, `info` without it.
-pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    match format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.init(),
+type Apply = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>;
+
+/// Changes what is logged.
+pub struct Logs {
+    options: LogOptions,
+    apply: Apply,
+}
+
+/// Starts logging. Fails if the filter is none; clap has looked at it before.
+pub fn start(options: LogOptions) -> Result<Logs, String> {
+    let filter = filter(&options.log_filter)?;
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+    let apply: Apply = match options.log_format {
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_env_filter(filter).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter))
+        }
+        LogFormat::Text => {
+            let builder = builder.with_env_filter(filter).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter))
+        }
+    };
+    Ok(Logs { options, apply })
+}
+
+impl Logs {
+    /// Follows the file for ever; returns at once if there is none to follow.
+    pub async fn follow(self) {
+        let Some(file) = &self.options.log_filter_file else { return };
+        let mut in_force = self.options.log_filter.clone();
+        loop {
+            // The file comes and goes; what is no text is no filter.
+            let said = read(file).await.unwrap_or_default();
+            let wanted = if said.trim().is_empty() { &self.options.log_filter } else { said.trim() };
+            if in_force != wanted {
+                self.change(wanted);
+                // A wrong one too: it is told once.
+                wanted.clone_into(&mut in_force);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn change(&self, wanted: &str) {
+        let filter = match filter(wanted) {
+            Ok(filter) => filter,
+            Err(error) => return tracing::warn!(error, "log filter refused, the one before it stays in force"),
+        };
+        // By the old filter: a change to less is told.
+        tracing::info!(filter = wanted, "log filter changes");
+        if let Err(error) = (self.apply)(filter) {
+            tracing::error!(%error, "log filter cannot be changed");
+        }
+    }
+}
+
+async fn read(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(file).await?.take(MAX_FILTER_BYTES).read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+fn checked(text: &str) -> Result<String, String> {
+    filter(text).map(|_| text.to_owned())
+}
+
+/// The filter that `text` says. A single word that is no level is refused: the filter would take it for the name of a part, and
+/// log nothing else.
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    let text = if text.trim().is_empty() { "info" } else { text.trim() };
+    for part in text.split(',').map(str::trim) {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            let levels = LEVELS.join(", ");
+            return Err(format!("log filter {part:?} has no level: use one of {levels}, as in info,sessionkill=debug"));
+        }
+    }
+    EnvFilter::builder().parse(text).map_err(|error| format!("log filter {text:?} cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_for_all_or_for_parts() {
+        for good in ["", "info", "DEBUG", "off", "info,sessionkill=debug", "warn, kube::client=trace"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["verbose", "info,sessionkill", "sessionkill=loud", "info;debug", "info,"] {
+            let error = filter(bad).unwrap_err();
+            assert!(error.contains("use one of off, error"), "{error}");
+        }
     }
 }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "documentation/reference.rs"]
+mod reference;
+
 use std::{fs, path::Path};
 
 use serde_json::Value;
 use sessionkill::api::definitions;
 
-const OUTCOMES: &str = include_str!("../docs/outcomes.md");
+const TROUBLESHOOTING: &str = include_str!("../docs/troubleshooting.md");
 const THREAT_MODEL: &str = include_str!("../docs/threat-model.md");
 
 /// The values of every enum that stands under `field` in the schemas.
@@ -30,21 +33,69 @@ fn missing(field: &str, page: &str) -> Vec<String> {
         values(&serde_json::to_value(&schema.open_api_v3_schema).unwrap()["properties"]["status"], field, &mut found);
     }
     assert!(found.len() > 5, "{found:?}");
-    found.retain(|value| !page.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{value}`"))));
+    found.retain(|value| !has_row(page, value));
     found
+}
+
+/// Whether a table of `page` names `word`.
+fn has_row(page: &str, word: &str) -> bool {
+    page.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{word}`")))
 }
 
 #[test]
 fn every_outcome_and_reason_has_a_row() {
     for field in ["outcome", "reason"] {
-        assert_eq!(missing(field, OUTCOMES), Vec::<String>::new(), "docs/outcomes.md does not say what to do");
+        assert_eq!(missing(field, TROUBLESHOOTING), [""; 0], "docs/troubleshooting.md does not say what to do");
     }
 }
 
 #[test]
 fn a_row_that_is_missing_is_noticed() {
-    let without = OUTCOMES.replace("`IdReused`", "");
+    let without = TROUBLESHOOTING.replace("`IdReused`", "");
     assert_eq!(missing("reason", &without), ["IdReused"; 2], "in the request and in its receipt");
+}
+
+/// What the closed sets of `text` can be written as: the words of their arms `Self::Word => "Word"`.
+fn written_words(text: &str) -> Vec<&str> {
+    let arms = text.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""));
+    arms.filter_map(|(_, rest)| rest.split_once('"')).map(|(word, _)| word).collect()
+}
+
+/// The words in `text` that look like a reason and are written there and then, outside of the closed sets.
+fn loose_reasons(text: &str) -> Vec<&str> {
+    let is_reason = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    text.split('"').skip(1).step_by(2).filter(is_reason).collect()
+}
+
+#[test]
+fn every_reason_of_a_condition_or_an_event_has_a_row() {
+    let words = written_words(include_str!("../src/api/conditions.rs"));
+    for known in ["CredentialsRejected", "StillPresent", "DeadlineTimeStamp", "TTLIgnored", "AnswerDiffers", "Ready"] {
+        assert!(words.contains(&known), "{known} is not among {words:?}");
+    }
+    // Of these the guide for GitOps speaks, and of the summary every table does.
+    let elsewhere = ["Succeeded", "Reconciling", "Stalled"];
+    let silent: Vec<_> =
+        words.into_iter().filter(|word| !elsewhere.contains(word) && !has_row(TROUBLESHOOTING, word)).collect();
+    assert_eq!(silent, [""; 0], "docs/troubleshooting.md does not say what to do");
+    // An Event whose reason is of no closed set would pass by this test.
+    assert_eq!(
+        loose_reasons(include_str!("../src/controller/events.rs")),
+        ["KillSessions"],
+        "the action of all Events"
+    );
+}
+
+#[test]
+fn a_reason_without_a_row_is_noticed() {
+    assert_eq!(
+        written_words("    match self {\n  Self::A => \"A\",\n Self::Tls => \"TLS\",\n _ => f(),"),
+        ["A", "TLS"]
+    );
+    assert_eq!(loose_reasons("send(x, \"NewReason\", \"some text\"); f(\"snake_case\")"), ["NewReason"]);
+    assert!(has_row("| `A` | b |", "A") && !has_row("`A`", "A") && !has_row("| A |", "A"));
 }
 
 /// The commands in `page` that run one test.
@@ -93,4 +144,59 @@ fn a_test_that_does_not_exist_is_noticed() {
         assert!(!runs_a_test(&right.replace("a_test_that_does_not_exist_is_noticed", wrong)), "{wrong}");
     }
     assert!(!runs_a_test("cargo test --test nothing main::has_test") && !runs_a_test("cargo test --lib"));
+}
+
+/// The pages: the README and everything in `docs/`.
+fn pages() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_page = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "md");
+    let pages = names.filter(is_page).map(|name| format!("docs/{name}"));
+    std::iter::once("README.md".to_owned()).chain(pages).collect()
+}
+
+/// The links of a page to files of the repository and to its own headings, as it writes them.
+fn links(page: &str) -> Vec<&str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The name of a heading in links to it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// Whether `link`, in the page `file`, leads to something.
+fn leads_somewhere(file: &str, link: &str) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+    let target = if path.is_empty() { root.join(file) } else { root.join(file).parent().unwrap().join(path) };
+    let has_heading = |text: &str| {
+        let headings = text.lines().filter(|line| line.starts_with('#'));
+        headings.map(|line| anchor(line.trim_start_matches('#').trim())).any(|it| it == heading)
+    };
+    target.exists() && (heading.is_empty() || fs::read_to_string(&target).is_ok_and(|text| has_heading(&text)))
+}
+
+#[test]
+fn every_link_of_the_documentation_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut broken = vec![];
+    for file in pages() {
+        let text = fs::read_to_string(root.join(&file)).unwrap();
+        broken.extend(
+            links(&text).into_iter().filter(|link| !leads_somewhere(&file, link)).map(|link| format!("{file}: {link}")),
+        );
+    }
+    assert_eq!(broken, [""; 0]);
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_noticed() {
+    assert_eq!(links("[a](b.md#c) [d](https://e.f) `g`(h)"), ["b.md#c"]);
+    assert!(leads_somewhere("docs/troubleshooting.md", "../README.md#install"));
+    assert!(leads_somewhere("docs/troubleshooting.md", "#each-session-statussessions"));
+    assert!(!leads_somewhere("docs/troubleshooting.md", "../README.md#nothing"));
+    assert!(!leads_somewhere("docs/troubleshooting.md", "nothing.md"));
 }

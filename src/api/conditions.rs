@@ -182,6 +182,29 @@ impl ConnectionReason {
     }
 }
 
+/// What is told of a request beside its outcome and what it waits for: in an Event, or in a condition of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Event: the API named another user, database or client for a killed session than was expected or seen before.
+    TargetMismatch,
+    /// The reason of the condition `TargetMismatch`.
+    AnswerDiffers,
+    /// Event: a GitOps tool keeps the object, so that it is not deleted.
+    TtlIgnored,
+}
+
+impl Notice {
+    /// The name as written in `conditions[].reason` and in Events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TargetMismatch => "TargetMismatch",
+            Self::AnswerDiffers => "AnswerDiffers",
+            Self::TtlIgnored => "TTLIgnored",
+        }
+    }
+}
+
 /// `metav1.Condition` with the limits that Kubernetes states in words; the generated type carries none of them.
 /// The limits also keep the cost of CEL rules over conditions bounded.
 pub(super) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {

@@ -194,7 +194,7 @@ fn default_security_token_key() -> String {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OceanBaseConnectionStatus {
-    /// The metadata.generation this status speaks of.
+    /// The metadata.generation this status speaks of; -1 until the operator has asked the gateway.
     #[serde(default)]
     pub observed_generation: i64,
     /// The operation in use: with Auto, the one that the gateway offers.

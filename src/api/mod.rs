@@ -11,7 +11,7 @@ mod receipt;
 mod session_kill;
 mod status;
 
-pub use conditions::{ConditionType, ConnectionReason, Outcome, WaitReason};
+pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
 pub use connection::{
     Credentials, KillOperation, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus,
     SecretKeys, SignatureMethod, SqlTextPolicy,
@@ -47,7 +47,8 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
     }
     // A fresh object has an observedGeneration, so that no tool calls it healthy before the operator saw it: kstatus and
     // Argo CD compare this field with metadata.generation.
-    if let Some(status) = status_schema(&mut definitions[0]) {
+    // Receipts are nobody's to wait for.
+    for status in definitions.iter_mut().take(2).filter_map(status_schema) {
         status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
     }
     definitions

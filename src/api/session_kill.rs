@@ -160,7 +160,8 @@ pub struct SessionKillSpec {
     #[serde(default)]
     pub suspend: bool,
 
-    /// Seconds after completionTime at which the object is deleted, but never before notAfterTime. Unset means never.
+    /// Seconds after completionTime at which the object is deleted, but never before notAfterTime. Unset means never. Ignored,
+    /// which an Event tells, on an object that Argo CD or Flux keeps and would put back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub ttl_seconds_after_finished: Option<i32>,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::api_calls::ApiError;
 use super::claim::{Claim, Claimed, claim, find};
 use super::orphan::resolve;
@@ -17,6 +19,7 @@ use crate::domain::claim::Standing;
 use crate::domain::conclusion::Conclusion;
 use crate::domain::observation::{Snapshot, precheck};
 use crate::domain::plan::{Intent, KillIntent};
+use crate::metrics::labels::ClaimResult;
 use crate::oceanbase::CallError;
 use crate::oceanbase::client::LIST_ACTION;
 
@@ -50,13 +53,17 @@ impl Request {
         Ok(self.end(&Conclusion::nothing_sent(&self.object, outcome, why, message)).await)
     }
 
-    /// Steps 4 and 5: how each session stands right before the kill, then the claim.
+    /// Steps 4 and 5: how each session stands right before the kill, then the claim. A replica that leads no longer leaves the
+    /// request to the one that does.
     pub(super) async fn attempt(
         &self,
         intent: Intent,
         route: &Route,
         observed: &Observed,
     ) -> Result<Attempted, ApiError> {
+        if !self.context.leadership.leads() {
+            return Ok(Attempted::Not(Next::Later(Timestamp::now())));
+        }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
             Err(message) => return self.unobserved(&intent, message).await.map(Attempted::Not),
@@ -127,7 +134,13 @@ impl Request {
         route: &Route,
         planned: Vec<SessionStatus>,
     ) -> Result<Attempted, ApiError> {
-        match claim(&self.context, intent, &self.object, &route.connection, planned).await? {
+        let claimed = claim(&self.context, intent, &self.object, &route.connection, planned).await;
+        self.context.metrics.claim(match &claimed {
+            Ok(Claimed::Granted(_)) => ClaimResult::Granted,
+            Ok(Claimed::Taken(..)) => ClaimResult::Taken,
+            Err(_) => ClaimResult::Failed,
+        });
+        match claimed? {
             Claimed::Granted(claim) => Ok(Attempted::Claimed(claim)),
             Claimed::Taken(receipt, standing) => self.taken(&receipt, standing).await.map(Attempted::Not),
         }

@@ -28,6 +28,12 @@ where
     })
 }
 
+/// The list of a cache that nothing has filled yet, for such watches to begin with: the controller does nothing before its
+/// cache has had a list, and [`beside_others`] lets none through.
+pub fn empty_list<K>() -> [watcher::Result<Event<K>>; 2] {
+    [Ok(Event::Init), Ok(Event::InitDone)]
+}
+
 /// A list in progress.
 struct Relist<K: Resource<DynamicType = ()> + Clone + 'static> {
     namespace: String,
@@ -85,7 +91,8 @@ mod tests {
             let ((a, from_a), (b, from_b)) = (mpsc::unbounded(), mpsc::unbounded());
             let both = [(from_a, "a"), (from_b, "b")];
             let both = both.map(|(events, name)| beside_others(events, name.into(), cache.clone()).boxed());
-            Self { a, b, filled: select_all(both).reflect(writer).boxed(), cache }
+            let both = stream::iter(empty_list()).chain(select_all(both));
+            Self { a, b, filled: both.reflect(writer).boxed(), cache }
         }
 
         /// Lists these objects at `end`, as a watch does that begins.
@@ -120,6 +127,14 @@ mod tests {
         assert_eq!(watches.cached(), ["a/y", "a/z", "b/x"]);
         Watches::list(&watches.b, &[]);
         assert_eq!(watches.cached(), ["a/y", "a/z"]);
+    }
+
+    #[test]
+    fn the_controller_may_begin_before_any_namespace_is_listed() {
+        let mut watches = Watches::new();
+        assert!(watches.cache.wait_until_ready().now_or_never().is_none());
+        assert_eq!(watches.cached(), [""; 0]);
+        assert!(watches.cache.wait_until_ready().now_or_never().is_some());
     }
 
     #[test]

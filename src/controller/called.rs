@@ -2,6 +2,7 @@
 //! I/O.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use super::refusal::refusal;
 use super::request::{API_PAUSE, Request};
 use super::route::Route;
 use super::settle::record;
+use super::spans;
 use super::verify::verify;
 use crate::api::{
     Operation, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
@@ -25,7 +27,9 @@ use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::outcome::{Row, for_sent, from_answer, rejected, target_mismatch};
 use crate::domain::status::InVerification;
 use crate::domain::verification::{followed_until, is_open};
+use crate::metrics::labels::{ClaimResult, Code, Stage};
 use crate::oceanbase::{CallError, Called, ErrorKind};
+use crate::traces::Span;
 
 /// A request with its claim.
 pub(super) struct Member {
@@ -42,6 +46,8 @@ pub(super) struct Made {
     pub(super) call: InVerification,
     /// Why an outcome that cannot be told cannot.
     pub(super) detail: String,
+    /// The sessions, by their place, of which it was open after the call what became of them, and why.
+    unknown: Vec<(usize, SessionReason)>,
 }
 
 /// Steps 6 to 8: one call for all `members`, of which there is at least one, then what it left for each.
@@ -50,7 +56,13 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
         members.into_iter().map(|member| (member.request, member.claim)).unzip();
     let receipts: Vec<SessionKillReceipt> = claims.iter().map(|claim| claim.receipt().clone()).collect();
     let target = target(tenant(&requests[0].object.spec), &receipts);
+    context.metrics.batch(requests.len(), target.sessions.len());
+    for request in &requests {
+        request.enters(Stage::Calling);
+    }
+    let started = Instant::now();
     let (operation, called) = dispatch(context, route, Claims::of(claims), target).await;
+    trace(context, &receipts, (operation, &called), started.elapsed());
     let called_for = requests.into_iter().zip(receipts);
     let made: Vec<Made> = match called {
         Called::Answered(answer) => {
@@ -73,6 +85,7 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
         Called::NotExecuted(claims, error) => {
             let refusing = async |((request, _), claim): ((Request, SessionKillReceipt), Claim)| {
                 release(&request.context, claim).await;
+                request.context.metrics.claim(ClaimResult::Released);
                 let next = request.not_executed(route, operation, &error).await;
                 request.done(next);
             };
@@ -87,7 +100,27 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
         context.tasks.spawn(conclude_all(context.clone(), told));
     }
     if !open.is_empty() {
+        for made in &open {
+            made.request.enters(Stage::Verifying);
+        }
         context.tasks.spawn(verify(context.clone(), open));
+    }
+}
+
+/// Each request has the call in its own trace.
+fn trace(
+    context: &Context,
+    receipts: &[SessionKillReceipt],
+    (operation, called): (Operation, &Called<Claims>),
+    took: Duration,
+) {
+    let (request_id, code) = match called {
+        Called::Answered(answer) => (&answer.request_id, Some(Code::Ok)),
+        Called::NotExecuted(_, error) | Called::Ambiguous(error) => (&error.request_id, Code::of(error)),
+    };
+    let (Some(first), Some(code)) = (receipts.first(), code) else { return };
+    for receipt in receipts.iter().filter(|receipt| context.traces.has(&receipt.spec.session_kill_ref.uid)) {
+        context.traces.add(&spans::call(receipt, first, (operation, request_id, code), took));
     }
 }
 
@@ -96,7 +129,9 @@ pub(super) async fn conclude_all(context: Arc<Context>, made: Vec<Made>) {
     let settled = futures::stream::iter(made).map(Made::settle).buffered(CONCURRENT_WRITES);
     let records: Vec<_> = settled.collect().await;
     let recording = async |(receipt, status): (SessionKillReceipt, SessionKillReceiptStatus)| {
+        let started = Instant::now();
         record(&context, &receipt, &status).await;
+        context.traces.add(&Span::part(&receipt.spec.session_kill_ref.uid, "record", started.elapsed()));
     };
     futures::stream::iter(records).for_each_concurrent(CONCURRENT_WRITES, recording).await;
 }
@@ -152,23 +187,31 @@ impl Made {
         request_id: &str,
         detail: String,
     ) -> Self {
+        let is_unknown = |(_, session): &(usize, &SessionStatus)| session.outcome == SessionOutcome::Unknown;
+        let unknown = sessions.iter().enumerate().filter(is_unknown).map(|(place, session)| (place, session.reason));
+        let unknown: Vec<_> = unknown.inspect(|(_, cause)| request.context.metrics.unknown(*cause)).collect();
         let call = InVerification {
             dispatch: dispatch_of(&receipt, operation, request_id),
             sessions,
             target_mismatch: None,
             until: followed_until(&receipt, &request.object.spec.verification, true, Timestamp::now()),
         };
-        Self { request, receipt, call, detail }
+        Self { request, receipt, call, detail, unknown }
     }
 
     /// Step 7: the end of a request whose call was made. Returns what is to be recorded in its receipt.
     async fn settle(self) -> (SessionKillReceipt, SessionKillReceiptStatus) {
-        let Self { request, receipt, call, detail } = self;
+        let Self { request, receipt, call, detail, unknown } = self;
+        request.enters(Stage::Settling);
+        for (place, cause) in unknown {
+            request.context.metrics.unknown_resolved(cause, call.sessions[place].outcome);
+        }
         let conclusion = Conclusion {
             target_mismatch: call.target_mismatch,
             ..Conclusion::called(call.sessions, call.dispatch, &detail)
         };
-        audit::kill(&receipt, &conclusion, request.object.spec.reason.as_deref());
+        let trace_id = request.context.traces.trace_id(&request.item.uid);
+        audit::kill(&receipt, &conclusion, request.object.spec.reason.as_deref(), trace_id);
         let next = request.end(&conclusion).await;
         request.done(next);
         (receipt, conclusion.record(Timestamp::now()))

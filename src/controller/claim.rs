@@ -45,6 +45,11 @@ impl Claims {
         Self(claims)
     }
 
+    /// The UID of the first request that is called for.
+    pub fn first_uid(&self) -> Option<&str> {
+        self.0.first().map(|claim| claim.receipt.spec.session_kill_ref.uid.as_str())
+    }
+
     /// The claims, after a call that was not executed.
     pub fn into_inner(self) -> Vec<Claim> {
         self.0

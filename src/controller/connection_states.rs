@@ -13,6 +13,7 @@ use super::settle::{Target, write_status};
 use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
 use crate::domain::connection_status::{Facts, Learned, connection_status, says_more};
 use crate::domain::rate::Rate;
+use crate::metrics::Limits;
 use crate::oceanbase::TimeSource;
 
 /// After this time a connection that fell back to the current time tries the server-side fence again.
@@ -90,6 +91,16 @@ impl ConnectionStates {
     /// What the status says, or will say.
     pub fn status(&self, connection: &OceanBaseConnection) -> Option<OceanBaseConnectionStatus> {
         self.with(connection, |state| state.status.clone()).or_else(|| connection.status.clone())
+    }
+
+    /// How fast calls may go through the connections whose gateways have throttled them.
+    pub fn limits(&self) -> Limits {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = states.values().filter_map(|state| state.rate.limit());
+        limits.fold(Limits::default(), |all, limit| Limits {
+            connections: all.connections + 1,
+            lowest: all.lowest.min(limit),
+        })
     }
 
     /// Forgets connections for which `exists` is false.

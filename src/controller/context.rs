@@ -14,12 +14,14 @@ use super::claim::Withdrawn;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::events::Events;
+use super::leadership::Leadership;
 use super::observer::Observer;
 use super::queue::Queue;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::oceanbase::{self, Addresses};
+use crate::traces::Traces;
 
 /// A request as the watch delivers it: an object that does not fit the type must not stop the others.
 pub type Guarded = DeserializeGuard<SessionKill>;
@@ -32,6 +34,8 @@ pub struct Context {
     pub config: Config,
     /// This process, in claims: the pod's name and a random part, so that a restarted process is another holder.
     pub holder_identity: String,
+    /// Whether this process does the work.
+    pub leadership: Arc<Leadership>,
     /// The unfinished requests.
     pub requests: Store<Guarded>,
     /// All connections.
@@ -48,6 +52,8 @@ pub struct Context {
     pub observer: Observer,
     /// Numbers for those who watch the operator.
     pub metrics: Arc<Metrics>,
+    /// The traces of the requests.
+    pub traces: Arc<Traces>,
     /// Events, off the path of the kill.
     pub events: Events,
     /// Tasks that a shutdown waits for.
@@ -62,11 +68,15 @@ pub struct Parts {
     /// See [`Context`].
     pub config: Config,
     /// See [`Context`].
+    pub leadership: Arc<Leadership>,
+    /// See [`Context`].
     pub requests: Store<Guarded>,
     /// See [`Context`].
     pub connections: Store<DeserializeGuard<OceanBaseConnection>>,
     /// See [`Context`].
     pub metrics: Arc<Metrics>,
+    /// See [`Context`].
+    pub traces: Arc<Traces>,
     /// See [`Context`].
     pub queue: Queue,
     /// See [`Context`].
@@ -78,12 +88,13 @@ pub struct Parts {
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { client, config, requests, connections, metrics, queue, events, tasks } = parts;
+        let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, tasks } = parts;
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
         Arc::new(Self {
             client,
             config,
             holder_identity,
+            leadership,
             requests,
             connections,
             queue,
@@ -92,19 +103,24 @@ impl Context {
             withdrawn: Withdrawn::default(),
             observer: Observer::default(),
             metrics,
+            traces,
             events,
             tasks,
             api_clients: Mutex::default(),
         })
     }
 
-    /// Objects of all the namespaces that the operator works in: of each by itself, with its name, or of all at once.
-    pub fn everywhere<K>(&self) -> Vec<(Option<String>, Api<K>)>
+    /// The places that the operator works in: namespaces by their names, or none for all of them at once.
+    pub fn places(&self) -> Vec<Option<&str>> {
+        self.config.watch_namespaces.as_ref().map_or_else(|| vec![None], |only| only.iter().map(Some).collect())
+    }
+
+    /// Objects of each of these places.
+    pub fn everywhere<K>(&self) -> impl Iterator<Item = Api<K>>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        let Some(only) = &self.config.watch_namespaces else { return vec![(None, Api::all(self.client.clone()))] };
-        only.iter().map(|name| (Some(name.to_owned()), Api::namespaced(self.client.clone(), name))).collect()
+        self.places().into_iter().map(|place| objects_of(self.client.clone(), place))
     }
 
     /// Requests of `namespace`.
@@ -135,5 +151,16 @@ impl Context {
             oceanbase::Client::new(&options).map_err(|error| format!("cannot make an HTTP client: {error}"))?;
         clients.insert(kind, client.clone());
         Ok(client)
+    }
+}
+
+/// Objects of `place`, which is a namespace or, if none, all of them.
+pub fn objects_of<K>(client: Client, place: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match place {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
     }
 }

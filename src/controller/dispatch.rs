@@ -1,7 +1,7 @@
 //! The call. Does I/O; takes the claims by value and gives them back only if nothing was executed.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -11,6 +11,7 @@ use super::observer::seen;
 use super::route::Route;
 use crate::api::{KillOperation, Operation, SessionKillReceipt, SessionKillSpec, SessionOutcome};
 use crate::domain::outcome::Row;
+use crate::metrics::labels::{Call, Code};
 use crate::oceanbase::answer::KilledSession;
 use crate::oceanbase::{self, CallError, Called, ErrorKind, KillCall, KillPermit as _, KillTarget, Tenant, TimeSource};
 
@@ -26,6 +27,7 @@ pub async fn dispatch(
     mut claims: Claims,
     target: KillTarget,
 ) -> (Operation, Called<Claims>) {
+    let trace_id = claims.first_uid().and_then(|uid| context.traces.trace_id(uid));
     let mut call = KillCall {
         operation: wire(context.connection_states.operation(&route.connection)),
         target,
@@ -33,7 +35,9 @@ pub async fn dispatch(
         request: 0,
     };
     loop {
+        let started = Instant::now();
         let called = route.client.kill(claims, &call, &route.access).await;
+        count(context, call.operation, &called, started.elapsed(), trace_id.clone());
         let (refused, error) = match called {
             Called::NotExecuted(claims, error) => (claims, error),
             called => {
@@ -55,6 +59,26 @@ pub async fn dispatch(
         }
         claims = refused;
         call.request += 1;
+    }
+}
+
+fn count(
+    context: &Context,
+    operation: oceanbase::KillOperation,
+    called: &Called<Claims>,
+    took: Duration,
+    trace_id: Option<String>,
+) {
+    let operation = match operation {
+        oceanbase::KillOperation::KillProcessList => Call::KillProcessList,
+        oceanbase::KillOperation::BatchKillProcessList => Call::BatchKillProcessList,
+    };
+    let code = match called {
+        Called::Answered(_) => Some(Code::Ok),
+        Called::NotExecuted(_, error) | Called::Ambiguous(error) => Code::of(error),
+    };
+    if let Some(code) = code {
+        context.metrics.called(operation, code, took, trace_id);
     }
 }
 

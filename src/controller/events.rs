@@ -9,7 +9,7 @@ use kube::{Client, Resource as _};
 use tokio::sync::mpsc;
 
 use super::api_calls::bounded;
-use crate::api::{SessionKill, WaitReason};
+use crate::api::{Notice, Outcome, SessionKill, WaitReason};
 use crate::domain::conclusion::{Conclusion, is_goal_reached};
 use crate::domain::status::{Waiting, says};
 use crate::domain::text::clamp_bytes;
@@ -68,12 +68,17 @@ impl Events {
 
     /// The answer named other sessions than were meant.
     pub fn target_mismatch(&self, object: &SessionKill, named: &str) {
-        self.send(object, EventType::Warning, "TargetMismatch", named);
+        self.send(object, EventType::Warning, Notice::TargetMismatch.as_str(), named);
+    }
+
+    /// The request is at its end and stays, although its TTL says otherwise; `why` tells the reason.
+    pub fn ttl_ignored(&self, object: &SessionKill, why: &str) {
+        self.send(object, EventType::Normal, Notice::TtlIgnored.as_str(), why);
     }
 
     /// The stored object cannot be read.
     pub fn invalid(&self, reference: ObjectReference, message: &str) {
-        self.publish(EventType::Warning, "InvalidObject", message, reference);
+        self.publish(EventType::Warning, Outcome::InvalidObject.as_str(), message, reference);
     }
 
     fn send(&self, object: &SessionKill, type_: EventType, reason: &str, message: &str) {

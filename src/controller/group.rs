@@ -2,7 +2,7 @@
 //! all of them; each has its own claim and its own outcome. Does I/O; called by the queue.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -23,6 +23,8 @@ use crate::api::{Outcome, SessionReason, WaitReason};
 use crate::domain::admission::admit;
 use crate::domain::conclusion::Conclusion;
 use crate::domain::plan::{Intent, Step, plan};
+use crate::metrics::labels::Stage;
+use crate::traces::Span;
 
 /// The API calls that one group has in flight: enough to keep the API server busy, few enough to leave room for others.
 pub(super) const CONCURRENT_WRITES: usize = 8;
@@ -66,6 +68,7 @@ pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
         };
         let step = plan(&object, now);
         let request = Request { context: context.clone(), item, object };
+        request.enters(Stage::Preparing);
         match step {
             Step::Rest => request.done(Next::Ended),
             Step::Wait { until, reason } => others.push(Box::pin(hold(request, until, reason))),
@@ -161,7 +164,12 @@ async fn observe(context: &Context, route: &Route, attempts: &[(Request, Intent)
     if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec)) {
         return None;
     }
+    let started = Instant::now();
     let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec)).await;
+    for (request, _) in attempts {
+        let span = Span::part(&request.item.uid, "observe", started.elapsed());
+        context.traces.add(&Span { is_error: read.is_err(), ..span });
+    }
     if let Err(error) = &read {
         let connection = route.connection.name_any();
         tracing::info!(%error, connection, requests = attempts.len(), "process list not read before the kill");
@@ -171,7 +179,21 @@ async fn observe(context: &Context, route: &Route, attempts: &[(Request, Intent)
 
 /// Step 5, in the order of the queue: those that may make their call.
 async fn claim_all(attempts: Vec<(Request, Intent)>, route: &Route, observed: &Observed) -> Vec<Member> {
-    let claiming = async |(request, intent): (Request, Intent)| match request.attempt(intent, route, observed).await {
+    let claiming = async |(request, intent): (Request, Intent)| {
+        let started = Instant::now();
+        let attempted = request.attempt(intent, route, observed).await;
+        if let Ok(Attempted::Claimed(_)) = &attempted {
+            request.context.traces.add(&Span::part(&request.item.uid, "claim", started.elapsed()));
+        }
+        member(request, attempted).await
+    };
+    let claims = futures::stream::iter(attempts).map(claiming).buffered(CONCURRENT_WRITES);
+    claims.filter_map(std::future::ready).collect().await
+}
+
+/// A request that may make its call; none if it ended or waits.
+async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> Option<Member> {
+    match attempted {
         Ok(Attempted::Claimed(claim)) => Some(Member { request, claim }),
         Ok(Attempted::Not(next)) => {
             request.done(next);
@@ -182,7 +204,5 @@ async fn claim_all(attempts: Vec<(Request, Intent)>, route: &Route, observed: &O
             request.done(next);
             None
         }
-    };
-    let claims = futures::stream::iter(attempts).map(claiming).buffered(CONCURRENT_WRITES);
-    claims.filter_map(std::future::ready).collect().await
+    }
 }

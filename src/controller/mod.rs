@@ -5,6 +5,7 @@
 //!          decides         bounded                 one read and one call for all who waited; retries nothing blindly
 //! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan)
 //! probe: whether a connection works, before it is needed
+//! election: of several replicas one does all of the above but the watch; no kill rests on it
 //! ```
 
 mod api_calls;
@@ -17,8 +18,10 @@ mod connection_states;
 mod context;
 mod credentials;
 mod dispatch;
+mod election;
 mod events;
 mod group;
+mod leadership;
 mod observer;
 mod orphan;
 mod pace;
@@ -31,7 +34,9 @@ mod request;
 mod route;
 mod run;
 mod settle;
+mod spans;
 mod sweep;
 mod verify;
+mod watches;
 
 pub use run::{RunError, run};

@@ -11,6 +11,7 @@ use kube::ResourceExt as _;
 use super::context::Context;
 use super::route::{Route, connection};
 use crate::domain::observation::{Seen, Snapshot};
+use crate::metrics::labels::Call;
 use crate::oceanbase::{CallError, ErrorKind, ProcessList, SessionRow, Tenant};
 
 /// What a read gave, and when it began.
@@ -95,7 +96,8 @@ async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Result<Proce
     let states = &context.connection_states;
     let started = Instant::now();
     loop {
-        let read = route.read(context, |lead| route.client.list_sessions(tenant, lead, &route.access).boxed()).await;
+        let list = |lead| route.client.list_sessions(tenant, lead, &route.access).boxed();
+        let read = route.read(context, Call::DescribeProcessStatsComposition, list).await;
         states.pace(&route.connection, read.as_ref().err());
         let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
         if !is_throttled {

@@ -9,9 +9,10 @@ use super::audit;
 use super::context::{Context, Guarded};
 use super::observer::observe;
 use super::settle::{Target, write_record};
-use crate::api::{SessionKillReceipt, SessionKillReceiptStatus};
+use crate::api::{SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus};
 use crate::domain::orphan::conclude;
 use crate::domain::retention::record_of;
+use crate::metrics::Metrics;
 use crate::oceanbase::Tenant;
 
 /// What became of an orphaned claim, recorded in its receipt: as its request says, if that was settled; else as the process
@@ -36,10 +37,25 @@ pub async fn resolve(
     let wanted = conclusion.record(now);
     let record = write_once(context, receipt, wanted.clone()).await?;
     if record == wanted {
+        count(&context.metrics, receipt, &conclusion.sessions);
         // Its holder went away before it could write the line.
-        audit::kill(receipt, &conclusion, request.as_ref().and_then(|request| request.spec.reason.as_deref()));
+        let reason = request.as_ref().and_then(|request| request.spec.reason.as_deref());
+        let trace_id = context.traces.trace_id(&receipt.spec.session_kill_ref.uid);
+        audit::kill(receipt, &conclusion, reason, trace_id);
     }
     Ok(Some(record))
+}
+
+/// The sessions of which only the holder knew what became of them.
+fn count(metrics: &Metrics, receipt: &SessionKillReceipt, sessions: &[SessionStatus]) {
+    for (_, session) in receipt.spec.sessions.iter().zip(sessions).filter(|(planned, _)| is_sent(planned)) {
+        metrics.unknown(SessionReason::HolderLost);
+        metrics.unknown_resolved(SessionReason::HolderLost, session.outcome);
+    }
+}
+
+fn is_sent(planned: &SessionStatus) -> bool {
+    planned.outcome == SessionOutcome::Pending
 }
 
 /// Records `record`, unless somebody else recorded first; gives back what is recorded.

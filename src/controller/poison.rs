@@ -30,7 +30,8 @@ pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject) -> Next {
     context.events.invalid(reference(&target), &message);
     let status: SessionKillStatus = unreadable(metadata, Outcome::InvalidObject, &message, Timestamp::now());
     match settle(context, &target, &status).await {
-        Settled::Written | Settled::Superseded => {}
+        Settled::Written => context.metrics.finished(Outcome::InvalidObject, None, None),
+        Settled::Superseded => {}
         Settled::Refused => tracing::error!(status = %json!(status), "invalid object keeps its status"),
     }
     Next::Ended

@@ -1,5 +1,6 @@
 //! Asks each connection's gateway, without ending anything, whether it offers the operation and takes the access key: so
-//! that a connection that does not work is seen before it is needed. Does I/O, once an hour for one that works.
+//! that a connection that does not work is seen before it is needed. Does I/O, once an hour for one that works, if this
+//! process leads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,19 +18,24 @@ use super::refusal::refusal;
 use super::route::{Route, RouteError};
 use crate::api::{KillOperation, OceanBaseConnection, Operation};
 use crate::domain::connection_status::probe_due;
+use crate::metrics::labels::Call;
 use crate::oceanbase::{CallError, ErrorKind};
 
 /// Connections that are probed at once.
 const CONCURRENT: usize = 8;
 
+/// A process that stands by is told when it leads.
+const STANDING_BY: Duration = Duration::from_hours(1);
+
 /// When each connection was last tried, by UID, whatever came of it.
 type Tried = HashMap<String, (i64, Timestamp)>;
 
-/// Probes the connections that are due, until `shutdown`; looks again when one of them has `changed`.
+/// Probes the connections that are due, until `shutdown`; looks again when one of them has `changed`, or who leads.
 pub async fn probe_connections(context: Arc<Context>, changed: Arc<Notify>, shutdown: CancellationToken) {
     let mut tried = Tried::new();
     loop {
-        let pause = probe_those_due(&context, &mut tried).await;
+        let leads = context.leadership.leads();
+        let pause = if leads { probe_those_due(&context, &mut tried).await } else { STANDING_BY };
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = changed.notified() => {}
@@ -95,7 +101,7 @@ async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
 async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallError>) {
     let asked = async |operation| {
         let probe = |lead| route.client.probe(wire(operation), lead, &route.access).boxed();
-        (operation, route.read(context, probe).await)
+        (operation, route.read(context, Call::Probe, probe).await)
     };
     match route.connection.spec.kill_operation {
         KillOperation::KillProcessList => asked(Operation::KillProcessList).await,

@@ -2,8 +2,9 @@
 //! runtime, whose own waiting keys have no order. What waits while a call is in flight goes out in the next one. No I/O of its own; the
 //! work is `group`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
@@ -12,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Guarded};
 use super::group::{wait_for_turn, work_on};
+use super::leadership::Leadership;
 use crate::api::SessionKill;
+use crate::metrics::labels::Stage;
 
 /// The most requests that wait in memory; the others wait in the API server.
 const MAX_WAITING: usize = 50_000;
@@ -64,6 +67,8 @@ pub struct Item {
     pub sessions: usize,
     /// Nothing is sent for it after this time.
     pub not_after: Timestamp,
+    /// When the watch, or the end of a wait, brought it.
+    pub seen: Instant,
 }
 
 /// What an attempt left to do.
@@ -89,8 +94,8 @@ pub enum Submitted {
 #[derive(Debug, Default)]
 struct State {
     tenants: HashMap<TenantKey, VecDeque<Item>>,
-    /// UIDs that wait or are worked on.
-    busy: HashSet<String>,
+    /// UIDs that wait or are worked on: in which stage, and since when.
+    busy: HashMap<String, (Stage, Instant)>,
     /// UIDs that are not worked on before a time. The status says so too, but the watch cache may not know yet.
     held: HashMap<String, Hold>,
 }
@@ -115,23 +120,27 @@ pub struct Queue {
     state: Mutex<State>,
     concurrency: Arc<Semaphore>,
     again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+    leadership: Arc<Leadership>,
     shutdown: CancellationToken,
 }
 
 impl Queue {
-    /// An empty queue. `again` gets every object that is to be looked at again; no work is started after `shutdown`.
+    /// An empty queue. `again` gets every object that is to be looked at again; no work is started after `shutdown`, nor while
+    /// this process does not lead.
     pub fn new(
         max_concurrent: usize,
         again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+        leadership: Arc<Leadership>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { state: Mutex::default(), concurrency: Arc::new(Semaphore::new(max_concurrent)), again, shutdown }
+        let concurrency = Arc::new(Semaphore::new(max_concurrent));
+        Self { state: Mutex::default(), concurrency, again, leadership, shutdown }
     }
 
     /// Adds `item` behind the others of `key`, unless it is there already.
     pub fn submit(context: &Arc<Context>, key: TenantKey, item: Item, now: Timestamp) -> Submitted {
         let mut state = context.queue.state();
-        if state.busy.contains(&item.uid) {
+        if state.busy.contains_key(&item.uid) {
             return Submitted::Accepted;
         }
         if let Some(hold) = state.held.get(&item.uid).filter(|hold| hold.applies(&item, now)) {
@@ -141,7 +150,7 @@ impl Queue {
             return Submitted::Full;
         }
         state.held.remove(&item.uid);
-        state.busy.insert(item.uid.clone());
+        state.busy.insert(item.uid.clone(), (Stage::Queued, Instant::now()));
         if let Some(waiting) = state.tenants.get_mut(&key) {
             waiting.push_back(item);
         } else {
@@ -161,33 +170,54 @@ impl Queue {
         self.state().tenants.get(key).and_then(VecDeque::front).cloned()
     }
 
-    /// The next items of `key`, which go together; none, and the key forgotten, when there are none or no work may start
-    /// any more.
+    /// The next items of `key`, which go together; none, and the key forgotten, when there are none or no work may start now.
     fn next(&self, key: &TenantKey, now: Timestamp) -> Vec<Item> {
         let mut state = self.state();
-        let waiting = state.tenants.get_mut(key).filter(|_| !self.shutdown.is_cancelled());
+        let may_start = !self.shutdown.is_cancelled() && self.leadership.leads();
+        let waiting = state.tenants.get_mut(key).filter(|_| may_start);
         let next = waiting.map(|waiting| next_group(waiting, now)).unwrap_or_default();
         if next.is_empty() {
-            state.tenants.remove(key);
+            // What was left waiting is submitted anew when this process leads again.
+            for left in state.tenants.remove(key).unwrap_or_default() {
+                state.busy.remove(&left.uid);
+            }
         }
         next
     }
 
-    /// `item` was worked on, and `next` is left to do.
-    pub fn done(&self, item: Item, next: Next) {
+    /// Has `objects` looked at again.
+    pub fn look_again_at(&self, objects: impl IntoIterator<Item = ObjectRef<Guarded>>) {
+        for object in objects {
+            // The receiver is gone only when the operator ends.
+            let _ = self.again.send(object);
+        }
+    }
+
+    /// The item of this UID enters the stage `next`. Returns the stage that it leaves, and since when it was there.
+    pub fn enters(&self, uid: &str, next: Stage) -> Option<(Stage, Instant)> {
+        self.state().busy.get_mut(uid).map(|place| std::mem::replace(place, (next, Instant::now())))
+    }
+
+    /// For each item on its way: its stage, and for how long it has been there.
+    pub fn stages(&self) -> Vec<(Stage, Duration)> {
+        self.state().busy.values().map(|(stage, since)| (*stage, since.elapsed())).collect()
+    }
+
+    /// `item` was worked on, and `next` is left to do. Returns the stage that it leaves, and since when it was there.
+    pub fn done(&self, item: Item, next: Next) -> Option<(Stage, Instant)> {
         let now = Timestamp::now();
         let mut state = self.state();
-        state.busy.remove(&item.uid);
+        let left = state.busy.remove(&item.uid);
         match next {
             Next::Ended => {
                 state.held.insert(item.uid, Hold { until: now + SETTLED, generation: None });
             }
             Next::Later(until) => {
                 state.held.insert(item.uid, Hold { until, generation: item.generation });
-                // The receiver is gone only when the operator ends.
-                let _ = self.again.send(item.object);
+                self.look_again_at([item.object]);
             }
         }
+        left
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -235,7 +265,14 @@ mod tests {
     use super::*;
 
     fn item(name: &str, sessions: usize, not_after: Timestamp) -> Item {
-        Item { object: ObjectRef::new(name), uid: name.to_owned(), generation: Some(1), sessions, not_after }
+        Item {
+            object: ObjectRef::new(name),
+            uid: name.to_owned(),
+            generation: Some(1),
+            sessions,
+            not_after,
+            seen: Instant::now(),
+        }
     }
 
     fn names(items: &[Item]) -> Vec<&str> {

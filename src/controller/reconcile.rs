@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -48,12 +48,17 @@ fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
             }
         },
     };
+    // Another replica does the work; all that is here is looked at again once this one leads.
+    if !context.leadership.leads() {
+        return look_again(None, now);
+    }
     let item = Item {
         object: ObjectRef::from_obj(guarded),
         uid: guarded.uid().unwrap_or_default(),
         generation: guarded.meta().generation,
         sessions,
         not_after,
+        seen: Instant::now(),
     };
     match Queue::submit(context, key, item, now) {
         Submitted::Accepted => look_again(None, now),

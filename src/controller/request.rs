@@ -1,6 +1,7 @@
 //! One request during one attempt: how it waits, and how it ends. Does I/O; the steps of the kill path use it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
@@ -9,10 +10,14 @@ use super::api_calls::ApiError;
 use super::context::Context;
 use super::queue::{Item, Next};
 use super::settle::{Settled, Target, report, settle};
+use super::spans::root;
 use crate::api::{SessionKill, SessionKillStatus, WaitReason};
 use crate::domain::backoff::next_attempt;
 use crate::domain::conclusion::Conclusion;
+use crate::domain::retention::ttl_ignored;
 use crate::domain::status::{Waiting, differs, finished, waiting};
+use crate::metrics::labels::Stage;
+use crate::traces::Span;
 
 /// How long to wait when the API server did not do as asked.
 pub(super) const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
@@ -26,9 +31,18 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// The request enters `stage` of its way.
+    pub(super) fn enters(&self, stage: Stage) {
+        let left = self.context.queue.enters(&self.item.uid, stage);
+        leaves(&self.context, &self.item.uid, left);
+    }
+
     /// Gives the request back to the queue.
     pub(super) fn done(self, next: Next) {
-        self.context.queue.done(self.item, next);
+        let Self { context, item, .. } = self;
+        let uid = item.uid.clone();
+        let left = context.queue.done(item, next);
+        leaves(&context, &uid, left);
     }
 
     /// Step 1: suspended or too early.
@@ -48,8 +62,29 @@ impl Request {
         let status = finished(&self.object, conclusion, Timestamp::now());
         if settle(&self.context, &Target::of(self.object.as_ref()), &status).await == Settled::Written {
             self.context.events.ended(&self.object, conclusion);
+            self.count_end(conclusion);
+            // Here and not in the sweep, which looks at it again and again and keeps no memory of it.
+            if let Some(why) = ttl_ignored(&self.object) {
+                self.context.events.ttl_ignored(&self.object, &why);
+            }
         }
         Next::Ended
+    }
+
+    fn count_end(&self, conclusion: &Conclusion) {
+        let metrics = &self.context.metrics;
+        let created = self.object.metadata.creation_timestamp.as_ref();
+        let since = created.and_then(|created| Duration::try_from(Timestamp::now().duration_since(created.0)).ok());
+        let uid = &self.item.uid;
+        metrics.finished(conclusion.reason, since, self.context.traces.trace_id(uid));
+        if self.context.traces.has(uid) {
+            self.context.traces.add(&root(&self.object, conclusion, self.item.seen.elapsed()));
+        }
+        if conclusion.is_copied {
+            metrics.duplicate_suppressed();
+        } else {
+            metrics.sessions_finished(&conclusion.sessions);
+        }
     }
 
     /// Lets the request wait for another try, and says why.
@@ -59,6 +94,7 @@ impl Request {
         let until = next_attempt(start, now, at_least);
         let why = Waiting { reason, message, next_attempt: Some(until) };
         self.context.events.waiting(&self.object, &why);
+        self.context.metrics.put_off(reason);
         self.write_waiting(&waiting(&self.object, &why, now)).await.unwrap_or(Next::Later(until))
     }
 
@@ -88,4 +124,19 @@ impl Request {
         tracing::warn!(%error, name, namespace, "attempt put off");
         Next::Later(Timestamp::now() + API_PAUSE)
     }
+}
+
+/// The request of this UID leaves a stage, in which it has been since a time.
+fn leaves(context: &Context, uid: &str, left: Option<(Stage, Instant)>) {
+    let Some((stage, since)) = left else { return };
+    let took = since.elapsed();
+    context.metrics.leaves(stage, took);
+    let name = match stage {
+        Stage::Queued => "queue",
+        Stage::Verifying => "verify",
+        Stage::Settling => "settle",
+        // Its parts say more.
+        Stage::Preparing | Stage::Calling => return,
+    };
+    context.traces.add(&Span::part(uid, name, took));
 }

@@ -1,6 +1,6 @@
 //! How a connection is called: its client, its endpoint, its access key. Does I/O: reads the Secret.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use super::api_calls::ApiError;
 use super::context::Context;
 use super::credentials::{CredentialsError, access_key};
 use crate::api::{Network, OceanBaseConnection, OceanBaseConnectionSpec, SignatureMethod, WaitReason};
+use crate::metrics::labels::{Call, Code};
 use crate::oceanbase::endpoint::EndpointError;
 use crate::oceanbase::{Access, CallError, Client, Endpoint, ErrorKind, TimeSource};
 
@@ -65,8 +66,17 @@ impl Route {
     pub async fn read<'a, T>(
         &self,
         context: &Context,
+        operation: Call,
         call: impl Fn(SignedDuration) -> BoxFuture<'a, Result<T, CallError>>,
     ) -> Result<T, CallError> {
+        let call = async |lead| {
+            let started = Instant::now();
+            let answer = call(lead).await;
+            if let Some(code) = answer.as_ref().map_or_else(Code::of, |_| Some(Code::Ok)) {
+                context.metrics.called(operation, code, started.elapsed(), None);
+            }
+            answer
+        };
         let lead = match context.connection_states.time_source(&self.connection) {
             TimeSource::CurrentTime { gateway_lead } => gateway_lead,
             TimeSource::DispatchDeadline => SignedDuration::ZERO,

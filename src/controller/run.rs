@@ -3,32 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::select_all;
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::utils::Backoff;
-use kube::runtime::{Controller, WatchStreamExt as _, watcher};
-use kube::{Api, Client, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::beside::beside_others;
 use super::context::{Context, Guarded, Parts};
+use super::election::Election;
 use super::events::Events;
+use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
 use super::reconcile::{delivered, reconcile};
 use super::sweep::sweep;
+use super::watches::watch;
 use crate::api::OceanBaseConnection;
-use crate::api_server::WATCH_SECONDS;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 
 /// Only requests that have not ended are watched: memory and start-up follow the work, not the history.
 const UNFINISHED: &str = "status.completionTime=";
@@ -43,43 +42,55 @@ pub enum RunError {
     Ended(&'static str),
 }
 
-/// Runs the operator until `shutdown`; then starts no new work, and lets calls in flight finish and be recorded.
+/// Runs the operator until `shutdown`; then starts no new work, lets calls in flight finish and be recorded, and another
+/// replica lead meanwhile.
 pub async fn run(
     client: Client,
     config: Config,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    traces: Arc<Traces>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let tasks = TaskTracker::new();
     let (again, looked_at_again) = mpsc::unbounded_channel();
     let (requests, request_writer) = reflector::store();
     let (connections, connection_writer) = reflector::store();
+    let elected = config.leader_election;
+    let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
     let context = Context::new(Parts {
-        queue: Queue::new(config.max_concurrent_calls.into(), again, shutdown.clone()),
+        queue: Queue::new(config.max_concurrent_calls.into(), again, leadership.clone(), shutdown.clone()),
         events: Events::start(client.clone(), config.identity.clone()),
         client,
         config,
+        leadership,
         metrics,
+        traces,
         requests: requests.clone(),
         connections,
         tasks: tasks.clone(),
     });
 
+    let measured = Arc::downgrade(&context);
+    context.metrics.before_scrape(move |gauges| {
+        if let Some(context) = measured.upgrade() {
+            gauges.set_unfinished(context.requests.len());
+            gauges.set_stages(&context.queue.stages());
+            gauges.set_limits(context.connection_states.limits());
+            gauges.set_leader(context.leadership.leads());
+        }
+    });
+
+    let every = watcher::Config::default().timeout(context.config.watch_seconds);
     let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
-        context.everywhere(),
-        watcher::Config::default().timeout(WATCH_SECONDS),
+        &context,
+        &every,
         connection_writer,
-        health.clone(),
+        &health,
         Watch::Connections,
     );
-    let request_watch = watch::<Guarded>(
-        context.everywhere(),
-        watcher::Config::default().timeout(WATCH_SECONDS).fields(UNFINISHED),
-        request_writer,
-        health.clone(),
-        Watch::Requests,
-    );
+    let unfinished = every.fields(UNFINISHED);
+    let request_watch = watch::<Guarded>(&context, &unfinished, request_writer, &health, Watch::Requests);
     let at_once = context.clone();
     let request_watch = request_watch.inspect_ok(move |object| delivered(object, &at_once));
 
@@ -103,103 +114,47 @@ pub async fn run(
         std::future::ready(())
     });
     let probing = probe_connections(context.clone(), changed.clone(), shutdown.clone());
+    let taking_over = take_over(&context, &changed);
+    let electing = elected.then(|| tokio::spawn(election(&context).run(shutdown.clone())));
     let ended = tokio::select! {
         () = controller => "the watch of SessionKills",
         () = connections_change => "the watch of OceanBaseConnections",
         () = probing => "the probe",
         () = sweeping => "the sweep",
+        () = taking_over => "the take-over",
         () = shutdown.cancelled() => "",
     };
     let in_order = shutdown.is_cancelled();
     shutdown.cancel();
     tasks.close();
     tracing::info!(tasks = tasks.len(), "finishing what is in flight");
-    if tokio::time::timeout(SHUTDOWN_LIMIT, tasks.wait()).await.is_err() {
+    let finishing = tokio::time::timeout(SHUTDOWN_LIMIT, tasks.wait());
+    let (finished, _) = tokio::join!(finishing, futures::future::OptionFuture::from(electing));
+    if finished.is_err() {
         tracing::error!(tasks = tasks.len(), "ended with work in flight: its claims resolve after their deadlines");
     }
     if in_order { Ok(()) } else { Err(RunError::Ended(ended)) }
 }
 
-/// The pause after each failure of a watch. The client's default doubles up to 30 s, so that after a short outage of the API
-/// server requests waited for half a minute more; two watches of one operator are no load.
-struct WatchPause;
-
-impl Iterator for WatchPause {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(Duration::from_secs(2))
+/// Each time that this process begins to lead: looks at all that has come while it stood by, and at whether connections work.
+async fn take_over(context: &Context, connections: &Notify) {
+    loop {
+        context.leadership.gained().await;
+        connections.notify_one();
+        let requests = context.requests.state();
+        context.queue.look_again_at(requests.iter().map(|request| ObjectRef::from_obj(request.as_ref())));
     }
 }
 
-impl Backoff for WatchPause {
-    fn reset(&mut self) {}
-}
-
-/// Watches that fill `writer` together, and tell `health` how they fare.
-fn watch<K>(
-    places: Vec<(Option<String>, Api<K>)>,
-    config: watcher::Config,
-    writer: reflector::store::Writer<K>,
-    health: Arc<Health>,
-    kind: fn(usize) -> Watch,
-) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + 'static
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let watches = places.into_iter().enumerate().map(|(place, (namespace, api))| {
-        let events = watch_of(api, config.clone(), health.clone(), kind(place));
-        match namespace {
-            Some(namespace) => beside_others(events, namespace, writer.as_reader()).boxed(),
-            None => events.boxed(),
-        }
-    });
-    select_all(watches.collect::<Vec<_>>())
-        .map_ok(|event| event.modify(|object| object.managed_fields_mut().clear()))
-        .reflect(writer)
-        .applied_objects()
-}
-
-/// One watch, which begins when it may.
-fn watch_of<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    health: Arc<Health>,
-    watch: Watch,
-) -> impl futures::Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
-{
-    let before = health.clone();
-    let events = watcher(api, config).backoff(WatchPause).inspect(move |event| match event {
-        Ok(watcher::Event::InitDone) => health.watch_synced(watch),
-        Ok(_) => health.watch_works(watch),
-        Err(error) => {
-            tracing::warn!(%error, watch = watch.as_str(), "watch failed, trying again");
-            // No restart brings rights back, and one namespace that is gone must not stop the operator for the others.
-            if is_forbidden(error) {
-                health.watch_works(watch);
-            } else {
-                health.watch_fails(watch);
-            }
-        }
-    });
-    async move {
-        // A request must not be told that its connection does not exist because the cache is still empty.
-        if let Watch::Requests(place) = watch {
-            before.synced(Watch::Connections(place)).await;
-        }
-        events
-    }
-    .flatten_stream()
-}
-
-fn is_forbidden(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.is_forbidden(),
-        _ => false,
+fn election(context: &Context) -> Election {
+    let Context { client, config, .. } = context;
+    let own = client.default_namespace();
+    Election {
+        leases: Api::namespaced(client.clone(), config.leader_election_namespace.as_deref().unwrap_or(own)),
+        name: config.lease_name.clone(),
+        identity: context.holder_identity.clone(),
+        duration: Duration::from_secs(config.lease_duration_seconds.into()),
+        leadership: context.leadership.clone(),
     }
 }
 

@@ -16,13 +16,13 @@ use super::orphan::resolve;
 use super::settle::{Target, write_record, write_status};
 use crate::api::{SessionKill, SessionKillReceipt};
 use crate::domain::claim::{Judge, Standing};
-use crate::domain::retention::{is_awaited, observed_again, receipt_expired, record_of, ttl_expired};
+use crate::domain::retention::{is_awaited, observed_again, receipt_expired, record_of, ttl_expired, ttl_ignored};
 
 const PAGE: u32 = 500;
 /// The share of time that sweeping may take: a large history is swept less often, not at a higher cost.
 const REST_FACTOR: u32 = 20;
 
-/// Sweeps until `shutdown`.
+/// Sweeps until `shutdown`, whenever this process leads.
 pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
     let mut pause = context.config.sweep_interval();
     while !shutdown_within(&shutdown, pause).await {
@@ -30,10 +30,13 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
         context.queue.prune(Timestamp::now());
         context.credentials.prune();
         context.observer.prune();
-        for (_, requests) in context.everywhere() {
+        if !context.leadership.leads() {
+            continue;
+        }
+        for requests in context.everywhere() {
             report(sweep_requests(&context, &requests).await);
         }
-        for (_, receipts) in context.everywhere() {
+        for receipts in context.everywhere() {
             report(sweep_receipts(&context, &receipts).await);
         }
         pause = context.config.sweep_interval().max(started.elapsed() * REST_FACTOR);
@@ -74,6 +77,10 @@ async fn sweep_request(context: &Context, request: &SessionKill) -> Result<(), A
     } else if let Some(status) = observed_again(request) {
         let target = Target::of(request);
         let written = write_status::<SessionKill>(&context.client, &target, "update SessionKill", &status).await;
+        // A TTL may have been set just now.
+        if let (Ok(()), Some(why)) = (&written, ttl_ignored(request)) {
+            context.events.ttl_ignored(request, &why);
+        }
         return ignore_change(written);
     }
     Ok(())

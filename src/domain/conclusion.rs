@@ -30,13 +30,15 @@ pub struct Conclusion {
     pub dispatch: Option<Dispatch>,
     /// For which sessions the answer named others than were meant.
     pub target_mismatch: Option<String>,
+    /// The outcome is that of another request of the same content.
+    pub is_copied: bool,
 }
 
 impl Conclusion {
     /// Ends a request without a call.
     #[must_use]
     pub fn uncalled(reason: Outcome, message: String, sessions: Vec<SessionStatus>) -> Self {
-        Self { reason, message, sessions, dispatch: None, target_mismatch: None }
+        Self { reason, message, sessions, dispatch: None, target_mismatch: None, is_copied: false }
     }
 
     /// Ends `object` without a call: every session is skipped for `why`.
@@ -89,7 +91,7 @@ impl Conclusion {
             ),
             _ => format!("{words}: see status.sessions; nothing is sent again; {TRY_AGAIN}"),
         };
-        Self { reason, message, sessions, dispatch: Some(dispatch), target_mismatch: None }
+        Self { reason, message, sessions, dispatch: Some(dispatch), target_mismatch: None, is_copied: false }
     }
 
     /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
@@ -109,7 +111,7 @@ impl Conclusion {
              sent again; to kill again, create a SessionKill with a new notAfterTime"
         );
         let reason = if is_goal_reached(record.outcome) { Outcome::AlreadyExecuted } else { record.outcome };
-        Self { reason, message, sessions, dispatch: Some(dispatch), target_mismatch: None }
+        Self { reason, message, sessions, dispatch: Some(dispatch), target_mismatch: None, is_copied: true }
     }
 
     /// The record of this conclusion for the receipt.
@@ -332,6 +334,7 @@ mod tests {
             sessions: (0..100).map(session).collect(),
             dispatch: None,
             target_mismatch: Some("\u{10ffff}".repeat(2000)),
+            is_copied: false,
         };
         let status = finished(&request(), &conclusion, time("10:00:00"));
         assert!(serde_json::to_vec(&status).unwrap().len() < 256 * 1024);

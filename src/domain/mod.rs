@@ -11,6 +11,7 @@ pub mod claim;
 pub mod conclusion;
 pub mod connection_status;
 pub mod expect;
+pub mod lease;
 pub mod observation;
 pub mod orphan;
 pub mod outcome;

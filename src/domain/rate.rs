@@ -46,6 +46,12 @@ impl Rate {
         start.saturating_sub(now)
     }
 
+    /// Calls per second, if the gateway has set a limit by throttling.
+    #[must_use]
+    pub const fn limit(&self) -> Option<f64> {
+        self.limit
+    }
+
     /// A call was throttled; the gateway may have asked for a pause. Answers to calls that had started before the last
     /// cut do not cut again.
     pub fn throttled(&mut self, now: SignedDuration, retry_after: Option<SignedDuration>) {

@@ -1,17 +1,53 @@
 //! What may be removed or updated after the end. Pure; the sweep does it.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::{Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
 
+/// What Argo CD's annotations begin with. Its tracking label of old, `app.kubernetes.io/instance`, is no proof: Helm charts
+/// carry it too.
+const ARGO_CD_ANNOTATIONS: &str = "argocd.argoproj.io/";
+
+/// The labels by which a tool knows what it keeps, and the tool's name.
+const TRACKING_LABELS: [(&str, &str); 3] = [
+    ("argocd.argoproj.io/instance", "Argo CD"),
+    ("kustomize.toolkit.fluxcd.io/name", "Flux"),
+    ("helm.toolkit.fluxcd.io/name", "Flux"),
+];
+
 /// Whether a finished request has outlived its `ttlSecondsAfterFinished`. Never before its `notAfterTime`: until then, a
-/// tool that re-creates it must find it, or find its receipt.
+/// tool that re-creates it must find it, or find its receipt. Never for one that a GitOps tool would put back.
 #[must_use]
 pub fn ttl_expired(request: &SessionKill, now: Timestamp) -> bool {
     let completed = request.status.as_ref().and_then(|status| status.completion_time.as_ref());
     let (Some(completed), Some(ttl)) = (completed, request.spec.ttl_seconds_after_finished) else { return false };
     let due = completed.0.saturating_add(SignedDuration::from_secs(ttl.into())).unwrap_or(Timestamp::MAX);
-    request.metadata.deletion_timestamp.is_none() && due.max(request.spec.not_after_time.0) <= now
+    let is_due = due.max(request.spec.not_after_time.0) <= now;
+    is_due && request.metadata.deletion_timestamp.is_none() && tracker(&request.metadata).is_none()
+}
+
+/// Why the `ttlSecondsAfterFinished` of `request` is not followed, for people; none if it is, or if there is none.
+#[must_use]
+pub fn ttl_ignored(request: &SessionKill) -> Option<String> {
+    request.spec.ttl_seconds_after_finished?;
+    let (tool, mark) = tracker(&request.metadata)?;
+    Some(format!(
+        "spec.ttlSecondsAfterFinished is ignored: {tool} keeps this object ({mark}) and would put it back; to remove it, \
+         remove it from its source"
+    ))
+}
+
+/// The GitOps tool that puts an object with `metadata` back when it is deleted, and the mark by which that is known.
+fn tracker(metadata: &ObjectMeta) -> Option<(&'static str, String)> {
+    let annotations = metadata.annotations.iter().flatten();
+    let mut of_argo_cd = annotations.filter(|(key, _)| key.starts_with(ARGO_CD_ANNOTATIONS));
+    if let Some((key, _)) = of_argo_cd.next() {
+        return Some(("Argo CD", format!("annotation {key}")));
+    }
+    let labels = metadata.labels.as_ref()?;
+    let (key, tool) = TRACKING_LABELS.into_iter().find(|(key, _)| labels.contains_key(*key))?;
+    Some((tool, format!("label {key}")))
 }
 
 /// Whether a receipt has been kept for `retention` after its `notAfterTime`: its request can never be sent again anyway.
@@ -103,6 +139,47 @@ mod tests {
         let mut unfinished = request();
         unfinished.spec.ttl_seconds_after_finished = Some(0);
         assert!(!ttl_expired(&unfinished, time("23:00:00")));
+    }
+
+    #[test]
+    fn what_a_gitops_tool_would_put_back_is_kept_and_that_is_said() {
+        let mut object = ended();
+        assert_eq!(ttl_ignored(&object), None);
+        object.spec.ttl_seconds_after_finished = Some(0);
+        assert_eq!(ttl_ignored(&object), None);
+        let marked = |annotation: bool, key: &str| {
+            let mut object = object.clone();
+            let marks = Some([(key.to_owned(), "x".to_owned())].into());
+            if annotation {
+                object.metadata.annotations = marks;
+            } else {
+                object.metadata.labels = marks;
+            }
+            object
+        };
+        for (annotation, key, tool) in [
+            (true, "argocd.argoproj.io/tracking-id", "Argo CD"),
+            (true, "argocd.argoproj.io/hook", "Argo CD"),
+            (false, "argocd.argoproj.io/instance", "Argo CD"),
+            (false, "kustomize.toolkit.fluxcd.io/name", "Flux"),
+            (false, "helm.toolkit.fluxcd.io/name", "Flux"),
+        ] {
+            let mut object = marked(annotation, key);
+            assert!(!ttl_expired(&object, time("23:00:00")), "{key}");
+            let told = ttl_ignored(&object).unwrap();
+            assert!(told.contains(tool) && told.contains(key), "{told}");
+            object.spec.ttl_seconds_after_finished = None;
+            assert_eq!(ttl_ignored(&object), None, "{key}");
+        }
+        // Of Helm charts, of the other's prefix, and of nobody.
+        for (annotation, key) in [
+            (false, "app.kubernetes.io/instance"),
+            (true, "kustomize.toolkit.fluxcd.io/name"),
+            (true, "example.com/argocd.argoproj.io"),
+        ] {
+            assert!(ttl_expired(&marked(annotation, key), time("23:00:00")), "{key}");
+            assert_eq!(ttl_ignored(&marked(annotation, key)), None, "{key}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use super::conclusion::{Conclusion, bounded, is_goal_reached};
 use super::outcome::{counts, for_all};
 use super::text::clamp;
 use crate::api::{
-    ConditionType, Dispatch, Outcome, SessionKill, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
-    WaitReason,
+    ConditionType, Dispatch, Notice, Outcome, SessionKill, SessionKillStatus, SessionOutcome, SessionReason,
+    SessionStatus, WaitReason,
 };
 
 /// Why a request waits, and until when.
@@ -96,7 +96,7 @@ fn target_mismatch(object: &SessionKill, named: Option<&str>, now: Timestamp) ->
     conditions(
         object.metadata.generation,
         old,
-        &[(ConditionType::TargetMismatch, "True", "AnswerDiffers")],
+        &[(ConditionType::TargetMismatch, "True", Notice::AnswerDiffers.as_str())],
         &message,
         now,
     )

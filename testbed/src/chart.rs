@@ -69,7 +69,7 @@ impl Release {
         Operator::start(Path::new("env"), &kubeconfig, directory, &line.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Writes what the ConfigMaps hold that the container mounts below `directory`; where each is in the container and here.
+    /// Writes what the `ConfigMap`s hold that the container mounts below `directory`; where each is in the container and here.
     async fn mount(&self, control_plane: &ControlPlane, directory: &Path) -> anyhow::Result<Vec<(String, String)>> {
         let mut mounted = vec![];
         for volume in self.pod["volumes"].as_array().into_iter().flatten() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, demo, gateway, measure, stack, torture};
+use testbed::{bench, demo, failover, gateway, measure, stack, torture};
 use tokio::task::spawn_blocking;
 
 mod hold;
@@ -21,6 +21,7 @@ struct Cli {
 enum Command {
     Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
+    Failover(failover::FailoverArgs),
     Gateway(gateway::GatewayArgs),
     Measure(measure::MeasureArgs),
     Torture(torture::TortureArgs),
@@ -48,6 +49,7 @@ async fn main() -> ExitCode {
             spawn_blocking(|| bench::floor(args)).await.unwrap_or_else(|ended| Err(ended.into()))
         }
         Command::Demo(args) => demo::demo(args).await,
+        Command::Failover(args) => failover::failover(args).await,
         Command::Gateway(args) => gateway::run(args).await,
         Command::Measure(args) => measure::measure(args).await,
         Command::Torture(args) => torture::torture(args).await,

@@ -5,17 +5,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    cache,
     control_plane::ControlPlane,
-    process::{Output, Process, missing_tool},
+    go,
+    process::{Output, Process},
     python,
 };
 
@@ -130,7 +129,7 @@ fn command(peer: Peer, equal_writes: bool) -> anyhow::Result<Command> {
     let sources = peer.sources();
     match peer {
         Peer::ControllerRuntime => {
-            let mut command = Command::new(build_go(&sources, peer.name())?);
+            let mut command = Command::new(go::build(&sources, &format!("peer-{}", peer.name()), "peer")?);
             command.arg(format!("--equal-writes={equal_writes}"));
             Ok(command)
         }
@@ -150,24 +149,6 @@ fn command(peer: Peer, equal_writes: bool) -> anyhow::Result<Command> {
     }
 }
 
-fn build_go(sources: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let built = cache::directory(&format!("peer-{name}-{}", fingerprint(sources)?), |directory| {
-        eprintln!("building the peer {name} (once, several minutes) ...");
-        let status = Command::new("go")
-            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-            .arg(directory.join("peer"))
-            .arg(".")
-            .current_dir(sources)
-            .env("CGO_ENABLED", "0")
-            .stdin(Stdio::null())
-            .status()
-            .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
-        ensure!(status.success(), "go build of the peer {name} failed ({status}), see above");
-        Ok(())
-    })?;
-    Ok(built.join("peer"))
-}
-
 fn python_environment(sources: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let path = sources.join("requirements.txt");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -178,23 +159,6 @@ fn requirements(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
-/// Of all files of a peer and their names.
-fn fingerprint(sources: &Path) -> anyhow::Result<String> {
-    let read = || -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
-        let mut paths = fs::read_dir(sources)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-        paths.sort();
-        paths.into_iter().map(|path| Ok((path.clone(), fs::read(&path)?))).collect()
-    };
-    let mut digest = Sha256::new();
-    for (path, content) in read().with_context(|| format!("cannot read {}", sources.display()))? {
-        digest.update(path.file_name().unwrap_or_default().as_encoded_bytes());
-        digest.update(Sha256::digest(&content));
-    }
-    let mut fingerprint = hex::encode(digest.finalize());
-    fingerprint.truncate(12);
-    Ok(fingerprint)
-}
-
 fn all_sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
@@ -202,21 +166,6 @@ fn all_sources() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch;
-
-    #[test]
-    fn a_changed_or_renamed_source_is_another_build() {
-        let directory = scratch::directory().unwrap();
-        let source = directory.path().join("main.go");
-        fs::write(&source, "a").unwrap();
-        let first = fingerprint(directory.path()).unwrap();
-        fs::write(&source, "b").unwrap();
-        let second = fingerprint(directory.path()).unwrap();
-        fs::rename(&source, directory.path().join("other.go")).unwrap();
-        let third = fingerprint(directory.path()).unwrap();
-        assert_eq!(first.len(), 12);
-        assert!(first != second && second != third, "{first} {second} {third}");
-    }
 
     #[test]
     fn every_requirement_of_a_peer_is_pinned() {

@@ -24,7 +24,7 @@ fn choices() -> Vec<(&'static str, Value)> {
         ("no roles for people", json!({"userRoles": {"create": false}})),
         ("roles that are not aggregated", json!({"userRoles": {"aggregate": false}})),
         ("the admission policy", json!({"admissionPolicy": {"enabled": true}})),
-        ("leader election", json!({"leaderElection": {"enabled": true}})),
+        ("no leader election", json!({"leaderElection": {"enabled": false}})),
         ("options", options()),
         ("a proxy", json!({"proxy": {"url": "http://proxy.example:3128"}})),
         ("a proxy with a password", json!({"proxy": {"secretRef": {"name": "proxy"}}})),
@@ -39,7 +39,7 @@ fn choices() -> Vec<(&'static str, Value)> {
     let together = [options(), placement(), network(), monitor()].into_iter().fold(
         json!({
             "admissionPolicy": {"enabled": true},
-            "leaderElection": {"enabled": true},
+            "leaderElection": {"enabled": true, "leaseDurationSeconds": 10},
             "proxy": {"secretRef": {"name": "proxy"}},
             "extraCA": {"configMap": "corporate-ca"},
         }),

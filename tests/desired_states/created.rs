@@ -65,7 +65,11 @@ pub fn changed(valid: &Value, all: &[Change], choices: &mut Rng) -> (Value, Chan
         choices.choice(&allowed).unwrap().make(&mut object);
     }
     // Last, so that it stays as it is.
-    let change = if choices.usize(..2) == 0 { (*choices.choice(&allowed).unwrap()).clone() } else { choices.choice(all).unwrap().clone() };
+    let change = if choices.usize(..2) == 0 {
+        (*choices.choice(&allowed).unwrap()).clone()
+    } else {
+        choices.choice(all).unwrap().clone()
+    };
     change.make(&mut object);
     (object, change)
 }

@@ -41,7 +41,7 @@ pub async fn play(ground: &Arc<Ground>, name: &str, plan: &Plan) -> Played {
     // Half of the plans with each version of HTTP.
     let number: String = name.chars().filter(char::is_ascii_digit).collect();
     let http1 = number.bytes().rev().nth(1).is_some_and(|digit| digit % 2 == 0);
-    let stage = Stage { arena, launch: Launch { http1 } };
+    let stage = Stage { arena, launch: Launch { http1, ..Launch::default() } };
     let mut problems = vec![];
     let struck = timeout(LIMIT, stage.act(plan)).await;
     if struck.is_err() {

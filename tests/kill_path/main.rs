@@ -16,6 +16,7 @@ mod groups;
 mod hostile;
 mod interrupted;
 mod kill_operation;
+mod metrics;
 mod observation;
 mod once;
 mod operations;

@@ -83,7 +83,8 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
     let lines = scene.audit_lines();
     assert_eq!(lines.len(), 1);
     let line = &lines[0];
-    assert_eq!(line["audit"], "sessionkill.dev/kill");
+    let form = (json!("sessionkill.dev/audit/v1"), json!("sessionkill.dev/kill"));
+    assert_eq!((&line["schema"], &line["audit"]), (&form.0, &form.1));
     assert_eq!((&line["namespace"], &line["name"]), (&json!("main-job"), &json!("inc-4711")));
     assert_eq!(line["uid"], json!(ended.metadata.uid));
     assert_eq!((&line["reason"], &line["outcome"]), (&json!("INC-4711 runaway report"), &json!("SessionsKilled")));

@@ -45,7 +45,9 @@ async fn the_base_is_installed_without_a_warning() {
     let cluster = installed().await;
     let base = repository("deploy/base");
     let again = cluster.applies(&["-k", base.to_str().unwrap()], "").await;
-    for object in ["namespace", "serviceaccount", "clusterrole", "clusterrolebinding", "deployment"] {
+    let cluster_wide = ["namespace", "clusterrole.", "clusterrolebinding."];
+    let in_it = ["serviceaccount", "role.", "rolebinding.", "deployment", "poddisruptionbudget"];
+    for object in cluster_wide.into_iter().chain(in_it) {
         assert!(again.lines().any(|line| line.starts_with(object)), "no {object} in\n{again}");
     }
     // A file that the kustomization does not name is installed by nobody.
@@ -129,7 +131,10 @@ async fn the_grace_period_is_longer_than_the_operators_own_shutdown() {
 #[tokio::test]
 async fn the_operator_has_the_least_rights() {
     let role = installed().await.get("clusterrole sessionkill-operator").await;
-    let rules = role["rules"].as_array().unwrap();
+    let mut rules = role["rules"].as_array().unwrap().clone();
+    assert!(rules.iter().all(|rule| rule["resources"] != json!(["leases"])), "Leases of the whole cluster");
+    let role = installed().await.get("role -n sessionkill-system sessionkill-operator").await;
+    rules.extend(role["rules"].as_array().unwrap().clone());
     let excesses: Vec<String> = rules.iter().flat_map(excess).collect();
     assert_eq!(excesses, [""; 0]);
 
@@ -144,10 +149,34 @@ async fn the_operator_has_the_least_rights() {
         json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["escalate"]}),
         json!({"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"]}),
         json!({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}),
+        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases", "leasecandidates"], "verbs": ["get"]}),
+        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["update"]}),
     ];
     for rule in &too_much {
         assert!(!excess(rule).is_empty(), "{rule}");
     }
+}
+
+/// The Lease that the operator asks for is the one that it has a right to, and one of two replicas is always there.
+#[tokio::test]
+async fn two_replicas_elect_a_leader_and_a_drain_leaves_one_of_them() {
+    let cluster = installed().await;
+    let spec = &deployment().await["spec"];
+    assert_eq!(spec["replicas"], 2);
+    assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    let container = &spec["template"]["spec"]["containers"][0];
+    assert_eq!(container["args"], json!(["run", "--leader-election"]));
+    let namespace = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}});
+    let variables = container["env"].as_array().unwrap();
+    assert!(variables.contains(&json!({"name": "POD_NAMESPACE", "valueFrom": namespace})), "{variables:?}");
+    let config = fs::read_to_string(repository("src/config.rs")).unwrap();
+    let role = cluster.get("role -n sessionkill-system sessionkill-operator").await;
+    let lease = role["rules"][0]["resourceNames"][0].as_str().unwrap();
+    let named = format!("env = \"SESSIONKILL_LEASE_NAME\", default_value = \"{lease}\"");
+    assert!(config.contains(&named), "another Lease than {lease}");
+    let budget = cluster.get("poddisruptionbudget -n sessionkill-system sessionkill-operator").await;
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+    assert_eq!(budget["spec"]["selector"], spec["selector"]);
 }
 
 /// What in a rule goes beyond this operator's needs.
@@ -165,13 +194,18 @@ fn excess(rule: &Value) -> Vec<String> {
     if resources.contains("secrets") && verbs != BTreeSet::from(["get"]) {
         found.push(format!("secrets: {verbs:?}, where get is enough"));
     }
+    let names_it = rule["resourceNames"] == json!(["sessionkill-operator"]);
+    if resources.contains("leases") && !names_it && verbs != BTreeSet::from(["create"]) {
+        found.push("Leases of others".to_owned());
+    }
     for verb in ["escalate", "bind", "impersonate", "deletecollection"] {
         if verbs.contains(verb) {
             found.push(format!("the verb {verb}"));
         }
     }
-    if !groups.is_subset(&BTreeSet::from(["", "events.k8s.io", "sessionkill.dev"]))
+    if !groups.is_subset(&BTreeSet::from(["", "coordination.k8s.io", "events.k8s.io", "sessionkill.dev"]))
         || groups.contains("") && resources != BTreeSet::from(["secrets"])
+        || groups.contains("coordination.k8s.io") && resources != BTreeSet::from(["leases"])
     {
         found.push(format!("{resources:?} of {groups:?}"));
     }
@@ -186,6 +220,8 @@ async fn the_role_is_bound_to_the_operators_account_only() {
     let account =
         json!([{"kind": "ServiceAccount", "name": "sessionkill-operator", "namespace": "sessionkill-system"}]);
     assert_eq!(binding["subjects"], account);
+    let in_its_namespace = cluster.get("rolebinding -n sessionkill-system sessionkill-operator").await;
+    assert_eq!((&in_its_namespace["roleRef"]["kind"], &in_its_namespace["subjects"]), (&json!("Role"), &account));
     let pod = &deployment().await["spec"]["template"]["spec"];
     assert_eq!(pod["serviceAccountName"], "sessionkill-operator");
     // The Pod asks for its token itself: nothing else that uses the account gets one.

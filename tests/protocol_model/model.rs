@@ -227,7 +227,9 @@ impl Checked {
         match how {
             Arrival::Executed => calling::answer(self.protocol, world, operator, &mut task, ""),
             Arrival::RefusedByRow => calling::answer(self.protocol, world, operator, &mut task, "not your session"),
-            Arrival::RefusedWith(_, goes_on) => calling::refuse(self.protocol, world, operator, &mut task, (refusal?, goes_on)),
+            Arrival::RefusedWith(_, goes_on) => {
+                calling::refuse(self.protocol, world, operator, &mut task, (refusal?, goes_on));
+            }
         }
         world.operators[operator].tasks.push(task);
         world.operators[operator].tasks.sort_by_key(|task| task.members[0].request);

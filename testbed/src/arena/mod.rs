@@ -1,6 +1,7 @@
 //! A namespace to try the operator's binary in: its own gateway, fault proxies on both sides, and any number of replicas
 //! that can be killed and frozen. Many arenas share one control plane.
 
+mod election;
 mod ground;
 mod replica;
 mod verdict;
@@ -30,9 +31,10 @@ use sessionkill::api::{
 use tokio::sync::Mutex;
 
 pub use self::{
+    election::LEASE,
     ground::Ground,
     replica::{Launch, Replica},
-    verdict::Verdict,
+    verdict::{Verdict, is_finished},
 };
 use crate::{
     fault_proxy::FaultProxy,

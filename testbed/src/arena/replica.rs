@@ -19,6 +19,24 @@ use crate::operator::Operator;
 pub struct Launch {
     /// Speaks HTTP/1.1 to the API server, where it is offered HTTP/2.
     pub http1: bool,
+    /// Stands for election, with a Lease of so many seconds; see [`Arena::allow_election`].
+    pub lease_seconds: Option<u16>,
+    /// How long its watches last, where it is not the default.
+    pub watch_seconds: Option<u32>,
+}
+
+impl Launch {
+    fn arguments(self, namespace: &str) -> Vec<String> {
+        let mut arguments = vec![];
+        if let Some(seconds) = self.lease_seconds {
+            arguments.extend(["--leader-election", "--leader-election-namespace", namespace].map(str::to_owned));
+            arguments.extend(["--lease-duration-seconds".to_owned(), seconds.to_string()]);
+        }
+        if let Some(seconds) = self.watch_seconds {
+            arguments.extend(["--watch-seconds".to_owned(), seconds.to_string()]);
+        }
+        arguments
+    }
 }
 
 /// One process. A replica that is started again is another one.
@@ -48,6 +66,8 @@ impl Arena {
         let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
         arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
         arguments.extend(["--dispatch-window-seconds", "8", "--sweep-interval-seconds", "4"]);
+        let chosen = launch.arguments(&self.namespace);
+        arguments.extend(chosen.iter().map(String::as_str));
         let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments)?;
         let replica = Arc::new(Replica { client, operator, launch });
         replicas.push(replica.clone());
@@ -69,10 +89,27 @@ impl Arena {
 impl Replica {
     /// Waits until its caches are synced.
     pub async fn ready(&self) -> anyhow::Result<()> {
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let ready = format!("{}/readyz", self.operator.health_url());
-        let check = async || Ok(http.get(&ready).send().await?.error_for_status().map(drop)?);
+        let check = async || Ok(self.asked("/readyz").await?.error_for_status().map(drop)?);
         self.operator.process().ready(Duration::from_mins(2), check).await
+    }
+
+    /// What it answers at this path of its health checks.
+    pub async fn asked(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(http.get(format!("{}{path}", self.operator.health_url())).send().await?)
+    }
+
+    /// Whether it says that it leads.
+    pub async fn leads(&self) -> anyhow::Result<bool> {
+        let text = self.asked("/metrics").await?.error_for_status()?.text().await?;
+        let gauge = text.lines().find_map(|line| line.strip_prefix("sessionkill_leader "));
+        Ok(gauge.context("it does not say whether it leads")? == "1")
+    }
+
+    /// Whether `identity`, of a claim or a Lease, is its own.
+    #[must_use]
+    pub fn is(&self, identity: &str) -> bool {
+        identity.strip_prefix(&self.client).is_some_and(|random| random.starts_with('_'))
     }
 
     /// Its log and its audit lines so far.

@@ -196,6 +196,8 @@ fn outcomes(receipt: &SessionKillReceipt) -> impl Iterator<Item = &SessionStatus
     receipt.status.iter().flat_map(|status| &status.sessions)
 }
 
-pub(super) fn is_finished(request: &SessionKill) -> bool {
+/// Whether the request has come to its end.
+#[must_use]
+pub fn is_finished(request: &SessionKill) -> bool {
     request.status.as_ref().is_some_and(|status| status.completion_time.is_some())
 }

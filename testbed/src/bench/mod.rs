@@ -20,7 +20,7 @@ mod request;
 mod run;
 mod scene;
 mod start;
-mod statistics;
+pub(crate) mod statistics;
 mod summary;
 mod table;
 mod usage;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The value below which `percent` of `values` lie, by the nearest rank: one that was measured. None of none.
-pub(super) fn percentile(values: &[f64], percent: f64) -> Option<f64> {
+pub(crate) fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52")]

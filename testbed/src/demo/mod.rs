@@ -94,7 +94,7 @@ impl Demo<'_> {
         let kills: u32 = self.stack.gateway.kills_per_session().values().sum();
         say(&format!("Kills executed by the gateway, in all: {kills}"));
         ensure!(kills == 1, "expected one kill, the gateway executed {kills}");
-        Ok(())
+        self.show_all().await
     }
 
     /// A client whose query would run for minutes.
@@ -187,6 +187,15 @@ impl Demo<'_> {
         let shown = self.stack.control_plane.run_kubectl(&["get", "sessionkill", "inc-4711", reason]).await?;
         ensure!(shown == expected, "the request ended as {shown}, not as {expected}");
         Ok(())
+    }
+
+    /// Shows everything that there is by now, as wide as it can be.
+    async fn show_all(&self) -> anyhow::Result<()> {
+        say("What there is to see");
+        self.kubectl(&["get", "sessionkills", "-o", "wide"]).await?;
+        self.kubectl(&["get", "oceanbaseconnections", "-o", "wide"]).await?;
+        self.kubectl(&["get", "sessionkillreceipts"]).await?;
+        self.kubectl(&["describe", "sessionkill", "inc-4711"]).await
     }
 
     async fn apply(&self, file: &str, object: &Value) -> anyhow::Result<()> {

@@ -50,7 +50,7 @@ struct Scene {
 impl Scene {
     async fn play(self: &Arc<Self>, schedule: Schedule) -> anyhow::Result<Verdict> {
         for (place, http1) in schedule.http1.iter().enumerate() {
-            self.start(place, Launch { http1: *http1 }).await?;
+            self.start(place, Launch { http1: *http1, ..Launch::default() }).await?;
         }
         let begin = Instant::now();
         let mut going_on = JoinSet::new();

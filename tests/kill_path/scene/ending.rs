@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use kube::ResourceExt as _;
 use serde_json::json;
 use sessionkill::api::{OceanBaseConnection, SessionKill};
+use sessionkill::audit::AuditLine;
 
 use super::Scene;
 use super::objects::Request as _;
@@ -29,8 +30,18 @@ impl Scene {
             assert!(twice.is_empty(), "killed more than once: {twice:?}");
         }
         self.assert_secrecy().await;
+        self.assert_audited();
         for operator in self.operators.lock().unwrap().iter() {
             operator.kill();
+        }
+    }
+
+    /// Every audit line has the form that is promised, and no field that is not.
+    fn assert_audited(&self) {
+        for line in self.audit_lines() {
+            let read: AuditLine =
+                serde_json::from_value(line.clone()).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert_eq!(json!(read), line);
         }
     }
 

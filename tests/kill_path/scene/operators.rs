@@ -32,6 +32,8 @@ pub struct Launch<'a> {
     pub dispatch_window_seconds: Option<u16>,
     /// The most calls in flight at once; the default if none.
     pub max_concurrent_calls: Option<u16>,
+    /// More of its environment, as `NAME=value`.
+    pub variables: Vec<String>,
 }
 
 impl Scene {
@@ -59,7 +61,9 @@ impl Scene {
         let window = launch.dispatch_window_seconds.unwrap_or(6).to_string();
         // Through env, which becomes the operator: its log filter is a variable.
         let log = format!("RUST_LOG={}", launch.log.unwrap_or("info"));
-        let mut arguments = vec![&log, env!("CARGO_BIN_EXE_sessionkill-operator"), "run"];
+        let mut arguments = vec![log.as_str()];
+        arguments.extend(launch.variables.iter().map(String::as_str));
+        arguments.extend([env!("CARGO_BIN_EXE_sessionkill-operator"), "run"]);
         arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
         arguments.extend(["--dispatch-window-seconds", &window, "--sweep-interval-seconds", "1"]);
         arguments.extend(["--receipt-retention-seconds", "60"]);

@@ -24,6 +24,10 @@
 {{- if .Values.leaderElection.enabled }}
 - --leader-election
 - --leader-election-namespace=$(POD_NAMESPACE)
+- --lease-name={{ include "sessionkill.name" . }}
+{{- with .Values.leaderElection.leaseDurationSeconds }}
+- --lease-duration-seconds={{ int . }}
+{{- end }}
 {{- end }}
 {{- range .Values.operator.extraArgs }}
 - {{ . | quote }}

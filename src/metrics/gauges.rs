@@ -1,0 +1,124 @@
+//! What is measured when somebody looks.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Label;
+use super::labels::{self, Stage};
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The rates to which connections are limited because their gateways have throttled them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// How many connections are limited.
+    pub connections: usize,
+    /// The lowest of the limits, in calls per second; infinite for none.
+    pub lowest: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 0, lowest: f64::INFINITY }
+    }
+}
+
+/// What is measured when somebody looks.
+#[derive(Debug)]
+pub struct Gauges {
+    leader: Gauge,
+    unfinished: Gauge,
+    stage_requests: Family<[Label; 1], Gauge>,
+    stage_oldest: Family<[Label; 1], Seconds>,
+    limited: Gauge,
+    lowest_limit: Seconds,
+    watch_age: Family<[Label; 1], Seconds>,
+}
+
+impl Gauges {
+    /// Puts all gauges into `registry`.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let gauges = Self {
+            leader: Gauge::default(),
+            unfinished: Gauge::default(),
+            stage_requests: Family::default(),
+            stage_oldest: Family::default(),
+            limited: Gauge::default(),
+            lowest_limit: Seconds::default(),
+            watch_age: Family::default(),
+        };
+        registry.register(
+            "leader",
+            "1 if this operator is the one that works, 0 if it stands by",
+            gauges.leader.clone(),
+        );
+        registry.register(
+            "unfinished_requests",
+            "SessionKills that have not ended, those among them that wait for a time or for another try",
+            gauges.unfinished.clone(),
+        );
+        registry.register(
+            "stage_requests",
+            "SessionKills in each stage of their way; Queued is the depth of the queue",
+            gauges.stage_requests.clone(),
+        );
+        let help = "For how long the oldest SessionKill of a stage has been in it; 0 if there is none";
+        registry.register_with_unit("stage_oldest", help, Unit::Seconds, gauges.stage_oldest.clone());
+        registry.register(
+            "upstream_limited_connections",
+            "Connections whose calls are limited because their gateway has throttled them",
+            gauges.limited.clone(),
+        );
+        registry.register(
+            "upstream_lowest_limit",
+            "The lowest of these limits, in calls per second; infinite if there is none",
+            gauges.lowest_limit.clone(),
+        );
+        let help =
+            "Since anything last came in a watch, if only a bookmark: about a minute when nobody changes anything";
+        registry.register_with_unit("watch_age", help, Unit::Seconds, gauges.watch_age.clone());
+        gauges.set_leader(true);
+        gauges.set_limits(Limits::default());
+        gauges.set_stages(&[]);
+        for watch in crate::health::Watch::KINDS {
+            gauges.set_watch_age(watch.as_str(), Duration::ZERO);
+        }
+        gauges
+    }
+
+    /// Whether this operator is the one that works.
+    pub fn set_leader(&self, is_leader: bool) {
+        self.leader.set(is_leader.into());
+    }
+
+    /// How many requests have not ended.
+    pub fn set_unfinished(&self, requests: usize) {
+        self.unfinished.set(i64::try_from(requests).unwrap_or(i64::MAX));
+    }
+
+    /// For each request on its way: its stage, and for how long it has been there.
+    pub fn set_stages(&self, requests: &[(Stage, Duration)]) {
+        for stage in labels::STAGES {
+            let of_stage = requests.iter().filter(|(of, _)| of == stage);
+            let (count, oldest) = of_stage.fold((0, Duration::ZERO), |(n, oldest), (_, age)| (n + 1, oldest.max(*age)));
+            let name = [("stage", labels::stage(*stage))];
+            self.stage_requests.get_or_create(&name).set(count);
+            self.stage_oldest.get_or_create(&name).set(oldest.as_secs_f64());
+        }
+    }
+
+    /// How fast calls may go.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limited.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
+        self.lowest_limit.set(limits.lowest);
+    }
+
+    /// Since when nothing has come in `watch`.
+    pub fn set_watch_age(&self, watch: &'static str, age: Duration) {
+        self.watch_age.get_or_create(&[("watch", watch)]).set(age.as_secs_f64());
+    }
+}

@@ -1,0 +1,234 @@
+//! The label values: closed sets. Whatever comes from outside is put into a class first, so that neither a user nor the
+//! gateway can make the operator keep one series more.
+
+use crate::api::{Outcome, SessionOutcome, SessionReason, WaitReason};
+use crate::oceanbase::{CallError, ErrorKind};
+
+/// The variants of an enum, and the name of each. A variant that is missing here does not compile.
+macro_rules! closed_set {
+    ($(#[$doc:meta])* $values:ident, $name:ident($type:ident): $($variant:ident)+) => {
+        $(#[$doc])*
+        pub(super) const $values: &[$type] = &[$($type::$variant),+];
+
+        closed_set! { $name($type): $($variant)+ }
+    };
+    ($name:ident($type:ident): $($variant:ident)+) => {
+        pub(super) const fn $name(value: $type) -> &'static str {
+            match value {
+                $($type::$variant => stringify!($variant)),+
+            }
+        }
+    };
+}
+
+/// A call of Alibaba Cloud's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Ends sessions.
+    KillProcessList,
+    /// Ends sessions.
+    BatchKillProcessList,
+    /// Lists sessions.
+    DescribeProcessStatsComposition,
+    /// Asks for one of the first two without naming a session.
+    Probe,
+}
+
+/// How a call was answered, or why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// As it should be.
+    Ok,
+    /// Refused for its rate.
+    Throttled,
+    /// The access key was refused.
+    CredentialsRejected,
+    /// The access key may not do this.
+    PermissionDenied,
+    /// The time stamp was refused.
+    TimeStampRefused,
+    /// There is no such operation.
+    OperationNotFound,
+    /// The operation is not offered in this form.
+    OperationUnavailable,
+    /// The parameters were refused.
+    Rejected,
+    /// Nothing was sent: name resolution, connecting or TLS failed.
+    Unreachable,
+    /// Sent, and no answer came.
+    AnswerLost,
+    /// Sent, and the answer cannot be read.
+    AnswerUnreadable,
+    /// Sent, and the error's code is none that proves that nothing was executed.
+    OtherError,
+}
+
+impl Stage {
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        stage(self)
+    }
+}
+
+impl Code {
+    /// The class of `error`; none if nothing was tried at all.
+    #[must_use]
+    pub fn of(error: &CallError) -> Option<Self> {
+        Some(match error.kind {
+            ErrorKind::DeadlinePassed => return None,
+            ErrorKind::Unreachable => Self::Unreachable,
+            ErrorKind::Throttled { .. } => Self::Throttled,
+            ErrorKind::CredentialsRejected => Self::CredentialsRejected,
+            ErrorKind::PermissionDenied => Self::PermissionDenied,
+            ErrorKind::TimeStampRefused { .. } => Self::TimeStampRefused,
+            ErrorKind::OperationNotFound => Self::OperationNotFound,
+            ErrorKind::OperationUnavailable => Self::OperationUnavailable,
+            ErrorKind::Rejected => Self::Rejected,
+            ErrorKind::Ambiguous => match error.code.as_str() {
+                "AnswerLost" => Self::AnswerLost,
+                "AnswerTooLarge" | "UnreadableAnswer" => Self::AnswerUnreadable,
+                _ => Self::OtherError,
+            },
+        })
+    }
+
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        code(self)
+    }
+}
+
+/// Where a request is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for its turn.
+    Queued,
+    /// The process list is read and the claim is made.
+    Preparing,
+    /// The call is made.
+    Calling,
+    /// The process list is read until its sessions are gone from it.
+    Verifying,
+    /// Its outcome is written.
+    Settling,
+}
+
+/// What became of a try to claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimResult {
+    /// The receipt is stored: the call may be made.
+    Granted,
+    /// There is a receipt for the same content already.
+    Taken,
+    /// The API server refused or did not answer; nothing was sent.
+    Failed,
+    /// The call was provably not executed, and the claim was given back.
+    Released,
+}
+
+/// What a finished request came to, for alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its goal is reached.
+    Succeeded,
+    /// Its goal is not reached.
+    Failed,
+    /// Whether its sessions ended cannot be told.
+    Unknown,
+    /// `notAfterTime` had passed; nothing was sent.
+    Expired,
+}
+
+impl Ending {
+    /// Of the reason with which a request ended.
+    #[must_use]
+    pub const fn of(reason: Outcome) -> Self {
+        match reason {
+            Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted | Outcome::DryRunCompleted => {
+                Self::Succeeded
+            }
+            Outcome::ExpiredOnArrival | Outcome::DeadlineExceeded => Self::Expired,
+            Outcome::OutcomeUnknown => Self::Unknown,
+            Outcome::PreconditionFailed
+            | Outcome::NotAllowed
+            | Outcome::InvalidObject
+            | Outcome::PartiallyKilled
+            | Outcome::KillFailed
+            | Outcome::StillPresent => Self::Failed,
+        }
+    }
+}
+
+closed_set! {
+    /// Every [`Call`].
+    CALLS, call(Call): KillProcessList BatchKillProcessList DescribeProcessStatsComposition Probe
+}
+closed_set! {
+    /// Every [`Code`].
+    CODES, code(Code): Ok Throttled CredentialsRejected PermissionDenied TimeStampRefused OperationNotFound
+        OperationUnavailable Rejected Unreachable AnswerLost AnswerUnreadable OtherError
+}
+closed_set! {
+    /// Every [`Stage`].
+    STAGES, stage(Stage): Queued Preparing Calling Verifying Settling
+}
+closed_set! {
+    /// Every [`ClaimResult`].
+    CLAIM_RESULTS, claim_result(ClaimResult): Granted Taken Failed Released
+}
+closed_set! {
+    /// Every [`Ending`].
+    ENDINGS, ending(Ending): Succeeded Failed Unknown Expired
+}
+closed_set! {
+    /// Every reason with which a request ends.
+    OUTCOMES, outcome(Outcome): SessionsKilled SessionsGone AlreadyExecuted DryRunCompleted ExpiredOnArrival
+        DeadlineExceeded PreconditionFailed NotAllowed InvalidObject PartiallyKilled KillFailed StillPresent OutcomeUnknown
+}
+closed_set! {
+    /// Every reason for which a request waits.
+    WAIT_REASONS, wait_reason(WaitReason): Pending Scheduled Suspended Dispatching Verifying ObservationFailed
+        ConnectionNotFound EndpointNotAllowed CredentialsUnavailable CredentialsRejected PermissionDenied Throttled
+        EndpointUnreachable TimeStampRefused OperationUnavailable
+}
+closed_set! {
+    session_outcome(SessionOutcome): Pending Killed Gone Skipped Failed Unknown
+}
+closed_set! {
+    session_reason(SessionReason): Waiting DryRun Verified IdReused NotFound PreconditionMismatch
+        StillPresent Accepted NotVerified KillRefused RequestRejected DeadlineExceeded NotAllowed MissingInAnswer AnswerLost
+        HolderLost
+}
+
+/// Why it is open after a call what became of a session.
+pub(super) const CAUSES: &[SessionReason] =
+    &[SessionReason::AnswerLost, SessionReason::MissingInAnswer, SessionReason::NotVerified, SessionReason::HolderLost];
+
+/// What the process list can say of such a session in the end.
+pub(super) const RESOLUTIONS: &[SessionOutcome] =
+    &[SessionOutcome::Killed, SessionOutcome::Gone, SessionOutcome::Failed, SessionOutcome::Unknown];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_from_outside_is_put_into_a_class() {
+        let of = |code: &str| Code::of(&CallError::from_body(code, "", "", None, None)).map(Code::as_str);
+        assert_eq!(of("Throttling.User"), Some("Throttled"));
+        assert_eq!(of("made up by a gateway\n"), Some("OtherError"));
+        let local = |kind, code| Code::of(&CallError::local(kind, code, "")).map(Code::as_str);
+        assert_eq!(local(ErrorKind::Ambiguous, "AnswerLost"), Some("AnswerLost"));
+        assert_eq!(local(ErrorKind::DeadlinePassed, "DeadlinePassed"), None, "no call was made");
+    }
+
+    #[test]
+    fn names_are_those_of_the_status() {
+        assert_eq!(outcome(Outcome::SessionsKilled), Outcome::SessionsKilled.as_str());
+        assert_eq!(wait_reason(WaitReason::Throttled), WaitReason::Throttled.as_str());
+        assert_eq!(serde_json::json!(SessionReason::IdReused), session_reason(SessionReason::IdReused));
+        assert_eq!(serde_json::json!(SessionOutcome::Gone), session_outcome(SessionOutcome::Gone));
+    }
+}

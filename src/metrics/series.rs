@@ -1,0 +1,123 @@
+//! Which metrics there are, and which series from the start.
+
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Metrics, labels, of_call, of_cause, of_request, of_resolution, of_session};
+use crate::api::{SessionOutcome, SessionReason};
+
+/// How a session can end: outcome and reason.
+const SESSION_ENDS: [(SessionOutcome, SessionReason); 16] = {
+    use SessionOutcome::{Failed, Gone, Killed, Skipped, Unknown};
+    use SessionReason as Why;
+    [
+        (Killed, Why::Verified),
+        (Killed, Why::IdReused),
+        (Killed, Why::Accepted),
+        (Gone, Why::NotFound),
+        (Gone, Why::IdReused),
+        (Skipped, Why::DryRun),
+        (Skipped, Why::PreconditionMismatch),
+        (Skipped, Why::NotAllowed),
+        (Skipped, Why::DeadlineExceeded),
+        (Failed, Why::StillPresent),
+        (Failed, Why::KillRefused),
+        (Failed, Why::RequestRejected),
+        (Unknown, Why::NotVerified),
+        (Unknown, Why::MissingInAnswer),
+        (Unknown, Why::AnswerLost),
+        (Unknown, Why::HolderLost),
+    ]
+};
+
+impl Metrics {
+    /// Puts all metrics but the gauges into a registry.
+    pub(super) fn register(&self, to: &mut Registry) {
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        to.register("build", "The operator that runs", build);
+        to.register(
+            "requests_finished",
+            "SessionKills that ended, by what they came to and by the reason of their condition Succeeded",
+            self.requests.clone(),
+        );
+        let help = "From the creation of a SessionKill, which the API server notes in whole seconds, to its end; with the \
+                    time for which it was held back or waited";
+        to.register_with_unit("request_completion", help, Unit::Seconds, self.completion.clone());
+        to.register(
+            "sessions_finished",
+            "Sessions of SessionKills that ended; not those of an outcome that was copied from another SessionKill",
+            self.sessions.clone(),
+        );
+        to.register(
+            "attempts_put_off",
+            "Attempts that ended with waiting, by the reason: each SessionKill is tried again until its notAfterTime",
+            self.put_off.clone(),
+        );
+        to.register("claims", "Tries to claim a kill, and claims that were given back", self.claims.clone());
+        to.register(
+            "duplicates_suppressed",
+            "SessionKills that ended with the outcome of another one of the same content: nothing was sent for them",
+            self.duplicates.clone(),
+        );
+        to.register(
+            "unknown_sessions",
+            "Sessions of which it was open after the call, or after the loss of its holder, what became of them. \
+             NotVerified is the rule for BatchKillProcessList, whose answer names no session",
+            self.unknown.clone(),
+        );
+        to.register(
+            "unknown_sessions_resolved",
+            "The same sessions, by what the process list said in the end; Unknown if it could not be read",
+            self.resolved.clone(),
+        );
+        to.register(
+            "target_mismatches",
+            "Calls whose answer named another user, database or client than was expected or seen before",
+            self.target_mismatches.clone(),
+        );
+        let help =
+            "Calls of Alibaba Cloud, each request on its own, by operation and by the class of the answer's code";
+        to.register_with_unit("upstream_call", help, Unit::Seconds, self.calls.clone());
+        let help = "How long requests stayed in each stage of their way";
+        to.register_with_unit("stage", help, Unit::Seconds, self.stages.clone());
+        to.register("call_requests", "SessionKills that one kill call served", self.call_requests.clone());
+        to.register("call_sessions", "Sessions that one kill call named", self.call_sessions.clone());
+    }
+
+    /// Makes the series of all counters.
+    pub(super) fn start_at_zero(&self) {
+        for reason in labels::OUTCOMES {
+            drop(self.requests.get_or_create(&of_request(*reason)));
+        }
+        for (outcome, reason) in SESSION_ENDS {
+            drop(self.sessions.get_or_create(&of_session(outcome, reason)));
+        }
+        for reason in labels::WAIT_REASONS {
+            drop(self.put_off.get_or_create(&[("reason", labels::wait_reason(*reason))]));
+        }
+        for result in labels::CLAIM_RESULTS {
+            drop(self.claims.get_or_create(&[("result", labels::claim_result(*result))]));
+        }
+        for cause in labels::CAUSES {
+            drop(self.unknown.get_or_create(&of_cause(*cause)));
+            for outcome in labels::RESOLUTIONS {
+                drop(self.resolved.get_or_create(&of_resolution(*cause, *outcome)));
+            }
+        }
+    }
+
+    /// Makes the series that otherwise come with their first event, for the reference.
+    pub fn make_every_series(&self) {
+        for ending in labels::ENDINGS {
+            drop(self.completion.get_or_create(&[("outcome", labels::ending(*ending))]));
+        }
+        for operation in labels::CALLS {
+            for code in labels::CODES {
+                drop(self.calls.get_or_create(&of_call(*operation, *code)));
+            }
+        }
+        for stage in labels::STAGES {
+            drop(self.stages.get_or_create(&[("stage", labels::stage(*stage))]));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Traces: one for each SessionKill, from the watch to its outcome, sent by OTLP. Off unless the environment names a receiver,
+//! and only in builds with the feature `otlp`.
+//!
+//! The IDs follow from the object's UID and from the attempt's ID, so that whoever works on a request, after a restart too,
+//! adds to the same trace, and that a trace is found from the object. No header of the calls tells Alibaba Cloud of it.
+
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+
+#[cfg(not(feature = "otlp"))]
+mod off;
+#[cfg(feature = "otlp")]
+mod otlp;
+
+#[cfg(not(feature = "otlp"))]
+use off::Exporter;
+#[cfg(feature = "otlp")]
+use otlp::Exporter;
+
+/// The variables that name a receiver.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+/// Where spans go; nowhere by default.
+#[derive(Default)]
+pub struct Traces(Option<Exporter>);
+
+/// A step that is over, of the trace of one request.
+#[derive(Debug)]
+pub struct Span<'a> {
+    /// The UID of the request.
+    pub uid: &'a str,
+    /// What was done: a closed set.
+    pub name: &'static str,
+    /// What its span ID follows from; random if nothing does.
+    pub id: Id<'a>,
+    /// How long it took, until now.
+    pub took: Duration,
+    /// It did not do what it was for.
+    pub is_error: bool,
+    /// The call of another request that is the same call: UID and attempt ID.
+    pub same_as: Option<(&'a str, &'a str)>,
+    /// What else there is to say. Nothing secret.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+/// What the ID of a span follows from.
+#[derive(Clone, Copy, Debug)]
+pub enum Id<'a> {
+    /// The request: its first span, of which all others are parts.
+    Root,
+    /// The attempt of this ID: its call.
+    Call(&'a str),
+    /// Nothing.
+    Random,
+}
+
+impl<'a> Span<'a> {
+    /// A part of the trace of the request `uid`, without more to say.
+    #[must_use]
+    pub const fn part(uid: &'a str, name: &'static str, took: Duration) -> Self {
+        Self { uid, name, id: Id::Random, took, is_error: false, same_as: None, attributes: vec![] }
+    }
+}
+
+impl Traces {
+    /// As the environment says (`OTEL_EXPORTER_OTLP_ENDPOINT` and the others of the specification). The error says what is wrong
+    /// with it.
+    pub fn from_environment() -> Result<Self, String> {
+        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let exporter = if ENDPOINTS.iter().any(is_set) { Exporter::from_environment()? } else { None };
+        Ok(Self(exporter))
+    }
+
+    /// Whether spans of the request of this UID go anywhere: what they say need not be gathered otherwise.
+    #[must_use]
+    pub fn has(&self, uid: &str) -> bool {
+        self.0.as_ref().is_some_and(|exporter| exporter.takes(trace_id(uid)))
+    }
+
+    /// The trace of the request of this UID, if there is one.
+    #[must_use]
+    pub fn trace_id(&self, uid: &str) -> Option<String> {
+        self.has(uid).then(|| hex::encode(trace_id(uid)))
+    }
+
+    /// Sends a span, some time later. Never waits: when too many wait to be sent, it is dropped.
+    pub fn add(&self, span: &Span<'_>) {
+        if let Some(exporter) = self.0.as_ref().filter(|exporter| exporter.takes(trace_id(span.uid))) {
+            exporter.add(span, SystemTime::now());
+        }
+    }
+
+    /// Sends what waits to be sent. Waits for that, some seconds at most.
+    pub fn end(&self) {
+        if let Some(exporter) = &self.0 {
+            exporter.end();
+        }
+    }
+}
+
+fn trace_id(uid: &str) -> [u8; 16] {
+    first(uid)
+}
+
+/// The first bytes of a hash: unlike a UID, of which some bits are the same in all, it may be sampled by its bits.
+fn first<const N: usize>(text: &str) -> [u8; N] {
+    let hash = Sha256::digest(text);
+    std::array::from_fn(|place| hash[place])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_found_from_the_object() {
+        let uid = "6f0c9a3e-8d1b-4c55-9f60-0d6f7f4f5d11";
+        // printf %s UID | sha256sum | cut -c1-32
+        assert_eq!(hex::encode(trace_id(uid)), "3889bbaec4791cb5b30901ff5acb567c");
+    }
+
+    #[test]
+    fn without_a_receiver_nothing_has_a_trace() {
+        let traces = Traces::default();
+        assert!(!traces.has("uid") && traces.trace_id("uid").is_none());
+        traces.add(&Span::part("uid", "settle", Duration::ZERO));
+        traces.end();
+    }
+}

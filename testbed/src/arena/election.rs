@@ -1,0 +1,41 @@
+//! The Lease by which the replicas of an arena elect one of them.
+
+use anyhow::Context;
+use k8s_openapi::api::{
+    coordination::v1::{Lease, LeaseSpec},
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{Api, api::PostParams};
+use serde_json::json;
+
+use super::Arena;
+use crate::stack::{NAMESPACE, SERVICE_ACCOUNT};
+
+/// Its name, as `deploy/base` gives the right to it.
+pub const LEASE: &str = "sessionkill-operator";
+
+impl Arena {
+    /// Lets the replicas hold a Lease here, with exactly the rights that `deploy/base` gives where it is installed. Once.
+    pub async fn allow_election(&self) -> anyhow::Result<()> {
+        let params = PostParams::default();
+        let installed: Api<Role> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let rules = installed.get(SERVICE_ACCOUNT).await.context("deploy/base has no Role")?.rules;
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": SERVICE_ACCOUNT},
+            "rules": rules,
+        });
+        self.api_of::<Role>().create(&params, &serde_json::from_value(role)?).await.context("no Role")?;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": SERVICE_ACCOUNT},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": SERVICE_ACCOUNT},
+            "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": NAMESPACE}],
+        });
+        let bindings: Api<RoleBinding> = self.api_of();
+        bindings.create(&params, &serde_json::from_value(binding)?).await.map(drop).context("no RoleBinding")
+    }
+
+    /// What the Lease says; none before anybody has held it.
+    pub async fn lease(&self) -> anyhow::Result<Option<LeaseSpec>> {
+        Ok(self.api_of::<Lease>().get_opt(LEASE).await?.and_then(|lease| lease.spec))
+    }
+}

@@ -1,0 +1,127 @@
+//! `testbed failover`: how long it takes until another replica leads when the one that did dies or stops, while requests
+//! keep coming, and what became of all of them.
+
+mod stage;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::ensure;
+use clap::Args;
+use futures::TryStreamExt as _;
+use jiff::SignedDuration;
+use tokio::task::spawn_blocking;
+
+pub use self::stage::{FailOver, Stage, Strike};
+use crate::{
+    arena::{Ground, Verdict},
+    bench::statistics::percentile,
+    operator::build_operator,
+    scratch,
+};
+
+/// Requests that are made around each strike.
+const REQUESTS: usize = 3;
+
+/// How often, and with which Lease.
+#[derive(Args, Debug)]
+#[command(about = "Kill and stop the leader of two replicas over and over, and measure until the other leads")]
+pub struct FailoverArgs {
+    /// How often the leader is killed, and how often it is stopped.
+    #[arg(long, default_value_t = 100)]
+    runs: usize,
+    /// The duration of the Lease, in seconds.
+    #[arg(long, default_value_t = 3)]
+    lease_seconds: u16,
+    /// How many pairs of replicas are tried at once, each with a part of the runs.
+    #[arg(long, default_value_t = 1)]
+    at_once: usize,
+    /// The cargo profile of the operator.
+    #[arg(long, default_value = "dev")]
+    profile: String,
+    /// Where logs go; kept. Default: a temporary directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    dir: Option<PathBuf>,
+}
+
+/// What many strikes came to.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Each of them.
+    pub strikes: Vec<(Strike, FailOver)>,
+    /// Requests that were made.
+    pub requests: usize,
+    /// What became of them.
+    pub verdict: Verdict,
+}
+
+/// Tries, and prints what came of it. An error if a kill was lost or doubled.
+pub async fn failover(args: FailoverArgs) -> anyhow::Result<()> {
+    let (directory, _removed_at_the_end) = if let Some(directory) = args.dir {
+        (directory, None)
+    } else {
+        let temporary = scratch::directory()?;
+        (temporary.path().into(), Some(temporary))
+    };
+    let profile = args.profile;
+    let binary = spawn_blocking(move || build_operator(&profile)).await??;
+    let ground = Arc::new(Ground::prepare(&directory, &binary).await?);
+    let pairs = args.at_once.clamp(1, args.runs.max(1));
+    let played: futures::stream::FuturesUnordered<_> = (0..pairs)
+        .map(|pair| {
+            let runs = args.runs / pairs + usize::from(pair < args.runs % pairs);
+            let (ground, name) = (ground.clone(), format!("pair-{pair}"));
+            async move { play(&ground, &name, runs, args.lease_seconds).await }
+        })
+        .collect();
+    let tally = played.try_fold(Tally::default(), async |all, one| Ok(all.and(one))).await?;
+    tally.print(args.lease_seconds);
+    ensure!(tally.verdict.violations.is_empty(), "{} things did not hold, see above", tally.verdict.violations.len());
+    Ok(())
+}
+
+/// Kills the leader so often, and stops it so often, in turn.
+pub async fn play(ground: &Arc<Ground>, name: &str, runs: usize, lease_seconds: u16) -> anyhow::Result<Tally> {
+    let requests = runs * 2 * REQUESTS;
+    let mut stage = Stage::set(ground, name, requests, lease_seconds).await?;
+    let mut strikes = vec![];
+    for strike in [Strike::Kill, Strike::Stop].into_iter().cycle().take(runs * 2) {
+        strikes.push((strike, stage.fail_over(strike).await?));
+    }
+    let verdict = stage.verdict().await?;
+    Ok(Tally { strikes, requests, verdict })
+}
+
+impl Tally {
+    fn and(mut self, other: Self) -> Self {
+        self.strikes.extend(other.strikes);
+        Self { requests: self.requests + other.requests, verdict: self.verdict.and(other.verdict), ..self }
+    }
+
+    /// Prints what people want to know.
+    pub fn print(&self, lease_seconds: u16) {
+        let Verdict { violations, kills, double_kills, records, unanswered, observed } = &self.verdict;
+        for violation in violations {
+            println!("LOST OR FALSE {violation}");
+        }
+        println!("a Lease of {lease_seconds} s; in seconds       runs    least   median      p95     most");
+        self.row("killed: until the other leads", Strike::Kill, |it| it.until_it_leads);
+        self.row("killed: until it ended a request", Strike::Kill, |it| it.until_it_serves);
+        self.row("stopped: until the other leads", Strike::Stop, |it| it.until_it_leads);
+        self.row("stopped: until it ended a request", Strike::Stop, |it| it.until_it_serves);
+        println!("requests made around the strikes   {:>6}", self.requests);
+        println!("sessions killed                    {kills:>6}");
+        println!("killed twice                       {double_kills:>6}");
+        println!("not killed, and the request says so{:>6}", self.requests - kills);
+        println!("claims recorded                    {records:>6}");
+        println!("left without an answer             {unanswered:>6}, of these observed {observed}");
+        println!("lost, or said falsely              {:>6}", violations.len());
+    }
+
+    fn row(&self, what: &str, strike: Strike, which: impl Fn(&FailOver) -> SignedDuration) {
+        let those = self.strikes.iter().filter(|(struck, _)| *struck == strike);
+        let seconds: Vec<f64> = those.map(|(_, fail_over)| which(fail_over).as_secs_f64()).collect();
+        let at = |percent| percentile(&seconds, percent).unwrap_or_default();
+        let (least, median, high, most) = (at(0.0), at(50.0), at(95.0), at(100.0));
+        println!("{what:<35}{:>6} {least:>8.3} {median:>8.3} {high:>8.3} {most:>8.3}", seconds.len());
+    }
+}

@@ -1,0 +1,89 @@
+//! A request as a hook of Argo CD, which deletes and re-creates it at each sync.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sessionkill::api::{SessionKill, SessionKillSpec};
+use testbed::arena::{kill_of, session};
+use testbed::gateway::{Fault, FaultKind};
+
+use crate::examples::documents;
+use crate::stage::{Stage, condition, eventually, repository, text, verdict};
+
+/// The metadata of the hook that is shipped as an example, with what Argo CD adds to it.
+async fn metadata(stage: &Stage) -> Value {
+    let example = repository("deploy/argocd/example/hook.yaml");
+    let mut metadata = documents(&stage.ground.control_plane, &example).await.remove(0)["metadata"].clone();
+    assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook"], "PreSync");
+    assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook-delete-policy"], "BeforeHookCreation");
+    let id = format!("session-kills:sessionkill.dev/SessionKill:dba/{}", text(&metadata, "name"));
+    metadata["annotations"]["argocd.argoproj.io/tracking-id"] = id.into();
+    metadata
+}
+
+/// What a sync does with a hook whose policy is `BeforeHookCreation`.
+async fn sync(stage: &Stage, name: &str, metadata: &Value, spec: &SessionKillSpec) {
+    if stage.raw::<SessionKill>().get_opt(name).await.unwrap().is_some() {
+        stage.delete(name).await;
+    }
+    stage.create(name, metadata, spec).await;
+}
+
+/// The reason at its end, of a hook that Argo CD takes for succeeded.
+async fn succeeded(stage: &Stage, name: &str) -> String {
+    let ended = stage.ended(name).await;
+    assert_eq!(verdict(&ended).await, ("Current".to_owned(), "Healthy".to_owned()), "{ended}");
+    text(condition(&ended, "Succeeded"), "reason").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_is_deleted_and_created_at_each_sync_stays_one_kill() {
+    let stage = Stage::set("hooks", vec![session(1)]).await;
+    stage.start_operator().await;
+    let metadata = metadata(&stage).await;
+    let name = text(&metadata, "name");
+    let spec = kill_of(&[1], 600).unwrap();
+
+    sync(&stage, name, &metadata, &spec).await;
+    assert_eq!(succeeded(&stage, name).await, "SessionsKilled");
+    for _ in 0..3 {
+        // The ID was given out again: to the same user, so that expect alone would let the kill through.
+        stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
+        sync(&stage, name, &metadata, &spec).await;
+        assert_eq!(succeeded(&stage, name).await, "AlreadyExecuted");
+    }
+    assert_eq!(stage.kills(), [1], "one session, one kill");
+    assert_eq!(stage.arena.receipts().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_is_re_created_while_its_call_is_in_flight_stays_one_kill() {
+    let stage = Stage::set("hooks-in-flight", vec![session(1)]).await;
+    stage.start_operator().await;
+    let metadata = metadata(&stage).await;
+    let name = text(&metadata, "name");
+    let spec = kill_of(&[1], 600).unwrap();
+
+    let slow = Fault::new(FaultKind::Delay).after().on_kills().times(1).delayed(Duration::from_secs(3));
+    stage.arena.gateway.inject(slow);
+    sync(&stage, name, &metadata, &spec).await;
+    eventually("the call", async || {
+        let is_sent = stage.arena.gateway.calls().iter().any(|call| !call.sessions.is_empty());
+        if is_sent { Ok(()) } else { Err("nothing was sent".to_owned()) }
+    })
+    .await;
+    sync(&stage, name, &metadata, &spec).await;
+    assert_eq!(succeeded(&stage, name).await, "AlreadyExecuted");
+    assert_eq!(stage.kills(), [1], "one session, one kill");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_of_last_year_does_nothing_and_is_healthy() {
+    let stage = Stage::set("hooks-late", vec![session(1)]).await;
+    stage.start_operator().await;
+    let metadata = metadata(&stage).await;
+    let name = text(&metadata, "name");
+    stage.create(name, &metadata, &kill_of(&[1], -31_536_000).unwrap()).await;
+    assert_eq!(succeeded(&stage, name).await, "ExpiredOnArrival");
+    assert_eq!(stage.kills(), [0; 0]);
+}

@@ -1,0 +1,11 @@
+//! What GitOps tools and people see of requests, on objects that the real operator produced on a real kube-apiserver.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
+
+mod examples;
+mod hooks;
+mod page;
+mod situations;
+mod stage;
+mod surface;
+mod ttl;

@@ -1,0 +1,62 @@
+//! What the documentation shows as printed is what was printed: `UPDATE_DOCS=1 cargo test --test gitops` writes it.
+//!
+//! A printed part stands between `<!-- printed: NAME -->` and `<!-- end -->`.
+
+use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
+
+use crate::stage::repository;
+
+/// Two tests may write parts of one page.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Asserts that the part `name` of `docs/PAGE` is `printed`, but for what `same` forgives.
+pub fn shows(page: &str, name: &str, printed: &str, same: fn(&str) -> String) {
+    let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = repository("docs").join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, shown, after) = part(&text, name).unwrap_or_else(|| panic!("docs/{page} has no part {name}"));
+    if env::var_os("UPDATE_DOCS").is_some() {
+        return fs::write(&path, format!("{before}{printed}{after}")).unwrap();
+    }
+    assert!(
+        same(shown) == same(printed),
+        "docs/{page} does not show what was printed: run UPDATE_DOCS=1 cargo test --test gitops and commit the result\n\
+         --- shown\n{shown}--- printed\n{printed}"
+    );
+}
+
+/// The text before, in and after a part.
+fn part<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let begin = format!("<!-- printed: {name} -->\n");
+    let start = text.find(&begin)? + begin.len();
+    let end = start + text[start..].find("<!-- end -->")?;
+    Some((&text[..start], &text[start..end], &text[end..]))
+}
+
+/// Forgives nothing.
+pub fn exactly(printed: &str) -> String {
+    printed.to_owned()
+}
+
+/// Forgives whatever has a digit in it (times, ages, IDs, ports), the widths of columns, and Events, of which each is
+/// written when there is time for it.
+pub fn but_for_numbers(printed: &str) -> String {
+    let of_now = |word: &str| word.contains(|c: char| c.is_ascii_digit());
+    let line = |line: &str| {
+        let words = line.split_whitespace().map(|word| if of_now(word) { "#" } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let lines = printed.lines().map(line).take_while(|line| line != "Events:");
+    lines.filter(|line| line.chars().any(|c| c != '-' && c != ' ')).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_part_that_differs_is_noticed_and_ages_are_not() {
+    let page = "a\n<!-- printed: x -->\nAGE  NAME\n5s   inc\n<!-- end -->\nb\n";
+    let (before, shown, after) = part(page, "x").unwrap();
+    assert_eq!(format!("{before}{shown}{after}"), page);
+    assert_eq!(part(page, "y"), None);
+    assert_eq!(but_for_numbers(shown), but_for_numbers("AGE NAME\n12m inc\n"));
+    assert_ne!(but_for_numbers(shown), but_for_numbers("AGE NAME\n12m other\n"));
+}

@@ -1,0 +1,259 @@
+//! Every situation of the status table, and what the tools make of it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use sessionkill::api::{Mode, OceanBaseConnection, SessionKill, SessionKillSpec};
+use testbed::arena::{CONNECTION, kill_of, session};
+use testbed::gateway::{Fault, FaultKind, Session};
+
+use crate::page::{exactly, shows};
+use crate::stage::{Stage, condition, eventually, text, verdicts};
+
+/// What the tools should make of a request.
+#[derive(Clone, Copy, Debug)]
+enum Class {
+    Unseen,
+    Working,
+    HeldBack,
+    Reached,
+    Neutral,
+    Failed,
+}
+
+impl Class {
+    /// The status of Succeeded, Ready, Reconciling and Stalled, kstatus, Argo CD, and whether `kubectl wait` ends.
+    fn columns(self) -> [&'static str; 7] {
+        match self {
+            Self::Unseen => ["", "", "", "", "InProgress", "Progressing", "waits"],
+            Self::Working => ["Unknown", "False", "True", "", "InProgress", "Progressing", "waits"],
+            Self::HeldBack => ["Unknown", "False", "", "", "InProgress", "Suspended", "waits"],
+            Self::Reached => ["True", "True", "", "", "Current", "Healthy", "ends"],
+            Self::Neutral => ["False", "True", "", "", "Current", "Healthy", "ends"],
+            Self::Failed => ["False", "False", "", "True", "Failed", "Degraded", "ends"],
+        }
+    }
+}
+
+/// A situation, the request that is in it, and the reason of its Succeeded condition.
+struct Row(&'static str, &'static str, &'static str, Class);
+
+/// Until after the end of the test.
+const LONG: Duration = Duration::from_mins(5);
+
+static FRESH: Row = Row("created, not yet seen by an operator", "fresh", "", Class::Unseen);
+
+static ROWS: [Row; 15] = [
+    Row("waiting for its notBeforeTime", "scheduled", "Scheduled", Class::Working),
+    Row("the call was made, its end is being verified", "lingering", "Verifying", Class::Working),
+    Row("waiting: the connection's Secret is missing", "no-secret", "CredentialsUnavailable", Class::Working),
+    Row("waiting: the connection is missing", "no-connection", "ConnectionNotFound", Class::Working),
+    Row("suspended", "suspended", "Suspended", Class::HeldBack),
+    Row("all killed", "killed", "SessionsKilled", Class::Reached),
+    Row("all gone before", "gone", "SessionsGone", Class::Reached),
+    Row("a dry run", "dry-run", "DryRunCompleted", Class::Reached),
+    Row("created after its notAfterTime", "late", "ExpiredOnArrival", Class::Neutral),
+    Row("its notAfterTime passed while it waited", "deadline", "DeadlineExceeded", Class::Failed),
+    Row("no session is as expect says", "other-user", "PreconditionFailed", Class::Failed),
+    Row("the connection does not allow it", "not-allowed", "NotAllowed", Class::Failed),
+    Row("some killed, some not", "partly", "PartiallyKilled", Class::Failed),
+    Row("none killed", "refused", "KillFailed", Class::Failed),
+    Row("killed, but still in the list", "lingering", "StillPresent", Class::Failed),
+];
+
+static AGAIN: Row = Row("the same content under another name", "again", "AlreadyExecuted", Class::Reached);
+static THROTTLED: Row = Row("waiting: the gateway throttles", "throttled", "Throttled", Class::Working);
+static LOST: Row = Row("cannot tell: no answer, and no list", "lost", "OutcomeUnknown", Class::Failed);
+
+fn in_seconds(seconds: i64) -> Time {
+    Time((Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second).unwrap())
+}
+
+/// The sessions in the gateway, of which some end in other ways than they should.
+fn sessions() -> Vec<Session> {
+    let of = |number| match number {
+        6 | 8 => Session { protected: true, ..session(number) },
+        9 => Session { lingering: true, ..session(number) },
+        _ => session(number),
+    };
+    (1..=12).map(of).collect()
+}
+
+/// Another connection to the same gateway, with these fields.
+async fn connection(stage: &Stage, name: &str, changes: Value) {
+    let mut spec = json!({
+        "regionID": "cn-hangzhou", "endpoint": stage.arena.gateway.url(),
+        "credentials": {"secretRef": {"name": "aliyun-ak"}},
+    });
+    spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let object = json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name}, "spec": spec,
+    });
+    let connections = stage.raw::<OceanBaseConnection>();
+    connections.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+}
+
+/// The requests that need no fault of the gateway.
+async fn create_all(stage: &Stage) -> SessionKillSpec {
+    let of = |numbers: &[i64]| kill_of(numbers, 600).unwrap();
+    let through = |name: &str| {
+        let mut spec = of(&[5]);
+        name.clone_into(&mut spec.connection_ref.name);
+        spec
+    };
+    let killed = of(&[2]);
+    let mut other_user = of(&[4]);
+    other_user.sessions[0].expect.as_mut().unwrap().user = Some("somebody".to_owned());
+    let late = SessionKillSpec { not_after_time: in_seconds(-60), ..of(&[5]) };
+    let deadline = SessionKillSpec { suspend: true, not_after_time: in_seconds(4), ..of(&[5]) };
+    // It is met twice: while it is looked for, which must take longer than kubectl, and at its end.
+    let mut lingering = of(&[9]);
+    lingering.verification.timeout_seconds = 20;
+    for (name, spec) in [
+        ("lingering", lingering),
+        ("deadline", deadline),
+        ("scheduled", SessionKillSpec { not_before_time: Some(in_seconds(500)), ..of(&[5]) }),
+        ("no-secret", through("bare-ob")),
+        ("no-connection", through("absent-ob")),
+        ("suspended", SessionKillSpec { suspend: true, ..of(&[5]) }),
+        ("killed", killed.clone()),
+        ("gone", of(&[99])),
+        ("dry-run", SessionKillSpec { mode: Mode::DryRun, ..of(&[3]) }),
+        ("late", late),
+        ("other-user", other_user),
+        ("not-allowed", through("narrow-ob")),
+        ("partly", of(&[6, 7])),
+        ("refused", of(&[8])),
+    ] {
+        stage.create(name, &json!({}), &spec).await;
+    }
+    killed
+}
+
+/// A situation as it was met.
+struct Met {
+    row: &'static Row,
+    object: Value,
+    /// Whether `kubectl wait` for any outcome is over.
+    waited: &'static str,
+}
+
+/// The request in this situation, and what kubectl says of exactly this version of it.
+async fn meet(stage: &Stage, row: &'static Row) -> Met {
+    let Row(_, name, reason, _) = row;
+    loop {
+        let object = stage.saying(name, reason).await;
+        let for_any = ["wait", &format!("sk/{name}"), "--for=jsonpath={.status.completionTime}", "--timeout=0"];
+        let waited = match stage.kubectl(&for_any).await {
+            Ok(_) => "ends",
+            Err(error) if error.contains("condition not met") || error.contains("timed out") => "waits",
+            Err(error) => panic!("{name}: {error}"),
+        };
+        let now = stage.raw::<SessionKill>().get(name).await.unwrap();
+        if now.metadata.resource_version.as_deref() == object["metadata"]["resourceVersion"].as_str() {
+            return Met { row, object, waited };
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_situation_is_seen_by_the_tools_as_the_status_table_says() {
+    let stage = Stage::set("situations", sessions()).await;
+    connection(&stage, "bare-ob", json!({"credentials": {"secretRef": {"name": "missing"}}})).await;
+    connection(&stage, "narrow-ob", json!({"instanceIDs": ["another"]})).await;
+    connection(&stage, "slow-ob", json!({})).await;
+    stage.create("fresh", &json!({}), &kill_of(&[1], 600).unwrap()).await;
+    let mut met = vec![meet(&stage, &FRESH).await];
+    stage.start_operator().await;
+
+    let killed = create_all(&stage).await;
+    met.extend(join_all(ROWS.iter().map(|row| meet(&stage, row))).await);
+    stage.saying("fresh", "SessionsKilled").await;
+    stage.create("again", &json!({}), &killed).await;
+    let again = meet(&stage, &AGAIN).await;
+    let at = met.iter().position(|it| it.row.1 == "dry-run").unwrap();
+    met.insert(at + 1, again);
+
+    stage.arena.gateway.inject(Fault::new(FaultKind::Throttle).on_kills().times(1).retry_after(LONG));
+    let mut throttled = kill_of(&[10], 600).unwrap();
+    throttled.connection_ref.name = "slow-ob".to_owned();
+    stage.create("throttled", &json!({}), &throttled).await;
+    let throttled = meet(&stage, &THROTTLED).await;
+    let at = met.iter().position(|it| it.row.1 == "suspended").unwrap();
+    met.insert(at, throttled);
+
+    stage.arena.gateway.inject(Fault::new(FaultKind::Drop).on_kills().times(1));
+    stage.arena.gateway.inject(Fault::new(FaultKind::Error).on("DescribeProcessStatsComposition"));
+    let mut lost = kill_of(&[11], 600).unwrap();
+    lost.sessions[0].expect = None;
+    lost.verification.timeout_seconds = 1;
+    stage.create("lost", &json!({}), &lost).await;
+    met.push(meet(&stage, &LOST).await);
+
+    let matrix = matrix(&met).await;
+    println!("{matrix}");
+    shows("gitops.md", "situations", &matrix, exactly);
+    assert!(stage.kills().iter().all(|kills| *kills == 1), "{:?}", stage.arena.gateway.kills_per_session());
+}
+
+/// The table as measured, each row of which is as it should be.
+async fn matrix(met: &[Met]) -> String {
+    let verdicts = verdicts(met.iter().map(|it| it.object.clone()).collect()).await;
+    let mut table =
+        "| situation | Succeeded (reason) | Ready | Reconciling | Stalled | kstatus | Argo CD | kubectl wait |\n\
+                     |---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+    for (it, verdict) in met.iter().zip(&verdicts) {
+        let Row(situation, name, reason, class) = it.row;
+        let [succeeded, ready, reconciling, stalled] =
+            ["Succeeded", "Ready", "Reconciling", "Stalled"].map(|type_| text(condition(&it.object, type_), "status"));
+        let measured = [succeeded, ready, reconciling, stalled, &verdict.kstatus, &verdict.argo_cd, it.waited];
+        assert_eq!(measured, class.columns(), "{name}: {}", it.object);
+        // What a person reads there is what the condition says.
+        let message = text(condition(&it.object, "Succeeded"), "message");
+        assert_eq!(verdict.argo_cd_message == message, !message.is_empty(), "{name}: {verdict:?}");
+        let named = if reason.is_empty() { String::new() } else { format!("{succeeded} (`{reason}`)") };
+        let columns = [situation, named.as_str()].into_iter().chain(measured[1..].iter().copied());
+        writeln!(table, "| {} |", columns.collect::<Vec<_>>().join(" | ")).unwrap();
+    }
+    table
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_ready_when_the_gateway_has_answered_and_not_before() {
+    let stage = Stage::set("connections", vec![]).await;
+    connection(&stage, "bare-ob", json!({"credentials": {"secretRef": {"name": "missing"}}})).await;
+    let connections = stage.raw::<OceanBaseConnection>();
+    let now = async |name: &str| serde_json::to_value(connections.get(name).await.unwrap()).unwrap();
+    let fresh = now(CONNECTION).await;
+    stage.start_operator().await;
+    let told = async |name: &str, ready: &str| {
+        eventually(&format!("{name} to be Ready={ready}"), async || {
+            let object = now(name).await;
+            if text(condition(&object, "Ready"), "status") == ready { Ok(object) } else { Err(object.to_string()) }
+        })
+        .await
+    };
+    let works = told(CONNECTION, "True").await;
+    let broken = told("bare-ob", "False").await;
+
+    let objects = [("not yet asked", fresh), ("the gateway answered", works), ("its Secret is missing", broken)];
+    let verdicts = verdicts(objects.iter().map(|(_, object)| object.clone()).collect()).await;
+    let mut table =
+        "| situation of the connection | Ready (reason) | kstatus | Argo CD |\n|---|---|---|---|\n".to_owned();
+    for ((situation, object), verdict) in objects.iter().zip(&verdicts) {
+        let ready = condition(object, "Ready");
+        let (status, reason) = (text(ready, "status"), text(ready, "reason"));
+        let named = if status.is_empty() { String::new() } else { format!("{status} (`{reason}`)") };
+        writeln!(table, "| {situation} | {named} | {} | {} |", verdict.kstatus, verdict.argo_cd).unwrap();
+    }
+    println!("{table}");
+    let seen: Vec<_> = verdicts.iter().map(|it| (it.kstatus.as_str(), it.argo_cd.as_str())).collect();
+    assert_eq!(seen, [("InProgress", "Progressing"), ("Current", "Healthy"), ("InProgress", "Degraded")]);
+    shows("gitops.md", "connections", &table, exactly);
+}

@@ -1,0 +1,54 @@
+//! docs/audit-schema.json is made of the type that the operator writes.
+
+use std::{env, fs};
+
+use sessionkill::audit::schema;
+
+use super::repository;
+
+#[test]
+fn the_schema_is_that_of_the_type() {
+    let wanted = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    let path = repository("docs/audit-schema.json");
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    assert!(
+        fs::read_to_string(path).unwrap() == wanted,
+        "docs/audit-schema.json is not what src/audit.rs says: run UPDATE_DOCS=1 cargo test --test reference and commit the \
+         result; a field that is gone, renamed or means something else needs another version"
+    );
+}
+
+/// The fields of the first version, which no later line of that version may lack.
+#[test]
+fn within_the_version_no_field_goes_away() {
+    let schema = serde_json::to_value(schema()).unwrap();
+    let required = [
+        "attemptID",
+        "audit",
+        "connection",
+        "holderIdentity",
+        "instanceID",
+        "name",
+        "namespace",
+        "outcome",
+        "receipt",
+        "requestID",
+        "schema",
+        "sessions",
+        "tenantID",
+        "time",
+        "uid",
+    ];
+    let mut said: Vec<_> = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    said.sort_unstable();
+    assert_eq!(said, required);
+    let of_session =
+        ["clientIP", "database", "errorMessage", "message", "outcome", "reason", "serverIP", "sessionID", "user"];
+    let said = &schema["$defs"]["AuditedSession"]["required"];
+    let mut said: Vec<_> = said.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    said.sort_unstable();
+    assert_eq!(said, of_session);
+    assert!(schema["$defs"]["Version"].to_string().contains("\"sessionkill.dev/audit/v1\""), "{schema}");
+}
