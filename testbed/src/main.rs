@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, demo, failover, gateway, image, measure, rights, stack, torture};
+use testbed::{bench, dashboard, demo, failover, gateway, image, measure, rights, stack, torture};
 use tokio::task::spawn_blocking;
 
 mod hold;
@@ -20,6 +20,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::BenchArgs),
+    Dashboard(dashboard::DashboardArgs),
     Demo(demo::DemoArgs),
     Failover(failover::FailoverArgs),
     Gateway(gateway::GatewayArgs),
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
         Command::BenchFloor(args) => {
             spawn_blocking(|| bench::floor(args)).await.unwrap_or_else(|ended| Err(ended.into()))
         }
+        Command::Dashboard(args) => dashboard::dashboard(args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Failover(args) => failover::failover(args).await,
         Command::Gateway(args) => gateway::run(args).await,

@@ -16,6 +16,12 @@ use self::{asked::Asked, granted::Granted};
 /// The variable that names the directory in which each API server of the testbed writes its audit log.
 pub const RECORD: &str = "SESSIONKILL_RIGHTS_RECORD";
 
+/// All rights of the operator.
+const OPERATORS: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/leader-election.yaml"),
+];
+
 /// What to compare.
 #[derive(Args, Debug)]
 #[command(
@@ -27,15 +33,17 @@ pub struct RightsArgs {
     /// The directory of the records.
     record: PathBuf,
     /// The rights: the roles, and the bindings that say whose they are.
-    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac.yaml"))]
-    rights: PathBuf,
+    #[arg(long, value_name = "FILE", default_values = OPERATORS)]
+    rights: Vec<PathBuf>,
 }
 
 /// Prints the table. Fails when a right was not used, or when a request was refused that no right allows.
 pub fn rights(args: &RightsArgs) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&args.rights)
-        .with_context(|| format!("cannot read the rights {}", args.rights.display()))?;
-    let granted = Granted::read(&text).with_context(|| format!("cannot use {}", args.rights.display()))?;
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file).with_context(|| format!("cannot read the rights {}", file.display()))
+    };
+    let texts = args.rights.iter().map(read).collect::<anyhow::Result<Vec<String>>>()?;
+    let granted = Granted::read(&texts.join("---\n")).context("cannot use the rights")?;
     let asked = Asked::read(&args.record, &granted)?;
     let servers = asked.servers();
     ensure!(servers > 0, "no records in {}: run the tests with {RECORD} set to it", args.record.display());
