@@ -29,7 +29,7 @@ enum Command {
     /// Run the operator.
     Run {
         #[command(flatten)]
-        config: Config,
+        config: Box<Config>,
         /// The form of the logs on standard error.
         #[arg(long, env = "SESSIONKILL_LOG_FORMAT", value_enum, default_value = "json")]
         log_format: LogFormat,
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Command::Crd => crd(),
         Command::Run { config, log_format } => {
             telemetry::start(log_format);
-            run(config)
+            run(*config)
         }
     };
     match result {
