@@ -31,7 +31,7 @@ enum Command {
     /// Run the operator.
     Run {
         #[command(flatten)]
-        config: Config,
+        config: Box<Config>,
         #[command(flatten)]
         logs: LogOptions,
     },
@@ -44,7 +44,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Crd => crd(),
-        Command::Run { config, logs } => run(config, logs),
+        Command::Run { config, logs } => run(*config, logs),
         Command::Check(options) => check(options),
     };
     match result {
