@@ -32,9 +32,9 @@ fn described(text: &str) -> BTreeMap<String, Described> {
     for line in text.lines() {
         if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
             name.clone_into(&mut current);
-            found.entry(current.clone()).or_default().help = help.to_owned();
+            help.clone_into(&mut found.entry(current.clone()).or_default().help);
         } else if let Some((_, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            found.entry(current.clone()).or_default().kind = kind.to_owned();
+            kind.clone_into(&mut found.entry(current.clone()).or_default().kind);
         } else if let Some((_, labels)) = line.split_once('{') {
             let labels = labels.split_once('}').unwrap().0;
             for (label, value) in labels.split(',').filter_map(|label| label.split_once('=')) {
