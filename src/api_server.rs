@@ -84,9 +84,9 @@ pub fn client(config: kube::Config, http1: bool) -> Result<kube::Client, ClientE
     Ok(kube::Client::new(service, config.default_namespace))
 }
 
-/// A client that is `client`, and says `heard` for each piece of an answer as it is read, if the answer is no refusal. So one
-/// can tell a watch in which nothing happens, which has bookmarks now and then, from one of which nothing arrives: neither
-/// has an event or an error, and kube keeps bookmarks to itself.
+/// A client that is `client`, and says `heard` when an answer begins and for each piece of it as it is read, if the answer is
+/// no refusal. So one can tell a watch in which nothing happens, which has a bookmark now and then and begins anew every
+/// minute, from one of which nothing arrives: neither has an event or an error, and kube keeps bookmarks to itself.
 pub fn overheard(client: &kube::Client, heard: impl Fn() + Clone + Send + Sync + 'static) -> kube::Client {
     let (namespace, client) = (client.default_namespace().to_owned(), client.clone());
     let service = tower::service_fn(move |request: http::Request<Body>| {
@@ -94,6 +94,9 @@ pub fn overheard(client: &kube::Client, heard: impl Fn() + Clone + Send + Sync +
         async move {
             let answer = client.send(request).await?;
             let is_good = answer.status().is_success();
+            if is_good {
+                heard();
+            }
             Ok::<_, kube::Error>(answer.map(|body| {
                 body.map_frame(move |piece| {
                     // The end of a stream of HTTP/2 can be a piece of its own, and empty.
@@ -165,8 +168,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pieces_of_good_answers_are_noted_and_refusals_are_not() {
-        for (status, expected) in [(200, 2), (403, 0)] {
+    async fn good_answers_and_their_pieces_are_noted_and_refusals_are_not() {
+        for (status, expected) in [(200, 3), (403, 0)] {
             let answering = tower::service_fn(move |_: http::Request<Body>| async move {
                 let pieces = ["{", "}", ""].map(|piece| Ok::<_, BoxError>(Frame::data(piece.as_bytes().into())));
                 let body = http_body_util::StreamBody::new(futures::stream::iter(pieces));

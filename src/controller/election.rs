@@ -308,7 +308,9 @@ mod tests {
             let _ = sees.wait_for(|way| *way == Way::Open || *way == Way::Deaf && !is_watch).await;
             let sent: Option<Value> = serde_json::from_slice(&body).ok();
             match (&parts.method, sent) {
-                (&Method::GET, _) => self.stored().map_or_else(|| refusal(StatusCode::NOT_FOUND), whole),
+                (&Method::GET, _) => {
+                    self.stored().map_or_else(|| refusal(StatusCode::NOT_FOUND), |lease| of(StatusCode::OK, &lease))
+                }
                 (_, Some(sent)) => self.store(sent),
                 (method, None) => panic!("{method} without a body"),
             }
