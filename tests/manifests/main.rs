@@ -133,7 +133,7 @@ async fn the_operator_has_the_least_rights() {
     let role = installed().await.get("clusterrole sessionkill-operator").await;
     let mut rules = role["rules"].as_array().unwrap().clone();
     assert!(rules.iter().all(|rule| rule["resources"] != json!(["leases"])), "Leases of the whole cluster");
-    let role = installed().await.get("role -n sessionkill-system sessionkill-operator").await;
+    let role = installed().await.get("role -n sessionkill-system sessionkill-operator-leases").await;
     rules.extend(role["rules"].as_array().unwrap().clone());
     let excesses: Vec<String> = rules.iter().flat_map(excess).collect();
     assert_eq!(excesses, [""; 0]);
@@ -165,15 +165,12 @@ async fn two_replicas_elect_a_leader_and_a_drain_leaves_one_of_them() {
     assert_eq!(spec["replicas"], 2);
     assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
     let container = &spec["template"]["spec"]["containers"][0];
-    assert_eq!(container["args"], json!(["run", "--leader-election"]));
     let namespace = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}});
     let variables = container["env"].as_array().unwrap();
     assert!(variables.contains(&json!({"name": "POD_NAMESPACE", "valueFrom": namespace})), "{variables:?}");
-    let config = fs::read_to_string(repository("src/config.rs")).unwrap();
-    let role = cluster.get("role -n sessionkill-system sessionkill-operator").await;
+    let role = cluster.get("role -n sessionkill-system sessionkill-operator-leases").await;
     let lease = role["rules"][0]["resourceNames"][0].as_str().unwrap();
-    let named = format!("env = \"SESSIONKILL_LEASE_NAME\", default_value = \"{lease}\"");
-    assert!(config.contains(&named), "another Lease than {lease}");
+    assert_eq!(container["args"], json!(["run", "--leader-election", format!("--lease-name={lease}")]));
     let budget = cluster.get("poddisruptionbudget -n sessionkill-system sessionkill-operator").await;
     assert_eq!(budget["spec"]["maxUnavailable"], 1);
     assert_eq!(budget["spec"]["selector"], spec["selector"]);
@@ -220,7 +217,7 @@ async fn the_role_is_bound_to_the_operators_account_only() {
     let account =
         json!([{"kind": "ServiceAccount", "name": "sessionkill-operator", "namespace": "sessionkill-system"}]);
     assert_eq!(binding["subjects"], account);
-    let in_its_namespace = cluster.get("rolebinding -n sessionkill-system sessionkill-operator").await;
+    let in_its_namespace = cluster.get("rolebinding -n sessionkill-system sessionkill-operator-leases").await;
     assert_eq!((&in_its_namespace["roleRef"]["kind"], &in_its_namespace["subjects"]), (&json!("Role"), &account));
     let pod = &deployment().await["spec"]["template"]["spec"];
     assert_eq!(pod["serviceAccountName"], "sessionkill-operator");

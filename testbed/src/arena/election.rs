@@ -14,12 +14,15 @@ use crate::stack::{NAMESPACE, SERVICE_ACCOUNT};
 /// Its name, as `deploy/base` gives the right to it.
 pub const LEASE: &str = "sessionkill-operator";
 
+/// The Role that gives it.
+const ROLE: &str = "sessionkill-operator-leases";
+
 impl Arena {
     /// Lets the replicas hold a Lease here, with exactly the rights that `deploy/base` gives where it is installed. Once.
     pub async fn allow_election(&self) -> anyhow::Result<()> {
         let params = PostParams::default();
         let installed: Api<Role> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let rules = installed.get(SERVICE_ACCOUNT).await.context("deploy/base has no Role")?.rules;
+        let rules = installed.get(ROLE).await.context("deploy/base has no Role for its Lease")?.rules;
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": SERVICE_ACCOUNT},
             "rules": rules,

@@ -23,7 +23,6 @@
 {{- end }}
 {{- if .Values.leaderElection.enabled }}
 - --leader-election
-- --leader-election-namespace=$(POD_NAMESPACE)
 - --lease-name={{ include "sessionkill.name" . }}
 {{- with .Values.leaderElection.leaseDurationSeconds }}
 - --lease-duration-seconds={{ int . }}
