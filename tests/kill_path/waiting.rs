@@ -10,7 +10,7 @@ use testbed::gateway::{AccessKey, Fault, FaultKind};
 
 use crate::scene::{
     KEY_ID, KEY_SECRET, Launch, Request as _, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, Scene, Shown as _, access_keys,
-    in_seconds,
+    eventually, in_seconds,
 };
 
 const STS_KEYS: [(&str, &str); 3] =
@@ -278,4 +278,31 @@ async fn a_connection_of_another_namespace_cannot_be_used() {
     owner.assert_nothing_sent();
     scene.end().await;
     owner.end().await;
+}
+
+/// An Event of each would fill the list of a request that waits for long.
+#[tokio::test]
+async fn a_reason_that_comes_back_is_told_in_the_same_event() {
+    let scene = Scene::bare("reason-again").await;
+    scene.connection(json!({})).await;
+    scene.operator().await;
+    scene.request("inc-1").create().await;
+    scene.wait_for_event("inc-1", "CredentialsUnavailable").await;
+    let wrong = [("accessKeyID", KEY_ID), ("accessKeySecret", "wrong")];
+    scene.put_secret(Scene::SECRET, true, &wrong).await;
+    scene.wait_for_reason("inc-1", "CredentialsRejected").await;
+    scene.put_secret(Scene::SECRET, false, &wrong).await;
+    scene.wait_for_reason("inc-1", "CredentialsUnavailable").await;
+    eventually("the Event as a series", async || {
+        let events = scene.events().await;
+        let of_reason = events.iter().filter(|event| {
+            let regarding = event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref());
+            regarding == Some("inc-1") && event.reason.as_deref() == Some("CredentialsUnavailable")
+        });
+        let series: Vec<_> = of_reason.map(|event| event.series.as_ref().map(|series| series.count)).collect();
+        if series == [Some(2)] { Ok(()) } else { Err(format!("{series:?}")) }
+    })
+    .await;
+    scene.assert_killed_once([]);
+    scene.end().await;
 }
