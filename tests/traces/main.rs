@@ -40,6 +40,20 @@ async fn spans(receiver: &Receiver, object: &SessionKill, names: &[&str]) -> Vec
     .await
 }
 
+/// A trace for people, as docs/tracing.md shows one: each span with when it began, counted from the first, and how long it took.
+fn printed(spans: &[Received]) -> String {
+    let mut spans: Vec<_> = spans.iter().collect();
+    spans.sort_by_key(|span| (!span.parent_id.is_empty(), span.start));
+    let first = spans.iter().map(|span| span.start).min().unwrap_or_default();
+    let ms = |nanoseconds: u64| format!("{}.{} ms", nanoseconds / 1_000_000, nanoseconds / 100_000 % 10);
+    let line = |span: &&Received| {
+        let attributes: Vec<_> = span.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let (begins, took) = (ms(span.start - first), ms(span.end - span.start));
+        format!("{:<12} {begins:>10} {took:>10}  {}\n", span.name, attributes.join(" "))
+    };
+    spans.iter().map(line).collect::<Vec<_>>().concat()
+}
+
 fn one<'a>(spans: &'a [Received], name: &str) -> &'a Received {
     let found: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
     assert_eq!(found.len(), 1, "{name} in {spans:#?}");
@@ -88,6 +102,9 @@ async fn a_request_is_one_trace_from_the_watch_to_its_record_and_others_share_it
             ("sessionkill.sessions.killed", "1"),
         ] {
             assert_eq!(root.attributes.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        if name == "second" {
+            print!("{}", printed(&spans));
         }
         let (observe, claim, call) = (one(&spans, "observe"), one(&spans, "claim"), one(&spans, "call"));
         assert!(observe.end <= claim.end && claim.end <= call.end && call.end <= one(&spans, "settle").end);
