@@ -96,6 +96,8 @@ impl BenchArgs {
         ensure!(self.lone_tenant.is_none() || self.tenants > 1, "--lone-tenant needs --tenants 2 or more");
         let has_peers = self.contenders.iter().any(Contender::is_peer);
         ensure!(!has_peers || self.trust_answers, "--contenders: the peers need --trust-answers");
+        let has_floor = self.contenders.iter().any(Contender::is_floor);
+        ensure!(!has_floor || self.quota.is_none(), "--quota: the floor calls once and does not wait to be let in");
         let mut names: Vec<_> = self.contenders.iter().map(|contender| &contender.name).collect();
         names.sort();
         names.dedup();
@@ -211,6 +213,7 @@ mod tests {
             ["--retry-after", "--rates"],
             ["--contenders", "floor,kopf"],
             ["--contenders", "script+writes"],
+            ["--contenders=floor", "--quota=9"],
         ] {
             assert!(agenda(&wrong).is_err(), "{wrong:?}");
         }

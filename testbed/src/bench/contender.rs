@@ -39,7 +39,7 @@ pub struct Contender {
 enum Kind {
     /// The operator: this binary, or else the one in this source tree.
     Operator(Option<PathBuf>),
-    /// The writes that nobody can do without, and nothing else.
+    /// The requests that nobody can do without, and nothing else.
     Floor,
     /// Another way to do the same; whether it makes the writes that the operator makes.
     Peer(Peer, bool),
@@ -64,19 +64,14 @@ impl FromStr for Contender {
 }
 
 impl Contender {
-    /// Whether it kills the sessions that a request names.
-    pub(super) fn kills(&self) -> bool {
-        self.kind != Kind::Floor
-    }
-
     /// Whether it is somebody else's way to do the same.
     pub(super) fn is_peer(&self) -> bool {
         matches!(self.kind, Kind::Peer(..))
     }
 
-    /// Whether a start of it says anything.
-    pub(super) fn has_state_to_read(&self) -> bool {
-        self.kind != Kind::Floor
+    /// Whether it is what all others are held against: a start of it says nothing, and it never waits.
+    pub(super) fn is_floor(&self) -> bool {
+        self.kind == Kind::Floor
     }
 
     /// Builds what is not built yet. It is not part of any measurement.
@@ -170,7 +165,8 @@ async fn start_floor(scene: &Scene, directory: &Path) -> anyhow::Result<Running>
     let kubeconfig = scene.control_plane.service_account_kubeconfig(ACCOUNTS, "floor").await?;
     let address = SocketAddr::from(([127, 0, 0, 1], port::free()?));
     let mut command = Command::new(env::current_exe()?);
-    command.arg("bench-floor").arg(kubeconfig).args([&address.to_string(), FLOOR_CONCURRENCY]);
+    command.arg("bench-floor").arg(kubeconfig);
+    command.args([&scene.gateway.url(), &address.to_string(), FLOOR_CONCURRENCY]);
     let started = Instant::now();
     let process = Process::start(&command, Output::together(directory.join("floor.log")))?;
     until_ready(&process, async || Ok(TcpStream::connect(address).await.map(drop)?)).await?;
@@ -206,8 +202,8 @@ mod tests {
     fn a_contender_is_named_or_is_a_binary_with_a_name() {
         let before: Contender = "before=/t/operator".parse().unwrap();
         assert_eq!((before.name.as_str(), before.kind), ("before", Kind::Operator(Some("/t/operator".into()))));
-        assert!("sessionkill".parse::<Contender>().unwrap().kills());
-        assert!(!"floor".parse::<Contender>().unwrap().kills());
+        assert!(!"sessionkill".parse::<Contender>().unwrap().is_floor());
+        assert!("floor".parse::<Contender>().unwrap().is_floor());
         assert!("nobody".parse::<Contender>().is_err());
     }
 }

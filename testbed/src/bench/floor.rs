@@ -1,9 +1,10 @@
-//! The floor: whatever finishes a `SessionKill` at most once must store a claim, an outcome and a record. This does these
-//! three writes and nothing else: it watches nothing, as the load tells it of each request, and it calls nobody.
+//! The floor: whatever finishes a `SessionKill` at most once must store a claim, call, and store an outcome and a record.
+//! This makes these four requests and nothing else: it watches nothing, as the load tells it of each request, reads no
+//! Secret, and looks at nothing before or after the call.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
 use kube::{
@@ -15,6 +16,10 @@ use serde_json::json;
 use sessionkill::{
     api::{SessionKill, SessionKillReceipt},
     domain::status::finished,
+    oceanbase::{
+        Access, AccessKey, Addresses, Called, Client, ClientOptions, Endpoint, KillCall, KillOperation, KillPermit,
+        KillTarget, Tenant, TimeSource,
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -23,21 +28,27 @@ use tokio::{
 };
 
 use super::{client, plan::NAMESPACE, request};
+use crate::gateway::GatewayOptions;
 
 const FIELD_MANAGER: &str = "sessionkill-operator";
+
+/// As long as the operator waits for an answer by default.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to run the floor.
 #[derive(Args, Debug)]
 pub struct FloorArgs {
     /// Who writes.
     kubeconfig: PathBuf,
+    /// The gateway, which knows the testbed's own access key.
+    gateway: String,
     /// Where the load tells of its requests.
     listen: SocketAddr,
     /// The most requests that are worked on at once.
     concurrency: usize,
 }
 
-/// Runs until killed; ends with an error at the first write that fails. On one thread, as the operator does: what is handed
+/// Runs until killed; ends with an error at the first request that fails. On one thread, as the operator does: what is handed
 /// from thread to thread takes time that need not be.
 pub fn floor(args: FloorArgs) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(args))
@@ -46,9 +57,10 @@ pub fn floor(args: FloorArgs) -> anyhow::Result<()> {
 async fn run(args: FloorArgs) -> anyhow::Result<()> {
     let client = client::fast(&args.kubeconfig).await?;
     client::connect(&client).await?;
-    let writes = Arc::new(Writes {
+    let floor = Arc::new(Floor {
         session_kills: Api::namespaced(client.clone(), NAMESPACE),
         receipts: Api::namespaced(client, NAMESPACE),
+        gateway: gateway(&args.gateway)?,
         turns: Semaphore::new(args.concurrency),
     });
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -56,42 +68,94 @@ async fn run(args: FloorArgs) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                tokio::spawn(serve(accepted?.0, writes.clone(), failures.clone()));
+                tokio::spawn(serve(accepted?.0, floor.clone(), failures.clone()));
             }
             Some(failure) = failed.recv() => return Err(failure),
         }
     }
 }
 
-async fn serve(connection: TcpStream, writes: Arc<Writes>, failures: mpsc::UnboundedSender<anyhow::Error>) {
+async fn serve(connection: TcpStream, floor: Arc<Floor>, failures: mpsc::UnboundedSender<anyhow::Error>) {
     let mut lines = BufReader::new(connection).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let (writes, failures) = (writes.clone(), failures.clone());
+        let (floor, failures) = (floor.clone(), failures.clone());
         tokio::spawn(async move {
-            if let Err(failure) = writes.finish(&line).await {
+            if let Err(failure) = floor.finish(&line).await {
                 let _ = failures.send(failure);
             }
         });
     }
 }
 
-struct Writes {
+struct Floor {
     session_kills: Api<SessionKill>,
     receipts: Api<SessionKillReceipt>,
+    gateway: Gateway,
     turns: Semaphore,
 }
 
-impl Writes {
+impl Floor {
     async fn finish(&self, line: &str) -> anyhow::Result<()> {
         let object: SessionKill = serde_json::from_str(line)?;
         let _turn = self.turns.acquire().await?;
         let claimed = request::claimed(&object, Timestamp::now());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let receipt = self.receipts.create(&params, &claimed).await?;
+        self.gateway.kill(&object, &receipt).await?;
         let conclusion = request::killed(&receipt);
         let now = Timestamp::now();
         write_status(&self.session_kills, &object, &finished(&object, &conclusion, now)).await?;
         write_status(&self.receipts, &receipt, &conclusion.record(now)).await
+    }
+}
+
+struct Gateway {
+    client: Client,
+    access: Access,
+}
+
+fn gateway(url: &str) -> anyhow::Result<Gateway> {
+    let options = ClientOptions { request_timeout: REQUEST_TIMEOUT, addresses: Addresses::Any, proxy: None };
+    let key = GatewayOptions::default().access_keys.remove(0);
+    let access_key = AccessKey { id: key.id, secret: key.secret, security_token: None };
+    let endpoint = Endpoint::custom(url, false, &[url.to_owned()])?;
+    let access = Access { endpoint, access_key, signature_v1: false };
+    Ok(Gateway { client: Client::new(&options)?, access })
+}
+
+impl Gateway {
+    /// Calls once, by the operator's client, for the sessions of `object` under `receipt`.
+    async fn kill(&self, object: &SessionKill, receipt: &SessionKillReceipt) -> anyhow::Result<()> {
+        let spec = &object.spec;
+        let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
+        let sessions = spec.sessions.iter().map(|session| (session.server_ip.clone(), session.session_id)).collect();
+        let call = KillCall {
+            operation: KillOperation::KillProcessList,
+            target: KillTarget { tenant, sessions },
+            time_source: TimeSource::DispatchDeadline,
+            request: 0,
+        };
+        match self.client.kill(Permit(receipt), &call, &self.access).await {
+            Called::Answered(_) => Ok(()),
+            Called::NotExecuted(_, error) | Called::Ambiguous(error) => bail!("the call failed: {error}"),
+        }
+    }
+}
+
+/// The receipt that was stored is the floor's claim.
+struct Permit<'a>(&'a SessionKillReceipt);
+
+impl KillPermit for Permit<'_> {
+    fn nonce_seed(&self) -> &str {
+        &self.0.spec.attempt_id
+    }
+
+    fn dispatch_deadline(&self) -> Timestamp {
+        self.0.spec.dispatch_deadline_time.0
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        Duration::try_from(self.dispatch_deadline().duration_since(Timestamp::now())).ok()
     }
 }
 

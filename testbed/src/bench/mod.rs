@@ -3,7 +3,7 @@
 //! ```text
 //!                load (a process of its own) ── creates ──→ API server + etcd ── watch of ends ──→ load
 //!                                                               ↑ writes
-//!  floor (three writes, told by the load) or operator ──────────┘   operator ──→ gateway (stated delay and quota)
+//!  floor (four requests, told by the load) or another contender ─┴─ calls ──→ gateway (stated delay and quota)
 //! ```
 //!
 //! Each contender gets, in turn and as often as the others, a fresh control plane and a fresh process.
@@ -103,7 +103,7 @@ async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<
 /// Starts of all contenders beside ever more finished requests, on one control plane.
 async fn starts(agenda: &Agenda) -> anyhow::Result<Vec<Record>> {
     let mut records = vec![];
-    let contenders: Vec<_> = agenda.contenders.iter().filter(|contender| contender.has_state_to_read()).collect();
+    let contenders: Vec<_> = agenda.contenders.iter().filter(|contender| !contender.is_floor()).collect();
     if agenda.finished.is_empty() || contenders.is_empty() {
         return Ok(records);
     }
