@@ -41,7 +41,7 @@ pub(super) struct Member {
 pub(super) struct Made {
     pub(super) request: Request,
     /// The receipt of its claim.
-    pub(super) receipt: SessionKillReceipt,
+    pub(super) receipt: Arc<SessionKillReceipt>,
     /// The call, and how its sessions stand.
     pub(super) call: InVerification,
     /// Why an outcome that cannot be told cannot.
@@ -54,7 +54,7 @@ pub(super) struct Made {
 pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Member>) {
     let (requests, claims): (Vec<Request>, Vec<Claim>) =
         members.into_iter().map(|member| (member.request, member.claim)).unzip();
-    let receipts: Vec<SessionKillReceipt> = claims.iter().map(|claim| claim.receipt().clone()).collect();
+    let receipts: Vec<Arc<SessionKillReceipt>> = claims.iter().map(|claim| claim.receipt().clone()).collect();
     let target = target(tenant(&requests[0].object.spec), &receipts);
     context.metrics.batch(requests.len(), target.sessions.len());
     for request in &requests {
@@ -83,7 +83,7 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
             called_for.map(|(request, receipt)| Made::rejected(request, receipt, operation, &error)).collect()
         }
         Called::NotExecuted(claims, error) => {
-            let refusing = async |((request, _), claim): ((Request, SessionKillReceipt), Claim)| {
+            let refusing = async |((request, _), claim): ((Request, Arc<SessionKillReceipt>), Claim)| {
                 release(&request.context, claim).await;
                 request.context.metrics.claim(ClaimResult::Released);
                 let next = request.not_executed(route, operation, &error).await;
@@ -110,7 +110,7 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
 /// Each request has the call in its own trace.
 fn trace(
     context: &Context,
-    receipts: &[SessionKillReceipt],
+    receipts: &[Arc<SessionKillReceipt>],
     (operation, called): (Operation, &Called<Claims>),
     took: Duration,
 ) {
@@ -128,7 +128,7 @@ fn trace(
 pub(super) async fn conclude_all(context: Arc<Context>, made: Vec<Made>) {
     let settled = futures::stream::iter(made).map(Made::settle).buffered(CONCURRENT_WRITES);
     let records: Vec<_> = settled.collect().await;
-    let recording = async |(receipt, status): (SessionKillReceipt, SessionKillReceiptStatus)| {
+    let recording = async |(receipt, status): (Arc<SessionKillReceipt>, SessionKillReceiptStatus)| {
         let started = Instant::now();
         record(&context, &receipt, &status).await;
         context.traces.add(&Span::part(&receipt.spec.session_kill_ref.uid, "record", started.elapsed()));
@@ -139,7 +139,7 @@ pub(super) async fn conclude_all(context: Arc<Context>, made: Vec<Made>) {
 impl Made {
     fn answered(
         request: Request,
-        receipt: SessionKillReceipt,
+        receipt: Arc<SessionKillReceipt>,
         operation: Operation,
         (request_id, rows): (&str, &[Row]),
         route: &Route,
@@ -162,7 +162,7 @@ impl Made {
     }
 
     /// The call was sent and no certain answer came: only an observation can tell what became of the sessions.
-    fn unanswered(request: Request, receipt: SessionKillReceipt, operation: Operation, error: &CallError) -> Self {
+    fn unanswered(request: Request, receipt: Arc<SessionKillReceipt>, operation: Operation, error: &CallError) -> Self {
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
         let detail =
             format!("the call was sent and no certain answer came ({error}), and the process list could not be read");
@@ -174,14 +174,14 @@ impl Made {
     }
 
     /// The API refused the call before execution and would refuse it again, so this is its end.
-    fn rejected(request: Request, receipt: SessionKillReceipt, operation: Operation, error: &CallError) -> Self {
+    fn rejected(request: Request, receipt: Arc<SessionKillReceipt>, operation: Operation, error: &CallError) -> Self {
         let sessions = rejected(&receipt.spec.sessions, &error.to_string());
         Self::new(request, receipt, operation, sessions, &error.request_id, String::new())
     }
 
     fn new(
         request: Request,
-        receipt: SessionKillReceipt,
+        receipt: Arc<SessionKillReceipt>,
         operation: Operation,
         sessions: Vec<SessionStatus>,
         request_id: &str,
@@ -200,7 +200,7 @@ impl Made {
     }
 
     /// Step 7: the end of a request whose call was made. Returns what is to be recorded in its receipt.
-    async fn settle(self) -> (SessionKillReceipt, SessionKillReceiptStatus) {
+    async fn settle(self) -> (Arc<SessionKillReceipt>, SessionKillReceiptStatus) {
         let Self { request, receipt, call, detail, unknown } = self;
         request.enters(Stage::Settling);
         for (place, cause) in unknown {

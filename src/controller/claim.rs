@@ -1,7 +1,7 @@
 //! The claim: a receipt that only one attempt can create. Does I/O; gives out the one thing that permits a call.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,18 +19,21 @@ use crate::oceanbase::KillPermit;
 /// The right to be named in one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
 #[derive(Debug)]
 pub struct Claim {
-    receipt: Box<SessionKillReceipt>,
+    receipt: Arc<SessionKillReceipt>,
     monotonic_deadline: Instant,
 }
 
 impl Claim {
     /// Of a receipt that is stored and carries this attempt's ID.
-    fn new(receipt: SessionKillReceipt, monotonic_deadline: Instant) -> Self {
-        Self { receipt: Box::new(receipt), monotonic_deadline }
+    fn new(mut receipt: SessionKillReceipt, monotonic_deadline: Instant) -> Self {
+        // It stays until its outcome is recorded, and these, which nobody reads, are larger than all the rest.
+        receipt.metadata.managed_fields = None;
+        receipt.spec.sessions.shrink_to_fit();
+        Self { receipt: Arc::new(receipt), monotonic_deadline }
     }
 
-    /// The receipt, as stored.
-    pub fn receipt(&self) -> &SessionKillReceipt {
+    /// The receipt, as stored, but for its `managedFields`.
+    pub fn receipt(&self) -> &Arc<SessionKillReceipt> {
         &self.receipt
     }
 }

@@ -14,6 +14,7 @@ use super::claim::Withdrawn;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::events::Events;
+use super::guarded::Guarded;
 use super::leadership::Leadership;
 use super::observer::Observer;
 use super::queue::Queue;
@@ -22,9 +23,6 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::oceanbase::{self, Addresses};
 use crate::traces::Traces;
-
-/// A request as the watch delivers it: an object that does not fit the type must not stop the others.
-pub type Guarded = DeserializeGuard<SessionKill>;
 
 /// What every part of the controller shares.
 pub struct Context {

@@ -1,6 +1,7 @@
 //! The call. Does I/O; takes the claims by value and gives them back only if nothing was executed.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -128,7 +129,7 @@ pub fn tenant(spec: &SessionKillSpec) -> Tenant {
 }
 
 /// The sessions that are to be killed under `receipts`, which are of `tenant`; each once.
-pub fn target(tenant: Tenant, receipts: &[SessionKillReceipt]) -> KillTarget {
+pub fn target(tenant: Tenant, receipts: &[Arc<SessionKillReceipt>]) -> KillTarget {
     let planned = receipts.iter().flat_map(|receipt| &receipt.spec.sessions);
     let pending = planned.filter(|session| session.outcome == SessionOutcome::Pending);
     let mut named = HashSet::new();

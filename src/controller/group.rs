@@ -60,7 +60,7 @@ pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
             continue;
         };
         let object = match &guarded.0 {
-            Ok(object) => Arc::new(object.clone()),
+            Ok(object) => object.clone(),
             Err(invalid) => {
                 others.push(Box::pin(end_unreadable(context, invalid.clone(), item)));
                 continue;

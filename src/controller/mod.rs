@@ -21,6 +21,7 @@ mod dispatch;
 mod election;
 mod events;
 mod group;
+mod guarded;
 mod leadership;
 mod observer;
 mod orphan;

@@ -6,7 +6,8 @@ use kube::api::Api;
 
 use super::api_calls::{ApiError, bounded};
 use super::audit;
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use super::observer::observe;
 use super::settle::{Target, write_record};
 use crate::api::{SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus};
@@ -26,14 +27,14 @@ pub async fn resolve(
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
     let found = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
     let request = found.and_then(|guarded| guarded.0.ok());
-    if let Some(record) = request.as_ref().and_then(|request| record_of(request, receipt)) {
+    if let Some(record) = request.as_deref().and_then(|request| record_of(request, receipt)) {
         return write_once(context, receipt, record).await.map(Some);
     }
     let spec = &receipt.spec;
     let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
     let snapshot = observe(context, &namespace, &spec.connection_name, &tenant).await.ok();
     let now = Timestamp::now();
-    let Some(conclusion) = conclude(receipt, request.as_ref(), snapshot.as_deref(), now) else { return Ok(None) };
+    let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
     let wanted = conclusion.record(now);
     let record = write_once(context, receipt, wanted.clone()).await?;
     if record == wanted {

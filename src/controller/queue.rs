@@ -11,8 +11,9 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, Guarded};
+use super::context::Context;
 use super::group::{wait_for_turn, work_on};
+use super::guarded::Guarded;
 use super::leadership::Leadership;
 use crate::api::SessionKill;
 use crate::metrics::labels::Stage;

@@ -9,7 +9,8 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource as _, ResourceExt as _};
 
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use super::queue::{Item, Queue, Submitted, TenantKey};
 use crate::domain::plan::{Step, plan};
 use crate::domain::status::says;

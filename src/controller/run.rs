@@ -14,9 +14,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::context::{Context, Guarded, Parts};
+use super::context::{Context, Parts};
 use super::election::Election;
 use super::events::Events;
+use super::guarded::Guarded;
 use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;

@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 
 use super::api_calls::{ApiError, Pauses, bounded};
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
 
 /// The name under which all fields are owned.
@@ -160,11 +161,11 @@ async fn stored(context: &Context, target: &Target) -> Result<Stored, ApiError> 
     let Some(object) = found.filter(|object| object.uid().as_ref() == Some(&target.uid)) else {
         return Ok(Stored::Ended);
     };
-    let status = object.0.ok().and_then(|object| object.status).unwrap_or_default();
-    if status.completion_time.is_some() {
+    let status = object.0.as_ref().ok().and_then(|object| object.status.as_ref());
+    if status.is_some_and(|status| status.completion_time.is_some()) {
         return Ok(Stored::Ended);
     }
-    Ok(Stored::Unfinished { start_time: status.start_time })
+    Ok(Stored::Unfinished { start_time: status.and_then(|status| status.start_time.clone()) })
 }
 
 /// The least that must be stored: outcomes, without anything that came from outside.

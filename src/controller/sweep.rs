@@ -11,7 +11,8 @@ use kube::{Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::api_calls::{ApiError, bounded};
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use super::orphan::resolve;
 use super::settle::{Target, write_record, write_status};
 use crate::api::{SessionKill, SessionKillReceipt};
@@ -125,7 +126,7 @@ async fn sweep_receipts(
 async fn is_still_awaited(context: &Context, receipt: &SessionKillReceipt) -> Result<bool, ApiError> {
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &receipt.namespace().unwrap_or_default());
     let found = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
-    Ok(is_awaited(receipt, found.and_then(|guarded| guarded.0.ok()).as_ref()))
+    Ok(is_awaited(receipt, found.and_then(|guarded| guarded.0.ok()).as_deref()))
 }
 
 /// Whether nobody will record the outcome of `receipt` any more.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures::stream::{self, select_all};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use kube::Api;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::beside::{beside_others, empty_list};
@@ -59,7 +59,7 @@ where
     let watches = select_all(watches.collect::<Vec<_>>());
     stream::iter(first)
         .chain(watches)
-        .map_ok(|event| event.modify(|object| object.managed_fields_mut().clear()))
+        .map_ok(|event| event.modify(|object| object.meta_mut().managed_fields = None))
         .reflect(writer)
         .applied_objects()
 }
