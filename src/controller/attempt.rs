@@ -66,7 +66,7 @@ impl Request {
         }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
-            Err(message) => return self.unobserved(&intent, message).await.map(Attempted::Not),
+            Err(message) => return Box::pin(self.unobserved(&intent, message)).await.map(Attempted::Not),
         };
         match intent {
             Intent::DryRun => {
@@ -75,7 +75,7 @@ impl Request {
                 Ok(Attempted::Not(self.end(&Conclusion::dry_run(&planned, executed.as_deref())).await))
             }
             Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
-                self.nothing_left(planned).await.map(Attempted::Not)
+                Box::pin(self.nothing_left(planned)).await.map(Attempted::Not)
             }
             Intent::Kill(intent) => self.claim(intent, route, planned).await,
         }
@@ -142,7 +142,7 @@ impl Request {
         });
         match claimed? {
             Claimed::Granted(claim) => Ok(Attempted::Claimed(claim)),
-            Claimed::Taken(receipt, standing) => self.taken(&receipt, standing).await.map(Attempted::Not),
+            Claimed::Taken(receipt, standing) => Box::pin(self.taken(&receipt, standing)).await.map(Attempted::Not),
         }
     }
 

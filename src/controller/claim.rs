@@ -152,7 +152,7 @@ pub async fn claim(
             // A refusal says nothing of the tries before it.
             Err(error) if error.is_refused() && !may_be_stored => return Err(error),
             Err(error) if error.is_refused() || Instant::now() >= monotonic_deadline => {
-                withdraw(context, object, &wanted).await;
+                Box::pin(withdraw(context, object, &wanted)).await;
                 return Err(error);
             }
             Err(error) => {
@@ -179,7 +179,7 @@ async fn try_claim(
         Err(error) if error.is_conflict() => {}
         Err(error) => return Err(error),
     }
-    let found = stored(context, &receipts, &wanted.name_any()).await?;
+    let found = Box::pin(stored(context, &receipts, &wanted.name_any())).await?;
     Ok(found.map(|receipt| match standing(context, object, &receipt, &wanted.spec.attempt_id) {
         Standing::Ours => Claimed::Granted(Claim::new(receipt, monotonic_deadline)),
         standing => Claimed::Taken(Box::new(receipt), standing),

@@ -27,7 +27,7 @@ use crate::metrics::labels::Stage;
 use crate::traces::Span;
 
 /// The API calls that one group has in flight: enough to keep the API server busy, few enough to leave room for others.
-pub(super) const CONCURRENT_WRITES: usize = 8;
+pub(super) const CONCURRENT_WRITES: usize = 4;
 /// A claim that leaves less time than this to send goes out before the others.
 const URGENT: Duration = Duration::from_secs(5);
 
@@ -200,7 +200,7 @@ async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> Opt
             None
         }
         Err(error) => {
-            let next = request.put_off(&error).await;
+            let next = Box::pin(request.put_off(&error)).await;
             request.done(next);
             None
         }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{BINARY, commit::Commit, tools::Tools};
+use super::{BINARY, tools::Tools};
 use crate::operator::cargo;
 
 /// Static, as the image has no libraries.
@@ -22,7 +22,7 @@ pub(super) fn target() -> String {
 ///
 /// The compiler of C, the linker and the C library are pinned (zig's, rustc's, rustc's), not the machine's, and all paths
 /// are named alike, so that neither the machine nor the directory shows in the binary.
-pub(super) fn compile(commit: &Commit, sources: &Path, work: &Path, tools: &Tools) -> anyhow::Result<PathBuf> {
+pub(super) fn compile(sources: &Path, work: &Path, tools: &Tools) -> anyhow::Result<PathBuf> {
     let built = work.join("target");
     let target = target();
     let variable = |name: &str| format!("{name}_{}", target.replace('-', "_"));
@@ -33,7 +33,8 @@ pub(super) fn compile(commit: &Commit, sources: &Path, work: &Path, tools: &Tool
         .env("PATH", tools.path()?)
         .env("CARGO_TARGET_DIR", &built)
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(sources, &built)?)
-        .env("SOURCE_DATE_EPOCH", commit.seconds.to_string())
+        // Not the commit's: with another one all that is made of C is built again, and nothing of it shows in the binary.
+        .env("SOURCE_DATE_EPOCH", "0")
         .env(variable("CC"), wrapper(work, "cc", &tools.compiler(), &zig_target())?)
         .env(variable("AR"), wrapper(work, "ar", &tools.archiver(), "")?)
         .status()

@@ -78,7 +78,7 @@ fn build(work: &Path, out: &Path, tools: &Tools) -> anyhow::Result<(Commit, Dige
     let commit = Commit::current()?;
     let sources = work.join("source");
     commit.export(&sources)?;
-    let binary = compile::compile(&commit, &sources, work, tools)?;
+    let binary = compile::compile(&sources, work, tools)?;
     let sbom = sbom::describe(&commit, &sources, tools)?;
     let layer = Layer::of(&fs::read(binary)?, commit.seconds)?;
     let image = layout::write_image(&out.join("image"), &layer, &commit)?;
