@@ -38,8 +38,7 @@ impl Observer {
             tracing::trace!(age = ?began.elapsed(), "process list shared");
             return read.clone();
         }
-        let (began, time) = (Instant::now(), Timestamp::now());
-        let read = read(context, route, tenant).await.map(|list| Arc::new(snapshot(list, time)));
+        let (began, read) = read(context, route, tenant).await;
         *last = Some((began, read.clone()));
         read
     }
@@ -92,14 +91,17 @@ pub async fn observe(
 }
 
 /// Reads, again after a pause for as long as the gateway throttles and a reader has patience.
-async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Result<ProcessList, CallError> {
+async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Read {
     let states = &context.connection_states;
     let started = Instant::now();
     loop {
+        // Of this try: a pause before it makes the list no older.
+        let (began, time) = (Instant::now(), Timestamp::now());
         let list = |lead| route.client.list_sessions(tenant, lead, &route.access).boxed();
         let read = route.read(context, Call::DescribeProcessStatsComposition, list).await;
         states.pace(&route.connection, read.as_ref().err());
         let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
+        let read = (began, read.map(|list| Arc::new(snapshot(list, time))));
         if !is_throttled {
             return read;
         }
