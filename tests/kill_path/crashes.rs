@@ -196,3 +196,27 @@ async fn asked_to_stop_during_a_call_it_records_the_outcome_and_starts_nothing_n
     scene.assert_killed_once([1, 2]);
     scene.end().await;
 }
+
+/// Most of its requests wait for their turns, as the gateway throttles.
+#[tokio::test]
+async fn asked_to_stop_it_does_not_wait_for_turns_that_are_far_off() {
+    let scene = Scene::set("stopped-throttled").await;
+    let operator = scene.operator().await;
+    let pause = Duration::from_secs(30);
+    scene.inject(Fault::new(FaultKind::Throttle).retry_after(pause));
+    scene.inject_list(Fault::new(FaultKind::Throttle).retry_after(pause));
+    scene.request("throttled").create().await;
+    scene.wait_for_reason("throttled", "Throttled").await;
+    for number in 1..=80 {
+        // A queue of its own for each.
+        scene.request(&format!("inc-{number}")).tenant(&format!("t{number}")).create().await;
+    }
+    scene.request("seen").tenant("another").not_after(in_seconds(-60)).create().await;
+    scene.wait_finished("seen").await;
+    operator.terminate().unwrap();
+    let status = operator.process().ended().await;
+    assert!(status.success(), "{status}");
+    assert!(!scene.logs().contains("ended with work in flight"), "nothing was");
+    scene.assert_killed_once([]);
+    scene.end().await;
+}
