@@ -60,7 +60,7 @@ mod tests {
         for _ in 0..10 {
             states.reserve(&connection(), 1);
             states.with(&connection(), |state| state.rate.throttled(uptime(), None));
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::sleep(Duration::from_secs(6)).await;
         }
         states
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use jiff::SignedDuration;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use sessionkill::api::{Outcome, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind};
@@ -218,5 +219,7 @@ async fn asked_to_stop_it_does_not_wait_for_turns_that_are_far_off() {
     assert!(status.success(), "{status}");
     assert!(!scene.logs().contains("ended with work in flight"), "nothing was");
     scene.assert_killed_once([]);
+    // They have yet to be looked at.
+    scene.requests().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     scene.end().await;
 }
