@@ -11,15 +11,13 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+use crate::api::{GROUP, OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::config::Namespaces;
 
 /// The longest that one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// Between two looks at whether the operator is ready.
 const PAUSE: Duration = Duration::from_secs(1);
-
-const GROUP: &str = "sessionkill.dev";
 
 /// What the operator does with each kind in each namespace that it works in: group, resource, subresource, verbs.
 pub const NEEDED: [(&str, &str, &str, &[&str]); 8] = [

@@ -79,6 +79,17 @@ pub struct Config {
 }
 
 impl Config {
+    /// Refuses a proxy that cannot be used, which the HTTP client would go around. Not by a parser of the option: what that
+    /// refuses is repeated on standard error, and the URL may hold a password.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        let uri = proxy.parse::<http::Uri>().unwrap_or_default();
+        match (uri.scheme_str(), uri.host()) {
+            (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
+            _ => Err("--proxy is not the URL of a proxy: set it to http://HOST:PORT or https://HOST:PORT".to_owned()),
+        }
+    }
+
     /// The number of watches of each kind: one for each namespace, or one for all.
     #[must_use]
     pub fn places(&self) -> usize {
@@ -141,7 +152,29 @@ fn endpoint(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[test]
+    fn a_proxy_that_would_be_gone_around_is_refused_and_its_password_is_not_repeated() {
+        #[derive(Parser)]
+        struct Run {
+            #[command(flatten)]
+            config: Config,
+        }
+        let check = |proxy: &str| Run::parse_from(["run", "--proxy", proxy]).config.check();
+        for good in ["http://proxy:8080", "https://user:hidden@proxy.example.com"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", "proxy:8080", "ftp://user:hidden@proxy", "socks5://proxy:1080", "http://", "http://user:hid den@proxy"]
+        {
+            let error = check(bad).unwrap_err();
+            assert!(error.contains("--proxy") && !error.contains("hid"), "{error}");
+        }
+        assert!(Run::parse_from(["run"]).config.check().is_ok());
+    }
 
     fn names(text: &str) -> Result<Vec<String>, String> {
         text.parse::<Namespaces>().map(|only| only.iter().map(str::to_owned).collect())

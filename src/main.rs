@@ -70,6 +70,7 @@ fn crd() -> Result<(), String> {
 /// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md).
 #[tokio::main(flavor = "current_thread")]
 async fn run(config: Config, logs: LogOptions) -> Result<(), String> {
+    config.check()?;
     tokio::spawn(telemetry::start(logs)?.follow());
     install_tls_provider()?;
     let client = api_server_client(config.api_server_http1).await?;

@@ -54,15 +54,18 @@ impl Request {
     }
 
     /// Steps 4 and 5: how each session stands right before the kill, then the claim. A replica that leads no longer leaves the
-    /// request to the one that does.
+    /// request to the one that does, and a list that has become old is read again: others of its group were claimed before, or
+    /// this process was frozen.
     pub(super) async fn attempt(
         &self,
         intent: Intent,
         route: &Route,
         observed: &Observed,
     ) -> Result<Attempted, ApiError> {
-        if !self.context.leadership.leads() {
-            return Ok(Attempted::Not(Next::Later(Timestamp::now())));
+        let now = Timestamp::now();
+        let is_old = matches!(observed, Some(Ok(list)) if !list.may_decide(now));
+        if is_old || !self.context.leadership.leads() {
+            return Ok(Attempted::Not(Next::Later(now)));
         }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,

@@ -53,6 +53,11 @@ impl Claims {
         self.0.first().map(|claim| claim.receipt.spec.session_kill_ref.uid.as_str())
     }
 
+    /// The earliest `notAfterTime` of the requests that are called for.
+    pub fn not_after(&self) -> Timestamp {
+        self.0.iter().map(|claim| claim.receipt.spec.not_after_time.0).min().unwrap_or(Timestamp::MIN)
+    }
+
     /// The claims, after a call that was not executed.
     pub fn into_inner(self) -> Vec<Claim> {
         self.0

@@ -23,6 +23,8 @@ const FENCE_RETRY: Duration = Duration::from_hours(1);
 pub(super) struct ConnectionState {
     /// How fast calls may go.
     pub(super) rate: Rate,
+    /// Held by whoever is next to have a turn.
+    pub(super) line: Arc<tokio::sync::Mutex<()>>,
     /// The fallback in use, and since when.
     fallback: Option<(TimeSource, Instant)>,
     /// The operation that the gateway offers, as far as this process has seen.

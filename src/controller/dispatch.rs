@@ -32,7 +32,7 @@ pub async fn dispatch(
     let mut call = KillCall {
         operation: wire(context.connection_states.operation(&route.connection)),
         target,
-        time_source: context.connection_states.time_source(&route.connection),
+        time_source: time_source(context, route, claims.not_after()),
         request: 0,
     };
     loop {
@@ -53,7 +53,7 @@ pub async fn dispatch(
         let goes_on = match (room, error.kind) {
             (None, _) => false,
             (Some(room), ErrorKind::Throttled { .. }) => waits_for_turn(context, route, room).await,
-            (Some(_), _) => fall_back(context, route, &mut call, &error),
+            (Some(_), _) => fall_back(context, route, &mut call, &error, refused.not_after()),
         };
         if !goes_on {
             return (operation(call.operation), Called::NotExecuted(refused, error));
@@ -94,13 +94,29 @@ async fn waits_for_turn(context: &Context, route: &Route, room: Duration) -> boo
     true
 }
 
+/// Where the time stamp of a call comes from of which nothing may be executed after `not_after`. The current time, if the
+/// connection has fallen back to it, only while that is not over by the gateway's clock: ours may be the one that is wrong.
+fn time_source(context: &Context, route: &Route, not_after: Timestamp) -> TimeSource {
+    let source = context.connection_states.time_source(&route.connection);
+    // So the gateway itself decides.
+    if is_over(source, not_after) { TimeSource::DispatchDeadline } else { source }
+}
+
+/// Whether `not_after` has passed by the clock that `source` goes by.
+fn is_over(source: TimeSource, not_after: Timestamp) -> bool {
+    match source {
+        TimeSource::DispatchDeadline => false,
+        TimeSource::CurrentTime { gateway_lead } => not_after.duration_since(Timestamp::now()) <= gateway_lead,
+    }
+}
+
 /// Changes `call` so that it may be taken; false if there is nothing to change. Each change can be made once, so that
 /// the attempt ends.
 ///
 /// * A refused time stamp inside the deadline: the gateway's clock or its rules differ from what is documented, and the
-///   connection falls back to the current time by the gateway's clock.
+///   connection falls back to the current time by the gateway's clock, unless `not_after` is over by that.
 /// * An answer that proves that KillProcessList does not exist: `Auto` falls back to BatchKillProcessList.
-fn fall_back(context: &Context, route: &Route, call: &mut KillCall, error: &CallError) -> bool {
+fn fall_back(context: &Context, route: &Route, call: &mut KillCall, error: &CallError, not_after: Timestamp) -> bool {
     let states = &context.connection_states;
     match error.kind {
         ErrorKind::TimeStampRefused { gateway_time } => {
@@ -109,7 +125,7 @@ fn fall_back(context: &Context, route: &Route, call: &mut KillCall, error: &Call
             let is_first = call.time_source == TimeSource::DispatchDeadline;
             states.use_time_source(context, &route.connection, current_time);
             call.time_source = current_time;
-            is_first
+            is_first && !is_over(current_time, not_after)
         }
         ErrorKind::OperationNotFound
             if route.connection.spec.kill_operation == KillOperation::Auto

@@ -1,7 +1,7 @@
 //! Reads process lists. Does I/O; one read of a tenant serves all who wait for one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Slot = Arc<tokio::sync::Mutex<Option<Read>>>;
 
-/// The last read of each tenant, by the connection's UID.
+/// The last read of each tenant for which somebody waits, by the connection's UID.
 #[derive(Default)]
 pub struct Observer(Mutex<HashMap<(String, Tenant), Slot>>);
 
@@ -31,27 +31,29 @@ impl Observer {
     ///
     /// Those who come while a read is under way wait for the next one, which the first of them makes for all.
     pub async fn observe(&self, context: &Context, route: &Route, tenant: &Tenant) -> Result<Arc<Snapshot>, CallError> {
+        let of = (route.connection.uid().unwrap_or_default(), tenant.clone());
+        self.shared(of, read(context, route, tenant)).await
+    }
+
+    /// What `read` gives, or another read of the same that began after this call.
+    async fn shared(&self, of: (String, Tenant), read: impl Future<Output = Read>) -> Result<Arc<Snapshot>, CallError> {
         let asked = Instant::now();
-        let slot = self.slot(route.connection.uid().unwrap_or_default(), tenant);
-        let mut last = slot.lock().await;
-        if let Some((began, read)) = last.as_ref().filter(|(began, _)| *began >= asked) {
-            tracing::trace!(age = ?began.elapsed(), "process list shared");
-            return read.clone();
-        }
-        let (began, time) = (Instant::now(), Timestamp::now());
-        let read = read(context, route, tenant).await.map(|list| Arc::new(snapshot(list, time)));
-        *last = Some((began, read.clone()));
-        read
+        let slot = self.slots().entry(of).or_default().clone();
+        let mut kept = slot.lock().await;
+        let (began, list) = match kept.take() {
+            Some(shared) if shared.0 >= asked => shared,
+            _ => read.await,
+        };
+        *kept = Some((began, list.clone()));
+        drop(kept);
+        drop(slot);
+        // Nobody else will take what nobody waits for, and a list may have megabytes.
+        self.slots().retain(|_, slot| Arc::strong_count(slot) > 1);
+        list
     }
 
-    /// Forgets the reads for which nobody waits: a list may have megabytes.
-    pub fn prune(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, slot| Arc::strong_count(slot) > 1);
-    }
-
-    fn slot(&self, connection: String, tenant: &Tenant) -> Slot {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.entry((connection, tenant.clone())).or_default().clone()
+    fn slots(&self) -> MutexGuard<'_, HashMap<(String, Tenant), Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,14 +94,17 @@ pub async fn observe(
 }
 
 /// Reads, again after a pause for as long as the gateway throttles and a reader has patience.
-async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Result<ProcessList, CallError> {
+async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Read {
     let states = &context.connection_states;
     let started = Instant::now();
     loop {
+        // Of this try: a pause before it makes the list no older.
+        let (began, time) = (Instant::now(), Timestamp::now());
         let list = |lead| route.client.list_sessions(tenant, lead, &route.access).boxed();
         let read = route.read(context, Call::DescribeProcessStatsComposition, list).await;
         states.pace(&route.connection, read.as_ref().err());
         let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
+        let read = (began, read.map(|list| Arc::new(snapshot(list, time))));
         if !is_throttled {
             return read;
         }
@@ -130,5 +135,23 @@ pub fn seen(session: SessionRow) -> Seen {
         command: session.command,
         execute_time: session.execute_time,
         proxy_session_id: session.proxy_sess_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_is_kept_only_as_long_as_somebody_waits_for_it() {
+        let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
+        let observer = Observer::default();
+        let list = Arc::new(Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH));
+        let read = async || (Instant::now(), Ok(list.clone()));
+        let read_by = |connection: &str| observer.shared((connection.to_owned(), tenant.clone()), read());
+        let (first, second, other) = tokio::join!(read_by("one"), read_by("one"), read_by("other"));
+        assert_eq!(Arc::strong_count(&list), 4, "kept by those who got it, and by nobody else");
+        drop((first, second, other));
+        assert_eq!(Arc::strong_count(&list), 1);
     }
 }

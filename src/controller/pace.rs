@@ -1,9 +1,10 @@
 //! Keeps the calls through a connection within what its gateway allows. Waits; the decisions are `domain::rate`.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::SignedDuration;
+use tokio::time::Instant;
 
 use super::connection_states::ConnectionStates;
 use crate::api::OceanBaseConnection;
@@ -16,6 +17,9 @@ impl ConnectionStates {
     /// Waits for the turn of `calls` calls through `connection`, which may then be made one right after the other. Turns are
     /// given in the order in which they are asked for, so that no tenant waits for all of another's.
     pub async fn turn(&self, connection: &OceanBaseConnection, calls: u32) {
+        let line = self.with(connection, |state| state.line.clone());
+        // Who stands further back takes a turn later: one that was taken now would stay as far off as the limit of now puts it.
+        let _next = line.lock().await;
         let wait = self.reserve(connection, calls);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -41,4 +45,55 @@ impl ConnectionStates {
 
 fn uptime() -> SignedDuration {
     SignedDuration::try_from(START.elapsed()).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::test_objects::connection;
+
+    /// Calls through the connection are throttled until they are as slow as can be.
+    async fn throttled() -> ConnectionStates {
+        let states = ConnectionStates::default();
+        for _ in 0..10 {
+            states.reserve(&connection(), 1);
+            states.with(&connection(), |state| state.rate.throttled(uptime(), None));
+            tokio::time::sleep(Duration::from_secs(6)).await;
+        }
+        states
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_stand_in_line_have_their_turns_as_the_limit_is_then() {
+        let states = Arc::new(throttled().await);
+        let began = Instant::now();
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let states = states.clone();
+                tokio::spawn(async move { states.turn(&connection(), 1).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        while states.with(&connection(), |state| state.rate.limit()).is_some() {
+            states.pace(&connection(), None);
+        }
+        for turn in waiting {
+            turn.await.unwrap();
+        }
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(10), "at the limit of then they would have taken 100 s: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_are_no_closer_than_the_limit_allows() {
+        let states = throttled().await;
+        states.turn(&connection(), 1).await;
+        let began = Instant::now();
+        states.turn(&connection(), 2).await;
+        states.turn(&connection(), 1).await;
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(15), "after one call and after two, at one in 5 s: {took:?}");
+    }
 }

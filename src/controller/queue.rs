@@ -231,7 +231,11 @@ async fn work(context: Arc<Context>, key: TenantKey) {
     loop {
         // Before one of the turns that all share is taken: a connection that is throttled must not hold up the others.
         if let Some(first) = context.queue.first(&key) {
-            wait_for_turn(&context, &first).await;
+            // A shutdown waits for what is in flight, not for what has yet to begin.
+            tokio::select! {
+                () = wait_for_turn(&context, &first) => {}
+                () = context.queue.shutdown.cancelled() => {}
+            }
         }
         // The turn first: an item taken before it would be worked on even if a shutdown came meanwhile. The semaphore is
         // never closed.

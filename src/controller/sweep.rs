@@ -30,7 +30,6 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
         let started = Instant::now();
         context.queue.prune(Timestamp::now());
         context.credentials.prune();
-        context.observer.prune();
         if !context.leadership.leads() {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::expect::{mismatch, same_address};
@@ -10,6 +10,10 @@ use super::outcome::session_status;
 use super::sql_text::stored;
 use super::text::clamp;
 use crate::api::{ObservedSession, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
+
+/// For how long after it was read a list decides what may be killed: IDs are used again, and a process that was frozen
+/// meanwhile would act on what is long over.
+const DECIDES_FOR: SignedDuration = SignedDuration::from_secs(15);
 
 /// A session as the API shows it, text as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +73,13 @@ impl Snapshot {
             by_id.entry(seen.session_id).or_default().push(seen);
         }
         Self { sessions: by_id, complete, time }
+    }
+
+    /// Whether at `now` the list is recent enough to decide what may be killed. Not if the clock was set back since: then
+    /// nobody can tell.
+    #[must_use]
+    pub fn may_decide(&self, now: Timestamp) -> bool {
+        (SignedDuration::ZERO..=DECIDES_FOR).contains(&now.duration_since(self.time))
     }
 
     /// Where the session with this ID on this server stands.
@@ -190,5 +201,13 @@ mod tests {
         let list = snapshot(vec![other, seen(1)]);
         assert_eq!(list.presence(&seen(0).server_ip, seen(0).session_id), Presence::Absent);
         assert!(matches!(list.presence("10.9.9.9", seen(0).session_id), Presence::Present(_)));
+    }
+
+    #[test]
+    fn a_list_decides_for_a_while_and_not_if_nobody_can_tell_how_old_it_is() {
+        let list = snapshot(vec![]);
+        for (clock, expected) in [("09:59:59", false), ("10:00:00", true), ("10:00:15", true), ("10:00:16", false)] {
+            assert_eq!(list.may_decide(time(clock)), expected, "{clock}");
+        }
     }
 }

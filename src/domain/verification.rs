@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::expect::same_address;
 use super::observation::{Presence, Seen, Snapshot};
 use super::outcome::ended;
 use super::plan::CLOCK_SKEW;
@@ -178,12 +179,14 @@ fn state_of<'a>(session: &SessionStatus, snapshot: &'a Snapshot) -> State<'a> {
 /// Whether `seen` is another session under the same ID: what does not change while a session lives differs. A database
 /// or a statement may change; what is empty says nothing.
 fn is_another(before: &ObservedSession, seen: &Seen) -> bool {
-    let pairs = [
-        (&before.user, clamp(&seen.user, 128)),
-        (&before.client_ip, clamp(&seen.client_ip, 64)),
-        (&before.proxy_session_id, clamp(&seen.proxy_session_id, 32)),
+    let same_text: fn(&str, &str) -> bool = |before, now| before == now;
+    let fields = [
+        (&before.user, clamp(&seen.user, 128), same_text),
+        // The answer to a kill and the list may spell the same address differently.
+        (&before.client_ip, clamp(&seen.client_ip, 64), same_address),
+        (&before.proxy_session_id, clamp(&seen.proxy_session_id, 32), same_text),
     ];
-    pairs.iter().any(|(before, now)| !before.is_empty() && !now.is_empty() && *before != now)
+    fields.iter().any(|(before, now, same)| !before.is_empty() && !now.is_empty() && !same(before, now))
 }
 
 fn still_there(session: &SessionStatus, seen: &Seen, now: Timestamp) -> String {
@@ -339,6 +342,9 @@ mod tests {
         let changed = Seen { database: "hr".to_owned(), execute_time: "0".to_owned(), ..seen(0) };
         let looked = look(&after(Killed, Accepted), &snapshot(vec![changed]), Required);
         assert!(looked.is_open);
+        let spelt_otherwise = Seen { client_ip: "::ffff:10.2.3.4".to_owned(), ..seen(0) };
+        let looked = look(&after(Killed, Accepted), &snapshot(vec![spelt_otherwise]), Required);
+        assert!(looked.is_open, "the same address in another spelling");
         let behind_proxy = Seen { proxy_session_id: "1".to_owned(), ..seen(0) };
         let looked = look(&after(Killed, Accepted), &snapshot(vec![behind_proxy]), Required);
         assert!(looked.is_open, "nothing was known of a proxy before");

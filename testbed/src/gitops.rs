@@ -32,8 +32,7 @@ pub struct Verdict {
 /// The verdict on each of `objects`, in their order, with this health script. An error names the object that a script fails
 /// on. The first call on a machine builds the program, which takes a minute or two. Blocks.
 pub fn judge(health_script: &Path, objects: &[Value]) -> anyhow::Result<Vec<Verdict>> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("gitops");
-    let program = go::build(&sources, "gitops", "gitops")?;
+    let program = go::build(&go::module("gitops"), "gitops", "gitops")?;
     let mut lines = vec![];
     for object in objects {
         writeln!(lines, "{object}")?;

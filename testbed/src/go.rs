@@ -17,19 +17,43 @@ use crate::{cache, process::missing_tool};
 pub fn build(sources: &Path, name: &str, program: &str) -> anyhow::Result<PathBuf> {
     let built = cache::directory(&format!("{name}-{}", fingerprint(sources)?), |directory| {
         eprintln!("building {name} (once, several minutes) ...");
-        let status = Command::new("go")
-            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-            .arg(directory.join(program))
-            .arg(".")
-            .current_dir(sources)
-            .env("CGO_ENABLED", "0")
-            .stdin(Stdio::null())
-            .status()
-            .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
-        ensure!(status.success(), "go build of {name} failed ({status}), see above");
-        Ok(())
+        compile(sources, &[], &["."], &directory.join(program))
     })?;
     Ok(built.join(program))
+}
+
+/// The folder of the module `testbed/NAME`.
+#[must_use]
+pub fn module(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The version at which the module in the folder `sources` pins another one.
+pub fn pinned(sources: &Path, module: &str) -> anyhow::Result<String> {
+    let file = sources.join("go.mod");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut pins = text.lines().filter_map(|line| line.trim().strip_prefix(module)?.split_whitespace().next());
+    let version = pins.find(|word| word.starts_with('v'));
+    version.map(str::to_owned).with_context(|| format!("{} does not pin {module}", file.display()))
+}
+
+/// Compiles `packages` of the module in the folder `sources` to `output`: a file or, for several, a directory. Of `flags` that
+/// are set here, too, those given hold. Blocks, for minutes perhaps.
+pub fn compile(sources: &Path, flags: &[&str], packages: &[&str], output: &Path) -> anyhow::Result<()> {
+    let status = Command::new("go")
+        .args(["build", "-trimpath", "-ldflags", "-s -w"])
+        .args(flags)
+        .arg("-o")
+        .arg(output)
+        .args(packages)
+        .current_dir(sources)
+        .env("CGO_ENABLED", "0")
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
+    let what = packages.join(" ");
+    ensure!(status.success(), "go build {what} in {} failed ({status}), see above", sources.display());
+    Ok(())
 }
 
 /// Of all files of a folder and their names.
@@ -53,6 +77,16 @@ fn fingerprint(sources: &Path) -> anyhow::Result<String> {
 mod tests {
     use super::*;
     use crate::scratch;
+
+    #[test]
+    fn the_version_is_the_one_that_go_mod_pins() {
+        let pinned = |folder, name| super::pinned(&module(folder), name);
+        assert!(pinned("helm", "helm.sh/helm/v4").unwrap().starts_with("v4."));
+        assert!(pinned("prometheus", "github.com/prometheus/prometheus").unwrap().starts_with("v0."));
+        assert!(pinned("control-plane", "k8s.io/kubernetes").unwrap().starts_with("v1."));
+        assert!(pinned("control-plane", "go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."));
+        assert!(pinned("control-plane", "k8s.io/kubernetes/cmd/kubectl").is_err());
+    }
 
     #[test]
     fn a_changed_or_renamed_source_is_another_build() {

@@ -2,14 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{cache, process::missing_tool};
+use crate::{cache, go};
 
-const GO_MOD: &str = include_str!("../helm/go.mod");
 const MODULE: &str = "helm.sh/helm/v4";
 
 /// Helm for one user, independent of the configuration and the caches of this machine's.
@@ -49,43 +48,13 @@ impl Helm {
 }
 
 fn locate() -> anyhow::Result<PathBuf> {
-    let version = version()?;
+    let sources = go::module("helm");
+    let version = go::pinned(&sources, MODULE)?;
     let directory = cache::directory(&format!("helm-{version}"), |directory| {
         eprintln!("building helm {version} (once, a few minutes) ...");
-        build(&directory.join("helm"))
+        go::compile(&sources, &[], &[&format!("{MODULE}/cmd/helm")], &directory.join("helm"))
     })?;
     let program = directory.join("helm");
     ensure!(program.is_file(), "{} has no helm: remove it, it is then built again", directory.display());
     Ok(program)
-}
-
-fn build(binary: &Path) -> anyhow::Result<()> {
-    let status = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-        .arg(binary)
-        .arg(format!("{MODULE}/cmd/helm"))
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("helm"))
-        .env("CGO_ENABLED", "0")
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
-    ensure!(status.success(), "go build of helm failed ({status}), see above");
-    Ok(())
-}
-
-/// The version at which go.mod pins Helm.
-fn version() -> anyhow::Result<&'static str> {
-    let pinned = |line: &'static str| line.trim().strip_prefix(MODULE)?.split_whitespace().next();
-    let version = GO_MOD.lines().filter_map(pinned).find(|word| word.starts_with('v'));
-    version.with_context(|| format!("testbed/helm/go.mod does not pin {MODULE}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_the_one_that_go_mod_pins() {
-        assert!(version().unwrap().starts_with("v4."));
-    }
 }

@@ -12,11 +12,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    cache, port,
-    process::{Output, Process, missing_tool},
+    cache, go, port,
+    process::{Output, Process},
 };
 
-const GO_MOD: &str = include_str!("../prometheus/go.mod");
 const MODULE: &str = "github.com/prometheus/prometheus";
 const READY_LIMIT: Duration = Duration::from_mins(1);
 /// How often the server looks at its target.
@@ -31,10 +30,14 @@ pub struct Programs {
 impl Programs {
     /// Builds them on first use on a machine, which takes several minutes and blocks; progress goes to standard error.
     pub fn locate() -> anyhow::Result<Self> {
-        let version = version()?;
+        let sources = go::module("prometheus");
+        let version = go::pinned(&sources, MODULE)?;
         let directory = cache::directory(&format!("prometheus-{version}"), |directory| {
             eprintln!("building prometheus and promtool {version} (once, several minutes) ...");
-            build(directory)
+            let programs = ["prometheus", "promtool"].map(|name| format!("{MODULE}/cmd/{name}"));
+            // Without the ways to discover targets in clouds, which are most of it.
+            let flags = ["-tags", "remove_all_sd"];
+            go::compile(&sources, &flags, &programs.each_ref().map(String::as_str), directory)
         })?;
         Ok(Self { directory })
     }
@@ -47,29 +50,6 @@ impl Programs {
         ensure!(output.status.success(), "promtool {}: {said}", arguments.join(" "));
         Ok(said)
     }
-}
-
-fn build(directory: &Path) -> anyhow::Result<()> {
-    let programs = ["prometheus", "promtool"].map(|name| format!("{MODULE}/cmd/{name}"));
-    let status = Command::new("go")
-        // Without the ways to discover targets in clouds, which are most of it.
-        .args(["build", "-tags", "remove_all_sd", "-trimpath", "-ldflags", "-s -w", "-o"])
-        .arg(directory)
-        .args(programs)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus"))
-        .env("CGO_ENABLED", "0")
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
-    ensure!(status.success(), "go build of prometheus failed ({status}), see above");
-    Ok(())
-}
-
-/// The version at which go.mod pins them.
-fn version() -> anyhow::Result<&'static str> {
-    let pinned = |line: &'static str| line.trim().strip_prefix(MODULE)?.split_whitespace().next();
-    let version = GO_MOD.lines().filter_map(pinned).find(|word| word.starts_with('v'));
-    version.with_context(|| format!("testbed/prometheus/go.mod does not pin {MODULE}"))
 }
 
 /// A running server; it ends when this value is dropped.
@@ -159,15 +139,5 @@ impl Prometheus {
             Some(data) if answer.status == "success" => Ok(data.result),
             _ => bail!("{}: {}", parameters[0].1, answer.error.unwrap_or_default()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_the_one_that_go_mod_pins() {
-        assert!(version().unwrap().starts_with("v0."));
     }
 }

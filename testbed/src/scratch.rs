@@ -1,5 +1,7 @@
 //! Temporary directories for the servers of one test.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 pub use tempfile::TempDir;
 
@@ -7,4 +9,13 @@ pub use tempfile::TempDir;
 /// `tempfile`'s own its name has no leading dot: the `OceanBase` engine does not recover from its log below such a name.
 pub fn directory() -> anyhow::Result<TempDir> {
     TempDir::with_prefix("sessionkill-").context("cannot create a temporary directory")
+}
+
+/// The directory that somebody has `chosen`, which stays; else a new one, which is removed when the second value is dropped.
+pub fn chosen_or_new(chosen: Option<PathBuf>) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+    if let Some(chosen) = chosen {
+        return Ok((chosen, None));
+    }
+    let temporary = directory()?;
+    Ok((temporary.path().into(), Some(temporary)))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use jiff::SignedDuration;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use sessionkill::api::{Outcome, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind};
@@ -67,6 +68,25 @@ async fn killed_before_the_answer_arrives_the_session_is_seen_to_be_gone_and_not
     assert_eq!(scene.wait_recorded("inc-1").await.outcome, Outcome::SessionsGone);
     assert_eq!((call.count(), scene.kill_calls().len()), (1, 1));
     assert_eq!(scene.audit_lines().len(), 1, "written by the one that found out");
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_was_found_out_is_audited_though_the_answer_to_its_record_is_lost() {
+    let (scene, relay) = Scene::relayed("found-out", 3).await;
+    let call = Scene::hold_call(&relay, At::Answer);
+    let operator = scene.operator_through(&relay).await;
+    scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1).create().await;
+    call.reached().await;
+    operator.kill();
+
+    let api = scene.api_relay().await;
+    let record = api.hold(At::Answer, Method::PATCH, "/sessionkillreceipts/");
+    scene.launch(Launch { allow: vec![relay.url()], api: Some(&api), ..Launch::default() }).await;
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsGone");
+    assert_eq!(record.count(), 1, "stored by the write whose answer is held");
+    assert_eq!(scene.audit_lines().len(), 1);
     scene.assert_killed_once([1]);
     scene.end().await;
 }
@@ -194,5 +214,31 @@ async fn asked_to_stop_during_a_call_it_records_the_outcome_and_starts_nothing_n
     scene.operator().await;
     assert_eq!(scene.wait_finished("waiting").await.reason(), "SessionsKilled");
     scene.assert_killed_once([1, 2]);
+    scene.end().await;
+}
+
+/// Most of its requests wait for their turns, as the gateway throttles.
+#[tokio::test]
+async fn asked_to_stop_it_does_not_wait_for_turns_that_are_far_off() {
+    let scene = Scene::set("stopped-throttled").await;
+    let operator = scene.operator().await;
+    let pause = Duration::from_secs(30);
+    scene.inject(Fault::new(FaultKind::Throttle).retry_after(pause));
+    scene.inject_list(Fault::new(FaultKind::Throttle).retry_after(pause));
+    scene.request("throttled").create().await;
+    scene.wait_for_reason("throttled", "Throttled").await;
+    for number in 1..=80 {
+        // A queue of its own for each.
+        scene.request(&format!("inc-{number}")).tenant(&format!("t{number}")).create().await;
+    }
+    scene.request("seen").tenant("another").not_after(in_seconds(-60)).create().await;
+    scene.wait_finished("seen").await;
+    operator.terminate().unwrap();
+    let status = operator.process().ended().await;
+    assert!(status.success(), "{status}");
+    assert!(!scene.logs().contains("ended with work in flight"), "nothing was");
+    scene.assert_killed_once([]);
+    // They have yet to be looked at.
+    scene.requests().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     scene.end().await;
 }

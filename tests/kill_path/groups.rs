@@ -1,12 +1,16 @@
 //! Requests of one tenant that wait while a call is in flight go out in the next one; each has its own claim and outcome.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use http::Method;
 use serde_json::json;
 use sessionkill::api::{Expect, SessionOutcome, SessionReason};
 use testbed::gateway::{Fault, FaultKind};
 
-use crate::scene::{At, Hold, Launch, Relay, Request as _, Scene, eventually, in_seconds, session, session_id};
+use crate::scene::{
+    At, Hold, Launch, Relay, Request as _, Scene, eventually, in_seconds, session, session_id, successor, until,
+};
 
 const KILLED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 
@@ -209,5 +213,52 @@ async fn a_request_whose_time_is_nearly_over_goes_before_the_others() {
     let names = |number| calls[1].sessions.iter().any(|session| session.session_id == session_id(number));
     assert!(names(1), "in the next call, although it came last");
     assert!(!names(600), "which does not name them all");
+    scene.end().await;
+}
+
+/// More than can be claimed at once are in one group, which freezes amid its claims. By the time it wakes the IDs of the
+/// others are somebody else's.
+#[tokio::test]
+async fn frozen_after_the_list_was_read_a_group_looks_again_at_what_it_has_not_claimed() {
+    let scene = Scene::set("old-list").await;
+    let (relay, api) = (scene.gateway_relay().await, scene.api_relay().await);
+    scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60})).await;
+    let call = Scene::hold_call(&relay, At::Request);
+    let launch =
+        Launch { allow: vec![relay.url()], api: Some(&api), dispatch_window_seconds: Some(60), ..Launch::default() };
+    let operator = scene.launch(launch).await;
+    scene.request("first").sessions([60]).create().await;
+    call.reached().await;
+    let expect = Expect { user: Some("report_ro".into()), ..Expect::default() };
+    for number in 1..=12 {
+        scene.request(&format!("inc-{number}")).sessions([number]).expecting(&expect).create().await;
+    }
+    all_seen(&scene).await;
+    let claims = api.hold(At::Answer, Method::POST, "/sessionkillreceipts");
+    call.release();
+    scene.wait_finished("first").await;
+    eventually("claims of the group", async || match claims.count() {
+        8.. => Ok(()),
+        fewer => Err(format!("{fewer}")),
+    })
+    .await;
+    operator.pause().unwrap();
+    let claimed: HashSet<String> =
+        scene.receipts().await.into_iter().map(|receipt| receipt.spec.session_kill_ref.name).collect();
+    let is_claimed = |number: &i64| claimed.contains(&format!("inc-{number}"));
+    let (meant, others): (Vec<i64>, Vec<i64>) = (1..=12).partition(is_claimed);
+    assert!(!others.is_empty(), "{claimed:?}");
+    let now_there = meant.iter().map(|number| session(*number)).chain(others.iter().map(|number| successor(*number)));
+    scene.gateway().set_sessions(now_there.collect()).unwrap();
+    claims.release();
+    until(in_seconds(16)).await;
+    operator.resume().unwrap();
+
+    for number in 1..=12 {
+        let ended = scene.wait_finished(&format!("inc-{number}")).await;
+        let expected = if is_claimed(&number) { "SessionsKilled" } else { "PreconditionFailed" };
+        assert_eq!(ended.reason(), expected, "inc-{number}: {}", ended.message());
+    }
+    scene.assert_killed_once(meant.into_iter().chain([60]));
     scene.end().await;
 }

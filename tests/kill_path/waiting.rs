@@ -198,13 +198,36 @@ async fn an_operation_that_the_gateway_does_not_offer_is_reported() {
 async fn a_gateway_whose_clock_differs_is_served_by_its_own_time_and_the_connection_says_so() {
     let scene = Scene::ready("other-clock").await;
     scene.inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
-    scene.request("inc-1").create().await;
+    scene.request("inc-1").not_after(in_seconds(3600)).create().await;
     recovers(&scene).await;
     let told = scene.wait_for_connection("ServerSideFence=False(TimeStampRefused)").await;
     let told = &told.condition("ServerSideFence").unwrap().message;
     assert!(told.contains("check the clocks of both"), "{told}");
     let first = scene.calls_for(1).remove(0);
     assert_eq!(first.result.as_deref(), Some("InvalidTimeStamp.Expired"));
+    scene.end().await;
+}
+
+/// The operator's clock is slow, and so nothing but the gateway's tells that the time of a request is over.
+#[tokio::test]
+async fn what_is_late_by_the_gateways_clock_is_not_sent_by_its_own_time_either() {
+    let scene = Scene::ready("slow-clock").await;
+    scene.inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
+    let words = ["InvalidTimeStamp.Expired", "check the clock of the operator's node"];
+    waits(&scene, "TimeStampRefused", &words).await;
+    // By now the connection has fallen back, as it must for what is in time by both clocks.
+    scene.request("inc-2").sessions([2]).not_after(in_seconds(3600)).create().await;
+    assert_eq!(scene.wait_finished("inc-2").await.reason(), "SessionsKilled");
+    let tries = scene.calls_for(1).len();
+    eventually("another try", async || match scene.calls_for(1).len() {
+        more if more > tries => Ok(()),
+        same => Err(format!("{same}")),
+    })
+    .await;
+    scene.assert_killed_once([2]);
+    assert!(scene.calls_for(1).iter().all(|call| call.result.as_deref() == Some("InvalidTimeStamp.Expired")));
+    scene.gateway().clear_faults();
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled", "the clock was set right in time");
     scene.end().await;
 }
 

@@ -56,12 +56,7 @@ pub struct Tally {
 
 /// Tries, and prints what came of it. An error if a kill was lost or doubled.
 pub async fn failover(args: FailoverArgs) -> anyhow::Result<()> {
-    let (directory, _removed_at_the_end) = if let Some(directory) = args.dir {
-        (directory, None)
-    } else {
-        let temporary = scratch::directory()?;
-        (temporary.path().into(), Some(temporary))
-    };
+    let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir)?;
     let profile = args.profile;
     let binary = spawn_blocking(move || build_operator(&profile)).await??;
     let ground = Arc::new(Ground::prepare(&directory, &binary).await?);

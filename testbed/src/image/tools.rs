@@ -1,22 +1,15 @@
 //! The programs that make and judge an image, each of one version, installed once into the cache.
 
-use std::{
-    env,
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{env, ffi::OsString, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, ensure};
 
 use super::compile;
-use crate::{cache, operator::cargo, process::missing_tool, python};
+use crate::{cache, go, operator::cargo, process::missing_tool, python};
 
 const AUDITABLE: &str = "0.7.7";
 const CYCLONEDX: &str = "0.5.9";
 const ZIG: &str = "ziglang==0.15.2";
-const GO_MOD: &str = include_str!("../../registry/go.mod");
 const CRANE: &str = "github.com/google/go-containerregistry";
 
 /// Where they are.
@@ -90,22 +83,11 @@ fn installed(name: &str, version: &str) -> anyhow::Result<PathBuf> {
 
 /// The client of registries, which is one too: built of the Go module that `testbed/registry/go.mod` pins.
 pub(super) fn crane() -> anyhow::Result<PathBuf> {
-    let pinned = GO_MOD.lines().find_map(|line| line.trim().strip_prefix(CRANE)?.strip_prefix(" v"));
-    let version = pinned.and_then(|rest| rest.split_whitespace().next());
-    let version = version.with_context(|| format!("testbed/registry/go.mod does not pin {CRANE}"))?;
-    let directory = cache::directory(&format!("crane-{version}"), |directory| {
+    let sources = go::module("registry");
+    let version = go::pinned(&sources, CRANE)?;
+    let directory = cache::directory(&format!("crane-{}", version.trim_start_matches('v')), |directory| {
         eprintln!("building crane {version} (once) ...");
-        let status = Command::new("go")
-            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-            .arg(directory.join("crane"))
-            .arg(format!("{CRANE}/cmd/crane"))
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("registry"))
-            .env("CGO_ENABLED", "0")
-            .stdin(Stdio::null())
-            .status()
-            .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
-        ensure!(status.success(), "go build of crane failed ({status}), see above");
-        Ok(())
+        go::compile(&sources, &[], &[&format!("{CRANE}/cmd/crane")], &directory.join("crane"))
     })?;
     Ok(directory.join("crane"))
 }

@@ -32,12 +32,7 @@ enum BackendKind {
 
 /// Starts the stack, prints `ready`, and stops it at SIGINT or SIGTERM. Ends with an error if the operator does.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
-    let (directory, _removed_at_the_end) = if let Some(directory) = args.dir {
-        (directory, None)
-    } else {
-        let temporary = scratch::directory()?;
-        (temporary.path().into(), Some(temporary))
-    };
+    let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir)?;
     let options = StackOptions {
         directory,
         sessions: match args.backend {
