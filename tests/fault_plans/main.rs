@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
+mod pages;
 mod permitted;
 mod plan;
 mod stage;
@@ -18,7 +19,7 @@ use std::time::Instant;
 use futures::StreamExt as _;
 use testbed::arena::Ground;
 use testbed::torture::play_all;
-use tokio::sync::OnceCell;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::permitted::allowance;
 use crate::plan::{Plan, all, steps_of};
@@ -32,23 +33,29 @@ const REPEATS: usize = 2;
 const FIRST_SEED: u64 = 1000;
 const SCHEDULES: u64 = 12;
 
-/// What all arenas of this process share. Its servers end with the process, in whatever way that ends.
-async fn ground() -> Arc<Ground> {
-    static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
-    let prepare = async || {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault-plans");
-        // What an earlier run left.
-        let _ = fs::remove_dir_all(&directory);
-        let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
-        Arc::new(Ground::prepare(&directory, binary).await.unwrap())
-    };
-    SHARED.get_or_init(prepare).await.clone()
+/// What many arenas share. Its servers end with the process, in whatever way that ends.
+async fn ground(name: &str) -> Arc<Ground> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // What an earlier run left.
+    let _ = fs::remove_dir_all(&directory);
+    let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
+    Arc::new(Ground::prepare(&directory, binary).await.unwrap())
+}
+
+/// The one whose control plane fails: for one test at a time, as it fails all that it serves.
+async fn failing_ground() -> MappedMutexGuard<'static, Arc<Ground>> {
+    static SHARED: Mutex<Option<Arc<Ground>>> = Mutex::const_new(None);
+    let mut shared = SHARED.lock().await;
+    if shared.is_none() {
+        *shared = Some(ground("failing").await);
+    }
+    MutexGuard::map(shared, |ground| ground.as_mut().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     let started = Instant::now();
-    let ground = ground().await;
+    let ground = ground("fault-plans").await;
     let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None));
     let references = futures::future::join_all(references).await;
     let traces: Vec<_> = references.iter().map(|(_, played)| played.trace.clone()).collect();
@@ -103,10 +110,16 @@ fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMa
     too_many.map(|(kind, count)| format!("{kind} was stored {count} times, see {well:?}")).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_the_first_page_of_a_list_is_worked_on() {
+    let ground = failing_ground().await;
+    assert!(pages::ends_when_first_of_two_pages(&ground).await, "it is forgotten");
+}
+
 /// The same schedules each time, so that a failure can be played again: `testbed torture --seed S --schedules 1`.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lost() {
-    let ground = ground().await;
+    let ground = failing_ground().await;
     let tally = play_all(&ground, FIRST_SEED..FIRST_SEED + SCHEDULES, 6).await.unwrap();
     tally.print();
     let violations = &tally.verdict.violations;

@@ -22,6 +22,8 @@ use crate::{
 
 /// How long the work may take when nothing goes wrong any more: orphaned claims, and pauses that have grown.
 const DRAIN_LIMIT: Duration = Duration::from_mins(4);
+/// Short: what a watch has swallowed is found in the list that follows some watches.
+const WATCH_SECONDS: u32 = 10;
 const POLL: Duration = Duration::from_millis(500);
 
 /// Plays `schedule` in an arena of its own; returns when all is quiet. An error is a fault of the testbed.
@@ -50,7 +52,8 @@ struct Scene {
 impl Scene {
     async fn play(self: &Arc<Self>, schedule: Schedule) -> anyhow::Result<Verdict> {
         for (place, http1) in schedule.http1.iter().enumerate() {
-            self.start(place, Launch { http1: *http1, ..Launch::default() }).await?;
+            let launch = Launch { http1: *http1, watch_seconds: Some(WATCH_SECONDS), ..Launch::default() };
+            self.start(place, launch).await?;
         }
         let begin = Instant::now();
         let mut going_on = JoinSet::new();

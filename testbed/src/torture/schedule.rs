@@ -168,6 +168,7 @@ fn watch_fault(random: &mut Rng) -> Fault {
         StreamFault::Delay(Duration::from_millis(random.u64(100..3_000))),
         StreamFault::Duplicate,
         StreamFault::Drop(after),
+        StreamFault::Swallow(after + 1),
         StreamFault::Cut(after),
         StreamFault::Gone(after),
     ];
