@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
+mod outages;
 mod pages;
 mod permitted;
 mod plan;
@@ -18,9 +19,11 @@ use std::time::Instant;
 
 use futures::StreamExt as _;
 use testbed::arena::Ground;
+use testbed::control_plane::Outage;
 use testbed::torture::play_all;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use crate::outages::fail_at_each_moment;
 use crate::permitted::allowance;
 use crate::plan::{Plan, all, steps_of};
 use crate::stage::{Played, play};
@@ -108,6 +111,15 @@ fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMa
     };
     let too_many = stored.iter().filter(is_too_many);
     too_many.map(|(kind, count)| format!("{kind} was stored {count} times, see {well:?}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_server_of_the_control_plane_fails_a_kill_ends_as_if_it_had_not() {
+    let ground = failing_ground().await;
+    for outage in Outage::ALL {
+        let problems = fail_at_each_moment(&ground, outage).await;
+        assert!(problems.is_empty(), "{outage:?}\n{}", problems.join("\n"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ use sessionkill::api::{
     ConnectionRef, Mode, OceanBaseConnection, SessionKill, SessionKillReceipt, SessionKillSpec, Verification,
     VerificationPolicy,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLockReadGuard};
 
 pub use self::{
     election::LEASE,
@@ -102,6 +102,7 @@ impl Arena {
     }
 
     async fn furnish(&self) -> anyhow::Result<()> {
+        let _served = self.served().await;
         let params = PostParams::default();
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
@@ -133,8 +134,20 @@ impl Arena {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// What it shares with other arenas.
+    #[must_use]
+    pub fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// Waits until the control plane serves, which it does while what is returned is kept.
+    pub async fn served(&self) -> RwLockReadGuard<'_, ()> {
+        self.ground.outage.read().await
+    }
+
     /// Asks for a kill.
     pub async fn request(&self, name: &str, spec: SessionKillSpec) -> anyhow::Result<()> {
+        let _served = self.served().await;
         let requests: Api<SessionKill> = self.api_of();
         requests.create(&PostParams::default(), &SessionKill::new(name, spec)).await.map(drop).context("no request")
     }
@@ -145,6 +158,7 @@ impl Arena {
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
+        let _served = self.served().await;
         Ok(self.api_of::<K>().list(&ListParams::default()).await?.items)
     }
 

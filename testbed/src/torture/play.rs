@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long the work may take when nothing goes wrong any more: orphaned claims, and pauses that have grown.
-const DRAIN_LIMIT: Duration = Duration::from_mins(4);
+const DRAIN_LIMIT: Duration = Duration::from_mins(6);
 /// Short: what a watch has swallowed is found in the list that follows some watches.
 const WATCH_SECONDS: u32 = 10;
 const POLL: Duration = Duration::from_millis(500);
@@ -99,6 +99,7 @@ impl Scene {
                 self.arena.gateway.inject(fault);
                 Ok(())
             }
+            What::Outage(outage, pause) => self.arena.ground().fail(outage, pause, || {}).await,
             What::Strike(place, strike, pause) => {
                 let replica = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
                 self.strike(replica, strike, pause, || {}).await
@@ -126,12 +127,14 @@ impl Scene {
         let Some(spec) = spec else { return Ok(()) };
         let name = format!("request-{request}");
         let requests: Api<SessionKill> = self.arena.api_of();
+        let served = self.arena.served().await;
         match requests.delete(&name, &DeleteParams::default()).await {
             Ok(_) => {}
             // Somebody else is just doing the same.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(error) => return Err(error).context("cannot delete a request"),
         }
+        drop(served);
         sleep(pause).await;
         self.arena.request(&name, spec).await
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::{
+    control_plane::Outage,
     fault_proxy::{At, Fault, StreamFault},
     gateway::{self, FaultKind},
 };
@@ -81,6 +82,8 @@ pub enum What {
     Strike(usize, Strike, Duration),
     /// The next call meets a fault of the gateway.
     FailCall(gateway::Fault),
+    /// The control plane, which all schedules share, fails for so long.
+    Outage(Outage, Duration),
 }
 
 /// How an operator is struck.
@@ -114,6 +117,11 @@ impl Schedule {
             .collect();
         for _ in 0..random.usize(6..=16) {
             let what = mishap(&mut random, replicas);
+            events.push(event(&mut random, what));
+        }
+        // Rare: it befalls all schedules that are played at once.
+        if random.u8(0..6) == 0 {
+            let what = outage(&mut random);
             events.push(event(&mut random, what));
         }
         events.sort_by_key(|event| event.at);
@@ -153,6 +161,12 @@ fn strike(random: &mut Rng) -> Strike {
 fn pause(random: &mut Rng) -> Duration {
     let most = [1_000, 8_000, 40_000][random.usize(0..3)];
     Duration::from_millis(random.u64(0..most))
+}
+
+/// A moment, or longer than a request to the API server may take.
+fn outage(random: &mut Rng) -> What {
+    let most = [2_000, 20_000][random.usize(0..2)];
+    What::Outage(Outage::ALL[random.usize(0..3)], Duration::from_millis(random.u64(0..most)))
 }
 
 fn request_fault(random: &mut Rng) -> Fault {
