@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     control_plane::{ControlPlane, Outage, client_for},
     fault_proxy::Certificate,
+    oceanbase::Engine,
     stack::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane},
 };
 
@@ -27,6 +28,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Ground {
     /// The control plane.
     pub control_plane: ControlPlane,
+    /// The engine whose sessions are killed, where there is one.
+    pub engine: Option<Engine>,
     /// The operator's kubeconfig: its service account, with the rights of `deploy/base` and no others.
     pub(super) kubeconfig: PathBuf,
     pub(super) binary: PathBuf,
@@ -45,6 +48,7 @@ impl Ground {
         knows_the_rights(client_for(&kubeconfig).await?).await?;
         Ok(Self {
             control_plane,
+            engine: None,
             kubeconfig,
             binary: binary.into(),
             directory: directory.into(),

@@ -76,9 +76,14 @@ pub struct Arena {
 impl Arena {
     /// A namespace `name` with a Secret and a connection to a gateway that holds `sessions`. No replica runs.
     pub async fn set(ground: &Arc<Ground>, name: &str, sessions: Vec<Session>) -> anyhow::Result<Self> {
+        Self::set_before(ground, name, Backend::Memory(sessions)).await
+    }
+
+    /// The same with a gateway whose sessions are those of `backend`.
+    pub async fn set_before(ground: &Arc<Ground>, name: &str, backend: Backend) -> anyhow::Result<Self> {
         let key = AccessKey { id: KEY_ID.into(), secret: KEY_SECRET.into(), token: Some(KEY_TOKEN.into()) };
         let gateway = Gateway::start(GatewayOptions {
-            backend: Backend::Memory(sessions),
+            backend,
             access_keys: vec![key],
             instance: INSTANCE.into(),
             tenant: TENANT.into(),
@@ -209,9 +214,15 @@ pub const fn session_id(number: i64) -> i64 {
 
 /// A request to kill these sessions of the report user, to be sent for so many seconds from now.
 pub fn kill_of(numbers: &[i64], seconds: i64) -> anyhow::Result<SessionKillSpec> {
-    let sessions: Vec<_> = numbers
+    let sessions: Vec<_> = numbers.iter().map(|number| session(*number)).collect();
+    kill_sessions(&sessions, seconds)
+}
+
+/// A request to kill these sessions of these users, to be sent for so many seconds from now.
+pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<SessionKillSpec> {
+    let sessions: Vec<_> = sessions
         .iter()
-        .map(|number| json!({"serverIP": SERVER_IP, "sessionID": session_id(*number), "expect": {"user": "report_ro"}}))
+        .map(|it| json!({"serverIP": it.server_ip, "sessionID": it.session_id, "expect": {"user": it.user}}))
         .collect();
     let not_after = (Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second)?;
     Ok(SessionKillSpec {

@@ -2,6 +2,7 @@
 //! operators fail and the operators die or sleep at random moments; when all is quiet again, everything that must hold is
 //! looked at. A schedule follows from its seed.
 
+mod clients;
 mod play;
 mod schedule;
 
@@ -20,6 +21,7 @@ use tokio::task::spawn_blocking;
 pub use self::{play::play, schedule::Schedule};
 use crate::{
     arena::{Ground, Verdict},
+    oceanbase::Engine,
     operator::build_operator,
     scratch,
 };
@@ -40,6 +42,9 @@ pub struct TortureArgs {
     /// How many schedules to run at most.
     #[arg(long)]
     schedules: Option<u64>,
+    /// Kill sessions of a real engine, each held open by a client, instead of those of a table in memory.
+    #[arg(long)]
+    engine: bool,
     /// The cargo profile of the operator.
     #[arg(long, default_value = "dev")]
     profile: String,
@@ -67,7 +72,11 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
     };
     let profile = args.profile;
     let binary = spawn_blocking(move || build_operator(&profile)).await??;
-    let ground = Arc::new(Ground::prepare(&directory, &binary).await?);
+    let mut ground = Ground::prepare(&directory, &binary).await?;
+    if args.engine {
+        ground.engine = Some(Engine::start(&directory.join("engine")).await?);
+    }
+    let ground = Arc::new(ground);
     let first = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     println!("seed {first}");
     let end = Instant::now() + Duration::from_secs(args.minutes * 60);
@@ -102,10 +111,14 @@ impl Tally {
 
     /// Prints what people want to know.
     pub fn print(&self) {
-        let Verdict { violations, kills, double_kills, records, unanswered, observed } = &self.verdict;
+        let Verdict { violations, kills, double_kills, records, unanswered, observed, lost, served } = &self.verdict;
         println!("schedules           {:>8}", self.schedules);
         println!("sessions killed     {kills:>8}");
         println!("killed twice        {double_kills:>8}");
+        if lost + served > 0 {
+            println!("clients cut off     {lost:>8}");
+            println!("clients served      {served:>8}");
+        }
         println!("claims recorded     {records:>8}");
         println!("without an answer   {unanswered:>8} ({})", percent(*unanswered, *records));
         println!("of these, observed  {observed:>8} ({})", percent(*observed, *unanswered));
