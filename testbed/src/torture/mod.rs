@@ -58,6 +58,8 @@ pub struct TortureArgs {
 pub struct Tally {
     /// How many were played.
     pub schedules: usize,
+    /// How often the control plane failed in them.
+    pub outages: usize,
     /// All their verdicts together.
     pub verdict: Verdict,
 }
@@ -89,9 +91,14 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
 
 /// Plays the schedules of all `seeds`, so many at once. What does not hold is printed with its seed.
 pub async fn play_all(ground: &Arc<Ground>, seeds: impl Iterator<Item = u64>, at_once: usize) -> anyhow::Result<Tally> {
-    let played = futures::stream::iter(seeds).map(|seed| play(ground, Schedule::of(seed))).buffer_unordered(at_once);
-    let tally = played.fold(ControlFlow::Continue(Tally::default()), async |tally, verdict| match (tally, verdict) {
-        (ControlFlow::Continue(tally), Ok(verdict)) => ControlFlow::Continue(tally.with(verdict)),
+    let played = futures::stream::iter(seeds).map(async |seed| {
+        let schedule = Schedule::of(seed);
+        let outages = schedule.outages();
+        Ok((outages, play(ground, schedule).await?))
+    });
+    let played = played.buffer_unordered(at_once);
+    let tally = played.fold(ControlFlow::Continue(Tally::default()), async |tally, played| match (tally, played) {
+        (ControlFlow::Continue(tally), Ok((outages, verdict))) => ControlFlow::Continue(tally.with(outages, verdict)),
         (ControlFlow::Continue(_), Err(error)) => ControlFlow::Break(error),
         (broken, _) => broken,
     });
@@ -102,17 +109,18 @@ pub async fn play_all(ground: &Arc<Ground>, seeds: impl Iterator<Item = u64>, at
 }
 
 impl Tally {
-    fn with(self, verdict: Verdict) -> Self {
+    fn with(self, outages: usize, verdict: Verdict) -> Self {
         for violation in &verdict.violations {
             println!("VIOLATION {violation}");
         }
-        Self { schedules: self.schedules + 1, verdict: self.verdict.and(verdict) }
+        Self { schedules: self.schedules + 1, outages: self.outages + outages, verdict: self.verdict.and(verdict) }
     }
 
     /// Prints what people want to know.
     pub fn print(&self) {
         let Verdict { violations, kills, double_kills, records, unanswered, observed, lost, served } = &self.verdict;
         println!("schedules           {:>8}", self.schedules);
+        println!("control plane failed{:>8}", self.outages);
         println!("sessions killed     {kills:>8}");
         println!("killed twice        {double_kills:>8}");
         if lost + served > 0 {

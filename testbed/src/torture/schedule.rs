@@ -127,6 +127,12 @@ impl Schedule {
         events.sort_by_key(|event| event.at);
         Self { seed, replicas, http1, sessions, events }
     }
+
+    /// How often the control plane fails.
+    #[must_use]
+    pub fn outages(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event.what, What::Outage(..))).count()
+    }
 }
 
 fn event(random: &mut Rng, what: What) -> Event {
