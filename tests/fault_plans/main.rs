@@ -59,7 +59,7 @@ async fn failing_ground() -> MappedMutexGuard<'static, Arc<Ground>> {
 async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     let started = Instant::now();
     let ground = ground("fault-plans").await;
-    let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None));
+    let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None, None));
     let references = futures::future::join_all(references).await;
     let traces: Vec<_> = references.iter().map(|(_, played)| played.trace.clone()).collect();
     for (plan, played) in &references {
@@ -70,11 +70,9 @@ async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     // For a look at some of them only.
     let only = env::var("FAULT_PLANS").unwrap_or_default();
     let plans = all(&steps).into_iter().filter(|plan| plan.to_string().contains(&only));
-    let numbered = plans.enumerate().map(|(number, plan)| play_named(&ground, format!("plan-{number:03}"), plan));
-    let mut played: Vec<_> = futures::stream::iter(numbered).buffer_unordered(AT_ONCE).collect().await;
-    for (plan, played) in &mut played {
-        played.problems.extend(too_many_writes(plan, &played.writes, &well));
-    }
+    let numbered =
+        plans.enumerate().map(|(number, plan)| play_named(&ground, format!("plan-{number:03}"), plan, Some(&well)));
+    let played: Vec<_> = futures::stream::iter(numbered).buffer_unordered(AT_ONCE).collect().await;
 
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (plan, _) in &played {
@@ -139,17 +137,24 @@ async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lo
     assert!(tally.verdict.kills > 0 && tally.verdict.unanswered > 0, "{tally:?}");
 }
 
-async fn play_named(ground: &Arc<Ground>, name: String, plan: Plan) -> (Plan, Played) {
+/// Plays `plan`, and holds its writes against those of kills that went `well`, if that is known.
+async fn play_named(
+    ground: &Arc<Ground>,
+    name: String,
+    plan: Plan,
+    well: Option<&BTreeMap<String, usize>>,
+) -> (Plan, Played) {
     let mut again = 0;
     loop {
         let (ground, at, name) = (ground.clone(), plan.clone(), format!("{name}-{again}"));
         let played = tokio::spawn(async move { play(&ground, &name, &at).await }).await;
-        let played = played.unwrap_or_else(|panic| Played {
+        let mut played = played.unwrap_or_else(|panic| Played {
             trace: vec![],
             writes: BTreeMap::new(),
             problems: vec![format!("it panicked: {panic}")],
             is_disturbed: false,
         });
+        played.problems.extend(well.into_iter().flat_map(|well| too_many_writes(&plan, &played.writes, well)));
         if played.problems.is_empty() || !played.is_disturbed || again == REPEATS {
             return (plan, played);
         }
