@@ -18,24 +18,13 @@ use crate::domain::status::says;
 /// An event may be missed: whatever is not at its end is looked at again after this time at the latest.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
-/// Decides on an object that the watch has just delivered. The controller runtime does so, too, but a moment later, as its
-/// scheduler counts in whole milliseconds; deciding twice changes nothing.
-///
-/// What is not in the cache yet is left to it: while a list is read, it would be taken for gone.
-pub fn delivered(object: &Guarded, context: &Arc<Context>) {
-    let cached = context.requests.get(&ObjectRef::from_obj(object));
-    if cached.is_some_and(|cached| cached.resource_version() == object.resource_version()) {
-        decide(object, context);
-    }
-}
-
 /// For the controller runtime, which looks again when the decision says so.
 pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
     Ok(decide(&guarded, &context))
 }
 
-/// Decides on one object, as the watch cache shows it, and says when to look again.
-fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
+/// Decides on one object, as the watch cache shows it, and says when to look again. Deciding twice changes nothing.
+pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
     let now = Timestamp::now();
     let (key, sessions, not_after) = match &guarded.0 {
         Err(_) => (TenantKey::unreadable(&guarded.namespace().unwrap_or_default()), 1, Timestamp::MAX),

@@ -21,7 +21,7 @@ use super::guarded::Guarded;
 use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
-use super::reconcile::{delivered, reconcile};
+use super::reconcile::{decide, reconcile};
 use super::sweep::sweep;
 use super::watches::watch;
 use crate::api::OceanBaseConnection;
@@ -92,8 +92,9 @@ pub async fn run(
     );
     let unfinished = every.fields(UNFINISHED);
     let request_watch = watch::<Guarded>(&context, &unfinished, request_writer, &health, Watch::Requests);
-    let at_once = context.clone();
-    let request_watch = request_watch.inspect_ok(move |object| delivered(object, &at_once));
+    let heard = context.clone();
+    let request_watch =
+        request_watch.try_filter_map(move |event| std::future::ready(Ok(changed_object(event, &heard))));
 
     let again = futures::stream::unfold(looked_at_again, |mut receiver| async move {
         let object: ObjectRef<Guarded> = receiver.recv().await?;
@@ -142,9 +143,28 @@ async fn take_over(context: &Context, connections: &Notify) {
     loop {
         context.leadership.gained().await;
         connections.notify_one();
-        let requests = context.requests.state();
-        context.queue.look_again_at(requests.iter().map(|request| ObjectRef::from_obj(request.as_ref())));
+        look_at_all(context);
     }
+}
+
+/// The object that `event` of the watch is about, for the controller, which looks it up in the cache: so those of a list come
+/// when it is complete. Before, a new one of its first page would be taken for gone, and for ever.
+fn changed_object(event: watcher::Event<Guarded>, context: &Arc<Context>) -> Option<Guarded> {
+    match event {
+        watcher::Event::Apply(object) => {
+            // The controller does so, too, but a moment later, as its scheduler counts in whole milliseconds.
+            decide(&object, context);
+            return Some(object);
+        }
+        watcher::Event::InitDone => look_at_all(context),
+        watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Delete(_) => {}
+    }
+    None
+}
+
+fn look_at_all(context: &Context) {
+    let requests = context.requests.state();
+    context.queue.look_again_at(requests.iter().map(|request| ObjectRef::from_obj(request.as_ref())));
 }
 
 fn election(context: &Context) -> Election {

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, select_all};
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use kube::Api;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::beside::{beside_others, empty_list};
 use super::context::{Context, objects_of};
@@ -33,14 +36,20 @@ impl Backoff for WatchPause {
     fn reset(&mut self) {}
 }
 
-/// Watches that fill `writer` together, and tell `health` how they fare.
+/// After so many times the length of a watch, a list says anew what there is. Watches tell of changes only, and of each only
+/// once: one that is swallowed on the way, by a cache of an API server or by whatever lies between, is in none of the
+/// watches that follow, as each goes on from a bookmark that is later. A request would wait for ever.
+const LIST_AFTER: u32 = 5;
+
+/// Watches that fill `writer` together, and tell `health` how they fare. What comes out is in the cache already, but for the
+/// objects of a list, which are in it when that is complete.
 pub fn watch<K>(
     context: &Context,
     config: &watcher::Config,
     writer: Writer<K>,
     health: &Arc<Health>,
     kind: fn(usize) -> Watch,
-) -> impl futures::Stream<Item = Result<K, watcher::Error>> + Send + use<K>
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
@@ -50,7 +59,8 @@ where
     let watches = places.into_iter().enumerate().map(|(number, place)| {
         let (heard, watch) = (health.clone(), kind(number));
         let client = overheard(&context.client, move || heard.watch_heard(watch));
-        let events = watch_of(objects_of(client, place), config.clone(), health.clone(), watch);
+        let events = listed_anew(objects_of(client, place), config.clone(), context.config.watch() * LIST_AFTER);
+        let events = told(events, health.clone(), watch);
         match place {
             Some(namespace) => beside_others(events, namespace.to_owned(), writer.as_reader()).boxed(),
             None => events.boxed(),
@@ -61,22 +71,46 @@ where
         .chain(watches)
         .map_ok(|event| event.modify(|object| object.meta_mut().managed_fields = None))
         .reflect(writer)
-        .applied_objects()
 }
 
-/// One watch, which begins when it may.
-fn watch_of<K>(
+/// Watches one after the other, each of which begins with a list and ends so long after it.
+fn listed_anew<K>(
     api: Api<K>,
     config: watcher::Config,
-    health: Arc<Health>,
-    watch: Watch,
-) -> impl futures::Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
+    length: Duration,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
+    let begin = move || {
+        let listed = Arc::new(Notify::new());
+        let is_listed = listed.clone();
+        let events = watcher(api.clone(), config.clone()).inspect(move |event| {
+            if matches!(event, Ok(Event::InitDone)) {
+                is_listed.notify_one();
+            }
+        });
+        // Not earlier: a list that takes long must come to its end.
+        events.take_until(async move {
+            listed.notified().await;
+            sleep(length).await;
+        })
+    };
+    stream::repeat_with(begin).flatten()
+}
+
+/// `events` of a watch, which begins when it may, and tells `health` how it fares.
+fn told<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    health: Arc<Health>,
+    watch: Watch,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static
+where
+    K: Send + 'static,
+{
     let before = health.clone();
-    let events = watcher(api, config).backoff(WatchPause).inspect(move |event| match event {
-        Ok(watcher::Event::InitDone) => health.watch_synced(watch),
+    let events = events.backoff(WatchPause).inspect(move |event| match event {
+        Ok(Event::InitDone) => health.watch_synced(watch),
         Ok(_) => health.watch_works(watch),
         Err(error) => {
             tracing::warn!(%error, watch = watch.as_str(), "watch failed, trying again");

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
+mod outages;
+mod pages;
 mod permitted;
 mod plan;
 mod stage;
@@ -17,9 +19,11 @@ use std::time::Instant;
 
 use futures::StreamExt as _;
 use testbed::arena::Ground;
+use testbed::control_plane::Outage;
 use testbed::torture::play_all;
-use tokio::sync::OnceCell;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use crate::outages::fail_at_each_moment;
 use crate::permitted::allowance;
 use crate::plan::{Plan, all, steps_of};
 use crate::stage::{Played, play};
@@ -32,24 +36,30 @@ const REPEATS: usize = 2;
 const FIRST_SEED: u64 = 1000;
 const SCHEDULES: u64 = 12;
 
-/// What all arenas of this process share. Its servers end with the process, in whatever way that ends.
-async fn ground() -> Arc<Ground> {
-    static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
-    let prepare = async || {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault-plans");
-        // What an earlier run left.
-        let _ = fs::remove_dir_all(&directory);
-        let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
-        Arc::new(Ground::prepare(&directory, binary).await.unwrap())
-    };
-    SHARED.get_or_init(prepare).await.clone()
+/// What many arenas share. Its servers end with the process, in whatever way that ends.
+async fn ground(name: &str) -> Arc<Ground> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // What an earlier run left.
+    let _ = fs::remove_dir_all(&directory);
+    let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
+    Arc::new(Ground::prepare(&directory, binary).await.unwrap())
+}
+
+/// The one whose control plane fails: for one test at a time, as it fails all that it serves.
+async fn failing_ground() -> MappedMutexGuard<'static, Arc<Ground>> {
+    static SHARED: Mutex<Option<Arc<Ground>>> = Mutex::const_new(None);
+    let mut shared = SHARED.lock().await;
+    if shared.is_none() {
+        *shared = Some(ground("failing").await);
+    }
+    MutexGuard::map(shared, |ground| ground.as_mut().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     let started = Instant::now();
-    let ground = ground().await;
-    let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None));
+    let ground = ground("fault-plans").await;
+    let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None, None));
     let references = futures::future::join_all(references).await;
     let traces: Vec<_> = references.iter().map(|(_, played)| played.trace.clone()).collect();
     for (plan, played) in &references {
@@ -60,11 +70,9 @@ async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     // For a look at some of them only.
     let only = env::var("FAULT_PLANS").unwrap_or_default();
     let plans = all(&steps).into_iter().filter(|plan| plan.to_string().contains(&only));
-    let numbered = plans.enumerate().map(|(number, plan)| play_named(&ground, format!("plan-{number:03}"), plan));
-    let mut played: Vec<_> = futures::stream::iter(numbered).buffer_unordered(AT_ONCE).collect().await;
-    for (plan, played) in &mut played {
-        played.problems.extend(too_many_writes(plan, &played.writes, &well));
-    }
+    let numbered =
+        plans.enumerate().map(|(number, plan)| play_named(&ground, format!("plan-{number:03}"), plan, Some(&well)));
+    let played: Vec<_> = futures::stream::iter(numbered).buffer_unordered(AT_ONCE).collect().await;
 
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (plan, _) in &played {
@@ -103,10 +111,25 @@ fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMa
     too_many.map(|(kind, count)| format!("{kind} was stored {count} times, see {well:?}")).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_server_of_the_control_plane_fails_a_kill_ends_as_if_it_had_not() {
+    let ground = failing_ground().await;
+    for outage in Outage::ALL {
+        let problems = fail_at_each_moment(&ground, outage).await;
+        assert!(problems.is_empty(), "{outage:?}\n{}", problems.join("\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_the_first_page_of_a_list_is_worked_on() {
+    let ground = failing_ground().await;
+    assert!(pages::ends_when_first_of_two_pages(&ground).await, "it is forgotten");
+}
+
 /// The same schedules each time, so that a failure can be played again: `testbed torture --seed S --schedules 1`.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lost() {
-    let ground = ground().await;
+    let ground = failing_ground().await;
     let tally = play_all(&ground, FIRST_SEED..FIRST_SEED + SCHEDULES, 6).await.unwrap();
     tally.print();
     let violations = &tally.verdict.violations;
@@ -114,17 +137,24 @@ async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lo
     assert!(tally.verdict.kills > 0 && tally.verdict.unanswered > 0, "{tally:?}");
 }
 
-async fn play_named(ground: &Arc<Ground>, name: String, plan: Plan) -> (Plan, Played) {
+/// Plays `plan`, and holds its writes against those of kills that went `well`, if that is known.
+async fn play_named(
+    ground: &Arc<Ground>,
+    name: String,
+    plan: Plan,
+    well: Option<&BTreeMap<String, usize>>,
+) -> (Plan, Played) {
     let mut again = 0;
     loop {
         let (ground, at, name) = (ground.clone(), plan.clone(), format!("{name}-{again}"));
         let played = tokio::spawn(async move { play(&ground, &name, &at).await }).await;
-        let played = played.unwrap_or_else(|panic| Played {
+        let mut played = played.unwrap_or_else(|panic| Played {
             trace: vec![],
             writes: BTreeMap::new(),
             problems: vec![format!("it panicked: {panic}")],
             is_disturbed: false,
         });
+        played.problems.extend(well.into_iter().flat_map(|well| too_many_writes(&plan, &played.writes, well)));
         if played.problems.is_empty() || !played.is_disturbed || again == REPEATS {
             return (plan, played);
         }

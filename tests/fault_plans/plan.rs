@@ -11,6 +11,8 @@ use testbed::gateway::{Fault as GatewayFault, FaultKind};
 const PAST_THE_DEADLINE: Duration = Duration::from_secs(16);
 /// Longer than the list before a watch may take.
 const PAST_THE_SILENCE: Duration = Duration::from_secs(80);
+/// The length of the watches of which events are swallowed: the API server sends bookmarks in it.
+pub const SHORT_WATCH_SECONDS: u32 = 10;
 /// Longer than a call to the gateway may take in these plans.
 const PAST_THE_CALL: Duration = Duration::from_secs(6);
 
@@ -144,6 +146,8 @@ fn watch_faults() -> impl Iterator<Item = Fault> {
         StreamFault::Duplicate,
         StreamFault::Drop(1),
         StreamFault::Drop(2),
+        StreamFault::Swallow(1),
+        StreamFault::Swallow(usize::MAX),
         StreamFault::Cut(0),
         StreamFault::Cut(1),
         StreamFault::Cut(2),

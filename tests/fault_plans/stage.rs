@@ -13,7 +13,7 @@ use testbed::gateway::{Fault as GatewayFault, FaultKind};
 use tokio::time::{sleep, timeout};
 
 use crate::permitted::{End, Struck, permitted};
-use crate::plan::{Plan, Step, Strike};
+use crate::plan::{Plan, SHORT_WATCH_SECONDS, Step, Strike};
 
 /// Far more than anything takes on a busy machine: it only ends a plan that would never end.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -77,9 +77,10 @@ fn brief(passed: &[Passed]) -> Vec<String> {
     passed.iter().filter(|it| !is_sweep(&it.kind)).map(line).collect()
 }
 
-struct Stage {
-    arena: Arena,
-    launch: Launch,
+/// An arena for one request.
+pub struct Stage {
+    pub arena: Arena,
+    pub launch: Launch,
 }
 
 impl Stage {
@@ -117,7 +118,7 @@ impl Stage {
         proxy.order(Rule::of(fault, &step.kind).after(step.nth).times(1))
     }
 
-    async fn ask(&self) {
+    pub async fn ask(&self) {
         self.arena.request(REQUEST, kill_of(&[1, 2, 3], 600).unwrap()).await.unwrap();
     }
 
@@ -140,7 +141,9 @@ impl Stage {
     async fn watch(&self, step: &Step, fault: &Fault) {
         let times = if matches!(fault, Fault::Stream(StreamFault::Delay(_) | StreamFault::Duplicate)) { 9 } else { 1 };
         let order = self.arena.api.order(Rule::of(fault.clone(), &step.kind).times(times));
-        self.arena.start(self.launch).await.unwrap().ready().await.unwrap();
+        let is_swallowing = matches!(fault, Fault::Stream(StreamFault::Swallow(_)));
+        let watch_seconds = is_swallowing.then_some(SHORT_WATCH_SECONDS);
+        self.arena.start(Launch { watch_seconds, ..self.launch }).await.unwrap().ready().await.unwrap();
         met(&order).await;
         self.ask().await;
         self.all_is_done().await;
@@ -243,14 +246,14 @@ impl Stage {
     }
 
     /// Every request has ended, and every claim has its record.
-    async fn all_is_done(&self) {
+    pub async fn all_is_done(&self) {
         while !self.arena.unfinished().await.unwrap().is_empty() {
             sleep(POLL).await;
         }
     }
 
     /// How the end differs from all those that are permitted.
-    async fn compare(&self, permitted: &[End]) -> Option<String> {
+    pub async fn compare(&self, permitted: &[End]) -> Option<String> {
         let request = self.found(REQUEST).await;
         let receipt = self.arena.receipts().await.unwrap();
         let receipt = receipt.into_iter().find(|receipt| receipt.spec.session_kill_ref.name == REQUEST);

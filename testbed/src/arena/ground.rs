@@ -9,11 +9,15 @@ use anyhow::Context;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::{Api, Client, api::ListParams, config::Kubeconfig};
 use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::RwLock,
+    time::{Instant, sleep},
+};
 
 use crate::{
-    control_plane::{ControlPlane, client_for},
+    control_plane::{ControlPlane, Outage, client_for},
     fault_proxy::Certificate,
+    oceanbase::Engine,
     stack::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane},
 };
 
@@ -24,12 +28,16 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Ground {
     /// The control plane.
     pub control_plane: ControlPlane,
+    /// The engine whose sessions are killed, where there is one.
+    pub engine: Option<Engine>,
     /// The operator's kubeconfig: its service account, with the rights of `deploy/base` and no others.
     pub(super) kubeconfig: PathBuf,
     pub(super) binary: PathBuf,
     pub(super) directory: PathBuf,
     /// Of all doors.
     pub(super) certificate: Certificate,
+    /// Held for writing while the control plane fails: then only the operators ask it for anything.
+    pub(super) outage: RwLock<()>,
 }
 
 impl Ground {
@@ -40,11 +48,21 @@ impl Ground {
         knows_the_rights(client_for(&kubeconfig).await?).await?;
         Ok(Self {
             control_plane,
+            engine: None,
             kubeconfig,
             binary: binary.into(),
             directory: directory.into(),
             certificate: Certificate::new()?,
+            outage: RwLock::default(),
         })
+    }
+
+    /// Lets the control plane fail for `pause` and calls `begun` when it does; one failure at a time, in none of which an
+    /// arena is asked for anything. Returns when it serves the operator again.
+    pub async fn fail(&self, outage: Outage, pause: Duration, begun: impl FnOnce()) -> anyhow::Result<()> {
+        let _alone = self.outage.write().await;
+        self.control_plane.suffer(outage, pause, begun).await?;
+        knows_the_rights(client_for(&self.kubeconfig).await?).await
     }
 
     pub(super) fn authority(&self) -> anyhow::Result<Vec<u8>> {

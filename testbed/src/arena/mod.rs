@@ -28,7 +28,7 @@ use sessionkill::api::{
     ConnectionRef, Mode, OceanBaseConnection, SessionKill, SessionKillReceipt, SessionKillSpec, Verification,
     VerificationPolicy,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLockReadGuard};
 
 pub use self::{
     election::LEASE,
@@ -76,9 +76,14 @@ pub struct Arena {
 impl Arena {
     /// A namespace `name` with a Secret and a connection to a gateway that holds `sessions`. No replica runs.
     pub async fn set(ground: &Arc<Ground>, name: &str, sessions: Vec<Session>) -> anyhow::Result<Self> {
+        Self::set_before(ground, name, Backend::Memory(sessions)).await
+    }
+
+    /// The same with a gateway whose sessions are those of `backend`.
+    pub async fn set_before(ground: &Arc<Ground>, name: &str, backend: Backend) -> anyhow::Result<Self> {
         let key = AccessKey { id: KEY_ID.into(), secret: KEY_SECRET.into(), token: Some(KEY_TOKEN.into()) };
         let gateway = Gateway::start(GatewayOptions {
-            backend: Backend::Memory(sessions),
+            backend,
             access_keys: vec![key],
             instance: INSTANCE.into(),
             tenant: TENANT.into(),
@@ -102,6 +107,7 @@ impl Arena {
     }
 
     async fn furnish(&self) -> anyhow::Result<()> {
+        let _served = self.served().await;
         let params = PostParams::default();
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
@@ -133,8 +139,20 @@ impl Arena {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// What it shares with other arenas.
+    #[must_use]
+    pub fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// Waits until the control plane serves, which it does while what is returned is kept.
+    pub async fn served(&self) -> RwLockReadGuard<'_, ()> {
+        self.ground.outage.read().await
+    }
+
     /// Asks for a kill.
     pub async fn request(&self, name: &str, spec: SessionKillSpec) -> anyhow::Result<()> {
+        let _served = self.served().await;
         let requests: Api<SessionKill> = self.api_of();
         requests.create(&PostParams::default(), &SessionKill::new(name, spec)).await.map(drop).context("no request")
     }
@@ -145,6 +163,7 @@ impl Arena {
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
+        let _served = self.served().await;
         Ok(self.api_of::<K>().list(&ListParams::default()).await?.items)
     }
 
@@ -195,9 +214,15 @@ pub const fn session_id(number: i64) -> i64 {
 
 /// A request to kill these sessions of the report user, to be sent for so many seconds from now.
 pub fn kill_of(numbers: &[i64], seconds: i64) -> anyhow::Result<SessionKillSpec> {
-    let sessions: Vec<_> = numbers
+    let sessions: Vec<_> = numbers.iter().map(|number| session(*number)).collect();
+    kill_sessions(&sessions, seconds)
+}
+
+/// A request to kill these sessions of these users, to be sent for so many seconds from now.
+pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<SessionKillSpec> {
+    let sessions: Vec<_> = sessions
         .iter()
-        .map(|number| json!({"serverIP": SERVER_IP, "sessionID": session_id(*number), "expect": {"user": "report_ro"}}))
+        .map(|it| json!({"serverIP": it.server_ip, "sessionID": it.session_id, "expect": {"user": it.user}}))
         .collect();
     let not_after = (Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second)?;
     Ok(SessionKillSpec {

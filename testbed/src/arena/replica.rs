@@ -23,11 +23,16 @@ pub struct Launch {
     pub lease_seconds: Option<u16>,
     /// How long its watches last, where it is not the default.
     pub watch_seconds: Option<u32>,
+    /// Works in all namespaces: for an arena beside which no other has anything left to do.
+    pub everywhere: bool,
 }
 
 impl Launch {
     fn arguments(self, namespace: &str) -> Vec<String> {
         let mut arguments = vec![];
+        if !self.everywhere {
+            arguments.extend(["--namespace", namespace].map(str::to_owned));
+        }
         if let Some(seconds) = self.lease_seconds {
             arguments.extend(["--leader-election", "--leader-election-namespace", namespace].map(str::to_owned));
             arguments.extend(["--lease-duration-seconds".to_owned(), seconds.to_string()]);
@@ -64,7 +69,7 @@ impl Arena {
         let binary = self.ground.binary.to_str().context("the binary's path is not in UTF-8")?;
         let gateway = self.gateway.url();
         let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
-        arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
+        arguments.extend(["--allow-endpoint", &gateway]);
         arguments.extend(["--dispatch-window-seconds", "8", "--sweep-interval-seconds", "4"]);
         let chosen = launch.arguments(&self.namespace);
         arguments.extend(chosen.iter().map(String::as_str));

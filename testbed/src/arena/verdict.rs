@@ -28,6 +28,10 @@ pub struct Verdict {
     pub unanswered: usize,
     /// Those of the unanswered that an observation resolved.
     pub observed: usize,
+    /// Clients of a real engine whose session was ended.
+    pub lost: usize,
+    /// Clients of a real engine that are served as before.
+    pub served: usize,
 }
 
 impl Verdict {
@@ -40,6 +44,8 @@ impl Verdict {
         self.records += other.records;
         self.unanswered += other.unanswered;
         self.observed += other.observed;
+        self.lost += other.lost;
+        self.served += other.served;
         self
     }
 }

@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod binaries;
 mod kubectl;
+mod outage;
 mod pki;
 
 use std::{
@@ -27,6 +28,7 @@ pub(crate) use self::access::TEST_AGENT;
 pub use self::{
     access::client_for,
     audit::{Request, RequestCounter},
+    outage::Outage,
 };
 use crate::{
     port,
@@ -42,7 +44,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 pub struct ControlPlane {
     // Before etcd, so that it is dropped first: without its store the API server floods its log.
     api_server: Mutex<Arc<Process>>,
-    etcd: Process,
+    etcd: Mutex<Arc<Process>>,
     etcd_port: u16,
     port: u16,
     programs: PathBuf,
@@ -80,7 +82,7 @@ impl ControlPlane {
             Ok((process, access, port))
         })
         .await?;
-        let api_server = Mutex::new(Arc::new(api_server));
+        let (api_server, etcd) = (Mutex::new(Arc::new(api_server)), Mutex::new(Arc::new(etcd)));
         Ok(Self { api_server, etcd, etcd_port, port, programs, directory, audit_log, access })
     }
 
@@ -147,10 +149,10 @@ impl ControlPlane {
         RequestCounter::from_now(&self.audit_log, user)
     }
 
-    /// The process ids as they are now; the API server's changes when it is started again.
+    /// The process ids as they are now; that of a server that is started again changes.
     #[must_use]
     pub fn pids(&self) -> Pids {
-        Pids { api_server: self.api_server().pid(), etcd: self.etcd.pid() }
+        Pids { api_server: self.api_server().pid(), etcd: self.etcd().pid() }
     }
 
     /// Kills the API server as a crash would; what it has acknowledged is in etcd.
@@ -172,11 +174,15 @@ impl ControlPlane {
     pub async fn stop(self) {
         // Its graceful end waits for watches to finish; there is nothing in it to save.
         self.stop_api_server();
-        self.etcd.stop(STOP_PATIENCE).await;
+        self.etcd().stop(STOP_PATIENCE).await;
     }
 
     fn api_server(&self) -> Arc<Process> {
         self.api_server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn etcd(&self) -> Arc<Process> {
+        self.etcd.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -231,12 +237,15 @@ async fn start_api_server(
         .arg("--audit-log-maxsize=100000")
         .arg("--profiling=false");
     let process = Process::start(&command, Output::together(directory.join("kube-apiserver.log")))?;
-    process
-        .ready(START_LIMIT, async || {
-            let request = http::Request::get("/readyz").body(Vec::new())?;
-            client.request_text(request).await?;
-            Ok(())
-        })
-        .await?;
+    serves(&process, &client).await?;
     Ok(process)
+}
+
+/// Waits until the API server is ready, and its store with it.
+async fn serves(api_server: &Process, client: &Client) -> anyhow::Result<()> {
+    let check = async || {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        client.request_text(request).await.map(drop).map_err(anyhow::Error::from)
+    };
+    api_server.ready(START_LIMIT, check).await
 }

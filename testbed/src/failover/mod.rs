@@ -94,7 +94,7 @@ impl Tally {
 
     /// Prints what people want to know.
     pub fn print(&self, lease_seconds: u16) {
-        let Verdict { violations, kills, double_kills, records, unanswered, observed } = &self.verdict;
+        let Verdict { violations, kills, double_kills, records, unanswered, observed, .. } = &self.verdict;
         for violation in violations {
             println!("LOST OR FALSE {violation}");
         }

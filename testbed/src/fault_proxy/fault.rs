@@ -79,6 +79,9 @@ pub enum StreamFault {
     Duplicate,
     /// So many events are left out; after them the stream ends with `410 Gone`.
     Drop(usize),
+    /// So many events of objects are left out, and nothing says so: bookmarks pass, so that the watch that goes on from
+    /// the last of them is not told either.
+    Swallow(usize),
     /// After so many events the connection is closed.
     Cut(usize),
     /// After so many events the stream ends with `410 Gone`.

@@ -66,7 +66,12 @@ impl Stage {
             }
             StreamFault::Duplicate => self.ready.extend([Ok(line.clone()), Ok(line)]),
             StreamFault::Drop(_) => {}
-            StreamFault::Cut(_) | StreamFault::Gone(_) => self.ready.push_back(Ok(line)),
+            StreamFault::Swallow(_) if !is_of_object(&line) => {
+                self.events -= 1;
+                self.ready.push_back(Ok(line));
+            }
+            StreamFault::Swallow(count) if self.events <= count => {}
+            StreamFault::Swallow(_) | StreamFault::Cut(_) | StreamFault::Gone(_) => self.ready.push_back(Ok(line)),
         }
         self.ends_when_due();
     }
@@ -75,13 +80,18 @@ impl Stage {
         let (after, end) = match self.fault {
             StreamFault::Cut(after) => (after, Err(io::ErrorKind::ConnectionReset.into())),
             StreamFault::Gone(after) | StreamFault::Drop(after) => (after, Ok(Bytes::from(format!("{GONE}\n")))),
-            StreamFault::Delay(_) | StreamFault::Duplicate => return,
+            StreamFault::Delay(_) | StreamFault::Duplicate | StreamFault::Swallow(_) => return,
         };
         if self.events >= after {
             self.has_ended = true;
             self.ready.push_back(end);
         }
     }
+}
+
+fn is_of_object(line: &[u8]) -> bool {
+    let kind = serde_json::from_slice(line).map(|event: serde_json::Value| event["type"].clone());
+    kind.is_ok_and(|kind| ["ADDED", "MODIFIED", "DELETED"].iter().any(|of_object| kind == *of_object))
 }
 
 #[cfg(test)]
@@ -92,7 +102,11 @@ mod tests {
 
     /// What a client reads; the pieces do not end where events do.
     async fn read(fault: StreamFault) -> String {
-        let pieces = ["a\nb", "\nc\n"].map(|piece| Ok(Bytes::from(piece)));
+        read_of(&["a\nb", "\nc\n"], fault).await
+    }
+
+    async fn read_of(pieces: &[&'static str], fault: StreamFault) -> String {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from(*piece))).collect();
         let read: Vec<_> = with_fault(stream::iter(pieces).boxed(), fault).collect().await;
         let text = |piece: &io::Result<Bytes>| match piece {
             Ok(piece) => String::from_utf8_lossy(piece).into_owned(),
@@ -109,5 +123,15 @@ mod tests {
         assert_eq!(read(StreamFault::Cut(1)).await, "a\n!ConnectionReset");
         assert_eq!(read(StreamFault::Gone(2)).await, format!("a\nb\n{GONE}\n"));
         assert_eq!(read(StreamFault::Gone(0)).await, format!("{GONE}\n"));
+    }
+
+    #[tokio::test]
+    async fn bookmarks_pass_where_objects_are_swallowed() {
+        const ADDED: &str = "{\"type\":\"ADDED\"}\n";
+        const DELETED: &str = "{\"type\":\"DELETED\"}\n";
+        const BOOKMARK: &str = "{\"type\":\"BOOKMARK\"}\n";
+        let read = |count| read_of(&[ADDED, BOOKMARK, DELETED, BOOKMARK], StreamFault::Swallow(count));
+        assert_eq!(read(1).await, format!("{BOOKMARK}{DELETED}{BOOKMARK}"));
+        assert_eq!(read(usize::MAX).await, BOOKMARK.repeat(2));
     }
 }

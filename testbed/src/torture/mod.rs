@@ -2,6 +2,7 @@
 //! operators fail and the operators die or sleep at random moments; when all is quiet again, everything that must hold is
 //! looked at. A schedule follows from its seed.
 
+mod clients;
 mod play;
 mod schedule;
 
@@ -20,6 +21,7 @@ use tokio::task::spawn_blocking;
 pub use self::{play::play, schedule::Schedule};
 use crate::{
     arena::{Ground, Verdict},
+    oceanbase::Engine,
     operator::build_operator,
     scratch,
 };
@@ -40,6 +42,9 @@ pub struct TortureArgs {
     /// How many schedules to run at most.
     #[arg(long)]
     schedules: Option<u64>,
+    /// Kill sessions of a real engine, each held open by a client, instead of those of a table in memory.
+    #[arg(long)]
+    engine: bool,
     /// The cargo profile of the operator.
     #[arg(long, default_value = "dev")]
     profile: String,
@@ -53,6 +58,8 @@ pub struct TortureArgs {
 pub struct Tally {
     /// How many were played.
     pub schedules: usize,
+    /// How often the control plane failed in them.
+    pub outages: usize,
     /// All their verdicts together.
     pub verdict: Verdict,
 }
@@ -62,7 +69,11 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
     let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir)?;
     let profile = args.profile;
     let binary = spawn_blocking(move || build_operator(&profile)).await??;
-    let ground = Arc::new(Ground::prepare(&directory, &binary).await?);
+    let mut ground = Ground::prepare(&directory, &binary).await?;
+    if args.engine {
+        ground.engine = Some(Engine::start(&directory.join("engine")).await?);
+    }
+    let ground = Arc::new(ground);
     let first = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     println!("seed {first}");
     let end = Instant::now() + Duration::from_secs(args.minutes * 60);
@@ -75,9 +86,14 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
 
 /// Plays the schedules of all `seeds`, so many at once. What does not hold is printed with its seed.
 pub async fn play_all(ground: &Arc<Ground>, seeds: impl Iterator<Item = u64>, at_once: usize) -> anyhow::Result<Tally> {
-    let played = futures::stream::iter(seeds).map(|seed| play(ground, Schedule::of(seed))).buffer_unordered(at_once);
-    let tally = played.fold(ControlFlow::Continue(Tally::default()), async |tally, verdict| match (tally, verdict) {
-        (ControlFlow::Continue(tally), Ok(verdict)) => ControlFlow::Continue(tally.with(verdict)),
+    let played = futures::stream::iter(seeds).map(async |seed| {
+        let schedule = Schedule::of(seed);
+        let outages = schedule.outages();
+        Ok((outages, play(ground, schedule).await?))
+    });
+    let played = played.buffer_unordered(at_once);
+    let tally = played.fold(ControlFlow::Continue(Tally::default()), async |tally, played| match (tally, played) {
+        (ControlFlow::Continue(tally), Ok((outages, verdict))) => ControlFlow::Continue(tally.with(outages, verdict)),
         (ControlFlow::Continue(_), Err(error)) => ControlFlow::Break(error),
         (broken, _) => broken,
     });
@@ -88,19 +104,24 @@ pub async fn play_all(ground: &Arc<Ground>, seeds: impl Iterator<Item = u64>, at
 }
 
 impl Tally {
-    fn with(self, verdict: Verdict) -> Self {
+    fn with(self, outages: usize, verdict: Verdict) -> Self {
         for violation in &verdict.violations {
             println!("VIOLATION {violation}");
         }
-        Self { schedules: self.schedules + 1, verdict: self.verdict.and(verdict) }
+        Self { schedules: self.schedules + 1, outages: self.outages + outages, verdict: self.verdict.and(verdict) }
     }
 
     /// Prints what people want to know.
     pub fn print(&self) {
-        let Verdict { violations, kills, double_kills, records, unanswered, observed } = &self.verdict;
+        let Verdict { violations, kills, double_kills, records, unanswered, observed, lost, served } = &self.verdict;
         println!("schedules           {:>8}", self.schedules);
+        println!("control plane failed{:>8}", self.outages);
         println!("sessions killed     {kills:>8}");
         println!("killed twice        {double_kills:>8}");
+        if lost + served > 0 {
+            println!("clients cut off     {lost:>8}");
+            println!("clients served      {served:>8}");
+        }
         println!("claims recorded     {records:>8}");
         println!("without an answer   {unanswered:>8} ({})", percent(*unanswered, *records));
         println!("of these, observed  {observed:>8} ({})", percent(*observed, *unanswered));

@@ -14,25 +14,44 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::schedule::{Schedule, Strike, What};
+use super::{
+    clients::Clients,
+    schedule::{Schedule, Strike, What},
+};
 use crate::{
-    arena::{Arena, Ground, Launch, Replica, Verdict, kill_of, session},
+    arena::{Arena, Ground, Launch, Replica, Verdict, kill_sessions, session},
     fault_proxy::{Fault, FaultProxy, Rule},
+    gateway::{Backend, Session},
 };
 
 /// How long the work may take when nothing goes wrong any more: orphaned claims, and pauses that have grown.
-const DRAIN_LIMIT: Duration = Duration::from_mins(4);
+const DRAIN_LIMIT: Duration = Duration::from_mins(6);
+/// Short: what a watch has swallowed is found in the list that follows some watches.
+const WATCH_SECONDS: u32 = 10;
+/// Clients of an engine whose sessions no request names.
+const BYSTANDERS: usize = 3;
 const POLL: Duration = Duration::from_millis(500);
 
 /// Plays `schedule` in an arena of its own; returns when all is quiet. An error is a fault of the testbed.
 pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Verdict> {
     let seed = schedule.seed;
-    let sessions = (1..=schedule.sessions).map(session).collect();
+    let mut sessions: Vec<_> = (1..=schedule.sessions).map(session).collect();
+    let mut backend = Backend::Memory(sessions.clone());
+    let mut clients = None;
+    if let Some(engine) = &ground.engine {
+        let connected = Clients::connect(engine, sessions.len() + BYSTANDERS).await?;
+        (sessions, backend) = (connected.sessions(), Backend::OceanBase { url: engine.url() });
+        clients = Some(connected);
+    }
     // A seed may be played more than once.
     let name = format!("seed-{seed}-{:04x}", fastrand::u16(..));
-    let arena = Arc::new(Arena::set(ground, &name, sessions).await?);
-    let scene = Arc::new(Scene { arena, places: std::sync::Mutex::default(), specs: std::sync::Mutex::default() });
-    let verdict = scene.play(schedule).await.with_context(|| format!("seed {seed}"))?;
+    let arena = Arc::new(Arena::set_before(ground, &name, backend).await?);
+    let (places, specs) = <(std::sync::Mutex<_>, std::sync::Mutex<_>)>::default();
+    let scene = Arc::new(Scene { arena, sessions, places, specs });
+    let mut verdict = scene.play(schedule).await.with_context(|| format!("seed {seed}"))?;
+    if let Some(clients) = clients {
+        verdict = verdict.and(clients.verdict(&name, &scene.arena.gateway.kills_per_session()).await);
+    }
     if verdict.violations.is_empty() {
         scene.arena.clean();
     }
@@ -42,6 +61,8 @@ pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Ve
 
 struct Scene {
     arena: Arc<Arena>,
+    /// What requests name by number, from 1 on.
+    sessions: Vec<Session>,
     /// The operator that runs in each place.
     places: std::sync::Mutex<HashMap<usize, Arc<Replica>>>,
     specs: std::sync::Mutex<HashMap<usize, SessionKillSpec>>,
@@ -50,7 +71,8 @@ struct Scene {
 impl Scene {
     async fn play(self: &Arc<Self>, schedule: Schedule) -> anyhow::Result<Verdict> {
         for (place, http1) in schedule.http1.iter().enumerate() {
-            self.start(place, Launch { http1: *http1, ..Launch::default() }).await?;
+            let launch = Launch { http1: *http1, watch_seconds: Some(WATCH_SECONDS), ..Launch::default() };
+            self.start(place, launch).await?;
         }
         let begin = Instant::now();
         let mut going_on = JoinSet::new();
@@ -83,7 +105,9 @@ impl Scene {
     async fn happens(self: Arc<Self>, what: What) -> anyhow::Result<()> {
         match what {
             What::Ask { request, sessions, seconds } => {
-                let spec = kill_of(&sessions, seconds)?;
+                let named = |number: i64| self.sessions.get(usize::try_from(number - 1).ok()?).cloned();
+                let sessions: Vec<_> = sessions.into_iter().filter_map(named).collect();
+                let spec = kill_sessions(&sessions, seconds)?;
                 self.specs.lock().unwrap_or_else(PoisonError::into_inner).insert(request, spec.clone());
                 self.arena.request(&format!("request-{request}"), spec).await
             }
@@ -96,6 +120,7 @@ impl Scene {
                 self.arena.gateway.inject(fault);
                 Ok(())
             }
+            What::Outage(outage, pause) => self.arena.ground().fail(outage, pause, || {}).await,
             What::Strike(place, strike, pause) => {
                 let replica = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
                 self.strike(replica, strike, pause, || {}).await
@@ -123,12 +148,14 @@ impl Scene {
         let Some(spec) = spec else { return Ok(()) };
         let name = format!("request-{request}");
         let requests: Api<SessionKill> = self.arena.api_of();
+        let served = self.arena.served().await;
         match requests.delete(&name, &DeleteParams::default()).await {
             Ok(_) => {}
             // Somebody else is just doing the same.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(error) => return Err(error).context("cannot delete a request"),
         }
+        drop(served);
         sleep(pause).await;
         self.arena.request(&name, spec).await
     }

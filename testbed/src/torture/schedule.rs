@@ -5,6 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::{
+    control_plane::Outage,
     fault_proxy::{At, Fault, StreamFault},
     gateway::{self, FaultKind},
 };
@@ -81,6 +82,8 @@ pub enum What {
     Strike(usize, Strike, Duration),
     /// The next call meets a fault of the gateway.
     FailCall(gateway::Fault),
+    /// The control plane, which all schedules share, fails for so long.
+    Outage(Outage, Duration),
 }
 
 /// How an operator is struck.
@@ -116,8 +119,19 @@ impl Schedule {
             let what = mishap(&mut random, replicas);
             events.push(event(&mut random, what));
         }
+        // Rare: it befalls all schedules that are played at once.
+        if random.u8(0..6) == 0 {
+            let what = outage(&mut random);
+            events.push(event(&mut random, what));
+        }
         events.sort_by_key(|event| event.at);
         Self { seed, replicas, http1, sessions, events }
+    }
+
+    /// How often the control plane fails.
+    #[must_use]
+    pub fn outages(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event.what, What::Outage(..))).count()
     }
 }
 
@@ -155,6 +169,12 @@ fn pause(random: &mut Rng) -> Duration {
     Duration::from_millis(random.u64(0..most))
 }
 
+/// A moment, or longer than a request to the API server may take.
+fn outage(random: &mut Rng) -> What {
+    let most = [2_000, 20_000][random.usize(0..2)];
+    What::Outage(Outage::ALL[random.usize(0..3)], Duration::from_millis(random.u64(0..most)))
+}
+
 fn request_fault(random: &mut Rng) -> Fault {
     let at = if random.bool() { At::Request } else { At::Answer };
     let delay = Fault::Delay(at, Duration::from_millis(random.u64(100..18_000)));
@@ -168,6 +188,7 @@ fn watch_fault(random: &mut Rng) -> Fault {
         StreamFault::Delay(Duration::from_millis(random.u64(100..3_000))),
         StreamFault::Duplicate,
         StreamFault::Drop(after),
+        StreamFault::Swallow(after + 1),
         StreamFault::Cut(after),
         StreamFault::Gone(after),
     ];
