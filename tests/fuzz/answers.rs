@@ -1,6 +1,7 @@
 //! The answer to a kill, up to the status that is written from it.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use bolero::check;
 use jiff::Timestamp;
@@ -17,13 +18,16 @@ use sessionkill::oceanbase::{KillOperation, SessionRow};
 use crate::material::{Plan, assert_secret, body, key};
 use crate::tally::{ITERATIONS, Tally};
 
+/// The most sessions of a request.
+const MAX_SESSIONS: usize = 100;
+
 /// The most bytes of a status.
 const MAX_STATUS: usize = 256 * 1024;
 
 #[test]
 fn kill_answers() {
     let tally = Tally::of("kill answers");
-    check!().with_iterations(ITERATIONS).with_type::<(Plan, u16)>().for_each(|(plan, status)| {
+    check!().with_iterations(ITERATIONS).with_type::<(Plan, u16, u8)>().for_each(|(plan, status, choice)| {
         let body = body(plan);
         let status = if status % 8 == 0 { 100 + status / 8 % 500 } else { 200 };
         let raw = RawAnswer { status, retry_after: None, gateway_time: None, body };
@@ -34,7 +38,7 @@ fn kill_answers() {
         let answer = read(&raw, &key(), |raw| KillAnswer::read(raw, KillOperation::KillProcessList));
         tally.count(answer.as_ref().is_ok_and(|answer| !answer.rows.is_empty()));
         match answer {
-            Ok(answer) => check_answer(&raw, &answer),
+            Ok(answer) => check_answer(&raw, &answer, others(*choice)),
             Err(error) => assert_secret(&format!("{error} {error:?}")),
         }
     });
@@ -46,9 +50,9 @@ fn is_odd(raw: &RawAnswer) -> bool {
     raw.data::<Value>().is_err()
 }
 
-fn check_answer(raw: &RawAnswer, answer: &KillAnswer) {
+fn check_answer(raw: &RawAnswer, answer: &KillAnswer, others: usize) {
     assert_secret(&format!("{answer:?}"));
-    check_status(answer);
+    check_status(answer, &request(answer, others));
     // What is passed over may be no JSON in a strict sense: bytes that are no text, half a surrogate pair.
     let Ok(sent) = serde_json::from_slice::<Value>(&raw.body) else { return };
     assert!((200..300).contains(&raw.status) && sent.get("Code").is_none_or(is_empty), "{sent}");
@@ -65,28 +69,40 @@ fn is_empty(value: &Value) -> bool {
     matches!(value, Value::Null | Value::Array(_) | Value::Object(_)) || value == ""
 }
 
-/// A request for the sessions that the answer names, and as many others as one may name.
-fn request(answer: &KillAnswer) -> SessionKill {
+/// How many sessions a request names that its answer does not: few, and sometimes as many as one may name.
+fn others(choice: u8) -> usize {
+    if choice < 8 { MAX_SESSIONS } else { usize::from(choice) % 4 }
+}
+
+/// A request for the sessions that the answer names, and so many others; for one at least.
+fn request(answer: &KillAnswer, others: usize) -> SessionKill {
     // The API server takes no other servers in a request.
     let is_address = |row: &&KilledSession| row.session.server_ip.parse::<IpAddr>().is_ok();
     let named = answer.rows.iter().filter(is_address);
-    let named = named.map(|row| (row.session.server_ip.clone(), row.session.session_id));
-    let others = (1..=100).map(|id| ("10.0.0.1".to_owned(), id));
-    let sessions = named.chain(others).take(100);
-    let sessions: Vec<_> = sessions.map(|(ip, id)| json!({"serverIP": ip, "sessionID": id})).collect();
-    serde_json::from_value(json!({
-        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": "fuzz", "generation": 1},
-        "spec": {
-            "connectionRef": {"name": "c"}, "instanceID": "o", "tenantID": "t", "sessions": sessions,
-            "notAfterTime": "2026-10-05T10:30:00Z",
-        },
-    }))
-    .unwrap()
+    let named: Vec<_> = named.map(|row| (row.session.server_ip.clone(), row.session.session_id)).collect();
+    let others = others.max(usize::from(named.is_empty()));
+    let others = (1..).map(|id| ("10.0.0.1".to_owned(), id)).take(others);
+    let sessions = named.into_iter().chain(others).take(MAX_SESSIONS);
+    let mut request = EMPTY.clone();
+    request.spec.sessions =
+        sessions.map(|(server_ip, session_id)| Session { server_ip, session_id, expect: None }).collect();
+    request
 }
 
+/// A request but for its sessions.
+static EMPTY: LazyLock<SessionKill> = LazyLock::new(|| {
+    let request = json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": "fuzz", "generation": 1},
+        "spec": {
+            "connectionRef": {"name": "c"}, "instanceID": "o", "tenantID": "t", "sessions": [],
+            "notAfterTime": "2026-10-05T10:30:00Z",
+        },
+    });
+    serde_json::from_value(request).unwrap()
+});
+
 /// No session has ended that has an error, and what is stored is bounded and printable.
-fn check_status(answer: &KillAnswer) {
-    let request = request(answer);
+fn check_status(answer: &KillAnswer, request: &SessionKill) {
     let sessions: &[Session] = &request.spec.sessions;
     let rows: Vec<Row> = answer
         .rows
@@ -106,8 +122,9 @@ fn check_status(answer: &KillAnswer) {
         target_mismatch: target_mismatch(sessions, &planned, &rows),
         ..Conclusion::uncalled(summary(&outcome), "m".repeat(5000), outcome)
     };
-    let status = json!(finished(&request, &conclusion, now));
-    assert!(status.to_string().len() <= MAX_STATUS, "{} bytes", status.to_string().len());
+    let status = json!(finished(request, &conclusion, now));
+    let bytes = status.to_string().len();
+    assert!(bytes <= MAX_STATUS, "{bytes} bytes");
     assert_printable(&status);
 }
 

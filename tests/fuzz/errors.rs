@@ -46,7 +46,7 @@ fn error_bodies() {
     check!().with_iterations(ITERATIONS).with_type::<(u8, Plan, Plan, Plan)>().for_each(
         |(family, code, message, id)| {
             let family = FAMILIES[usize::from(*family) % FAMILIES.len()];
-            let code = if code.0 % 2 == 0 { family.to_owned() } else { format!("{family}{}", text(code)) };
+            let code = if code.base % 2 == 0 { family.to_owned() } else { format!("{family}{}", text(code)) };
             let (message, id) = (text(message), text(id));
             let error = CallError::from_body(&code, &message, &id, retry_after(&id), gateway_time(&message));
             tally.count(error.kind.is_not_executed());

@@ -1,6 +1,6 @@
 //! Signatures: the gateway accepts whatever was signed, and nothing that was changed afterwards.
 
-use bolero::check;
+use bolero::{check, produce};
 use reqwest::Url;
 use secrecy::SecretString;
 use sessionkill::oceanbase::signature::{v1, v3};
@@ -8,28 +8,27 @@ use sessionkill::oceanbase::signed::SignedRequest;
 use sessionkill::oceanbase::{Access, Endpoint, Stamp};
 use testbed::gateway::{request::decode_pairs, verify};
 
-use crate::material::key;
+use crate::material::{key, texts};
 use crate::tally::{ITERATIONS, Tally};
-
-type Form = Vec<(u8, String)>;
 
 const NAMES: [&str; 6] = ["InstanceId", "TenantId", "SessionList", "ByObSessionId", "数", "a~b"];
 
 #[test]
 fn signed_requests() {
     let tally = Tally::of("signed requests");
-    check!().with_iterations(ITERATIONS).with_type::<(Form, Vec<u8>, bool, bool, u16)>().for_each(
-        |(form, nonce, signature_v1, token, change)| {
-            let form = form.iter().enumerate().map(|(index, (name, value))| {
-                // Each name once, as in every request.
-                (NAMES.get(index).copied().unwrap_or(NAMES[usize::from(*name) % 6]), value.clone())
-            });
-            let form: Vec<_> = form.take(NAMES.len()).collect();
+    let values = produce::<Vec<String>>().with().len(0..=NAMES.len()).values(texts());
+    let nonces = produce::<Vec<u8>>().with().len(0..=3_usize);
+    let inputs = (0..NAMES.len(), values, nonces, produce::<(bool, bool, u16)>());
+    check!().with_iterations(ITERATIONS).with_generator(inputs).for_each(
+        |(first, values, nonce, (signature_v1, token, change))| {
+            // Each name once, as in every request.
+            let names = NAMES.into_iter().cycle().skip(*first);
+            let form: Vec<_> = names.zip(values.iter().cloned()).collect();
             let mut access_key = key();
             access_key.security_token = access_key.security_token.filter(|_| *token);
             let endpoint = Endpoint::parse("oceanbasepro.cn-hangzhou.aliyuncs.com:8443").unwrap();
             let access = Access { endpoint, access_key, signature_v1: *signature_v1 };
-            let nonce = nonce.iter().take(3).copied().map(char::from).collect();
+            let nonce = nonce.iter().copied().map(char::from).collect();
             let stamp = Stamp { time: "2026-10-05T09:30:00Z".to_owned(), nonce };
             let signed = SignedRequest::new("KillProcessList", &form, &stamp, &access);
             tally.count(signed.is_ok());
@@ -75,23 +74,22 @@ fn accepts_v3(signed: &SignedRequest, body: &str, secret: &SecretString) -> bool
 #[test]
 fn canonical_forms() {
     let tally = Tally::of("canonical forms");
-    check!().with_iterations(ITERATIONS).with_type::<(Vec<(String, String)>, String, String)>().for_each(
-        |(pairs, method, path)| {
-            let pairs: Vec<_> = pairs.iter().take(4).map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let reversed: Vec<_> = pairs.iter().rev().copied().collect();
-            let canonical = v1::canonical(pairs.iter().copied());
-            assert_eq!(canonical, v1::canonical(reversed.iter().copied()));
-            tally.count(canonical.contains('%'));
-            assert!(
-                canonical.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~%=&".contains(&byte)),
-                "{canonical}"
-            );
-            assert!(v1::string_to_sign(method, &canonical).is_ascii() || !method.is_ascii());
-            let of = |query, headers| v3::Request { method, path, query, headers, payload_hash: "p" };
-            let (one, other) = (of(&pairs, &pairs), of(&reversed, &reversed));
-            assert_eq!(one.canonical(), other.canonical());
-            assert_ne!(one.signature(&"s".into()), other.signature(&"t".into()));
-        },
-    );
+    let pairs = produce::<Vec<(String, String)>>().with().len(0..=4_usize).values((texts(), texts()));
+    check!().with_iterations(ITERATIONS).with_generator((pairs, texts(), texts())).for_each(|(pairs, method, path)| {
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let reversed: Vec<_> = pairs.iter().rev().copied().collect();
+        let canonical = v1::canonical(pairs.iter().copied());
+        assert_eq!(canonical, v1::canonical(reversed.iter().copied()));
+        tally.count(canonical.contains('%'));
+        assert!(
+            canonical.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~%=&".contains(&byte)),
+            "{canonical}"
+        );
+        assert!(v1::string_to_sign(method, &canonical).is_ascii() || !method.is_ascii());
+        let of = |query, headers| v3::Request { method, path, query, headers, payload_hash: "p" };
+        let (one, other) = (of(&pairs, &pairs), of(&reversed, &reversed));
+        assert_eq!(one.canonical(), other.canonical());
+        assert_ne!(one.signature(&"s".into()), other.signature(&"t".into()));
+    });
     tally.assert_both();
 }

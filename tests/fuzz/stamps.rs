@@ -55,7 +55,7 @@ fn date_and_retry_headers() {
             let at = usize::from(*at) % header.len();
             header.replace_range(at..=at, &char::from(*byte).to_string());
         }
-        let header = if plan.0 == 0 { text(plan) } else { header };
+        let header = if plan.base == 0 { text(plan) } else { header };
         let time = gateway_time(&header);
         tally.count(time.is_some());
         if let Some(time) = time {
