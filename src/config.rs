@@ -56,8 +56,8 @@ pub struct Config {
     #[arg(long, env = "SESSIONKILL_LEASE_DURATION_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(2..=300))]
     pub lease_duration_seconds: u16,
 
-    /// For how many seconds one watch lasts, after which it goes on in another. /livez fails when nothing came of a watch, not
-    /// even a bookmark, for five times as long. For tests: the API server sends none in watches of a few seconds.
+    /// For how many seconds one watch lasts, after which it goes on in another. /livez fails when a watch has been failing, or
+    /// has delivered nothing though there was something to deliver, for five times as long. Shorter in tests.
     #[arg(long, hide = true, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
     pub watch_seconds: u32,
 

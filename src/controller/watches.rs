@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 
 use super::beside::{beside_others, empty_list};
 use super::context::{Context, objects_of};
-use crate::api_server::overheard;
 use crate::health::{Health, Watch};
 
 /// The pause after each failure of a watch. The client's default doubles up to 30 s, so that after a short outage of the API
@@ -48,9 +47,8 @@ where
     let places = context.places();
     let first = if places.iter().all(Option::is_some) { empty_list().into() } else { vec![] };
     let watches = places.into_iter().enumerate().map(|(number, place)| {
-        let (heard, watch) = (health.clone(), kind(number));
-        let client = overheard(&context.client, move || heard.watch_heard(watch));
-        let events = watch_of(objects_of(client, place), config.clone(), health.clone(), watch);
+        let all = objects_of(context.client.clone(), place);
+        let events = watch_of(all, config.clone(), health.clone(), kind(number));
         match place {
             Some(namespace) => beside_others(events, namespace.to_owned(), writer.as_reader()).boxed(),
             None => events.boxed(),
@@ -83,7 +81,6 @@ where
             // No restart brings rights back, and one namespace that is gone must not stop the operator for the others.
             if is_forbidden(error) {
                 health.watch_works(watch);
-                health.watch_heard(watch);
             } else {
                 health.watch_fails(watch);
             }
@@ -94,7 +91,7 @@ where
         if let Watch::Requests(place) = watch {
             before.synced(Watch::Connections(place)).await;
         }
-        before.watch_heard(watch);
+        before.watch_begins(watch);
         events
     }
     .flatten_stream()
