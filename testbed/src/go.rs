@@ -33,7 +33,7 @@ pub fn build(sources: &Path, name: &str, program: &str) -> anyhow::Result<PathBu
 }
 
 /// Of all files of a folder and their names.
-fn fingerprint(sources: &Path) -> anyhow::Result<String> {
+pub(crate) fn fingerprint(sources: &Path) -> anyhow::Result<String> {
     let read = || -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut paths = fs::read_dir(sources)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
         paths.sort();
