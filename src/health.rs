@@ -58,13 +58,13 @@ struct WatchState {
     failing_since: Option<Instant>,
     /// When its objects were last known to be those of the API server; none if the watch has not begun.
     in_step: Option<Instant>,
-    /// The API server has something that the watch has yet to deliver.
-    owes: bool,
+    /// The API server has something since that the watch has yet to deliver.
+    owing_since: Option<Instant>,
 }
 
 impl WatchState {
-    fn working() -> Self {
-        Self { in_step: Some(Instant::now()), ..Self::default() }
+    fn works(&mut self) {
+        (self.failing_since, self.in_step) = (None, Some(Instant::now()));
     }
 }
 
@@ -90,15 +90,26 @@ impl Health {
         self.set(watch, |state| state.in_step = Some(Instant::now()));
     }
 
-    /// The watch has delivered everything that existed when it began.
+    /// The list that begins the watch is complete.
     pub fn watch_synced(&self, watch: Watch) {
-        self.set(watch, |state| *state = WatchState { synced: true, ..WatchState::working() });
+        self.set(watch, |state| {
+            state.synced = true;
+            state.works();
+        });
         self.changed.notify_waiters();
     }
 
-    /// The watch delivered an event.
+    /// A list goes on, or nothing can come.
     pub fn watch_works(&self, watch: Watch) {
-        self.set(watch, |state| *state = WatchState { synced: state.synced, ..WatchState::working() });
+        self.set(watch, WatchState::works);
+    }
+
+    /// The watch has delivered an event.
+    pub fn watch_delivers(&self, watch: Watch) {
+        self.set(watch, |state| {
+            state.works();
+            state.owing_since = None;
+        });
     }
 
     /// The watch failed and will be tried again.
@@ -110,25 +121,22 @@ impl Health {
 
     /// Nothing was to be delivered: a list has nothing else than what the watch has delivered.
     pub fn watch_in_step(&self, watch: Watch) {
-        self.set(watch, |state| {
-            // What was owed may have gone since, and its event is owed all the same.
-            if !state.owes {
-                state.in_step = Some(Instant::now());
-            }
-        });
+        self.set(watch, |state| state.in_step = Some(Instant::now()));
     }
 
-    /// The API server has something that the watch has yet to deliver. Only an event settles that.
+    /// The API server has something that the watch has yet to deliver. Only an event settles that: a list that begins the watch
+    /// anew tells what has happened, but not that the watch would tell.
     pub fn watch_owes(&self, watch: Watch) {
-        self.set(watch, |state| state.owes = true);
+        self.set(watch, |state| state.owing_since = state.owing_since.or(state.in_step));
     }
 
     /// Whether nothing has come in `watch` for so long that it may be dead, or nothing happens: only a list can tell. Not so if
-    /// one has told already.
+    /// one has told already, or if the watch itself says what is wrong.
     #[must_use]
     pub fn is_silent(&self, watch: Watch) -> bool {
         let state = self.states().get(watch.index()).copied().unwrap_or_default();
-        !state.owes && state.in_step.is_some_and(|at| at.elapsed() >= self.length * SILENT_AFTER)
+        let has_none = state.failing_since.is_none() && state.owing_since.is_none();
+        has_none && state.in_step.is_some_and(|at| at.elapsed() >= self.length * SILENT_AFTER)
     }
 
     /// Waits until `watch` has been synced once.
@@ -160,12 +168,14 @@ impl Health {
         self.states().iter().all(|state| state.synced)
     }
 
-    /// Whether no watch has been failing or out of step for long. One that is out of step reports no error: whatever lies
-    /// between may keep its connection open and pass nothing on.
+    /// Whether no watch has been failing, out of step or owing something for long. The last two report no error: whatever lies
+    /// between may keep the connection open and pass nothing on.
     #[must_use]
     pub fn is_live(&self) -> bool {
         let lately = |since: Instant| since.elapsed() < self.length * DEAD_AFTER;
-        self.states().iter().all(|state| state.in_step.is_none_or(lately) && state.failing_since.is_none_or(lately))
+        let is_live =
+            |it: &WatchState| [it.failing_since, it.in_step, it.owing_since].into_iter().flatten().all(lately);
+        self.states().iter().all(is_live)
     }
 
     fn set(&self, watch: Watch, change: impl FnOnce(&mut WatchState)) {
@@ -277,17 +287,30 @@ mod tests {
         let health = Health::new(1, WATCH);
         let requests = Watch::Requests(0);
         health.watch_synced(requests);
+        advance(WATCH * 2).await;
         health.watch_owes(requests);
-        advance(WATCH * 4).await;
+        advance(WATCH * 2).await;
         assert!(!health.is_silent(requests), "no list could excuse it");
         health.watch_in_step(requests);
+        health.watch_synced(requests);
         assert!(health.is_live(), "not for long yet");
         advance(WATCH).await;
-        assert!(!health.is_live(), "that it is not there any more has not been delivered either");
-        health.watch_works(requests);
-        advance(WATCH * 4).await;
-        health.watch_in_step(requests);
+        assert!(!health.is_live(), "that another list has it says nothing of the watch");
+        health.watch_delivers(requests);
         advance(WATCH * 4).await;
         assert!(health.is_live(), "it was settled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_says_what_is_wrong_is_not_asked_about() {
+        let health = Health::new(1, WATCH);
+        let requests = Watch::Requests(0);
+        health.watch_synced(requests);
+        advance(WATCH * 2).await;
+        health.watch_fails(requests);
+        assert!(!health.is_silent(requests));
+        health.watch_works(requests);
+        advance(WATCH * 2).await;
+        assert!(health.is_silent(requests));
     }
 }

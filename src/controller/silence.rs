@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_that_an_event_overtakes_says_nothing() {
         let health = silent().await;
-        health.watch_works(WATCH);
+        health.watch_delivers(WATCH);
         judge(&health, WATCH, Ok(versions(&[object("a", "x", "1")])), || versions(&[object("a", "x", "2")]));
         advance(LENGTH * 4).await;
         judge(&health, WATCH, Ok(Versions::new()), Versions::new);

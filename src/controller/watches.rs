@@ -75,7 +75,8 @@ where
     let before = health.clone();
     let events = watcher(api, config).backoff(WatchPause).inspect(move |event| match event {
         Ok(watcher::Event::InitDone) => health.watch_synced(watch),
-        Ok(_) => health.watch_works(watch),
+        Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => health.watch_works(watch),
+        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => health.watch_delivers(watch),
         Err(error) => {
             tracing::warn!(%error, watch = watch.as_str(), "watch failed, trying again");
             // No restart brings rights back, and one namespace that is gone must not stop the operator for the others.

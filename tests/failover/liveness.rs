@@ -28,16 +28,16 @@ impl Kind {
         }
     }
 
-    async fn change(self, arena: &Arena) {
+    async fn change(self, arena: &Arena, change: &str) {
         match self {
             // One that goes on waiting, whoever else sees it.
             Self::Requests => {
                 let mut waiting = kill_of(&[2], 3600).unwrap();
                 waiting.connection_ref = ConnectionRef { name: "not-there".into() };
-                arena.request("unseen", waiting).await.unwrap();
+                arena.request(change, waiting).await.unwrap();
             }
             Self::Connections => {
-                let annotated = json!({"metadata": {"annotations": {"example.com/owner": "somebody else"}}});
+                let annotated = json!({"metadata": {"annotations": {"example.com/change": change}}});
                 let connections = arena.api_of::<OceanBaseConnection>();
                 connections.patch(CONNECTION, &PatchParams::default(), &Patch::Merge(annotated)).await.unwrap();
             }
@@ -63,7 +63,7 @@ async fn lives_in_silence_and_dies_of_what_it_does_not_hear(name: &str, kind: Ki
     let silence = Fault::Stream(StreamFault::Drop(usize::MAX));
     let silent = arena.api.order(Rule::of(silence, kind.watch()));
     silent.reached().await;
-    kind.change(&arena).await;
+    kind.change(&arena, "unseen").await;
     eventually("the end of its life", async || status("/livez").await == 503).await;
     assert_eq!(status("/readyz").await, 200, "its caches are those that were synced");
     let log = replica.operator.logs().unwrap();
@@ -71,9 +71,10 @@ async fn lives_in_silence_and_dies_of_what_it_does_not_hear(name: &str, kind: Ki
 
     // What a restart does for it, the end of the fault does here.
     silent.release();
-    eventually("its life", async || status("/livez").await == 200).await;
     arena.request("request-1", kill_of(&[1], 600).unwrap()).await.unwrap();
     eventually("the kill", async || arena.gateway.kills_per_session().len() == 1).await;
+    kind.change(&arena, "seen").await;
+    eventually("its life", async || status("/livez").await == 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
