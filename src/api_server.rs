@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client as HttpClient;
@@ -84,33 +83,6 @@ pub fn client(config: kube::Config, http1: bool) -> Result<kube::Client, ClientE
     Ok(kube::Client::new(service, config.default_namespace))
 }
 
-/// A client that is `client`, and says `heard` when an answer begins and for each piece of it as it is read, if the answer is
-/// no refusal. So one can tell a watch in which nothing happens, which has a bookmark now and then and begins anew every
-/// minute, from one of which nothing arrives: neither has an event or an error, and kube keeps bookmarks to itself.
-pub fn overheard(client: &kube::Client, heard: impl Fn() + Clone + Send + Sync + 'static) -> kube::Client {
-    let (namespace, client) = (client.default_namespace().to_owned(), client.clone());
-    let service = tower::service_fn(move |request: http::Request<Body>| {
-        let (client, heard) = (client.clone(), heard.clone());
-        async move {
-            let answer = client.send(request).await?;
-            let is_good = answer.status().is_success();
-            if is_good {
-                heard();
-            }
-            Ok::<_, kube::Error>(answer.map(|body| {
-                body.map_frame(move |piece| {
-                    // The end of a stream of HTTP/2 can be a piece of its own, and empty.
-                    if is_good && piece.data_ref().is_some_and(|data| !data.is_empty()) {
-                        heard();
-                    }
-                    piece
-                })
-            }))
-        }
-    });
-    kube::Client::new(service, namespace)
-}
-
 /// TCP and TLS as `config` says: its certificates and keys, the authority that it trusts and reads again, the server name.
 fn connector(config: &kube::Config, http1: bool) -> Result<Connector, ClientError> {
     let mut tls = config.rustls_client_config()?;
@@ -154,8 +126,6 @@ fn http_client(connector: Connector) -> HttpClient<Connector, Body> {
 
 #[cfg(test)]
 mod tests {
-    use http_body::Frame;
-
     use super::*;
     use tower::ServiceExt as _;
 
@@ -165,26 +135,6 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let connection = tcp().oneshot(url.parse().unwrap()).await.unwrap();
         assert!(connection.inner().nodelay().unwrap());
-    }
-
-    #[tokio::test]
-    async fn good_answers_and_their_pieces_are_noted_and_refusals_are_not() {
-        for (status, expected) in [(200, 3), (403, 0)] {
-            let answering = tower::service_fn(move |_: http::Request<Body>| async move {
-                let pieces = ["{", "}", ""].map(|piece| Ok::<_, BoxError>(Frame::data(piece.as_bytes().into())));
-                let body = http_body_util::StreamBody::new(futures::stream::iter(pieces));
-                http::Response::builder().status(status).body(body)
-            });
-            let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-            let noted = count.clone();
-            let client = overheard(&kube::Client::new(answering, "of-its-own"), move || {
-                noted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            });
-            assert_eq!(client.default_namespace(), "of-its-own");
-            let request = http::Request::get("/").body(Body::empty()).unwrap();
-            client.send(request).await.unwrap().into_body().collect_bytes().await.unwrap();
-            assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), expected, "{status}");
-        }
     }
 
     #[tokio::test]

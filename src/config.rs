@@ -57,8 +57,8 @@ pub struct Config {
     pub lease_duration_seconds: u16,
 
     /// For how many seconds one watch lasts, after which it goes on in another. Each time that five times as long has passed,
-    /// what there is is listed anew; and /livez fails when nothing came of a watch for as long, not even a bookmark. For tests:
-    /// the API server sends none in watches of a few seconds.
+    /// what there is is listed anew; and /livez fails when a watch has been failing, or has delivered nothing though there was
+    /// something to deliver, for as long. Shorter in tests.
     #[arg(long, hide = true, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
     pub watch_seconds: u32,
 

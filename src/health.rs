@@ -1,9 +1,9 @@
 //! Liveness and readiness. Ready means that the caches are synced, not that requests succeed, nor that this process leads;
-//! live means that no watch has been failing, nor silent, for minutes: a restart is cheap and, with claims, safe.
+//! live means that no watch has been failing, nor withholding anything, for minutes: a restart is cheap and, with claims, safe.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -12,10 +12,14 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::metrics::{self, Metrics};
 
-/// A watch that fails or is silent for longer than so many times its length does not recover by itself.
+/// A watch that is silent for longer than so many times its length may be dead.
+const SILENT_AFTER: u32 = 2;
+
+/// One that fails, or has been out of step, for longer than so many times its length does not recover by itself.
 const DEAD_AFTER: u32 = 5;
 
 /// The watches of the operator: a closed set for each place, which is a namespace, or all of them. Places have numbers from 0.
@@ -52,8 +56,16 @@ impl Watch {
 struct WatchState {
     synced: bool,
     failing_since: Option<Instant>,
-    /// When something came from the API server last; none if the watch has not begun.
-    heard: Option<Instant>,
+    /// When its objects were last known to be those of the API server; none if the watch has not begun.
+    in_step: Option<Instant>,
+    /// The API server has something since that the watch has yet to deliver.
+    owing_since: Option<Instant>,
+}
+
+impl WatchState {
+    fn works(&mut self) {
+        (self.failing_since, self.in_step) = (None, Some(Instant::now()));
+    }
 }
 
 /// How the watches fare.
@@ -61,27 +73,43 @@ struct WatchState {
 pub struct Health {
     watches: Mutex<Vec<WatchState>>,
     changed: Notify,
-    dead_after: Duration,
+    /// How long each lasts.
+    length: Duration,
 }
 
 impl Health {
-    /// Of the watches of so many places, none of which has begun. The API server ends each after `watch`, and says something by
-    /// then: each is told a bookmark shortly before, even if there was no event.
+    /// Of the watches of so many places, none of which has begun. Each is ended, and goes on, after `length`.
     #[must_use]
-    pub fn new(places: usize, watch: Duration) -> Self {
+    pub fn new(places: usize, length: Duration) -> Self {
         let watches = Mutex::new(vec![WatchState::default(); 2 * places]);
-        Self { watches, changed: Notify::new(), dead_after: watch * DEAD_AFTER }
+        Self { watches, changed: Notify::new(), length }
     }
 
-    /// The watch has delivered everything that existed when it began.
+    /// The watch begins.
+    pub fn watch_begins(&self, watch: Watch) {
+        self.set(watch, |state| state.in_step = Some(Instant::now()));
+    }
+
+    /// The list that begins the watch is complete.
     pub fn watch_synced(&self, watch: Watch) {
-        self.set(watch, |state| (state.synced, state.failing_since) = (true, None));
+        self.set(watch, |state| {
+            state.synced = true;
+            state.works();
+        });
         self.changed.notify_waiters();
     }
 
-    /// The watch delivered something.
+    /// A list goes on, or nothing can come.
     pub fn watch_works(&self, watch: Watch) {
-        self.set(watch, |state| state.failing_since = None);
+        self.set(watch, WatchState::works);
+    }
+
+    /// The watch has delivered an event.
+    pub fn watch_delivers(&self, watch: Watch) {
+        self.set(watch, |state| {
+            state.works();
+            state.owing_since = None;
+        });
     }
 
     /// The watch failed and will be tried again.
@@ -91,10 +119,24 @@ impl Health {
         });
     }
 
-    /// The watch begins, or something came from the API server, if only a bookmark: what lies between has swallowed nothing so
-    /// far.
-    pub fn watch_heard(&self, watch: Watch) {
-        self.set(watch, |state| state.heard = Some(Instant::now()));
+    /// Nothing was to be delivered: a list has nothing else than what the watch has delivered.
+    pub fn watch_in_step(&self, watch: Watch) {
+        self.set(watch, |state| state.in_step = Some(Instant::now()));
+    }
+
+    /// The API server has something that the watch has yet to deliver. Only an event settles that: a list that begins the watch
+    /// anew tells what has happened, but not that the watch would tell.
+    pub fn watch_owes(&self, watch: Watch) {
+        self.set(watch, |state| state.owing_since = state.owing_since.or(state.in_step));
+    }
+
+    /// Whether nothing has come in `watch` for so long that it may be dead, or nothing happens: only a list can tell. Not so if
+    /// one has told already, or if the watch itself says what is wrong.
+    #[must_use]
+    pub fn is_silent(&self, watch: Watch) -> bool {
+        let state = self.states().get(watch.index()).copied().unwrap_or_default();
+        let has_none = state.failing_since.is_none() && state.owing_since.is_none();
+        has_none && state.in_step.is_some_and(|at| at.elapsed() >= self.length * SILENT_AFTER)
     }
 
     /// Waits until `watch` has been synced once.
@@ -108,12 +150,12 @@ impl Health {
         }
     }
 
-    /// For how long nothing has come, not even a bookmark, in the watches of each kind; of several places, the longest. Zero for
-    /// those that have not begun.
+    /// For how long the watches of each kind have not been known to be in step; of several places, the longest. Zero for those
+    /// that have not begun.
     #[must_use]
     pub fn watch_ages(&self) -> [(&'static str, Duration); 2] {
         let states = self.states();
-        let age = |state: &WatchState| state.heard.map(|at| at.elapsed()).unwrap_or_default();
+        let age = |state: &WatchState| state.in_step.map(|at| at.elapsed()).unwrap_or_default();
         Watch::KINDS.map(|watch| {
             let of_kind = states.iter().skip(watch.index()).step_by(2);
             (watch.as_str(), of_kind.map(age).max().unwrap_or_default())
@@ -126,12 +168,14 @@ impl Health {
         self.states().iter().all(|state| state.synced)
     }
 
-    /// Whether no watch has been failing or silent for long. A silent one reports no error: whatever lies between may keep its
-    /// connection open and pass nothing on.
+    /// Whether no watch has been failing, out of step or owing something for long. The last two report no error: whatever lies
+    /// between may keep the connection open and pass nothing on.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        let lately = |since: Instant| since.elapsed() < self.dead_after;
-        self.states().iter().all(|state| state.heard.is_none_or(lately) && state.failing_since.is_none_or(lately))
+        let lately = |since: Instant| since.elapsed() < self.length * DEAD_AFTER;
+        let is_live =
+            |it: &WatchState| [it.failing_since, it.in_step, it.owing_since].into_iter().flatten().all(lately);
+        self.states().iter().all(is_live)
     }
 
     fn set(&self, watch: Watch, change: impl FnOnce(&mut WatchState)) {
@@ -182,6 +226,8 @@ fn answer(good: bool) -> (StatusCode, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
     const WATCH: Duration = Duration::from_mins(1);
@@ -196,12 +242,15 @@ mod tests {
         assert!(health.is_ready());
     }
 
-    #[test]
-    fn a_failing_watch_is_live_for_a_while_and_forgiven_when_it_works() {
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_watch_is_live_for_a_while_and_forgiven_when_it_works() {
         let health = Health::new(2, WATCH);
         health.watch_fails(Watch::Requests(1));
+        advance(WATCH * 4).await;
+        // Still the same failure.
+        health.watch_fails(Watch::Requests(1));
         assert!(health.is_live());
-        health.set(Watch::Requests(1), |state| state.failing_since = Instant::now().checked_sub(WATCH * DEAD_AFTER));
+        advance(WATCH).await;
         assert!(!health.is_live());
         // That of another place says nothing of it.
         health.watch_works(Watch::Requests(0));
@@ -210,20 +259,58 @@ mod tests {
         assert!(health.is_live());
     }
 
-    #[test]
-    fn a_watch_that_is_silent_for_long_is_dead_though_it_reports_no_error() {
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_of_which_nothing_is_known_for_long_is_dead_though_it_reports_no_error() {
         let health = Health::new(1, WATCH);
         let (requests, connections) = (Watch::Requests(0), Watch::Connections(0));
-        health.watch_synced(requests);
-        health.watch_synced(connections);
-        assert!(health.is_live(), "what has not begun is not silent");
-        let long_ago = Instant::now().checked_sub(WATCH * DEAD_AFTER);
-        health.set(connections, |state| state.heard = long_ago);
-        health.watch_works(connections);
+        advance(WATCH * 10).await;
+        assert!(health.is_live() && !health.is_silent(requests), "what has not begun is not silent");
+        for watch in [requests, connections] {
+            health.watch_begins(watch);
+            health.watch_synced(watch);
+        }
+        advance(WATCH).await;
+        assert!(!health.is_silent(connections));
+        advance(WATCH).await;
+        assert!(health.is_silent(connections) && health.is_live());
+        advance(WATCH * 3).await;
         assert!(health.is_ready() && !health.is_live());
-        health.watch_heard(requests);
+        assert_eq!(health.watch_ages(), [requests, connections].map(|watch| (watch.as_str(), WATCH * 5)));
+        health.watch_works(requests);
         assert!(!health.is_live(), "of another watch");
-        health.watch_heard(connections);
-        assert!(health.is_live());
+        health.watch_in_step(connections);
+        assert!(health.is_live() && !health.is_silent(connections));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_event_settles_what_a_watch_owes() {
+        let health = Health::new(1, WATCH);
+        let requests = Watch::Requests(0);
+        health.watch_synced(requests);
+        advance(WATCH * 2).await;
+        health.watch_owes(requests);
+        advance(WATCH * 2).await;
+        assert!(!health.is_silent(requests), "no list could excuse it");
+        health.watch_in_step(requests);
+        health.watch_synced(requests);
+        assert!(health.is_live(), "not for long yet");
+        advance(WATCH).await;
+        assert!(!health.is_live(), "that another list has it says nothing of the watch");
+        health.watch_delivers(requests);
+        advance(WATCH * 4).await;
+        assert!(health.is_live(), "it was settled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_says_what_is_wrong_is_not_asked_about() {
+        let health = Health::new(1, WATCH);
+        let requests = Watch::Requests(0);
+        health.watch_synced(requests);
+        advance(WATCH * 2).await;
+        health.watch_fails(requests);
+        assert!(!health.is_silent(requests));
+        health.watch_works(requests);
+        advance(WATCH * 2).await;
+        assert!(health.is_silent(requests));
     }
 }

@@ -5,7 +5,8 @@
 //!          decides         bounded                 one read and one call for all who waited; retries nothing blindly
 //! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan)
 //! probe: whether a connection works, before it is needed
-//! election: of several replicas one does all of the above but the watch; no kill rests on it
+//! silence: whether a watch in which nothing comes has nothing to tell, or is dead
+//! election: of several replicas one does all of the above but the watch and its silence; no kill rests on it
 //! ```
 
 mod api_calls;
@@ -35,6 +36,7 @@ mod request;
 mod route;
 mod run;
 mod settle;
+mod silence;
 mod spans;
 mod sweep;
 mod verify;

@@ -22,6 +22,7 @@ use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
 use super::reconcile::{decide, reconcile};
+use super::silence::question;
 use super::sweep::sweep;
 use super::watches::watch;
 use crate::api::OceanBaseConnection;
@@ -90,7 +91,7 @@ pub async fn run(
         &health,
         Watch::Connections,
     );
-    let unfinished = every.fields(UNFINISHED);
+    let unfinished = every.clone().fields(UNFINISHED);
     let request_watch = watch::<Guarded>(&context, &unfinished, request_writer, &health, Watch::Requests);
     let heard = context.clone();
     let request_watch =
@@ -115,6 +116,10 @@ pub async fn run(
         changed.notify_one();
         std::future::ready(())
     });
+    let questioning = futures::future::join(
+        question(&context, &health, &every, &context.connections, Watch::Connections),
+        question(&context, &health, &unfinished, &context.requests, Watch::Requests),
+    );
     let probing = probe_connections(context.clone(), changed.clone(), shutdown.clone());
     let taking_over = take_over(&context, &changed);
     let electing = elected.then(|| tokio::spawn(election(&context).run(shutdown.clone())));
@@ -123,6 +128,7 @@ pub async fn run(
         () = connections_change => "the watch of OceanBaseConnections",
         () = probing => "the probe",
         () = sweeping => "the sweep",
+        _ = questioning => "the questioning of watches",
         () = taking_over => "the take-over",
         () = shutdown.cancelled() => "",
     };

@@ -17,7 +17,6 @@ use tokio::time::sleep;
 
 use super::beside::{beside_others, empty_list};
 use super::context::{Context, objects_of};
-use crate::api_server::overheard;
 use crate::health::{Health, Watch};
 
 /// The pause after each failure of a watch. The client's default doubles up to 30 s, so that after a short outage of the API
@@ -57,10 +56,9 @@ where
     let places = context.places();
     let first = if places.iter().all(Option::is_some) { empty_list().into() } else { vec![] };
     let watches = places.into_iter().enumerate().map(|(number, place)| {
-        let (heard, watch) = (health.clone(), kind(number));
-        let client = overheard(&context.client, move || heard.watch_heard(watch));
-        let events = listed_anew(objects_of(client, place), config.clone(), context.config.watch() * LIST_AFTER);
-        let events = told(events, health.clone(), watch);
+        let all = objects_of(context.client.clone(), place);
+        let events = listed_anew(all, config.clone(), context.config.watch() * LIST_AFTER);
+        let events = told(events, health.clone(), kind(number));
         match place {
             Some(namespace) => beside_others(events, namespace.to_owned(), writer.as_reader()).boxed(),
             None => events.boxed(),
@@ -111,13 +109,13 @@ where
     let before = health.clone();
     let events = events.backoff(WatchPause).inspect(move |event| match event {
         Ok(Event::InitDone) => health.watch_synced(watch),
-        Ok(_) => health.watch_works(watch),
+        Ok(Event::Init | Event::InitApply(_)) => health.watch_works(watch),
+        Ok(Event::Apply(_) | Event::Delete(_)) => health.watch_delivers(watch),
         Err(error) => {
             tracing::warn!(%error, watch = watch.as_str(), "watch failed, trying again");
             // No restart brings rights back, and one namespace that is gone must not stop the operator for the others.
             if is_forbidden(error) {
                 health.watch_works(watch);
-                health.watch_heard(watch);
             } else {
                 health.watch_fails(watch);
             }
@@ -128,7 +126,7 @@ where
         if let Watch::Requests(place) = watch {
             before.synced(Watch::Connections(place)).await;
         }
-        before.watch_heard(watch);
+        before.watch_begins(watch);
         events
     }
     .flatten_stream()

@@ -78,8 +78,7 @@ impl Gauges {
             "The lowest of these limits, in calls per second; infinite if there is none",
             gauges.lowest_limit.clone(),
         );
-        let help =
-            "Since anything last came in a watch, if only a bookmark: about a minute when nobody changes anything";
+        let help = "Since an event last came in a watch, or a list showed that none had to: at most three minutes if it is alive";
         registry.register_with_unit("watch_age", help, Unit::Seconds, gauges.watch_age.clone());
         gauges.set_leader(true);
         gauges.set_limits(Limits::default());
@@ -117,7 +116,7 @@ impl Gauges {
         self.lowest_limit.set(limits.lowest);
     }
 
-    /// Since when nothing has come in `watch`.
+    /// For how long `watch` has not been known to be in step.
     pub fn set_watch_age(&self, watch: &'static str, age: Duration) {
         self.watch_age.get_or_create(&[("watch", watch)]).set(age.as_secs_f64());
     }

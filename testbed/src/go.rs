@@ -57,7 +57,7 @@ pub fn compile(sources: &Path, flags: &[&str], packages: &[&str], output: &Path)
 }
 
 /// Of all files of a folder and their names.
-fn fingerprint(sources: &Path) -> anyhow::Result<String> {
+pub(crate) fn fingerprint(sources: &Path) -> anyhow::Result<String> {
     let read = || -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut paths = fs::read_dir(sources)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
         paths.sort();

@@ -21,6 +21,7 @@ pub mod peers;
 pub mod port;
 pub mod process;
 pub mod prometheus;
+pub mod prometheus_operator;
 pub mod python;
 pub mod rights;
 pub mod scratch;

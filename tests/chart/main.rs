@@ -13,6 +13,7 @@ use serde_json::Value;
 use testbed::{
     chart,
     helm::Helm,
+    prometheus_operator,
     scratch::{self, TempDir},
     stack::NAMESPACE,
 };
@@ -21,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::control_plane::{Cluster, cluster};
+use crate::control_plane::{Cluster, Said, cluster};
 
 mod base;
 #[path = "../control_plane/mod.rs"]
@@ -87,7 +88,7 @@ async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, Str
     }
 }
 
-/// The shared control plane with the namespaces that manifests name, and stand-ins for the kinds of the Prometheus operator.
+/// The shared control plane with the namespaces that manifests name, and the kinds of the Prometheus operator.
 async fn furnished() -> &'static Cluster {
     static FURNISHED: OnceCell<()> = OnceCell::const_new();
     let cluster = cluster().await;
@@ -101,10 +102,13 @@ async fn furnish(cluster: &Cluster) {
     for name in ["team-a", "team-b"] {
         cluster.namespace(name, "").await;
     }
-    let kinds = ["create", "-f", "-"];
-    let said = cluster.kubectl_with(&kinds, include_str!("prometheus-kinds.yaml")).await;
-    assert!(said.success, "{}", said.stderr);
-    for kind in ["servicemonitors", "prometheusrules"] {
+    let kinds = ["servicemonitors", "prometheusrules"];
+    let files = tokio::task::spawn_blocking(move || prometheus_operator::definitions(kinds)).await.unwrap().unwrap();
+    for file in files {
+        let said = cluster.kubectl(&["create", "-f", file.to_str().unwrap()]).await;
+        assert!(said.success, "{}", said.stderr);
+    }
+    for kind in kinds {
         eventually("the kinds of the Prometheus operator", async || {
             let said = cluster.kubectl(&["get", kind, "-A"]).await;
             if said.success { Ok(()) } else { Err(said.stderr) }
@@ -113,10 +117,15 @@ async fn furnish(cluster: &Cluster) {
     }
 }
 
-/// What the API server would store of these manifests. It must take them strictly and say nothing against them.
-async fn admitted(cluster: &Cluster, what: &str, manifests: &str) -> Vec<Value> {
+/// Whether the API server would store these manifests, and what. It must take them strictly and say nothing against them.
+async fn tried(cluster: &Cluster, manifests: &str) -> Said {
     let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"];
-    let said = cluster.kubectl_with(&[&strictly[..], &["-o", "json", "-f", "-"]].concat(), manifests).await;
+    cluster.kubectl_with(&[&strictly[..], &["-o", "json", "-f", "-"]].concat(), manifests).await
+}
+
+/// What the API server would store of these manifests; see [`tried`].
+async fn admitted(cluster: &Cluster, what: &str, manifests: &str) -> Vec<Value> {
+    let said = tried(cluster, manifests).await;
     assert!(said.success && said.stderr.is_empty(), "{what}: {}\n{manifests}", said.stderr);
     listed(&said.stdout)
 }

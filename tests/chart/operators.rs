@@ -314,3 +314,24 @@ async fn an_authority_of_ones_own_is_trusted_beside_the_public_ones() {
     site.end(vec![operator]).await;
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_logged_and_traced_is_as_the_values_say() {
+    let values = json!({
+        "logFilter": {"configMap": "logging"},
+        "tracing": {"endpoint": "http://127.0.0.1:4318"},
+    });
+    let site = Site::install(&["shop"], values).await;
+    let create = ["create", "configmap", "logging", "-n", NAMESPACE, "--from-literal=filter=info,sessionkill=trace"];
+    site.control_plane.run_kubectl(&create).await.unwrap();
+    let operator = site.operator("pod-1").await;
+    eventually("the filter of the ConfigMap", async || {
+        let log = operator.logs().unwrap();
+        if log.contains("log filter changes") && log.contains("info,sessionkill=trace") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let says_that_it_sends_none =
+        operator.logs().unwrap().contains("no traces are sent: this build has no feature otlp");
+    assert_eq!(says_that_it_sends_none, !cfg!(feature = "otlp"));
+    site.end(vec![operator]).await;
+}

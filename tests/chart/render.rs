@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 use testbed::chart;
 
-use crate::{admitted, copy_of_the_chart, furnished, helm, names, render, render_of};
+use crate::{admitted, copy_of_the_chart, furnished, helm, names, render, render_of, tried};
 
 /// Each switch the other way round by itself, and then all that go together.
 fn choices() -> Vec<(&'static str, Value)> {
@@ -29,12 +29,15 @@ fn choices() -> Vec<(&'static str, Value)> {
         ("a proxy", json!({"proxy": {"url": "http://proxy.example:3128"}})),
         ("a proxy with a password", json!({"proxy": {"secretRef": {"name": "proxy"}}})),
         ("an authority", json!({"extraCA": {"configMap": "corporate-ca"}})),
+        ("a log filter", json!({"logFilter": {"configMap": "logging"}})),
+        ("traces", tracing()),
         ("a place to run", placement()),
         ("no spreading", json!({"topologySpread": {"enabled": false}})),
         ("no disruption budget", json!({"podDisruptionBudget": {"enabled": false}})),
         ("a network policy", network()),
         ("no Service", json!({"metrics": {"service": {"enabled": false}}})),
         ("a ServiceMonitor", monitor()),
+        ("alerts", alerts()),
     ];
     let together = [options(), placement(), network(), monitor()].into_iter().fold(
         json!({
@@ -42,6 +45,8 @@ fn choices() -> Vec<(&'static str, Value)> {
             "leaderElection": {"enabled": true, "leaseDurationSeconds": 10},
             "proxy": {"secretRef": {"name": "proxy"}},
             "extraCA": {"configMap": "corporate-ca"},
+            "logFilter": {"configMap": "logging", "key": "operator"},
+            "tracing": tracing()["tracing"],
         }),
         |mut all, more| {
             all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -57,6 +62,12 @@ fn options() -> Value {
         "allowEndpoints": ["gateway.example:8443", "10.1.2.3"], "apiServerHTTP1": true, "dispatchWindowSeconds": 10,
         "maxConcurrentCalls": 8, "sweepIntervalSeconds": 30, "receiptRetentionSeconds": 172_800, "logFormat": "text",
         "logLevel": "debug", "extraArgs": ["--identity=me"], "extraEnv": [{"name": "A", "value": "b"}],
+    }})
+}
+
+fn tracing() -> Value {
+    json!({"tracing": {
+        "endpoint": "http://collector.example:4318", "sampleRatio": 0.25, "headersSecretRef": {"name": "collector"},
     }})
 }
 
@@ -78,6 +89,12 @@ fn network() -> Value {
 
 fn monitor() -> Value {
     json!({"metrics": {"serviceMonitor": {"enabled": true, "interval": "15s", "labels": {"release": "prometheus"}}}})
+}
+
+fn alerts() -> Value {
+    json!({"metrics": {"prometheusRule": {
+        "enabled": true, "labels": {"release": "prometheus"}, "runbookBaseURL": "https://pages.example/sessionkill/",
+    }}})
 }
 
 /// The same, in some namespaces only.
@@ -119,6 +136,22 @@ async fn whatever_is_chosen_is_admitted() {
 #[tokio::test]
 async fn whatever_is_chosen_is_admitted_in_some_namespaces() {
     all_are_admitted(true).await;
+}
+
+/// By the definitions of the Prometheus operator itself: what it does not know is refused, and so is what it knows otherwise.
+#[tokio::test]
+async fn what_the_prometheus_operator_does_not_know_is_refused() {
+    let (monitor, alerts) = (render(&monitor()).await, render(&alerts()).await);
+    for (manifests, from, to, refusal) in [
+        (&monitor, "path: /metrics", "paths: /metrics", "paths"),
+        (&monitor, "interval: 15s", "interval: often", "spec.endpoints[0].interval"),
+        (&alerts, "expr:", "expression:", "expression"),
+        (&alerts, "for: 1m", "for: long", "for"),
+    ] {
+        assert!(manifests.contains(from), "{from}: {manifests}");
+        let said = tried(furnished().await, &manifests.replace(from, to)).await;
+        assert!(!said.success && said.stderr.contains(refusal), "{to}: {}", said.stderr);
+    }
 }
 
 /// Roles for people bind nobody; the operator's account has Roles only.
@@ -166,6 +199,28 @@ async fn the_namespaces_reach_the_operator_and_its_check() {
 }
 
 #[tokio::test]
+async fn traces_are_asked_for_by_their_variables_and_by_default_not_at_all() {
+    let variables = async |what: &str, values: Value| {
+        let objects = admitted(furnished().await, what, &render(&values).await).await;
+        let deployment = objects.into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let all = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+        let of_traces = |variable: &Value| variable["name"].as_str().unwrap().starts_with("OTEL_");
+        Value::Array(all.into_iter().filter(of_traces).collect())
+    };
+    let token = json!({"secretKeyRef": {"name": "collector", "key": "headers"}});
+    let expected = json!([
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.example:4318"},
+        {"name": "OTEL_TRACES_SAMPLER", "value": "traceidratio"},
+        {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.25"},
+        {"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": token},
+    ]);
+    assert_eq!(variables("traces", tracing()).await, expected);
+    assert_eq!(variables("nothing", json!({})).await, json!([]));
+    let none = variables("none of them", json!({"tracing": {"endpoint": "http://a:4318", "sampleRatio": 0}})).await;
+    assert_eq!(none[2], json!({"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0"}));
+}
+
+#[tokio::test]
 async fn a_rule_file_becomes_a_prometheus_rule_and_without_one_the_switch_is_refused() {
     let (_kept, chart) = copy_of_the_chart();
     let file = chart.join("files/prometheus-rules.yaml");
@@ -198,6 +253,10 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         // A password belongs into a Secret.
         ("url", json!({"proxy": {"url": "http://user:password@proxy.example:3128"}})),
         ("logFormat", json!({"operator": {"logFormat": "xml"}})),
+        ("configMap", json!({"logFilter": {"configMap": "Logging"}})),
+        ("sampleRatio", json!({"tracing": {"sampleRatio": 2}})),
+        ("endpoint", json!({"tracing": {"endpoint": "https://user:password@collector.example"}})),
+        ("headers", json!({"tracing": {"headers": "authorization=abc"}})),
     ] {
         let refusal = render_of(&chart::directory(), &values, &[]).await.map(drop).unwrap_err();
         assert!(refusal.contains(name), "{values}: {refusal}");

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
 mod handover;
+mod liveness;
 mod standby;
 
 use std::fs;

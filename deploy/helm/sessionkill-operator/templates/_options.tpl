@@ -61,6 +61,29 @@
 - name: SSL_CERT_DIR
   value: /etc/sessionkill/ca
 {{- end }}
+{{- if .Values.logFilter.configMap }}
+- name: SESSIONKILL_LOG_FILTER_FILE
+  value: /etc/sessionkill/logs/filter
+{{- end }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+{{- if not (kindIs "invalid" .sampleRatio) }}
+- name: OTEL_TRACES_SAMPLER
+  value: traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .sampleRatio | quote }}
+{{- end }}
+{{- if .headersSecretRef.name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .headersSecretRef.name }}
+      key: {{ .headersSecretRef.key }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.operator.extraEnv }}
 {{ toYaml . }}
 {{- end }}

@@ -1,0 +1,88 @@
+//! A watch that is dead though the process lives, and one that is alive though nothing happens.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use sessionkill::api::{ConnectionRef, OceanBaseConnection};
+use testbed::arena::{Arena, CONNECTION, Launch, kill_of, session};
+use testbed::fault_proxy::{Fault, Rule, StreamFault};
+
+use crate::{eventually, ground};
+
+/// Short, and long enough that a busy machine does not make an operator look dead.
+const WATCH_SECONDS: u32 = 6;
+/// When so many have ended one after the other, the first is older than any silence that is allowed.
+const WATCHES: usize = 7;
+
+/// What is watched, and changed while the watch of it is dead.
+#[derive(Clone, Copy)]
+enum Kind {
+    Requests,
+    Connections,
+}
+
+impl Kind {
+    const fn watch(self) -> &'static str {
+        match self {
+            Self::Requests => "watch sessionkills",
+            Self::Connections => "watch oceanbaseconnections",
+        }
+    }
+
+    async fn change(self, arena: &Arena, change: &str) {
+        match self {
+            // One that goes on waiting, whoever else sees it.
+            Self::Requests => {
+                let mut waiting = kill_of(&[2], 3600).unwrap();
+                waiting.connection_ref = ConnectionRef { name: "not-there".into() };
+                arena.request(change, waiting).await.unwrap();
+            }
+            Self::Connections => {
+                let annotated = json!({"metadata": {"annotations": {"example.com/change": change}}});
+                let connections = arena.api_of::<OceanBaseConnection>();
+                connections.patch(CONNECTION, &PatchParams::default(), &Patch::Merge(annotated)).await.unwrap();
+            }
+        }
+    }
+}
+
+/// Something on the way accepts watches, passes nothing on, and lets them end in time: there is no error, and what happens is
+/// not seen.
+async fn lives_in_silence_and_dies_of_what_it_does_not_hear(name: &str, kind: Kind) {
+    let arena = Arena::set(&ground().await, name, vec![session(1), session(2)]).await.unwrap();
+    let launch = Launch { watch_seconds: Some(WATCH_SECONDS), ..Launch::default() };
+    let replica = arena.start(launch).await.unwrap();
+    replica.ready().await.unwrap();
+    let status = async |path: &str| replica.asked(path).await.unwrap().status().as_u16();
+    let watches = || arena.api.trace().iter().filter(|it| it.kind == kind.watch()).count();
+    eventually("watches in which nothing happens", async || {
+        assert_eq!(status("/livez").await, 200);
+        watches() > WATCHES
+    })
+    .await;
+
+    let silence = Fault::Stream(StreamFault::Drop(usize::MAX));
+    let silent = arena.api.order(Rule::of(silence, kind.watch()));
+    silent.reached().await;
+    kind.change(&arena, "unseen").await;
+    eventually("the end of its life", async || status("/livez").await == 503).await;
+    assert_eq!(status("/readyz").await, 200, "its caches are those that were synced");
+    let log = replica.operator.logs().unwrap();
+    assert!(!log.contains("watch failed"), "the watch reports no error: {log}");
+
+    // What a restart does for it, the end of the fault does here.
+    silent.release();
+    arena.request("request-1", kill_of(&[1], 600).unwrap()).await.unwrap();
+    eventually("the kill", async || arena.gateway.kills_per_session().len() == 1).await;
+    kind.change(&arena, "seen").await;
+    eventually("its life", async || status("/livez").await == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_requests_that_is_dead_ends_the_operators_life_and_a_quiet_one_does_not() {
+    lives_in_silence_and_dies_of_what_it_does_not_hear("deaf-to-requests", Kind::Requests).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_connections_that_is_dead_ends_the_operators_life_and_a_quiet_one_does_not() {
+    lives_in_silence_and_dies_of_what_it_does_not_hear("deaf-to-connections", Kind::Connections).await;
+}
