@@ -151,7 +151,9 @@ pub fn body(Plan { base, choices, edits }: &Plan) -> Vec<u8> {
     };
     // Most changes make it no JSON at all: half of the inputs have none.
     if base.is_multiple_of(2) {
-        edits.iter().for_each(|edit| change(&mut body, *edit));
+        for edit in edits {
+            change(&mut body, *edit);
+        }
     }
     body
 }
