@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,7 +50,7 @@ pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Ve
     let name = format!("seed-{seed}-{:04x}", fastrand::u16(..));
     let arena = Arc::new(Arena::set_before(ground, &name, backend).await?);
     let (places, specs) = <(std::sync::Mutex<_>, std::sync::Mutex<_>)>::default();
-    let scene = Arc::new(Scene { arena, sessions, places, specs });
+    let scene = Arc::new(Scene { arena, sessions, places, specs, faults_over: AtomicBool::new(false) });
     let mut verdict = scene.play(schedule).await.with_context(|| format!("seed {seed}"))?;
     if let Some(clients) = clients {
         verdict = verdict.and(clients.verdict(&name, &scene.arena.gateway.kills_per_session()).await);
@@ -66,6 +69,8 @@ struct Scene {
     /// The operator that runs in each place.
     places: std::sync::Mutex<HashMap<usize, Arc<Replica>>>,
     specs: std::sync::Mutex<HashMap<usize, SessionKillSpec>>,
+    /// What begins to hold a request after this would hold it for ever: nobody lets go of it any more.
+    faults_over: AtomicBool,
 }
 
 impl Scene {
@@ -82,6 +87,7 @@ impl Scene {
             going_on.spawn(async move { scene.happens(event.what).await });
         }
         let faults_end = Instant::now();
+        self.faults_over.store(true, Ordering::SeqCst);
         self.arena.gateway.clear_faults();
         self.arena.api.clear();
         self.arena.calls.clear();
@@ -127,6 +133,9 @@ impl Scene {
             }
             What::StrikeAt(kind, at, strike, pause) => {
                 let order = self.proxy(kind).order(Rule::of(Fault::Hold(at), kind).times(1));
+                if self.faults_over.load(Ordering::SeqCst) {
+                    order.release();
+                }
                 tokio::select! {
                     client = order.reached() => {
                         let replica = self.arena.replicas.lock().await.iter().find(|it| it.client == client).cloned();
