@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 
 use super::api_calls::{ApiError, Pauses};
 use super::context::Context;
+use super::pace::Origin;
 use super::settle::{Target, write_status};
 use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
 use crate::domain::connection_status::{Facts, Learned, connection_status, says_more};
@@ -21,6 +22,8 @@ const FENCE_RETRY: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Default)]
 pub(super) struct ConnectionState {
+    /// From when its time is counted.
+    pub(super) origin: Origin,
     /// How fast calls may go.
     pub(super) rate: Rate,
     /// Held by whoever is next to have a turn.
