@@ -59,16 +59,20 @@ fn is_sent(planned: &SessionStatus) -> bool {
     planned.outcome == SessionOutcome::Pending
 }
 
-/// Records `record`, unless somebody else recorded first; gives back what is recorded. That is looked for after every failure:
-/// if it was stored and only the answer was lost, its audit line has yet to be written, and nobody else would.
+/// Records `record`, unless somebody else recorded first; gives back what is recorded.
 async fn write_once(
     context: &Context,
     receipt: &SessionKillReceipt,
     record: SessionKillReceiptStatus,
 ) -> Result<SessionKillReceiptStatus, ApiError> {
     let target = Target::of(receipt);
-    let Err(error) = write_record(context, &target, &record).await else { return Ok(record) };
-    let receipts = context.receipts(&target.namespace);
-    let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
-    found.status.ok_or(error)
+    match write_record(context, &target, &record).await {
+        Ok(()) => Ok(record),
+        Err(error) if error.is_invalid() => {
+            let receipts = context.receipts(&target.namespace);
+            let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
+            found.status.ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
 }
