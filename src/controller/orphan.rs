@@ -35,7 +35,7 @@ pub async fn resolve(
     let snapshot = observe(context, &namespace, &spec.connection_name, &tenant).await.ok();
     let now = Timestamp::now();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
-    let wanted = conclusion.record(now);
+    let wanted = as_stored(conclusion.record(now));
     let record = write_once(context, receipt, wanted.clone()).await?;
     if record == wanted {
         count(&context.metrics, receipt, &conclusion.sessions);
@@ -59,20 +59,21 @@ fn is_sent(planned: &SessionStatus) -> bool {
     planned.outcome == SessionOutcome::Pending
 }
 
-/// Records `record`, unless somebody else recorded first; gives back what is recorded.
+/// As it is read back: times are stored in whole seconds, and what was written must be known again.
+fn as_stored(record: SessionKillReceiptStatus) -> SessionKillReceiptStatus {
+    serde_json::to_value(&record).and_then(serde_json::from_value).unwrap_or(record)
+}
+
+/// Records `record`, unless somebody else recorded first; gives back what is recorded. That is looked for after every failure:
+/// if it was stored and only the answer was lost, its audit line has yet to be written, and nobody else would.
 async fn write_once(
     context: &Context,
     receipt: &SessionKillReceipt,
     record: SessionKillReceiptStatus,
 ) -> Result<SessionKillReceiptStatus, ApiError> {
     let target = Target::of(receipt);
-    match write_record(context, &target, &record).await {
-        Ok(()) => Ok(record),
-        Err(error) if error.is_invalid() => {
-            let receipts = context.receipts(&target.namespace);
-            let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
-            found.status.ok_or(error)
-        }
-        Err(error) => Err(error),
-    }
+    let Err(error) = write_record(context, &target, &record).await else { return Ok(record) };
+    let receipts = context.receipts(&target.namespace);
+    let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
+    found.status.ok_or(error)
 }

@@ -73,6 +73,28 @@ async fn killed_before_the_answer_arrives_the_session_is_seen_to_be_gone_and_not
 }
 
 #[tokio::test]
+async fn an_outcome_that_was_found_out_is_audited_though_the_answer_to_its_record_is_lost() {
+    let (scene, relay) = Scene::relayed("found-out", 3).await;
+    let call = Scene::hold_call(&relay, At::Answer);
+    let operator = scene.operator_through(&relay).await;
+    scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1).create().await;
+    call.reached().await;
+    operator.kill();
+
+    let api = scene.api_relay().await;
+    let record = api.hold(At::Answer, Method::PATCH, "/sessionkillreceipts/");
+    scene.launch(Launch { allow: vec![relay.url()], api: Some(&api), ..Launch::default() }).await;
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsGone");
+    assert_eq!(record.count(), 1, "stored by the write whose answer is held");
+    // By whoever waits for that answer; the request may have ended by the record meanwhile.
+    let audited = async || if scene.audit_lines().is_empty() { Err("not audited".to_owned()) } else { Ok(()) };
+    eventually("the outcome in an audit line", audited).await;
+    assert_eq!(scene.audit_lines().len(), 1);
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn killed_between_settling_and_recording_the_sweep_records_what_was_settled() {
     let scene = Scene::set("killed-before-record").await;
     scene.connection(json!({"requestTimeoutSeconds": 1})).await;
