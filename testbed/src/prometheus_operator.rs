@@ -2,7 +2,7 @@
 //! pins them.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -15,7 +15,7 @@ const TYPES: &str = "github.com/prometheus-operator/prometheus-operator/pkg/apis
 /// The file with the definition of each of these kinds, which have their plural names. The first use on a machine makes
 /// them, which takes a minute or two and blocks; progress goes to standard error.
 pub fn definitions<const N: usize>(kinds: [&str; N]) -> anyhow::Result<[PathBuf; N]> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus-operator");
+    let sources = go::module("prometheus-operator");
     let directory = cache::directory(&format!("prometheus-operator-{}", go::fingerprint(&sources)?), |directory| {
         eprintln!("making the definitions of the Prometheus operator (once, a minute or two) ...");
         generate(&sources, directory)
