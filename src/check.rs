@@ -31,12 +31,20 @@ pub const NEEDED: [(&str, &str, &str, &[&str]); 8] = [
     ("events.k8s.io", "events", "", &["create", "patch"]),
 ];
 
+/// What the operator does with its Lease: get, watch and update the one of its name, and create it, which cannot be
+/// granted by name.
+pub const NEEDED_OF_LEASE: [(&str, bool); 4] = [("get", true), ("watch", true), ("update", true), ("create", false)];
+
 /// Options of `sessionkill-operator check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckOptions {
     /// The namespaces that the operator works in, as for run. Without it, all namespaces.
     #[arg(long, env = "SESSIONKILL_WATCH_NAMESPACES")]
     pub watch_namespaces: Option<Namespaces>,
+
+    /// Also ask for the rights on the Lease of this namespace and name, by which several replicas agree who works.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = lease)]
+    pub lease: Option<(String, String)>,
 
     /// Also wait until this URL answers with success: the operator's /readyz.
     #[arg(long)]
@@ -45,6 +53,15 @@ pub struct CheckOptions {
     /// For how many seconds to wait for that.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub timeout_seconds: u16,
+}
+
+fn lease(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("name it as NAMESPACE/NAME".to_owned()),
+    }
 }
 
 /// Prints what was found. Fails with all that is missing, and what to do.
@@ -59,6 +76,11 @@ pub async fn check(client: Client, options: CheckOptions) -> Result<(), String> 
         let of = place.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
         println!("{of}: {}", if found.is_empty() { "kinds served, rights granted" } else { "not as it must be" });
         missing.extend(found.into_iter().map(|what| format!("{of}: {what}")));
+    }
+    if let Some((namespace, name)) = &options.lease {
+        let found = missing_of_lease(&client, namespace, name).await?;
+        println!("Lease {namespace}/{name}: {}", if found.is_empty() { "rights granted" } else { "not as it must be" });
+        missing.extend(found.into_iter().map(|what| format!("Lease {namespace}/{name}: {what}")));
     }
     if !missing.is_empty() {
         return Err(missing.join("\n"));
@@ -83,10 +105,8 @@ async fn missing_in(client: &Client, place: Option<&str>) -> Result<Vec<String>,
                 verb: Some((*verb).to_owned()),
                 ..ResourceAttributes::default()
             };
-            if !is_allowed(client, attributes).await? {
-                let of = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
-                missing.push(format!("may not {verb} {of}: grant it to the operator's service account"));
-            }
+            let of = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+            missing.extend(refused(client, attributes, verb, &of).await?);
         }
     }
     // Rights may be granted on what is not there.
@@ -96,6 +116,34 @@ async fn missing_in(client: &Client, place: Option<&str>) -> Result<Vec<String>,
         missing.extend(unserved::<DeserializeGuard<SessionKillReceipt>>(client, place, "sessionkillreceipts").await);
     }
     Ok(missing)
+}
+
+/// What is missing to be elected by the Lease `name` of `namespace`, in words.
+async fn missing_of_lease(client: &Client, namespace: &str, name: &str) -> Result<Vec<String>, String> {
+    let mut missing = vec![];
+    for (verb, by_name) in NEEDED_OF_LEASE {
+        let attributes = ResourceAttributes {
+            group: Some("coordination.k8s.io".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            resource: Some("leases".to_owned()),
+            name: by_name.then(|| name.to_owned()),
+            verb: Some(verb.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        missing.extend(refused(client, attributes, verb, "leases").await?);
+    }
+    Ok(missing)
+}
+
+/// Says so, if the right to `verb` `of` is missing.
+async fn refused(
+    client: &Client,
+    attributes: ResourceAttributes,
+    verb: &str,
+    of: &str,
+) -> Result<Option<String>, String> {
+    let is_missing = !is_allowed(client, attributes).await?;
+    Ok(is_missing.then(|| format!("may not {verb} {of}: grant it to the operator's service account")))
 }
 
 async fn is_allowed(client: &Client, attributes: ResourceAttributes) -> Result<bool, String> {

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::api_calls::ApiError;
 use super::claim::{Claim, Claimed, claim, find};
+use super::dispatch::tenant;
+use super::observer::observe;
 use super::orphan::resolve;
 use super::queue::Next;
 use super::refusal::refusal;
@@ -18,6 +21,7 @@ use crate::api::{
 use crate::domain::claim::Standing;
 use crate::domain::conclusion::Conclusion;
 use crate::domain::observation::{Snapshot, precheck};
+use crate::domain::orphan::without_receipt;
 use crate::domain::plan::{Intent, KillIntent};
 use crate::metrics::labels::ClaimResult;
 use crate::oceanbase::CallError;
@@ -51,6 +55,20 @@ impl Request {
         };
         let why = SessionReason::DeadlineExceeded;
         Ok(self.end(&Conclusion::nothing_sent(&self.object, outcome, why, message)).await)
+    }
+
+    /// A call was made for it: its claim decides, however long ago that was. Nothing is sent.
+    pub(super) async fn follow(&self) -> Result<Next, ApiError> {
+        if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
+            return self.taken(&receipt, standing).await;
+        }
+        let spec = &self.object.spec;
+        let namespace = self.object.namespace().unwrap_or_default();
+        let seen = observe(&self.context, &namespace, &spec.connection_ref.name, &tenant(spec)).await.ok();
+        Ok(match without_receipt(&self.object, seen.as_deref(), Timestamp::now()) {
+            Some(conclusion) => self.end(&conclusion).await,
+            None => Next::Later(Timestamp::now()),
+        })
     }
 
     /// Steps 4 and 5: how each session stands right before the kill, then the claim. A replica that leads no longer leaves the

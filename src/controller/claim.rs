@@ -213,7 +213,7 @@ async fn stored(
     if receipt.status.is_some() || !context.withdrawn.holds(&receipt.spec.attempt_id) {
         return Ok(Some(receipt));
     }
-    delete(context, &receipt).await;
+    delete(context, &receipt).await?;
     Ok(None)
 }
 
@@ -223,9 +223,13 @@ fn standing(context: &Context, object: &SessionKill, receipt: &SessionKillReceip
     judge.standing(receipt, Timestamp::now())
 }
 
-/// Gives a claim up: nothing was executed under it. The next attempt may claim again.
+/// Gives a claim up: nothing was executed under it. The next attempt may claim again; if the API server refuses to delete
+/// it now, that attempt deletes it first.
 pub async fn release(context: &Context, claim: Claim) {
-    delete(context, &claim.receipt).await;
+    if let Err(error) = delete(context, &claim.receipt).await {
+        context.withdrawn.add(&claim.receipt.spec.attempt_id);
+        tracing::warn!(%error, receipt = claim.receipt.name_any(), "claim not released yet");
+    }
 }
 
 /// Deletes what a claim without an answer may have left, now or when it is stored late. What others have recorded of it
@@ -237,14 +241,19 @@ async fn withdraw(context: &Context, object: &SessionKill, wanted: &SessionKillR
     loop {
         match stored(context, &receipts, &wanted.name_any()).await {
             Ok(_) => return,
+            // Whoever finds it later deletes it.
+            Err(error) if error.is_refused() => {
+                return tracing::warn!(%error, receipt = wanted.name_any(), "lost claim not withdrawn yet");
+            }
             Err(error) => tracing::warn!(%error, receipt = wanted.name_any(), "cannot look for a lost claim yet"),
         }
         pauses.wait().await;
     }
 }
 
-/// Deletes exactly `receipt`, for as long as it takes; not another one of its name, nor one that changed since.
-async fn delete(context: &Context, receipt: &SessionKillReceipt) {
+/// Deletes exactly `receipt`, for as long as that is not answered; not another one of its name, nor one that changed since.
+/// An error is a refusal, which may last: who waits for its end would hold one of the turns that all share.
+async fn delete(context: &Context, receipt: &SessionKillReceipt) -> Result<(), ApiError> {
     let receipts = context.receipts(&receipt.namespace().unwrap_or_default());
     let params = DeleteParams {
         preconditions: Some(Preconditions { uid: receipt.uid(), resource_version: receipt.resource_version() }),
@@ -253,8 +262,9 @@ async fn delete(context: &Context, receipt: &SessionKillReceipt) {
     let mut pauses = Pauses::new();
     loop {
         match bounded("delete SessionKillReceipt", receipts.delete(&receipt.name_any(), &params)).await {
-            Ok(_) => return,
-            Err(error) if error.is_not_found() || error.is_conflict() => return,
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
+            Err(error) if error.is_refused() => return Err(error),
             Err(error) => tracing::warn!(%error, receipt = receipt.name_any(), "cannot release a claim yet"),
         }
         pauses.wait().await;

@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_secs(5);
 /// Why there is no access key.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// The Secret is missing, not labelled, or lacks a key: the text says what to do.
+    /// The Secret is missing, may not be read, is not labelled, or lacks a key: the text says what to do.
     #[error("{0}")]
     Unavailable(String),
     /// The API server did not answer.
@@ -60,10 +60,15 @@ pub async fn access_key(context: &Context, namespace: &str, keys: &SecretKeys) -
         return Ok(access_key);
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let secret = bounded("read Secret", secrets.get_opt(&keys.name)).await?.ok_or_else(|| {
-        let name = &keys.name;
-        CredentialsError::Unavailable(format!("secret {name} does not exist: create it in namespace {namespace}"))
-    })?;
+    let name = &keys.name;
+    let secret = match bounded("read Secret", secrets.get_opt(name)).await {
+        Ok(found) => found.ok_or_else(|| format!("secret {name} does not exist: create it in namespace {namespace}")),
+        Err(error) if error.is_refused() => Err(format!(
+            "secret {name} may not be read ({error}): let the operator's service account get it in namespace {namespace}"
+        )),
+        Err(error) => return Err(error.into()),
+    };
+    let secret = secret.map_err(CredentialsError::Unavailable)?;
     let access_key = read(&secret, keys).map_err(CredentialsError::Unavailable)?;
     context.credentials.kept().insert(key, (Instant::now(), access_key.clone()));
     Ok(access_key)

@@ -72,6 +72,7 @@ pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
         match step {
             Step::Rest => request.done(Next::Ended),
             Step::Wait { until, reason } => others.push(Box::pin(hold(request, until, reason))),
+            Step::Follow => others.push(Box::pin(follow(request))),
             Step::Expire(outcome) => others.push(Box::pin(expire(request, outcome))),
             Step::Attempt(intent) => attempts.push((request, intent)),
         }
@@ -92,8 +93,18 @@ async fn hold(request: Request, until: Option<Timestamp>, reason: Option<WaitRea
     request.done(next);
 }
 
+async fn follow(request: Request) {
+    let followed = request.follow().await;
+    finish(request, followed).await;
+}
+
 async fn expire(request: Request, outcome: Outcome) {
-    let next = match request.expire(outcome).await {
+    let expired = request.expire(outcome).await;
+    finish(request, expired).await;
+}
+
+async fn finish(request: Request, worked: Result<Next, ApiError>) {
+    let next = match worked {
         Ok(next) => next,
         Err(error) => request.put_off(&error).await,
     };
@@ -200,8 +211,7 @@ async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> Opt
             None
         }
         Err(error) => {
-            let next = Box::pin(request.put_off(&error)).await;
-            request.done(next);
+            Box::pin(finish(request, Err(error))).await;
             None
         }
     }

@@ -24,8 +24,10 @@ pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject) -> Next {
         uid: metadata.uid.clone().unwrap_or_default(),
     };
     let error = clamp(&invalid.error, 256);
-    let message =
-        format!("the stored object cannot be read ({error}); nothing was sent: delete it and create a valid one");
+    // What an older version, which could read it, did for it is in its receipt, if anything.
+    let message = format!(
+        "the stored object cannot be read ({error}); this operator sends nothing for it: delete it and create a valid one"
+    );
     tracing::error!(name = target.name, namespace = target.namespace, error, "invalid object");
     context.events.invalid(reference(&target), &message);
     let status: SessionKillStatus = unreadable(metadata, Outcome::InvalidObject, &message, Timestamp::now());

@@ -33,7 +33,7 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
             Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
                 return look_again(until, now);
             }
-            Step::Wait { .. } | Step::Expire(_) | Step::Attempt(_) => {
+            Step::Wait { .. } | Step::Follow | Step::Expire(_) | Step::Attempt(_) => {
                 (TenantKey::of(object), object.spec.sessions.len(), object.spec.not_after_time.0)
             }
         },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions};
 use kube::core::DeserializeGuard;
 use kube::{Resource as _, ResourceExt as _};
@@ -59,7 +60,7 @@ async fn sweep_requests(context: &Arc<Context>, all: &Api<Guarded>) -> Result<()
     loop {
         let page = bounded("list finished SessionKills", all.list(&params)).await?;
         for request in page.items.into_iter().filter_map(|guarded| guarded.0.ok()) {
-            sweep_request(context, &request).await?;
+            pass_over(request.meta(), sweep_request(context, &request).await)?;
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
@@ -107,18 +108,27 @@ async fn sweep_receipts(
     loop {
         let page = bounded("list SessionKillReceipts", all.list(&params)).await?;
         for receipt in page.items.into_iter().filter_map(|guarded| guarded.0.ok()) {
-            let now = Timestamp::now();
-            if is_orphaned(context, &receipt, now) {
-                resolve(context, &receipt).await?;
-            } else if receipt_expired(&receipt, retention, now) && !is_still_awaited(context, &receipt).await? {
-                delete(&context.receipts(&receipt.namespace().unwrap_or_default()), receipt.meta()).await?;
-            }
+            pass_over(receipt.meta(), sweep_receipt(context, &receipt, retention).await)?;
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(()),
         }
     }
+}
+
+async fn sweep_receipt(
+    context: &Context,
+    receipt: &SessionKillReceipt,
+    retention: SignedDuration,
+) -> Result<(), ApiError> {
+    let now = Timestamp::now();
+    if is_orphaned(context, receipt, now) {
+        resolve(context, receipt).await?;
+    } else if receipt_expired(receipt, retention, now) && !is_still_awaited(context, receipt).await? {
+        delete(&context.receipts(&receipt.namespace().unwrap_or_default()), receipt.meta()).await?;
+    }
+    Ok(())
 }
 
 /// Whether a request has yet to end by `receipt`: one whose operators were all away for longer than receipts are kept.
@@ -134,11 +144,20 @@ fn is_orphaned(context: &Context, receipt: &SessionKillReceipt, now: Timestamp) 
     judge.standing(receipt, now) == Standing::Orphaned
 }
 
+/// An object of which the API server refuses what is due, as an admission webhook may, must not keep those after it from it.
+fn pass_over(metadata: &ObjectMeta, swept: Result<(), ApiError>) -> Result<(), ApiError> {
+    match swept {
+        Err(error) if error.is_refused() => {
+            let (name, namespace) = (&metadata.name, &metadata.namespace);
+            tracing::warn!(%error, name, namespace, "object not swept");
+            Ok(())
+        }
+        swept => swept,
+    }
+}
+
 /// Deletes exactly the object that was looked at, unless it changed since: then the next sweep looks at it again.
-async fn delete<K>(
-    api: &Api<K>,
-    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-) -> Result<(), ApiError>
+async fn delete<K>(api: &Api<K>, metadata: &ObjectMeta) -> Result<(), ApiError>
 where
     K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {

@@ -31,6 +31,18 @@ pub fn conclude(
     (is_told || now >= gives_up).then(|| Conclusion::called(sessions, known.dispatch, &nothing_certain(receipt)))
 }
 
+/// The end of `object` by what its status tells of the call that was made for it and by the process list, as there is no
+/// receipt of the call any more: somebody deleted it. None if there was no call.
+#[must_use]
+pub fn without_receipt(object: &SessionKill, snapshot: Option<&Snapshot>, now: Timestamp) -> Option<Conclusion> {
+    let status = object.status.as_ref()?;
+    let (sessions, dispatch) = (status.sessions.clone(), status.dispatch.clone()?);
+    let why =
+        format!("SessionKillReceipt {} was deleted, and the process list could not be read", dispatch.receipt_name);
+    let known = Known { sessions, dispatch, policy: object.spec.verification.policy };
+    Some(Conclusion::called(known.after(snapshot, now), known.dispatch, &why))
+}
+
 /// What the holder left.
 struct Known {
     sessions: Vec<SessionStatus>,

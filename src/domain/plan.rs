@@ -20,6 +20,9 @@ pub enum Step {
         /// The reason to show.
         reason: Option<WaitReason>,
     },
+    /// A call was made for it, as its status says: find out by the receipt what came of it. Nothing is sent, even if somebody
+    /// deleted the receipt, which would otherwise let it be claimed again.
+    Follow,
     /// `notAfterTime` has passed: nothing is sent any more. End it by its receipt if it has one, else as this.
     Expire(Outcome),
     /// Go on towards the call.
@@ -49,13 +52,17 @@ pub struct KillIntent(());
 
 /// Decides the next step of `object` at `now`.
 ///
-/// Deletion comes first: it bumps `metadata.generation`, so anything derived from the generation would act on it.
-/// Expiry comes before every kind of waiting, so that even a suspended request ends with a `completionTime`.
+/// Deletion comes first: it bumps `metadata.generation`, so anything derived from the generation would act on it. A call
+/// that was made is followed to its end, whatever has passed or was edited since. Expiry comes before every kind of waiting, so that even a suspended request ends with a `completionTime`.
 #[must_use]
 pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
     let status = object.status.as_ref();
     if object.metadata.deletion_timestamp.is_some() || status.is_some_and(|s| s.completion_time.is_some()) {
         return Step::Rest;
+    }
+    let next_attempt = status.and_then(|s| s.next_attempt_time.as_ref()).map(|t| t.0).filter(|t| now < *t);
+    if status.is_some_and(|status| status.dispatch.is_some()) {
+        return next_attempt.map_or(Step::Follow, |until| Step::Wait { until: Some(until), reason: None });
     }
     let not_after = object.spec.not_after_time.0;
     if now >= not_after {
@@ -69,16 +76,13 @@ pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
         }
         return Step::Expire(Outcome::DeadlineExceeded);
     }
-    // A call that was made is followed to its end.
-    let is_called = status.is_some_and(|status| status.dispatch.is_some());
-    if object.spec.suspend && !is_called {
+    if object.spec.suspend {
         return Step::Wait { until: Some(not_after), reason: Some(WaitReason::Suspended) };
     }
     if let Some(not_before) = object.spec.not_before_time.as_ref().map(|t| t.0).filter(|t| now < *t) {
         return Step::Wait { until: Some(not_before), reason: Some(WaitReason::Scheduled) };
     }
-    let next_attempt = status.and_then(|s| s.next_attempt_time.as_ref()).map(|t| t.0);
-    if let Some(next_attempt) = next_attempt.filter(|t| now < *t) {
+    if let Some(next_attempt) = next_attempt {
         return Step::Wait { until: Some(next_attempt.min(not_after)), reason: None };
     }
     Step::Attempt(match object.spec.mode {
@@ -107,13 +111,20 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_made_cannot_be_suspended() {
+    fn a_call_that_was_made_is_followed_and_never_made_again() {
         let mut called = request();
         let receipt = crate::domain::claim::receipt(&called, &crate::domain::test_objects::attempt());
         let dispatch = crate::domain::conclusion::dispatch(&receipt, receipt.spec.operation, "R");
         called.status.get_or_insert_default().dispatch = Some(dispatch);
+        assert_eq!(plan(&called, time("10:00:00")), Step::Follow);
+        assert_eq!(plan(&called, time("23:00:00")), Step::Follow, "that notAfterTime passed does not undo it");
         called.spec.suspend = true;
-        assert_eq!(plan(&called, time("10:00:00")), KILL);
+        assert_eq!(plan(&called, time("10:00:00")), Step::Follow, "it cannot be suspended");
+
+        let next = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time("10:31:00"));
+        called.status.get_or_insert_default().next_attempt_time = Some(next);
+        let until = Some(time("10:31:00"));
+        assert_eq!(plan(&called, time("10:30:30")), Step::Wait { until, reason: None });
     }
 
     #[test]

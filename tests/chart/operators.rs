@@ -205,11 +205,15 @@ async fn a_cluster_wide_install_works_everywhere_under_its_own_rights() {
     }
     site.assert_killed_once(&[1, 2, 3]);
     let ready = format!("--ready-url={}/readyz", operators[0].health_url());
-    let (content, said) = site.check(&[&ready]).await;
-    assert!(
-        content && said.contains("all namespaces: kinds served, rights granted") && said.contains("ready"),
-        "{said}"
-    );
+    let lease = format!("--lease={NAMESPACE}/sessionkill-operator");
+    let (content, said) = site.check(&[&lease, &ready]).await;
+    assert!(content && said.contains("ready"), "{said}");
+    assert!(said.contains("all namespaces: kinds served, rights granted"), "{said}");
+    assert!(said.contains(&format!("Lease {NAMESPACE}/sessionkill-operator: rights granted")), "{said}");
+    let (content, said) = site.check(&[&format!("--lease={NAMESPACE}/another")]).await;
+    let missing =
+        format!("Lease {NAMESPACE}/another: may not update leases: grant it to the operator's service account");
+    assert!(!content && said.contains(&missing), "{said}");
     assert_eq!(site.refusals(), [""; 0]);
     site.end(operators).await;
 }

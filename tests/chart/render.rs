@@ -195,7 +195,8 @@ async fn the_namespaces_reach_the_operator_and_its_check() {
     assert_eq!(operator.as_array().unwrap()[..2], ["run", "--watch-namespaces=team-a,team-b"]);
     let check = arguments("Pod", "/spec");
     let url = "--ready-url=http://sessionkill-operator.sessionkill-system.svc:8080/readyz";
-    assert_eq!(check, json!(["check", "--watch-namespaces=team-a,team-b", url]));
+    let lease = "--lease=sessionkill-system/sessionkill-operator";
+    assert_eq!(check, json!(["check", "--watch-namespaces=team-a,team-b", lease, url]));
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! What happens to the operator, the process list or the request between the call and the end of its verification. The
 //! call is followed to its end by whoever is there, and never repeated.
 
+use kube::ResourceExt as _;
+use kube::api::DeleteParams;
 use serde_json::json;
-use sessionkill::api::{Outcome, SessionKill, SessionOutcome, SessionReason, VerificationPolicy};
+use sessionkill::api::{Outcome, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind};
 
 use crate::scene::{At, Request as _, Scene, lingering, session};
@@ -172,5 +174,27 @@ async fn a_request_deleted_during_its_verification_has_its_outcome_recorded_all_
     assert_eq!(scene.audit_lines().len(), 1);
     assert_eq!(scene.kill_calls().len(), 1);
     scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+/// Somebody who deletes the receipt of a call takes its fence away: what the status says must hold it in its place.
+#[tokio::test]
+async fn a_call_whose_receipt_was_deleted_is_not_made_again() {
+    let scene = Scene::set("receipt-deleted").await;
+    let operator = scene.operator().await;
+    scene.gateway().set_sessions(vec![lingering(1)]).unwrap();
+    scene.request("inc-1").verified(VerificationPolicy::Required, 60).create().await;
+    let shown = in_verification(&scene, "inc-1").await;
+    operator.kill();
+    let receipt = scene.receipt().await.name_any();
+    scene.api::<SessionKillReceipt>().delete(&receipt, &DeleteParams::default()).await.unwrap();
+
+    scene.operator().await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.outcomes(), [(SessionOutcome::Failed, SessionReason::StillPresent)], "{}", ended.message());
+    assert!(ended.message().contains("nothing is sent again"), "{}", ended.message());
+    assert_eq!(ended.status.unwrap().dispatch, shown.status.unwrap().dispatch);
+    assert!(scene.receipts().await.is_empty());
+    assert_eq!(scene.kill_calls().len(), 1);
     scene.end().await;
 }

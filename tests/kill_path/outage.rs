@@ -114,3 +114,32 @@ async fn an_outcome_that_may_not_be_written_for_a_while_is_stored_whole_afterwar
     scene.assert_killed_once([1]);
     scene.end().await;
 }
+
+/// Its turn, which all share, must not be held for as long as the right is missing.
+#[tokio::test]
+async fn a_claim_that_may_not_be_deleted_is_given_up_before_the_next_attempt() {
+    let scene = Scene::set("undeletable").await;
+    let kubeconfig = scene.own_account(&Scene::full_rights()).await;
+    scene.grant_all_but("delete", "sessionkillreceipts").await;
+    let launch = Launch { kubeconfig: Some(kubeconfig), max_concurrent_calls: Some(1), ..Launch::default() };
+    scene.launch(launch).await;
+    scene.inject(Fault::new(FaultKind::Error));
+    scene.request("refused").create().await;
+    let waits = scene.wait_for_reason("refused", "PermissionDenied").await;
+    assert!(waits.message().contains("Forbidden.RAM"), "{}", waits.message());
+    assert!(scene.receipt().await.status.is_none(), "its claim is still there");
+
+    scene.gateway().clear_faults();
+    scene.request("another").tenant("t-another").sessions([2]).create().await;
+    let other = scene.wait_finished("another").await;
+    assert_eq!(other.reason(), "KillFailed", "it had its turn: {}", other.message());
+    scene
+        .wait_for("refused", "to say what is missing", |object| {
+            object.message().contains("delete SessionKillReceipt").then_some(())
+        })
+        .await;
+    scene.grant(&Scene::full_rights()).await;
+    assert_eq!(scene.wait_finished("refused").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}

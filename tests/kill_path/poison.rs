@@ -75,7 +75,7 @@ async fn an_object_that_cannot_be_read_is_reported_and_holds_nobody_up() {
     let expected = expected.map(|(type_, status)| (type_.into(), status.into(), "InvalidObject".into()));
     assert_eq!(shown.collect::<Vec<_>>(), expected);
     let message = text(&conditions[0], "message");
-    assert!(message.contains("nothing was sent: delete it and create a valid one"), "{message}");
+    assert!(message.contains("sends nothing for it: delete it and create a valid one"), "{message}");
     for name in ["poison", "wreck"] {
         let note = scene.wait_for_event(name, "InvalidObject").await;
         assert!(note.contains("cannot be read") && note.contains("delete it"), "{note}");

@@ -132,6 +132,21 @@ async fn an_expired_token_is_reported_until_it_is_rotated() {
 }
 
 #[tokio::test]
+async fn a_secret_that_may_not_be_read_is_told_on_the_request_and_on_the_connection() {
+    let scene = Scene::set("forbidden-secret").await;
+    let kubeconfig = scene.own_account(&Scene::full_rights()).await;
+    scene.grant_all_but("get", "secrets").await;
+    scene.launch(Launch { kubeconfig: Some(kubeconfig), ..Launch::default() }).await;
+    let remedy = "let the operator's service account get it in namespace forbidden-secret";
+    waits(&scene, "CredentialsUnavailable", &["secret aliyun-ak may not be read", "forbidden", remedy]).await;
+    scene.wait_for_connection("Ready=False(CredentialsUnavailable)").await;
+    scene.assert_nothing_sent();
+    scene.grant(&Scene::full_rights()).await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_throttled_request_comes_back_no_earlier_than_asked() {
     let scene = Scene::ready("throttled").await;
     let pause = Duration::from_secs(4);

@@ -10,6 +10,7 @@ use sessionkill::domain::backoff::next_attempt;
 use sessionkill::domain::claim::Attempt;
 use sessionkill::domain::conclusion::Conclusion;
 use sessionkill::domain::observation::precheck;
+use sessionkill::domain::orphan::without_receipt;
 use sessionkill::domain::plan::{Intent, Step};
 use sessionkill::domain::status::{Waiting, differs, finished, waiting};
 use sessionkill::oceanbase::ErrorKind;
@@ -172,7 +173,12 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
             Step::Attempt(Intent::Kill(_)) => world.attempts = world.attempts.checked_sub(1)?,
             Step::Attempt(Intent::DryRun) => panic!("no request of the model is a DryRun"),
             // What is written of a request that was deleted is lost.
-            Step::Expire(_) if world.requests[*request].object.is_none() => continue,
+            Step::Follow | Step::Expire(_) if world.requests[*request].object.is_none() => continue,
+            // `Request::follow`.
+            Step::Follow => {
+                let end = || without_receipt(&member.object, None, now).unwrap();
+                member.stage = find(protocol, world, operator, &member, ("without receipt", end));
+            }
             // `Request::expire`.
             Step::Expire(outcome) => {
                 let why = SessionReason::DeadlineExceeded;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use kube::config::Kubeconfig;
@@ -103,6 +103,21 @@ impl Scene {
     /// The rights of `deploy/base`, which hold in this namespace only.
     pub fn full_rights() -> Value {
         json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sessionkill-operator"})
+    }
+
+    /// Gives the scene's own account the full rights but for one: to `verb` `resource`.
+    pub async fn grant_all_but(&self, verb: &str, resource: &str) {
+        let all: Api<ClusterRole> = Api::all(self.client.clone());
+        let mut rules = all.get("sessionkill-operator").await.unwrap().rules.unwrap();
+        let of_it = |rule: &&mut PolicyRule| rule.resources.iter().flatten().any(|name| name == resource);
+        for rule in rules.iter_mut().filter(of_it) {
+            rule.verbs.retain(|granted| granted != verb);
+        }
+        rules.retain(|rule| !rule.verbs.is_empty());
+        let name = format!("all-but-{verb}-{resource}");
+        let role = Role { metadata: named(&name), rules: Some(rules) };
+        self.api::<Role>().create(&PostParams::default(), &role).await.unwrap();
+        self.grant(&json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name})).await;
     }
 
     /// Gives the scene's own account exactly the rights of this role.
