@@ -13,7 +13,7 @@ use super::claim::{Claim, Claims, release};
 use super::context::Context;
 use super::dispatch::{dispatch, row, target, tenant};
 use super::group::CONCURRENT_WRITES;
-use super::queue::Next;
+use super::queue::{Next, TenantKey};
 use super::refusal::refusal;
 use super::request::{API_PAUSE, Request};
 use super::route::Route;
@@ -124,10 +124,13 @@ fn trace(
     }
 }
 
-/// Concludes all of `made`, in their order: first what people wait for, then the records.
+/// Concludes all of `made`, which are of one tenant, in their order: first what people wait for, then the records.
 pub(super) async fn conclude_all(context: Arc<Context>, made: Vec<Made>) {
+    let Some(first) = made.first() else { return };
+    let turn = context.endings.in_order(TenantKey::of(&first.request.object)).await;
     let settled = futures::stream::iter(made).map(Made::settle).buffered(CONCURRENT_WRITES);
     let records: Vec<_> = settled.collect().await;
+    drop(turn);
     let recording = async |(receipt, status): (Arc<SessionKillReceipt>, SessionKillReceiptStatus)| {
         let started = Instant::now();
         record(&context, &receipt, &status).await;

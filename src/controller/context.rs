@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::claim::Withdrawn;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
+use super::endings::Endings;
 use super::events::Events;
 use super::guarded::Guarded;
 use super::leadership::Leadership;
@@ -46,6 +47,8 @@ pub struct Context {
     pub connection_states: ConnectionStates,
     /// Claims that were given up and may yet be stored.
     pub withdrawn: Withdrawn,
+    /// The order in which requests end.
+    pub endings: Endings,
     /// Process lists, read once for all who wait for one.
     pub observer: Observer,
     /// Numbers for those who watch the operator.
@@ -99,6 +102,7 @@ impl Context {
             credentials: CredentialsCache::default(),
             connection_states: ConnectionStates::default(),
             withdrawn: Withdrawn::default(),
+            endings: Endings::default(),
             observer: Observer::default(),
             metrics,
             traces,

@@ -5,6 +5,7 @@
 //!          decides         bounded                 one read and one call for all who waited; retries nothing blindly
 //! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan)
 //! probe: whether a connection works, before it is needed
+//! endings: the order in which the requests of a tenant end
 //! silence: whether a watch in which nothing comes has nothing to tell, or is dead
 //! election: of several replicas one does all of the above but the watch and its silence; no kill rests on it
 //! ```
@@ -20,6 +21,7 @@ mod context;
 mod credentials;
 mod dispatch;
 mod election;
+mod endings;
 mod events;
 mod group;
 mod guarded;
