@@ -49,6 +49,8 @@ pub struct Context {
     pub withdrawn: Withdrawn,
     /// The order in which requests end.
     pub endings: Endings,
+    /// Held while an orphaned claim gets its record.
+    pub resolving: tokio::sync::Mutex<()>,
     /// Process lists, read once for all who wait for one.
     pub observer: Observer,
     /// Numbers for those who watch the operator.
@@ -103,6 +105,7 @@ impl Context {
             connection_states: ConnectionStates::default(),
             withdrawn: Withdrawn::default(),
             endings: Endings::default(),
+            resolving: tokio::sync::Mutex::default(),
             observer: Observer::default(),
             metrics,
             traces,

@@ -35,6 +35,12 @@ pub async fn resolve(
     let snapshot = observe(context, &namespace, &spec.connection_name, &tenant).await.ok();
     let now = Timestamp::now();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
+    // One after the other: the sweep and a request may resolve the same claim in the same second, with the same record. The
+    // second must not take that for its own, and write a second audit line.
+    let _alone = context.resolving.lock().await;
+    if let Some(record) = recorded(context, receipt).await? {
+        return Ok(Some(record));
+    }
     let wanted = as_stored(conclusion.record(now));
     let record = write_once(context, receipt, wanted.clone()).await?;
     if record == wanted {
@@ -62,6 +68,16 @@ fn is_sent(planned: &SessionStatus) -> bool {
 /// As it is read back: times are stored in whole seconds, and what was written must be known again.
 fn as_stored(record: SessionKillReceiptStatus) -> SessionKillReceiptStatus {
     serde_json::to_value(&record).and_then(serde_json::from_value).unwrap_or(record)
+}
+
+/// What is recorded by now, if anything is.
+async fn recorded(
+    context: &Context,
+    receipt: &SessionKillReceipt,
+) -> Result<Option<SessionKillReceiptStatus>, ApiError> {
+    let receipts = context.receipts(&receipt.namespace().unwrap_or_default());
+    let found = bounded("read SessionKillReceipt", receipts.get_opt(&receipt.name_any())).await?;
+    Ok(found.and_then(|receipt| receipt.status))
 }
 
 /// Records `record`, unless somebody else recorded first; gives back what is recorded. That is looked for after every failure:
