@@ -1,6 +1,7 @@
 //! What is removed or brought up to date after the end, and what must stay.
 
 use jiff::Timestamp;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::scene::{Request as _, Scene, Shown as _, eventually, in_seconds, until};
@@ -74,5 +75,58 @@ async fn a_ttl_shorter_than_the_time_left_does_not_open_the_way_for_a_second_kil
     until(not_after - jiff::SignedDuration::from_secs(1)).await;
     scene.requests().get("inc-1").await.expect("still there a second before its notAfterTime");
     scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+/// As an admission webhook or a policy of the cluster may do.
+#[tokio::test]
+async fn a_request_that_may_not_be_removed_keeps_no_other_from_it() {
+    let scene = Scene::ready("undeletable-request").await;
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "keep-a"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["sessionkill.dev"], "apiVersions": ["*"], "operations": ["DELETE"],
+                "resources": ["sessionkills"],
+            }]},
+            "validations": [{
+                "expression": format!("request.namespace != '{}' || request.name != 'a'", scene.namespace),
+                "reason": "Forbidden",
+            }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "keep-a"}, "spec": {"policyName": "keep-a", "validationActions": ["Deny"]},
+    });
+    for object in [&policy, &binding] {
+        scene.cluster.control_plane.apply(&object.to_string()).await.unwrap();
+    }
+    let not_after = in_seconds(20);
+    let a = scene.request("a").not_after(not_after).ttl(0);
+    a.create().await;
+    eventually("the policy to hold", async || {
+        let tried = scene.requests().delete("a", &DeleteParams { dry_run: true, ..DeleteParams::default() }).await;
+        if tried.is_err() { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    scene.request("b").sessions([2]).not_after(not_after).ttl(0).create().await;
+    eventually("the other request to be removed", async || match scene.requests().get_opt("b").await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    scene.requests().get("a").await.unwrap();
+    assert!(scene.logs().contains("object not swept"));
+
+    let delete = ["delete", "validatingadmissionpolicybinding", "keep-a"];
+    scene.cluster.control_plane.run_kubectl(&delete).await.unwrap();
+    eventually("the request to be removed", async || match scene.requests().get_opt("a").await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    scene.assert_killed_once([1, 2]);
     scene.end().await;
 }
