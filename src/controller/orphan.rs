@@ -89,7 +89,5 @@ async fn write_once(
 ) -> Result<SessionKillReceiptStatus, ApiError> {
     let target = Target::of(receipt);
     let Err(error) = write_record(context, &target, &record).await else { return Ok(record) };
-    let receipts = context.receipts(&target.namespace);
-    let found = bounded("read SessionKillReceipt", receipts.get(&target.name)).await?;
-    found.status.ok_or(error)
+    recorded(context, receipt).await?.ok_or(error)
 }

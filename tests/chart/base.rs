@@ -135,4 +135,13 @@ async fn the_check_asks_for_exactly_the_rights_that_are_granted() {
         json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
     });
     assert_eq!(rules, needed);
+
+    let of_lease =
+        |object: &&Value| object["metadata"]["name"] == "sessionkill-operator-leases" && object["kind"] == "Role";
+    let rules = &objects.iter().find(of_lease).unwrap()["rules"];
+    let verbs = |named: bool| {
+        let asked = sessionkill::check::NEEDED_OF_LEASE.into_iter().filter(|(_, by_name)| *by_name == named);
+        json!(asked.map(|(verb, _)| verb).collect::<Vec<_>>())
+    };
+    assert_eq!([&rules[0]["verbs"], &rules[1]["verbs"]], [&verbs(true), &verbs(false)]);
 }
