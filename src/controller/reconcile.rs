@@ -15,15 +15,16 @@ use super::queue::{Item, Queue, Submitted, TenantKey};
 use crate::domain::plan::{Step, plan};
 use crate::domain::status::says;
 
-/// An event may be missed: whatever is not at its end is looked at again after this time at the latest.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// An event may be missed, and clocks may be set: whatever is not at its end is looked at again after this time at the latest.
+pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// For the controller runtime, which looks again when the decision says so.
 pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
     Ok(decide(&guarded, &context))
 }
 
-/// Decides on one object, as the watch cache shows it, and says when to look again. Deciding twice changes nothing.
+/// Decides on one object, as the watch cache shows it, and says when to look again: not before it changes, if the queue has
+/// it, which has it looked at again itself. Deciding twice changes nothing.
 pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
     let now = Timestamp::now();
     let (key, sessions, not_after) = match &guarded.0 {
@@ -31,7 +32,7 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
         Ok(object) => match plan(object, now) {
             Step::Rest => return Action::await_change(),
             Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
-                return look_again(until, now);
+                return until.map_or_else(Action::await_change, |until| look_again(until, now));
             }
             Step::Wait { .. } | Step::Follow | Step::Expire(_) | Step::Attempt(_) => {
                 (TenantKey::of(object), object.spec.sessions.len(), object.spec.not_after_time.0)
@@ -40,7 +41,7 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
     };
     // Another replica does the work; all that is here is looked at again once this one leads.
     if !context.leadership.leads() {
-        return look_again(None, now);
+        return Action::await_change();
     }
     let item = Item {
         object: ObjectRef::from_obj(guarded),
@@ -51,14 +52,14 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
         seen: Instant::now(),
     };
     match Queue::submit(context, key, item, now) {
-        Submitted::Accepted => look_again(None, now),
-        Submitted::Held(until) => look_again(Some(until), now),
+        Submitted::Accepted => Action::await_change(),
+        Submitted::Held(until) => look_again(until, now),
         Submitted::Full => Action::requeue(Duration::from_secs(1)),
     }
 }
 
-fn look_again(at: Option<Timestamp>, now: Timestamp) -> Action {
-    let left = at.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).unwrap_or(LOOK_AGAIN);
+fn look_again(at: Timestamp, now: Timestamp) -> Action {
+    let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
     // A little late rather than a little early, which would cost a second look.
     Action::requeue(left.min(LOOK_AGAIN) + Duration::from_millis(1))
 }

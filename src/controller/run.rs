@@ -9,7 +9,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource as _};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +21,7 @@ use super::guarded::Guarded;
 use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
-use super::reconcile::{decide, reconcile};
+use super::reconcile::{LOOK_AGAIN, decide, reconcile};
 use super::silence::question;
 use super::sweep::sweep;
 use super::watches::watch;
@@ -121,7 +121,7 @@ pub async fn run(
         question(&context, &health, &unfinished, &context.requests, Watch::Requests),
     );
     let probing = probe_connections(context.clone(), changed.clone(), shutdown.clone());
-    let taking_over = take_over(&context, &changed);
+    let looking = look(&context, &changed);
     let electing = elected.then(|| tokio::spawn(election(&context).run(shutdown.clone())));
     let ended = tokio::select! {
         () = controller => "the watch of SessionKills",
@@ -129,7 +129,7 @@ pub async fn run(
         () = probing => "the probe",
         () = sweeping => "the sweep",
         _ = questioning => "the questioning of watches",
-        () = taking_over => "the take-over",
+        () = looking => "the look at all requests",
         () = shutdown.cancelled() => "",
     };
     let in_order = shutdown.is_cancelled();
@@ -145,32 +145,39 @@ pub async fn run(
 }
 
 /// Each time that this process begins to lead: looks at all that has come while it stood by, and at whether connections work.
-async fn take_over(context: &Context, connections: &Notify) {
+/// Then looks at all from time to time: one timer, instead of one for each request.
+async fn look(context: &Arc<Context>, connections: &Notify) {
     loop {
-        context.leadership.gained().await;
-        connections.notify_one();
+        if let Ok(()) = tokio::time::timeout(LOOK_AGAIN, context.leadership.gained()).await {
+            connections.notify_one();
+        }
         look_at_all(context);
     }
 }
 
-/// The object that `event` of the watch is about, for the controller, which looks it up in the cache: so those of a list come
-/// when it is complete. Before, a new one of its first page would be taken for gone, and for ever.
+/// Decides on the object that `event` of the watch is about; those of a list are in the cache when it is complete. What must
+/// be looked at again at some time is left to the controller. It could decide on all, but a moment later, as its scheduler
+/// counts in whole milliseconds, and with a timer and a task for each.
 fn changed_object(event: watcher::Event<Guarded>, context: &Arc<Context>) -> Option<Guarded> {
     match event {
-        watcher::Event::Apply(object) => {
-            // The controller does so, too, but a moment later, as its scheduler counts in whole milliseconds.
-            decide(&object, context);
-            return Some(object);
-        }
+        watcher::Event::Apply(object) => return Some(object).filter(|object| comes_again(object, context)),
         watcher::Event::InitDone => look_at_all(context),
         watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Delete(_) => {}
     }
     None
 }
 
-fn look_at_all(context: &Context) {
-    let requests = context.requests.state();
-    context.queue.look_again_at(requests.iter().map(|request| ObjectRef::from_obj(request.as_ref())));
+/// Decides on all that has not ended, the oldest first: they come out of the cache in no order.
+fn look_at_all(context: &Arc<Context>) {
+    let mut requests = context.requests.state();
+    requests.sort_by(|a, b| a.meta().creation_timestamp.cmp(&b.meta().creation_timestamp));
+    let again = requests.iter().filter(|request| comes_again(request, context));
+    context.queue.look_again_at(again.map(|request| ObjectRef::from_obj(request.as_ref())));
+}
+
+/// Decides on `object`, and whether the controller must do so again at some time.
+fn comes_again(object: &Guarded, context: &Arc<Context>) -> bool {
+    decide(object, context) != Action::await_change()
 }
 
 fn election(context: &Context) -> Election {
