@@ -41,8 +41,8 @@ pub struct PeerOptions {
     pub kubeconfig: PathBuf,
     /// For its logs: `peer.out` and `peer.log`. Made if it is not there.
     pub directory: PathBuf,
-    /// Whether it makes the writes that sessionkill makes: a receipt as the claim, the request's status, the receipt's
-    /// status. Otherwise those that are natural for it. The script knows only the latter.
+    /// Whether it makes the writes that sessionkill makes: a receipt as the claim, the request's status, an Event, the
+    /// receipt's status. Otherwise those that are natural for it. The script knows only the latter.
     pub equal_writes: bool,
 }
 

@@ -147,6 +147,7 @@ fn promised_writes(peer: Peer, equal_writes: bool) -> Vec<(Request, u64)> {
             status(1),
             (Request::new("create", "sessionkillreceipts", ""), 1),
             (Request::new("patch", "sessionkillreceipts", "status"), 1),
+            (Request::new("create", "events", ""), 1),
         ],
     }
 }

@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	equalWrites := flag.Bool("equal-writes", false, "claim by a SessionKillReceipt and record the outcome in it")
+	equalWrites := flag.Bool("equal-writes", false, "claim by a SessionKillReceipt, record the outcome in it, and write an Event")
 	workers := flag.Int("workers", 64, "reconciles at the same time")
 	flag.Parse()
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil)))
@@ -72,6 +72,7 @@ func run(ctx context.Context, equalWrites bool, workers int) error {
 		Client:      mgr.GetClient(),
 		Reader:      mgr.GetAPIReader(),
 		HTTP:        NewHTTPClient(workers),
+		Events:      mgr.GetEventRecorder("peer-controller-runtime"),
 		Holder:      fmt.Sprintf("%s-%d", hostname, os.Getpid()),
 		EqualWrites: equalWrites,
 	}

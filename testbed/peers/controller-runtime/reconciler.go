@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +34,8 @@ type Reconciler struct {
 	HTTP        *http.Client
 	Holder      string
 	EqualWrites bool
+	// Told the end of each request with EqualWrites.
+	Events events.EventRecorder
 }
 
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
@@ -184,6 +187,11 @@ func (r *Reconciler) settleBoth(
 	if err := r.settle(ctx, object, finished(object, end)); err != nil {
 		return err
 	}
+	level := corev1.EventTypeWarning
+	if end.Reason == "SessionsKilled" {
+		level = corev1.EventTypeNormal
+	}
+	r.Events.Eventf(object, nil, level, end.Reason, "KillSessions", "%s", end.Message)
 	record := &SessionKillReceiptStatus{Outcome: end.Reason, CompletionTime: metav1.Now(), Operation: "KillProcessList",
 		Sessions: end.Sessions}
 	if end.Dispatch != nil {

@@ -18,7 +18,7 @@ from alibabacloud_tea_openapi.models import Config
 import statuses
 
 GROUP, VERSION = "sessionkill.dev", "v1alpha1"
-# Claim by a SessionKillReceipt and record the outcome in it.
+# Claim by a SessionKillReceipt, record the outcome in it, and write an Event.
 EQUAL_WRITES = os.environ.get("EQUAL_WRITES") == "1"
 HOLDER = f"{socket.gethostname()}-{os.getpid()}"
 # kopf handles all objects at once; without a limit a burst would open as many connections.
@@ -49,7 +49,7 @@ async def configure(settings, **_):
     # and a selector that fits no kind is ignored without a word.
     settings.watching.field_selectors[GROUP, "sessionkills"] = "status.completionTime="
     settings.watching.label_selectors["v1", "secrets"] = "sessionkill.dev/credentials=true"
-    settings.posting.enabled = False
+    settings.posting.enabled = EQUAL_WRITES
     settings.scanning.disabled = True
 
 
@@ -141,7 +141,10 @@ async def under_receipt(request, client):
         return await taken(request, found)
     outcomes, reason = await call(request, client, dispatch)
     # The request first: people wait for it.
-    await settle(request, statuses.finished(request, outcomes, reason, dispatch=dispatch))
+    end = statuses.finished(request, outcomes, reason, dispatch=dispatch)
+    await settle(request, end)
+    level = "Normal" if reason == "SessionsKilled" else "Warning"
+    kopf.event(request, type=level, reason=reason, message=end["conditions"][0]["message"])
     await settle(found, statuses.record(outcomes, reason, dispatch))
     return True
 
