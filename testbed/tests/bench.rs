@@ -109,7 +109,7 @@ fn check_summary(summary: &Value) {
     let others = summary["ratios"].as_object().unwrap();
     assert_eq!(others.len(), 1, "{summary}");
     for ratios in others.values() {
-        for pointer in ["/p50", "/p99", "/requestsPerSecond"] {
+        for pointer in ["/p50", "/p99", "/requestsPerSecond", "/peakMemory"] {
             let ratio = number(ratios, pointer);
             assert!(ratio.is_finite() && ratio > 0.0, "{pointer} in {summary}");
         }

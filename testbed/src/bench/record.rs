@@ -193,6 +193,9 @@ pub struct Summary {
     pub upstream_calls: Spread,
     /// Processor seconds for a thousand requests; none for too few requests to tell.
     pub cpu_per_thousand: Option<CpuSpread>,
+    /// The most memory that the contender took.
+    #[serde(default)]
+    pub peak_bytes: Option<Spread>,
     /// Medians divided by those of each other contender under the same load.
     pub ratios: BTreeMap<String, Ratios>,
 }
@@ -221,4 +224,10 @@ pub struct Ratios {
     pub requests_per_second: f64,
     /// Processor time of contender, API server and etcd together. Below 1 is cheaper.
     pub cpu: Option<f64>,
+    /// Processor time of the contenders alone.
+    #[serde(default)]
+    pub own_cpu: Option<f64>,
+    /// The most memory that the contenders took.
+    #[serde(default)]
+    pub peak_memory: Option<f64>,
 }

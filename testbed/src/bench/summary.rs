@@ -85,19 +85,20 @@ fn summary(runs: &[&Run]) -> Option<Summary> {
         api_requests: spread(&|run| run.api_requests.values().sum())?,
         upstream_calls: spread(&|run| run.upstream_calls.values().sum())?,
         cpu_per_thousand: if first.requests_made < ENOUGH_FOR_CPU { None } else { cpu_per_thousand() },
+        #[allow(clippy::cast_precision_loss, reason = "far less than 2^52")]
+        peak_bytes: spread(&|run| run.memory_bytes.peak as f64),
         ratios: BTreeMap::new(),
     })
 }
 
 fn ratios(one: &Summary, other: &Summary) -> Ratios {
-    let cpu = |summary: &Summary| {
-        let cpu = summary.cpu_per_thousand?;
-        Some(cpu.contender.median + cpu.api_server.median + cpu.etcd.median)
-    };
+    let ratio = |value: &dyn Fn(&Summary) -> Option<f64>| Some(value(one)? / value(other)?);
     Ratios {
         p50: one.p50_ms.median / other.p50_ms.median,
         p99: one.p99_ms.median / other.p99_ms.median,
         requests_per_second: one.requests_per_second.median / other.requests_per_second.median,
-        cpu: cpu(one).zip(cpu(other)).map(|(one, other)| one / other),
+        cpu: ratio(&|it| it.cpu_per_thousand.map(|cpu| cpu.contender.median + cpu.api_server.median + cpu.etcd.median)),
+        own_cpu: ratio(&|it| Some(it.cpu_per_thousand?.contender.median)),
+        peak_memory: ratio(&|it| Some(it.peak_bytes?.median)),
     }
 }

@@ -69,6 +69,7 @@ fn times(title: &str, summaries: &[&Summary]) -> String {
 /// Each contender beside the floor, and beside the first one.
 fn ratios(summaries: &[Summary]) -> String {
     let first = summaries.iter().map(|it| it.contender.as_str()).find(|name| *name != "floor").unwrap_or_default();
+    let ratio = |ratio: Option<f64>| ratio.map_or("–".into(), |ratio| format!("{ratio:.2}"));
     let mut rows = vec![];
     for summary in summaries.iter().filter(|it| it.contender != "floor") {
         for (other, ratios) in summary.ratios.iter().filter(|(other, _)| *other == "floor" || *other == first) {
@@ -78,11 +79,14 @@ fn ratios(summaries: &[Summary]) -> String {
                 format!("{:.2}", ratios.p50),
                 format!("{:.2}", ratios.p99),
                 format!("{:.2}", ratios.requests_per_second),
-                ratios.cpu.map_or("–".into(), |cpu| format!("{cpu:.2}")),
+                ratio(ratios.cpu),
+                ratio(ratios.own_cpu),
+                ratio(ratios.peak_memory),
             ]);
         }
     }
-    table("Ratios of the medians", &["load", "of", "p50", "p99", "requests/s", "all processor time"], rows)
+    let head = ["load", "of", "p50", "p99", "requests/s", "all processor time", "its processor time", "its memory at most"];
+    table("Ratios of the medians", &head, rows)
 }
 
 /// What one request costs, under the largest load at once.
