@@ -85,7 +85,8 @@ fn ratios(summaries: &[Summary]) -> String {
             ]);
         }
     }
-    let head = ["load", "of", "p50", "p99", "requests/s", "all processor time", "its processor time", "its memory at most"];
+    let head =
+        ["load", "of", "p50", "p99", "requests/s", "all processor time", "its processor time", "its memory at most"];
     table("Ratios of the medians", &head, rows)
 }
 
