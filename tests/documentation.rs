@@ -84,8 +84,8 @@ fn every_reason_of_a_condition_or_an_event_has_a_row() {
     // An Event whose reason is of no closed set would pass by this test.
     assert_eq!(
         loose_reasons(include_str!("../src/controller/events.rs")),
-        ["KillSessions"],
-        "the action of all Events"
+        ["Normal", "Warning", "KillSessions"],
+        "the types and the action of all Events"
     );
 }
 
