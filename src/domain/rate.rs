@@ -17,6 +17,8 @@ const SLOWEST: f64 = 0.2;
 const FASTEST: f64 = 100.0;
 /// Without a word from the gateway: the quotas are counted by the second.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// In which calls are counted.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// The longest pause that the gateway may ask for.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
@@ -27,7 +29,7 @@ pub struct Rate {
     limit: Option<f64>,
     /// No call starts before.
     next: SignedDuration,
-    /// When the calls of the last second started or will start.
+    /// When the calls of the last while started or will start, in order.
     recent: VecDeque<SignedDuration>,
     /// Throttled answers up to then are of calls that started before the last cut.
     cut_until: SignedDuration,
@@ -35,14 +37,25 @@ pub struct Rate {
 
 impl Rate {
     /// Takes the turn of `calls` calls that start one right after the other, and returns how long they must wait.
+    ///
+    /// A limit is of the calls in any one second, as the quotas are: whoever comes while there is room in it waits for
+    /// nothing, also right after another.
     pub fn take_turn(&mut self, now: SignedDuration, calls: u32) -> SignedDuration {
-        let start = self.next.max(now);
-        let gap = self.limit.map_or(SignedDuration::ZERO, |limit| seconds(f64::from(calls) / limit));
-        self.next = start.saturating_add(gap);
-        while self.recent.front().is_some_and(|at| start.saturating_sub(*at) >= SignedDuration::from_secs(1)) {
+        let mut start = self.next.max(now);
+        let (room, window) = self.limit.map_or((usize::MAX, SECOND), room);
+        let count = usize::try_from(calls).unwrap_or(usize::MAX);
+        // The one that must be over a window ago when the last of these starts.
+        let before = self.recent.len().saturating_add(count.min(room)).checked_sub(room.saturating_add(1));
+        if let Some(before) = before.and_then(|index| self.recent.get(index)) {
+            start = start.max(before.saturating_add(window));
+        }
+        while self.recent.front().is_some_and(|at| start.saturating_sub(*at) >= window) {
             self.recent.pop_front();
         }
-        self.recent.extend((0..calls).map(|_| start));
+        // Those for which one window has no room count in the next.
+        let windows = (0..count).map(|call| i32::try_from(call / room).unwrap_or(i32::MAX));
+        self.recent.extend(windows.map(|after| start.saturating_add(window.saturating_mul(after))));
+        self.next = start;
         start.saturating_sub(now)
     }
 
@@ -62,7 +75,8 @@ impl Rate {
             return;
         }
         self.cut_until = resume;
-        let recent = f64::from(u32::try_from(self.recent.len()).unwrap_or(u32::MAX));
+        let of_last_second = self.recent.iter().rev().take_while(|at| now.saturating_sub(**at) < SECOND).count();
+        let recent = f64::from(u32::try_from(of_last_second).unwrap_or(u32::MAX));
         let used = self.limit.map_or(recent, |limit| limit.min(recent.max(SLOWEST)));
         self.limit = Some((used * CUT).max(SLOWEST));
     }
@@ -74,8 +88,13 @@ impl Rate {
     }
 }
 
-fn seconds(seconds: f64) -> SignedDuration {
-    SignedDuration::try_from_secs_f64(seconds).unwrap_or(LONGEST_PAUSE)
+/// How many calls may start within how much time; a limit of less than one in a second is one in more.
+fn room(limit: f64) -> (usize, SignedDuration) {
+    let calls = limit.floor().clamp(1.0, FASTEST);
+    let window = SignedDuration::try_from_secs_f64((1.0 / limit).max(1.0)).unwrap_or(LONGEST_PAUSE);
+    // A whole number from 1 to FASTEST.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    (calls as usize, window)
 }
 
 #[cfg(test)]
@@ -101,9 +120,41 @@ mod tests {
             rate.take_turn(ms(0), 1);
         }
         rate.throttled(ms(500), None);
-        assert_eq!(rate.take_turn(ms(500), 1), ms(1000), "a pause");
-        let wait = rate.take_turn(ms(500), 1) - ms(1000);
-        assert_eq!(wait.as_millis(), 142, "7 calls per second after 10");
+        for _ in 0..7 {
+            assert_eq!(rate.take_turn(ms(500), 1), ms(1000), "a pause, then 7 calls in a second after 10");
+        }
+        assert_eq!(rate.take_turn(ms(500), 2), ms(2000));
+    }
+
+    #[test]
+    fn no_second_whenever_it_begins_has_more_calls_than_the_limit() {
+        for (limit, room, window) in [(7.9, 7, ms(1000)), (1.0, 1, ms(1000)), (0.2, 1, ms(5000))] {
+            let (mut rate, mut now) = (Rate { limit: Some(limit), ..Rate::default() }, ms(0));
+            let mut starts = vec![];
+            for turn in 0..200 {
+                let calls = if room == 1 { 1 } else { 1 + turn % 3 };
+                now += ms(i64::from(turn % 7) * 10);
+                starts.extend(std::iter::repeat_n(now + rate.take_turn(now, calls), calls as usize));
+            }
+            assert!(starts.is_sorted(), "first come, first served: {starts:?}");
+            let too_close = starts.windows(room + 1).find(|calls| calls[room] - calls[0] < window);
+            assert_eq!(too_close, None, "{limit}");
+        }
+    }
+
+    #[test]
+    fn more_calls_than_there_is_room_for_count_in_the_seconds_after() {
+        let mut rate = Rate { limit: Some(2.0), ..Rate::default() };
+        assert_eq!(rate.take_turn(ms(0), 5), ms(0), "they start one right after the other");
+        assert_eq!(rate.take_turn(ms(0), 1), ms(2000));
+        assert_eq!(rate.take_turn(ms(0), 1), ms(3000));
+    }
+
+    #[test]
+    fn who_comes_while_there_is_room_does_not_wait() {
+        let mut rate = Rate { limit: Some(7.0), ..Rate::default() };
+        assert_eq!((rate.take_turn(ms(0), 3), rate.take_turn(ms(1), 3)), (ms(0), ms(0)));
+        assert_eq!(rate.take_turn(ms(100), 3), ms(900));
     }
 
     #[test]
