@@ -16,7 +16,7 @@ use super::called::{Member, call};
 use super::context::Context;
 use super::dispatch::tenant;
 use super::poison;
-use super::queue::{Item, Next};
+use super::queue::{Item, Next, TenantKey};
 use super::request::Request;
 use super::route::{Route, RouteError, connection};
 use crate::api::{Outcome, SessionReason, WaitReason};
@@ -27,7 +27,9 @@ use crate::metrics::labels::Stage;
 use crate::traces::Span;
 
 /// The API calls that one group has in flight: enough to keep the API server busy, few enough to leave room for others.
-pub(super) const CONCURRENT_WRITES: usize = 4;
+pub(super) const CONCURRENT_WRITES: usize = 2;
+/// The part of a claim's time to send in which the others of its group are claimed.
+const CLAIMING: i32 = 3;
 /// A claim that leaves less time than this to send goes out before the others.
 const URGENT: Duration = Duration::from_secs(5);
 
@@ -118,7 +120,8 @@ async fn attempt(context: &Arc<Context>, attempts: Vec<(Request, Intent)>) {
         Err(blocked) => return block(attempts, &blocked).await,
     };
     let observed = observe(context, &route, &attempts).await;
-    let claimed = claim_all(attempts, &route, &observed).await;
+    let (claimed, left) = claim_all(context, attempts, &route, &observed).await;
+    put_back(context, left);
     // The earliest deadline holds for a whole call: one that has passed keeps it from being sent, and one that is near may
     // have the gateway refuse it.
     let (late, in_time): (Vec<Member>, Vec<Member>) =
@@ -188,18 +191,46 @@ async fn observe(context: &Context, route: &Route, attempts: &[(Request, Intent)
     Some(read)
 }
 
-/// Step 5, in the order of the queue: those that may make their call.
-async fn claim_all(attempts: Vec<(Request, Intent)>, route: &Route, observed: &Observed) -> Vec<Member> {
+/// Step 5, in the order of the queue: those that may make their call, and those whose claims would come so late that the
+/// time of the first might be over before it is made.
+async fn claim_all(
+    context: &Context,
+    attempts: Vec<(Request, Intent)>,
+    route: &Route,
+    observed: &Observed,
+) -> (Vec<Member>, Vec<Request>) {
+    let began = Instant::now();
+    let time = Duration::try_from(context.dispatch_window() / CLAIMING).unwrap_or_default();
     let claiming = async |(request, intent): (Request, Intent)| {
         let started = Instant::now();
+        if started.duration_since(began) > time {
+            return Err(request);
+        }
         let attempted = request.attempt(intent, route, observed).await;
         if let Ok(Attempted::Claimed(_)) = &attempted {
             request.context.traces.add(&Span::part(&request.item.uid, "claim", started.elapsed()));
         }
-        member(request, attempted).await
+        Ok(member(request, attempted).await)
     };
-    let claims = futures::stream::iter(attempts).map(claiming).buffered(CONCURRENT_WRITES);
-    claims.filter_map(std::future::ready).collect().await
+    let mut claims = futures::stream::iter(attempts).map(claiming).buffered(CONCURRENT_WRITES);
+    let (mut members, mut left) = (vec![], vec![]);
+    while let Some(claimed) = claims.next().await {
+        match claimed {
+            Ok(member) => members.extend(member),
+            Err(request) => left.push(request),
+        }
+    }
+    (members, left)
+}
+
+/// Has `left`, all of one tenant, go with its next call.
+fn put_back(context: &Context, left: Vec<Request>) {
+    let Some(first) = left.first() else { return };
+    let key = TenantKey::of(&first.object);
+    for request in &left {
+        request.enters(Stage::Queued);
+    }
+    context.queue.put_back(&key, left.into_iter().map(|request| request.item));
 }
 
 /// A request that may make its call; none if it ended or waits.

@@ -186,6 +186,14 @@ impl Queue {
         next
     }
 
+    /// Puts `items` of `key` before the others, for the next call.
+    pub fn put_back(&self, key: &TenantKey, items: impl DoubleEndedIterator<Item = Item>) {
+        let mut state = self.state();
+        // It is there for as long as its items are worked on.
+        let waiting = state.tenants.entry(key.clone()).or_default();
+        items.rev().for_each(|item| waiting.push_front(item));
+    }
+
     /// Has `objects` looked at again.
     pub fn look_again_at(&self, objects: impl IntoIterator<Item = ObjectRef<Guarded>>) {
         for object in objects {
