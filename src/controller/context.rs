@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::claim::Withdrawn;
@@ -24,6 +25,9 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::oceanbase::{self, Addresses};
 use crate::traces::Traces;
+
+/// The most records that are written at once, over all tenants.
+const RECORDS_AT_ONCE: usize = 2;
 
 /// What every part of the controller shares.
 pub struct Context {
@@ -49,6 +53,8 @@ pub struct Context {
     pub withdrawn: Withdrawn,
     /// The order in which requests end.
     pub endings: Endings,
+    /// Turns for records, which must leave the API server to the writes that people wait for.
+    pub recording: Semaphore,
     /// Held while an orphaned claim gets its record.
     pub resolving: tokio::sync::Mutex<()>,
     /// Process lists, read once for all who wait for one.
@@ -105,6 +111,7 @@ impl Context {
             connection_states: ConnectionStates::default(),
             withdrawn: Withdrawn::default(),
             endings: Endings::default(),
+            recording: Semaphore::new(RECORDS_AT_ONCE),
             resolving: tokio::sync::Mutex::default(),
             observer: Observer::default(),
             metrics,

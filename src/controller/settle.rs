@@ -91,12 +91,16 @@ pub async fn report(context: &Context, target: &Target, status: &SessionKillStat
     write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
 }
 
-/// Records the outcome in the receipt, for as long as it takes.
+/// Records the outcome in the receipt, for as long as it takes. Nobody waits for it, so that it waits for its turn.
 pub async fn record(context: &Context, receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus) {
     let target = Target::of(receipt);
     let mut pauses = Pauses::new();
     loop {
-        match write_record(context, &target, record).await {
+        // For one try: one that is refused for long must not keep the turn. The semaphore is never closed.
+        let turn = context.recording.acquire().await;
+        let written = write_record(context, &target, record).await;
+        drop(turn);
+        match written {
             Ok(()) => return,
             // Gone, or recorded otherwise after its settle deadline: write-once.
             Err(error) if error.is_not_found() || error.is_invalid() => {
