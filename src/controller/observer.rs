@@ -29,7 +29,8 @@ impl Observer {
     /// The process list of `tenant`, by a read that began after this call: an older one could miss a session that its
     /// request names, or show one that has been killed since.
     ///
-    /// Those who come while a read is under way wait for the next one, which the first of them makes for all.
+    /// Those who come while a read is under way wait for the next one, which the first of them makes for all. So does one
+    /// read serve the next call of a tenant and those who look what became of the call before.
     pub async fn observe(&self, context: &Context, route: &Route, tenant: &Tenant) -> Result<Arc<Snapshot>, CallError> {
         let of = (route.connection.uid().unwrap_or_default(), tenant.clone());
         self.shared(of, read(context, route, tenant)).await
@@ -42,7 +43,11 @@ impl Observer {
         let mut kept = slot.lock().await;
         let (began, list) = match kept.take() {
             Some(shared) if shared.0 >= asked => shared,
-            _ => read.await,
+            _ => {
+                // Not before all have asked who are ready to.
+                tokio::task::yield_now().await;
+                read.await
+            }
         };
         *kept = Some((began, list.clone()));
         drop(kept);
@@ -140,7 +145,41 @@ pub fn seen(session: SessionRow) -> Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::join_all;
+    use tokio::sync::Semaphore;
+
     use super::*;
+
+    #[tokio::test]
+    async fn one_read_serves_those_who_ask_before_it_begins_and_no_one_later() {
+        let observer = Arc::new(Observer::default());
+        let (reads, may_end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let asking = || {
+            let (observer, reads, may_end) = (observer.clone(), reads.clone(), may_end.clone());
+            tokio::spawn(async move {
+                let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
+                let read = async {
+                    let began = Instant::now();
+                    reads.fetch_add(1, Ordering::Relaxed);
+                    may_end.acquire().await.unwrap().forget();
+                    (began, Ok(Arc::new(Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH))))
+                };
+                observer.shared(("one".to_owned(), tenant), read).await.unwrap()
+            })
+        };
+        let mut asked: Vec<_> = (0..3).map(|_| asking()).collect();
+        while reads.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        asked.push(asking());
+        tokio::task::yield_now().await;
+        may_end.add_permits(asked.len());
+        let lists = join_all(asked).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(reads.load(Ordering::Relaxed), 2);
+        assert!(Arc::ptr_eq(&lists[0], &lists[2]) && !Arc::ptr_eq(&lists[0], &lists[3]));
+    }
 
     #[tokio::test]
     async fn a_list_is_kept_only_as_long_as_somebody_waits_for_it() {

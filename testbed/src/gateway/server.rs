@@ -94,7 +94,7 @@ impl Shared {
             return reply;
         }
         let reply = match self.execute(received, call, before, sequence).await {
-            Ok(data) => Reply::success(request_id, &data),
+            Ok(data) => Reply::success(request_id, data),
             Err(error) => Reply::error(&error, request_id, host),
         };
         let Some(fault) = after else { return reply };
