@@ -9,7 +9,7 @@ use sessionkill::api::VerificationPolicy;
 
 use super::{
     contender::Contender,
-    record::{Load, Setting},
+    record::{Load, Part, Setting},
 };
 use crate::gateway::{GatewayOptions, Quota};
 
@@ -120,7 +120,7 @@ impl BenchArgs {
             let requests = (per_second * f64::from(self.seconds)).ceil() as u32;
             Load::Rate { per_second: *per_second, requests }
         });
-        let lone = |crowd| Load::Lone { crowd, requests: self.lone_seconds };
+        let lone = |crowd| Load::Lone { crowd, requests: self.lone_seconds, part: Part::All };
         let lone = self.lone_tenant.into_iter().flat_map(|crowd| [lone(0), lone(crowd)]);
         at_once.chain(rates).chain(lone).collect()
     }
@@ -195,7 +195,7 @@ mod tests {
         .unwrap();
         let rate = Load::Rate { per_second: 0.5, requests: 2 };
         let [five, seven] = [5, 7].map(|requests| Load::AtOnce { requests });
-        let [alone, beside] = [0, 9].map(|crowd| Load::Lone { crowd, requests: 4 });
+        let [alone, beside] = [0, 9].map(|crowd| Load::Lone { crowd, requests: 4, part: Part::All });
         assert_eq!(all.loads, [five, seven, rate, alone, beside]);
         let none = agenda(&["--requests", "--rates", "--finished", "--tenants", "3"]).unwrap();
         assert!(none.loads.is_empty() && none.finished.is_empty());

@@ -91,9 +91,9 @@ async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<
             sessions: agenda.setting.sessions,
             verification: agenda.setting.verification,
         };
-        let run = run::run(&scene, &running, trial, directory.path()).await;
-        let run = run.with_context(|| format!("{}: {load}", contender.name))?;
-        records.push(Record::Run(Box::new(run)));
+        let runs = run::run(&scene, &running, trial, directory.path()).await;
+        let runs = runs.with_context(|| format!("{}: {load}", contender.name))?;
+        records.extend(runs.into_iter().map(|run| Record::Run(Box::new(run))));
     }
     running.stop().await;
     scene.stop().await;

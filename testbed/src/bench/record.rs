@@ -72,7 +72,23 @@ pub enum Load {
         crowd: u32,
         /// The most requests of the one tenant: it makes no more when those of the other have ended.
         requests: u32,
+        /// Which of them these figures are of.
+        #[serde(default)]
+        part: Part,
     },
+}
+
+/// Requests of one tenant beside many of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// All.
+    #[default]
+    All,
+    /// Those that were due while the other's were still being made, by as many writers as the API server can bear.
+    WhileMade,
+    /// Those that were due when all of the other's had been made.
+    OnceMade,
 }
 
 impl fmt::Display for Load {
@@ -81,7 +97,14 @@ impl fmt::Display for Load {
             Self::AtOnce { requests } => write!(f, "{requests} at once"),
             Self::Rate { per_second, .. } => write!(f, "{per_second}/s"),
             Self::Lone { crowd: 0, .. } => f.write_str("1/s, alone"),
-            Self::Lone { crowd, .. } => write!(f, "1/s, beside {crowd} of another tenant"),
+            Self::Lone { crowd, part, .. } => {
+                write!(f, "1/s, beside {crowd} of another tenant")?;
+                f.write_str(match part {
+                    Part::All => "",
+                    Part::WhileMade => ": while they are made",
+                    Part::OnceMade => ": once all are made",
+                })
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, iter,
     path::Path,
     process::Command,
     sync::atomic::{AtomicI64, Ordering},
@@ -16,7 +16,7 @@ use sessionkill::api::VerificationPolicy;
 use super::{
     contender::{Contender, Running},
     plan::{self, Plan, Report, Sample, Stream},
-    record::{Ends, Load, Run, Times},
+    record::{Ends, Load, Part, Run, Times},
     request,
     scene::Scene,
     statistics::{order_kept, percentile},
@@ -46,8 +46,14 @@ pub(super) struct Trial<'a> {
     pub verification: VerificationPolicy,
 }
 
-/// Measures one load. An error if the contender dies, or if the product does not do everything exactly once.
-pub(super) async fn run(scene: &Scene, running: &Running, trial: Trial<'_>, directory: &Path) -> anyhow::Result<Run> {
+/// Measures one load; of a tenant beside another also the parts. An error if the contender dies, or if the product does not
+/// do everything exactly once.
+pub(super) async fn run(
+    scene: &Scene,
+    running: &Running,
+    trial: Trial<'_>,
+    directory: &Path,
+) -> anyhow::Result<Vec<Run>> {
     let pid = running.process().pid();
     let mut counter = scene.control_plane.count_requests(&running.user)?;
     scene.quiet(&mut counter, pid).await?;
@@ -86,7 +92,22 @@ pub(super) async fn run(scene: &Scene, running: &Running, trial: Trial<'_>, dire
         load_average,
     };
     check(run.ends).with_context(|| running.process().tail())?;
-    Ok(run)
+    Ok(iter::once(run.clone()).chain(parts(&run, &report)).collect())
+}
+
+/// The figures of the lone tenant's requests while the other's were made, and afterwards.
+fn parts(run: &Run, report: &Report) -> Vec<Run> {
+    let (Load::Lone { crowd, requests, .. }, [others, lone]) = (run.load, report.streams.as_slice()) else {
+        return vec![];
+    };
+    let made = others.iter().map(|sample| sample.due).fold(0.0, f64::max);
+    let (before, after): (Vec<Sample>, Vec<Sample>) = lone.iter().copied().partition(|sample| sample.due < made);
+    let parts = [(Part::WhileMade, before), (Part::OnceMade, after)].into_iter();
+    let of_part = |(part, samples): (Part, Vec<Sample>)| {
+        let (load, requests) = (Load::Lone { crowd, requests, part }, u32::try_from(samples.len()).ok()?);
+        Some(Run { load, requests, times: times(&samples)?, ..run.clone() })
+    };
+    parts.filter_map(of_part).collect()
 }
 
 /// The streams of the load; what is measured comes last.
@@ -104,8 +125,8 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
     let streams = match trial.load {
         Load::AtOnce { requests } => vec![stream(all, requests, None)],
         Load::Rate { per_second, requests } => vec![stream(all, requests, Some(per_second))],
-        Load::Lone { crowd: 0, requests } => vec![stream(&all[1..2], requests, Some(1.0))],
-        Load::Lone { crowd, requests } => {
+        Load::Lone { crowd: 0, requests, .. } => vec![stream(&all[1..2], requests, Some(1.0))],
+        Load::Lone { crowd, requests, .. } => {
             let lone = Stream { while_others_last: true, ..stream(&all[1..2], requests, Some(1.0)) };
             vec![stream(&all[..1], crowd, None), lone]
         }
