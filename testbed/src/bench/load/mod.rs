@@ -33,13 +33,14 @@ pub async fn load(args: LoadArgs) -> anyhow::Result<()> {
     let plan: Arc<Plan> = Arc::new(read(&args.plan)?);
     let endings = Endings::watch(&plan).await?;
     let others_ended = Arc::new(AtomicBool::new(false));
-    let maker = Maker::new(plan.clone(), others_ended.clone()).await?;
+    // A connection for each stream: they stand for users who have nothing to do with each other.
+    let makers = try_join_all(plan.streams.iter().map(|_| Maker::new(plan.clone(), others_ended.clone()))).await?;
     let started = std::time::Instant::now();
 
     let numbered = || (0..plan.streams.len()).map(|index| (index, &plan.streams[index]));
     let made = |last: bool| {
         let those = numbered().filter(move |(_, stream)| stream.while_others_last == last);
-        try_join_all(those.map(|(index, _)| maker.make(index)))
+        try_join_all(those.map(|(index, _)| makers[index].make(index)))
     };
     let first = async {
         let made = made(false).await?;
