@@ -156,6 +156,11 @@ where
     bounded(call, async { client.request::<IgnoredAny>(request?).await }).await.map(drop)
 }
 
+/// Whether nothing is left to write for a request, whatever a watch that is behind says of it.
+pub async fn has_ended(context: &Context, target: &Target) -> Result<bool, ApiError> {
+    stored(context, target).await.map(|stored| matches!(stored, Stored::Ended))
+}
+
 /// What is stored under the name of a request.
 enum Stored {
     /// Nothing, another object, or the request at its end.
