@@ -28,8 +28,8 @@ use crate::traces::Span;
 
 /// The API calls that one group has in flight: enough to keep the API server busy, few enough to leave room for others.
 pub(super) const CONCURRENT_WRITES: usize = 2;
-/// The part of a claim's time to send in which the others of its group are claimed.
-const CLAIMING: i32 = 3;
+/// The first of so many parts of a claim's time to send is for claiming the others of its group.
+const PARTS_OF_WINDOW: i32 = 3;
 /// A claim that leaves less time than this to send goes out before the others.
 const URGENT: Duration = Duration::from_secs(5);
 
@@ -200,7 +200,7 @@ async fn claim_all(
     observed: &Observed,
 ) -> (Vec<Member>, Vec<Request>) {
     let began = Instant::now();
-    let time = Duration::try_from(context.dispatch_window() / CLAIMING).unwrap_or_default();
+    let time = Duration::try_from(context.dispatch_window() / PARTS_OF_WINDOW).unwrap_or_default();
     let claiming = async |(request, intent): (Request, Intent)| {
         let started = Instant::now();
         if started.duration_since(began) > time {

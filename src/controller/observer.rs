@@ -29,8 +29,8 @@ impl Observer {
     /// The process list of `tenant`, by a read that began after this call: an older one could miss a session that its
     /// request names, or show one that has been killed since.
     ///
-    /// Those who come while a read is under way wait for the next one, which the first of them makes for all. So does one
-    /// read serve the next call of a tenant and those who look what became of the call before.
+    /// Those who come while a read is under way wait for the next one, which the first of them makes for all. In the
+    /// same way one read serves the next call of a tenant and those who look what became of the call before.
     pub async fn observe(&self, context: &Context, route: &Route, tenant: &Tenant) -> Result<Arc<Snapshot>, CallError> {
         let of = (route.connection.uid().unwrap_or_default(), tenant.clone());
         self.shared(of, read(context, route, tenant)).await
