@@ -1,14 +1,19 @@
 //! The three operations, in the shapes of the real API.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use super::{
     backend::{Session, SessionStore, Verdict, Wanted},
     errors::ApiError,
     ledger::Ledger,
+    process_list::{Composition, Filter},
     request::Call,
 };
 
@@ -37,13 +42,22 @@ pub struct Named {
 
 impl Named {
     fn is(&self, session: &Session) -> bool {
-        self.session_id == session.session_id && self.server_ip == session.server_ip
+        self.place() == place(session)
+    }
+
+    fn place(&self) -> (&str, i64) {
+        (&self.server_ip, self.session_id)
     }
 }
 
+/// What tells a session from all others.
+fn place(session: &Session) -> (&str, i64) {
+    (&session.server_ip, session.session_id)
+}
+
 impl Actions {
-    /// Executes the call and returns the `Data` of its answer. Every kill is entered in the ledger at once.
-    pub async fn execute(&self, call: &Call, ledger: &Ledger, sequence: u64) -> Result<Value, ApiError> {
+    /// Executes the call and returns the `Data` of its answer, as JSON. Every kill is entered in the ledger at once.
+    pub async fn execute(&self, call: &Call, ledger: &Ledger, sequence: u64) -> Result<String, ApiError> {
         if call.api_version.as_deref().unwrap_or_default().is_empty() {
             return Err(ApiError::missing("Version"));
         }
@@ -53,8 +67,8 @@ impl Actions {
         let executed = |session: &Session| ledger.executed(sequence, &session.server_ip, session.session_id);
         match call.action.as_deref() {
             None | Some("") => Err(ApiError::missing("Action")),
-            Some("KillProcessList") => self.kill(call, executed).await,
-            Some("BatchKillProcessList") => self.batch_kill(call, executed).await,
+            Some("KillProcessList") => self.kill(call, executed).await.map(|data| data.to_string()),
+            Some("BatchKillProcessList") => self.batch_kill(call, executed).await.map(|data| data.to_string()),
             Some("DescribeProcessStatsComposition") => self.describe(call).await,
             Some(_) => Err(ApiError::unknown_action()),
         }
@@ -65,12 +79,13 @@ impl Actions {
         let named = parse_sessions(call.required("SessionList")?)?;
         self.check_resources(instance, Some(tenant))?;
 
-        let is_named = |session: &Session| named.iter().any(|named| named.is(session));
-        let before = self.list(&is_named).await?;
+        let places: HashSet<_> = named.iter().map(Named::place).collect();
+        let before = self.list(&|session| places.contains(&place(session))).await?;
+        let before: HashMap<_, &Session> = before.iter().map(|session| (place(session), session.as_ref())).collect();
         let mut rows = Vec::new();
         for name in &named {
             let Named { server_ip, session_id } = name;
-            let found = before.iter().find(|session| name.is(session));
+            let found = before.get(&name.place()).copied();
             let session = found.filter(|session| self.tenant_of(session) == tenant);
             let unknown = Session { server_ip: server_ip.clone(), session_id: *session_id, ..Session::default() };
             let verdict = match (found, session) {
@@ -99,11 +114,14 @@ impl Actions {
         let before = self.list(&self.are_of(Some(tenant))).await?;
         let mut rows = Vec::new();
         for named in &named {
-            let session = before.iter().find(|session| named.is(session));
-            let targets: Vec<_> = match session {
+            let session = before.iter().find(|session| named.is(session)).map(Arc::as_ref);
+            let targets: Vec<&Session> = match session {
                 Some(session) if by_session_id => vec![session],
                 None | Some(Session { proxy_sess_id: None, .. }) => vec![],
-                Some(session) => before.iter().filter(|it| it.proxy_sess_id == session.proxy_sess_id).collect(),
+                Some(session) => {
+                    let behind_the_same = |it: &&Session| it.proxy_sess_id == session.proxy_sess_id;
+                    before.iter().map(Arc::as_ref).filter(behind_the_same).collect()
+                }
             };
             let mut success = !targets.is_empty();
             for target in targets {
@@ -114,7 +132,7 @@ impl Actions {
         Ok(rows.into())
     }
 
-    async fn describe(&self, call: &Call) -> Result<Value, ApiError> {
+    async fn describe(&self, call: &Call) -> Result<String, ApiError> {
         let instance = call.required("InstanceId")?;
         let filter = Filter::of(call)?;
         call.flag("MergeDynamicSql")?;
@@ -122,23 +140,14 @@ impl Actions {
 
         let is_of_tenant = self.are_of(call.optional("TenantId"));
         let sessions = self.list(&|session| is_of_tenant(session) && filter.fits(session)).await?;
-        let idle = sessions.iter().filter(|session| !is_active(session)).count();
         let version = self.store.version().await.map_err(|error| ApiError::unavailable(&error))?;
-        Ok(json!({
-            "TotalSessionCount": sessions.len(),
-            "ActiveSessionCount": sessions.len() - idle,
-            "IdleSessionCount": idle,
-            "ObVersion": version,
-            "AllProcessList": sessions.iter().map(|session| self.process_row(session)).collect::<Vec<_>>(),
-            "SessionStatistics": {
-                "UserStatistics": statistics(&sessions, "user", |session| &session.user),
-                "SourceStatistics": statistics(&sessions, "client", |session| &session.client_ip),
-                "DataBaseStatistics": statistics(&sessions, "database", |session| &session.database),
-            },
-        }))
+        let tenant = self.tenant.clone();
+        // Thousands of rows take their time, and those who call meanwhile are to wait for the stated delay only.
+        let data = spawn_blocking(move || Composition::of(&sessions, &tenant, &version).to_json()).await;
+        data.map_err(|error| ApiError::unavailable(&error.into()))
     }
 
-    async fn list(&self, is_wanted: &Wanted<'_>) -> Result<Vec<Session>, ApiError> {
+    async fn list(&self, is_wanted: &Wanted<'_>) -> Result<Vec<Arc<Session>>, ApiError> {
         self.store.list(is_wanted).await.map_err(|error| ApiError::unavailable(&error))
     }
 
@@ -148,7 +157,7 @@ impl Actions {
     }
 
     fn tenant_of<'a>(&'a self, session: &'a Session) -> &'a str {
-        if session.tenant_id.is_empty() { &self.tenant } else { &session.tenant_id }
+        tenant_of(session, &self.tenant)
     }
 
     async fn kill_one(&self, session: &Session, executed: &impl Fn(&Session)) -> Result<Verdict, ApiError> {
@@ -188,29 +197,12 @@ impl Actions {
             "ExecuteTime": session.execute_time.to_string(),
         })
     }
+}
 
-    fn process_row(&self, session: &Session) -> Value {
-        json!({
-            "SessionId": session.session_id,
-            "ServerIp": session.server_ip,
-            "ServerSn": "",
-            "ClientIp": session.client_ip,
-            "TenantId": self.tenant_of(session),
-            "User": session.user,
-            "Database": session.database,
-            "Command": session.command,
-            "Status": session.status,
-            "SqlText": session.sql_text,
-            "SqlId": session.sql_id,
-            "TraceId": session.trace_id,
-            "PlanId": 0,
-            "ExecuteTime": session.execute_time,
-            "CpuTime": session.cpu_time,
-            "ProxySessId": session.proxy_sess_id.as_deref().unwrap_or_default(),
-            "DynamicSql": false,
-            "ProcessSqlLists": [],
-        })
-    }
+/// The tenant of a session; the first one, if it names none.
+#[must_use]
+pub fn tenant_of<'a>(session: &'a Session, first: &'a str) -> &'a str {
+    if session.tenant_id.is_empty() { first } else { &session.tenant_id }
 }
 
 /// Reads a list of sessions, `SessionId` being a string or a number.
@@ -245,54 +237,4 @@ pub fn parse_sessions(text: &str) -> Result<Vec<Named>, ApiError> {
         Ok(Named { server_ip, session_id })
     });
     named.collect()
-}
-
-/// The conditions of a process list; what is not given fits all.
-struct Filter<'a> {
-    client_ip: Option<&'a str>,
-    server_ip: Option<&'a str>,
-    sql_text: Option<String>,
-    status: Option<&'a str>,
-    users: Option<Vec<String>>,
-}
-
-impl<'a> Filter<'a> {
-    fn of(call: &'a Call) -> Result<Self, ApiError> {
-        let users = call.optional("Users").map(serde_json::from_str).transpose();
-        Ok(Self {
-            client_ip: call.optional("ClientIp"),
-            // Clients send the server with or without its port.
-            server_ip: call.optional("ServerIp").map(without_port),
-            sql_text: call.optional("SqlText").map(str::to_lowercase),
-            status: call.optional("Status"),
-            users: users.map_err(|_| ApiError::invalid("Users", "it is not a JSON array of names"))?,
-        })
-    }
-
-    fn fits(&self, session: &Session) -> bool {
-        self.client_ip.is_none_or(|ip| session.client_ip == ip)
-            && self.server_ip.is_none_or(|ip| session.server_ip == ip)
-            && self.sql_text.as_ref().is_none_or(|part| session.sql_text.to_lowercase().contains(part))
-            && self.status.is_none_or(|status| session.status.eq_ignore_ascii_case(status))
-            && self.users.as_ref().is_none_or(|users| users.contains(&session.user))
-    }
-}
-
-fn without_port(server: &str) -> &str {
-    server.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(server, |(ip, _)| ip)
-}
-
-fn is_active(session: &Session) -> bool {
-    !session.status.eq_ignore_ascii_case("SLEEP")
-}
-
-fn statistics<'a>(sessions: &'a [Session], dimension: &str, value: impl Fn(&'a Session) -> &'a str) -> Vec<Value> {
-    let mut counts = BTreeMap::<_, (usize, usize)>::new();
-    for session in sessions {
-        let (active, total) = counts.entry(value(session)).or_default();
-        *active += usize::from(is_active(session));
-        *total += 1;
-    }
-    let row = |(value, (active, total)): (&str, (usize, usize))| json!({"MetricValue": value, "ActiveCount": active, "TotalCount": total, "Type": dimension});
-    counts.into_iter().map(row).collect()
 }

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod errors;
 pub mod faults;
 pub mod ledger;
+pub mod process_list;
 pub mod quota;
 pub mod reply;
 pub mod request;
@@ -177,7 +178,8 @@ impl Gateway {
 
     /// The sessions there are now.
     pub async fn sessions(&self) -> Result<Vec<Session>> {
-        self.shared.actions.store.list(&|_| true).await
+        let sessions = self.shared.actions.store.list(&|_| true).await?;
+        Ok(sessions.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     /// Replaces the sessions; fails if they are those of a real engine.

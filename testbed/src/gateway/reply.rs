@@ -33,18 +33,16 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The answer to an executed call.
+    /// The answer to an executed call; `data` is JSON, which a list of thousands of sessions had better be once only.
     #[must_use]
-    pub fn success(request_id: &str, data: Value) -> Self {
-        // Not `json!`, which would copy a list of thousands of sessions.
-        let body = [("RequestId".to_owned(), request_id.into()), ("Data".to_owned(), data)];
-        Self::json(StatusCode::OK, "OK", &Value::Object(body.into_iter().collect()))
+    pub fn success(request_id: &str, data: &str) -> Self {
+        Self::json(StatusCode::OK, "OK", format!(r#"{{"Data":{data},"RequestId":{}}}"#, Value::from(request_id)))
     }
 
     /// The answer to a refused or failed call.
     #[must_use]
     pub fn error(error: &ApiError, request_id: &str, host: &str) -> Self {
-        let reply = Self::json(error.status, &error.code, &error.body(request_id, host));
+        let reply = Self::json(error.status, &error.code, error.body(request_id, host).to_string());
         Self { retry_after_ms: error.retry_after_ms, ..reply }
     }
 
@@ -106,12 +104,12 @@ impl Reply {
         response
     }
 
-    fn json(status: StatusCode, result: &str, body: &Value) -> Self {
+    fn json(status: StatusCode, result: &str, body: String) -> Self {
         Self {
             status: Some(status),
             result: Some(result.to_owned()),
             content_type: "application/json;charset=utf-8",
-            body: body.to_string().into_bytes(),
+            body: body.into_bytes(),
             retry_after_ms: None,
             cut_short: false,
         }

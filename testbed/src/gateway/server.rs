@@ -16,7 +16,6 @@ use http::{StatusCode, header};
 use hyper::{server::conn::http1, service::Service, service::service_fn};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -94,7 +93,7 @@ impl Shared {
             return reply;
         }
         let reply = match self.execute(received, call, before, sequence).await {
-            Ok(data) => Reply::success(request_id, data),
+            Ok(data) => Reply::success(request_id, &data),
             Err(error) => Reply::error(&error, request_id, host),
         };
         let Some(fault) = after else { return reply };
@@ -108,7 +107,7 @@ impl Shared {
         call: &Call,
         before: Option<&Fault>,
         sequence: u64,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<String, ApiError> {
         if received.path != "/" {
             return Err(ApiError::unknown_path());
         }
@@ -222,7 +221,7 @@ async fn clear_faults(State(shared): State<Arc<Shared>>) -> StatusCode {
 
 async fn sessions(State(shared): State<Arc<Shared>>) -> Response {
     match shared.actions.store.list(&|_| true).await {
-        Ok(sessions) => json(&sessions),
+        Ok(sessions) => json(&sessions.iter().map(Arc::as_ref).collect::<Vec<_>>()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}\n")).into_response(),
     }
 }

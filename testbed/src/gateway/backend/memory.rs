@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Result;
@@ -10,21 +10,21 @@ use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::{Session, SessionStore, Verdict, Wanted};
 
-/// Sessions that exist in memory only. Each look and each kill is atomic, and a kill takes no
-/// longer the more sessions there are.
+/// Sessions that exist in memory only. Each look and each kill is atomic; a look copies none, and a kill takes no longer the
+/// more sessions there are, so that those who call at the same time do not wait for each other.
 pub struct Memory(Mutex<Table>);
 
 /// Sessions in the order in which they were given, found by server and id.
 #[derive(Default)]
 struct Table {
-    sessions: BTreeMap<usize, Session>,
+    sessions: BTreeMap<usize, Arc<Session>>,
     places: HashMap<(String, i64), usize>,
 }
 
 impl Table {
     fn new(sessions: Vec<Session>) -> Self {
         let places = sessions.iter().enumerate().map(|(place, it)| ((it.server_ip.clone(), it.session_id), place));
-        Self { places: places.collect(), sessions: sessions.into_iter().enumerate().collect() }
+        Self { places: places.collect(), sessions: sessions.into_iter().map(Arc::new).enumerate().collect() }
     }
 
     fn kill(&mut self, server_ip: &str, session_id: i64) -> Verdict {
@@ -57,7 +57,7 @@ impl Memory {
 }
 
 impl SessionStore for Memory {
-    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Session>>> {
+    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Arc<Session>>>> {
         ready(Ok(self.table().sessions.values().filter(|session| is_wanted(session)).cloned().collect())).boxed()
     }
 

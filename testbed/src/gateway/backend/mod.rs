@@ -1,5 +1,7 @@
 //! Where the sessions are that the gateway lists and kills.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -68,7 +70,7 @@ pub type Wanted<'a> = dyn Fn(&Session) -> bool + Sync + 'a;
 /// Lists and kills sessions. An error means that the store cannot be reached, so nothing is known.
 pub trait SessionStore: Send + Sync {
     /// The wanted ones of all sessions but the gateway's own.
-    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Session>>>;
+    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Arc<Session>>>>;
 
     /// Kills one session, at most once.
     fn kill<'a>(&'a self, server_ip: &'a str, session_id: i64) -> BoxFuture<'a, Result<Verdict>>;

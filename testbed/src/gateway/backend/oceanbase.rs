@@ -1,6 +1,6 @@
 //! Sessions of a real `OceanBase` engine, over the `MySQL` protocol.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures::future::{BoxFuture, FutureExt};
@@ -51,11 +51,12 @@ impl OceanBase {
         Ok(Connection { conn, server_ip, own_id, version })
     }
 
-    async fn list_now(&self, is_wanted: &Wanted<'_>) -> Result<Vec<Session>> {
+    async fn list_now(&self, is_wanted: &Wanted<'_>) -> Result<Vec<Arc<Session>>> {
         let mut slot = self.connection.lock().await;
         let mut connection = self.connect(slot.take()).await?;
         let rows: Vec<Row> = connection.conn.query(LIST).await.context("cannot list the engine's sessions")?;
-        let sessions = rows.into_iter().map(|row| session(row, &connection.server_ip)).filter(is_wanted).collect();
+        let sessions = rows.into_iter().map(|row| session(row, &connection.server_ip));
+        let sessions = sessions.filter(is_wanted).map(Arc::new).collect();
         *slot = Some(connection);
         Ok(sessions)
     }
@@ -92,7 +93,7 @@ impl OceanBase {
 }
 
 impl SessionStore for OceanBase {
-    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Session>>> {
+    fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Arc<Session>>>> {
         bounded(self.list_now(is_wanted)).boxed()
     }
 
