@@ -1,6 +1,7 @@
 //! The load: a process of its own that makes requests and sees them end.
 
 mod made;
+mod own_thread;
 mod stream;
 mod watch;
 
@@ -13,7 +14,7 @@ use std::{
 use clap::Args;
 use futures::future::try_join_all;
 
-use self::{made::Made, stream::Maker, watch::Endings};
+use self::{made::Made, own_thread::OwnThread, stream::Maker, watch::Endings};
 use super::{
     plan::{Plan, Report, read, write},
     usage,
@@ -33,14 +34,16 @@ pub async fn load(args: LoadArgs) -> anyhow::Result<()> {
     let plan: Arc<Plan> = Arc::new(read(&args.plan)?);
     let endings = Endings::watch(&plan).await?;
     let others_ended = Arc::new(AtomicBool::new(false));
-    // A connection for each stream: they stand for users who have nothing to do with each other.
-    let makers = try_join_all(plan.streams.iter().map(|_| Maker::new(plan.clone(), others_ended.clone()))).await?;
+    // A thread and a connection for each stream: they stand for users who have nothing to do with each other.
+    let threads: Vec<_> = plan.streams.iter().map(|_| OwnThread::start()).collect::<Result<_, _>>()?;
+    let makers = threads.iter().map(|thread| thread.run(Maker::new(plan.clone(), others_ended.clone())));
+    let makers = try_join_all(makers).await?;
     let started = std::time::Instant::now();
 
     let numbered = || (0..plan.streams.len()).map(|index| (index, &plan.streams[index]));
     let made = |last: bool| {
         let those = numbered().filter(move |(_, stream)| stream.while_others_last == last);
-        try_join_all(those.map(|(index, _)| makers[index].make(index)))
+        try_join_all(those.map(|(index, _)| threads[index].run(makers[index].clone().make(index))))
     };
     let first = async {
         let made = made(false).await?;

@@ -50,7 +50,7 @@ impl Maker {
     }
 
     /// Makes all requests of a stream and returns them when all are stored.
-    pub(super) async fn make(&self, index: usize) -> anyhow::Result<Vec<Made>> {
+    pub(super) async fn make(self, index: usize) -> anyhow::Result<Vec<Made>> {
         let stream = &self.plan.streams[index];
         match stream.rate {
             None => {
