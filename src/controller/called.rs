@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -12,7 +11,6 @@ use super::audit;
 use super::claim::{Claim, Claims, release};
 use super::context::Context;
 use super::dispatch::{dispatch, row, target, tenant};
-use super::group::CONCURRENT_WRITES;
 use super::queue::{Next, TenantKey};
 use super::refusal::refusal;
 use super::request::{API_PAUSE, Request};
@@ -20,6 +18,7 @@ use super::route::Route;
 use super::settle::record;
 use super::spans;
 use super::verify::verify;
+use super::writes::write_each;
 use crate::api::{
     Operation, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
 };
@@ -90,7 +89,8 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
                 request.done(next);
             };
             let refused = called_for.zip(claims.into_inner());
-            return futures::stream::iter(refused).for_each_concurrent(CONCURRENT_WRITES, refusing).await;
+            write_each(context, refused, refusing).await;
+            return;
         }
     };
     let has_more = |made: &Made| is_open(&made.call.sessions, made.request.object.spec.verification.policy);
@@ -128,15 +128,14 @@ fn trace(
 pub(super) async fn conclude_all(context: Arc<Context>, made: Vec<Made>) {
     let Some(first) = made.first() else { return };
     let turn = context.endings.in_order(TenantKey::of(&first.request.object)).await;
-    let settled = futures::stream::iter(made).map(Made::settle).buffered(CONCURRENT_WRITES);
-    let records: Vec<_> = settled.collect().await;
+    let records = write_each(&context, made, Made::settle).await;
     drop(turn);
     let recording = async |(receipt, status): (Arc<SessionKillReceipt>, SessionKillReceiptStatus)| {
         let started = Instant::now();
         record(&context, &receipt, &status).await;
         context.traces.add(&Span::part(&receipt.spec.session_kill_ref.uid, "record", started.elapsed()));
     };
-    futures::stream::iter(records).for_each_concurrent(CONCURRENT_WRITES, recording).await;
+    write_each(&context, records, recording).await;
 }
 
 impl Made {

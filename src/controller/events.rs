@@ -30,8 +30,9 @@ use crate::domain::text::clamp_bytes;
 const MAX_WAITING: usize = 4096;
 /// For each Event, before the next: in a burst, the writes that people wait for come first.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The most Events that are written at once: together they take less processor time than one after the other.
-const MAX_AT_ONCE: usize = 4;
+/// The most Events that are written at once: together they take less processor time than one after the other, but what
+/// people wait for waits behind them.
+const MAX_AT_ONCE: usize = 2;
 /// So many Events are kept in mind, to count their repetitions; then a repetition is an Event of its own.
 const MAX_KEPT: usize = 64;
 /// The API server refuses longer notes.

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -19,6 +18,7 @@ use super::poison;
 use super::queue::{Item, Next, TenantKey};
 use super::request::Request;
 use super::route::{Route, RouteError, connection};
+use super::writes::write_each;
 use crate::api::{Outcome, SessionReason, WaitReason};
 use crate::domain::admission::admit;
 use crate::domain::conclusion::Conclusion;
@@ -26,8 +26,6 @@ use crate::domain::plan::{Intent, Step, plan};
 use crate::metrics::labels::Stage;
 use crate::traces::Span;
 
-/// The API calls that one group has in flight: enough to keep the API server busy, few enough to leave room for others.
-pub(super) const CONCURRENT_WRITES: usize = 2;
 /// The first of so many parts of a claim's time to send is for claiming the others of its group.
 const PARTS_OF_WINDOW: i32 = 3;
 /// A claim that leaves less time than this to send goes out before the others.
@@ -79,7 +77,7 @@ pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
             Step::Attempt(intent) => attempts.push((request, intent)),
         }
     }
-    futures::stream::iter(others).for_each_concurrent(CONCURRENT_WRITES, |work| work).await;
+    write_each(context, others, |work| work).await;
     if !attempts.is_empty() {
         attempt(context, attempts).await;
     }
@@ -117,7 +115,7 @@ async fn finish(request: Request, worked: Result<Next, ApiError>) {
 async fn attempt(context: &Arc<Context>, attempts: Vec<(Request, Intent)>) {
     let route = match route(context, &attempts[0].0).await {
         Ok(route) => route,
-        Err(blocked) => return block(attempts, &blocked).await,
+        Err(blocked) => return block(context, attempts, &blocked).await,
     };
     let observed = observe(context, &route, &attempts).await;
     let (claimed, left) = claim_all(context, attempts, &route, &observed).await;
@@ -158,7 +156,7 @@ async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Block
     })
 }
 
-async fn block(attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
+async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
     let blocking = async |(request, _): (Request, Intent)| {
         let next = match blocked {
             Blocked::NotAllowed(refusal) => {
@@ -170,7 +168,7 @@ async fn block(attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
         };
         request.done(next);
     };
-    futures::stream::iter(attempts).for_each_concurrent(CONCURRENT_WRITES, blocking).await;
+    write_each(context, attempts, blocking).await;
 }
 
 /// Step 4: one read for all that need it.
@@ -212,9 +210,8 @@ async fn claim_all(
         }
         Ok(member(request, attempted).await)
     };
-    let mut claims = futures::stream::iter(attempts).map(claiming).buffered(CONCURRENT_WRITES);
     let (mut members, mut left) = (vec![], vec![]);
-    while let Some(claimed) = claims.next().await {
+    for claimed in write_each(context, attempts, claiming).await {
         match claimed {
             Ok(member) => members.extend(member),
             Err(request) => left.push(request),

@@ -29,6 +29,7 @@ mod leadership;
 mod observer;
 mod orphan;
 mod pace;
+mod places;
 mod poison;
 mod probe;
 mod queue;
@@ -43,5 +44,6 @@ mod spans;
 mod sweep;
 mod verify;
 mod watches;
+mod writes;
 
 pub use run::{RunError, run};

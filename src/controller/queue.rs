@@ -15,6 +15,7 @@ use super::context::Context;
 use super::group::{wait_for_turn, work_on};
 use super::guarded::Guarded;
 use super::leadership::Leadership;
+use super::places::Places;
 use crate::api::SessionKill;
 use crate::metrics::labels::Stage;
 
@@ -94,9 +95,9 @@ pub enum Submitted {
 
 #[derive(Debug, Default)]
 struct State {
-    tenants: HashMap<TenantKey, VecDeque<Item>>,
-    /// UIDs that wait or are worked on: in which stage, and since when.
-    busy: HashMap<String, (Stage, Instant)>,
+    tenants: HashMap<Arc<TenantKey>, VecDeque<Item>>,
+    /// What waits or is worked on.
+    places: Places,
     /// UIDs that are not worked on before a time. The status says so too, but the watch cache may not know yet.
     held: HashMap<String, Hold>,
 }
@@ -141,23 +142,25 @@ impl Queue {
     /// Adds `item` behind the others of `key`, unless it is there already.
     pub fn submit(context: &Arc<Context>, key: TenantKey, item: Item, now: Timestamp) -> Submitted {
         let mut state = context.queue.state();
-        if state.busy.contains_key(&item.uid) {
+        if state.places.has(&item.uid) {
             return Submitted::Accepted;
         }
         if let Some(hold) = state.held.get(&item.uid).filter(|hold| hold.applies(&item, now)) {
             return Submitted::Held(hold.until);
         }
-        if state.busy.len() >= MAX_WAITING {
+        if state.places.len() >= MAX_WAITING {
             return Submitted::Full;
         }
         state.held.remove(&item.uid);
-        state.busy.insert(item.uid.clone(), (Stage::Queued, Instant::now()));
-        if let Some(waiting) = state.tenants.get_mut(&key) {
-            waiting.push_back(item);
-        } else {
-            state.tenants.insert(key.clone(), VecDeque::from([item]));
-            context.tasks.spawn(work(context.clone(), key));
-        }
+        let tenant = state.tenants.get_key_value(&key).map(|(tenant, _)| tenant.clone());
+        let tenant = tenant.unwrap_or_else(|| {
+            let tenant = Arc::new(key);
+            state.tenants.insert(tenant.clone(), VecDeque::new());
+            context.tasks.spawn(work(context.clone(), tenant.clone()));
+            tenant
+        });
+        state.places.add(&item.uid, tenant.clone());
+        state.tenants.entry(tenant).or_default().push_back(item);
         Submitted::Accepted
     }
 
@@ -180,7 +183,7 @@ impl Queue {
         if next.is_empty() {
             // What was left waiting is submitted anew when this process leads again.
             for left in state.tenants.remove(key).unwrap_or_default() {
-                state.busy.remove(&left.uid);
+                state.places.moves(&left.uid, None);
             }
         }
         next
@@ -190,7 +193,7 @@ impl Queue {
     pub fn put_back(&self, key: &TenantKey, items: impl DoubleEndedIterator<Item = Item>) {
         let mut state = self.state();
         // It is there for as long as its items are worked on.
-        let waiting = state.tenants.entry(key.clone()).or_default();
+        let waiting = state.tenants.entry(Arc::new(key.clone())).or_default();
         items.rev().for_each(|item| waiting.push_front(item));
     }
 
@@ -204,19 +207,24 @@ impl Queue {
 
     /// The item of this UID enters the stage `next`. Returns the stage that it leaves, and since when it was there.
     pub fn enters(&self, uid: &str, next: Stage) -> Option<(Stage, Instant)> {
-        self.state().busy.get_mut(uid).map(|place| std::mem::replace(place, (next, Instant::now())))
+        self.state().places.moves(uid, Some(next))
+    }
+
+    /// Whether work is under way for no more than one tenant.
+    pub fn is_of_one_tenant(&self) -> bool {
+        self.state().places.tenants_at_work() <= 1
     }
 
     /// For each item on its way: its stage, and for how long it has been there.
     pub fn stages(&self) -> Vec<(Stage, Duration)> {
-        self.state().busy.values().map(|(stage, since)| (*stage, since.elapsed())).collect()
+        self.state().places.stages()
     }
 
     /// `item` was worked on, and `next` is left to do. Returns the stage that it leaves, and since when it was there.
     pub fn done(&self, item: Item, next: Next) -> Option<(Stage, Instant)> {
         let now = Timestamp::now();
         let mut state = self.state();
-        let left = state.busy.remove(&item.uid);
+        let left = state.places.moves(&item.uid, None);
         match next {
             Next::Ended => {
                 state.held.insert(item.uid, Hold { until: now + SETTLED, generation: None });
@@ -235,7 +243,7 @@ impl Queue {
 }
 
 /// Works on the items of one key until there are none.
-async fn work(context: Arc<Context>, key: TenantKey) {
+async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     loop {
         // Before one of the turns that all share is taken: a connection that is throttled must not hold up the others.
         if let Some(first) = context.queue.first(&key) {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tokio::time::Instant;
@@ -12,9 +11,9 @@ use tokio::time::Instant;
 use super::called::{Made, conclude_all};
 use super::context::Context;
 use super::dispatch::tenant;
-use super::group::CONCURRENT_WRITES;
 use super::observer::{NotRead, observe};
 use super::settle::{Target, report};
+use super::writes::write_each;
 use crate::domain::observation::Snapshot;
 use crate::domain::status::verifying;
 use crate::domain::verification as domain;
@@ -45,8 +44,7 @@ pub(super) async fn verify(context: Arc<Context>, mut open: Vec<Made>) {
             context.tasks.spawn(conclude_all(context.clone(), told));
         }
         if !is_shown && started.elapsed() >= SHOWN_AFTER {
-            let shown = futures::stream::iter(&open).map(Made::show).buffer_unordered(CONCURRENT_WRITES);
-            is_shown = shown.all(std::future::ready).await;
+            is_shown = !write_each(&context, &open, Made::show).await.contains(&false);
         }
         let left = open.iter().map(|made| made.left(now)).min().unwrap_or_default();
         tokio::time::sleep(pause.min(left)).await;

@@ -1,0 +1,113 @@
+//! Where each request is on its way through the operator. No I/O; the queue keeps it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::queue::TenantKey;
+use crate::metrics::labels::Stage;
+
+/// What waits or is worked on, by its UID.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    by_uid: HashMap<String, Place>,
+    /// For each tenant, how many of its requests are worked on; those without any are left out.
+    at_work: HashMap<Arc<TenantKey>, usize>,
+}
+
+#[derive(Debug)]
+struct Place {
+    tenant: Arc<TenantKey>,
+    stage: Stage,
+    since: Instant,
+}
+
+impl Places {
+    pub(super) fn len(&self) -> usize {
+        self.by_uid.len()
+    }
+
+    pub(super) fn has(&self, uid: &str) -> bool {
+        self.by_uid.contains_key(uid)
+    }
+
+    /// The tenants of which something is worked on.
+    pub(super) fn tenants_at_work(&self) -> usize {
+        self.at_work.len()
+    }
+
+    /// The stage of each, and for how long it has been there.
+    pub(super) fn stages(&self) -> Vec<(Stage, Duration)> {
+        self.by_uid.values().map(|place| (place.stage, place.since.elapsed())).collect()
+    }
+
+    /// The request of this UID begins to wait.
+    pub(super) fn add(&mut self, uid: &str, tenant: Arc<TenantKey>) {
+        self.by_uid.insert(uid.to_owned(), Place { tenant, stage: Stage::Queued, since: Instant::now() });
+    }
+
+    /// The request of this UID enters `next`, or, with none, leaves. Returns the stage in which it was, and since when.
+    pub(super) fn moves(&mut self, uid: &str, next: Option<Stage>) -> Option<(Stage, Instant)> {
+        let place = self.by_uid.get_mut(uid)?;
+        let (tenant, left) = (place.tenant.clone(), (place.stage, place.since));
+        match next {
+            Some(stage) => (place.stage, place.since) = (stage, Instant::now()),
+            None => drop(self.by_uid.remove(uid)),
+        }
+        match (is_at_work(left.0), next.is_some_and(is_at_work)) {
+            (false, true) => *self.at_work.entry(tenant).or_default() += 1,
+            (true, false) => self.rests(tenant),
+            _ => {}
+        }
+        Some(left)
+    }
+
+    /// One request less of `tenant` is worked on.
+    fn rests(&mut self, tenant: Arc<TenantKey>) {
+        if let Entry::Occupied(mut count) = self.at_work.entry(tenant) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+fn is_at_work(stage: Stage) -> bool {
+    stage != Stage::Queued
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_at_work_until_its_last_item_leaves_and_not_while_all_of_them_wait() {
+        let mut places = Places::default();
+        let tenant = |name: &str| Arc::new(TenantKey::unreadable(name));
+        for (uid, name) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
+            places.add(uid, tenant(name));
+        }
+        let at_work = |places: &Places| {
+            ["a", "b"].into_iter().filter(|name| places.at_work.contains_key(&tenant(name))).collect::<String>()
+        };
+        let moves = [
+            ("a1", Some(Stage::Preparing), "a"),
+            ("a2", Some(Stage::Preparing), "a"),
+            ("b1", Some(Stage::Preparing), "ab"),
+            ("a1", Some(Stage::Calling), "ab"),
+            ("a1", None, "ab"),
+            ("a2", Some(Stage::Queued), "b"),
+            ("a2", Some(Stage::Preparing), "ab"),
+            ("b1", None, "a"),
+            ("a2", Some(Stage::Queued), ""),
+            ("a2", None, ""),
+        ];
+        for (uid, next, expected) in moves {
+            assert!(places.moves(uid, next).is_some());
+            assert_eq!(at_work(&places), expected, "after {uid} {next:?}");
+        }
+        assert!(places.len() == 0 && places.moves("a1", None).is_none());
+    }
+}
