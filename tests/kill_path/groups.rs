@@ -259,6 +259,54 @@ fn named_by(call: &CallRecord) -> Vec<i64> {
     call.sessions.iter().map(|session| session.session_id).collect()
 }
 
+/// What one tenant has on its way to the API server is what another's next claim waits behind.
+#[tokio::test]
+async fn a_tenant_has_two_claims_on_their_way_and_one_while_another_tenant_is_at_work() {
+    for (name, beside, at_once) in [("alone", false, 2), ("beside", true, 1)] {
+        let scene = Scene::set(name).await;
+        let (relay, api) = (scene.gateway_relay().await, scene.api_relay().await);
+        scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60})).await;
+        let call = Scene::hold_call(&relay, At::Request);
+        let dispatch_window_seconds = Some(60);
+        scene
+            .launch(Launch { allow: vec![relay.url()], api: Some(&api), dispatch_window_seconds, ..Launch::default() })
+            .await;
+        scene.request("first").sessions([60]).create().await;
+        call.reached().await;
+        for number in 1..=6 {
+            scene.request(&format!("inc-{number}")).sessions([number]).create().await;
+        }
+        all_seen(&scene).await;
+        let claims = api.hold(At::Answer, Method::POST, "/sessionkillreceipts");
+        if beside {
+            // It is at work for as long as its claim is not answered.
+            scene.request("beside").tenant("t-beside").sessions([50]).create().await;
+            claims.reached().await;
+        }
+        call.release();
+        scene.wait_finished("first").await;
+        let claimed = async || {
+            let receipts = scene.receipts().await.into_iter().map(|receipt| receipt.spec.session_kill_ref.name);
+            receipts.filter(|name| name.starts_with("inc-")).count()
+        };
+        eventually("claims of the group", async || match claimed().await {
+            count if count >= at_once => Ok(()),
+            fewer => Err(format!("{fewer}")),
+        })
+        .await;
+        // Others would have been made before this is served.
+        scene.request("served").tenant("t-served").not_after(in_seconds(-60)).create().await;
+        scene.wait_finished("served").await;
+        assert_eq!(claimed().await, at_once, "{name}");
+        claims.release();
+
+        for number in 1..=6 {
+            assert_eq!(scene.wait_finished(&format!("inc-{number}")).await.outcomes(), [KILLED]);
+        }
+        scene.end().await;
+    }
+}
+
 /// More than can be claimed at once are in one group, which freezes amid its claims. By the time it wakes the IDs of the
 /// others are somebody else's.
 #[tokio::test]
