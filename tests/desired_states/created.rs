@@ -61,17 +61,16 @@ pub fn spec_changes(valid: &Value) -> Vec<Change> {
 pub fn changed(valid: &Value, all: &[Change], choices: &mut Rng) -> (Value, Change) {
     let mut object = valid.clone();
     let allowed: Vec<_> = all.iter().filter(|change| !change.forbidden).collect();
+    let change = if choices.usize(..2) == 0 { choices.choice(&allowed).unwrap() } else { choices.choice(all).unwrap() };
+    // One that replaced what the field is in would leave nothing to be named.
+    let is_beside = |other: &&&Change| !change.path.starts_with(&other.path);
+    let others: Vec<_> = allowed.iter().filter(is_beside).collect();
     for _ in 0..choices.usize(..2) {
-        choices.choice(&allowed).unwrap().make(&mut object);
+        choices.choice(&others).unwrap().make(&mut object);
     }
     // Last, so that it stays as it is.
-    let change = if choices.usize(..2) == 0 {
-        (*choices.choice(&allowed).unwrap()).clone()
-    } else {
-        choices.choice(all).unwrap().clone()
-    };
     change.make(&mut object);
-    (object, change)
+    (object, change.clone())
 }
 
 /// What is refused is refused with the field's name; what the schema forbids is refused.
