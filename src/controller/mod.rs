@@ -6,6 +6,7 @@
 //! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan)
 //! probe: whether a connection works, before it is needed
 //! endings: the order in which the requests of a tenant end
+//! writes: how many claims, outcomes or records of a tenant are on their way to the API server at a time
 //! silence: whether a watch in which nothing comes has nothing to tell, or is dead
 //! election: of several replicas one does all of the above but the watch and its silence; no kill rests on it
 //! ```
