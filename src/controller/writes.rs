@@ -1,7 +1,10 @@
 //! How many writes of one tenant are on their way to the API server at a time. Waits for what it is given; no I/O of its own.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
-use futures::stream::FuturesOrdered;
+use futures::stream::FuturesUnordered;
+use tokio::time::timeout;
 
 use super::context::Context;
 
@@ -9,9 +12,14 @@ use super::context::Context;
 const ALONE: usize = 2;
 /// So many of each of several: what one tenant has in flight is what another's next write waits behind.
 const BESIDE_OTHERS: usize = 1;
+/// When none has come to its end for so long, another begins: one that the API server refuses again and again must not keep
+/// all that come after it from being written.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most that begin so.
+const MOST_STUCK: usize = 4;
 
-/// Does `work` for each of `items`, all of one tenant, with as many writes at once as it may have at the time. Results come in
-/// the order of the items.
+/// Does `work` for each of `items`, all of one tenant, with as many writes at once as it may have at the time. They begin, and
+/// their results come, in the order of the items.
 pub(super) async fn write_each<T, R, W: Future<Output = R>>(
     context: &Context,
     items: impl IntoIterator<Item = T>,
@@ -26,16 +34,26 @@ async fn in_order<T, R, W: Future<Output = R>>(
     items: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> W,
 ) -> Vec<R> {
-    let (mut items, mut under_way, mut done) = (items.into_iter(), FuturesOrdered::new(), vec![]);
+    let (mut items, mut under_way) = (items.into_iter().enumerate(), FuturesUnordered::new());
+    let (mut done, mut stuck) = (vec![], 0);
     loop {
-        while under_way.len() < at_once()
-            && let Some(item) = items.next()
+        while under_way.len() < at_once() + stuck
+            && let Some((place, item)) = items.next()
         {
-            under_way.push_back(work(item));
+            let work = work(item);
+            under_way.push(async move { (place, work.await) });
         }
-        let Some(result) = under_way.next().await else { return done };
-        done.push(result);
+        match timeout(PATIENCE, under_way.next()).await {
+            Ok(Some(result)) => {
+                done.push(result);
+                stuck = stuck.min(under_way.len());
+            }
+            Ok(None) => break,
+            Err(_) => stuck = MOST_STUCK.min(stuck + 1),
+        }
     }
+    done.sort_unstable_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]
@@ -64,5 +82,18 @@ mod tests {
         let seen = seen.into_inner();
         assert_eq!(seen.iter().max(), Some(&3), "{seen:?}");
         assert!(seen[7..].iter().all(|count| *count == 1), "another came to work meanwhile: {seen:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_end_keeps_none_of_the_others_from_being_written() {
+        let written = RefCell::new(vec![]);
+        let work = async |number: usize| {
+            if number == 2 {
+                std::future::pending::<()>().await;
+            }
+            written.borrow_mut().push(number);
+        };
+        assert!(timeout(PATIENCE * 2, in_order(|| 1, 0..10, work)).await.is_err(), "it has not ended");
+        assert_eq!(written.into_inner(), [0, 1, 3, 4, 5, 6, 7, 8, 9]);
     }
 }
