@@ -9,6 +9,9 @@ use kube::core::Status;
 /// The longest a call to the API server may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What etcd and its client say of an object that is larger than they take.
+const TOO_LARGE: [&str; 2] = ["request is too large", "trying to send message larger than max"];
+
 /// Why a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -40,9 +43,10 @@ impl ApiError {
         }
     }
 
-    /// The object does not exist.
+    /// The object does not exist, in the API server's own word. A 404 of anything else is none: a load balancer's page, or
+    /// "404 page not found" while the definition is not served yet, says nothing of the object.
     pub fn is_not_found(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 404)
+        self.status().is_some_and(|status| status.reason == "NotFound")
     }
 
     /// Another write came first, or an object of that name exists.
@@ -52,7 +56,23 @@ impl ApiError {
 
     /// The API server refused the request: nothing was stored.
     pub fn is_refused(&self) -> bool {
-        self.status().is_some_and(|status| (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429))
+        self.status().is_some_and(|status| {
+            let is_client_error = (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429);
+            is_client_error && (status.code != 404 || self.is_not_found())
+        })
+    }
+
+    /// The object would be too large to be stored, so that only a smaller one can be. The API server says so with 413, etcd
+    /// behind it with a 500.
+    pub fn is_too_large(&self) -> bool {
+        self.status().is_some_and(|status| {
+            status.code == 413 || TOO_LARGE.iter().any(|sentence| status.message.contains(sentence))
+        })
+    }
+
+    /// The API server failed at this request. If it does so again and again, that may be for what is written.
+    pub fn is_server_error(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 500)
     }
 
     /// The API server does not take this content, so that repeating it changes nothing. Not so a lack of rights: they can
@@ -74,6 +94,18 @@ pub async fn bounded<T>(
     }
 }
 
+/// The same for a read of one object, which may not exist. kube's `get_opt` takes any 404 for that.
+pub async fn found<T>(
+    call: &'static str,
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Option<T>, ApiError> {
+    match bounded(call, future).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Pauses between tries of a write that must not be lost: 100 ms, doubling up to 5 s.
 #[derive(Debug)]
 pub struct Pauses(Duration);
@@ -88,5 +120,33 @@ impl Pauses {
     pub async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(Duration::from_secs(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(code: u16, reason: &str, message: &str) -> ApiError {
+        let status = Status::failure(message, reason).with_code(code).boxed();
+        ApiError::Failed { call: "read", source: Box::new(kube::Error::Api(status)) }
+    }
+
+    #[test]
+    fn only_the_api_servers_own_word_says_that_an_object_does_not_exist() {
+        assert!(failed(404, "NotFound", "secrets \"a\" not found").is_not_found());
+        for text in ["404 page not found", "<html>404 Not Found</html>"] {
+            let of_others = failed(404, "Failed to parse error data", text);
+            assert!(!of_others.is_not_found() && !of_others.is_refused(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_from_a_failure_that_may_pass() {
+        assert!(failed(500, "", "etcdserver: request is too large").is_too_large());
+        assert!(failed(413, "RequestEntityTooLarge", "limit is 3145728").is_too_large());
+        let passing = failed(500, "InternalError", "etcdserver: leader changed");
+        assert!(passing.is_server_error() && !passing.is_too_large());
+        assert!(!ApiError::TimedOut { call: "write" }.is_server_error());
     }
 }

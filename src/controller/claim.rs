@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 
-use super::api_calls::{ApiError, Pauses, bounded};
+use super::api_calls::{ApiError, Pauses, bounded, found};
 use super::context::Context;
 use super::settle::FIELD_MANAGER;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt, SessionStatus};
@@ -208,7 +208,7 @@ async fn stored(
     receipts: &Api<SessionKillReceipt>,
     name: &str,
 ) -> Result<Option<SessionKillReceipt>, ApiError> {
-    let found = bounded("read SessionKillReceipt", receipts.get_opt(name)).await?;
+    let found = found("read SessionKillReceipt", receipts.get(name)).await?;
     let Some(receipt) = found else { return Ok(None) };
     if receipt.status.is_some() || !context.withdrawn.holds(&receipt.spec.attempt_id) {
         return Ok(Some(receipt));

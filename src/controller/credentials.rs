@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::SecretString;
 
-use super::api_calls::{ApiError, bounded};
+use super::api_calls::{ApiError, found};
 use super::context::Context;
 use crate::api::{CREDENTIALS_LABEL, SecretKeys};
 use crate::oceanbase::AccessKey;
@@ -61,7 +61,7 @@ pub async fn access_key(context: &Context, namespace: &str, keys: &SecretKeys) -
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = &keys.name;
-    let secret = match bounded("read Secret", secrets.get_opt(name)).await {
+    let secret = match found("read Secret", secrets.get(name)).await {
         Ok(found) => found.ok_or_else(|| format!("secret {name} does not exist: create it in namespace {namespace}")),
         Err(error) if error.is_refused() => Err(format!(
             "secret {name} may not be read ({error}): let the operator's service account get it in namespace {namespace}"

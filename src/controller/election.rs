@@ -14,7 +14,7 @@ use kube::{Api, Resource as _, ResourceExt as _};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::api_calls::{ApiError, bounded};
+use super::api_calls::{ApiError, bounded, found};
 use super::leadership::Leadership;
 use super::settle::FIELD_MANAGER;
 use crate::api_server::WATCH_SECONDS;
@@ -94,7 +94,7 @@ impl Candidate {
     }
 
     async fn try_to_lead(&mut self) -> Result<Next, ApiError> {
-        let found = bounded("read Lease", self.of.leases.get_opt(&self.of.name)).await?;
+        let found = found("read Lease", self.of.leases.get(&self.of.name)).await?;
         let duration = SignedDuration::try_from(self.of.duration).unwrap_or(SignedDuration::MAX);
         let Some(mut lease) = found else {
             let mut lease =
@@ -195,7 +195,7 @@ impl Candidate {
     }
 
     async fn try_to_give_back(&self) -> Result<(), ApiError> {
-        let found = bounded("read Lease", self.of.leases.get_opt(&self.of.name)).await?;
+        let found = found("read Lease", self.of.leases.get(&self.of.name)).await?;
         let Some(mut lease) = found else { return Ok(()) };
         let spec = lease.spec.take().unwrap_or_default();
         if tenure(&spec, &self.of.identity, SignedDuration::ZERO) != Tenure::Own {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::Api;
 
-use super::api_calls::{ApiError, bounded};
+use super::api_calls::{ApiError, found};
 use super::audit;
 use super::context::Context;
 use super::guarded::Guarded;
@@ -25,7 +25,7 @@ pub async fn resolve(
 ) -> Result<Option<SessionKillReceiptStatus>, ApiError> {
     let namespace = receipt.namespace().unwrap_or_default();
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
-    let found = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
+    let found = found("read SessionKill", requests.get(&receipt.spec.session_kill_ref.name)).await?;
     let request = found.and_then(|guarded| guarded.0.ok());
     if let Some(record) = request.as_deref().and_then(|request| record_of(request, receipt)) {
         return write_once(context, receipt, record).await.map(Some);
@@ -76,7 +76,7 @@ async fn recorded(
     receipt: &SessionKillReceipt,
 ) -> Result<Option<SessionKillReceiptStatus>, ApiError> {
     let receipts = context.receipts(&receipt.namespace().unwrap_or_default());
-    let found = bounded("read SessionKillReceipt", receipts.get_opt(&receipt.name_any())).await?;
+    let found = found("read SessionKillReceipt", receipts.get(&receipt.name_any())).await?;
     Ok(found.and_then(|receipt| receipt.status))
 }
 

@@ -9,7 +9,7 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use super::api_calls::{ApiError, Pauses, bounded};
+use super::api_calls::{ApiError, Pauses, bounded, found};
 use super::context::Context;
 use super::guarded::Guarded;
 use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
@@ -171,7 +171,7 @@ enum Stored {
 
 async fn stored(context: &Context, target: &Target) -> Result<Stored, ApiError> {
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &target.namespace);
-    let found = bounded("read SessionKill", requests.get_opt(&target.name)).await?;
+    let found = found("read SessionKill", requests.get(&target.name)).await?;
     let Some(object) = found.filter(|object| object.uid().as_ref() == Some(&target.uid)) else {
         return Ok(Stored::Ended);
     };

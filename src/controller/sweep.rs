@@ -11,7 +11,7 @@ use kube::core::DeserializeGuard;
 use kube::{Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::api_calls::{ApiError, bounded};
+use super::api_calls::{ApiError, bounded, found};
 use super::context::Context;
 use super::guarded::Guarded;
 use super::orphan::resolve;
@@ -91,7 +91,7 @@ async fn sweep_request(context: &Context, request: &SessionKill) -> Result<(), A
 async fn is_recorded(context: &Context, request: &SessionKill) -> Result<bool, ApiError> {
     let Some(dispatch) = request.status.as_ref().and_then(|status| status.dispatch.as_ref()) else { return Ok(true) };
     let receipts = context.receipts(&request.namespace().unwrap_or_default());
-    let receipt = bounded("read SessionKillReceipt", receipts.get_opt(&dispatch.receipt_name)).await?;
+    let receipt = found("read SessionKillReceipt", receipts.get(&dispatch.receipt_name)).await?;
     let Some(receipt) = receipt.filter(|receipt| receipt.status.is_none()) else { return Ok(true) };
     if let Some(record) = record_of(request, &receipt) {
         ignore_change(write_record(context, &Target::of(&receipt), &record).await)?;
@@ -134,7 +134,7 @@ async fn sweep_receipt(
 /// Whether a request has yet to end by `receipt`: one whose operators were all away for longer than receipts are kept.
 async fn is_still_awaited(context: &Context, receipt: &SessionKillReceipt) -> Result<bool, ApiError> {
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &receipt.namespace().unwrap_or_default());
-    let found = bounded("read SessionKill", requests.get_opt(&receipt.spec.session_kill_ref.name)).await?;
+    let found = found("read SessionKill", requests.get(&receipt.spec.session_kill_ref.name)).await?;
     Ok(is_awaited(receipt, found.and_then(|guarded| guarded.0.ok()).as_deref()))
 }
 
