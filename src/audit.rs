@@ -24,6 +24,10 @@ pub enum Subject {
     /// A kill.
     #[serde(rename = "sessionkill.dev/kill")]
     Kill,
+    /// The status of a request whose kill is told by the line before: the API server stores it in no form, so that only this
+    /// line and the receipt tell its outcome.
+    #[serde(rename = "sessionkill.dev/status-not-stored")]
+    StatusNotStored,
 }
 
 /// One kill that was sent, or may have been, and what came of it.

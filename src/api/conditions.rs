@@ -191,6 +191,8 @@ pub enum Notice {
     AnswerDiffers,
     /// Event: a GitOps tool keeps the object, so that it is not deleted.
     TtlIgnored,
+    /// Event: the API server stores the outcome of the request in no form, as it does for an object that is too large.
+    StatusNotStored,
 }
 
 impl Notice {
@@ -201,6 +203,7 @@ impl Notice {
             Self::TargetMismatch => "TargetMismatch",
             Self::AnswerDiffers => "AnswerDiffers",
             Self::TtlIgnored => "TTLIgnored",
+            Self::StatusNotStored => "StatusNotStored",
         }
     }
 }

@@ -16,7 +16,7 @@ const TOO_LARGE: [&str; 2] = ["request is too large", "trying to send message la
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// No answer in time; a write may have been stored.
-    #[error("{call}: no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
+    #[error("{call}: no answer from the API server in time")]
     TimedOut {
         /// What was being done.
         call: &'static str,
@@ -92,6 +92,15 @@ pub async fn bounded<T>(
         Ok(Err(source)) => Err(ApiError::Failed { call, source: Box::new(source) }),
         Err(_) => Err(ApiError::TimedOut { call }),
     }
+}
+
+/// The same for a call that others wait behind: under a shorter deadline than that of all calls.
+pub async fn within<T>(
+    limit: Duration,
+    call: &'static str,
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(limit, bounded(call, future)).await.unwrap_or(Err(ApiError::TimedOut { call }))
 }
 
 /// The same for a read of one object, which may not exist. kube's `get_opt` takes any 404 for that.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::api_calls::ApiError;
+use super::calls::Lane;
 use super::claim::{Claim, Claimed, claim, find};
 use super::dispatch::tenant;
 use super::observer::observe;
@@ -65,7 +66,8 @@ impl Request {
         }
         let spec = &self.object.spec;
         let namespace = self.object.namespace().unwrap_or_default();
-        let seen = observe(&self.context, &namespace, &spec.connection_ref.name, &tenant(spec)).await.ok();
+        let seen =
+            observe(&self.context, &namespace, &spec.connection_ref.name, &tenant(spec), Lane::Housekeeping).await.ok();
         Ok(match without_receipt(&self.object, seen.as_deref(), Timestamp::now()) {
             Some(conclusion) => self.end(&conclusion).await,
             None => Next::Later(Timestamp::now()),

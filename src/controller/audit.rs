@@ -13,12 +13,27 @@ use crate::domain::text::clamp;
 /// The most characters of a request's own reason, as its schema says.
 const MAX_REASON: usize = 256;
 
-/// Writes the line; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no statement.
+/// Writes the line of a kill; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no statement.
 pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>, trace_id: Option<String>) {
+    write(Subject::Kill, receipt, conclusion, reason, trace_id);
+}
+
+/// Writes that the status of a request whose kill was told before cannot be stored.
+pub fn not_stored(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
+    write(Subject::StatusNotStored, receipt, conclusion, reason, None);
+}
+
+fn write(
+    audit: Subject,
+    receipt: &SessionKillReceipt,
+    conclusion: &Conclusion,
+    reason: Option<&str>,
+    trace_id: Option<String>,
+) {
     let dispatch = conclusion.dispatch.as_ref();
     let line = AuditLine {
         schema: Version::V1,
-        audit: Subject::Kill,
+        audit,
         time: Timestamp::now(),
         namespace: receipt.namespace().unwrap_or_default(),
         name: receipt.spec.session_kill_ref.name.clone(),

@@ -4,24 +4,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use tokio::sync::mpsc;
 
 use super::audit;
 use super::claim::{Claim, Claims, release};
 use super::context::Context;
 use super::dispatch::{dispatch, row, target, tenant};
-use super::queue::{Next, TenantKey};
+use super::live_claims::LiveReceipt;
+use super::queue::Next;
 use super::refusal::refusal;
 use super::request::{API_PAUSE, Request};
 use super::route::Route;
-use super::settle::record;
+use super::settle::{Settled, record};
 use super::spans;
+use super::tenant::TenantKey;
 use super::verify::verify;
-use super::writes::write_each;
-use crate::api::{
-    Operation, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
-};
+use super::writes::{collect_each, write_each};
+use crate::api::{Operation, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus};
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::outcome::{Row, for_sent, from_answer, rejected, target_mismatch};
 use crate::domain::status::InVerification;
@@ -29,6 +32,9 @@ use crate::domain::verification::{followed_until, is_open};
 use crate::metrics::labels::{ClaimResult, Code, Stage};
 use crate::oceanbase::{CallError, Called, ErrorKind};
 use crate::traces::Span;
+
+/// The most records of one call that are on their way at once: one that is refused for long keeps no other from being written.
+const RECORDS_OF_GROUP: usize = 4;
 
 /// A request with its claim.
 pub(super) struct Member {
@@ -40,7 +46,7 @@ pub(super) struct Member {
 pub(super) struct Made {
     pub(super) request: Request,
     /// The receipt of its claim.
-    pub(super) receipt: Arc<SessionKillReceipt>,
+    pub(super) receipt: Arc<LiveReceipt>,
     /// The call, and how its sessions stand.
     pub(super) call: InVerification,
     /// Why an outcome that cannot be told cannot.
@@ -50,17 +56,17 @@ pub(super) struct Made {
 }
 
 /// Steps 6 to 8: one call for all `members`, of which there is at least one, then what it left for each.
-pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Member>) {
+pub(super) async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, members: Vec<Member>) {
     let (requests, claims): (Vec<Request>, Vec<Claim>) =
         members.into_iter().map(|member| (member.request, member.claim)).unzip();
-    let receipts: Vec<Arc<SessionKillReceipt>> = claims.iter().map(|claim| claim.receipt().clone()).collect();
+    let receipts: Vec<Arc<LiveReceipt>> = claims.iter().map(|claim| claim.receipt().clone()).collect();
     let target = target(tenant(&requests[0].object.spec), &receipts);
     context.metrics.batch(requests.len(), target.sessions.len());
     for request in &requests {
         request.enters(Stage::Calling);
     }
     let started = Instant::now();
-    let (operation, called) = dispatch(context, route, Claims::of(claims), target).await;
+    let (operation, called) = dispatch(context, key, route, Claims::of(claims), target).await;
     trace(context, &receipts, (operation, &called), started.elapsed());
     let called_for = requests.into_iter().zip(receipts);
     let made: Vec<Made> = match called {
@@ -82,14 +88,15 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
             called_for.map(|(request, receipt)| Made::rejected(request, receipt, operation, &error)).collect()
         }
         Called::NotExecuted(claims, error) => {
-            let refusing = async |((request, _), claim): ((Request, Arc<SessionKillReceipt>), Claim)| {
+            let _slot = context.slots.acquire(key).await;
+            let refusing = async |((request, _), claim): ((Request, Arc<LiveReceipt>), Claim)| {
                 release(&request.context, claim).await;
                 request.context.metrics.claim(ClaimResult::Released);
                 let next = request.not_executed(route, operation, &error).await;
                 request.done(next);
             };
             let refused = called_for.zip(claims.into_inner());
-            write_each(context, refused, refusing).await;
+            collect_each(context, refused, refusing).await;
             return;
         }
     };
@@ -97,20 +104,20 @@ pub(super) async fn call(context: &Arc<Context>, route: &Route, members: Vec<Mem
     let (open, told): (Vec<Made>, Vec<Made>) = made.into_iter().partition(has_more);
     // Off the tenant's queue: the next kill must not wait for what becomes of this one.
     if !told.is_empty() {
-        context.tasks.spawn(conclude_all(context.clone(), told));
+        context.tasks.spawn(conclude_all(context.clone(), key.clone(), told));
     }
     if !open.is_empty() {
         for made in &open {
             made.request.enters(Stage::Verifying);
         }
-        context.tasks.spawn(verify(context.clone(), open));
+        context.tasks.spawn(verify(context.clone(), key.clone(), open));
     }
 }
 
 /// Each request has the call in its own trace.
 fn trace(
     context: &Context,
-    receipts: &[Arc<SessionKillReceipt>],
+    receipts: &[Arc<LiveReceipt>],
     (operation, called): (Operation, &Called<Claims>),
     took: Duration,
 ) {
@@ -124,24 +131,48 @@ fn trace(
     }
 }
 
-/// Concludes all of `made`, which are of one tenant, in their order: first what people wait for, then the records.
-pub(super) async fn conclude_all(context: Arc<Context>, made: Vec<Made>) {
-    let Some(first) = made.first() else { return };
-    let turn = context.endings.in_order(TenantKey::of(&first.request.object)).await;
-    let records = write_each(&context, made, Made::settle).await;
-    drop(turn);
-    let recording = async |(receipt, status): (Arc<SessionKillReceipt>, SessionKillReceiptStatus)| {
-        let started = Instant::now();
-        record(&context, &receipt, &status).await;
-        context.traces.add(&Span::part(&receipt.spec.session_kill_ref.uid, "record", started.elapsed()));
+/// Concludes all of `made`, which are of the tenant of `key`, in their order: first what people wait for, then the records. One
+/// whose status is not stored is recorded when that is given up, and holds up none of the others.
+pub(super) async fn conclude_all(context: Arc<Context>, key: Arc<TenantKey>, made: Vec<Made>) {
+    let (records, mut to_record) = mpsc::unbounded_channel();
+    let turn = context.endings.in_order(TenantKey::clone(&key)).await;
+    let settling = |made: Made| {
+        let records = records.clone();
+        async move {
+            // The receiver is there for as long as any of these is.
+            let _ = records.send(made.settle().await);
+        }
     };
-    write_each(&context, records, recording).await;
+    write_each(&context, &key, made, settling).await;
+    drop((turn, records));
+    let mut recording = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            record = to_record.recv(), if recording.len() < RECORDS_OF_GROUP => match record {
+                Some((receipt, status)) => recording.push(record_one(&context, &key, receipt, status)),
+                None => break,
+            },
+            Some(()) = recording.next() => {}
+        }
+    }
+    while let Some(()) = recording.next().await {}
+}
+
+async fn record_one(
+    context: &Context,
+    key: &Arc<TenantKey>,
+    receipt: Arc<LiveReceipt>,
+    status: SessionKillReceiptStatus,
+) {
+    let started = Instant::now();
+    record(context, key, &receipt, &status).await;
+    context.traces.add(&Span::part(&receipt.spec.session_kill_ref.uid, "record", started.elapsed()));
 }
 
 impl Made {
     fn answered(
         request: Request,
-        receipt: Arc<SessionKillReceipt>,
+        receipt: Arc<LiveReceipt>,
         operation: Operation,
         (request_id, rows): (&str, &[Row]),
         route: &Route,
@@ -164,7 +195,7 @@ impl Made {
     }
 
     /// The call was sent and no certain answer came: only an observation can tell what became of the sessions.
-    fn unanswered(request: Request, receipt: Arc<SessionKillReceipt>, operation: Operation, error: &CallError) -> Self {
+    fn unanswered(request: Request, receipt: Arc<LiveReceipt>, operation: Operation, error: &CallError) -> Self {
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
         let detail =
             format!("the call was sent and no certain answer came ({error}), and the process list could not be read");
@@ -176,14 +207,14 @@ impl Made {
     }
 
     /// The API refused the call before execution and would refuse it again, so this is its end.
-    fn rejected(request: Request, receipt: Arc<SessionKillReceipt>, operation: Operation, error: &CallError) -> Self {
+    fn rejected(request: Request, receipt: Arc<LiveReceipt>, operation: Operation, error: &CallError) -> Self {
         let sessions = rejected(&receipt.spec.sessions, &error.to_string());
         Self::new(request, receipt, operation, sessions, &error.request_id, String::new())
     }
 
     fn new(
         request: Request,
-        receipt: Arc<SessionKillReceipt>,
+        receipt: Arc<LiveReceipt>,
         operation: Operation,
         sessions: Vec<SessionStatus>,
         request_id: &str,
@@ -202,7 +233,7 @@ impl Made {
     }
 
     /// Step 7: the end of a request whose call was made. Returns what is to be recorded in its receipt.
-    async fn settle(self) -> (Arc<SessionKillReceipt>, SessionKillReceiptStatus) {
+    async fn settle(self) -> (Arc<LiveReceipt>, SessionKillReceiptStatus) {
         let Self { request, receipt, call, detail, unknown } = self;
         request.enters(Stage::Settling);
         for (place, cause) in unknown {
@@ -214,7 +245,10 @@ impl Made {
         };
         let trace_id = request.context.traces.trace_id(&request.item.uid);
         audit::kill(&receipt, &conclusion, request.object.spec.reason.as_deref(), trace_id);
-        let next = request.end(&conclusion).await;
+        let (next, settled) = request.end_called(&conclusion).await;
+        if settled == Settled::Refused {
+            audit::not_stored(&receipt, &conclusion, request.object.spec.reason.as_deref());
+        }
         request.done(next);
         (receipt, conclusion.record(Timestamp::now()))
     }

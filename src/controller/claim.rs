@@ -1,15 +1,15 @@
 //! The claim: a receipt that only one attempt can create. Does I/O; gives out the one thing that permits a call.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 
-use super::api_calls::{ApiError, Pauses, bounded, found};
+use super::api_calls::{ApiError, Pauses, found, within};
 use super::context::Context;
+use super::live_claims::LiveReceipt;
 use super::settle::FIELD_MANAGER;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt, SessionStatus};
 use crate::domain::claim::{Attempt, Judge, Standing, receipt, receipt_name};
@@ -19,21 +19,13 @@ use crate::oceanbase::KillPermit;
 /// The right to be named in one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
 #[derive(Debug)]
 pub struct Claim {
-    receipt: Arc<SessionKillReceipt>,
+    receipt: Arc<LiveReceipt>,
     monotonic_deadline: Instant,
 }
 
 impl Claim {
-    /// Of a receipt that is stored and carries this attempt's ID.
-    fn new(mut receipt: SessionKillReceipt, monotonic_deadline: Instant) -> Self {
-        // It stays until its outcome is recorded, and these, which nobody reads, are larger than all the rest.
-        receipt.metadata.managed_fields = None;
-        receipt.spec.sessions.shrink_to_fit();
-        Self { receipt: Arc::new(receipt), monotonic_deadline }
-    }
-
-    /// The receipt, as stored, but for its `managedFields`.
-    pub fn receipt(&self) -> &Arc<SessionKillReceipt> {
+    /// The receipt, as stored, but for its `managedFields`. The claim is at work for as long as it is kept.
+    pub fn receipt(&self) -> &Arc<LiveReceipt> {
         &self.receipt
     }
 }
@@ -91,28 +83,9 @@ impl Claim {
     }
 }
 
-/// For how long a claim that was withdrawn may yet be stored: no server and no proxy keeps a request for longer.
-const STORED_LATE: Duration = Duration::from_hours(1);
-
-/// The attempts that gave their claim up without knowing whether it was stored: nothing is sent under them.
-#[derive(Debug, Default)]
-pub struct Withdrawn(Mutex<HashMap<String, Instant>>);
-
-impl Withdrawn {
-    fn add(&self, attempt_id: &str) {
-        let mut attempts = self.attempts();
-        attempts.retain(|_, since| since.elapsed() < STORED_LATE);
-        attempts.insert(attempt_id.to_owned(), Instant::now());
-    }
-
-    fn holds(&self, attempt_id: &str) -> bool {
-        self.attempts().contains_key(attempt_id)
-    }
-
-    fn attempts(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// The longest that a claim is tried, and that one which was given up is tried to be deleted: others of its tenant wait. What
+/// is left of it then is deleted by whoever finds it.
+const TIME: Duration = Duration::from_secs(5);
 
 /// What an attempt to claim came to.
 #[derive(Debug)]
@@ -125,8 +98,8 @@ pub enum Claimed {
 
 /// Claims `object` for a new attempt to kill those of `planned` that are pending. Takes the intent, which a DryRun has not.
 ///
-/// An error means that no claim of this attempt is left behind: one that may have been stored is found and deleted, for
-/// as long as it takes, because nobody else could tell that nothing was sent under it.
+/// An error means that no claim of this attempt is at work: one that may have been stored is given up, and deleted now or
+/// when it is found, because nobody else could tell that nothing was sent under it.
 pub async fn claim(
     context: &Context,
     _intent: KillIntent,
@@ -146,48 +119,64 @@ pub async fn claim(
     let started = Instant::now();
     let wanted = receipt(object, &attempt);
     let window = wanted.spec.dispatch_deadline_time.0.duration_since(attempt.claim_time);
-    let monotonic_deadline = started + Duration::try_from(window).unwrap_or_default();
+    let window = Duration::try_from(window).unwrap_or_default();
+    let wanted = Wanted { receipt: wanted, monotonic_deadline: started + window, until: started + window.min(TIME) };
 
+    let live = context.live_claims.begin(&attempt.attempt_id);
     let mut pauses = Pauses::new();
     let mut may_be_stored = false;
-    loop {
-        match try_claim(context, object, &wanted, monotonic_deadline).await {
-            Ok(Some(claimed)) => return Ok(claimed),
+    let error = loop {
+        match try_claim(context, object, &wanted).await {
+            Ok(Some(Answer::Ours(receipt))) => {
+                let receipt = Arc::new(LiveReceipt::new(*receipt, live));
+                return Ok(Claimed::Granted(Claim { receipt, monotonic_deadline: wanted.monotonic_deadline }));
+            }
+            Ok(Some(Answer::Taken(receipt, standing))) => return Ok(Claimed::Taken(receipt, standing)),
             Ok(None) => {}
             // A refusal says nothing of the tries before it.
             Err(error) if error.is_refused() && !may_be_stored => return Err(error),
-            Err(error) if error.is_refused() || Instant::now() >= monotonic_deadline => {
-                Box::pin(withdraw(context, object, &wanted)).await;
-                return Err(error);
-            }
+            Err(error) if error.is_refused() || Instant::now() >= wanted.until => break error,
             Err(error) => {
                 may_be_stored = true;
-                tracing::warn!(%error, receipt = wanted.name_any(), "claim not answered, trying again");
+                tracing::warn!(%error, receipt = wanted.receipt.name_any(), "claim not answered, trying again");
             }
         }
         pauses.wait().await;
-    }
+    };
+    context.live_claims.give_up(&attempt.attempt_id);
+    Box::pin(withdraw(context, object, &wanted.receipt)).await;
+    Err(error)
+}
+
+/// A claim that is to be made.
+struct Wanted {
+    receipt: SessionKillReceipt,
+    monotonic_deadline: Instant,
+    /// It is tried until then.
+    until: Instant,
+}
+
+/// What one try to claim came to.
+enum Answer {
+    Ours(Box<SessionKillReceipt>),
+    Taken(Box<SessionKillReceipt>, Standing),
 }
 
 /// One try. `None` when the receipt that was in the way is gone: try again. Trying again is safe, as the receipt has the
 /// same name and the same attempt: a lost answer comes back as our own.
-async fn try_claim(
-    context: &Context,
-    object: &SessionKill,
-    wanted: &SessionKillReceipt,
-    monotonic_deadline: Instant,
-) -> Result<Option<Claimed>, ApiError> {
+async fn try_claim(context: &Context, object: &SessionKill, wanted: &Wanted) -> Result<Option<Answer>, ApiError> {
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match bounded("create SessionKillReceipt", receipts.create(&params, wanted)).await {
-        Ok(receipt) => return Ok(Some(Claimed::Granted(Claim::new(receipt, monotonic_deadline)))),
+    let left = wanted.until.saturating_duration_since(Instant::now());
+    match within(left, "create SessionKillReceipt", receipts.create(&params, &wanted.receipt)).await {
+        Ok(receipt) => return Ok(Some(Answer::Ours(Box::new(receipt)))),
         Err(error) if error.is_conflict() => {}
         Err(error) => return Err(error),
     }
-    let found = Box::pin(stored(context, &receipts, &wanted.name_any())).await?;
-    Ok(found.map(|receipt| match standing(context, object, &receipt, &wanted.spec.attempt_id) {
-        Standing::Ours => Claimed::Granted(Claim::new(receipt, monotonic_deadline)),
-        standing => Claimed::Taken(Box::new(receipt), standing),
+    let found = Box::pin(stored(context, &receipts, &wanted.receipt.name_any())).await?;
+    Ok(found.map(|receipt| match standing(context, object, &receipt, &wanted.receipt.spec.attempt_id) {
+        Standing::Ours => Answer::Ours(Box::new(receipt)),
+        standing => Answer::Taken(Box::new(receipt), standing),
     }))
 }
 
@@ -201,8 +190,8 @@ pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(Ses
     }))
 }
 
-/// The receipt `name`. One that was withdrawn before it was stored is deleted: its holder lives, so that nobody else would
-/// ever move it on, and nothing was sent under it.
+/// The receipt `name`. One that was given up is deleted: its holder lives, so that nobody else would ever move it on, and
+/// nothing was sent under it.
 async fn stored(
     context: &Context,
     receipts: &Api<SessionKillReceipt>,
@@ -210,62 +199,77 @@ async fn stored(
 ) -> Result<Option<SessionKillReceipt>, ApiError> {
     let found = found("read SessionKillReceipt", receipts.get(name)).await?;
     let Some(receipt) = found else { return Ok(None) };
-    if receipt.status.is_some() || !context.withdrawn.holds(&receipt.spec.attempt_id) {
-        return Ok(Some(receipt));
+    Ok(if delete_if_given_up(context, &receipt).await? { None } else { Some(receipt) })
+}
+
+/// Whether `receipt` is one that this process gave up; then it is deleted.
+pub async fn delete_if_given_up(context: &Context, receipt: &SessionKillReceipt) -> Result<bool, ApiError> {
+    if receipt.status.is_some() || !context.live_claims.is_given_up(&receipt.spec.attempt_id) {
+        return Ok(false);
     }
-    delete(context, &receipt).await?;
-    Ok(None)
+    delete(context, receipt).await?;
+    Ok(true)
 }
 
+/// How `receipt` leaves the attempt of this ID at `object`; without either, somebody who only looks.
 fn standing(context: &Context, object: &SessionKill, receipt: &SessionKillReceipt, attempt_id: &str) -> Standing {
-    let uid = object.uid().unwrap_or_default();
-    let judge = Judge { uid: &uid, attempt_id, holder_identity: &context.holder_identity };
-    judge.standing(receipt, Timestamp::now())
+    judge(context, &object.uid().unwrap_or_default(), attempt_id, receipt)
 }
 
-/// Gives a claim up: nothing was executed under it. The next attempt may claim again; if the API server refuses to delete
-/// it now, that attempt deletes it first.
+/// Whether nobody will record the outcome of `receipt` any more.
+pub fn is_orphaned(context: &Context, receipt: &SessionKillReceipt) -> bool {
+    judge(context, "", "", receipt) == Standing::Orphaned
+}
+
+fn judge(context: &Context, uid: &str, attempt_id: &str, receipt: &SessionKillReceipt) -> Standing {
+    let is_at_work = context.live_claims.is_at_work(&receipt.spec.attempt_id);
+    Judge { uid, attempt_id, is_at_work }.standing(receipt, Timestamp::now())
+}
+
+/// Gives a claim up: nothing was executed under it. The next attempt may claim again; if it cannot be deleted now, that
+/// attempt deletes it first.
 pub async fn release(context: &Context, claim: Claim) {
     if let Err(error) = delete(context, &claim.receipt).await {
-        context.withdrawn.add(&claim.receipt.spec.attempt_id);
+        context.live_claims.give_up(&claim.receipt.spec.attempt_id);
         tracing::warn!(%error, receipt = claim.receipt.name_any(), "claim not released yet");
     }
 }
 
-/// Deletes what a claim without an answer may have left, now or when it is stored late. What others have recorded of it
-/// stays.
+/// Deletes what a claim without an answer may have left. What others have recorded of it stays; what is stored late is
+/// deleted by whoever finds it.
 async fn withdraw(context: &Context, object: &SessionKill, wanted: &SessionKillReceipt) {
-    context.withdrawn.add(&wanted.spec.attempt_id);
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
-    let mut pauses = Pauses::new();
-    loop {
-        match stored(context, &receipts, &wanted.name_any()).await {
-            Ok(_) => return,
-            // Whoever finds it later deletes it.
-            Err(error) if error.is_refused() => {
-                return tracing::warn!(%error, receipt = wanted.name_any(), "lost claim not withdrawn yet");
-            }
-            Err(error) => tracing::warn!(%error, receipt = wanted.name_any(), "cannot look for a lost claim yet"),
-        }
-        pauses.wait().await;
+    if let Err(error) = stored(context, &receipts, &wanted.name_any()).await {
+        tracing::warn!(%error, receipt = wanted.name_any(), "lost claim not withdrawn yet");
     }
 }
 
-/// Deletes exactly `receipt`, for as long as that is not answered; not another one of its name, nor one that changed since.
-/// An error is a refusal, which may last: who waits for its end would hold one of the turns that all share.
+/// Deletes `receipt`, in whatever version it is stored, unless it is another's by now or has a record. An error means that
+/// it is still there, or may be.
 async fn delete(context: &Context, receipt: &SessionKillReceipt) -> Result<(), ApiError> {
     let receipts = context.receipts(&receipt.namespace().unwrap_or_default());
-    let params = DeleteParams {
-        preconditions: Some(Preconditions { uid: receipt.uid(), resource_version: receipt.resource_version() }),
-        ..DeleteParams::default()
-    };
+    let (name, until) = (receipt.name_any(), Instant::now() + TIME);
+    let mut version = receipt.resource_version();
     let mut pauses = Pauses::new();
     loop {
-        match bounded("delete SessionKillReceipt", receipts.delete(&receipt.name_any(), &params)).await {
+        let preconditions = Preconditions { uid: receipt.uid(), resource_version: version.clone() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let left = until.saturating_duration_since(Instant::now());
+        let error = match within(left, "delete SessionKillReceipt", receipts.delete(&name, &params)).await {
             Ok(_) => return Ok(()),
-            Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
-            Err(error) if error.is_refused() => return Err(error),
-            Err(error) => tracing::warn!(%error, receipt = receipt.name_any(), "cannot release a claim yet"),
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => error,
+        };
+        if error.is_conflict() {
+            // Somebody may have edited its labels, which makes it no less ours.
+            let now = found("read SessionKillReceipt", receipts.get(&name)).await?;
+            let same = now.filter(|now| now.spec.attempt_id == receipt.spec.attempt_id && now.status.is_none());
+            let Some(same) = same else { return Ok(()) };
+            version = same.resource_version();
+        } else if error.is_refused() || Instant::now() >= until {
+            return Err(error);
+        } else {
+            tracing::warn!(%error, receipt = name, "cannot release a claim yet");
         }
         pauses.wait().await;
     }

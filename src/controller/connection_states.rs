@@ -32,11 +32,28 @@ pub(super) struct ConnectionState {
     fallback: Option<(TimeSource, Instant)>,
     /// The operation that the gateway offers, as far as this process has seen.
     operation: Option<Operation>,
+    /// No call could be made through it, and none has been since.
+    is_failing: bool,
+    /// Why those waited who wanted to call through it last.
+    blocked: Option<Blockade>,
     /// What the status says, or will say: the watch cache may not know yet.
     status: Option<OceanBaseConnectionStatus>,
     /// A task is writing it.
     is_writing: bool,
 }
+
+/// What keeps all calls through a connection from being made.
+#[derive(Debug)]
+struct Blockade {
+    at: Instant,
+    generation: Option<i64>,
+    reason: WaitReason,
+    message: String,
+}
+
+/// For so long it is that of all who want to call through the connection: a thousand tenants that wait for one Secret
+/// need not each read it in the same second.
+const SHARED: Duration = Duration::from_secs(1);
 
 /// What is known of each connection, by UID.
 #[derive(Debug, Default)]
@@ -74,14 +91,45 @@ impl ConnectionStates {
         }
     }
 
+    /// All who want to call through `connection`, as it is now, wait for this.
+    pub fn block(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
+        let generation = connection.metadata.generation;
+        let blockade = Blockade { at: Instant::now(), generation, reason, message: message.to_owned() };
+        self.with(connection, |state| state.blocked = Some(blockade));
+    }
+
+    /// What those wait for who wanted to call through `connection`, as it is now, within the last second.
+    pub fn blocked_just_now(&self, connection: &OceanBaseConnection) -> Option<(WaitReason, String)> {
+        self.with(connection, |state| {
+            let blockade = state.blocked.as_ref()?;
+            let holds = blockade.at.elapsed() < SHARED && blockade.generation == connection.metadata.generation;
+            holds.then(|| (blockade.reason, blockade.message.clone()))
+        })
+    }
+
+    /// The gateway answered a list as it should: those who wait for the connection need not wait for their next try.
+    pub fn works(&self, context: &Arc<Context>, connection: &OceanBaseConnection) {
+        if self.with(connection, |state| state.is_failing) {
+            self.answered(context, connection);
+        }
+    }
+
     /// The gateway answered a call.
     pub fn answered(&self, context: &Arc<Context>, connection: &OceanBaseConnection) {
+        self.recovers(context, connection);
         self.learn(context, connection, Learned::Answered, None);
+    }
+
+    fn recovers(&self, context: &Context, connection: &OceanBaseConnection) {
+        if self.with(connection, |state| std::mem::take(&mut state.is_failing)) {
+            context.queue.wake(&connection.namespace().unwrap_or_default(), &connection.name_any());
+        }
     }
 
     /// The gateway answered a probe for `operation`.
     pub fn probed(&self, context: &Arc<Context>, connection: &OceanBaseConnection, operation: Operation) {
         self.use_operation(connection, operation);
+        self.recovers(context, connection);
         self.learn(context, connection, Learned::Answered, Some(Timestamp::now()));
     }
 
@@ -89,6 +137,10 @@ impl ConnectionStates {
     pub fn failed(&self, context: &Arc<Context>, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
         // Being throttled now and then is how a healthy connection is used to its limit.
         if reason != WaitReason::Throttled {
+            // Not of what one access key may do with one instance: others may work, and would wake those for which it does not.
+            if !matches!(reason, WaitReason::PermissionDenied | WaitReason::OperationUnavailable) {
+                self.with(connection, |state| state.is_failing = true);
+            }
             self.learn(context, connection, Learned::Failed(reason, message), None);
         }
     }
@@ -204,5 +256,5 @@ impl ConnectionState {
 
 /// Gone, or refused as it is: trying the same again changes nothing.
 fn is_final(error: &ApiError) -> bool {
-    error.is_not_found() || error.is_refused()
+    error.is_not_found() || error.is_refused() || error.is_too_large()
 }

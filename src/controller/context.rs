@@ -8,18 +8,19 @@ use jiff::SignedDuration;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::claim::Withdrawn;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::endings::Endings;
 use super::events::Events;
 use super::guarded::Guarded;
 use super::leadership::Leadership;
+use super::live_claims::LiveClaims;
 use super::observer::Observer;
+use super::permits::Permits;
 use super::queue::Queue;
+use super::writes::Aside;
 use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -28,6 +29,12 @@ use crate::traces::Traces;
 
 /// The most records that are written at once, over all tenants.
 const RECORDS_AT_ONCE: usize = 2;
+/// The most calls of recovery at once.
+const HOUSEKEEPING_AT_ONCE: usize = 8;
+/// The most groups that make their claims at once.
+const SLOTS: usize = 32;
+/// The most statuses that are written at once.
+const WRITES_AT_ONCE: usize = 32;
 
 /// What every part of the controller shares.
 pub struct Context {
@@ -49,12 +56,23 @@ pub struct Context {
     pub credentials: CredentialsCache,
     /// What is known of each connection's gateway.
     pub connection_states: ConnectionStates,
-    /// Claims that were given up and may yet be stored.
-    pub withdrawn: Withdrawn,
+    /// The claims of this process.
+    pub live_claims: LiveClaims,
     /// The order in which requests end.
     pub endings: Endings,
-    /// Turns for records, which must leave the API server to the writes that people wait for.
-    pub recording: Semaphore,
+    /// For the calls of the kill path. Held from right before a call until its answer, and for nothing else.
+    pub calls: Arc<Permits>,
+    /// For the calls of recovery, which must not take what kills need.
+    pub housekeeping: Arc<Permits>,
+    /// For a group on its way from the process list to its claims: more at once would have lists that are too old when their
+    /// claims are made. Not held during the call.
+    pub slots: Arc<Permits>,
+    /// For one write of what a request waits for or how it ended.
+    pub writes: Arc<Permits>,
+    /// For records, which must leave the API server to the writes that people wait for.
+    pub recording: Arc<Permits>,
+    /// Writes that do not come to their end.
+    pub aside: Aside,
     /// Held while an orphaned claim gets its record.
     pub resolving: tokio::sync::Mutex<()>,
     /// Process lists, read once for all who wait for one.
@@ -98,6 +116,7 @@ impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, tasks } = parts;
+        let calls = Permits::new(config.max_concurrent_calls.into());
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
         Arc::new(Self {
             client,
@@ -109,9 +128,14 @@ impl Context {
             queue,
             credentials: CredentialsCache::default(),
             connection_states: ConnectionStates::default(),
-            withdrawn: Withdrawn::default(),
+            live_claims: LiveClaims::default(),
+            calls,
+            housekeeping: Permits::new(HOUSEKEEPING_AT_ONCE),
+            slots: Permits::new(SLOTS),
+            writes: Permits::of_quick(WRITES_AT_ONCE),
+            recording: Permits::of_quick(RECORDS_AT_ONCE),
+            aside: Aside::default(),
             endings: Endings::default(),
-            recording: Semaphore::new(RECORDS_AT_ONCE),
             resolving: tokio::sync::Mutex::default(),
             observer: Observer::default(),
             metrics,

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::calls::Lane;
 use super::claim::Claims;
 use super::context::Context;
+use super::live_claims::LiveReceipt;
 use super::observer::seen;
 use super::route::Route;
-use crate::api::{KillOperation, Operation, SessionKillReceipt, SessionKillSpec, SessionOutcome};
+use super::tenant::TenantKey;
+use crate::api::{KillOperation, Operation, SessionKillSpec, SessionOutcome};
 use crate::domain::outcome::Row;
 use crate::metrics::labels::{Call, Code};
 use crate::oceanbase::answer::KilledSession;
@@ -24,6 +27,7 @@ const ROOM_TO_FALL_BACK: Duration = Duration::from_secs(5);
 /// What the gateway refused before execution may be asked for in another way, within the same attempt: see [`fall_back`].
 pub async fn dispatch(
     context: &Context,
+    key: &Arc<TenantKey>,
     route: &Route,
     mut claims: Claims,
     target: KillTarget,
@@ -36,8 +40,18 @@ pub async fn dispatch(
         request: 0,
     };
     loop {
+        // Until the claims are over: who has none by then has sent nothing.
+        let limit = claims.time_left().unwrap_or_default();
+        let permit = match context.call_permit(key, Lane::Kills, limit).await {
+            Ok(permit) => permit,
+            Err(error) => return (operation(call.operation), Called::NotExecuted(claims, error)),
+        };
         let started = Instant::now();
         let called = route.client.kill(claims, &call, &route.access).await;
+        let error =
+            if let Called::NotExecuted(_, error) | Called::Ambiguous(error) = &called { Some(error) } else { None };
+        context.heard(key, started.elapsed(), error);
+        drop(permit);
         count(context, call.operation, &called, started.elapsed(), trace_id.clone());
         let (refused, error) = match called {
             Called::NotExecuted(claims, error) => (claims, error),
@@ -145,7 +159,7 @@ pub fn tenant(spec: &SessionKillSpec) -> Tenant {
 }
 
 /// The sessions that are to be killed under `receipts`, which are of `tenant`; each once.
-pub fn target(tenant: Tenant, receipts: &[Arc<SessionKillReceipt>]) -> KillTarget {
+pub fn target(tenant: Tenant, receipts: &[Arc<LiveReceipt>]) -> KillTarget {
     let planned = receipts.iter().flat_map(|receipt| &receipt.spec.sessions);
     let pending = planned.filter(|session| session.outcome == SessionOutcome::Pending);
     let mut named = HashSet::new();

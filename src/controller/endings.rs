@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::queue::TenantKey;
+use super::tenant::TenantKey;
 
 /// How long the ends of one call may keep those of the next waiting: an end that the API server does not store for a while
 /// must not hold up all that come after it.

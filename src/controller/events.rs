@@ -110,6 +110,15 @@ impl Events {
         self.send(object, Level::Warning, Notice::TargetMismatch.as_str(), named, false);
     }
 
+    /// The request ended, and its status cannot be stored.
+    pub fn not_stored(&self, object: &SessionKill, conclusion: &Conclusion) {
+        let note = format!(
+            "the API server does not store the outcome, {}: make the object smaller; its receipt and the audit line have it",
+            conclusion.reason.as_str()
+        );
+        self.send(object, Level::Warning, Notice::StatusNotStored.as_str(), &note, true);
+    }
+
     /// The request is at its end and stays, although its TTL says otherwise; `why` tells the reason.
     pub fn ttl_ignored(&self, object: &SessionKill, why: &str) {
         self.send(object, Level::Normal, Notice::TtlIgnored.as_str(), why, true);

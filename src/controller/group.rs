@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::error_boundary::InvalidObject;
@@ -12,18 +12,23 @@ use kube::core::error_boundary::InvalidObject;
 use super::api_calls::ApiError;
 use super::attempt::{Attempted, Observed, needs_list};
 use super::called::{Member, call};
+use super::calls::{Lane, PATIENCE};
 use super::context::Context;
 use super::dispatch::tenant;
+use super::permits::Permit;
 use super::poison;
-use super::queue::{Item, Next, TenantKey};
+use super::probe::ask;
+use super::queue::{Item, Next};
 use super::request::Request;
 use super::route::{Route, RouteError, connection};
-use super::writes::write_each;
+use super::tenant::TenantKey;
+use super::writes::collect_each;
 use crate::api::{Outcome, SessionReason, WaitReason};
 use crate::domain::admission::admit;
 use crate::domain::conclusion::Conclusion;
-use crate::domain::plan::{Intent, Step, plan};
+use crate::domain::plan::{Intent, Step, plan, plan_woken};
 use crate::metrics::labels::Stage;
+use crate::oceanbase::CallError;
 use crate::traces::Span;
 
 /// The first of so many parts of a claim's time to send is for claiming the others of its group.
@@ -47,11 +52,11 @@ pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
     }
 }
 
-/// Works on `items`, all of one tenant, as they are now. Each goes back to the queue when it is done with.
-pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
+/// Works on `items`, all of the tenant of `key`, as they are now. Each goes back to the queue when it is done with. New kills
+/// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
+pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, slot: Permit) {
     let now = Timestamp::now();
-    let mut attempts = vec![];
-    let mut others: Vec<BoxFuture<'_, ()>> = vec![];
+    let (mut attempts, mut others) = (vec![], vec![]);
     for item in items {
         let Some(guarded) =
             context.requests.get(&item.object).filter(|object| object.uid().as_ref() == Some(&item.uid))
@@ -62,29 +67,36 @@ pub(super) async fn work_on(context: &Arc<Context>, items: Vec<Item>) {
         let object = match &guarded.0 {
             Ok(object) => object.clone(),
             Err(invalid) => {
-                others.push(Box::pin(end_unreadable(context, invalid.clone(), item)));
+                others.push(end_unreadable(context.clone(), invalid.clone(), item).boxed());
                 continue;
             }
         };
-        let step = plan(&object, now);
-        let request = Request { context: context.clone(), item, object };
+        let step = if item.is_woken { plan_woken(&object, now) } else { plan(&object, now) };
+        let request = Request { context: context.clone(), key: key.clone(), item, object };
         request.enters(Stage::Preparing);
         match step {
             Step::Rest => request.done(Next::Ended),
-            Step::Wait { until, reason } => others.push(Box::pin(hold(request, until, reason))),
-            Step::Follow => others.push(Box::pin(follow(request))),
-            Step::Expire(outcome) => others.push(Box::pin(expire(request, outcome))),
+            Step::Wait { until, reason } => others.push(hold(request, until, reason).boxed()),
+            Step::Follow => others.push(follow(request).boxed()),
+            Step::Expire(outcome) => others.push(expire(request, outcome).boxed()),
             Step::Attempt(intent) => attempts.push((request, intent)),
         }
     }
-    write_each(context, others, |work| work).await;
+    if !others.is_empty() {
+        context.tasks.spawn(stream::iter(others).for_each_concurrent(OTHERS_AT_ONCE, |other| other));
+    }
     if !attempts.is_empty() {
-        attempt(context, attempts).await;
+        attempt(context, key, attempts, slot).await;
     }
 }
 
-async fn end_unreadable(context: &Arc<Context>, invalid: InvalidObject, item: Item) {
-    let next = poison::finish(context, &invalid).await;
+/// The most of the others of one group that are worked on at once: those that read the process list share one.
+const OTHERS_AT_ONCE: usize = 16;
+
+async fn end_unreadable(context: Arc<Context>, invalid: InvalidObject, item: Item) {
+    let since = item.put_off_since.map(|since| Timestamp::now().duration_since(since));
+    let failing_for = since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default();
+    let next = poison::finish(&context, &invalid, failing_for).await;
     context.queue.done(item, next);
 }
 
@@ -111,15 +123,20 @@ async fn finish(request: Request, worked: Result<Next, ApiError>) {
     request.done(next);
 }
 
-/// Steps 2 to 6 of all `attempts`.
-async fn attempt(context: &Arc<Context>, attempts: Vec<(Request, Intent)>) {
+/// Steps 2 to 6 of all `attempts`. The slot is kept up to the claims: a list that many others are read after would be too old
+/// to decide by.
+async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Request, Intent)>, slot: Permit) {
     let route = match route(context, &attempts[0].0).await {
         Ok(route) => route,
         Err(blocked) => return block(context, attempts, &blocked).await,
     };
+    if let Err(blocked) = answers(context, key, &route).await {
+        return block(context, attempts, &blocked).await;
+    }
     let observed = observe(context, &route, &attempts).await;
     let (claimed, left) = claim_all(context, attempts, &route, &observed).await;
-    put_back(context, left);
+    drop(slot);
+    put_back(context, key, left);
     // The earliest deadline holds for a whole call: one that has passed keeps it from being sent, and one that is near may
     // have the gateway refuse it.
     let (late, in_time): (Vec<Member>, Vec<Member>) =
@@ -128,7 +145,7 @@ async fn attempt(context: &Arc<Context>, attempts: Vec<(Request, Intent)>) {
     let (urgent, others): (Vec<Member>, Vec<Member>) = in_time.into_iter().partition(is_urgent);
     for members in [urgent, others, late] {
         if !members.is_empty() {
-            call(context, &route, members).await;
+            call(context, key, &route, members).await;
         }
     }
 }
@@ -147,13 +164,47 @@ async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Block
     let connection = connection(context, &namespace, &spec.connection_ref.name)
         .map_err(|message| Blocked::Waits(WaitReason::ConnectionNotFound, message))?;
     admit(spec, &connection.spec).map_err(Blocked::NotAllowed)?;
+    if let Some((reason, message)) = context.connection_states.blocked_just_now(&connection) {
+        return Err(Blocked::Waits(reason, message));
+    }
     Route::of(context, connection.clone()).await.map_err(|error| match error {
         RouteError::Api(error) => Blocked::Unanswered(error),
         RouteError::Unavailable(reason, message) => {
             context.connection_states.failed(context, &connection, reason, &message);
+            context.connection_states.block(&connection, reason, &message);
             Blocked::Waits(reason, message)
         }
     })
+}
+
+/// A connection that did not answer its last call is asked first, by a call that ends nothing: claims for one that does not
+/// answer would be made for nothing. All that wait for it have their turns one after the other until it does.
+async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route) -> Result<(), Blocked> {
+    if !context.is_silent(key) {
+        return Ok(());
+    }
+    let blocked = |error: &CallError| {
+        let (reason, message) = (WaitReason::EndpointUnreachable, format!("not executed, {error}"));
+        let connection = route.connection.name_any();
+        let advice = format!("check the endpoint {}, DNS, network policies and certificates", route.access.endpoint);
+        context.connection_states.failed(context, &route.connection, reason, &message);
+        let message = format!("OceanBaseConnection {connection}: {message}: {advice}");
+        context.connection_states.block(&route.connection, reason, &message);
+        Blocked::Waits(reason, message)
+    };
+    let permit = context.call_permit(key, Lane::Kills, PATIENCE).await.map_err(|error| blocked(&error))?;
+    if !context.is_silent(key) {
+        return Ok(());
+    }
+    let started = Instant::now();
+    let (_, answer) = ask(context, route).await;
+    let error = answer.err();
+    context.heard(key, started.elapsed(), error.as_ref());
+    drop(permit);
+    match error.filter(|_| context.is_silent(key)) {
+        Some(error) => Err(blocked(&error)),
+        None => Ok(()),
+    }
 }
 
 async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
@@ -168,19 +219,22 @@ async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Bl
         };
         request.done(next);
     };
-    write_each(context, attempts, blocking).await;
+    collect_each(context, attempts, blocking).await;
 }
 
 /// Step 4: one read for all that need it.
-async fn observe(context: &Context, route: &Route, attempts: &[(Request, Intent)]) -> Observed {
+async fn observe(context: &Arc<Context>, route: &Route, attempts: &[(Request, Intent)]) -> Observed {
     if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec)) {
         return None;
     }
     let started = Instant::now();
-    let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec)).await;
+    let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec), Lane::Kills).await;
     for (request, _) in attempts {
         let span = Span::part(&request.item.uid, "observe", started.elapsed());
         context.traces.add(&Span { is_error: read.is_err(), ..span });
+    }
+    if read.is_ok() {
+        context.connection_states.works(context, &route.connection);
     }
     if let Err(error) = &read {
         let connection = route.connection.name_any();
@@ -211,7 +265,7 @@ async fn claim_all(
         Ok(member(request, attempted).await)
     };
     let (mut members, mut left) = (vec![], vec![]);
-    for claimed in write_each(context, attempts, claiming).await {
+    for claimed in collect_each(context, attempts, claiming).await {
         match claimed {
             Ok(member) => members.extend(member),
             Err(request) => left.push(request),
@@ -221,13 +275,11 @@ async fn claim_all(
 }
 
 /// Has `left`, all of one tenant, go with its next call.
-fn put_back(context: &Context, left: Vec<Request>) {
-    let Some(first) = left.first() else { return };
-    let key = TenantKey::of(&first.object);
+fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
     for request in &left {
         request.enters(Stage::Queued);
     }
-    context.queue.put_back(&key, left.into_iter().map(|request| request.item));
+    context.queue.put_back(key, left.into_iter().map(|request| request.item));
 }
 
 /// A request that may make its call; none if it ended or waits.

@@ -8,8 +8,10 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use super::calls::{Lane, PATIENCE as PERMIT_PATIENCE};
 use super::context::Context;
 use super::route::{Route, connection};
+use super::tenant::TenantKey;
 use crate::domain::observation::{Seen, Snapshot};
 use crate::metrics::labels::Call;
 use crate::oceanbase::{CallError, ErrorKind, ProcessList, SessionRow, Tenant};
@@ -19,11 +21,15 @@ type Read = (Instant, Result<Arc<Snapshot>, CallError>);
 /// For how long a reader waits for a throttled list.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A connection by its UID, a tenant, and for what its list is read: who reads for recovery may wait for long, and no kill
+/// with it.
+type Of = (String, Tenant, Lane);
+
 type Slot = Arc<tokio::sync::Mutex<Option<Read>>>;
 
-/// The last read of each tenant for which somebody waits, by the connection's UID.
+/// The last read of each tenant for which somebody waits.
 #[derive(Default)]
-pub struct Observer(Mutex<HashMap<(String, Tenant), Slot>>);
+pub struct Observer(Mutex<HashMap<Of, Slot>>);
 
 impl Observer {
     /// The process list of `tenant`, by a read that began after this call: an older one could miss a session that its
@@ -31,13 +37,19 @@ impl Observer {
     ///
     /// Those who come while a read is under way wait for the next one, which the first of them makes for all. In the
     /// same way one read serves the next call of a tenant and those who look what became of the call before.
-    pub async fn observe(&self, context: &Context, route: &Route, tenant: &Tenant) -> Result<Arc<Snapshot>, CallError> {
-        let of = (route.connection.uid().unwrap_or_default(), tenant.clone());
-        self.shared(of, read(context, route, tenant)).await
+    pub async fn observe(
+        &self,
+        context: &Context,
+        route: &Route,
+        tenant: &Tenant,
+        lane: Lane,
+    ) -> Result<Arc<Snapshot>, CallError> {
+        let of = (route.connection.uid().unwrap_or_default(), tenant.clone(), lane);
+        self.shared(of, read(context, route, tenant, lane)).await
     }
 
     /// What `read` gives, or another read of the same that began after this call.
-    async fn shared(&self, of: (String, Tenant), read: impl Future<Output = Read>) -> Result<Arc<Snapshot>, CallError> {
+    async fn shared(&self, of: Of, read: impl Future<Output = Read>) -> Result<Arc<Snapshot>, CallError> {
         let asked = Instant::now();
         let slot = self.slots().entry(of).or_default().clone();
         let mut kept = slot.lock().await;
@@ -57,7 +69,7 @@ impl Observer {
         list
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<(String, Tenant), Slot>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<Of, Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,6 +90,7 @@ pub async fn observe(
     namespace: &str,
     name: &str,
     tenant: &Tenant,
+    lane: Lane,
 ) -> Result<Arc<Snapshot>, NotRead> {
     let not_read = |error: String, why| {
         tracing::info!(error, connection = name, namespace, "process list not read");
@@ -86,7 +99,7 @@ pub async fn observe(
     let connection = connection(context, namespace, name).map_err(|error| not_read(error, NotRead::Yet))?;
     let route = Route::of(context, connection).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
     context.connection_states.turn(&route.connection, 1).await;
-    context.observer.observe(context, &route, tenant).await.map_err(|error| {
+    context.observer.observe(context, &route, tenant, lane).await.map_err(|error| {
         let why = match error.kind {
             ErrorKind::PermissionDenied
             | ErrorKind::OperationNotFound
@@ -99,15 +112,22 @@ pub async fn observe(
 }
 
 /// Reads, again after a pause for as long as the gateway throttles and a reader has patience.
-async fn read(context: &Context, route: &Route, tenant: &Tenant) -> Read {
+async fn read(context: &Context, route: &Route, tenant: &Tenant, lane: Lane) -> Read {
     let states = &context.connection_states;
+    let key = Arc::new(TenantKey::through(&route.connection, tenant));
     let started = Instant::now();
     loop {
+        let permit = match context.call_permit(&key, lane, PERMIT_PATIENCE).await {
+            Ok(permit) => permit,
+            Err(error) => return (Instant::now(), Err(error)),
+        };
         // Of this try: a pause before it makes the list no older.
         let (began, time) = (Instant::now(), Timestamp::now());
         let list = |lead| route.client.list_sessions(tenant, lead, &route.access).boxed();
         let read = route.read(context, Call::DescribeProcessStatsComposition, list).await;
         states.pace(&route.connection, read.as_ref().err());
+        context.heard(&key, began.elapsed(), read.as_ref().err());
+        drop(permit);
         let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
         let read = (began, read.map(|list| Arc::new(snapshot(list, time))));
         if !is_throttled {
@@ -166,7 +186,7 @@ mod tests {
                     may_end.acquire().await.unwrap().forget();
                     (began, Ok(Arc::new(Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH))))
                 };
-                observer.shared(("one".to_owned(), tenant), read).await.unwrap()
+                observer.shared(("one".to_owned(), tenant, Lane::Kills), read).await.unwrap()
             })
         };
         let mut asked: Vec<_> = (0..3).map(|_| asking()).collect();
@@ -187,7 +207,7 @@ mod tests {
         let observer = Observer::default();
         let list = Arc::new(Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH));
         let read = async || (Instant::now(), Ok(list.clone()));
-        let read_by = |connection: &str| observer.shared((connection.to_owned(), tenant.clone()), read());
+        let read_by = |connection: &str| observer.shared((connection.to_owned(), tenant.clone(), Lane::Kills), read());
         let (first, second, other) = tokio::join!(read_by("one"), read_by("one"), read_by("other"));
         assert_eq!(Arc::strong_count(&list), 4, "kept by those who got it, and by nobody else");
         drop((first, second, other));

@@ -6,6 +6,8 @@ use kube::api::Api;
 
 use super::api_calls::{ApiError, found};
 use super::audit;
+use super::calls::Lane;
+use super::claim::delete_if_given_up;
 use super::context::Context;
 use super::guarded::Guarded;
 use super::observer::observe;
@@ -23,6 +25,9 @@ pub async fn resolve(
     context: &Context,
     receipt: &SessionKillReceipt,
 ) -> Result<Option<SessionKillReceiptStatus>, ApiError> {
+    if delete_if_given_up(context, receipt).await? {
+        return Ok(None);
+    }
     let namespace = receipt.namespace().unwrap_or_default();
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
     let found = found("read SessionKill", requests.get(&receipt.spec.session_kill_ref.name)).await?;
@@ -32,7 +37,7 @@ pub async fn resolve(
     }
     let spec = &receipt.spec;
     let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
-    let snapshot = observe(context, &namespace, &spec.connection_name, &tenant).await.ok();
+    let snapshot = observe(context, &namespace, &spec.connection_name, &tenant, Lane::Housekeeping).await.ok();
     let now = Timestamp::now();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
     // One after the other: the sweep and a request may resolve the same claim in the same second, with the same record. The

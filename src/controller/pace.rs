@@ -6,8 +6,9 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::connection_states::ConnectionStates;
+use super::permits::Pace;
 use crate::api::OceanBaseConnection;
-use crate::oceanbase::{CallError, ErrorKind};
+use crate::oceanbase::{ANSWER_LOST, CallError, ErrorKind};
 
 /// The fixed moment from which the time of a connection is counted: monotonic, as a clock that is set must not stop calls.
 #[derive(Debug)]
@@ -22,6 +23,18 @@ impl Default for Origin {
 impl Origin {
     fn elapsed(&self) -> SignedDuration {
         SignedDuration::try_from(self.0.elapsed()).unwrap_or(SignedDuration::MAX)
+    }
+}
+
+/// An answer within this time is a quick one: a permit that is held for as long is not missed.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// How a connection answers of which a call took this time.
+pub(super) fn pace_of(took: Duration, error: Option<&CallError>) -> Pace {
+    match error {
+        Some(error) if error.kind == ErrorKind::Unreachable || error.code == ANSWER_LOST => Pace::Silent,
+        _ if took < QUICK => Pace::Quick,
+        _ => Pace::Slow,
     }
 }
 

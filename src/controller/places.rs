@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::queue::TenantKey;
+use super::tenant::TenantKey;
 use crate::metrics::labels::Stage;
 
 /// What waits or is worked on, by its UID.
@@ -14,6 +14,8 @@ pub(super) struct Places {
     by_uid: HashMap<String, Place>,
     /// For each tenant, how many of its requests are worked on; those without any are left out.
     at_work: HashMap<Arc<TenantKey>, usize>,
+    /// For each namespace, how many there are; those without any are left out.
+    of_namespace: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,16 @@ struct Place {
 impl Places {
     pub(super) fn len(&self) -> usize {
         self.by_uid.len()
+    }
+
+    /// Those of `namespace`.
+    pub(super) fn of_namespace(&self, namespace: &str) -> usize {
+        self.of_namespace.get(namespace).copied().unwrap_or_default()
+    }
+
+    /// Whose the request of this UID is.
+    pub(super) fn tenant(&self, uid: &str) -> Option<Arc<TenantKey>> {
+        self.by_uid.get(uid).map(|place| place.tenant.clone())
     }
 
     pub(super) fn has(&self, uid: &str) -> bool {
@@ -44,6 +56,7 @@ impl Places {
 
     /// The request of this UID begins to wait.
     pub(super) fn add(&mut self, uid: &str, tenant: Arc<TenantKey>) {
+        *self.of_namespace.entry(tenant.namespace().to_owned()).or_default() += 1;
         self.by_uid.insert(uid.to_owned(), Place { tenant, stage: Stage::Queued, since: Instant::now() });
     }
 
@@ -53,7 +66,15 @@ impl Places {
         let (tenant, left) = (place.tenant.clone(), (place.stage, place.since));
         match next {
             Some(stage) => (place.stage, place.since) = (stage, Instant::now()),
-            None => drop(self.by_uid.remove(uid)),
+            None => {
+                self.by_uid.remove(uid);
+                if let Entry::Occupied(mut count) = self.of_namespace.entry(tenant.namespace().to_owned()) {
+                    *count.get_mut() -= 1;
+                    if *count.get() == 0 {
+                        count.remove();
+                    }
+                }
+            }
         }
         match (is_at_work(left.0), next.is_some_and(is_at_work)) {
             (false, true) => *self.at_work.entry(tenant).or_default() += 1,
@@ -108,6 +129,6 @@ mod tests {
             assert!(places.moves(uid, next).is_some());
             assert_eq!(at_work(&places), expected, "after {uid} {next:?}");
         }
-        assert!(places.len() == 0 && places.moves("a1", None).is_none());
+        assert!(places.len() == 0 && places.of_namespace.is_empty() && places.moves("a1", None).is_none());
     }
 }

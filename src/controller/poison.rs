@@ -1,22 +1,31 @@
 //! Objects that do not fit the type: stored before a rule of the schema existed, or past it. Does I/O.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::core::error_boundary::InvalidObject;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::context::Context;
 use super::queue::Next;
 use super::settle::{Settled, Target, settle};
+use super::tenant::TenantKey;
 use crate::api::{Outcome, SessionKill, SessionKillStatus};
 use crate::domain::status::unreadable;
 use crate::domain::text::clamp;
 
+/// The longest that others may wait behind one such object, and how long it then waits itself.
+const LIMIT: Duration = Duration::from_secs(5);
+const PAUSE: SignedDuration = SignedDuration::from_secs(15);
+
 /// Ends such an object: it cannot be mended, as its spec is immutable, and nothing of it can be trusted enough to act.
-pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject) -> Next {
+///
+/// `failing_for` says for how long it has been tried in vain.
+pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject, failing_for: Duration) -> Next {
     let metadata = &invalid.metadata;
     let target = Target {
         namespace: metadata.namespace.clone().unwrap_or_default(),
@@ -31,10 +40,12 @@ pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject) -> Next {
     tracing::error!(name = target.name, namespace = target.namespace, error, "invalid object");
     context.events.invalid(reference(&target), &message);
     let status: SessionKillStatus = unreadable(metadata, Outcome::InvalidObject, &message, Timestamp::now());
-    match settle(context, &target, &status).await {
-        Settled::Written => context.metrics.finished(Outcome::InvalidObject, None, None),
-        Settled::Superseded => {}
-        Settled::Refused => tracing::error!(status = %json!(status), "invalid object keeps its status"),
+    let key = Arc::new(TenantKey::unreadable(&target.namespace));
+    match timeout(LIMIT, settle(context, &key, &target, &status, failing_for)).await {
+        Ok(Settled::Written) => context.metrics.finished(Outcome::InvalidObject, None, None),
+        Ok(Settled::Superseded) => {}
+        Ok(Settled::Refused) => tracing::error!(status = %json!(status), "invalid object keeps its status"),
+        Err(_) => return Next::Later(Timestamp::now() + PAUSE),
     }
     Next::Ended
 }

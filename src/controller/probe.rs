@@ -98,7 +98,7 @@ async fn probe(context: &Arc<Context>, connection: &OceanBaseConnection) {
 }
 
 /// Asks for the operation that the connection names; for `Auto`, for the one that it prefers first.
-async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallError>) {
+pub(super) async fn ask(context: &Context, route: &Route) -> (Operation, Result<(), CallError>) {
     let asked = async |operation| {
         let probe = |lead| route.client.probe(wire(operation), lead, &route.access).boxed();
         (operation, route.read(context, Call::Probe, probe).await)

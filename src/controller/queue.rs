@@ -2,13 +2,13 @@
 //! runtime, whose own waiting keys have no order. What waits while a call is in flight goes out in the next one. No I/O of its own; the
 //! work is `group`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
@@ -16,11 +16,15 @@ use super::group::{wait_for_turn, work_on};
 use super::guarded::Guarded;
 use super::leadership::Leadership;
 use super::places::Places;
-use crate::api::SessionKill;
+use super::reconcile::look_at_namespace;
+use super::tenant::TenantKey;
 use crate::metrics::labels::Stage;
 
 /// The most requests that wait in memory; the others wait in the API server.
 const MAX_WAITING: usize = 50_000;
+/// The most of these of one namespace, and of one tenant: who makes many requests at once fills no place of others'.
+const MAX_OF_NAMESPACE: usize = MAX_WAITING / 4;
+const MAX_OF_TENANT: usize = MAX_WAITING / 5;
 /// The most sessions that one call names, for one request or for many. A lost answer leaves all of them open until the list
 /// is read.
 const MAX_SESSIONS: usize = 500;
@@ -28,33 +32,6 @@ const MAX_SESSIONS: usize = 500;
 const NEARLY_OVER: SignedDuration = SignedDuration::from_secs(30);
 /// For how long a finished request is not looked at again: its end is not in the watch cache yet.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
-
-/// Requests of one key are worked on one after the other.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TenantKey {
-    namespace: String,
-    connection: String,
-    instance: String,
-    tenant: String,
-}
-
-impl TenantKey {
-    /// The key of a request.
-    pub fn of(object: &SessionKill) -> Self {
-        Self {
-            namespace: object.metadata.namespace.clone().unwrap_or_default(),
-            connection: object.spec.connection_ref.name.clone(),
-            instance: object.spec.instance_id.clone(),
-            tenant: object.spec.tenant_id.clone(),
-        }
-    }
-
-    /// The key of objects that cannot be read, which have no tenant.
-    pub fn unreadable(namespace: &str) -> Self {
-        let (connection, instance, tenant) = <(String, String, String)>::default();
-        Self { namespace: namespace.to_owned(), connection, instance, tenant }
-    }
-}
 
 /// One object to work on. The object itself is looked up when its turn comes, to see it as it is then.
 #[derive(Clone, Debug)]
@@ -71,6 +48,10 @@ pub struct Item {
     pub not_after: Timestamp,
     /// When the watch, or the end of a wait, brought it.
     pub seen: Instant,
+    /// Since when it has been put off again and again, as far as this process knows.
+    pub put_off_since: Option<Timestamp>,
+    /// What it waited for has come, whatever its status says of the next try.
+    pub is_woken: bool,
 }
 
 /// What an attempt left to do.
@@ -80,6 +61,8 @@ pub enum Next {
     Ended,
     /// Look again then.
     Later(Timestamp),
+    /// Look again then, or when its connection works again.
+    WithConnection(Timestamp),
 }
 
 /// What became of an item that was submitted.
@@ -89,7 +72,8 @@ pub enum Submitted {
     Accepted,
     /// Not before this time.
     Held(Timestamp),
-    /// Too many are waiting.
+    /// Too many of its tenant, of its namespace or in all are waiting: it is looked at again, in the order in which it was
+    /// created, once there is room.
     Full,
 }
 
@@ -100,6 +84,10 @@ struct State {
     places: Places,
     /// UIDs that are not worked on before a time. The status says so too, but the watch cache may not know yet.
     held: HashMap<String, Hold>,
+    /// With so many, those that have passed are forgotten.
+    prune_held_at: usize,
+    /// The namespaces of which something was turned away for lack of room.
+    turned_away: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -108,19 +96,31 @@ struct Hold {
     /// What was decided for one generation must not delay another: resuming a suspended request ends its wait. None
     /// holds every generation.
     generation: Option<i64>,
+    /// Since when it has been put off; none for one that ended.
+    since: Option<Timestamp>,
+    /// What is looked at when its connection works again, and whose that is.
+    waits_for: Option<(ObjectRef<Guarded>, Arc<TenantKey>)>,
+    is_woken: bool,
 }
 
 impl Hold {
     fn applies(&self, item: &Item, now: Timestamp) -> bool {
         now < self.until && (self.generation.is_none() || self.generation == item.generation)
     }
+
+    /// For one that ended: it is not put off.
+    fn of_ended(now: Timestamp) -> Self {
+        Self { until: now + SETTLED, generation: None, since: None, waits_for: None, is_woken: false }
+    }
 }
+
+/// Holds are looked through for those that have passed when there are this many, or twice those that were left last time.
+const MIN_HELD: usize = 1024;
 
 /// The queue. Cheap to share.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
-    concurrency: Arc<Semaphore>,
     again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
     leadership: Arc<Leadership>,
     shutdown: CancellationToken,
@@ -130,17 +130,15 @@ impl Queue {
     /// An empty queue. `again` gets every object that is to be looked at again; no work is started after `shutdown`, nor while
     /// this process does not lead.
     pub fn new(
-        max_concurrent: usize,
         again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
         leadership: Arc<Leadership>,
         shutdown: CancellationToken,
     ) -> Self {
-        let concurrency = Arc::new(Semaphore::new(max_concurrent));
-        Self { state: Mutex::default(), concurrency, again, leadership, shutdown }
+        Self { state: Mutex::default(), again, leadership, shutdown }
     }
 
     /// Adds `item` behind the others of `key`, unless it is there already.
-    pub fn submit(context: &Arc<Context>, key: TenantKey, item: Item, now: Timestamp) -> Submitted {
+    pub fn submit(context: &Arc<Context>, key: TenantKey, mut item: Item, now: Timestamp) -> Submitted {
         let mut state = context.queue.state();
         if state.places.has(&item.uid) {
             return Submitted::Accepted;
@@ -148,10 +146,13 @@ impl Queue {
         if let Some(hold) = state.held.get(&item.uid).filter(|hold| hold.applies(&item, now)) {
             return Submitted::Held(hold.until);
         }
-        if state.places.len() >= MAX_WAITING {
+        if !state.has_room(&key) {
+            state.turned_away.insert(key.namespace().to_owned());
             return Submitted::Full;
         }
-        state.held.remove(&item.uid);
+        if let Some(hold) = state.held.remove(&item.uid) {
+            (item.put_off_since, item.is_woken) = (hold.since, hold.is_woken);
+        }
         let tenant = state.tenants.get_key_value(&key).map(|(tenant, _)| tenant.clone());
         let tenant = tenant.unwrap_or_else(|| {
             let tenant = Arc::new(key);
@@ -164,9 +165,37 @@ impl Queue {
         Submitted::Accepted
     }
 
-    /// Forgets holds that have passed.
-    pub fn prune(&self, now: Timestamp) {
-        self.state().held.retain(|_, hold| now < hold.until);
+    /// Whether what the request of this UID waited for has come, whatever its status says of the next try.
+    pub fn is_woken(&self, uid: &str) -> bool {
+        self.state().held.get(uid).is_some_and(|hold| hold.is_woken)
+    }
+
+    /// The connection of this name works again, or is another: has all looked at again that wait for it.
+    pub fn wake(&self, namespace: &str, connection: &str) {
+        let mut woken = vec![];
+        for hold in self.state().held.values_mut() {
+            let of = hold.waits_for.take_if(|(_, key)| key.namespace() == namespace && key.connection() == connection);
+            if let Some((object, _)) = of {
+                (hold.until, hold.is_woken) = (Timestamp::MIN, true);
+                woken.push(object);
+            }
+        }
+        self.look_again_at(woken);
+    }
+
+    /// The namespaces of which something was turned away and that have room again.
+    fn with_room_again(&self) -> Vec<String> {
+        let mut state = self.state();
+        let State { places, turned_away, .. } = &mut *state;
+        // Half of it: not each request that ends has all others of its namespace looked at.
+        let has_room = |namespace: &String| {
+            places.len() < MAX_WAITING / 2 && places.of_namespace(namespace) < MAX_OF_NAMESPACE / 2
+        };
+        let with_room: Vec<String> = turned_away.iter().filter(|namespace| has_room(namespace)).cloned().collect();
+        for namespace in &with_room {
+            turned_away.remove(namespace);
+        }
+        with_room
     }
 
     /// What comes next of `key`.
@@ -190,10 +219,10 @@ impl Queue {
     }
 
     /// Puts `items` of `key` before the others, for the next call.
-    pub fn put_back(&self, key: &TenantKey, items: impl DoubleEndedIterator<Item = Item>) {
+    pub fn put_back(&self, key: &Arc<TenantKey>, items: impl DoubleEndedIterator<Item = Item>) {
         let mut state = self.state();
         // It is there for as long as its items are worked on.
-        let waiting = state.tenants.entry(Arc::new(key.clone())).or_default();
+        let waiting = state.tenants.entry(key.clone()).or_default();
         items.rev().for_each(|item| waiting.push_front(item));
     }
 
@@ -224,15 +253,25 @@ impl Queue {
     pub fn done(&self, item: Item, next: Next) -> Option<(Stage, Instant)> {
         let now = Timestamp::now();
         let mut state = self.state();
+        let tenant = state.places.tenant(&item.uid);
         let left = state.places.moves(&item.uid, None);
-        match next {
-            Next::Ended => {
-                state.held.insert(item.uid, Hold { until: now + SETTLED, generation: None });
-            }
-            Next::Later(until) => {
-                state.held.insert(item.uid, Hold { until, generation: item.generation });
-                self.look_again_at([item.object]);
-            }
+        let hold = match next {
+            Next::Ended => Hold::of_ended(now),
+            Next::Later(until) | Next::WithConnection(until) => Hold {
+                until,
+                generation: item.generation,
+                since: Some(item.put_off_since.unwrap_or(now)),
+                waits_for: tenant
+                    .filter(|_| matches!(next, Next::WithConnection(_)))
+                    .map(|tenant| (item.object.clone(), tenant)),
+                is_woken: false,
+            },
+        };
+        let is_over = hold.since.is_none();
+        state.hold(item.uid, hold, now);
+        drop(state);
+        if !is_over {
+            self.look_again_at([item.object]);
         }
         left
     }
@@ -242,10 +281,27 @@ impl Queue {
     }
 }
 
+impl State {
+    fn has_room(&self, key: &TenantKey) -> bool {
+        let of_tenant = self.tenants.get(key).map_or(0, VecDeque::len);
+        self.places.len() < MAX_WAITING
+            && self.places.of_namespace(key.namespace()) < MAX_OF_NAMESPACE
+            && of_tenant < MAX_OF_TENANT
+    }
+
+    fn hold(&mut self, uid: String, hold: Hold, now: Timestamp) {
+        if self.held.len() >= self.prune_held_at.max(MIN_HELD) {
+            self.held.retain(|_, hold| now < hold.until);
+            self.prune_held_at = self.held.len() * 2;
+        }
+        self.held.insert(uid, hold);
+    }
+}
+
 /// Works on the items of one key until there are none.
 async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     loop {
-        // Before one of the turns that all share is taken: a connection that is throttled must not hold up the others.
+        // Before one of the slots that all share is taken: a connection that is throttled must not hold up the others.
         if let Some(first) = context.queue.first(&key) {
             // A shutdown waits for what is in flight, not for what has yet to begin.
             tokio::select! {
@@ -253,14 +309,16 @@ async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
                 () = context.queue.shutdown.cancelled() => {}
             }
         }
-        // The turn first: an item taken before it would be worked on even if a shutdown came meanwhile. The semaphore is
-        // never closed.
-        let _turn = context.queue.concurrency.clone().acquire_owned().await;
+        // The slot first: an item taken before it would be worked on even if a shutdown came meanwhile.
+        let slot = context.slots.acquire(&key).await;
         let items = context.queue.next(&key, Timestamp::now());
         if items.is_empty() {
             return;
         }
-        work_on(&context, items).await;
+        work_on(&context, &key, items, slot).await;
+        for namespace in context.queue.with_room_again() {
+            look_at_namespace(&context, &namespace);
+        }
     }
 }
 
@@ -293,6 +351,8 @@ mod tests {
             sessions,
             not_after,
             seen: Instant::now(),
+            put_off_since: None,
+            is_woken: false,
         }
     }
 
@@ -325,12 +385,30 @@ mod tests {
     fn a_hold_ends_with_its_time_or_with_an_edit() {
         let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
         let item = |generation| Item { generation, ..item("x", 1, now) };
-        let hold = Hold { until: now, generation: Some(1) };
+        let hold = Hold {
+            until: now,
+            generation: Some(1),
+            since: Some(now - SignedDuration::from_secs(9)),
+            waits_for: None,
+            is_woken: false,
+        };
         let before = now - SignedDuration::from_secs(1);
         assert!(hold.applies(&item(Some(1)), before));
         assert!(!hold.applies(&item(Some(1)), now));
         assert!(!hold.applies(&item(Some(2)), before), "a resumed request goes on at once");
-        let ended = Hold { until: now, generation: None };
+        let ended = Hold::of_ended(before);
         assert!(ended.applies(&item(Some(2)), before), "a finished request stays finished");
+    }
+
+    #[test]
+    fn holds_that_have_passed_are_forgotten_as_new_ones_come() {
+        let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
+        let mut state = State::default();
+        for number in 0..100 * MIN_HELD {
+            let ended = now + SignedDuration::from_millis(i64::try_from(number).unwrap() * 10);
+            state.hold(number.to_string(), Hold::of_ended(ended), ended);
+        }
+        // 100 end in a second, and each is held for a minute.
+        assert!(state.held.len() <= 2 * 6_001, "{}", state.held.len());
     }
 }

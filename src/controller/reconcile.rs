@@ -11,8 +11,10 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::context::Context;
 use super::guarded::Guarded;
-use super::queue::{Item, Queue, Submitted, TenantKey};
-use crate::domain::plan::{Step, plan};
+use super::queue::{Item, Queue, Submitted};
+use super::tenant::TenantKey;
+use crate::api::SessionKill;
+use crate::domain::plan::{Step, plan, plan_woken};
 use crate::domain::status::says;
 
 /// An event may be missed, and clocks may be set: whatever is not at its end is looked at again after this time at the latest.
@@ -29,7 +31,7 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
     let now = Timestamp::now();
     let (key, sessions, not_after) = match &guarded.0 {
         Err(_) => (TenantKey::unreadable(&guarded.namespace().unwrap_or_default()), 1, Timestamp::MAX),
-        Ok(object) => match plan(object, now) {
+        Ok(object) => match planned(object, context, now) {
             Step::Rest => return Action::await_change(),
             Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
                 return until.map_or_else(Action::await_change, |until| look_again(until, now));
@@ -50,12 +52,39 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
         sessions,
         not_after,
         seen: Instant::now(),
+        put_off_since: None,
+        is_woken: false,
     };
     match Queue::submit(context, key, item, now) {
         Submitted::Accepted => Action::await_change(),
         Submitted::Held(until) => look_again(until, now),
-        Submitted::Full => Action::requeue(Duration::from_secs(1)),
+        // The queue has it looked at once there is room, in its order: who tries again each second overtakes the others.
+        Submitted::Full => Action::await_change(),
     }
+}
+
+fn planned(object: &SessionKill, context: &Context, now: Timestamp) -> Step {
+    let is_woken = object.metadata.uid.as_ref().is_some_and(|uid| context.queue.is_woken(uid));
+    if is_woken { plan_woken(object, now) } else { plan(object, now) }
+}
+
+/// Decides on all of `namespace` that have not ended, the oldest first.
+pub fn look_at_namespace(context: &Arc<Context>, namespace: &str) {
+    let mut requests = context.requests.state();
+    requests.retain(|request| request.meta().namespace.as_deref() == Some(namespace));
+    look_at(context, requests);
+}
+
+/// Decides on `requests`, the oldest first: they come out of the cache in no order.
+pub fn look_at(context: &Arc<Context>, mut requests: Vec<Arc<Guarded>>) {
+    requests.sort_by(|a, b| a.meta().creation_timestamp.cmp(&b.meta().creation_timestamp));
+    let again = requests.iter().filter(|request| comes_again(request, context));
+    context.queue.look_again_at(again.map(|request| ObjectRef::from_obj(request.as_ref())));
+}
+
+/// Decides on `object`, and whether the controller must do so again at some time.
+pub fn comes_again(object: &Guarded, context: &Arc<Context>) -> bool {
+    decide(object, context) != Action::await_change()
 }
 
 fn look_again(at: Timestamp, now: Timestamp) -> Action {

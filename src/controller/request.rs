@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use tokio::time::timeout;
 
 use super::api_calls::ApiError;
 use super::context::Context;
 use super::queue::{Item, Next};
 use super::settle::{Settled, Target, report, settle};
 use super::spans::root;
+use super::tenant::TenantKey;
 use crate::api::{SessionKill, SessionKillStatus, WaitReason};
 use crate::domain::backoff::next_attempt;
 use crate::domain::conclusion::Conclusion;
@@ -21,10 +23,17 @@ use crate::traces::Span;
 
 /// How long to wait when the API server did not do as asked.
 pub(super) const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+/// How long to wait with a status that was not stored, though the API server answered.
+const UNSTORED_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+/// How long to wait with a final status that the API server stores in no form: until somebody has changed the object.
+const REFUSED_PAUSE: SignedDuration = SignedDuration::from_mins(10);
+/// The longest that the end of a request may keep the others of its tenant waiting.
+const ENDING_TIME: Duration = Duration::from_secs(5);
 
 /// One request during one attempt, from its turn in the queue to [`Request::done`].
 pub(super) struct Request {
     pub(super) context: Arc<Context>,
+    pub(super) key: Arc<TenantKey>,
     pub(super) item: Item,
     /// As it was when its turn came.
     pub(super) object: Arc<SessionKill>,
@@ -57,18 +66,51 @@ impl Request {
         self.write_waiting(&waiting(&self.object, &why, Timestamp::now())).await.unwrap_or(Next::Later(until))
     }
 
-    /// Ends the request.
+    /// Ends the request without a call of its own. Others of its tenant wait: what is not stored in a while is tried again
+    /// later, as nothing is lost that is still to be decided.
     pub(super) async fn end(&self, conclusion: &Conclusion) -> Next {
-        let status = finished(&self.object, conclusion, Timestamp::now());
-        if settle(&self.context, &Target::of(self.object.as_ref()), &status).await == Settled::Written {
-            self.context.events.ended(&self.object, conclusion);
-            self.count_end(conclusion);
-            // Here and not in the sweep, which looks at it again and again and keeps no memory of it.
-            if let Some(why) = ttl_ignored(&self.object) {
-                self.context.events.ttl_ignored(&self.object, &why);
-            }
+        let ending = self.settle(conclusion, self.put_off_for());
+        let settled = timeout(ENDING_TIME, ending).await;
+        match settled {
+            Ok(Settled::Written | Settled::Superseded) => Next::Ended,
+            Ok(Settled::Refused) => Next::Later(Timestamp::now() + REFUSED_PAUSE),
+            Err(_) => Next::Later(Timestamp::now() + UNSTORED_PAUSE),
         }
-        Next::Ended
+    }
+
+    /// Ends the request by the outcome of its own call, for as long as it takes.
+    pub(super) async fn end_called(&self, conclusion: &Conclusion) -> (Next, Settled) {
+        let settled = self.settle(conclusion, Duration::ZERO).await;
+        let next = match settled {
+            Settled::Written | Settled::Superseded => Next::Ended,
+            // The receipt has the outcome: it is copied once the request can be written again.
+            Settled::Refused => Next::Later(Timestamp::now() + REFUSED_PAUSE),
+        };
+        (next, settled)
+    }
+
+    async fn settle(&self, conclusion: &Conclusion, failing_for: Duration) -> Settled {
+        let status = finished(&self.object, conclusion, Timestamp::now());
+        let settled = settle(&self.context, &self.key, &Target::of(self.object.as_ref()), &status, failing_for).await;
+        match settled {
+            Settled::Written => {
+                self.context.events.ended(&self.object, conclusion);
+                self.count_end(conclusion);
+                // Here and not in the sweep, which looks at it again and again and keeps no memory of it.
+                if let Some(why) = ttl_ignored(&self.object) {
+                    self.context.events.ttl_ignored(&self.object, &why);
+                }
+            }
+            Settled::Refused => self.context.events.not_stored(&self.object, conclusion),
+            Settled::Superseded => {}
+        }
+        settled
+    }
+
+    /// For how long it has been put off, as far as this process knows.
+    fn put_off_for(&self) -> Duration {
+        let since = self.item.put_off_since;
+        since.and_then(|since| Duration::try_from(Timestamp::now().duration_since(since)).ok()).unwrap_or_default()
     }
 
     fn count_end(&self, conclusion: &Conclusion) {
@@ -90,21 +132,32 @@ impl Request {
     /// Lets the request wait for another try, and says why.
     pub(super) async fn wait(&self, reason: WaitReason, message: String, at_least: Option<SignedDuration>) -> Next {
         let now = Timestamp::now();
-        let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
-        let until = next_attempt(start, now, at_least);
+        let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
+        // A status that cannot be stored has no start.
+        let start = start.or(self.item.put_off_since).unwrap_or(now);
+        let until = next_attempt(start, now, at_least, &self.item.uid);
         let why = Waiting { reason, message, next_attempt: Some(until) };
         self.context.events.waiting(&self.object, &why);
         self.context.metrics.put_off(reason);
-        self.write_waiting(&waiting(&self.object, &why, now)).await.unwrap_or(Next::Later(until))
+        self.write_waiting(&waiting(&self.object, &why, now)).await.unwrap_or(if waits_for_connection(reason) {
+            Next::WithConnection(until)
+        } else {
+            Next::Later(until)
+        })
     }
 
-    /// `Some` if the write failed and should be tried again soon.
+    /// `Some` if the write failed and should be tried again. Not soon if it may be for what is written: it only says why the
+    /// request waits.
     async fn write_waiting(&self, status: &SessionKillStatus) -> Option<Next> {
         if !differs(self.object.status.as_ref(), status) {
             return None;
         }
-        match report(&self.context, &Target::of(self.object.as_ref()), status).await {
+        match report(&self.context, &self.key, &Target::of(self.object.as_ref()), status).await {
             Ok(()) => None,
+            Err(error) if error.is_too_large() || error.is_server_error() => {
+                let _logged = self.unanswered(&error);
+                Some(Next::Later(Timestamp::now() + UNSTORED_PAUSE))
+            }
             Err(error) => Some(self.unanswered(&error)),
         }
     }
@@ -124,6 +177,18 @@ impl Request {
         tracing::warn!(%error, name, namespace, "attempt put off");
         Next::Later(Timestamp::now() + API_PAUSE)
     }
+}
+
+/// Whether a request that waits for `reason` may go on when its connection, or the Secret of that, is mended.
+const fn waits_for_connection(reason: WaitReason) -> bool {
+    !matches!(
+        reason,
+        WaitReason::Pending
+            | WaitReason::Scheduled
+            | WaitReason::Suspended
+            | WaitReason::Dispatching
+            | WaitReason::Verifying
+    )
 }
 
 /// The request of this UID leaves a stage, in which it has been since a time.

@@ -1,5 +1,6 @@
 //! Wires the watch, the queue and the sweep together, and ends them in order. Does I/O.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Client, Resource as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +22,7 @@ use super::guarded::Guarded;
 use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
-use super::reconcile::{LOOK_AGAIN, decide, reconcile};
+use super::reconcile::{LOOK_AGAIN, comes_again, look_at, reconcile};
 use super::silence::question;
 use super::sweep::sweep;
 use super::watches::watch;
@@ -61,7 +62,7 @@ pub async fn run(
     let elected = config.leader_election;
     let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
     let context = Context::new(Parts {
-        queue: Queue::new(config.max_concurrent_calls.into(), again, leadership.clone(), shutdown.clone()),
+        queue: Queue::new(again, leadership.clone(), shutdown.clone()),
         events: Events::start(client.clone(), config.identity.clone()),
         client,
         config,
@@ -112,7 +113,20 @@ pub async fn run(
 
     let sweeping = sweep(context.clone(), shutdown.clone());
     let changed = Arc::new(Notify::new());
-    let connections_change = connection_watch.for_each(|_| {
+    let mut known = KnownConnections::default();
+    let connections_change = connection_watch.for_each(|event| {
+        match event {
+            Ok(watcher::Event::Delete(gone)) => {
+                context.forget_connection(&gone.namespace().unwrap_or_default(), &gone.name_any());
+                known.forget(&gone);
+            }
+            Ok(watcher::Event::InitDone) => context.forget_connections_gone(),
+            Ok(event) => {
+                known.changed(&event).into_iter().for_each(|(namespace, name)| context.queue.wake(&namespace, &name))
+            }
+            // The watch itself logs its failures.
+            Err(_) => {}
+        }
         changed.notify_one();
         std::future::ready(())
     });
@@ -167,17 +181,37 @@ fn changed_object(event: watcher::Event<Guarded>, context: &Arc<Context>) -> Opt
     None
 }
 
-/// Decides on all that has not ended, the oldest first: they come out of the cache in no order.
+/// Decides on all that has not ended.
 fn look_at_all(context: &Arc<Context>) {
-    let mut requests = context.requests.state();
-    requests.sort_by(|a, b| a.meta().creation_timestamp.cmp(&b.meta().creation_timestamp));
-    let again = requests.iter().filter(|request| comes_again(request, context));
-    context.queue.look_again_at(again.map(|request| ObjectRef::from_obj(request.as_ref())));
+    look_at(context, context.requests.state());
 }
 
-/// Decides on `object`, and whether the controller must do so again at some time.
-fn comes_again(object: &Guarded, context: &Arc<Context>) -> bool {
-    decide(object, context) != Action::await_change()
+/// The generation of each connection, by its UID: those who wait for one are woken when a user changes it, not with each
+/// status that the operator writes.
+#[derive(Default)]
+struct KnownConnections(HashMap<String, Option<i64>>);
+
+impl KnownConnections {
+    /// Namespace and name of the connection of `event`, if it came or was changed by a user.
+    fn changed(&mut self, event: &watcher::Event<DeserializeGuard<OceanBaseConnection>>) -> Option<(String, String)> {
+        match event {
+            watcher::Event::Apply(it) | watcher::Event::InitApply(it) => {
+                let generation = it.meta().generation;
+                let is_new = self.0.insert(it.uid().unwrap_or_default(), generation) != Some(generation);
+                is_new.then(|| (it.namespace().unwrap_or_default(), it.name_any()))
+            }
+            // What follows is all that there is.
+            watcher::Event::Init => {
+                self.0.clear();
+                None
+            }
+            watcher::Event::Delete(_) | watcher::Event::InitDone => None,
+        }
+    }
+
+    fn forget(&mut self, gone: &DeserializeGuard<OceanBaseConnection>) {
+        self.0.remove(&gone.uid().unwrap_or_default());
+    }
 }
 
 fn election(context: &Context) -> Election {

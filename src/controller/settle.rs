@@ -3,6 +3,9 @@
 //! Writes are JSON patches that test the object's UID: a re-created object of the same name is never hit, and editors of
 //! other fields never conflict. What must not change once written is guarded by the CEL rules of the kinds.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams, Request};
 use kube::{Client, Resource, ResourceExt as _};
@@ -12,7 +15,10 @@ use serde::de::IgnoredAny;
 use super::api_calls::{ApiError, Pauses, bounded, found};
 use super::context::Context;
 use super::guarded::Guarded;
+use super::live_claims::LiveReceipt;
+use super::tenant::TenantKey;
 use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
+use crate::domain::status::{Form, in_form};
 
 /// The name under which all fields are owned.
 pub const FIELD_MANAGER: &str = "sessionkill-operator";
@@ -20,11 +26,11 @@ pub const FIELD_MANAGER: &str = "sessionkill-operator";
 /// What became of the last write of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// Written.
+    /// Written, in one form or another.
     Written,
     /// The object is gone, was re-created, or had ended before.
     Superseded,
-    /// The API server refuses to store it; logged.
+    /// The API server stores it in no form; logged.
     Refused,
 }
 
@@ -50,66 +56,147 @@ impl Target {
     }
 }
 
-/// Writes the final status of a request, for as long as it takes: after a call there is no other way to tell its outcome.
-pub async fn settle(context: &Context, target: &Target, status: &SessionKillStatus) -> Settled {
+/// When the API server has answered with nothing but 500 for so long, the next smaller form is tried. It may be for what is
+/// written, or for an outage, in which nothing of an outcome should be lost.
+const ONLY_ERRORS: Duration = Duration::from_secs(20);
+
+/// Writes the final status of a request, for as long as it takes: after a call there is no other way to tell its outcome. What
+/// is too large is written in a smaller form. `failing_for` says for how long it has been tried in vain before.
+pub async fn settle(
+    context: &Context,
+    key: &Arc<TenantKey>,
+    target: &Target,
+    whole: &SessionKillStatus,
+    failing_for: Duration,
+) -> Settled {
+    let errors_since = (!failing_for.is_zero()).then(|| Instant::now().checked_sub(failing_for)).flatten();
+    let mut writing =
+        Writing { whole: whole.clone(), form: Form::Whole, knows_start_time: false, errors_since, tries: 0 };
     let mut pauses = Pauses::new();
-    let mut status = status.clone();
-    let mut refusals = 0;
     loop {
-        let error = match write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status).await {
+        let status = in_form(&writing.whole, writing.form);
+        let permit = context.writes.acquire(key).await;
+        let written = write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status).await;
+        drop(permit);
+        let error = match written {
             Ok(()) => return Settled::Written,
             Err(error) if error.is_not_found() => return Settled::Superseded,
             Err(error) => error,
         };
         tracing::warn!(%error, name = target.name, namespace = target.namespace, "outcome not stored yet, trying again");
-        if error.is_invalid() {
-            match stored(context, target).await {
-                Ok(Stored::Ended) => return Settled::Superseded,
-                Ok(Stored::Unfinished { start_time }) => {
-                    refusals += 1;
-                    match refusals {
-                        // The watch cache was behind the last report: startTime is write-once.
-                        1 => status.start_time = start_time.or(status.start_time),
-                        2 => shorten(&mut status),
-                        _ => return refused(target, &error),
-                    }
-                }
-                Err(error) => tracing::warn!(%error, name = target.name, "cannot read the request yet"),
-            }
+        match writing.failed(context, target, &error).await {
+            Then::Again => pauses.wait().await,
+            Then::AtOnce => {}
+            Then::Never(settled) => return settled,
         }
-        pauses.wait().await;
     }
 }
 
-fn refused(target: &Target, error: &ApiError) -> Settled {
-    tracing::error!(%error, name = target.name, namespace = target.namespace, "outcome cannot be stored");
-    Settled::Refused
+/// A final status on its way.
+struct Writing {
+    whole: SessionKillStatus,
+    form: Form,
+    knows_start_time: bool,
+    /// Since when the API server has answered with nothing but 500, and how many forms have had their time since.
+    errors_since: Option<Instant>,
+    tries: u32,
+}
+
+/// What comes after a failure.
+enum Then {
+    Again,
+    AtOnce,
+    Never(Settled),
+}
+
+impl Writing {
+    async fn failed(&mut self, context: &Context, target: &Target, error: &ApiError) -> Then {
+        if error.is_too_large() {
+            return self.smaller(target, error);
+        }
+        if error.is_server_error() {
+            let since = *self.errors_since.get_or_insert_with(Instant::now);
+            let is_due = since.elapsed() >= ONLY_ERRORS * (self.tries + 1);
+            self.tries += u32::from(is_due);
+            return if is_due { self.smaller(target, error) } else { Then::Again };
+        }
+        (self.errors_since, self.tries) = (None, 0);
+        if !error.is_invalid() {
+            return Then::Again;
+        }
+        match stored(context, target).await {
+            Ok(Stored::Ended) => Then::Never(Settled::Superseded),
+            // The watch cache was behind the last report: startTime is write-once.
+            Ok(Stored::Unfinished { start_time }) if !self.knows_start_time => {
+                self.knows_start_time = true;
+                self.whole.start_time = start_time.or(self.whole.start_time.take());
+                Then::AtOnce
+            }
+            Ok(Stored::Unfinished { .. }) => self.smaller(target, error),
+            Err(error) => {
+                tracing::warn!(%error, name = target.name, "cannot read the request yet");
+                Then::Again
+            }
+        }
+    }
+
+    fn smaller(&mut self, target: &Target, error: &ApiError) -> Then {
+        if let Some(form) = self.form.smaller() {
+            self.form = form;
+            return Then::AtOnce;
+        }
+        tracing::error!(%error, name = target.name, namespace = target.namespace, "outcome cannot be stored");
+        Then::Never(Settled::Refused)
+    }
 }
 
 /// Writes the status of a request that waits, once: it is written again with the next try.
-pub async fn report(context: &Context, target: &Target, status: &SessionKillStatus) -> Result<(), ApiError> {
+pub async fn report(
+    context: &Context,
+    key: &Arc<TenantKey>,
+    target: &Target,
+    status: &SessionKillStatus,
+) -> Result<(), ApiError> {
+    let _permit = context.writes.acquire(key).await;
     write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
 }
 
 /// Records the outcome in the receipt, for as long as it takes. Nobody waits for it, so that it waits for its turn.
-pub async fn record(context: &Context, receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus) {
-    let target = Target::of(receipt);
+pub async fn record(context: &Context, key: &Arc<TenantKey>, receipt: &LiveReceipt, record: &SessionKillReceiptStatus) {
+    let target = Target::of(&**receipt);
     let mut pauses = Pauses::new();
     loop {
-        // For one try: one that is refused for long must not keep the turn. The semaphore is never closed.
-        let turn = context.recording.acquire().await;
-        let written = write_record(context, &target, record).await;
+        // For one try: one that is refused for long must not keep the turn.
+        let turn = context.recording.acquire(key).await;
+        let written = within_turn(write_record(context, &target, record)).await;
         drop(turn);
-        match written {
+        let error = match written {
             Ok(()) => return,
-            // Gone, or recorded otherwise after its settle deadline: write-once.
-            Err(error) if error.is_not_found() || error.is_invalid() => {
-                return tracing::warn!(%error, receipt = target.name, "outcome not recorded");
-            }
-            Err(error) => tracing::warn!(%error, receipt = target.name, "outcome not recorded yet, trying again"),
+            Err(error) => error,
+        };
+        // Gone, or recorded otherwise after its settle deadline: write-once.
+        let is_over = error.is_not_found() || error.is_invalid() && is_recorded(context, &target).await;
+        if is_over || error.is_invalid() {
+            // The claim is at work no longer: if the record is missing, it is resolved like that of a holder that is gone.
+            return tracing::warn!(%error, receipt = target.name, is_over, "outcome not recorded");
         }
+        tracing::warn!(%error, receipt = target.name, "outcome not recorded yet, trying again");
         pauses.wait().await;
     }
+}
+
+/// The longest that one try may keep a turn that all share.
+const TURN: Duration = Duration::from_secs(5);
+
+async fn within_turn(write: impl Future<Output = Result<(), ApiError>>) -> Result<(), ApiError> {
+    tokio::time::timeout(TURN, write).await.unwrap_or(Err(ApiError::TimedOut { call: "record SessionKillReceipt" }))
+}
+
+/// Whether nothing is left to be recorded in `target`. Not known while it cannot be read.
+async fn is_recorded(context: &Context, target: &Target) -> bool {
+    let receipts = context.receipts(&target.namespace);
+    let read = found("read SessionKillReceipt", receipts.get(&target.name)).await;
+    read.is_ok_and(|found| found.is_none_or(|it| it.status.is_some() || it.uid().as_ref() != Some(&target.uid)))
 }
 
 /// Writes the record of a receipt once. Refused if there is another one.
@@ -180,13 +267,4 @@ async fn stored(context: &Context, target: &Target) -> Result<Stored, ApiError> 
         return Ok(Stored::Ended);
     }
     Ok(Stored::Unfinished { start_time: status.and_then(|status| status.start_time.clone()) })
-}
-
-/// The least that must be stored: outcomes, without anything that came from outside.
-fn shorten(status: &mut SessionKillStatus) {
-    for session in &mut status.sessions {
-        session.observed = None;
-        session.error_message.clear();
-        session.status.clear();
-    }
 }

@@ -12,12 +12,12 @@ use kube::{Resource as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::api_calls::{ApiError, bounded, found};
+use super::claim::is_orphaned;
 use super::context::Context;
 use super::guarded::Guarded;
 use super::orphan::resolve;
 use super::settle::{Target, write_record, write_status};
 use crate::api::{SessionKill, SessionKillReceipt};
-use crate::domain::claim::{Judge, Standing};
 use crate::domain::retention::{is_awaited, observed_again, receipt_expired, record_of, ttl_expired, ttl_ignored};
 
 const PAGE: u32 = 500;
@@ -29,7 +29,6 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
     let mut pause = context.config.sweep_interval();
     while !shutdown_within(&shutdown, pause).await {
         let started = Instant::now();
-        context.queue.prune(Timestamp::now());
         context.credentials.prune();
         if !context.leadership.leads() {
             continue;
@@ -123,7 +122,7 @@ async fn sweep_receipt(
     retention: SignedDuration,
 ) -> Result<(), ApiError> {
     let now = Timestamp::now();
-    if is_orphaned(context, receipt, now) {
+    if is_orphaned(context, receipt) {
         resolve(context, receipt).await?;
     } else if receipt_expired(receipt, retention, now) && !is_still_awaited(context, receipt).await? {
         delete(&context.receipts(&receipt.namespace().unwrap_or_default()), receipt.meta()).await?;
@@ -136,12 +135,6 @@ async fn is_still_awaited(context: &Context, receipt: &SessionKillReceipt) -> Re
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &receipt.namespace().unwrap_or_default());
     let found = found("read SessionKill", requests.get(&receipt.spec.session_kill_ref.name)).await?;
     Ok(is_awaited(receipt, found.and_then(|guarded| guarded.0.ok()).as_deref()))
-}
-
-/// Whether nobody will record the outcome of `receipt` any more.
-fn is_orphaned(context: &Context, receipt: &SessionKillReceipt, now: Timestamp) -> bool {
-    let judge = Judge { uid: "", attempt_id: "", holder_identity: &context.holder_identity };
-    judge.standing(receipt, now) == Standing::Orphaned
 }
 
 /// An object of which the API server refuses what is due, as an admission webhook may, must not keep those after it from it.

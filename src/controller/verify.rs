@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::called::{Made, conclude_all};
+use super::calls::Lane;
 use super::context::Context;
 use super::dispatch::tenant;
 use super::observer::{NotRead, observe};
 use super::settle::{Target, report};
-use super::writes::write_each;
+use super::tenant::TenantKey;
+use super::writes::collect_each;
 use crate::domain::observation::Snapshot;
 use crate::domain::status::verifying;
 use crate::domain::verification as domain;
@@ -24,32 +26,44 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Most sessions are gone sooner: a status that says so is not worth a write.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
+/// For a look that begins when the time is up: longer than a list may take, and part of the margin after which others may
+/// take a claim for lost.
+const LAST_LOOK: Duration = Duration::from_secs(6);
+
 type Read = Result<Arc<Snapshot>, NotRead>;
 
 /// Follows what one call left to its conclusions; one look serves all of it.
-pub(super) async fn verify(context: Arc<Context>, mut open: Vec<Made>) {
+pub(super) async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open: Vec<Made>) {
     let (started, mut pause, mut is_shown) = (Instant::now(), SHORTEST_PAUSE, false);
     loop {
         // All of one call are of one tenant and one connection.
         let Some(first) = open.first() else { return };
         let spec = &first.request.object.spec;
         let namespace = first.request.object.namespace().unwrap_or_default();
-        let read = observe(&context, &namespace, &spec.connection_ref.name, &tenant(spec)).await;
+        let (connection, tenant) = (&spec.connection_ref.name, tenant(spec));
+        let reading = observe(&context, &namespace, connection, &tenant, Lane::Kills);
+        // Whatever the list waits for, the first whose time is up must be told: later on others may take its claim for lost.
+        let time = time_left(&open, Timestamp::now()) + LAST_LOOK;
+        let read = timeout(time, reading).await.unwrap_or(Err(NotRead::Yet));
         let now = Timestamp::now();
         let (told, still_open): (Vec<_>, Vec<_>) =
             open.into_iter().map(|made| made.looked(&read, now)).partition(|(_, is_told)| *is_told);
         open = still_open.into_iter().map(|(made, _)| made).collect();
         if !told.is_empty() {
             let told = told.into_iter().map(|(made, _)| made).collect();
-            context.tasks.spawn(conclude_all(context.clone(), told));
+            context.tasks.spawn(conclude_all(context.clone(), key.clone(), told));
         }
         if !is_shown && started.elapsed() >= SHOWN_AFTER {
-            is_shown = !write_each(&context, &open, Made::show).await.contains(&false);
+            is_shown = !collect_each(&context, &open, Made::show).await.contains(&false);
         }
-        let left = open.iter().map(|made| made.left(now)).min().unwrap_or_default();
-        tokio::time::sleep(pause.min(left)).await;
+        tokio::time::sleep(pause.min(time_left(&open, now))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// The time left until the first of `open` is told, whatever is known of it then.
+fn time_left(open: &[Made], now: Timestamp) -> Duration {
+    open.iter().map(|made| made.left(now)).min().unwrap_or_default()
 }
 
 impl Made {
@@ -76,7 +90,7 @@ impl Made {
     async fn show(&self) -> bool {
         let object = &self.request.object;
         let status = verifying(object, &self.call, Timestamp::now());
-        match report(&self.request.context, &Target::of(object.as_ref()), &status).await {
+        match report(&self.request.context, &self.request.key, &Target::of(object.as_ref()), &status).await {
             Ok(()) => true,
             // Gone or re-created: the receipt gets the outcome.
             Err(error) if error.is_not_found() || error.is_invalid() => true,

@@ -1,99 +1,195 @@
-//! How many writes of one tenant are on their way to the API server at a time. Waits for what it is given; no I/O of its own.
+//! How many writes of one tenant are on their way to the API server at a time, and what becomes of those that do not end.
+//! Waits for what it is given; no I/O of its own.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::timeout;
 
 use super::context::Context;
+use super::tenant::TenantKey;
 
 /// So many of a tenant that has the operator to itself: enough to keep the API server busy.
 const ALONE: usize = 2;
 /// So many of each of several: what one tenant has in flight is what another's next write waits behind.
 const BESIDE_OTHERS: usize = 1;
-/// When none has come to its end for so long, another begins: one that the API server refuses again and again must not keep
-/// all that come after it from being written.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The most that begin so.
-const MOST_STUCK: usize = 4;
+/// When none has come to its end for so long, those on their way go on in a task of their own: one that the API server refuses
+/// again and again must not keep all that come after it from being written.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The most such tasks of one namespace; beyond that its own writes wait for one of them.
+const MOST_ASIDE: usize = 16;
+
+/// The writes that go on in tasks of their own, by namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Aside(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One of them, until it is dropped.
+struct Place {
+    of: Aside,
+    namespace: String,
+}
+
+impl Aside {
+    /// None if the namespace has as many as it may.
+    fn place(&self, namespace: &str) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(namespace.to_owned()).or_default();
+        if *count >= MOST_ASIDE {
+            return None;
+        }
+        *count += 1;
+        Some(Place { of: self.clone(), namespace: namespace.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.namespace) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.namespace);
+            }
+        }
+    }
+}
 
 /// Does `work` for each of `items`, all of one tenant, with as many writes at once as it may have at the time. They begin, and
-/// their results come, in the order of the items.
-pub(super) async fn write_each<T, R, W: Future<Output = R>>(
+/// their results come, in the order of the items. Each must come to its end by itself.
+pub(super) async fn collect_each<T, R, W: Future<Output = R>>(
     context: &Context,
     items: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> W,
 ) -> Vec<R> {
-    let at_once = || if context.queue.is_of_one_tenant() { ALONE } else { BESIDE_OTHERS };
-    in_order(at_once, items, work).await
-}
-
-async fn in_order<T, R, W: Future<Output = R>>(
-    at_once: impl Fn() -> usize,
-    items: impl IntoIterator<Item = T>,
-    work: impl Fn(T) -> W,
-) -> Vec<R> {
     let (mut items, mut under_way) = (items.into_iter().enumerate(), FuturesUnordered::new());
-    let (mut done, mut stuck) = (vec![], 0);
+    let mut done = vec![];
     loop {
-        while under_way.len() < at_once() + stuck
+        while under_way.len() < width(context)
             && let Some((place, item)) = items.next()
         {
             let work = work(item);
             under_way.push(async move { (place, work.await) });
         }
-        match timeout(PATIENCE, under_way.next()).await {
-            Ok(Some(result)) => {
-                done.push(result);
-                stuck = stuck.min(under_way.len());
-            }
-            Ok(None) => break,
-            Err(_) => stuck = MOST_STUCK.min(stuck + 1),
-        }
+        let Some(result) = under_way.next().await else { break };
+        done.push(result);
     }
     done.sort_unstable_by_key(|(place, _)| *place);
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// The same for writes that are tried for as long as it takes, of the tenant of `key`.
+pub(super) async fn write_each<T, W: Future<Output = ()> + Send + 'static>(
+    context: &Context,
+    key: &TenantKey,
+    items: impl IntoIterator<Item = T>,
+    work: impl Fn(T) -> W,
+) {
+    let set_aside = |writes: Writes| {
+        let Some(place) = context.aside.place(key.namespace()) else { return Some(writes) };
+        context.tasks.spawn(async move {
+            writes.for_each(|()| std::future::ready(())).await;
+            drop(place);
+        });
+        None
+    };
+    in_order(|| width(context), set_aside, items.into_iter().map(|item| work(item).boxed())).await;
+}
+
+type Writes = FuturesUnordered<BoxFuture<'static, ()>>;
+
+fn width(context: &Context) -> usize {
+    if context.queue.is_of_one_tenant() { ALONE } else { BESIDE_OTHERS }
+}
+
+/// `set_aside` gives those back that it does not take.
+async fn in_order(
+    at_once: impl Fn() -> usize,
+    set_aside: impl Fn(Writes) -> Option<Writes>,
+    mut items: impl Iterator<Item = BoxFuture<'static, ()>>,
+) {
+    let mut under_way = Writes::new();
+    loop {
+        while under_way.len() < at_once()
+            && let Some(item) = items.next()
+        {
+            under_way.push(item);
+        }
+        match timeout(PATIENCE, under_way.next()).await {
+            Ok(Some(())) => {}
+            Ok(None) => return,
+            Err(_) => under_way = set_aside(std::mem::take(&mut under_way)).unwrap_or_default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
+    use tokio::sync::Semaphore;
 
     use super::*;
 
     #[tokio::test]
-    async fn as_many_are_under_way_as_may_be_at_the_time_and_results_keep_their_order() {
-        let (may_be, under_way, seen) = (Cell::new(3), Cell::new(0), RefCell::new(vec![]));
-        let work = async |number: usize| {
-            under_way.set(under_way.get() + 1);
-            seen.borrow_mut().push(under_way.get());
-            if number == 4 {
-                may_be.set(1);
+    async fn as_many_are_under_way_as_may_be_at_the_time_in_the_order_of_the_items() {
+        let (under_way, begun) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(vec![])));
+        let work = |number: usize| {
+            let (under_way, begun) = (under_way.clone(), begun.clone());
+            async move {
+                *under_way.lock().unwrap() += 1;
+                begun.lock().unwrap().push((number, *under_way.lock().unwrap()));
+                // Later ones are ready first.
+                for _ in number..10 {
+                    tokio::task::yield_now().await;
+                }
+                *under_way.lock().unwrap() -= 1;
             }
-            // Later ones are ready first.
-            for _ in number..10 {
-                tokio::task::yield_now().await;
-            }
-            under_way.set(under_way.get() - 1);
-            number
+            .boxed()
         };
-        assert_eq!(in_order(|| may_be.get(), 0..10, work).await, (0..10).collect::<Vec<_>>());
-        let seen = seen.into_inner();
-        assert_eq!(seen.iter().max(), Some(&3), "{seen:?}");
-        assert!(seen[7..].iter().all(|count| *count == 1), "another came to work meanwhile: {seen:?}");
+        let may_be = || if begun.lock().unwrap().len() > 4 { 1 } else { 3 };
+        in_order(may_be, Some, (0..10).map(work)).await;
+        let begun = begun.lock().unwrap();
+        assert!(begun.iter().map(|(number, _)| *number).eq(0..10), "{begun:?}");
+        assert_eq!(begun.iter().map(|(_, count)| *count).max(), Some(3), "{begun:?}");
+        assert!(begun[7..].iter().all(|(_, count)| *count == 1), "another came to work meanwhile: {begun:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_does_not_end_keeps_none_of_the_others_from_being_written() {
-        let written = RefCell::new(vec![]);
-        let work = async |number: usize| {
-            if number == 2 {
-                std::future::pending::<()>().await;
+    async fn one_that_does_not_end_goes_on_aside_and_keeps_none_of_the_others_from_being_written() {
+        let (written, may_end) = (Arc::new(Mutex::new(vec![])), Arc::new(Semaphore::new(0)));
+        let work = |number: usize| {
+            let (written, may_end) = (written.clone(), may_end.clone());
+            async move {
+                if number == 2 {
+                    may_end.acquire().await.unwrap().forget();
+                }
+                written.lock().unwrap().push(number);
             }
-            written.borrow_mut().push(number);
+            .boxed()
         };
-        assert!(timeout(PATIENCE * 2, in_order(|| 1, 0..10, work)).await.is_err(), "it has not ended");
-        assert_eq!(written.into_inner(), [0, 1, 3, 4, 5, 6, 7, 8, 9]);
+        let aside = Mutex::new(None);
+        let set_aside = |writes| {
+            *aside.lock().unwrap() = Some(writes);
+            None
+        };
+        in_order(|| 1, set_aside, (0..10).map(work)).await;
+        assert_eq!(*written.lock().unwrap(), [0, 1, 3, 4, 5, 6, 7, 8, 9]);
+        may_end.add_permits(1);
+        let mut rest = aside.lock().unwrap().take().unwrap();
+        assert!(rest.next().await.is_some());
+        assert_eq!(written.lock().unwrap().last(), Some(&2), "it came to its end");
+    }
+
+    #[test]
+    fn a_namespace_has_no_more_aside_than_it_may() {
+        let aside = Aside::default();
+        let mut places: Vec<_> = (0..MOST_ASIDE).map(|_| aside.place("a").unwrap()).collect();
+        assert!(aside.place("a").is_none() && aside.place("b").is_some());
+        places.pop();
+        assert!(aside.place("a").is_some());
+        places.clear();
+        assert!(aside.0.lock().unwrap().is_empty());
     }
 }

@@ -120,13 +120,14 @@ pub struct Judge<'a> {
     pub uid: &'a str,
     /// The attempt that wants to claim; empty for none.
     pub attempt_id: &'a str,
-    /// The process.
-    pub holder_identity: &'a str,
+    /// Whether somebody in the process of the judge has the claim at work.
+    pub is_at_work: bool,
 }
 
 impl Judge<'_> {
-    /// Where `receipt` leaves the judge at `now`. A claim of the judge's own process is never orphaned: the process lives,
-    /// and will record its outcome as soon as the API server lets it.
+    /// Where `receipt` leaves the judge at `now`. A claim that is at work in the judge's own process is never orphaned: its
+    /// outcome is recorded as soon as the API server lets it. One that is at work nowhere, such as one whose record was
+    /// refused, would be waited for until the next restart.
     #[must_use]
     pub fn standing(self, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {
         let spec = &receipt.spec;
@@ -142,7 +143,7 @@ impl Judge<'_> {
         if now < until {
             return Standing::InFlight { until, own };
         }
-        if spec.holder_identity == self.holder_identity {
+        if self.is_at_work {
             return Standing::InFlight { until: now.saturating_add(SETTLE_MARGIN).unwrap_or(Timestamp::MAX), own };
         }
         Standing::Orphaned
@@ -221,7 +222,7 @@ mod tests {
         };
         receipt.status = Some(record.clone());
         for attempt_id in ["a1", "a2"] {
-            let judge = Judge { uid: "uid-1", attempt_id, holder_identity: "pod-1" };
+            let judge = Judge { uid: "uid-1", attempt_id, is_at_work: true };
             assert_eq!(judge.standing(&receipt, time("10:03:00")), Standing::Recorded(record.clone()));
         }
     }
@@ -229,15 +230,13 @@ mod tests {
     #[test]
     fn only_the_holder_moves_a_claim_on_before_its_settle_deadline() {
         let receipt = receipt(&request(), &attempt());
-        let by = |uid, attempt_id, clock| {
-            Judge { uid, attempt_id, holder_identity: "pod-2" }.standing(&receipt, time(clock))
-        };
+        let by = |uid, attempt_id, clock| Judge { uid, attempt_id, is_at_work: false }.standing(&receipt, time(clock));
         let until = time("10:01:45");
         assert_eq!(by("uid-1", "a1", "10:00:01"), Standing::Ours);
         assert_eq!(by("uid-1", "a2", "10:01:44"), Standing::InFlight { until, own: true });
         assert_eq!(by("uid-2", "a2", "10:01:44"), Standing::InFlight { until, own: false });
         assert_eq!(by("uid-1", "a2", "10:01:45"), Standing::Orphaned);
-        let holder = Judge { uid: "uid-2", attempt_id: "a2", holder_identity: "pod-1" };
+        let holder = Judge { uid: "uid-2", attempt_id: "a2", is_at_work: true };
         let standing = holder.standing(&receipt, time("10:10:00"));
         assert!(matches!(standing, Standing::InFlight { own: false, .. }));
     }

@@ -56,11 +56,21 @@ pub struct KillIntent(());
 /// that was made is followed to its end, whatever has passed or was edited since. Expiry comes before every kind of waiting, so that even a suspended request ends with a `completionTime`.
 #[must_use]
 pub fn plan(object: &SessionKill, now: Timestamp) -> Step {
+    let next_attempt = object.status.as_ref().and_then(|status| status.next_attempt_time.as_ref()).map(|time| time.0);
+    plan_from(object, now, next_attempt.filter(|time| now < *time))
+}
+
+/// The same for a request that what it waited for has come to: its next try is now.
+#[must_use]
+pub fn plan_woken(object: &SessionKill, now: Timestamp) -> Step {
+    plan_from(object, now, None)
+}
+
+fn plan_from(object: &SessionKill, now: Timestamp, next_attempt: Option<Timestamp>) -> Step {
     let status = object.status.as_ref();
     if object.metadata.deletion_timestamp.is_some() || status.is_some_and(|s| s.completion_time.is_some()) {
         return Step::Rest;
     }
-    let next_attempt = status.and_then(|s| s.next_attempt_time.as_ref()).map(|t| t.0).filter(|t| now < *t);
     if status.is_some_and(|status| status.dispatch.is_some()) {
         return next_attempt.map_or(Step::Follow, |until| Step::Wait { until: Some(until), reason: None });
     }
@@ -177,5 +187,8 @@ mod tests {
         let until = Some(time("10:05:00"));
         assert_eq!(plan(&waiting, time("10:00:00")), Step::Wait { until, reason: None });
         assert_eq!(plan(&waiting, time("10:05:00")), KILL);
+        assert_eq!(plan_woken(&waiting, time("10:00:00")), KILL, "what it waited for has come");
+        waiting.spec.suspend = true;
+        assert!(matches!(plan_woken(&waiting, time("10:00:00")), Step::Wait { .. }), "that does not resume it");
     }
 }

@@ -1,5 +1,7 @@
 //! The status that is written for a request, waiting or ended. Pure; the controller only sends it.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
@@ -161,10 +163,101 @@ pub fn says(object: &SessionKill, reason: WaitReason) -> bool {
     })
 }
 
-/// Whether `new` says anything that `old` did not: a write that changes nothing is not made.
+/// Whether `new` says anything that `old` did not: a write that changes nothing is not made. When the next try is, and which
+/// request of the gateway was refused this time, is no news: a thousand requests that wait for one Secret would write it
+/// with every try.
 #[must_use]
 pub fn differs(old: Option<&SessionKillStatus>, new: &SessionKillStatus) -> bool {
-    old != Some(new)
+    let Some(old) = old else { return true };
+    let SessionKillStatus {
+        observed_generation,
+        start_time,
+        completion_time,
+        next_attempt_time: _,
+        dispatch,
+        counts,
+        sessions,
+        conditions,
+    } = new;
+    let is_same = |(old, new): (&Condition, &Condition)| {
+        let told = |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone(), c.observed_generation);
+        told(old) == told(new) && without_request(&old.message) == without_request(&new.message)
+    };
+    old.observed_generation != *observed_generation
+        || old.start_time != *start_time
+        || old.completion_time != *completion_time
+        || old.dispatch != *dispatch
+        || old.counts != *counts
+        || old.sessions != *sessions
+        || old.conditions.len() != conditions.len()
+        || !old.conditions.iter().zip(conditions).all(is_same)
+}
+
+/// `message` without the ID of the gateway's request that it names, as the errors of calls do.
+fn without_request(message: &str) -> Cow<'_, str> {
+    const BEGIN: &str = " (request ";
+    let Some(begin) = message.find(BEGIN) else { return Cow::Borrowed(message) };
+    let Some(length) = message[begin..].find(')') else { return Cow::Borrowed(message) };
+    Cow::Owned(format!("{}{}", &message[..begin], &message[begin + length + 1..]))
+}
+
+/// How much of a final status is written: each form is smaller than the one before, for an object that would be too large
+/// to be stored with more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// All of it.
+    Whole,
+    /// Nothing that came from outside: for each session its outcome and reason.
+    Short,
+    /// No sessions.
+    Summary,
+    /// `completionTime` and one condition.
+    Least,
+}
+
+impl Form {
+    /// The next smaller one, if there is any.
+    #[must_use]
+    pub const fn smaller(self) -> Option<Self> {
+        match self {
+            Self::Whole => Some(Self::Short),
+            Self::Short => Some(Self::Summary),
+            Self::Summary => Some(Self::Least),
+            Self::Least => None,
+        }
+    }
+}
+
+/// The longest message of a condition in the forms that name no sessions.
+const SHORT_MESSAGE: usize = 128;
+
+/// `status` in this form.
+#[must_use]
+pub fn in_form(status: &SessionKillStatus, form: Form) -> SessionKillStatus {
+    let mut status = status.clone();
+    if form >= Form::Short {
+        for session in &mut status.sessions {
+            session.observed = None;
+            session.error_message.clear();
+            session.status.clear();
+            session.message.clear();
+        }
+    }
+    if form >= Form::Summary {
+        status.sessions.clear();
+        for condition in &mut status.conditions {
+            condition.message = clamp(&condition.message, SHORT_MESSAGE);
+        }
+    }
+    if form >= Form::Least {
+        status.counts = None;
+        status.dispatch = None;
+        status.conditions.retain(|condition| condition.type_ == ConditionType::Succeeded.as_str());
+        for condition in &mut status.conditions {
+            condition.message.clear();
+        }
+    }
+    status
 }
 
 /// The conditions in `set`, all with `message`; the transition time of one whose status stays is kept.

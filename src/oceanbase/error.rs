@@ -47,6 +47,9 @@ pub enum ErrorKind {
     Ambiguous,
 }
 
+/// The code of a call that was sent and not answered in time, or whose connection broke.
+pub const ANSWER_LOST: &str = "AnswerLost";
+
 impl ErrorKind {
     /// Whether the call was provably not executed, so that it may be made again.
     #[must_use]

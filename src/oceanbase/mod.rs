@@ -25,7 +25,7 @@ pub use addresses::Addresses;
 pub use client::{Access, Called, Client, ClientOptions, KillCall, KillOperation, KillPermit, KillTarget, Tenant};
 pub use credentials::AccessKey;
 pub use endpoint::Endpoint;
-pub use error::{CallError, ErrorKind};
+pub use error::{ANSWER_LOST, CallError, ErrorKind};
 pub use process_list::ProcessList;
 pub use session_row::SessionRow;
 pub use stamp::{Stamp, TimeSource};

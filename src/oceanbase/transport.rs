@@ -9,7 +9,7 @@ use reqwest::header::DATE;
 
 use super::addresses::{Addresses, Resolver};
 use super::answer::{RawAnswer, gateway_time, retry_after};
-use super::error::{CallError, ErrorKind};
+use super::error::{ANSWER_LOST, CallError, ErrorKind};
 use super::signed::SignedRequest;
 
 /// The longest that name resolution, connecting and TLS may take.
@@ -82,7 +82,7 @@ impl Transport {
         } else {
             without_url(error)
         };
-        CallError::local(ErrorKind::Ambiguous, "AnswerLost", message)
+        CallError::local(ErrorKind::Ambiguous, ANSWER_LOST, message)
     }
 }
 

@@ -6,7 +6,7 @@ use sessionkill::domain::conclusion::Conclusion;
 use sessionkill::domain::orphan::conclude;
 use sessionkill::domain::retention::record_of;
 
-use super::operator::{Member, Stage, holder};
+use super::operator::{Member, Stage, is_at_work};
 use super::protocol::{Protocol, Rule};
 use super::stored::Stored;
 use super::world::{Refused, World};
@@ -79,7 +79,7 @@ fn standing(
     attempt_id: &str,
 ) -> Standing {
     let uid = member.object.metadata.uid.as_deref().unwrap_or_default();
-    let judge = Judge { uid, attempt_id, holder_identity: &holder(world, operator) };
+    let judge = Judge { uid, attempt_id, is_at_work: is_at_work(world, operator, receipt) };
     protocol.standing(judge, receipt, world.time(operator))
 }
 

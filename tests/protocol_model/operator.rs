@@ -98,6 +98,26 @@ impl Stage {
         matches!(self, Self::Made { .. } | Self::Told { .. } | Self::Recording { .. })
     }
 
+    /// The claim that it has at work.
+    pub(crate) fn own_claim(&self) -> Option<&SessionKillReceipt> {
+        match self {
+            Self::Posting { wanted: receipt, .. }
+            | Self::Claimed { receipt, .. }
+            | Self::Sending { receipt, .. }
+            | Self::Calling { receipt, .. }
+            | Self::Refused { receipt, .. }
+            | Self::Made { receipt, .. }
+            | Self::Told { receipt, .. }
+            | Self::Recording { receipt, .. } => Some(receipt),
+            Self::Observing
+            | Self::Resolving { .. }
+            | Self::Resolved { .. }
+            | Self::Ending { .. }
+            | Self::Reporting { .. }
+            | Self::Done => None,
+        }
+    }
+
     /// Whether it may yet come to a claim, for which the others of its task wait.
     pub(crate) fn is_before_call(&self) -> bool {
         matches!(self, Self::Posting { .. } | Self::Resolving { .. } | Self::Resolved { .. })
@@ -142,7 +162,8 @@ impl Member {
     pub(crate) fn waits(&self, reason: WaitReason, world: &World, operator: usize) -> Stage {
         let now = world.time(operator);
         let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
-        let next_attempt = Some(next_attempt(start, now, None));
+        let next_attempt =
+            Some(next_attempt(start, now, None, self.object.metadata.uid.as_deref().unwrap_or_default()));
         let status = waiting(&self.object, &Waiting { reason, message: String::new(), next_attempt }, now);
         if differs(self.object.status.as_ref(), &status) {
             Stage::Reporting { status: Stored::new(status) }
@@ -150,6 +171,13 @@ impl Member {
             Stage::Done
         }
     }
+}
+
+/// `LiveClaims::is_at_work`: whether some task of `operator` has the claim of `receipt`.
+pub(crate) fn is_at_work(world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
+    let attempt_id = &receipt.spec.attempt_id;
+    let has_it = |member: &Member| member.stage.own_claim().is_some_and(|own| own.spec.attempt_id == *attempt_id);
+    world.operators[operator].tasks.iter().flat_map(|task| &task.members).any(has_it)
 }
 
 /// The name of the process in its claims.

@@ -5,7 +5,7 @@ use sessionkill::domain::claim::{Judge, Standing};
 use sessionkill::domain::retention::{is_awaited, record_of, ttl_expired};
 
 use super::claiming::record_for;
-use super::operator::holder;
+use super::operator::is_at_work;
 use super::protocol::{Protocol, Rule};
 use super::world::World;
 
@@ -16,7 +16,7 @@ pub(crate) fn is_due(protocol: Protocol, world: &World, operator: usize, index: 
 }
 
 fn is_orphaned(protocol: Protocol, world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
-    let judge = Judge { uid: "", attempt_id: "", holder_identity: &holder(world, operator) };
+    let judge = Judge { uid: "", attempt_id: "", is_at_work: is_at_work(world, operator, receipt) };
     protocol.standing(judge, receipt, world.time(operator)) == Standing::Orphaned
 }
 

@@ -1,0 +1,53 @@
+//! Whose requests go together: the key of queues, permits and ends. No I/O.
+
+use kube::ResourceExt as _;
+
+use crate::api::{OceanBaseConnection, SessionKill};
+use crate::oceanbase::Tenant;
+
+/// Requests of one key are worked on one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TenantKey {
+    namespace: String,
+    connection: String,
+    instance: String,
+    tenant: String,
+}
+
+impl TenantKey {
+    /// The key of a request.
+    pub fn of(object: &SessionKill) -> Self {
+        Self {
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            connection: object.spec.connection_ref.name.clone(),
+            instance: object.spec.instance_id.clone(),
+            tenant: object.spec.tenant_id.clone(),
+        }
+    }
+
+    /// The key of objects that cannot be read, which have no tenant.
+    pub fn unreadable(namespace: &str) -> Self {
+        let (connection, instance, tenant) = <(String, String, String)>::default();
+        Self { namespace: namespace.to_owned(), connection, instance, tenant }
+    }
+
+    /// The key of calls through `connection` that are for `tenant`.
+    pub fn through(connection: &OceanBaseConnection, tenant: &Tenant) -> Self {
+        Self {
+            namespace: connection.namespace().unwrap_or_default(),
+            connection: connection.name_any(),
+            instance: tenant.instance_id.clone(),
+            tenant: tenant.tenant_id.clone(),
+        }
+    }
+
+    /// The namespace of all of them.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The name of the connection that they are called through.
+    pub fn connection(&self) -> &str {
+        &self.connection
+    }
+}
