@@ -85,7 +85,7 @@ impl Claim {
 
 /// The longest that a claim is tried, and that one which was given up is tried to be deleted: others of its tenant wait. What
 /// is left of it then is deleted by whoever finds it.
-const TIME: Duration = Duration::from_secs(5);
+const TIME: Duration = Duration::from_secs(8);
 
 /// What an attempt to claim came to.
 #[derive(Debug)]
@@ -120,7 +120,8 @@ pub async fn claim(
     let wanted = receipt(object, &attempt);
     let window = wanted.spec.dispatch_deadline_time.0.duration_since(attempt.claim_time);
     let window = Duration::try_from(window).unwrap_or_default();
-    let wanted = Wanted { receipt: wanted, monotonic_deadline: started + window, until: started + window.min(TIME) };
+    let wanted =
+        Wanted { receipt: wanted, monotonic_deadline: started + window, until: started + TIME.min(window / 2) };
 
     let live = context.live_claims.begin(&attempt.attempt_id);
     let mut pauses = Pauses::new();

@@ -42,6 +42,8 @@ pub struct Item {
     pub uid: String,
     /// Its generation when it was submitted: it goes up when a user edits the spec.
     pub generation: Option<i64>,
+    /// Its version when it was submitted.
+    pub version: Option<String>,
     /// How many sessions it names.
     pub sessions: usize,
     /// Nothing is sent for it after this time.
@@ -63,6 +65,8 @@ pub enum Next {
     Later(Timestamp),
     /// Look again then, or when its connection works again.
     WithConnection(Timestamp),
+    /// Look again then, or when anybody has changed the object.
+    Unchanged(Timestamp),
 }
 
 /// What became of an item that was submitted.
@@ -96,6 +100,8 @@ struct Hold {
     /// What was decided for one generation must not delay another: resuming a suspended request ends its wait. None
     /// holds every generation.
     generation: Option<i64>,
+    /// The only version that it holds; none holds every one.
+    version: Option<String>,
     /// Since when it has been put off; none for one that ended.
     since: Option<Timestamp>,
     /// What is looked at when its connection works again, and whose that is.
@@ -105,12 +111,14 @@ struct Hold {
 
 impl Hold {
     fn applies(&self, item: &Item, now: Timestamp) -> bool {
-        now < self.until && (self.generation.is_none() || self.generation == item.generation)
+        now < self.until
+            && (self.generation.is_none() || self.generation == item.generation)
+            && (self.version.is_none() || self.version == item.version)
     }
 
     /// For one that ended: it is not put off.
     fn of_ended(now: Timestamp) -> Self {
-        Self { until: now + SETTLED, generation: None, since: None, waits_for: None, is_woken: false }
+        Self { until: now + SETTLED, generation: None, version: None, since: None, waits_for: None, is_woken: false }
     }
 }
 
@@ -257,9 +265,10 @@ impl Queue {
         let left = state.places.moves(&item.uid, None);
         let hold = match next {
             Next::Ended => Hold::of_ended(now),
-            Next::Later(until) | Next::WithConnection(until) => Hold {
+            Next::Later(until) | Next::WithConnection(until) | Next::Unchanged(until) => Hold {
                 until,
                 generation: item.generation,
+                version: item.version.filter(|_| matches!(next, Next::Unchanged(_))),
                 since: Some(item.put_off_since.unwrap_or(now)),
                 waits_for: tenant
                     .filter(|_| matches!(next, Next::WithConnection(_)))
@@ -348,6 +357,7 @@ mod tests {
             object: ObjectRef::new(name),
             uid: name.to_owned(),
             generation: Some(1),
+            version: Some("7".to_owned()),
             sessions,
             not_after,
             seen: Instant::now(),
@@ -388,6 +398,7 @@ mod tests {
         let hold = Hold {
             until: now,
             generation: Some(1),
+            version: None,
             since: Some(now - SignedDuration::from_secs(9)),
             waits_for: None,
             is_woken: false,
@@ -396,6 +407,9 @@ mod tests {
         assert!(hold.applies(&item(Some(1)), before));
         assert!(!hold.applies(&item(Some(1)), now));
         assert!(!hold.applies(&item(Some(2)), before), "a resumed request goes on at once");
+        let unchanged = Hold { version: Some("7".to_owned()), ..hold };
+        assert!(unchanged.applies(&item(Some(1)), before));
+        assert!(!unchanged.applies(&Item { version: Some("8".to_owned()), ..item(Some(1)) }, before));
         let ended = Hold::of_ended(before);
         assert!(ended.applies(&item(Some(2)), before), "a finished request stays finished");
     }

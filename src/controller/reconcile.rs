@@ -49,6 +49,7 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
         object: ObjectRef::from_obj(guarded),
         uid: guarded.uid().unwrap_or_default(),
         generation: guarded.meta().generation,
+        version: guarded.meta().resource_version.clone(),
         sessions,
         not_after,
         seen: Instant::now(),

@@ -25,7 +25,7 @@ use crate::traces::Span;
 pub(super) const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 /// How long to wait with a status that was not stored, though the API server answered.
 const UNSTORED_PAUSE: SignedDuration = SignedDuration::from_secs(15);
-/// How long to wait with a final status that the API server stores in no form: until somebody has changed the object.
+/// How long to wait with a final status that the API server stores in no form, if nobody changes the object.
 const REFUSED_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// The longest that the end of a request may keep the others of its tenant waiting.
 const ENDING_TIME: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl Request {
         let settled = timeout(ENDING_TIME, ending).await;
         match settled {
             Ok(Settled::Written | Settled::Superseded) => Next::Ended,
-            Ok(Settled::Refused) => Next::Later(Timestamp::now() + REFUSED_PAUSE),
+            Ok(Settled::Refused) => Next::Unchanged(Timestamp::now() + REFUSED_PAUSE),
             Err(_) => Next::Later(Timestamp::now() + UNSTORED_PAUSE),
         }
     }
@@ -84,7 +84,7 @@ impl Request {
         let next = match settled {
             Settled::Written | Settled::Superseded => Next::Ended,
             // The receipt has the outcome: it is copied once the request can be written again.
-            Settled::Refused => Next::Later(Timestamp::now() + REFUSED_PAUSE),
+            Settled::Refused => Next::Unchanged(Timestamp::now() + REFUSED_PAUSE),
         };
         (next, settled)
     }

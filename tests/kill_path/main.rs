@@ -15,6 +15,7 @@ mod engine_requests;
 mod groups;
 mod hostile;
 mod interrupted;
+mod isolation;
 mod kill_operation;
 mod metrics;
 mod observation;

@@ -135,10 +135,14 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
+    /// As it would be created.
+    pub fn object(&self) -> SessionKill {
+        SessionKill::new(&self.name, self.spec.clone())
+    }
+
     /// Creates it.
     pub async fn create(&self) -> SessionKill {
-        let object = SessionKill::new(&self.name, self.spec.clone());
-        self.scene.requests().create(&PostParams::default(), &object).await.unwrap()
+        self.scene.requests().create(&PostParams::default(), &self.object()).await.unwrap()
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Launch<'a> {
     pub dispatch_window_seconds: Option<u16>,
     /// The most calls in flight at once; the default if none.
     pub max_concurrent_calls: Option<u16>,
+    /// It works in these namespaces, too.
+    pub also_in: Vec<&'a str>,
     /// More of its environment, as `NAME=value`.
     pub variables: Vec<String>,
 }
@@ -64,7 +66,8 @@ impl Scene {
         let mut arguments = vec![log.as_str()];
         arguments.extend(launch.variables.iter().map(String::as_str));
         arguments.extend([env!("CARGO_BIN_EXE_sessionkill-operator"), "run"]);
-        arguments.extend(["--namespace", &self.namespace, "--allow-endpoint", &gateway]);
+        let namespaces = [&[self.namespace.as_str()], &launch.also_in[..]].concat().join(",");
+        arguments.extend(["--namespace", &namespaces, "--allow-endpoint", &gateway]);
         arguments.extend(["--dispatch-window-seconds", &window, "--sweep-interval-seconds", "1"]);
         arguments.extend(["--receipt-retention-seconds", "60"]);
         let most = launch.max_concurrent_calls.map(|most| most.to_string());

@@ -1,0 +1,194 @@
+//! One user's worst against another's plain kill.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use sessionkill::api::SessionKill;
+use testbed::gateway::{Fault, FaultKind};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+
+use crate::scene::{At, Launch, Request as _, Scene, eventually, in_seconds};
+
+/// An endpoint that takes every call and answers none.
+struct Dead {
+    url: String,
+    calls: Arc<AtomicUsize>,
+    most_at_once: Arc<AtomicUsize>,
+}
+
+impl Dead {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (calls, most_at_once, open) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let (counted, most) = (calls.clone(), most_at_once.clone());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                most.fetch_max(open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                let open = open.clone();
+                tokio::spawn(async move {
+                    let mut heard = [0; 1024];
+                    while stream.read(&mut heard).await.is_ok_and(|count| count > 0) {}
+                    open.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        });
+        Self { url, calls, most_at_once }
+    }
+
+    async fn was_called(&self, times: usize) {
+        eventually("a call of the dead endpoint", async || match self.calls.load(Ordering::Relaxed) {
+            calls if calls >= times => Ok(()),
+            calls => Err(format!("{calls} calls")),
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn made_up_tenants_at_an_endpoint_that_never_answers_take_nobody_elses_turn() {
+    let scene = Scene::set("plain-beside-dead").await;
+    let hostile = Scene::bare("dead-endpoint").await;
+    let dead = Dead::start().await;
+    hostile.good_secret().await;
+    hostile.connection(json!({"endpoint": dead.url})).await;
+    for number in 0..40 {
+        hostile.request(&format!("waits-{number}")).tenant(&format!("t{number}")).dry_run().create().await;
+    }
+    let allow = vec![dead.url.as_str()];
+    scene.launch(Launch { allow, also_in: vec!["dead-endpoint"], ..Launch::default() }).await;
+    dead.was_called(1).await;
+    for number in 1..=5 {
+        let name = format!("inc-{number}");
+        scene.request(&name).sessions([number]).create().await;
+        assert_eq!(scene.wait_finished(&name).await.reason(), "SessionsKilled");
+    }
+    scene.assert_killed_once(1..=5);
+    // Those of the connection itself say why they wait, one after the other.
+    hostile.wait_for_reason("waits-39", "EndpointUnreachable").await;
+    let most = dead.most_at_once.load(Ordering::Relaxed);
+    assert!(most <= 5, "{most} calls at once: an eighth of 32, and the probe");
+    hostile.end().await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_again_wakes_all_that_wait_for_it() {
+    let mut scene = Scene::set("answers-again").await;
+    scene.stop_gateway().await;
+    scene.operator().await;
+    for number in 1..=8 {
+        scene
+            .request(&format!("inc-{number}"))
+            .tenant(&format!("t{number}"))
+            .sessions([number])
+            .dry_run()
+            .create()
+            .await;
+    }
+    for number in 1..=8 {
+        scene.wait_for_reason(&format!("inc-{number}"), "EndpointUnreachable").await;
+    }
+    scene.request("inc-0").create().await;
+    scene.start_gateway().await;
+    assert_eq!(scene.wait_finished("inc-0").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+/// A request like `template` with as many labels as can be stored, so that nothing more has room in it.
+async fn largest(scene: &Scene, template: &SessionKill) -> SessionKill {
+    let labels = |count: usize| -> BTreeMap<String, String> {
+        (0..count).map(|number| (format!("l{number:05}"), "x".repeat(63))).collect()
+    };
+    let requests = scene.requests();
+    // Label and managed field, each some 80 and 20 bytes.
+    let (mut fits, mut too_many): (usize, usize) = (1_000, 20_000);
+    while too_many - fits > 1 {
+        let count = fits.midpoint(too_many);
+        let mut object = template.clone();
+        object.metadata.labels = Some(labels(count));
+        match requests.create(&PostParams::default(), &object).await {
+            Ok(_) => {
+                fits = count;
+                requests.delete(template.metadata.name.as_ref().unwrap(), &DeleteParams::default()).await.unwrap();
+            }
+            Err(_) => too_many = count,
+        }
+    }
+    let mut object = template.clone();
+    object.metadata.labels = Some(labels(fits));
+    requests.create(&PostParams::default(), &object).await.unwrap()
+}
+
+fn template(scene: &Scene, name: &str, number: i64, tenant: &str, seconds: i64) -> SessionKill {
+    let mut object = scene.request(name).sessions([number]).object();
+    object.spec.tenant_id = tenant.to_owned();
+    object.spec.not_after_time.0 = in_seconds(seconds);
+    object
+}
+
+#[tokio::test]
+async fn a_request_whose_status_cannot_be_stored_is_recorded_and_holds_nobody_up() {
+    let scene = Scene::set("too-large").await;
+    let requests = scene.requests();
+    for number in 0..3 {
+        let name = format!("expired-{number}");
+        largest(&scene, &template(&scene, &name, 2, &format!("made-up-{number}"), -60)).await;
+    }
+    largest(&scene, &template(&scene, "killed", 1, Scene::TENANT, 600)).await;
+    // A single permit for everything: whoever kept it would stop the operator.
+    scene.launch(Launch { max_concurrent_calls: Some(1), ..Launch::default() }).await;
+
+    let record = scene.wait_recorded("killed").await;
+    assert_eq!(record.outcome.as_str(), "SessionsKilled");
+    assert!(scene.wait_for_event("killed", "StatusNotStored").await.contains("SessionsKilled"));
+    let told: Vec<Value> = scene.audit_lines().into_iter().filter(|line| line["name"] == "killed").collect();
+    let subjects: Vec<&str> = told.iter().map(|line| line["audit"].as_str().unwrap()).collect();
+    assert_eq!(subjects, ["sessionkill.dev/kill", "sessionkill.dev/status-not-stored"]);
+    for number in 3..=6 {
+        let name = format!("inc-{number}");
+        scene.request(&name).sessions([number]).create().await;
+        assert_eq!(scene.wait_finished(&name).await.reason(), "SessionsKilled");
+    }
+    assert!(!requests.get("killed").await.unwrap().is_finished());
+
+    // Whoever makes room for it finds the outcome.
+    let smaller = Patch::Merge(json!({"metadata": {"labels": null}}));
+    for name in ["killed", "expired-0"] {
+        requests.patch(name, &PatchParams::default(), &smaller).await.unwrap();
+    }
+    assert_eq!(scene.wait_finished("killed").await.reason(), "SessionsKilled");
+    assert_eq!(scene.wait_finished("expired-0").await.reason(), "ExpiredOnArrival");
+    scene.assert_killed_once([1, 3, 4, 5, 6]);
+    for number in 1..3 {
+        requests.delete(&format!("expired-{number}"), &DeleteParams::default()).await.unwrap();
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_receipt_is_edited_while_it_is_released_is_released_all_the_same() {
+    let scene = Scene::set("edited-receipt").await;
+    let relay = scene.api_relay().await;
+    // Longer than a claim may wait: it is given back.
+    scene.inject(Fault::new(FaultKind::Throttle).retry_after(Duration::from_secs(8)).times(1));
+    let hold = relay.hold(At::Request, http::Method::DELETE, "sessionkillreceipts");
+    scene.launch(Launch { api: Some(&relay), ..Launch::default() }).await;
+    scene.request("inc-1").create().await;
+    hold.reached().await;
+    let receipt = scene.receipt().await;
+    let edit = Patch::Merge(json!({"metadata": {"labels": {"edited-by": "somebody"}}}));
+    let receipts: kube::Api<sessionkill::api::SessionKillReceipt> = scene.api();
+    receipts.patch(receipt.metadata.name.as_ref().unwrap(), &PatchParams::default(), &edit).await.unwrap();
+    hold.release();
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
