@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testbed::{
     chart,
@@ -58,11 +59,12 @@ async fn an_upgrade_brings_the_definitions_and_an_uninstall_keeps_them_and_what_
     };
     run(&["install", "sessionkill-operator", "--create-namespace"], &earlier).await;
     assert!(columns(&control_plane).await.contains("Owner"));
+    let not_after = (Timestamp::now() + SignedDuration::from_hours(1)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let request = json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": "inc-1", "namespace": "default"},
         "spec": {
             "connectionRef": {"name": "prod-ob"}, "instanceID": "ob317v4uif0001", "tenantID": "t4louaeei0001",
-            "sessions": [{"serverIP": "192.168.13.119", "sessionID": 1}], "notAfterTime": "2026-10-05T09:30:00Z",
+            "sessions": [{"serverIP": "192.168.13.119", "sessionID": 1}], "notAfterTime": not_after,
         },
     });
     crate::eventually("the kinds", async || {

@@ -28,6 +28,7 @@ mod base;
 #[path = "../control_plane/mod.rs"]
 mod control_plane;
 mod install;
+mod limits;
 mod operators;
 mod policy;
 mod render;

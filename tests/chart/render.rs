@@ -24,6 +24,8 @@ fn choices() -> Vec<(&'static str, Value)> {
         ("no roles for people", json!({"userRoles": {"create": false}})),
         ("roles that are not aggregated", json!({"userRoles": {"aggregate": false}})),
         ("the admission policy", json!({"admissionPolicy": {"enabled": true}})),
+        ("no limits of objects", json!({"admissionLimits": {"enabled": false}})),
+        ("a longer life", json!({"admissionLimits": {"maxLifetimeDays": 30}})),
         ("no leader election", json!({"leaderElection": {"enabled": false}})),
         ("options", options()),
         ("a proxy", json!({"proxy": {"url": "http://proxy.example:3128"}})),
@@ -84,7 +86,13 @@ fn placement() -> Value {
 
 fn network() -> Value {
     let proxy = json!({"ports": [{"port": 3128, "protocol": "TCP"}]});
-    json!({"networkPolicy": {"enabled": true, "apiServerPorts": [6443], "extraEgress": [proxy]}})
+    let scraper = json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+    });
+    json!({"networkPolicy": {
+        "enabled": true, "from": [scraper, {"ipBlock": {"cidr": "10.0.0.0/8"}}], "apiServerPorts": [6443], "extraEgress": [proxy],
+    }})
 }
 
 fn monitor() -> Value {
@@ -199,6 +207,29 @@ async fn the_namespaces_reach_the_operator_and_its_check() {
     assert_eq!(check, json!(["check", "--watch-namespaces=team-a,team-b", lease, url]));
 }
 
+/// Whoever cannot reach the port can neither fill it with connections nor read what the metrics tell.
+#[tokio::test]
+async fn the_health_port_is_for_everybody_or_for_those_that_are_named() {
+    let ingress = async |values: Value| {
+        let objects = admitted(furnished().await, "a network policy", &render(&values).await).await;
+        let labels = objects.iter().find(|object| object["kind"] == "Pod").unwrap()["metadata"]["labels"].clone();
+        let policy = objects.into_iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+        (policy["spec"]["ingress"].clone(), labels)
+    };
+    let port = json!([{"port": "health", "protocol": "TCP"}]);
+    let (open, _) = ingress(json!({"networkPolicy": {"enabled": true}})).await;
+    assert_eq!(open, json!([{"ports": port}]));
+
+    let (narrow, labels_of_the_check) = ingress(network()).await;
+    let from = narrow[0]["from"].as_array().unwrap();
+    assert_eq!((&narrow[0]["ports"], narrow.as_array().unwrap().len()), (&port, 1));
+    assert_eq!(from[1..], *network()["networkPolicy"]["from"].as_array().unwrap());
+    // `helm test` still reaches the port.
+    let check = from[0]["podSelector"]["matchLabels"].as_object().unwrap();
+    assert!(check.len() == 2 && from[0].as_object().unwrap().len() == 1, "{from:?}");
+    assert!(check.iter().all(|(label, value)| labels_of_the_check[label] == *value), "{labels_of_the_check}");
+}
+
 #[tokio::test]
 async fn traces_are_asked_for_by_their_variables_and_by_default_not_at_all() {
     let variables = async |what: &str, values: Value| {
@@ -258,6 +289,9 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("sampleRatio", json!({"tracing": {"sampleRatio": 2}})),
         ("endpoint", json!({"tracing": {"endpoint": "https://user:password@collector.example"}})),
         ("headers", json!({"tracing": {"headers": "authorization=abc"}})),
+        ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": 0}})),
+        ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": "7d"}})),
+        ("from", json!({"networkPolicy": {"from": ["10.0.0.0/8"]}})),
     ] {
         let refusal = render_of(&chart::directory(), &values, &[]).await.map(drop).unwrap_err();
         assert!(refusal.contains(name), "{values}: {refusal}");

@@ -23,6 +23,8 @@ use crate::{
 pub const NAMESPACE: &str = "sessionkill-system";
 /// The service account in it, as which the operator runs.
 pub const SERVICE_ACCOUNT: &str = "sessionkill-operator";
+/// Selects what `deploy/base` has beside its limits of objects.
+const WITHOUT_LIMITS: &str = "app.kubernetes.io/component!=limits";
 
 /// Which parts to start, and where.
 #[derive(Debug, Clone)]
@@ -58,7 +60,7 @@ pub enum OperatorChoice {
 /// What is installed for the operator before it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Install {
-    /// The definitions and `deploy/base`.
+    /// The definitions and `deploy/base`, without its limits of objects.
     Base,
     /// The Helm chart; to work in these namespaces only, or if there is none, in all.
     Chart {
@@ -222,7 +224,8 @@ impl Stack {
     }
 }
 
-/// A control plane in `directory/control-plane` with the custom resources and `deploy/base` installed.
+/// A control plane in `directory/control-plane` with the custom resources and `deploy/base` installed, but for its limits of
+/// objects: what the operator withstands must get past them.
 pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlane> {
     let control_plane = ControlPlane::start(&directory.join("control-plane")).await?;
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -234,7 +237,8 @@ pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlan
     }
     let base = repository.join("deploy/base");
     if base.is_dir() {
-        control_plane.apply_path(&base).await?;
+        let base = base.to_str().context("kubectl needs a path in UTF-8")?;
+        control_plane.run_kubectl(&["apply", "-k", base, "-l", WITHOUT_LIMITS]).await?;
     }
     Ok(control_plane)
 }
