@@ -17,8 +17,8 @@ use super::request::Request;
 use super::route::Route;
 use super::settle::{Target, has_ended};
 use crate::api::{
-    Mode, Outcome, SessionKillReceipt, SessionKillSpec, SessionOutcome, SessionReason, SessionStatus,
-    VerificationPolicy, WaitReason,
+    Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionKillSpec, SessionOutcome, SessionReason,
+    SessionStatus, VerificationPolicy, WaitReason,
 };
 use crate::domain::claim::Standing;
 use crate::domain::conclusion::Conclusion;
@@ -38,6 +38,9 @@ pub(super) enum Attempted {
     Claimed(Claim),
     /// There is nothing to call for.
     Not(Next),
+    /// The holder of the claim for its content is gone: what came of it has to be found out, by a look at the process list that
+    /// no new kill should wait for.
+    Orphaned(Box<SessionKillReceipt>),
 }
 
 impl Request {
@@ -51,7 +54,7 @@ impl Request {
             if self.object.spec.mode == Mode::Kill
                 && let Some((receipt, standing)) = find(&self.context, &self.object).await?
             {
-                return self.taken(&receipt, standing).await;
+                return self.settled(receipt, standing).await;
             }
             format!("notAfterTime {not_after} passed; nothing was sent{}", self.what_it_waited_for())
         };
@@ -62,7 +65,7 @@ impl Request {
     /// A call was made for it: its claim decides, however long ago that was. Nothing is sent.
     pub(super) async fn follow(&self) -> Result<Next, ApiError> {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
-            return self.taken(&receipt, standing).await;
+            return self.settled(receipt, standing).await;
         }
         let spec = &self.object.spec;
         let namespace = self.object.namespace().unwrap_or_default();
@@ -90,7 +93,7 @@ impl Request {
         }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
-            Err(message) => return Box::pin(self.unobserved(&intent, message)).await.map(Attempted::Not),
+            Err(message) => return Box::pin(self.unobserved(&intent, message)).await,
         };
         match intent {
             Intent::DryRun => {
@@ -99,7 +102,7 @@ impl Request {
                 Ok(Attempted::Not(self.end(&Conclusion::dry_run(&planned, executed.as_deref())).await))
             }
             Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
-                Box::pin(self.nothing_left(planned)).await.map(Attempted::Not)
+                Box::pin(self.nothing_left(planned)).await
             }
             Intent::Kill(intent) => self.claim(intent, route, planned).await,
         }
@@ -136,20 +139,20 @@ impl Request {
     }
 
     /// Nothing is sent blindly; but the same content may have been executed before.
-    async fn unobserved(&self, intent: &Intent, message: String) -> Result<Next, ApiError> {
+    async fn unobserved(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
         if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
-            return self.taken(&receipt, standing).await;
+            return self.taken(receipt, standing).await;
         }
-        Ok(self.wait(WaitReason::ObservationFailed, message, None).await)
+        Ok(Attempted::Not(self.wait(WaitReason::ObservationFailed, message, None).await))
     }
 
     /// None of the sessions is there any more, or is the one that was meant; perhaps because this very request was executed
     /// before.
-    async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Next, ApiError> {
+    async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Attempted, ApiError> {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
-            return self.taken(&receipt, standing).await;
+            return self.taken(receipt, standing).await;
         }
-        Ok(self.end(&Conclusion::nothing_left(planned)).await)
+        Ok(Attempted::Not(self.end(&Conclusion::nothing_left(planned)).await))
     }
 
     async fn claim(
@@ -166,41 +169,59 @@ impl Request {
         });
         match claimed? {
             Claimed::Granted(claim) => Ok(Attempted::Claimed(claim)),
-            Claimed::Taken(receipt, standing) => Box::pin(self.taken(&receipt, standing)).await.map(Attempted::Not),
+            Claimed::Taken(receipt, standing) => Box::pin(self.taken(*receipt, standing)).await,
+        }
+    }
+
+    /// When another claim for the same content exists: whatever its standing, to the end.
+    async fn settled(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
+        match self.taken(receipt, standing).await? {
+            Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
+            Attempted::Not(next) => Ok(next),
+            // Nobody claims here.
+            Attempted::Claimed(_) => Ok(Next::Later(Timestamp::now())),
         }
     }
 
     /// When another claim for the same content exists.
-    async fn taken(&self, receipt: &SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
-        let record = match standing {
-            Standing::Recorded(record) => record,
-            Standing::Orphaned => {
-                let Some(record) = resolve(&self.context, receipt).await? else {
-                    let holder = &receipt.spec.holder_identity;
-                    let message = format!(
-                        "operator {holder} claimed the call and is gone: nothing is sent again, and the process list is \
-                         read to see what came of it"
-                    );
-                    return Ok(self.wait(WaitReason::Verifying, message, None).await);
-                };
-                record
-            }
+    async fn taken(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Attempted, ApiError> {
+        let next = match standing {
+            Standing::Recorded(record) => self.copy(&receipt, &record).await?,
+            Standing::Orphaned => return Ok(Attempted::Orphaned(Box::new(receipt))),
             // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
             // status flicker.
-            Standing::InFlight { until, own: true } => return Ok(Next::Later(until)),
+            Standing::InFlight { until, own: true } => Next::Later(until),
             Standing::InFlight { own: false, .. } | Standing::Ours => {
                 let other = &receipt.spec.session_kill_ref.name;
                 let message = format!("SessionKill {other} is executing the same request: its outcome will be copied");
-                return Ok(self.wait(WaitReason::Dispatching, message, None).await);
+                self.wait(WaitReason::Dispatching, message, None).await
             }
         };
+        Ok(Attempted::Not(next))
+    }
+
+    /// Ends the request by what became of the claim of `receipt`, whose holder is gone, or waits until that can be told.
+    pub(super) async fn find_out(&self, receipt: &SessionKillReceipt) -> Result<Next, ApiError> {
+        if let Some(record) = resolve(&self.context, receipt).await? {
+            return self.copy(receipt, &record).await;
+        }
+        let holder = &receipt.spec.holder_identity;
+        let message = format!(
+            "operator {holder} claimed the call and is gone: nothing is sent again, and the process list is read to see what \
+             came of it"
+        );
+        Ok(self.wait(WaitReason::Verifying, message, None).await)
+    }
+
+    /// Ends the request by what is recorded in `receipt`.
+    async fn copy(&self, receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus) -> Result<Next, ApiError> {
         let same_object = Some(&receipt.spec.session_kill_ref.uid) == self.object.metadata.uid.as_ref();
         // A list may be of a time before its end. Times are stored in seconds, so within the same second the same end would
         // be stored once more, and told twice.
         if same_object && has_ended(&self.context, &Target::of(self.object.as_ref())).await? {
             return Ok(Next::Ended);
         }
-        Ok(self.end(&Conclusion::recorded(receipt, &record, same_object)).await)
+        Ok(self.end(&Conclusion::recorded(receipt, record, same_object)).await)
     }
 
     /// What kept the request from going out, for its last message.

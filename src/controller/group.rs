@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -11,24 +12,21 @@ use kube::core::error_boundary::InvalidObject;
 
 use super::api_calls::ApiError;
 use super::attempt::{Attempted, Observed, needs_list};
+use super::blocked::{answers, block, route};
 use super::called::{Member, call};
-use super::calls::{Lane, PATIENCE};
+use super::calls::Lane;
 use super::context::Context;
 use super::dispatch::tenant;
 use super::permits::Permit;
 use super::poison;
-use super::probe::ask;
 use super::queue::{Item, Next};
 use super::request::Request;
-use super::route::{Route, RouteError, connection};
+use super::route::{Route, connection};
 use super::tenant::TenantKey;
 use super::writes::collect_each;
-use crate::api::{Outcome, SessionReason, WaitReason};
-use crate::domain::admission::admit;
-use crate::domain::conclusion::Conclusion;
+use crate::api::{Outcome, SessionKill, SessionKillReceipt, WaitReason};
 use crate::domain::plan::{Intent, Step, plan, plan_woken};
 use crate::metrics::labels::Stage;
-use crate::oceanbase::CallError;
 use crate::traces::Span;
 
 /// The first of so many parts of a claim's time to send is for claiming the others of its group.
@@ -41,7 +39,7 @@ const URGENT: Duration = Duration::from_secs(5);
 pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
     let Some(guarded) = context.requests.get(&first.object) else { return };
     let Ok(object) = &guarded.0 else { return };
-    if !matches!(plan(object, Timestamp::now()), Step::Attempt(_)) {
+    if !matches!(planned(object, first), Step::Attempt(_)) {
         return;
     }
     let namespace = object.namespace().unwrap_or_default();
@@ -52,10 +50,14 @@ pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
     }
 }
 
+fn planned(object: &SessionKill, item: &Item) -> Step {
+    let now = Timestamp::now();
+    if item.is_woken { plan_woken(object, now) } else { plan(object, now) }
+}
+
 /// Works on `items`, all of the tenant of `key`, as they are now. Each goes back to the queue when it is done with. New kills
 /// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
 pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, slot: Permit) {
-    let now = Timestamp::now();
     let (mut attempts, mut others) = (vec![], vec![]);
     for item in items {
         let Some(guarded) =
@@ -71,7 +73,7 @@ pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items:
                 continue;
             }
         };
-        let step = if item.is_woken { plan_woken(&object, now) } else { plan(&object, now) };
+        let step = planned(&object, &item);
         let request = Request { context: context.clone(), key: key.clone(), item, object };
         request.enters(Stage::Preparing);
         match step {
@@ -82,9 +84,7 @@ pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items:
             Step::Attempt(intent) => attempts.push((request, intent)),
         }
     }
-    if !others.is_empty() {
-        context.tasks.spawn(stream::iter(others).for_each_concurrent(OTHERS_AT_ONCE, |other| other));
-    }
+    beside(context, others);
     if !attempts.is_empty() {
         attempt(context, key, attempts, slot).await;
     }
@@ -92,6 +92,13 @@ pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items:
 
 /// The most of the others of one group that are worked on at once: those that read the process list share one.
 const OTHERS_AT_ONCE: usize = 16;
+
+/// Does `others` in a task of their own.
+fn beside(context: &Context, others: Vec<BoxFuture<'static, ()>>) {
+    if !others.is_empty() {
+        context.tasks.spawn(stream::iter(others).for_each_concurrent(OTHERS_AT_ONCE, |other| other));
+    }
+}
 
 async fn end_unreadable(context: Arc<Context>, invalid: InvalidObject, item: Item) {
     let since = item.put_off_since.map(|since| Timestamp::now().duration_since(since));
@@ -113,6 +120,11 @@ async fn follow(request: Request) {
 async fn expire(request: Request, outcome: Outcome) {
     let expired = request.expire(outcome).await;
     finish(request, expired).await;
+}
+
+async fn find_out(request: Request, receipt: Box<SessionKillReceipt>) {
+    let found_out = request.find_out(&receipt).await;
+    finish(request, found_out).await;
 }
 
 async fn finish(request: Request, worked: Result<Next, ApiError>) {
@@ -150,78 +162,6 @@ async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Re
     }
 }
 
-/// Why none of a group can go on.
-enum Blocked {
-    NotAllowed(String),
-    Waits(WaitReason, String),
-    Unanswered(ApiError),
-}
-
-/// Step 2. Connection, instance and tenant are the same for all of a group.
-async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Blocked> {
-    let spec = &request.object.spec;
-    let namespace = request.object.namespace().unwrap_or_default();
-    let connection = connection(context, &namespace, &spec.connection_ref.name)
-        .map_err(|message| Blocked::Waits(WaitReason::ConnectionNotFound, message))?;
-    admit(spec, &connection.spec).map_err(Blocked::NotAllowed)?;
-    if let Some((reason, message)) = context.connection_states.blocked_just_now(&connection) {
-        return Err(Blocked::Waits(reason, message));
-    }
-    Route::of(context, connection.clone()).await.map_err(|error| match error {
-        RouteError::Api(error) => Blocked::Unanswered(error),
-        RouteError::Unavailable(reason, message) => {
-            context.connection_states.failed(context, &connection, reason, &message);
-            context.connection_states.block(&connection, reason, &message);
-            Blocked::Waits(reason, message)
-        }
-    })
-}
-
-/// A connection that did not answer its last call is asked first, by a call that ends nothing: claims for one that does not
-/// answer would be made for nothing. All that wait for it have their turns one after the other until it does.
-async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route) -> Result<(), Blocked> {
-    if !context.is_silent(key) {
-        return Ok(());
-    }
-    let blocked = |error: &CallError| {
-        let (reason, message) = (WaitReason::EndpointUnreachable, format!("not executed, {error}"));
-        let connection = route.connection.name_any();
-        let advice = format!("check the endpoint {}, DNS, network policies and certificates", route.access.endpoint);
-        context.connection_states.failed(context, &route.connection, reason, &message);
-        let message = format!("OceanBaseConnection {connection}: {message}: {advice}");
-        context.connection_states.block(&route.connection, reason, &message);
-        Blocked::Waits(reason, message)
-    };
-    let permit = context.call_permit(key, Lane::Kills, PATIENCE).await.map_err(|error| blocked(&error))?;
-    if !context.is_silent(key) {
-        return Ok(());
-    }
-    let started = Instant::now();
-    let (_, answer) = ask(context, route).await;
-    let error = answer.err();
-    context.heard(key, started.elapsed(), error.as_ref());
-    drop(permit);
-    match error.filter(|_| context.is_silent(key)) {
-        Some(error) => Err(blocked(&error)),
-        None => Ok(()),
-    }
-}
-
-async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
-    let blocking = async |(request, _): (Request, Intent)| {
-        let next = match blocked {
-            Blocked::NotAllowed(refusal) => {
-                let (outcome, why) = (Outcome::NotAllowed, SessionReason::NotAllowed);
-                request.end(&Conclusion::nothing_sent(&request.object, outcome, why, refusal.clone())).await
-            }
-            Blocked::Waits(reason, message) => request.wait(*reason, message.clone(), None).await,
-            Blocked::Unanswered(error) => request.put_off(error).await,
-        };
-        request.done(next);
-    };
-    collect_each(context, attempts, blocking).await;
-}
-
 /// Step 4: one read for all that need it.
 async fn observe(context: &Arc<Context>, route: &Route, attempts: &[(Request, Intent)]) -> Observed {
     if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec)) {
@@ -246,7 +186,7 @@ async fn observe(context: &Arc<Context>, route: &Route, attempts: &[(Request, In
 /// Step 5, in the order of the queue: those that may make their call, and those whose claims would come so late that the
 /// time of the first might be over before it is made.
 async fn claim_all(
-    context: &Context,
+    context: &Arc<Context>,
     attempts: Vec<(Request, Intent)>,
     route: &Route,
     observed: &Observed,
@@ -264,13 +204,16 @@ async fn claim_all(
         }
         Ok(member(request, attempted).await)
     };
-    let (mut members, mut left) = (vec![], vec![]);
+    let (mut members, mut left, mut others) = (vec![], vec![], vec![]);
     for claimed in collect_each(context, attempts, claiming).await {
         match claimed {
-            Ok(member) => members.extend(member),
+            Ok(Came::ToCall(member)) => members.push(*member),
+            Ok(Came::ToOrphan(request, receipt)) => others.push(find_out(*request, receipt).boxed()),
+            Ok(Came::ToEnd) => {}
             Err(request) => left.push(request),
         }
     }
+    beside(context, others);
     (members, left)
 }
 
@@ -282,17 +225,22 @@ fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
     context.queue.put_back(key, left.into_iter().map(|request| request.item));
 }
 
-/// A request that may make its call; none if it ended or waits.
-async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> Option<Member> {
+/// Where the steps of its own have brought a request.
+enum Came {
+    /// It may make its call.
+    ToCall(Box<Member>),
+    /// What came of an older call for its content is to be found out.
+    ToOrphan(Box<Request>, Box<SessionKillReceipt>),
+    /// It ended, or waits.
+    ToEnd,
+}
+
+async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> Came {
     match attempted {
-        Ok(Attempted::Claimed(claim)) => Some(Member { request, claim }),
-        Ok(Attempted::Not(next)) => {
-            request.done(next);
-            None
-        }
-        Err(error) => {
-            Box::pin(finish(request, Err(error))).await;
-            None
-        }
+        Ok(Attempted::Claimed(claim)) => return Came::ToCall(Box::new(Member { request, claim })),
+        Ok(Attempted::Orphaned(receipt)) => return Came::ToOrphan(Box::new(request), receipt),
+        Ok(Attempted::Not(next)) => request.done(next),
+        Err(error) => Box::pin(finish(request, Err(error))).await,
     }
+    Came::ToEnd
 }
