@@ -202,7 +202,7 @@ impl Request {
 
     /// Ends the request by what became of the claim of `receipt`, whose holder is gone, or waits until that can be told.
     pub(super) async fn find_out(&self, receipt: &SessionKillReceipt) -> Result<Next, ApiError> {
-        if let Some(record) = resolve(&self.context, receipt).await? {
+        if let Some(record) = resolve(&self.context, receipt, &self.orphans).await? {
             return self.copy(receipt, &record).await;
         }
         let holder = &receipt.spec.holder_identity;

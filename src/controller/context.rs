@@ -10,6 +10,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use tokio_util::task::TaskTracker;
 
+use super::alone::Alone;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::endings::Endings;
@@ -21,7 +22,7 @@ use super::observer::Observer;
 use super::permits::Permits;
 use super::queue::Queue;
 use super::writes::Aside;
-use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+use crate::api::{OceanBaseConnection, SessionKillReceipt};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::oceanbase::{self, Addresses};
@@ -73,8 +74,8 @@ pub struct Context {
     pub recording: Arc<Permits>,
     /// Writes that do not come to their end.
     pub aside: Aside,
-    /// Held while an orphaned claim gets its record.
-    pub resolving: tokio::sync::Mutex<()>,
+    /// The orphaned claims that get their record.
+    pub resolving: Alone,
     /// Process lists, read once for all who wait for one.
     pub observer: Observer,
     /// Numbers for those who watch the operator.
@@ -136,7 +137,7 @@ impl Context {
             recording: Permits::of_quick(RECORDS_AT_ONCE),
             aside: Aside::default(),
             endings: Endings::default(),
-            resolving: tokio::sync::Mutex::default(),
+            resolving: Alone::default(),
             observer: Observer::default(),
             metrics,
             traces,
@@ -157,11 +158,6 @@ impl Context {
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         self.places().into_iter().map(|place| objects_of(self.client.clone(), place))
-    }
-
-    /// Requests of `namespace`.
-    pub fn session_kills(&self, namespace: &str) -> Api<SessionKill> {
-        Api::namespaced(self.client.clone(), namespace)
     }
 
     /// Receipts of `namespace`.

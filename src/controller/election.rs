@@ -18,7 +18,7 @@ use super::api_calls::{ApiError, bounded, found};
 use super::leadership::Leadership;
 use super::settle::FIELD_MANAGER;
 use crate::api_server::WATCH_SECONDS;
-use crate::domain::lease::{Tenure, given_back, renewed, taken, tenure};
+use crate::domain::lease::{LONGEST, Tenure, given_back, overstated, renewed, taken, tenure};
 
 /// A Lease is renewed after this part of its duration, and a try takes no longer: one that fails is followed by another
 /// before the holder has to stop.
@@ -49,6 +49,8 @@ struct Candidate {
     seen: Option<(LeaseSpec, Instant)>,
     /// What was told of it.
     leads: bool,
+    /// The duration that was last found too long to be believed.
+    overstated: Option<i32>,
 }
 
 /// What comes after a look at the Lease.
@@ -62,7 +64,7 @@ enum Next {
 impl Election {
     /// Stands for election until `shutdown`, and then gives the Lease back.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut candidate = Candidate { of: self, seen: None, leads: false };
+        let mut candidate = Candidate { of: self, seen: None, leads: false, overstated: None };
         while !shutdown.is_cancelled() {
             // The shutdown does not cut it short: a write that is on its way could come after the Lease was given back.
             let next = candidate.look().await;
@@ -104,7 +106,7 @@ impl Candidate {
         };
         let spec = lease.spec.take().unwrap_or_default();
         let since = self.observe(&spec);
-        let wanted = match tenure(&spec, &self.of.identity, duration) {
+        let wanted = match self.tenure(&spec) {
             Tenure::Own => renewed(spec, duration, Timestamp::now()),
             Tenure::Another(held) if !is_over(since, held) => {
                 self.of.leadership.lose();
@@ -139,6 +141,19 @@ impl Candidate {
         }
     }
 
+    /// How the Lease leaves this candidate; says once if its holder claims it for longer than it is believed.
+    fn tenure(&mut self, spec: &LeaseSpec) -> Tenure {
+        let default = SignedDuration::try_from(self.of.duration).unwrap_or(SignedDuration::MAX);
+        let tenure = tenure(spec, &self.of.identity, default);
+        let overstated = overstated(spec).filter(|_| matches!(tenure, Tenure::Another(_)));
+        if let Some(seconds) = overstated.filter(|_| overstated != self.overstated) {
+            let (lease, holder, believed) = (&self.of.name, spec.holder_identity.as_deref(), LONGEST.as_secs());
+            tracing::warn!(lease, holder, seconds, believed, "Lease held for longer than any is believed for");
+        }
+        self.overstated = overstated;
+        tenure
+    }
+
     async fn wait(&mut self, next: Next) {
         match next {
             Next::Look(pause) => sleep(pause).await,
@@ -163,8 +178,7 @@ impl Candidate {
                 Some(Ok(WatchEvent::Added(lease) | WatchEvent::Modified(lease))) => {
                     let spec = lease.spec.unwrap_or_default();
                     let since = self.observe(&spec);
-                    let default = SignedDuration::try_from(self.of.duration).unwrap_or(SignedDuration::MAX);
-                    let Tenure::Another(held) = tenure(&spec, &self.of.identity, default) else { return };
+                    let Tenure::Another(held) = self.tenure(&spec) else { return };
                     until = end(since, held);
                 }
                 Some(Ok(WatchEvent::Bookmark(_))) => {}
@@ -467,6 +481,17 @@ mod tests {
         first.task.abort();
         let waited = second.led_after().await;
         assert!(waited <= DURATION * 2, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_held_for_ever_is_waited_for_only_as_long_as_one_can_be() {
+        let server = Arc::<Server>::default();
+        let holder = taken(None, "stranger", SignedDuration::from_secs(i32::MAX.into()), Timestamp::UNIX_EPOCH);
+        server.store(json!({"metadata": {"name": "the-lease"}, "spec": holder}));
+        let only = server.replica("only");
+        let (waited, longest) = (only.led_after().await, Duration::try_from(LONGEST).unwrap());
+        assert!((longest..=longest + AT_ONCE).contains(&waited), "{waited:?}");
+        assert_eq!((server.holder().as_str(), server.transitions()), ("only", 1));
     }
 
     #[tokio::test(start_paused = true)]

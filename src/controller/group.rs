@@ -17,6 +17,7 @@ use super::called::{Member, call};
 use super::calls::Lane;
 use super::context::Context;
 use super::dispatch::tenant;
+use super::orphan::SharedList;
 use super::permits::Permit;
 use super::poison;
 use super::queue::{Item, Next};
@@ -59,6 +60,7 @@ fn planned(object: &SessionKill, item: &Item) -> Step {
 /// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
 pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, slot: Permit) {
     let (mut attempts, mut others) = (vec![], vec![]);
+    let orphans = Arc::new(SharedList::default());
     for item in items {
         let Some(guarded) =
             context.requests.get(&item.object).filter(|object| object.uid().as_ref() == Some(&item.uid))
@@ -74,7 +76,7 @@ pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items:
             }
         };
         let step = planned(&object, &item);
-        let request = Request { context: context.clone(), key: key.clone(), item, object };
+        let request = Request { context: context.clone(), key: key.clone(), orphans: orphans.clone(), item, object };
         request.enters(Stage::Preparing);
         match step {
             Step::Rest => request.done(Next::Ended),

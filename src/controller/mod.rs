@@ -3,14 +3,16 @@
 //! ```text
 //! watch ─→ reconcile ─→ queue (FIFO per tenant) ─→ group: route → observe → claim → dispatch → verify → settle → record
 //!          decides         bounded                 one read and one call for all who waited; retries nothing blindly
-//! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan)
+//! sweep: TTL, receipts past their time, what a crash left unrecorded (orphan); looks at all of it page by page (walk)
 //! probe: whether a connection works, before it is needed
+//! chores: the turns of what sweep and probe do, so that no namespace's hold up another's
 //! endings: the order in which the requests of a tenant end
 //! writes: how many claims, outcomes or records of a tenant are on their way to the API server at a time
 //! silence: whether a watch in which nothing comes has nothing to tell, or is dead
 //! election: of several replicas one does all of the above but the watch and its silence; no kill rests on it
 //! ```
 
+mod alone;
 mod api_calls;
 mod attempt;
 mod audit;
@@ -18,6 +20,7 @@ mod beside;
 mod blocked;
 mod called;
 mod calls;
+mod chores;
 mod claim;
 mod connection_states;
 mod context;
@@ -40,6 +43,7 @@ mod probe;
 mod queue;
 mod reconcile;
 mod refusal;
+mod removal;
 mod request;
 mod ring;
 mod route;
@@ -48,8 +52,11 @@ mod settle;
 mod silence;
 mod spans;
 mod sweep;
+mod sweep_receipts;
+mod sweep_requests;
 mod tenant;
 mod verify;
+mod walk;
 mod watches;
 mod writes;
 

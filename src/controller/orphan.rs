@@ -1,8 +1,13 @@
 //! A claim whose holder is gone: what came of it is found by observation; nothing is ever sent again. Does I/O.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::Api;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::api_calls::{ApiError, found};
 use super::audit;
@@ -12,37 +17,65 @@ use super::context::Context;
 use super::guarded::Guarded;
 use super::observer::observe;
 use super::settle::{Target, write_record};
-use crate::api::{SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus};
+use crate::api::{
+    SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillRef, SessionOutcome, SessionReason,
+    SessionStatus,
+};
+use crate::domain::names::is_object_name;
+use crate::domain::observation::Snapshot;
 use crate::domain::orphan::conclude;
 use crate::domain::retention::record_of;
 use crate::metrics::Metrics;
 use crate::oceanbase::Tenant;
 
+/// The longest that a list is waited for: in the line of a connection that is throttled, and at the gateway.
+const OBSERVATION_LIMIT: Duration = Duration::from_secs(20);
+
+/// The process list of one tenant, read when the first of its orphaned claims needs it: one look serves all of them, as each
+/// is over by then. A look that fails is not tried again for the others.
+#[derive(Default)]
+pub struct SharedList(OnceCell<Option<Arc<Snapshot>>>);
+
+impl SharedList {
+    /// The list, by a look that began when a claim was `over`.
+    async fn since<F>(&self, over: Timestamp, look: impl Fn() -> F) -> Option<Arc<Snapshot>>
+    where
+        F: Future<Output = Option<Arc<Snapshot>>>,
+    {
+        let shared = self.0.get_or_init(&look).await.clone()?;
+        if shared.time >= over { Some(shared) } else { look().await }
+    }
+}
+
+async fn look(context: &Context, receipt: &SessionKillReceipt) -> Option<Arc<Snapshot>> {
+    let (spec, namespace) = (&receipt.spec, receipt.namespace().unwrap_or_default());
+    let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
+    let read = observe(context, &namespace, &spec.connection_name, &tenant, Lane::Housekeeping);
+    timeout(OBSERVATION_LIMIT, read).await.ok()?.ok()
+}
+
 /// What became of an orphaned claim, recorded in its receipt: as its request says, if that was settled; else as the process
 /// list says, which by now shows the end of whatever was sent. None while the list cannot be read; in the end, it cannot
-/// be told. Whoever records first decides, as the record is write-once.
+/// be told. Whoever records first decides, as the record is write-once. `list` serves other claims of the tenant, too.
 pub async fn resolve(
     context: &Context,
     receipt: &SessionKillReceipt,
+    list: &SharedList,
 ) -> Result<Option<SessionKillReceiptStatus>, ApiError> {
     if delete_if_given_up(context, receipt).await? {
         return Ok(None);
     }
     let namespace = receipt.namespace().unwrap_or_default();
-    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &namespace);
-    let found = found("read SessionKill", requests.get(&receipt.spec.session_kill_ref.name)).await?;
-    let request = found.and_then(|guarded| guarded.0.ok());
+    let request = named(context, &namespace, &receipt.spec.session_kill_ref).await?;
     if let Some(record) = request.as_deref().and_then(|request| record_of(request, receipt)) {
         return write_once(context, receipt, record).await.map(Some);
     }
-    let spec = &receipt.spec;
-    let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
-    let snapshot = observe(context, &namespace, &spec.connection_name, &tenant, Lane::Housekeeping).await.ok();
+    let snapshot = list.since(receipt.spec.settle_deadline_time.0, || look(context, receipt)).await;
     let now = Timestamp::now();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
     // One after the other: the sweep and a request may resolve the same claim in the same second, with the same record. The
     // second must not take that for its own, and write a second audit line.
-    let _alone = context.resolving.lock().await;
+    let _alone = context.resolving.with(&receipt.uid().unwrap_or_default()).await;
     if let Some(record) = recorded(context, receipt).await? {
         return Ok(Some(record));
     }
@@ -56,6 +89,21 @@ pub async fn resolve(
         audit::kill(receipt, &conclusion, reason, trace_id);
     }
     Ok(Some(record))
+}
+
+/// What is stored in `namespace` under the name of the request that made a claim, if it can be read. Receipts may be written
+/// by others, too, and name what cannot be the name of an object.
+pub async fn named(
+    context: &Context,
+    namespace: &str,
+    made_by: &SessionKillRef,
+) -> Result<Option<Arc<SessionKill>>, ApiError> {
+    if !is_object_name(&made_by.name) {
+        return Ok(None);
+    }
+    let requests: Api<Guarded> = Api::namespaced(context.client.clone(), namespace);
+    let found = found("read SessionKill", requests.get(&made_by.name)).await?;
+    Ok(found.and_then(|guarded| guarded.0.ok()))
 }
 
 /// The sessions of which only the holder knew what became of them.
@@ -95,4 +143,43 @@ async fn write_once(
     let target = Target::of(receipt);
     let Err(error) = write_record(context, &target, &record).await else { return Ok(record) };
     recorded(context, receipt).await?.ok_or(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
+    use super::*;
+    use crate::domain::test_objects::time;
+
+    #[tokio::test]
+    async fn one_look_serves_all_claims_that_were_over_when_it_began_and_no_other() {
+        let looks = Cell::new(0);
+        let list = SharedList::default();
+        let look = || {
+            looks.set(looks.get() + 1);
+            ready(Some(Arc::new(Snapshot::new(vec![], true, time("10:02:00")))))
+        };
+        for _ in 0..3 {
+            assert!(list.since(time("10:01:45"), &look).await.is_some());
+        }
+        assert_eq!(looks.get(), 1);
+        list.since(time("10:02:01"), &look).await;
+        assert_eq!(looks.get(), 2, "what was sent under it might not have shown yet");
+    }
+
+    #[tokio::test]
+    async fn a_look_that_failed_is_not_tried_again_for_each_claim() {
+        let looks = Cell::new(0);
+        let list = SharedList::default();
+        let look = || {
+            looks.set(looks.get() + 1);
+            ready(None)
+        };
+        for _ in 0..3 {
+            assert!(list.since(time("10:01:45"), &look).await.is_none());
+        }
+        assert_eq!(looks.get(), 1);
+    }
 }

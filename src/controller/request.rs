@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::api_calls::ApiError;
 use super::context::Context;
+use super::orphan::SharedList;
 use super::queue::{Item, Next};
 use super::settle::{Settled, Target, report, settle};
 use super::spans::root;
@@ -34,6 +35,8 @@ const ENDING_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Request {
     pub(super) context: Arc<Context>,
     pub(super) key: Arc<TenantKey>,
+    /// What became of claims of its tenant whose holders are gone, for all of its group.
+    pub(super) orphans: Arc<SharedList>,
     pub(super) item: Item,
     /// As it was when its turn came.
     pub(super) object: Arc<SessionKill>,

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 
-use crate::api::{OceanBaseConnection, SessionKill};
+use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::oceanbase::Tenant;
 
 /// Requests of one key are worked on one after the other.
@@ -22,6 +22,17 @@ impl TenantKey {
             connection: object.spec.connection_ref.name.clone(),
             instance: object.spec.instance_id.clone(),
             tenant: object.spec.tenant_id.clone(),
+        }
+    }
+
+    /// The key of a request by its receipt.
+    pub fn of_receipt(receipt: &SessionKillReceipt) -> Self {
+        let spec = &receipt.spec;
+        Self {
+            namespace: receipt.metadata.namespace.clone().unwrap_or_default(),
+            connection: spec.connection_name.clone(),
+            instance: spec.instance_id.clone(),
+            tenant: spec.tenant_id.clone(),
         }
     }
 

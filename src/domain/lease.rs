@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-/// The longest that a Lease may be without a renewal, whatever it says of itself: nobody waits for ever for a holder that is
-/// gone.
-const LONGEST: SignedDuration = SignedDuration::from_mins(10);
+/// The longest that a Lease is believed for without a renewal, whatever it says of itself: as long as an operator can be told
+/// to hold it. Whoever may write the Lease could keep every replica from leading for years otherwise.
+pub const LONGEST: SignedDuration = SignedDuration::from_secs(300);
 
 /// How a Lease leaves one who would like to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub fn tenure(lease: &LeaseSpec, identity: &str, default: SignedDuration) -> Ten
             Tenure::Another(stated.unwrap_or(default).clamp(SignedDuration::ZERO, LONGEST))
         }
     }
+}
+
+/// The seconds for which `lease` says that it is held, if that is longer than any Lease is believed for.
+#[must_use]
+pub fn overstated(lease: &LeaseSpec) -> Option<i32> {
+    lease.lease_duration_seconds.filter(|seconds| SignedDuration::from_secs((*seconds).into()) > LONGEST)
 }
 
 /// The Lease as a new holder writes it; `before` is what it said, if there was one.
@@ -87,6 +93,9 @@ mod tests {
             let odd = LeaseSpec { lease_duration_seconds: Some(stated), ..of("b") };
             assert_eq!(tenure(&odd, "a", default), Tenure::Another(waited), "nobody waits for ever");
         }
+        let stating = |seconds| LeaseSpec { lease_duration_seconds: Some(seconds), ..of("b") };
+        assert_eq!(overstated(&stating(301)), Some(301));
+        assert_eq!([overstated(&stating(300)), overstated(&silent)], [None, None], "as long as can be set");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod conclusion;
 pub mod connection_status;
 pub mod expect;
 pub mod lease;
+pub mod names;
 pub mod observation;
 pub mod orphan;
 pub mod outcome;
@@ -20,6 +21,7 @@ pub mod rate;
 pub mod retention;
 pub mod sql_text;
 pub mod status;
+pub mod sweeping;
 pub mod text;
 pub mod verification;
 

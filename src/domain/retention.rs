@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
+use crate::api::{
+    Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillRef, SessionKillStatus,
+};
 
 /// What Argo CD's annotations begin with. Its tracking label of old, `app.kubernetes.io/instance`, is no proof: Helm charts
 /// carry it too.
@@ -16,15 +18,21 @@ const TRACKING_LABELS: [(&str, &str); 3] = [
     ("helm.toolkit.fluxcd.io/name", "Flux"),
 ];
 
-/// Whether a finished request has outlived its `ttlSecondsAfterFinished`. Never before its `notAfterTime`: until then, a
-/// tool that re-creates it must find it, or find its receipt. Never for one that a GitOps tool would put back.
+/// Whether a finished request has outlived its `ttlSecondsAfterFinished`.
 #[must_use]
 pub fn ttl_expired(request: &SessionKill, now: Timestamp) -> bool {
-    let completed = request.status.as_ref().and_then(|status| status.completion_time.as_ref());
-    let (Some(completed), Some(ttl)) = (completed, request.spec.ttl_seconds_after_finished) else { return false };
-    let due = completed.0.saturating_add(SignedDuration::from_secs(ttl.into())).unwrap_or(Timestamp::MAX);
-    let is_due = due.max(request.spec.not_after_time.0) <= now;
-    is_due && request.metadata.deletion_timestamp.is_none() && tracker(&request.metadata).is_none()
+    ttl_due(request).is_some_and(|due| due <= now)
+}
+
+/// When a finished request is to be removed by its `ttlSecondsAfterFinished`, if ever. Never before its `notAfterTime`: until
+/// then, a tool that re-creates it must find it, or find its receipt. Never for one that a GitOps tool would put back.
+#[must_use]
+pub fn ttl_due(request: &SessionKill) -> Option<Timestamp> {
+    let completed = request.status.as_ref().and_then(|status| status.completion_time.as_ref())?;
+    let ttl = SignedDuration::from_secs(request.spec.ttl_seconds_after_finished?.into());
+    let due = completed.0.saturating_add(ttl).unwrap_or(Timestamp::MAX).max(request.spec.not_after_time.0);
+    let is_removed = request.metadata.deletion_timestamp.is_none() && tracker(&request.metadata).is_none();
+    is_removed.then_some(due)
 }
 
 /// Why the `ttlSecondsAfterFinished` of `request` is not followed, for people; none if it is, or if there is none.
@@ -57,12 +65,12 @@ pub fn receipt_expired(receipt: &SessionKillReceipt, retention: SignedDuration, 
     latest.saturating_add(retention).unwrap_or(Timestamp::MAX) <= now
 }
 
-/// Whether `request`, which is stored under the name of the one that made the claim of `receipt`, has yet to end by it. While
-/// it has, the receipt must stay, however old: without it the request would say that nothing was sent.
+/// Whether `request`, which is stored under the name of the one that made a claim, has yet to end by it. While it has, the
+/// receipt must stay, however old: without it the request would say that nothing was sent.
 #[must_use]
-pub fn is_awaited(receipt: &SessionKillReceipt, request: Option<&SessionKill>) -> bool {
+pub fn is_awaited(made_by: &SessionKillRef, request: Option<&SessionKill>) -> bool {
     request.is_some_and(|request| {
-        request.metadata.uid.as_ref() == Some(&receipt.spec.session_kill_ref.uid)
+        request.metadata.uid.as_ref() == Some(&made_by.uid)
             && request.status.as_ref().is_none_or(|status| status.completion_time.is_none())
     })
 }
@@ -191,12 +199,13 @@ mod tests {
 
     #[test]
     fn a_receipt_is_awaited_by_the_request_that_made_its_claim_until_that_ends() {
-        assert!(is_awaited(&claimed(), Some(&request())));
-        assert!(!is_awaited(&claimed(), Some(&ended())));
-        assert!(!is_awaited(&claimed(), None));
+        let made_by = claimed().spec.session_kill_ref;
+        assert!(is_awaited(&made_by, Some(&request())));
+        assert!(!is_awaited(&made_by, Some(&ended())));
+        assert!(!is_awaited(&made_by, None));
         let mut created_again = request();
         created_again.metadata.uid = Some("uid-2".to_owned());
-        assert!(!is_awaited(&claimed(), Some(&created_again)));
+        assert!(!is_awaited(&made_by, Some(&created_again)));
     }
 
     #[test]

@@ -133,7 +133,8 @@ impl Stage {
 
     /// An operator has looked through what is finished.
     async fn swept(&self) {
-        while !self.arena.api.trace().iter().any(|it| it.kind == "list sessionkillreceipts" && it.told.is_some()) {
+        let is_listed = |kind: &str| self.arena.api.trace().iter().any(|it| it.kind == kind && it.told.is_some());
+        while !["list sessionkills (finished)", "list sessionkillreceipts"].into_iter().all(is_listed) {
             sleep(POLL).await;
         }
     }

@@ -62,7 +62,7 @@ async fn made_up_tenants_at_an_endpoint_that_never_answers_take_nobody_elses_tur
         hostile.request(&format!("waits-{number}")).tenant(&format!("t{number}")).dry_run().create().await;
     }
     let allow = vec![dead.url.as_str()];
-    scene.launch(Launch { allow, also_in: vec!["dead-endpoint"], ..Launch::default() }).await;
+    scene.launch(Launch { allow, namespaces: vec!["dead-endpoint"], ..Launch::default() }).await;
     dead.was_called(1).await;
     for number in 1..=5 {
         let name = format!("inc-{number}");

@@ -14,6 +14,7 @@ mod engine;
 mod engine_requests;
 mod groups;
 mod hostile;
+mod housekeeping;
 mod interrupted;
 mod isolation;
 mod kill_operation;

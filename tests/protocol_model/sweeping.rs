@@ -20,7 +20,7 @@ fn is_orphaned(protocol: Protocol, world: &World, operator: usize, receipt: &Ses
     protocol.standing(judge, receipt, world.time(operator)) == Standing::Orphaned
 }
 
-/// `sweep::sweep_receipts` for one receipt: removes it past its time, or records what became of an orphaned one. That others
+/// `sweep_receipts::sweep_receipts` for one receipt: removes it past its time, or records what became of an orphaned one. That others
 /// may write between the look and the record is tried on the path of requests.
 pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, index: usize) -> Option<()> {
     let (receipt, now) = (world.receipts[index].clone(), world.time(operator));
@@ -33,7 +33,8 @@ pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, in
         let record = record_for(world, operator, &receipt, true)?;
         return world.write_record(&receipt, &record).ok();
     }
-    if !is_expired || is_awaited(&receipt, world.stored(&receipt.spec.session_kill_ref.name)) {
+    let made_by = &receipt.spec.session_kill_ref;
+    if !is_expired || is_awaited(made_by, world.stored(&made_by.name)) {
         return None;
     }
     world.delete_receipt(&receipt);
@@ -45,7 +46,7 @@ pub(crate) fn is_request_due(world: &World, operator: usize, index: usize) -> bo
     world.requests[index].object.as_ref().is_some_and(|object| ttl_expired(object, world.time(operator)))
 }
 
-/// `sweep::sweep_request`: removes a finished request past its time once its outcome is recorded; else records it.
+/// `sweep_requests::Removal` for one request: removes a finished request past its time once its outcome is recorded; else records it.
 pub(crate) fn request(world: &mut World, index: usize) -> Option<()> {
     let object = world.requests[index].object.clone()?;
     let dispatch = object.status.as_ref().and_then(|status| status.dispatch.as_ref());

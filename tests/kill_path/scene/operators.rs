@@ -20,6 +20,8 @@ use super::stage::named;
 /// How an operator is started.
 #[derive(Default, Clone)]
 pub struct Launch<'a> {
+    /// Beside its own, these namespaces are worked in.
+    pub namespaces: Vec<&'a str>,
     /// Beside the gateway, these endpoints may be named.
     pub allow: Vec<&'a str>,
     /// The way to the API server; the direct one if none.
@@ -32,8 +34,6 @@ pub struct Launch<'a> {
     pub dispatch_window_seconds: Option<u16>,
     /// The most calls in flight at once; the default if none.
     pub max_concurrent_calls: Option<u16>,
-    /// It works in these namespaces, too.
-    pub also_in: Vec<&'a str>,
     /// More of its environment, as `NAME=value`.
     pub variables: Vec<String>,
 }
@@ -66,7 +66,7 @@ impl Scene {
         let mut arguments = vec![log.as_str()];
         arguments.extend(launch.variables.iter().map(String::as_str));
         arguments.extend([env!("CARGO_BIN_EXE_sessionkill-operator"), "run"]);
-        let namespaces = [&[self.namespace.as_str()], &launch.also_in[..]].concat().join(",");
+        let namespaces = [&[self.namespace.as_str()][..], &launch.namespaces].concat().join(",");
         arguments.extend(["--namespace", &namespaces, "--allow-endpoint", &gateway]);
         arguments.extend(["--dispatch-window-seconds", &window, "--sweep-interval-seconds", "1"]);
         arguments.extend(["--receipt-retention-seconds", "60"]);

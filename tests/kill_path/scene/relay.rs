@@ -50,6 +50,17 @@ impl Relay {
         self.add(at, format!("a call of {action}"), move |asked| asked.kind == action)
     }
 
+    /// From now on answers so many of the requests of which `which` is true with this status.
+    pub fn refuse(
+        &self,
+        status: u16,
+        times: usize,
+        which: impl Fn(&Asked) -> bool + Send + Sync + 'static,
+    ) -> Arc<Order> {
+        let refusal = Fault::Answer { status, retry_after: None };
+        self.proxy.order(Rule::new(refusal, which).times(times))
+    }
+
     fn add(&self, at: At, what: String, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Hold {
         Hold { what, order: self.proxy.order(Rule::new(Fault::Hold(at), which)) }
     }
