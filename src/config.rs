@@ -10,6 +10,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::api_server::WATCH_SECONDS;
 use crate::oceanbase::Endpoint;
+use crate::oceanbase::budget::{DEFAULT_BYTES as DEFAULT_ANSWER_BYTES, LEAST_BYTES as LEAST_ANSWER_BYTES};
 
 /// Options of `sessionkill-operator run`. Each can be set by its environment variable too.
 #[derive(Args, Clone, Debug)]
@@ -69,6 +70,11 @@ pub struct Config {
     /// The most calls in flight at once, over all tenants.
     #[arg(long, env = "SESSIONKILL_MAX_CONCURRENT_CALLS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub max_concurrent_calls: u16,
+
+    /// The most bytes of memory that answers of gateways take while they are read: half for small ones, half for those of more
+    /// than 256 KiB. What does not fit waits, and no namespace takes more than half. It must fit into the memory limit.
+    #[arg(long, env = "SESSIONKILL_ANSWER_BUDGET_BYTES", default_value_t = DEFAULT_ANSWER_BYTES, value_parser = clap::value_parser!(u32).range(i64::from(LEAST_ANSWER_BYTES)..))]
+    pub answer_budget_bytes: u32,
 
     /// Seconds between two sweeps of finished requests and old receipts.
     #[arg(long, env = "SESSIONKILL_SWEEP_INTERVAL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]

@@ -104,9 +104,9 @@ pub fn attempt(object: &SessionKill) -> Attempt {
     }
 }
 
-pub fn raw(data: &Value) -> RawAnswer {
+pub fn raw(data: &Value) -> RawAnswer<&'static [u8]> {
     let body = json!({"RequestId": "EE205C00-30E4-4B1D-9C1F-87E3A8A2AA0C", "Data": data}).to_string().into_bytes();
-    RawAnswer { status: 200, retry_after: None, gateway_time: None, body }
+    RawAnswer { status: 200, retry_after: None, gateway_time: None, body: kept(body) }
 }
 
 /// The outcomes after the call ended all the sessions of a request.

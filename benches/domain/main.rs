@@ -33,7 +33,7 @@ use sessionkill::domain::status::finished;
 use sessionkill::domain::verification::{Looked, look};
 use sessionkill::oceanbase::answer::{KillAnswer, RawAnswer};
 use sessionkill::oceanbase::signature::{enc, v3};
-use sessionkill::oceanbase::{CallError, KillOperation, ProcessList};
+use sessionkill::oceanbase::{AccessKey, CallError, KillOperation, ProcessList, Sieve};
 
 use inputs::{
     NOW, attempt, kept, killed, planned, process_list, raw, request, row, rows, server_ip, session_id, snapshot,
@@ -160,20 +160,28 @@ fn signing((body, secret): (&'static str, &'static SecretString)) -> String {
     black_box(request.authorization("AccessKeyIdOfThisBenchmark", secret))
 }
 
-fn answer(rows: usize) -> &'static RawAnswer {
+/// An answer, and the key that must not be repeated of it.
+type Answer = (RawAnswer<&'static [u8]>, &'static AccessKey);
+
+fn key() -> AccessKey {
+    let secret = SecretString::from("0123456789abcdefghijABCDEFGHIJ");
+    AccessKey { id: "AccessKeyIdOfThisBenchmark".to_owned(), secret, security_token: None }
+}
+
+fn answer(rows: usize) -> Answer {
     let row = |number| {
         let mut row = row(number);
         row["ErrorMessage"] = "".into();
         row
     };
-    kept(raw(&(0..rows).map(row).collect()))
+    (raw(&(0..rows).map(row).collect()), kept(key()))
 }
 
 #[library_benchmark]
 #[bench::rows_10(args = (10), setup = answer, config = limit(counted::ANSWER_10))]
 #[bench::rows_100(args = (100), setup = answer, config = limit(counted::ANSWER_100))]
-fn parsing_the_answer(raw: &'static RawAnswer) -> Result<KillAnswer, CallError> {
-    black_box(KillAnswer::read(black_box(raw), KillOperation::KillProcessList))
+fn parsing_the_answer((raw, key): Answer) -> Result<KillAnswer, CallError> {
+    black_box(KillAnswer::read(black_box(raw), KillOperation::KillProcessList, Sieve::new(key, &|_| true)))
 }
 
 type Answered = (&'static [Session], &'static [SessionStatus], &'static [Row]);
@@ -217,15 +225,16 @@ fn finishing((object, conclusion): (&'static SessionKill, &'static Conclusion)) 
     black_box(finished(black_box(object), black_box(conclusion), NOW))
 }
 
-fn list_answer(rows: usize) -> &'static RawAnswer {
-    kept(raw(&json!({"AllProcessList": (0..rows).map(row).collect::<Value>(), "TotalSessionCount": rows})))
+fn list_answer(rows: usize) -> Answer {
+    let data = json!({"AllProcessList": (0..rows).map(row).collect::<Value>(), "TotalSessionCount": rows});
+    (raw(&data), kept(key()))
 }
 
 #[library_benchmark]
 #[bench::rows_100(args = (100), setup = list_answer, config = limit(counted::PROCESS_LIST_100))]
 #[bench::rows_1000(args = (1000), setup = list_answer, config = limit(counted::PROCESS_LIST_1000))]
-fn parsing_the_process_list(raw: &'static RawAnswer) -> Result<ProcessList, CallError> {
-    black_box(ProcessList::read(black_box(raw)))
+fn parsing_the_process_list((raw, key): Answer) -> Result<ProcessList, CallError> {
+    black_box(ProcessList::read(black_box(raw), Sieve::new(key, &|_| true)))
 }
 
 library_benchmark_group!(

@@ -27,7 +27,7 @@ use crate::domain::orphan::without_receipt;
 use crate::domain::plan::{Intent, KillIntent};
 use crate::metrics::labels::ClaimResult;
 use crate::oceanbase::CallError;
-use crate::oceanbase::client::LIST_ACTION;
+use crate::oceanbase::reads::LIST_ACTION;
 
 /// The process list, as far as it could be read; none if it was not asked for.
 pub(super) type Observed = Option<Result<Arc<Snapshot>, CallError>>;
@@ -69,8 +69,9 @@ impl Request {
         }
         let spec = &self.object.spec;
         let namespace = self.object.namespace().unwrap_or_default();
-        let seen =
-            observe(&self.context, &namespace, &spec.connection_ref.name, &tenant(spec), Lane::Housekeeping).await.ok();
+        let connection = (namespace.as_str(), spec.connection_ref.name.as_str());
+        let ids = self.session_ids();
+        let seen = observe(&self.context, connection, &tenant(spec), &ids, Lane::Housekeeping).await.ok();
         Ok(match without_receipt(&self.object, seen.as_deref(), Timestamp::now()) {
             Some(conclusion) => self.end(&conclusion).await,
             None => Next::Later(Timestamp::now()),
@@ -106,6 +107,11 @@ impl Request {
             }
             Intent::Kill(intent) => self.claim(intent, route, planned).await,
         }
+    }
+
+    /// The sessions that it names, by ID.
+    pub(super) fn session_ids(&self) -> Vec<i64> {
+        self.object.spec.sessions.iter().map(|session| session.session_id).collect()
     }
 
     /// How each session stands. The error says why that cannot be told although it must.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 
 use super::api_calls::{ApiError, Pauses};
 use super::context::Context;
@@ -158,6 +158,13 @@ impl ConnectionStates {
             connections: all.connections + 1,
             lowest: all.lowest.min(limit),
         })
+    }
+
+    /// Forgets a connection that is gone.
+    pub fn forget(&self, gone: &impl ResourceExt) {
+        if let Some(uid) = gone.uid() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        }
     }
 
     /// Forgets connections for which `exists` is false.

@@ -1,11 +1,12 @@
 //! What every part of the controller shares.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client};
 use tokio_util::task::TaskTracker;
@@ -16,16 +17,17 @@ use super::credentials::CredentialsCache;
 use super::endings::Endings;
 use super::events::Events;
 use super::guarded::Guarded;
+use super::guarded_connection::GuardedConnection;
 use super::leadership::Leadership;
 use super::live_claims::LiveClaims;
 use super::observer::Observer;
 use super::permits::Permits;
 use super::queue::Queue;
 use super::writes::Aside;
-use crate::api::{OceanBaseConnection, SessionKillReceipt};
+use crate::api::SessionKillReceipt;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::oceanbase::{self, Addresses};
+use crate::oceanbase::{self, Addresses, AnswerBudget};
 use crate::traces::Traces;
 
 /// The most records that are written at once, over all tenants.
@@ -50,7 +52,7 @@ pub struct Context {
     /// The unfinished requests.
     pub requests: Store<Guarded>,
     /// All connections.
-    pub connections: Store<DeserializeGuard<OceanBaseConnection>>,
+    pub connections: Store<GuardedConnection>,
     /// Work that waits for its turn.
     pub queue: Queue,
     /// Access keys, for seconds.
@@ -86,7 +88,8 @@ pub struct Context {
     pub events: Events,
     /// Tasks that a shutdown waits for.
     pub tasks: TaskTracker,
-    api_clients: Mutex<HashMap<(Duration, Addresses), oceanbase::Client>>,
+    answers: Arc<AnswerBudget>,
+    api_clients: Mutex<HashMap<Addresses, oceanbase::Client>>,
 }
 
 /// What [`Context::new`] is given.
@@ -100,7 +103,7 @@ pub struct Parts {
     /// See [`Context`].
     pub requests: Store<Guarded>,
     /// See [`Context`].
-    pub connections: Store<DeserializeGuard<OceanBaseConnection>>,
+    pub connections: Store<GuardedConnection>,
     /// See [`Context`].
     pub metrics: Arc<Metrics>,
     /// See [`Context`].
@@ -119,7 +122,9 @@ impl Context {
         let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, tasks } = parts;
         let calls = Permits::new(config.max_concurrent_calls.into());
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
+        let answers = AnswerBudget::new(config.answer_budget_bytes);
         Arc::new(Self {
+            answers,
             client,
             config,
             holder_identity,
@@ -170,19 +175,25 @@ impl Context {
         SignedDuration::from_secs(self.config.dispatch_window_seconds.into())
     }
 
-    /// The API client with the given total time-out that calls these addresses only; one for each of both in use, as
-    /// building one reads all certificates.
-    pub fn api_client(&self, request_timeout: Duration, addresses: Addresses) -> Result<oceanbase::Client, String> {
-        let kind = (request_timeout, addresses);
+    /// The API client for those of `namespace` who wait `request_timeout` for an answer, and call these addresses only.
+    /// There is one for each kind of addresses, as building one reads all certificates.
+    pub fn api_client(
+        &self,
+        namespace: &str,
+        request_timeout: Duration,
+        addresses: Addresses,
+    ) -> Result<oceanbase::Client, String> {
         let mut clients = self.api_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&kind) {
-            return Ok(client.clone());
-        }
-        let options = oceanbase::ClientOptions { request_timeout, addresses, proxy: self.config.proxy.clone() };
-        let client =
-            oceanbase::Client::new(&options).map_err(|error| format!("cannot make an HTTP client: {error}"))?;
-        clients.insert(kind, client.clone());
-        Ok(client)
+        let client = match clients.entry(addresses) {
+            Entry::Occupied(client) => client.into_mut(),
+            Entry::Vacant(place) => {
+                let proxy = self.config.proxy.clone();
+                let options = oceanbase::ClientOptions { request_timeout, addresses, proxy };
+                let client = oceanbase::Client::new(&options);
+                place.insert(client.map_err(|error| format!("cannot make an HTTP client: {error}"))?)
+            }
+        };
+        Ok(client.sharing(request_timeout, &self.answers, namespace))
     }
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 use super::api_calls::{ApiError, found};
 use super::context::Context;
@@ -16,6 +17,22 @@ use crate::oceanbase::AccessKey;
 
 /// For how long an access key is kept: long enough for a burst, short enough that a rotated key is noticed at once.
 const KEPT: Duration = Duration::from_secs(5);
+
+/// For how long it is remembered that there is none: long enough that thousands of requests that wait for one Secret read it
+/// once, short enough that nobody waits for a Secret that has come.
+const MISSING: Duration = Duration::from_secs(2);
+
+/// The most access keys that are kept, each of up to ten kilobytes.
+const MOST: usize = 500;
+
+/// Secrets that are read at once: each may have a megabyte, of which a key is the least part.
+const READ_AT_ONCE: usize = 8;
+
+/// The most characters of an AccessKey ID, of a secret, and of a security token. Alibaba Cloud gives out 24, 30 and some
+/// 1,000; for the token it names no limit.
+const MAX_ID: usize = 128;
+const MAX_SECRET: usize = 256;
+const MAX_TOKEN: usize = 8 * 1024;
 
 /// Why there is no access key.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +45,49 @@ pub enum CredentialsError {
     Api(#[from] ApiError),
 }
 
-/// Access keys by namespace and keys of a Secret, each kept for seconds.
-#[derive(Default)]
-pub struct CredentialsCache(Mutex<HashMap<(String, SecretKeys), (Instant, AccessKey)>>);
+/// Access keys by namespace and keys of a Secret, each kept for seconds; and why there is none.
+pub struct CredentialsCache {
+    kept: Mutex<HashMap<Named, Kept>>,
+    reading: Semaphore,
+}
+
+/// A namespace, and the keys of a Secret there.
+type Named = (String, SecretKeys);
+
+struct Kept {
+    since: Instant,
+    read: Result<AccessKey, String>,
+}
+
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed() < if self.read.is_ok() { KEPT } else { MISSING }
+    }
+}
+
+impl Default for CredentialsCache {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), reading: Semaphore::new(READ_AT_ONCE) }
+    }
+}
 
 impl CredentialsCache {
-    fn get(&self, key: &(String, SecretKeys)) -> Option<AccessKey> {
-        let kept = self.kept();
-        kept.get(key).filter(|(since, _)| since.elapsed() < KEPT).map(|(_, access_key)| access_key.clone())
+    fn get(&self, key: &Named) -> Option<Result<AccessKey, String>> {
+        self.kept().get(key).filter(|kept| kept.is_fresh()).map(|kept| kept.read.clone())
+    }
+
+    /// Keeps what was read; what is out of date, or else the oldest, makes room for it.
+    fn keep(&self, key: Named, read: Result<AccessKey, String>) {
+        let mut kept = self.kept();
+        if kept.len() >= MOST {
+            kept.retain(|_, kept| kept.is_fresh());
+        }
+        if kept.len() >= MOST
+            && let Some(oldest) = kept.iter().min_by_key(|(_, kept)| kept.since).map(|(key, _)| key.clone())
+        {
+            kept.remove(&oldest);
+        }
+        kept.insert(key, Kept { since: Instant::now(), read });
     }
 
     /// Forgets what a Secret holds: the gateway refused it.
@@ -45,33 +97,45 @@ impl CredentialsCache {
 
     /// Forgets what is out of date, so that no unused key stays in memory.
     pub fn prune(&self) {
-        self.kept().retain(|_, (since, _)| since.elapsed() < KEPT);
+        self.kept().retain(|_, kept| kept.is_fresh());
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<(String, SecretKeys), (Instant, AccessKey)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, HashMap<Named, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The access key that `keys` names in `namespace`.
 pub async fn access_key(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<AccessKey, CredentialsError> {
+    let cache = &context.credentials;
     let key = (namespace.to_owned(), keys.clone());
-    if let Some(access_key) = context.credentials.get(&key) {
-        return Ok(access_key);
+    if let Some(read) = cache.get(&key) {
+        return read.map_err(CredentialsError::Unavailable);
     }
+    let _turn = cache.reading.acquire().await;
+    // Somebody who had a turn before may have read it.
+    let read = if let Some(read) = cache.get(&key) {
+        read
+    } else {
+        let read = get(context, namespace, keys).await?;
+        cache.keep(key, read.clone());
+        read
+    };
+    read.map_err(CredentialsError::Unavailable)
+}
+
+/// Reads the Secret. The inner error says why there is no access key in it; the outer one, that nobody can tell.
+async fn get(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<Result<AccessKey, String>, ApiError> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = &keys.name;
-    let secret = match found("read Secret", secrets.get(name)).await {
-        Ok(found) => found.ok_or_else(|| format!("secret {name} does not exist: create it in namespace {namespace}")),
-        Err(error) if error.is_refused() => Err(format!(
+    match found("read Secret", secrets.get(name)).await {
+        Ok(Some(secret)) => Ok(read(&secret, keys)),
+        Ok(None) => Ok(Err(format!("secret {name} does not exist: create it in namespace {namespace}"))),
+        Err(error) if error.is_refused() => Ok(Err(format!(
             "secret {name} may not be read ({error}): let the operator's service account get it in namespace {namespace}"
-        )),
-        Err(error) => return Err(error.into()),
-    };
-    let secret = secret.map_err(CredentialsError::Unavailable)?;
-    let access_key = read(&secret, keys).map_err(CredentialsError::Unavailable)?;
-    context.credentials.kept().insert(key, (Instant::now(), access_key.clone()));
-    Ok(access_key)
+        ))),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes the access key out of `secret`. The label is checked before the data is looked at: without it, a connection could
@@ -84,26 +148,35 @@ fn read(secret: &Secret, keys: &SecretKeys) -> Result<AccessKey, String> {
             "secret {name} is not labelled for this use: kubectl label secret {name} {CREDENTIALS_LABEL}=true"
         ));
     }
-    let required = |key: &str| {
-        value(secret, key)?
+    let required = |key: &str, max| {
+        value(secret, key, max)?
             .filter(|text| !text.is_empty())
             .ok_or_else(|| format!("secret {name} has no key {key}: add it"))
     };
+    let token = value(secret, &keys.security_token_key, MAX_TOKEN)?;
     Ok(AccessKey {
-        id: required(&keys.access_key_id_key)?,
-        secret: SecretString::from(required(&keys.access_key_secret_key)?),
-        security_token: value(secret, &keys.security_token_key)?.filter(|t| !t.is_empty()).map(SecretString::from),
+        id: required(&keys.access_key_id_key, MAX_ID)?,
+        secret: SecretString::from(required(&keys.access_key_secret_key, MAX_SECRET)?),
+        security_token: token.filter(|text| !text.is_empty()).map(SecretString::from),
     })
 }
 
-/// The text under `key`, without the line break that `base64` and editors leave at the end.
-fn value(secret: &Secret, key: &str) -> Result<Option<String>, String> {
+/// The text under `key`, of `max` characters at most, without the line break that `base64` and editors leave at the end.
+fn value(secret: &Secret, key: &str, max: usize) -> Result<Option<String>, String> {
     let Some(ByteString(bytes)) = secret.data.as_ref().and_then(|data| data.get(key)) else { return Ok(None) };
-    let text = std::str::from_utf8(bytes).map(str::trim).unwrap_or_default();
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    let trimmed = bytes.trim_ascii();
+    if trimmed.len() > max {
+        let length = trimmed.len();
+        return Err(format!(
+            "key {key} of secret {name} does not hold a key of Alibaba Cloud: it has {length} characters, and {max} at most \
+             may be there: write nothing else into it"
+        ));
+    }
+    let text = std::str::from_utf8(trimmed).unwrap_or_default();
     if bytes.is_empty() || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())) {
         return Ok(Some(text.to_owned()));
     }
-    let name = secret.metadata.name.as_deref().unwrap_or_default();
     Err(format!("key {key} of secret {name} does not hold a key of Alibaba Cloud: it has blanks or other characters"))
 }
 
@@ -153,5 +226,57 @@ mod tests {
     fn an_empty_token_means_a_long_term_key() {
         let data = [("accessKeyID", "id"), ("accessKeySecret", "s"), ("securityToken", "")];
         assert!(read(&secret(true, &data), &keys()).unwrap().security_token.is_none());
+    }
+
+    #[test]
+    fn what_is_larger_than_any_key_is_refused_without_its_value() {
+        let long = "x".repeat(700_000);
+        let good = [("accessKeyID", "id"), ("accessKeySecret", "s"), ("securityToken", "t")];
+        for (place, key) in ["accessKeyID", "accessKeySecret", "securityToken"].into_iter().enumerate() {
+            let mut data = good;
+            data[place].1 = &long;
+            let error = read(&secret(true, &data), &keys()).unwrap_err();
+            assert!(
+                error.contains(&format!("key {key} of secret ak")) && error.contains("700000 characters"),
+                "{error}"
+            );
+            assert!(error.len() < 300, "{error}");
+        }
+        let longest = [("accessKeyID", &long[..MAX_ID]), ("accessKeySecret", &long[..MAX_SECRET])];
+        let longest = [longest[0], longest[1], ("securityToken", &long[..MAX_TOKEN])];
+        assert!(read(&secret(true, &longest), &keys()).is_ok());
+    }
+
+    fn access_key(id: &str) -> AccessKey {
+        AccessKey { id: id.to_owned(), secret: "s".into(), security_token: None }
+    }
+
+    #[test]
+    fn no_more_are_kept_than_there_is_room_for_and_the_newest_stays() {
+        let cache = CredentialsCache::default();
+        let named = |number: usize| (format!("ns-{number}"), keys());
+        for number in 0..2 * MOST {
+            let read = if number % 2 == 0 { Ok(access_key("id")) } else { Err("missing".to_owned()) };
+            cache.keep(named(number), read);
+            assert!(cache.kept().len() <= MOST);
+        }
+        assert!(cache.get(&named(2 * MOST - 1)).unwrap().is_err() && cache.get(&named(2 * MOST - 2)).unwrap().is_ok());
+        assert!(cache.get(&named(0)).is_none());
+    }
+
+    #[test]
+    fn that_there_is_none_is_remembered_for_a_shorter_time() {
+        let cache = CredentialsCache::default();
+        let of = |name: &str| ("ns".to_owned(), SecretKeys { name: name.to_owned(), ..keys() });
+        cache.keep(of("there"), Ok(access_key("id")));
+        cache.keep(of("missing"), Err("missing".to_owned()));
+        assert!(cache.get(&of("missing")).unwrap().is_err());
+        let ages = |age: Duration| cache.kept().values_mut().for_each(|kept| kept.since -= age);
+        ages(MISSING);
+        assert!(cache.get(&of("missing")).is_none() && cache.get(&of("there")).is_some());
+        cache.prune();
+        assert_eq!(cache.kept().len(), 1);
+        ages(KEPT);
+        assert!(cache.get(&of("there")).is_none());
     }
 }

@@ -60,7 +60,10 @@ fn planned(object: &SessionKill, item: &Item) -> Step {
 /// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
 pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, slot: Permit) {
     let (mut attempts, mut others) = (vec![], vec![]);
-    let orphans = Arc::new(SharedList::default());
+    let objects = items.iter().filter_map(|item| context.requests.get(&item.object));
+    let ids = objects.filter_map(|guarded| guarded.0.as_ref().ok().cloned());
+    let ids = ids.flat_map(|object| object.spec.sessions.iter().map(|session| session.session_id).collect::<Vec<_>>());
+    let orphans = Arc::new(SharedList::of(ids.collect()));
     for item in items {
         let Some(guarded) =
             context.requests.get(&item.object).filter(|object| object.uid().as_ref() == Some(&item.uid))
@@ -170,7 +173,8 @@ async fn observe(context: &Arc<Context>, route: &Route, attempts: &[(Request, In
         return None;
     }
     let started = Instant::now();
-    let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec), Lane::Kills).await;
+    let ids: Vec<i64> = attempts.iter().flat_map(|(request, _)| request.session_ids()).collect();
+    let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec), &ids, Lane::Kills).await;
     for (request, _) in attempts {
         let span = Span::part(&request.item.uid, "observe", started.elapsed());
         context.traces.add(&Span { is_error: read.is_err(), ..span });

@@ -31,6 +31,7 @@ mod endings;
 mod events;
 mod group;
 mod guarded;
+mod guarded_connection;
 mod leadership;
 mod live_claims;
 mod observer;

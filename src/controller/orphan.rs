@@ -31,26 +31,34 @@ use crate::oceanbase::Tenant;
 /// The longest that a list is waited for: in the line of a connection that is throttled, and at the gateway.
 const OBSERVATION_LIMIT: Duration = Duration::from_secs(20);
 
-/// The process list of one tenant, read when the first of its orphaned claims needs it: one look serves all of them, as each
-/// is over by then. A look that fails is not tried again for the others.
-#[derive(Default)]
-pub struct SharedList(OnceCell<Option<Arc<Snapshot>>>);
+/// What the process list of one tenant says of the sessions of all its orphaned claims, read when the first of them needs it:
+/// one look serves all of them, as each is over by then. A look that fails is not tried again for the others.
+pub struct SharedList {
+    ids: Vec<i64>,
+    read: OnceCell<Option<Arc<Snapshot>>>,
+}
 
 impl SharedList {
-    /// The list, by a look that began when a claim was `over`.
-    async fn since<F>(&self, over: Timestamp, look: impl Fn() -> F) -> Option<Arc<Snapshot>>
+    /// For claims for the sessions with `ids`.
+    pub fn of(ids: Vec<i64>) -> Self {
+        Self { ids, read: OnceCell::new() }
+    }
+
+    /// What the list says of `ids`, by a look that began when their claim was `over`.
+    async fn since<F>(&self, over: Timestamp, ids: &[i64], look: impl Fn(Vec<i64>) -> F) -> Option<Arc<Snapshot>>
     where
         F: Future<Output = Option<Arc<Snapshot>>>,
     {
-        let shared = self.0.get_or_init(&look).await.clone()?;
-        if shared.time >= over { Some(shared) } else { look().await }
+        let shared = self.read.get_or_init(|| look([&self.ids, ids].concat())).await.clone()?;
+        if shared.time >= over && shared.tells_of(ids) { Some(shared) } else { look(ids.to_vec()).await }
     }
 }
 
-async fn look(context: &Context, receipt: &SessionKillReceipt) -> Option<Arc<Snapshot>> {
+async fn look(context: &Context, receipt: &SessionKillReceipt, ids: Vec<i64>) -> Option<Arc<Snapshot>> {
     let (spec, namespace) = (&receipt.spec, receipt.namespace().unwrap_or_default());
     let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
-    let read = observe(context, &namespace, &spec.connection_name, &tenant, Lane::Housekeeping);
+    let connection = (namespace.as_str(), spec.connection_name.as_str());
+    let read = observe(context, connection, &tenant, &ids, Lane::Housekeeping);
     timeout(OBSERVATION_LIMIT, read).await.ok()?.ok()
 }
 
@@ -70,7 +78,9 @@ pub async fn resolve(
     if let Some(record) = request.as_deref().and_then(|request| record_of(request, receipt)) {
         return write_once(context, receipt, record).await.map(Some);
     }
-    let snapshot = list.since(receipt.spec.settle_deadline_time.0, || look(context, receipt)).await;
+    let ids: Vec<i64> = receipt.spec.sessions.iter().map(|session| session.session_id).collect();
+    let over = receipt.spec.settle_deadline_time.0;
+    let snapshot = list.since(over, &ids, |ids| look(context, receipt, ids)).await;
     let now = Timestamp::now();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
     // One after the other: the sweep and a request may resolve the same claim in the same second, with the same record. The
@@ -156,29 +166,32 @@ mod tests {
     #[tokio::test]
     async fn one_look_serves_all_claims_that_were_over_when_it_began_and_no_other() {
         let looks = Cell::new(0);
-        let list = SharedList::default();
-        let look = || {
+        let list = SharedList::of(vec![1, 2, 3]);
+        let look = |ids: Vec<i64>| {
             looks.set(looks.get() + 1);
-            ready(Some(Arc::new(Snapshot::new(vec![], true, time("10:02:00")))))
+            let ids = Arc::new(ids.into_iter().collect());
+            ready(Some(Arc::new(Snapshot::new(vec![], true, time("10:02:00"), ids))))
         };
-        for _ in 0..3 {
-            assert!(list.since(time("10:01:45"), &look).await.is_some());
+        for id in 1..=3 {
+            assert!(list.since(time("10:01:45"), &[id], &look).await.is_some());
         }
         assert_eq!(looks.get(), 1);
-        list.since(time("10:02:01"), &look).await;
+        list.since(time("10:02:01"), &[1], &look).await;
         assert_eq!(looks.get(), 2, "what was sent under it might not have shown yet");
+        list.since(time("10:01:45"), &[4], &look).await;
+        assert_eq!(looks.get(), 3, "the list was not asked for it");
     }
 
     #[tokio::test]
     async fn a_look_that_failed_is_not_tried_again_for_each_claim() {
         let looks = Cell::new(0);
-        let list = SharedList::default();
-        let look = || {
+        let list = SharedList::of(vec![]);
+        let look = |_| {
             looks.set(looks.get() + 1);
             ready(None)
         };
         for _ in 0..3 {
-            assert!(list.since(time("10:01:45"), &look).await.is_none());
+            assert!(list.since(time("10:01:45"), &[1], &look).await.is_none());
         }
         assert_eq!(looks.get(), 1);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::ResourceExt as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,8 @@ fn probe_those_due(
     shutdown: &CancellationToken,
 ) -> Duration {
     let guarded = context.connections.state();
-    let connections: Vec<&OceanBaseConnection> = guarded.iter().filter_map(|guarded| guarded.0.as_ref().ok()).collect();
+    let connections: Vec<&Arc<OceanBaseConnection>> =
+        guarded.iter().filter_map(|guarded| guarded.0.as_ref().ok()).collect();
     let uids: HashSet<String> = connections.iter().filter_map(|connection| connection.uid()).collect();
     let exists = |uid: &str| uids.contains(uid);
     tried.retain(|uid, _| exists(uid));
@@ -72,7 +73,7 @@ fn probe_those_due(
         }
         let key = (connection.uid().unwrap_or_default(), connection.metadata.generation.unwrap_or_default());
         tried.insert(key.0.clone(), (key.1, now));
-        let (context, target, shutdown) = (context.clone(), Target::of(*connection), shutdown.clone());
+        let (context, target, shutdown) = (context.clone(), Target::of(connection.as_ref()), shutdown.clone());
         let namespace = target.namespace.clone();
         probes.add(&namespace, key.clone(), move || async move {
             // It changes nothing, so that a shutdown need not wait for it.
@@ -103,13 +104,13 @@ async fn probe_if_unchanged(context: &Arc<Context>, target: &Target, key: &Key) 
     }
 }
 
-fn unchanged(context: &Context, target: &Target, (uid, generation): &Key) -> Option<OceanBaseConnection> {
+fn unchanged(context: &Context, target: &Target, (uid, generation): &Key) -> Option<Arc<OceanBaseConnection>> {
     let connection = connection(context, &target.namespace, &target.name).ok()?;
     let is_it = connection.uid().as_ref() == Some(uid) && connection.metadata.generation == Some(*generation);
     is_it.then_some(connection)
 }
 
-async fn probe(context: &Arc<Context>, target: &Target, key: &Key, connection: OceanBaseConnection) {
+async fn probe(context: &Arc<Context>, target: &Target, key: &Key, connection: Arc<OceanBaseConnection>) {
     let states = &context.connection_states;
     let route = match Route::of(context, connection.clone()).await {
         Ok(route) => route,

@@ -1,5 +1,6 @@
 //! How a connection is called: its client, its endpoint, its access key. Does I/O: reads the Secret.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -18,7 +19,7 @@ use crate::oceanbase::{Access, CallError, Client, Endpoint, ErrorKind, TimeSourc
 /// How a connection is called.
 pub struct Route {
     /// The connection.
-    pub connection: OceanBaseConnection,
+    pub connection: Arc<OceanBaseConnection>,
     /// With the connection's time-out.
     pub client: Client,
     /// Where it is called, which is allowed, and as whom.
@@ -38,7 +39,7 @@ pub enum RouteError {
 
 impl Route {
     /// How `connection` is called.
-    pub async fn of(context: &Context, connection: OceanBaseConnection) -> Result<Self, RouteError> {
+    pub async fn of(context: &Context, connection: Arc<OceanBaseConnection>) -> Result<Self, RouteError> {
         let name = connection.name_any();
         let unavailable =
             |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
@@ -46,10 +47,10 @@ impl Route {
         let endpoint = endpoint(spec, &context.config.allow_endpoints)
             .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
         let seconds = u64::try_from(spec.request_timeout_seconds).unwrap_or(1);
-        let client = context
-            .api_client(Duration::from_secs(seconds), endpoint.addresses())
-            .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
         let namespace = connection.namespace().unwrap_or_default();
+        let client = context
+            .api_client(&namespace, Duration::from_secs(seconds), endpoint.addresses())
+            .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
         let access_key = match access_key(context, &namespace, &spec.credentials.secret_ref).await {
             Ok(access_key) => access_key,
             Err(CredentialsError::Api(error)) => return Err(error.into()),
@@ -99,7 +100,7 @@ impl Route {
 }
 
 /// The connection of this name, as the watch shows it; the error says why there is none.
-pub fn connection(context: &Context, namespace: &str, name: &str) -> Result<OceanBaseConnection, String> {
+pub fn connection(context: &Context, namespace: &str, name: &str) -> Result<Arc<OceanBaseConnection>, String> {
     let key = ObjectRef::new(name).within(namespace);
     match context.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
         Some(Ok(connection)) => Ok(connection.clone()),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, watcher};
@@ -19,6 +18,7 @@ use super::context::{Context, Parts};
 use super::election::Election;
 use super::events::Events;
 use super::guarded::Guarded;
+use super::guarded_connection::GuardedConnection;
 use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
@@ -26,7 +26,6 @@ use super::reconcile::{LOOK_AGAIN, comes_again, look_at, reconcile};
 use super::silence::question;
 use super::sweep::sweep;
 use super::watches::watch;
-use crate::api::OceanBaseConnection;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
@@ -85,13 +84,7 @@ pub async fn run(
     });
 
     let every = watcher::Config::default().timeout(context.config.watch_seconds);
-    let connection_watch = watch::<DeserializeGuard<OceanBaseConnection>>(
-        &context,
-        &every,
-        connection_writer,
-        &health,
-        Watch::Connections,
-    );
+    let connection_watch = watch::<GuardedConnection>(&context, &every, connection_writer, &health, Watch::Connections);
     let unfinished = every.clone().fields(UNFINISHED);
     let request_watch = watch::<Guarded>(&context, &unfinished, request_writer, &health, Watch::Requests);
     let heard = context.clone();
@@ -117,6 +110,7 @@ pub async fn run(
     let connections_change = connection_watch.for_each(|event| {
         match event {
             Ok(watcher::Event::Delete(gone)) => {
+                context.connection_states.forget(&gone);
                 context.forget_connection(&gone.namespace().unwrap_or_default(), &gone.name_any());
                 known.forget(&gone);
             }
@@ -193,7 +187,7 @@ struct KnownConnections(HashMap<String, Option<i64>>);
 
 impl KnownConnections {
     /// Namespace and name of the connection of `event`, if it came or was changed by a user.
-    fn changed(&mut self, event: &watcher::Event<DeserializeGuard<OceanBaseConnection>>) -> Option<(String, String)> {
+    fn changed(&mut self, event: &watcher::Event<GuardedConnection>) -> Option<(String, String)> {
         match event {
             watcher::Event::Apply(it) | watcher::Event::InitApply(it) => {
                 let generation = it.meta().generation;
@@ -209,7 +203,7 @@ impl KnownConnections {
         }
     }
 
-    fn forget(&mut self, gone: &DeserializeGuard<OceanBaseConnection>) {
+    fn forget(&mut self, gone: &GuardedConnection) {
         self.0.remove(&gone.uid().unwrap_or_default());
     }
 }

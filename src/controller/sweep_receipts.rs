@@ -25,10 +25,17 @@ use crate::domain::retention::{is_awaited, receipt_expired};
 const MOST_OF_A_TENANT: usize = 500;
 const MOST_OF_A_NAMESPACE: usize = 2_000;
 
+/// Orphaned claims of one tenant: the names of their receipts, and the sessions that they name.
+#[derive(Default)]
+struct Claims {
+    names: Vec<String>,
+    sessions: Vec<i64>,
+}
+
 /// Orphaned claims by their tenants, whose process lists are read once for all of them.
 #[derive(Default)]
 struct Orphans {
-    names: HashMap<TenantKey, Vec<String>>,
+    of_tenants: HashMap<TenantKey, Claims>,
     of_namespaces: HashMap<String, usize>,
 }
 
@@ -37,9 +44,10 @@ impl Orphans {
         let tenant = TenantKey::of_receipt(receipt);
         let of_namespace = self.of_namespaces.entry(tenant.namespace().to_owned()).or_default();
         if *of_namespace < MOST_OF_A_NAMESPACE {
-            let of_tenant = self.names.entry(tenant).or_default();
-            if of_tenant.len() < MOST_OF_A_TENANT {
-                of_tenant.push(receipt.name_any());
+            let of_tenant = self.of_tenants.entry(tenant).or_default();
+            if of_tenant.names.len() < MOST_OF_A_TENANT {
+                of_tenant.names.push(receipt.name_any());
+                of_tenant.sessions.extend(receipt.spec.sessions.iter().map(|session| session.session_id));
                 *of_namespace += 1;
             }
         }
@@ -71,19 +79,19 @@ pub async fn sweep_receipts(
         }
     };
     let cost = walk(all, "list SessionKillReceipts", None, see).await;
-    for (tenant, names) in orphans.names {
+    for (tenant, claims) in orphans.of_tenants {
         let (context, namespace, shutdown) = (context.clone(), tenant.namespace().to_owned(), shutdown.clone());
         recoveries.add(&namespace.clone(), tenant, move || async move {
-            recover(&context, &namespace, names, &shutdown).await;
+            recover(&context, &namespace, claims, &shutdown).await;
         });
     }
     cost
 }
 
 /// Finds out what became of claims of one tenant, one after the other: each costs only itself.
-async fn recover(context: &Context, namespace: &str, names: Vec<String>, shutdown: &CancellationToken) {
-    let list = SharedList::default();
-    for name in names {
+async fn recover(context: &Context, namespace: &str, claims: Claims, shutdown: &CancellationToken) {
+    let list = SharedList::of(claims.sessions);
+    for name in claims.names {
         if shutdown.is_cancelled() {
             return;
         }

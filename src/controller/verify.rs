@@ -40,8 +40,10 @@ pub(super) async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open:
         let Some(first) = open.first() else { return };
         let spec = &first.request.object.spec;
         let namespace = first.request.object.namespace().unwrap_or_default();
-        let (connection, tenant) = (&spec.connection_ref.name, tenant(spec));
-        let reading = observe(&context, &namespace, connection, &tenant, Lane::Kills);
+        let (connection, tenant) = ((namespace.as_str(), spec.connection_ref.name.as_str()), tenant(spec));
+        let ids: Vec<i64> =
+            open.iter().flat_map(|made| &made.call.sessions).map(|session| session.session_id).collect();
+        let reading = observe(&context, connection, &tenant, &ids, Lane::Kills);
         // Whatever the list waits for, the first whose time is up must be told: later on others may take its claim for lost.
         let time = time_left(&open, Timestamp::now()) + LAST_LOOK;
         let read = timeout(time, reading).await.unwrap_or(Err(NotRead::Yet));

@@ -1,6 +1,7 @@
 //! What the process list says of the sessions of a request, before the kill. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -44,11 +45,13 @@ pub struct Seen {
     pub proxy_session_id: String,
 }
 
-/// The process list of one tenant at one time.
+/// The process list of one tenant at one time, or what of it was asked for.
 #[derive(Debug)]
 pub struct Snapshot {
     sessions: HashMap<i64, Vec<Seen>>,
     complete: bool,
+    /// Whose absence it can tell; none if anybody's.
+    asked: Option<Arc<HashSet<i64>>>,
     /// When its reading began.
     pub time: Timestamp,
 }
@@ -60,7 +63,7 @@ pub enum Presence<'a> {
     Present(&'a Seen),
     /// Not in the list, and the list is complete.
     Absent,
-    /// Not in a list that is not complete, which proves nothing.
+    /// Not in a list that is not complete, or that was not read for its ID: that proves nothing.
     Unknown,
 }
 
@@ -72,7 +75,19 @@ impl Snapshot {
         for seen in sessions {
             by_id.entry(seen.session_id).or_default().push(seen);
         }
-        Self { sessions: by_id, complete, time }
+        Self { sessions: by_id, complete, asked: None, time }
+    }
+
+    /// The same of a list of which only the sessions with these IDs were kept: it tells nothing of any other.
+    #[must_use]
+    pub fn of_those_asked_for(self, ids: Arc<HashSet<i64>>) -> Self {
+        Self { asked: Some(ids), ..self }
+    }
+
+    /// Whether the sessions with `ids` would be in it.
+    #[must_use]
+    pub fn tells_of(&self, ids: &[i64]) -> bool {
+        self.asked.as_ref().is_none_or(|asked| ids.iter().all(|id| asked.contains(id)))
     }
 
     /// Whether at `now` the list is recent enough to decide what may be killed. Not if the clock was set back since: then
@@ -88,7 +103,7 @@ impl Snapshot {
         let same_id = self.sessions.get(&session_id).map(Vec::as_slice).unwrap_or_default();
         match same_id.iter().find(|seen| same_address(server_ip, &seen.server_ip)) {
             Some(seen) => Presence::Present(seen),
-            None if self.complete => Presence::Absent,
+            None if self.complete && self.tells_of(&[session_id]) => Presence::Absent,
             None => Presence::Unknown,
         }
     }
@@ -186,6 +201,17 @@ mod tests {
         assert_eq!(checked(expecting("app"), Some(&part)), Err(Undecided));
         let plain = checked(request().spec.sessions[0].clone(), Some(&part)).unwrap();
         assert_eq!(plain.outcome, SessionOutcome::Pending);
+    }
+
+    #[test]
+    fn absence_from_a_list_that_was_not_read_for_a_session_is_no_end() {
+        let ids = Arc::new([seen(1).session_id].into());
+        let list = snapshot(vec![seen(1)]).of_those_asked_for(ids);
+        assert!(list.tells_of(&[seen(1).session_id]) && !list.tells_of(&[seen(1).session_id, seen(0).session_id]));
+        assert_eq!(list.presence(&seen(0).server_ip, seen(0).session_id), Presence::Unknown);
+        assert_eq!(checked(expecting("app"), Some(&list)), Err(Undecided));
+        // Another server's session of an ID that was asked for is not there.
+        assert_eq!(list.presence("10.9.9.9", seen(1).session_id), Presence::Absent);
     }
 
     #[test]

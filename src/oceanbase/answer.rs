@@ -1,26 +1,32 @@
 //! The answers: bytes in, a typed error or what the call came to out. Pure, and total: no input makes it panic.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
 
 use super::client::KillOperation;
+use super::credentials::AccessKey;
 use super::error::{CallError, ErrorKind};
-use super::session_row::{SessionRow, text_of};
+use super::json::{By, Reader, Text};
+use super::session_row::{Member, SessionRow};
+use super::sieve::{Sieve, Sifted, told};
+use super::withheld::without;
 
 /// The most bytes of the answer to a kill that are read: 500 rows, as many as one call names, with statements of 8 KiB.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most bytes of a RequestId that are kept: several times those of a UUID.
+const MAX_REQUEST_ID: usize = 128;
 
 /// A successful answer to a kill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KillAnswer {
     /// Alibaba Cloud's RequestId.
     pub request_id: String,
-    /// The rows of `Data`; those that are no objects or lack a session ID are left out, so that their sessions count as
-    /// not answered. Always empty for BatchKillProcessList, whose rows name no session.
+    /// The rows of `Data` that were asked for; those that are no objects or lack a session ID are left out, so that their
+    /// sessions count as not answered. Always empty for BatchKillProcessList, whose rows name no session.
     pub rows: Vec<KilledSession>,
 }
 
@@ -35,51 +41,86 @@ pub struct KilledSession {
 }
 
 /// The parts of an HTTP answer that matter. No `Debug`: the body may carry statements, or what was signed.
-pub struct RawAnswer {
+#[derive(Clone, Copy)]
+pub struct RawAnswer<B> {
     /// The HTTP status; only says whether a body without a Code can be a success.
     pub status: u16,
     /// `x-acs-retry-after`.
     pub retry_after: Option<SignedDuration>,
     /// The `Date` header.
     pub gateway_time: Option<Timestamp>,
-    /// The whole body.
-    pub body: Vec<u8>,
+    /// The whole body, or the way to it.
+    pub body: B,
 }
 
-impl RawAnswer {
-    /// The RequestId of a success. A body with a `Code` is an error whatever the HTTP status says; a body that is no JSON
-    /// object, and an error status without a Code, are ambiguous.
-    pub fn request_id_of_success(&self) -> Result<String, CallError> {
-        let Ok(mut head) = serde_json::from_slice::<Head>(&self.body) else {
-            return Err(self.unreadable("a body that is no JSON object"));
+/// A body that can be read once.
+pub trait Body {
+    /// The one JSON value that it consists of, as `seed` reads it.
+    fn json<S, V>(self, seed: S) -> serde_json::Result<V>
+    where
+        S: for<'de> DeserializeSeed<'de, Value = V>;
+}
+
+impl Body for &[u8] {
+    fn json<S, V>(self, seed: S) -> serde_json::Result<V>
+    where
+        S: for<'de> DeserializeSeed<'de, Value = V>,
+    {
+        let mut json = serde_json::Deserializer::from_slice(self);
+        let value = seed.deserialize(&mut json)?;
+        json.end().map(|()| value)
+    }
+}
+
+impl<B> RawAnswer<B> {
+    /// The answer without its body, and the body.
+    pub(super) fn split(self) -> (RawAnswer<()>, B) {
+        let Self { status, retry_after, gateway_time, body } = self;
+        (RawAnswer { status, retry_after, gateway_time, body: () }, body)
+    }
+
+    /// The same answer with this body.
+    pub(super) fn with<C>(self, body: C) -> RawAnswer<C> {
+        let Self { status, retry_after, gateway_time, body: _ } = self;
+        RawAnswer { status, retry_after, gateway_time, body }
+    }
+}
+
+impl<B: Body> RawAnswer<B> {
+    /// The RequestId of a success, and its `Data` as `data` reads it; none if there is none. The call was made with `key`,
+    /// of which no part is repeated.
+    ///
+    /// A body with a `Code` is an error whatever the HTTP status says; a body that is no JSON object, an error status
+    /// without a Code, and `Data` that is there twice are ambiguous.
+    pub(super) fn read<R, V>(self, key: &AccessKey, data: R) -> Result<(String, Option<V>), CallError>
+    where
+        R: for<'de> Reader<'de, Value = V>,
+    {
+        let unreadable = |with| Err(unreadable(self.status, with));
+        let Ok(Some(mut members)) = self.body.json(By(Object(data))) else {
+            return unreadable("a body that is no JSON object");
         };
-        let code = head.take("Code");
-        let request_id = head.take("RequestId");
+        let [code, message, mut request_id] = ["Code", "Message", "RequestId"].map(|name| members.take(name));
         if !code.is_empty() {
-            let message = head.take("Message");
-            return Err(CallError::from_body(&code, &message, &request_id, self.retry_after, self.gateway_time));
+            let error = CallError::from_body(&code, &message, &request_id, self.retry_after, self.gateway_time);
+            return Err(without(key, error, [&code, &message, &request_id]));
         }
         if !(200..300).contains(&self.status) {
-            return Err(CallError::local(
-                ErrorKind::Ambiguous,
-                UNREADABLE,
-                format!("HTTP {} without an error code", self.status),
-            ));
+            let message = format!("HTTP {} without an error code", self.status);
+            return Err(CallError::local(ErrorKind::Ambiguous, UNREADABLE, message));
         }
-        Ok(request_id)
+        if members.has_data_twice {
+            return unreadable("Data twice");
+        }
+        told(key, &mut request_id, MAX_REQUEST_ID);
+        Ok((request_id, members.data))
     }
+}
 
-    /// `Data` as a `D`; none if it is missing or null, ambiguous if it is no `D`.
-    pub fn data<'a, D: Deserialize<'a>>(&'a self) -> Result<Option<D>, CallError> {
-        let body = serde_json::from_slice::<WithData<D>>(&self.body);
-        body.map(|body| body.data).map_err(|_| self.unreadable("Data that cannot be read"))
-    }
-
-    /// The error of an answer that has something other than what the API documents.
-    #[must_use]
-    pub fn unreadable(&self, with: &str) -> CallError {
-        CallError::local(ErrorKind::Ambiguous, UNREADABLE, format!("HTTP {} with {with}", self.status))
-    }
+/// The error of an answer that has something other than what the API documents.
+#[must_use]
+pub(super) fn unreadable(status: u16, with: &str) -> CallError {
+    CallError::local(ErrorKind::Ambiguous, UNREADABLE, format!("HTTP {status} with {with}"))
 }
 
 /// The pause that the header `x-acs-retry-after` asks for, in milliseconds; none if it asks for none.
@@ -98,73 +139,122 @@ pub fn gateway_time(text: &str) -> Option<Timestamp> {
 /// The error code of what is no answer of the API.
 const UNREADABLE: &str = "UnreadableAnswer";
 
-#[derive(Deserialize)]
-struct WithData<D> {
-    #[serde(rename = "Data", alias = "data", default = "none")]
-    data: Option<D>,
+/// Reads the body: an object. Its `Data` is left to another reader.
+struct Object<R>(R);
+
+/// What of a body says what became of the call.
+struct Members<V> {
+    /// `Code`, `Message` and `RequestId`, by their names as sent.
+    texts: BTreeMap<String, String>,
+    data: Option<V>,
+    has_data_twice: bool,
 }
 
-/// `Default` would ask the same of `D`.
-fn none<D>() -> Option<D> {
-    None
-}
-
-/// The texts of a body that say what became of the call, by their names as sent. `Data` is passed over: it may be large,
-/// and it means nothing where there is a `Code`.
-struct Head(BTreeMap<String, String>);
-
-impl Head {
+impl<V> Members<V> {
     /// Clients accept either spelling of the names.
     fn take(&mut self, name: &str) -> String {
-        let text = self.0.remove(name).filter(|text| !text.is_empty());
-        text.or_else(|| self.0.remove(&lower_first(name))).unwrap_or_default()
+        let text = self.texts.remove(name).filter(|text| !text.is_empty());
+        text.or_else(|| self.texts.remove(&lower_first(name))).unwrap_or_default()
     }
 }
 
-impl<'de> Deserialize<'de> for Head {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Head;
+impl<'de, R: Reader<'de>> Reader<'de> for Object<R> {
+    type Value = Option<Members<R::Value>>;
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
+    fn scalar(self, _: Option<Cow<'_, str>>) -> Self::Value {
+        None
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Head, A::Error> {
-                let mut texts = BTreeMap::new();
-                while let Some(name) = members.next_key::<String>()? {
-                    if matches!(name.to_ascii_lowercase().as_str(), "code" | "message" | "requestid") {
-                        texts.insert(name, text_of(&members.next_value()?));
+    fn passed_over(self) -> Self::Value {
+        None
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut data_reader = Some(self.0);
+        let mut read = Members { texts: BTreeMap::new(), data: None, has_data_twice: false };
+        while let Some(name) = members.next_key::<String>()? {
+            match name.as_str() {
+                "Code" | "code" | "Message" | "message" | "RequestId" | "requestId" => {
+                    read.texts.insert(name, members.next_value_seed(By(Text))?);
+                }
+                "Data" | "data" => {
+                    if let Some(reader) = data_reader.take() {
+                        read.data = Some(members.next_value_seed(By(reader))?);
                     } else {
                         members.next_value::<IgnoredAny>()?;
+                        read.has_data_twice = true;
                     }
                 }
-                Ok(Head(texts))
+                _ => drop(members.next_value::<IgnoredAny>()?),
             }
         }
-        deserializer.deserialize_map(Members)
+        Ok(Some(read))
     }
 }
 
 impl KillAnswer {
     /// Reads the answer of `operation`. Missing or null `Data` is an answer without rows.
-    pub fn read(raw: &RawAnswer, operation: KillOperation) -> Result<Self, CallError> {
-        let request_id = raw.request_id_of_success()?;
-        let rows = match (operation, raw.data()?) {
-            (KillOperation::KillProcessList, Some(Value::Array(rows))) => rows.iter().filter_map(row).collect(),
+    pub fn read<B: Body>(raw: RawAnswer<B>, operation: KillOperation, mut sieve: Sieve<'_>) -> Result<Self, CallError> {
+        let key = sieve.key().clone();
+        let (request_id, rows) = raw.read(&key, KilledRows(&mut sieve))?;
+        let rows = match operation {
+            KillOperation::KillProcessList => rows.unwrap_or_default(),
             // Rows of BatchKillProcessList name no session.
-            _ => Vec::new(),
+            KillOperation::BatchKillProcessList => vec![],
         };
         Ok(Self { request_id, rows })
     }
 }
 
-fn row(value: &Value) -> Option<KilledSession> {
-    // An array would be taken for an object without names.
-    let session = SessionRow::deserialize(value.is_object().then_some(value)?).ok()?;
-    let error_message = value.get("ErrorMessage").map(text_of).unwrap_or_default();
-    (session.session_id > 0).then_some(KilledSession { session, error_message })
+/// Reads the rows of an answer.
+struct KilledRows<'s, 'a>(&'s mut Sieve<'a>);
+
+impl<'de> Reader<'de> for KilledRows<'_, '_> {
+    type Value = Vec<KilledSession>;
+
+    fn scalar(self, _: Option<Cow<'_, str>>) -> Self::Value {
+        vec![]
+    }
+
+    fn passed_over(self) -> Self::Value {
+        vec![]
+    }
+
+    fn array<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut rows = vec![];
+        while let Some(row) = elements.next_element_seed(By(KilledRow(self.0)))? {
+            rows.extend(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// Reads a row; none if it is not kept.
+struct KilledRow<'s, 'a>(&'s mut Sieve<'a>);
+
+impl<'de> Reader<'de> for KilledRow<'_, '_> {
+    type Value = Option<KilledSession>;
+
+    fn scalar(self, _: Option<Cow<'_, str>>) -> Self::Value {
+        None
+    }
+
+    fn passed_over(self) -> Self::Value {
+        None
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut row = KilledSession::default();
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::ErrorMessage => row.error_message = members.next_value_seed(By(Text))?,
+                member => row.session.read(member, &mut members)?,
+            }
+        }
+        let is_kept =
+            row.session.session_id > 0 && self.0.sift(&mut row.session, &mut row.error_message) == Sifted::Kept;
+        Ok(is_kept.then_some(row))
+    }
 }
 
 fn lower_first(name: &str) -> String {
@@ -176,9 +266,14 @@ fn lower_first(name: &str) -> String {
 mod tests {
     use super::*;
 
+    fn read(status: u16, body: &str, operation: KillOperation) -> Result<KillAnswer, CallError> {
+        let key = AccessKey { id: "id".to_owned(), secret: "canary".into(), security_token: None };
+        let raw = RawAnswer { status, retry_after: None, gateway_time: None, body: body.as_bytes() };
+        KillAnswer::read(raw, operation, Sieve::new(&key, &|_| true))
+    }
+
     fn answer(status: u16, body: &str) -> Result<KillAnswer, CallError> {
-        let raw = RawAnswer { status, retry_after: None, gateway_time: None, body: body.as_bytes().to_vec() };
-        KillAnswer::read(&raw, KillOperation::KillProcessList)
+        read(status, body, KillOperation::KillProcessList)
     }
 
     fn kind(status: u16, body: &str) -> ErrorKind {
@@ -276,9 +371,8 @@ mod tests {
     #[test]
     fn the_answer_of_the_batch_operation_has_no_rows() {
         for data in [r#"[{"Success":true},{"Success":false}]"#, "[]", "null", r#"[{"SessionId":7,"ServerIp":"::1"}]"#] {
-            let body = format!(r#"{{"RequestId":"R","Data":{data}}}"#).into_bytes();
-            let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body };
-            let answer = KillAnswer::read(&raw, KillOperation::BatchKillProcessList).unwrap();
+            let body = format!(r#"{{"RequestId":"R","Data":{data}}}"#);
+            let answer = read(200, &body, KillOperation::BatchKillProcessList).unwrap();
             assert_eq!(answer, KillAnswer { request_id: "R".to_owned(), rows: vec![] }, "{data}");
         }
     }
@@ -301,5 +395,15 @@ mod tests {
         {
             assert_eq!(kind(200, &body), ErrorKind::Ambiguous);
         }
+    }
+
+    #[test]
+    fn texts_are_cut_where_they_are_read() {
+        let long = "数".repeat(1_000_000);
+        let row = format!(r#"{{"SessionId":7,"User":"{long}","ErrorMessage":"{long}"}}"#);
+        let answer = answer(200, &format!(r#"{{"RequestId":"{long}","Data":[{row}]}}"#)).unwrap();
+        let row = &answer.rows[0];
+        assert_eq!(answer.request_id.chars().count(), MAX_REQUEST_ID / 3);
+        assert_eq!([row.session.user.len(), row.error_message.len()], [1023, 8190]);
     }
 }

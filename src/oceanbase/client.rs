@@ -1,35 +1,24 @@
-//! The three calls: a kill, the list of sessions, and a probe that can end nothing. Each is one HTTP request. Does I/O;
-//! the controller's dispatch consumes it.
+//! The client, and the call that ends sessions: one HTTP request. Does I/O; the controller's dispatch consumes it.
 //!
-//! A kill is called with a permit, fenced by its dispatch deadline and never repeated here. The others change nothing, so
-//! they need no permit; they are not repeated here either.
+//! A kill is called with a permit, fenced by its dispatch deadline and never repeated here.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::addresses::Addresses;
 use super::answer::{KillAnswer, MAX_ANSWER_BYTES};
+use super::budget::{AnswerBudget, DEFAULT_BYTES};
 use super::credentials::AccessKey;
 use super::endpoint::Endpoint;
 use super::error::{CallError, ErrorKind};
-use super::process_list::{MAX_LIST_BYTES, ProcessList};
+use super::receive::{ReadKill, receive};
 use super::signed::SignedRequest;
-use super::stamp::{Stamp, TimeSource};
+use super::stamp::TimeSource;
 use super::transport::{CONNECT_TIMEOUT, Transport};
-use super::withheld::read;
-
-/// The action that lists the sessions of a tenant.
-pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
-
-/// The longest that a call may take that changes nothing, if the time-out of all calls is not shorter: such a call goes
-/// before or after a kill, and an API that lists slowly must not use up the time in which the kill may be sent.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A larger list is read beside the others' work: one of 10,000 sessions takes a tenth of a second, in which no other
-/// tenant's request would go on.
-const MAX_BYTES_READ_IN_PLACE: usize = 256 * 1024;
 
 /// Permission to send one kill. The caller implements it for its claim and for nothing else, so that an unclaimed kill
 /// does not compile: [`Client::kill`] takes it by value, and gives it back only if nothing was executed.
@@ -129,18 +118,30 @@ pub struct ClientOptions {
 /// The client of the API; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    kills: Transport,
-    reads: Transport,
+    pub(super) transport: Transport,
+    pub(super) request_timeout: Duration,
+    pub(super) budget: Arc<AnswerBudget>,
+    pub(super) account: Arc<str>,
 }
 
 impl Client {
-    /// Builds a client. Fails when the proxy's URL or the system's certificates cannot be read.
+    /// Builds a client with memory for answers of its own. Fails when the proxy's URL or the system's certificates cannot be
+    /// read.
     pub fn new(options: &ClientOptions) -> Result<Self, reqwest::Error> {
-        let transport = |timeout| Transport::new(timeout, options.addresses, options.proxy.as_deref());
         Ok(Self {
-            kills: transport(options.request_timeout)?,
-            reads: transport(READ_TIMEOUT.min(options.request_timeout))?,
+            transport: Transport::new(options.addresses, options.proxy.as_deref())?,
+            request_timeout: options.request_timeout,
+            budget: AnswerBudget::new(DEFAULT_BYTES),
+            account: "".into(),
         })
+    }
+
+    /// The same client for those who wait `request_timeout` for an answer, and take memory for it out of `budget` on
+    /// `account`.
+    #[must_use]
+    pub fn sharing(&self, request_timeout: Duration, budget: &Arc<AnswerBudget>, account: &str) -> Self {
+        let transport = self.transport.clone();
+        Self { transport, request_timeout, budget: budget.clone(), account: account.into() }
     }
 
     /// Ends sessions by one request, if the permit's deadline has not passed.
@@ -149,7 +150,7 @@ impl Client {
         let stamp = call.time_source.stamp(permit.nonce_seed(), call.request, permit.dispatch_deadline(), now);
         let form = kill_parameters(call.operation, &call.target);
         let request = SignedRequest::new(call.operation.as_str(), &form, &stamp, access);
-        let request = match request.and_then(|request| self.kills.prepare(request)) {
+        let request = match request.and_then(|request| self.transport.prepare(request)) {
             Ok(request) => request,
             Err(error) => return Called::NotExecuted(permit, error),
         };
@@ -157,61 +158,29 @@ impl Client {
             let message = "the dispatch deadline passed before the call could be sent";
             return Called::NotExecuted(permit, CallError::local(ErrorKind::DeadlinePassed, "DeadlinePassed", message));
         }
-        let answer = self.kills.exchange(request, MAX_ANSWER_BYTES).await;
-        match answer.and_then(|raw| read(&raw, &access.access_key, |raw| KillAnswer::read(raw, call.operation))) {
+        let named: HashSet<i64> = call.target.sessions.iter().map(|(_, id)| *id).collect();
+        let wanted = move |id| named.contains(&id);
+        match self.answer_to_kill(request, self.request_timeout, call.operation, access, wanted).await {
             Ok(answer) => Called::Answered(answer),
             Err(error) if error.kind.is_not_executed() => Called::NotExecuted(permit, error),
             Err(error) => Called::Ambiguous(error),
         }
     }
 
-    /// Lists the sessions of a tenant (DescribeProcessStatsComposition). `gateway_lead` is the gateway's clock less ours.
-    pub async fn list_sessions(
+    /// What `operation` answers of the sessions with `wanted` IDs.
+    pub(super) async fn answer_to_kill(
         &self,
-        tenant: &Tenant,
-        gateway_lead: SignedDuration,
-        access: &Access,
-    ) -> Result<ProcessList, CallError> {
-        let form = [("InstanceId", tenant.instance_id.clone()), ("TenantId", tenant.tenant_id.clone())];
-        let request = self.read_request(LIST_ACTION, &form, gateway_lead, access)?;
-        let raw = self.reads.exchange(request, MAX_LIST_BYTES).await?;
-        if raw.body.len() <= MAX_BYTES_READ_IN_PLACE {
-            return read(&raw, &access.access_key, ProcessList::read);
-        }
-        let access_key = access.access_key.clone();
-        let list = tokio::task::spawn_blocking(move || read(&raw, &access_key, ProcessList::read)).await;
-        // It fails only when the process ends.
-        list.unwrap_or_else(|error| Err(CallError::local(ErrorKind::Ambiguous, "NotRead", error.to_string())))
-    }
-
-    /// Asks whether the gateway offers `operation` to this key, by calling it without the parameters that it requires:
-    /// it cannot end anything. Being told that one of them is missing proves that the operation exists; where it does not,
-    /// the error is [`ErrorKind::OperationNotFound`]. `gateway_lead` is the gateway's clock less ours.
-    pub async fn probe(
-        &self,
+        request: reqwest::Request,
+        timeout: Duration,
         operation: KillOperation,
-        gateway_lead: SignedDuration,
         access: &Access,
-    ) -> Result<(), CallError> {
-        // An error up to here is ours, and `Rejected` would prove nothing.
-        let request = self.read_request(operation.as_str(), &[], gateway_lead, access)?;
-        let raw = self.reads.exchange(request, MAX_ANSWER_BYTES).await?;
-        match read(&raw, &access.access_key, |raw| KillAnswer::read(raw, operation)) {
-            Err(error) if error.kind != ErrorKind::Rejected => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// A request that changes nothing, stamped with the current time by the gateway's clock.
-    fn read_request(
-        &self,
-        action: &str,
-        form: &[(&str, String)],
-        gateway_lead: SignedDuration,
-        access: &Access,
-    ) -> Result<reqwest::Request, CallError> {
-        let stamp = Stamp::of_read(gateway_lead, Timestamp::now(), uuid::Uuid::new_v4());
-        self.reads.prepare(SignedRequest::new(action, form, &stamp, access)?)
+        wanted: impl Fn(i64) -> bool + Send + 'static,
+    ) -> Result<KillAnswer, CallError> {
+        let answer = self.transport.exchange(request, timeout, MAX_ANSWER_BYTES).await?;
+        let read = ReadKill { operation, access_key: access.access_key.clone(), wanted };
+        // What was executed is not asked for again.
+        let read = receive(answer, read, async || Some(self.budget.large(&self.account).await)).await?;
+        read.ok_or_else(|| CallError::local(ErrorKind::Ambiguous, "NotRead", "there is no memory for the answer"))
     }
 }
 

@@ -1,48 +1,49 @@
 //! The list of a tenant's sessions (DescribeProcessStatsComposition): bytes in, sessions or a typed error out. Pure, and
 //! total: no input makes it panic.
 //!
-//! Conclusions are drawn from the absence of a session, so nothing that is missing may look like an empty list.
+//! Conclusions are drawn from the absence of a session, so nothing that is missing may look like an empty list. Whether the
+//! list is whole is told by all its rows; only those that somebody asked for are kept.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::borrow::Cow;
+use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher as _;
 
-use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 
-use super::answer::RawAnswer;
+use super::answer::{Body, RawAnswer, unreadable};
 use super::error::CallError;
-use super::session_row::{SessionRow, text_of};
+use super::json::{By, Reader, Skipped, Text};
+use super::session_row::{Member, SessionRow};
+use super::sieve::{Sieve, Sifted};
 
 /// The most bytes of a list that are read: some 30,000 sessions with their statements.
 pub const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most sessions that are kept, more than that many bytes hold of documented rows. Rows stripped to their IDs would
-/// take many times the memory that they had as text.
+/// The most sessions that are counted, more than that many bytes hold of documented rows.
 const MAX_SESSIONS: usize = 65_536;
 
 /// How deep rows may stand within rows: three levels are documented.
 const MAX_DEPTH: usize = 4;
 
-/// The sessions of a tenant at one moment.
+/// The sessions of a tenant at one moment, as far as they were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessList {
-    /// Each session once, in the order of the answer.
+    /// Each session that was asked for once, in the order of the answer.
     pub sessions: Vec<SessionRow>,
-    /// Whether all sessions are in `sessions`. False when the API counts more than it lists, or when a row could not be
-    /// read: then the absence of a session proves nothing.
+    /// Whether all sessions that were asked for are in `sessions`. False when the API counts more than it lists, or when a
+    /// row, of whichever session, could not be read: then the absence of a session proves nothing.
     pub complete: bool,
 }
 
 impl ProcessList {
     /// Reads an answer. One without `Data.AllProcessList` is ambiguous: an absent list is not an empty one.
-    pub fn read(raw: &RawAnswer) -> Result<Self, CallError> {
-        raw.request_id_of_success()?;
-        let Some(Data { rows: Some(rows), total }) = raw.data()? else {
-            return Err(raw.unreadable("Data that has no AllProcessList"));
-        };
-        let complete = rows.all_read && covers(rows.sessions.len(), &total);
-        Ok(Self { sessions: rows.sessions, complete })
+    pub fn read<B: Body>(raw: RawAnswer<B>, sieve: Sieve<'_>) -> Result<Self, CallError> {
+        let (key, status) = (sieve.key().clone(), raw.status);
+        match raw.read(&key, Data(Rows::new(sieve)))? {
+            (_, Some(Some(list))) => Ok(list),
+            _ => Err(unreadable(status, "Data that has no AllProcessList")),
+        }
     }
 }
 
@@ -53,132 +54,214 @@ fn covers(listed: usize, total: &str) -> bool {
     total.is_empty() || total.parse::<usize>().is_ok_and(|total| total <= listed)
 }
 
-struct Data {
-    rows: Option<Rows>,
-    total: String,
-}
+/// Reads `Data`; none if it has no list, or two.
+struct Data<'a>(Rows<'a>);
 
-impl<'de> Deserialize<'de> for Data {
-    /// By hand, because a derived one would take an array for an object: its first element for the list.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Data;
+impl<'de> Reader<'de> for Data<'_> {
+    type Value = Option<ProcessList>;
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
+    fn scalar(self, _: Option<Cow<'_, str>>) -> Self::Value {
+        None
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Data, A::Error> {
-                let mut data = Data { rows: None, total: String::new() };
-                while let Some(name) = members.next_key::<String>()? {
-                    match name.as_str() {
-                        "AllProcessList" if data.rows.is_some() => {
-                            return Err(A::Error::duplicate_field("AllProcessList"));
-                        }
-                        "AllProcessList" => data.rows = members.next_value()?,
-                        "TotalSessionCount" => data.total = text_of(&members.next_value()?),
-                        _ => {
-                            members.next_value::<IgnoredAny>()?;
-                        }
-                    }
+    fn passed_over(self) -> Self::Value {
+        None
+    }
+
+    fn object<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self::Value, A::Error> {
+        let (mut lists, mut total) = (0, String::new());
+        while let Some(name) = members.next_key::<String>()? {
+            match name.as_str() {
+                "AllProcessList" => {
+                    let what = members.next_value_seed(By(List(&mut self.0)))?;
+                    lists += match what {
+                        Given::Null if lists == 0 => 0,
+                        Given::Rows => 1,
+                        // As bad as two.
+                        Given::Null | Given::Odd => 2,
+                    };
                 }
-                Ok(data)
+                "TotalSessionCount" => total = members.next_value_seed(By(Text))?,
+                _ => drop(members.next_value::<IgnoredAny>()?),
             }
         }
-        deserializer.deserialize_map(Members)
+        Ok((lists == 1).then(|| self.0.into_list(&total)))
     }
 }
 
 /// What the rows came to, those within other rows among them.
-struct Rows {
-    sessions: Vec<SessionRow>,
-    /// Where each session stands in `sessions`, and how deep its row stood.
-    places: HashMap<(String, i64), (usize, usize)>,
+struct Rows<'a> {
+    sieve: Sieve<'a>,
+    /// The rows that were read so far.
+    read: usize,
+    /// Each session by a hash of its server and ID: they are many, and none is kept that nobody asked for.
+    counted: HashSet<u64>,
+    hasher: RandomState,
+    /// The rows that are kept, by the same hash.
+    kept: HashMap<u64, Kept>,
     all_read: bool,
 }
 
-impl Rows {
-    fn read(&mut self, row: &Value, depth: usize) {
-        let Value::Object(members) = row else {
-            self.all_read = false;
-            return;
-        };
-        let inner: Vec<_> =
-            ["ProcessSqlLists", "ProcessSqlList"].iter().filter_map(|name| members.get(*name)).collect();
-        let has_inner = inner.iter().any(|rows| rows.as_array().is_some_and(|rows| !rows.is_empty()));
-        // A row that only groups others names no session itself.
-        let groups = has_inner && members.get("SessionId").is_none_or(Value::is_null);
-        match SessionRow::deserialize(row) {
-            Ok(session) if session.session_id > 0 => self.keep(session, depth),
-            _ => self.all_read &= groups,
-        }
-        for rows in inner {
-            self.read_inner(rows, depth + 1);
-        }
-    }
+struct Kept {
+    /// How deep its row stood, and which row it was.
+    place: (usize, usize),
+    session: SessionRow,
+}
 
-    fn read_inner(&mut self, rows: &Value, depth: usize) {
-        match rows {
-            Value::Null => {}
-            Value::Array(rows) if rows.is_empty() => {}
-            Value::Array(rows) if depth <= MAX_DEPTH => rows.iter().for_each(|row| self.read(row, depth)),
-            _ => self.all_read = false,
-        }
+impl<'a> Rows<'a> {
+    fn new(sieve: Sieve<'a>) -> Self {
+        let hasher = RandomState::new();
+        Self { sieve, read: 0, counted: HashSet::new(), hasher, kept: HashMap::new(), all_read: true }
     }
 
     /// Of the rows that name the same session the outermost is kept.
-    fn keep(&mut self, session: SessionRow, depth: usize) {
+    fn keep(&mut self, mut session: SessionRow, place: (usize, usize)) {
         // Without its server nobody can tell which session it is.
         self.all_read &= !session.server_ip.is_empty();
-        let full = self.sessions.len() >= MAX_SESSIONS;
-        match self.places.entry((session.server_ip.clone(), session.session_id)) {
-            Entry::Occupied(mut place) => {
-                let (index, kept_depth) = *place.get();
-                if depth < kept_depth {
-                    place.insert((index, depth));
-                    self.sessions[index] = session;
-                }
-            }
-            Entry::Vacant(_) if full => self.all_read = false,
-            Entry::Vacant(place) => {
-                place.insert((self.sessions.len(), depth));
-                self.sessions.push(session);
-            }
+        let hash = self.hasher.hash_one((&session.server_ip, session.session_id));
+        if self.counted.len() < MAX_SESSIONS {
+            self.counted.insert(hash);
+        } else if !self.counted.contains(&hash) {
+            self.all_read = false;
+            return;
         }
+        let entry = self.kept.entry(hash);
+        if matches!(&entry, Entry::Occupied(kept) if kept.get().place <= place) {
+            return;
+        }
+        match self.sieve.sift(&mut session, &mut String::new()) {
+            Sifted::Kept => drop(entry.insert_entry(Kept { place, session })),
+            Sifted::Unwanted => {}
+            Sifted::NoRoom => self.all_read = false,
+        }
+    }
+
+    fn into_list(self, total: &str) -> ProcessList {
+        let complete = self.all_read && covers(self.counted.len(), total);
+        let mut kept: Vec<Kept> = self.kept.into_values().collect();
+        kept.sort_unstable_by_key(|kept| kept.place.1);
+        ProcessList { sessions: kept.into_iter().map(|kept| kept.session).collect(), complete }
     }
 }
 
-impl<'de> Deserialize<'de> for Rows {
-    /// Row by row: a tree of the whole list would take many times the memory of its text.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Rows;
+/// What `AllProcessList` is.
+enum Given {
+    Null,
+    Rows,
+    Odd,
+}
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an array")
-            }
+/// Reads `AllProcessList`.
+struct List<'r, 'a>(&'r mut Rows<'a>);
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rows, A::Error> {
-                let mut rows = Rows { sessions: Vec::new(), places: HashMap::new(), all_read: true };
-                while let Some(row) = list.next_element::<Value>()? {
-                    rows.read(&row, 1);
+impl<'de> Reader<'de> for List<'_, '_> {
+    type Value = Given;
+
+    fn scalar(self, text: Option<Cow<'_, str>>) -> Given {
+        if text.is_none() { Given::Null } else { Given::Odd }
+    }
+
+    fn passed_over(self) -> Given {
+        Given::Odd
+    }
+
+    fn array<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Given, A::Error> {
+        while elements.next_element_seed(By(Row { rows: self.0, depth: 1 }))?.is_some() {}
+        Ok(Given::Rows)
+    }
+}
+
+/// Reads a row, and those within it.
+struct Row<'r, 'a> {
+    rows: &'r mut Rows<'a>,
+    depth: usize,
+}
+
+impl<'de> Reader<'de> for Row<'_, '_> {
+    type Value = ();
+
+    fn scalar(self, _: Option<Cow<'_, str>>) {
+        self.rows.all_read = false;
+    }
+
+    fn passed_over(self) {
+        self.rows.all_read = false;
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self { rows, depth } = self;
+        rows.read += 1;
+        let place = (depth, rows.read);
+        let (mut session, mut has_id, mut has_inner) = (SessionRow::default(), false, false);
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::SessionId => has_id = session.read_id(&mut members)?,
+                Member::ProcessSqlLists | Member::ProcessSqlList => {
+                    has_inner |= members.next_value_seed(By(Inner { rows, depth: depth + 1 }))?;
                 }
-                Ok(rows)
+                member => session.read(member, &mut members)?,
             }
         }
-        deserializer.deserialize_seq(List)
+        if session.session_id > 0 {
+            rows.keep(session, place);
+        } else {
+            // A row that only groups others names no session itself.
+            rows.all_read &= has_inner && !has_id;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the rows within a row; true if there are any.
+struct Inner<'r, 'a> {
+    rows: &'r mut Rows<'a>,
+    depth: usize,
+}
+
+impl<'de> Reader<'de> for Inner<'_, '_> {
+    type Value = bool;
+
+    fn scalar(self, text: Option<Cow<'_, str>>) -> bool {
+        self.rows.all_read &= text.is_none();
+        false
+    }
+
+    fn passed_over(self) -> bool {
+        self.rows.all_read = false;
+        false
+    }
+
+    fn array<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
+        let Self { rows, depth } = self;
+        let mut is_any = false;
+        if depth > MAX_DEPTH {
+            while elements.next_element::<Skipped>()?.is_some() {
+                (is_any, rows.all_read) = (true, false);
+            }
+        } else {
+            while elements.next_element_seed(By(Row { rows: &mut *rows, depth }))?.is_some() {
+                is_any = true;
+            }
+        }
+        Ok(is_any)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oceanbase::AccessKey;
     use crate::oceanbase::error::ErrorKind;
 
+    fn key() -> AccessKey {
+        AccessKey { id: "id".to_owned(), secret: "canary".into(), security_token: None }
+    }
+
     fn read_bytes(status: u16, body: &[u8]) -> Result<ProcessList, CallError> {
-        ProcessList::read(&RawAnswer { status, retry_after: None, gateway_time: None, body: body.to_vec() })
+        ProcessList::read(
+            RawAnswer { status, retry_after: None, gateway_time: None, body },
+            Sieve::new(&key(), &|_| true),
+        )
     }
 
     fn read(body: &str) -> Result<ProcessList, CallError> {
@@ -428,14 +511,52 @@ mod tests {
         assert!(read(&beside).unwrap().complete);
     }
 
+    /// The list of this many sessions, of which those with `wanted` IDs are kept.
+    fn sifted(count: usize, wanted: &dyn Fn(i64) -> bool) -> ProcessList {
+        let row = |id| format!(r#"{{"SessionId":{id},"ServerIp":"a"}}"#);
+        let rows = (1..=count).map(row).collect::<Vec<_>>().join(",");
+        let body = format!(r#"{{"Data":{{"AllProcessList":[{rows}]}}}}"#);
+        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
+        ProcessList::read(raw, Sieve::new(&key(), wanted)).unwrap()
+    }
+
     #[test]
     fn more_sessions_than_are_kept_are_told_of() {
-        let list = |count: usize| {
-            let row = |id| format!(r#"{{"SessionId":{id},"ServerIp":"a"}}"#);
-            let list = rows(&(1..=count).map(row).collect::<Vec<_>>().join(","));
+        let counted = |count| {
+            let list = sifted(count, &|id| id == 7 || id == 65_537);
             (list.sessions.len(), list.complete)
         };
-        assert_eq!(list(MAX_SESSIONS), (MAX_SESSIONS, true));
-        assert_eq!(list(MAX_SESSIONS + 1), (MAX_SESSIONS, false));
+        assert_eq!(counted(MAX_SESSIONS), (1, true));
+        assert_eq!(counted(MAX_SESSIONS + 1), (1, false));
+        let asked_for = sifted(MAX_SESSIONS, &|_| true);
+        assert!(asked_for.sessions.len() < MAX_SESSIONS && !asked_for.complete, "there is no room for all of them");
+    }
+
+    #[test]
+    fn only_sessions_that_were_asked_for_are_kept_and_all_are_counted() {
+        let rows = |count: usize| {
+            let row = |id| {
+                format!(r#"{{"SessionId":{id},"ServerIp":"a","ProcessSqlList":[{{"SessionId":7,"ServerIp":"b"}}]}}"#)
+            };
+            (1..=count).map(row).collect::<Vec<_>>().join(",")
+        };
+        let list = |total: usize| {
+            let body = format!(r#"{{"Data":{{"TotalSessionCount":{total},"AllProcessList":[{}]}}}}"#, rows(1000));
+            let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
+            ProcessList::read(raw, Sieve::new(&key(), &|id| [7, 500, 5000].contains(&id))).unwrap()
+        };
+        let whole = list(1001);
+        assert_eq!(named(&whole), [("b", 7, ""), ("a", 7, ""), ("a", 500, "")]);
+        assert!(whole.complete && !list(1002).complete);
+    }
+
+    #[test]
+    fn a_row_that_nobody_asked_for_and_that_cannot_be_read_makes_the_list_incomplete() {
+        for odd in [r#"{"SessionId":8}"#, "7", r#"{"SessionId":"x","ServerIp":"a"}"#] {
+            let body = format!(r#"{{"Data":{{"AllProcessList":[{{"SessionId":7,"ServerIp":"a"}},{odd}]}}}}"#);
+            let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
+            let list = ProcessList::read(raw, Sieve::new(&key(), &|id| id == 7)).unwrap();
+            assert_eq!((named(&list), list.complete), (vec![("a", 7, "")], false), "{odd}");
+        }
     }
 }

@@ -6,37 +6,32 @@
 use std::time::Duration;
 
 use reqwest::header::DATE;
+use tokio::time::Instant;
 
 use super::addresses::{Addresses, Resolver};
 use super::answer::{RawAnswer, gateway_time, retry_after};
+use super::connecting::{CONNECT_WITHIN, ConnectLimit};
 use super::error::{ANSWER_LOST, CallError, ErrorKind};
 use super::signed::SignedRequest;
 
 /// The longest that name resolution, connecting and TLS may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends requests that all have the same time-out; cheap to clone.
+/// Sends requests; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Transport {
-    http: reqwest::Client,
-    timeout: Duration,
-}
+pub struct Transport(reqwest::Client);
 
 impl Transport {
-    /// A request may take `timeout` in all and goes to one of `addresses`; `proxy` is the URL of the proxy to use, which
-    /// then resolves names itself; none is taken from the environment. Fails when that URL or the system's certificates
-    /// cannot be read.
-    pub fn new(timeout: Duration, addresses: Addresses, proxy: Option<&str>) -> Result<Self, reqwest::Error> {
-        // Half of the total: a time-out while connecting must be told apart from one after the send.
-        let connect_timeout = CONNECT_TIMEOUT.min(timeout / 2);
+    /// Requests go to one of `addresses`; `proxy` is the URL of the proxy to use, which then resolves names itself; none is
+    /// taken from the environment. Fails when that URL or the system's certificates cannot be read.
+    pub fn new(addresses: Addresses, proxy: Option<&str>) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .pool_max_idle_per_host(0)
             .tcp_nodelay(true)
-            .connect_timeout(connect_timeout)
-            .timeout(timeout)
+            .connector_layer(ConnectLimit)
             .referer(false)
             .user_agent(concat!("sessionkill/", env!("CARGO_PKG_VERSION")))
             .no_proxy();
@@ -44,46 +39,77 @@ impl Transport {
             Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?),
             None => builder.dns_resolver(Resolver(addresses)),
         };
-        Ok(Self { http: builder.build()?, timeout })
+        Ok(Self(builder.build()?))
     }
 
     /// Makes the request ready to be sent. Nothing is sent: a failure is [`ErrorKind::Rejected`].
     pub fn prepare(&self, signed: SignedRequest) -> Result<reqwest::Request, CallError> {
         let SignedRequest { url, headers, body } = signed;
-        let request = self.http.post(url).headers(headers).body(body).build();
+        let request = self.0.post(url).headers(headers).body(body).build();
         request.map_err(|error| CallError::local(ErrorKind::Rejected, "InvalidRequest", without_url(error)))
     }
 
-    /// Sends the request once and reads the whole answer, which is ambiguous if it has more than `max_bytes`.
-    pub async fn exchange(&self, request: reqwest::Request, max_bytes: usize) -> Result<RawAnswer, CallError> {
-        let mut response = self.http.execute(request).await.map_err(|error| self.error(error))?;
-        let status = response.status().as_u16();
-        let retry_after = header(&response, "x-acs-retry-after").and_then(retry_after);
-        let gateway_time = header(&response, DATE.as_str()).and_then(gateway_time);
-        let mut body = Vec::new();
-        // Read piece by piece: neither Content-Length nor its absence may decide how much memory an answer takes.
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.error(error))? {
-            if body.len() + chunk.len() > max_bytes {
-                let message = format!("HTTP {status} with a body of more than {max_bytes} bytes");
-                return Err(CallError::local(ErrorKind::Ambiguous, "AnswerTooLarge", message));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(RawAnswer { status, retry_after, gateway_time, body })
+    /// Sends the request once. The gateway may take `timeout` in all until its answer has come, which is ambiguous if its
+    /// body has more than `max_bytes`.
+    pub async fn exchange(
+        &self,
+        request: reqwest::Request,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<RawAnswer<Receiving>, CallError> {
+        // Half of the total: a time-out while connecting must be told apart from one after the send.
+        let sending = CONNECT_WITHIN.scope(CONNECT_TIMEOUT.min(timeout / 2), self.0.execute(request));
+        let started = Instant::now();
+        let sent = tokio::time::timeout(timeout, sending).await;
+        let response = sent.map_err(|_| late(timeout))?.map_err(error)?;
+        Ok(RawAnswer {
+            status: response.status().as_u16(),
+            retry_after: header(&response, "x-acs-retry-after").and_then(retry_after),
+            gateway_time: header(&response, DATE.as_str()).and_then(gateway_time),
+            body: Receiving { response, timeout, waited: started.elapsed(), received: 0, max_bytes },
+        })
     }
+}
 
-    /// A failure to connect proves that nothing was sent; every other one may have come after the send.
-    fn error(&self, error: reqwest::Error) -> CallError {
-        if error.is_connect() {
-            return CallError::local(ErrorKind::Unreachable, "Unreachable", without_url(error));
+/// A body on its way.
+pub struct Receiving {
+    response: reqwest::Response,
+    timeout: Duration,
+    /// For how long the gateway has been waited for.
+    waited: Duration,
+    received: usize,
+    max_bytes: usize,
+}
+
+impl Receiving {
+    /// The next piece of the body; none at its end. Only the time in which the gateway is waited for counts: not that in
+    /// which the piece before is read.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, CallError> {
+        let started = Instant::now();
+        let next = tokio::time::timeout(self.timeout.saturating_sub(self.waited), self.response.chunk()).await;
+        self.waited += started.elapsed();
+        let Some(piece) = next.map_err(|_| late(self.timeout))?.map_err(error)? else { return Ok(None) };
+        self.received += piece.len();
+        // Counted piece by piece: neither Content-Length nor its absence may decide how much of an answer is read.
+        if self.received > self.max_bytes {
+            let (status, max_bytes) = (self.response.status().as_u16(), self.max_bytes);
+            let message = format!("HTTP {status} with a body of more than {max_bytes} bytes");
+            return Err(CallError::local(ErrorKind::Ambiguous, "AnswerTooLarge", message));
         }
-        let message = if error.is_timeout() {
-            format!("no answer within {} s", self.timeout.as_secs())
-        } else {
-            without_url(error)
-        };
-        CallError::local(ErrorKind::Ambiguous, ANSWER_LOST, message)
+        Ok(Some(piece.into()))
     }
+}
+
+fn late(timeout: Duration) -> CallError {
+    let message = format!("no answer within {} s", timeout.as_secs());
+    CallError::local(ErrorKind::Ambiguous, ANSWER_LOST, message)
+}
+
+/// A failure to connect proves that nothing was sent; every other one may have come after the send.
+fn error(error: reqwest::Error) -> CallError {
+    let (kind, code) =
+        if error.is_connect() { (ErrorKind::Unreachable, "Unreachable") } else { (ErrorKind::Ambiguous, ANSWER_LOST) };
+    CallError::local(kind, code, without_url(error))
 }
 
 fn header<'a>(response: &'a reqwest::Response, name: &str) -> Option<&'a str> {

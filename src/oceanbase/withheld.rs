@@ -1,53 +1,16 @@
 //! What the other side repeats of an access key goes no further: answers end up in statuses, Events and logs. Pure.
 
-use std::iter::once;
-
-use super::answer::{KillAnswer, RawAnswer};
 use super::credentials::AccessKey;
 use super::error::CallError;
-use super::process_list::ProcessList;
-use super::session_row::SessionRow;
 
 /// Stands for a text that repeats a part of the key. Not empty: an empty ErrorMessage would mean a success.
 pub const WITHHELD: &str = "(withheld: it repeats a part of the access key)";
 
-/// What was read from an answer, text by text.
-pub trait Texts {
-    /// All texts that the other side chose.
-    fn texts(&mut self) -> impl Iterator<Item = &mut String>;
-}
-
-impl Texts for KillAnswer {
-    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
-        let rows = self.rows.iter_mut().flat_map(|row| row.session.texts().chain(once(&mut row.error_message)));
-        once(&mut self.request_id).chain(rows)
-    }
-}
-
-impl Texts for ProcessList {
-    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
-        self.sessions.iter_mut().flat_map(SessionRow::texts)
-    }
-}
-
-/// Reads an answer to a call that was made with `key`; no text of the result repeats a part of it.
-pub fn read<T: Texts>(
-    raw: &RawAnswer,
-    key: &AccessKey,
-    interpret: impl FnOnce(&RawAnswer) -> Result<T, CallError>,
-) -> Result<T, CallError> {
-    let repeats = key.is_named_in(&raw.body);
-    let mut told = interpret(raw).map_err(|error| without(key, repeats, error))?;
-    if repeats || may_spell_it_otherwise(&raw.body) {
-        told.texts().filter(|text| key.is_named_in(text.as_bytes())).for_each(|text| WITHHELD.clone_into(text));
-    }
-    Ok(told)
-}
-
-/// The texts of an error are cut and freed of some characters, so a piece of the key is looked for in them, too.
-fn without(key: &AccessKey, repeats: bool, error: CallError) -> CallError {
+/// `error` without what repeats `key`; `said` is what it was made of. Its texts are cut and freed of some characters, so a
+/// piece of the key is looked for in them, too.
+pub(super) fn without(key: &AccessKey, error: CallError, said: [&str; 3]) -> CallError {
     let CallError { kind, mut code, mut message, mut request_id } = error;
-    if repeats || key.is_quoted_in(&message) {
+    if said.iter().any(|text| key.is_named_in(text)) || key.is_quoted_in(&message) {
         message.clear();
     }
     if key.is_quoted_in(&request_id) {
@@ -59,15 +22,12 @@ fn without(key: &AccessKey, repeats: bool, error: CallError) -> CallError {
     CallError { kind, code, message, request_id }
 }
 
-/// Whether a string of the JSON text may be written in other bytes than its own.
-fn may_spell_it_otherwise(body: &[u8]) -> bool {
-    body.windows(2).any(|pair| pair == b"\\u" || pair == b"\\/")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oceanbase::KillOperation;
+    use crate::oceanbase::answer::{KillAnswer, RawAnswer};
+    use crate::oceanbase::sieve::Sieve;
 
     fn key() -> AccessKey {
         let token = "CAIS+canary/token".repeat(8);
@@ -75,8 +35,8 @@ mod tests {
     }
 
     fn killed(body: &str) -> Result<KillAnswer, CallError> {
-        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes().to_vec() };
-        read(&raw, &key(), |raw| KillAnswer::read(raw, KillOperation::KillProcessList))
+        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
+        KillAnswer::read(raw, KillOperation::KillProcessList, Sieve::new(&key(), &|_| true))
     }
 
     #[test]

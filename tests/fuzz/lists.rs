@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use bolero::check;
 use serde_json::Value;
 use sessionkill::oceanbase::answer::RawAnswer;
-use sessionkill::oceanbase::withheld::{WITHHELD, read};
-use sessionkill::oceanbase::{ErrorKind, ProcessList};
+use sessionkill::oceanbase::withheld::WITHHELD;
+use sessionkill::oceanbase::{CallError, ErrorKind, ProcessList, Sieve};
 
 use crate::material::{Plan, assert_secret, body, key};
 use crate::tally::{ITERATIONS, Tally};
@@ -15,15 +15,38 @@ use crate::tally::{ITERATIONS, Tally};
 fn process_lists() {
     let tally = Tally::of("process lists");
     check!().with_iterations(ITERATIONS).with_type::<Plan>().for_each(|plan| {
-        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body(plan) };
-        let list = read(&raw, &key(), ProcessList::read);
+        let body = body(plan);
+        let list = read(&body, &|_| true);
         tally.count(list.is_ok());
         match list {
-            Ok(list) => check_list(&raw, &list),
+            Ok(list) => check_list(&body, &list),
             Err(error) => assert_secret(&format!("{error} {error:?}")),
         }
     });
     tally.assert_both();
+}
+
+/// What is kept for those who asked for some sessions is what the whole list says of them.
+#[test]
+fn a_list_that_is_read_for_some_sessions_says_of_them_what_the_whole_says() {
+    let tally = Tally::of("lists for some");
+    check!().with_iterations(ITERATIONS).with_type::<Plan>().for_each(|plan| {
+        let body = body(plan);
+        let wanted = |id: i64| id % 2 == 1;
+        let (whole, some) = (read(&body, &|_| true), read(&body, &wanted));
+        tally.count(whole.is_ok());
+        let expected = whole.map(|mut whole| {
+            whole.sessions.retain(|session| wanted(session.session_id));
+            whole
+        });
+        assert_eq!(some, expected);
+    });
+    tally.assert_both();
+}
+
+fn read(body: &[u8], wanted: &dyn Fn(i64) -> bool) -> Result<ProcessList, CallError> {
+    let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body };
+    ProcessList::read(raw, Sieve::new(&key(), wanted))
 }
 
 #[test]
@@ -34,18 +57,17 @@ fn no_part_of_a_list_is_taken_for_the_whole() {
         let is_whole = serde_json::from_slice::<Value>(&body).is_ok();
         body.truncate(usize::from(*cut) % body.len().max(1));
         let is_part = !String::from_utf8_lossy(&body).trim_end().ends_with('}');
-        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body };
-        let list = ProcessList::read(&raw);
+        let list = read(&body, &|_| true);
         tally.count(is_whole);
         assert!(!is_part || list.is_err_and(|error| error.kind == ErrorKind::Ambiguous));
     });
     tally.assert_both();
 }
 
-fn check_list(raw: &RawAnswer, list: &ProcessList) {
+fn check_list(body: &[u8], list: &ProcessList) {
     assert_secret(&format!("{list:?}"));
     // What is passed over may be no JSON in a strict sense: bytes that are no text, half a surrogate pair.
-    let Ok(sent) = serde_json::from_slice::<Value>(&raw.body) else { return };
+    let Ok(sent) = serde_json::from_slice::<Value>(body) else { return };
     let data = sent.get("Data").or_else(|| sent.get("data")).cloned().unwrap_or_default();
     let rows = data["AllProcessList"].as_array().expect("an absent list is not an empty one");
     assert!(list.sessions.iter().all(|session| session.session_id > 0));

@@ -18,6 +18,7 @@ mod housekeeping;
 mod interrupted;
 mod isolation;
 mod kill_operation;
+mod large_answers;
 mod metrics;
 mod observation;
 mod once;

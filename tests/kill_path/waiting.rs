@@ -87,6 +87,20 @@ async fn a_key_that_a_secret_lacks_is_named() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_larger_than_any_is_refused_at_the_door() {
+    let scene = Scene::set("huge-key").await;
+    let huge = "x".repeat(700_000);
+    scene.secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", &huge)]).await;
+    scene.operator().await;
+    let said = "key accessKeySecret of secret aliyun-ak does not hold a key of Alibaba Cloud: it has 700000 characters";
+    waits(&scene, "CredentialsUnavailable", &[said]).await;
+    assert!(scene.gateway().calls().is_empty(), "nothing is signed with it");
+    scene.good_secret().await;
+    recovers(&scene).await;
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_wrong_access_key_secret_is_reported_without_the_echo_of_what_was_signed() {
     let scene = Scene::set("wrong-key").await;
     scene.secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", "wrong")]).await;

@@ -8,12 +8,12 @@ use sessionkill::oceanbase::ErrorKind;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{
-    calls::{Permit, ambiguous, answered, call, impatient_call, not_executed},
-    server::{Server, http},
+    calls::{Permit, access, ambiguous, answered, call, client, impatient_call, kill, not_executed},
+    server::{LIMIT, Server, http},
 };
 
 const ANSWER: &str =
-    r#"{"RequestId":"R-1","Data":[{"SessionId":7,"ServerIp":"::1","Status":"SLEEP","ErrorMessage":""}]}"#;
+    r#"{"RequestId":"R-1","Data":[{"SessionId":3221614618,"ServerIp":"::1","Status":"SLEEP","ErrorMessage":""}]}"#;
 
 /// Calls a server that answers so; it is connected to once.
 async fn call_answered_with(answer: impl Into<Vec<u8>>) -> sessionkill::oceanbase::Called<Permit> {
@@ -39,8 +39,15 @@ async fn the_answer_for_as_many_sessions_as_one_call_names_is_read() {
     let statement = "x".repeat(8000);
     let row = |id: i64| json!({"SessionId": id, "ServerIp": "::1", "SqlText": statement, "ErrorMessage": ""});
     let body = json!({"RequestId": "R-1", "Data": (1..=500).map(row).collect::<Vec<_>>()}).to_string();
-    let answer = answered(call_answered_with(http("200 OK", "", &body)).await);
-    assert_eq!(answer.rows.len(), 500);
+    let server = Server::answering(http("200 OK", "", &body)).await;
+    let call_for = async |ids: std::ops::RangeInclusive<i64>| {
+        let mut call = kill();
+        call.target.sessions = ids.map(|id| ("::1".to_owned(), id)).collect();
+        answered(client(LIMIT).kill(Permit::valid(), &call, &access(&server.url())).await)
+    };
+    assert_eq!(call_for(1..=500).await.rows.len(), 500);
+    // Rows of sessions that the call does not name are no answer to it.
+    assert_eq!(call_for(400..=600).await.rows.len(), 101);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const NO_LEAD: SignedDuration = SignedDuration::ZERO;
 
 /// Lists the sessions that `endpoint` answers with.
 async fn list(endpoint: &str) -> Result<ProcessList, CallError> {
-    fast().list_sessions(&tenant(), NO_LEAD, &access(endpoint)).await
+    fast().list_sessions(&tenant(), |_| true, NO_LEAD, &access(endpoint)).await.map(|listed| listed.list)
 }
 
 /// Probes for both operations.
@@ -74,7 +74,8 @@ async fn the_list_has_every_session_with_all_its_fields() {
             let mut sessions = vec![gateways_session()];
             sessions.extend(gateway.sessions().await.unwrap().into_iter().skip(1));
             gateway.set_sessions(sessions.clone()).unwrap();
-            let list = fast().list_sessions(&tenant(), NO_LEAD, &signed(&gateway, v1, token)).await.unwrap();
+            let list =
+                fast().list_sessions(&tenant(), |_| true, NO_LEAD, &signed(&gateway, v1, token)).await.unwrap().list;
             assert_eq!(list.sessions, sessions.into_iter().map(as_listed).collect::<Vec<_>>());
             assert!(list.complete);
             let calls = gateway.calls();
@@ -99,7 +100,7 @@ async fn the_list_asks_for_the_tenant_and_for_nothing_else() {
     for v1 in [false, true] {
         let mut access = access(&server.url());
         access.signature_v1 = v1;
-        fast().list_sessions(&tenant(), NO_LEAD, &access).await.unwrap();
+        fast().list_sessions(&tenant(), |_| true, NO_LEAD, &access).await.unwrap();
     }
     for request in server.requests() {
         let tenant = tenant();
@@ -173,13 +174,13 @@ async fn errors_of_reads_are_of_the_same_kinds_as_those_of_kills() {
     }
     let mut wrong_secret = access(&gateway.url());
     wrong_secret.access_key.secret = "canary-secret-of-yesterday".into();
-    let error = fast().list_sessions(&tenant(), NO_LEAD, &wrong_secret).await.unwrap_err();
+    let error = fast().list_sessions(&tenant(), |_| true, NO_LEAD, &wrong_secret).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::CredentialsRejected);
     let error = fast().probe(KillProcessList, NO_LEAD, &wrong_secret).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::CredentialsRejected);
     let mut other_tenant = tenant();
     other_tenant.tenant_id.push('x');
-    let error = fast().list_sessions(&other_tenant, NO_LEAD, &access(&gateway.url())).await.unwrap_err();
+    let error = fast().list_sessions(&other_tenant, |_| true, NO_LEAD, &access(&gateway.url())).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Rejected);
 }
 
@@ -191,7 +192,7 @@ async fn reads_go_by_the_gateways_clock() {
     let ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
     let lead = gateway_time.duration_since(Timestamp::now());
     let access = access(&gateway.url());
-    assert_eq!(fast().list_sessions(&tenant(), lead, &access).await.unwrap().sessions.len(), 4);
+    assert_eq!(fast().list_sessions(&tenant(), |_| true, lead, &access).await.unwrap().list.sessions.len(), 4);
     fast().probe(KillProcessList, lead, &access).await.unwrap();
 }
 
@@ -293,7 +294,7 @@ async fn reads_are_given_up_before_a_kill_is() {
     let (kill, tenant) = (kill(), tenant());
     let reads = async {
         let (listed, probed) = tokio::join!(
-            client.list_sessions(&tenant, NO_LEAD, &access),
+            client.list_sessions(&tenant, |_| true, NO_LEAD, &access),
             client.probe(KillProcessList, NO_LEAD, &access)
         );
         [listed.unwrap_err(), probed.unwrap_err()]
@@ -316,10 +317,11 @@ async fn reads_wait_no_longer_than_any_call_does() {
     })
     .await;
     let client = client(Duration::from_secs(1));
-    let error = client.list_sessions(&tenant(), NO_LEAD, &access(&server.url())).await.unwrap_err();
+    let error = client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&server.url())).await.unwrap_err();
     assert_eq!(error.message, "no answer within 1 s");
     // It accepts, and never answers the client's hello.
-    let error = client.list_sessions(&tenant(), NO_LEAD, &access(&format!("https://{}", server.authority))).await;
+    let error =
+        client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&format!("https://{}", server.authority))).await;
     assert_eq!(error.unwrap_err().kind, ErrorKind::Unreachable);
 }
 
@@ -331,7 +333,7 @@ async fn a_list_is_read_up_to_its_limit_and_no_further() {
     body.push_str(&" ".repeat(LIMIT_OF_A_LIST - body.len()));
     let server = Server::answering(http("200 OK", "", &body)).await;
     let listed = list(&server.url()).await.unwrap();
-    assert_eq!((listed.sessions[0].sql_text.len(), listed.complete), (100_000, true));
+    assert_eq!((listed.sessions[0].sql_text.as_str(), listed.complete), ("x".repeat(8192).as_str(), true));
 
     body.push(' ');
     let server = Server::start(move |mut connection| {
@@ -346,4 +348,67 @@ async fn a_list_is_read_up_to_its_limit_and_no_further() {
     let error = list(&server.url()).await.unwrap_err();
     assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Ambiguous, "AnswerTooLarge"));
     assert!(error.message.contains("more than 16777216 bytes"), "{error}");
+}
+
+/// The list of so many sessions, as an answer.
+fn list_of(sessions: i64) -> String {
+    let row = |id| format!(r#"{{"SessionId":{id},"ServerIp":"10.0.0.1","User":"user-{id}","SqlText":"SELECT {id}"}}"#);
+    let rows = (1..=sessions).map(row).collect::<Vec<_>>().join(",");
+    format!(r#"{{"RequestId":"R","Data":{{"AllProcessList":[{rows}],"TotalSessionCount":{sessions}}}}}"#)
+}
+
+#[tokio::test]
+async fn of_a_large_list_the_sessions_that_were_asked_for_are_kept() {
+    let server = Server::answering(http("200 OK", "", &list_of(10_000))).await;
+    let wanted = |id| [1, 5000, 10_000, 10_001].contains(&id);
+    let list = fast().list_sessions(&tenant(), wanted, NO_LEAD, &access(&server.url())).await.unwrap().list;
+    let users: Vec<_> = list.sessions.iter().map(|session| session.user.as_str()).collect();
+    assert_eq!((users, list.complete), (vec!["user-1", "user-5000", "user-10000"], true));
+}
+
+#[tokio::test]
+async fn a_large_list_that_is_cut_off_is_no_list_even_where_it_seems_to_be_whole() {
+    let body = list_of(10_000);
+    let whole = http("200 OK", "", &format!("{body} "));
+    let head = whole.len() - body.len() - 1;
+    for end in [whole.len() - 1, head + 300_000, head + 100_000] {
+        let server = Server::answering(&whole.as_bytes()[..end]).await;
+        let error = list(&server.url()).await.unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Ambiguous, "AnswerLost"), "{end}");
+    }
+    // The gateway says that this is all.
+    for end in [body.len() - 1, 300_000] {
+        let server = Server::answering(http("200 OK", "", &body[..end])).await;
+        let error = list(&server.url()).await.unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Ambiguous, "UnreadableAnswer"), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_error_is_an_error() {
+    let other = "x".repeat(400_000);
+    for body in [
+        format!(r#"{{"Code":"Throttling.User","Other":"{other}","Message":"m","RequestId":"R"}}"#),
+        format!(r#"{{"Data":{{"AllProcessList":[{{"SqlText":"{other}"}}]}},"Code":"Throttling.User","Message":"m"}}"#),
+    ] {
+        let server = Server::answering(http("200 OK", "", &body)).await;
+        let error = list(&server.url()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Throttled { retry_after: None }, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_list_that_drips_is_given_up_in_time() {
+    let server = Server::start(|mut connection| async move {
+        connection.read_request().await;
+        let head = "HTTP/1.1 200 OK\r\n\r\n{\"Data\":{\"AllProcessList\":[";
+        let _ = connection.stream.write_all(head.as_bytes()).await;
+        let _ = connection.stream.write_all(" ".repeat(300_000).as_bytes()).await;
+        connection.write_for_ever(b" ", Duration::from_millis(20)).await;
+    })
+    .await;
+    let client = client(Duration::from_secs(1));
+    let error = client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&server.url())).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.message.as_str()), ("AnswerLost", "no answer within 1 s"));
+    server.ended(1).await;
 }
