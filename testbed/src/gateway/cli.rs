@@ -82,6 +82,7 @@ pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
         more_tenants: tenants.collect(),
         delay: Duration::from_millis(args.delay_ms),
         quota: args.quota.map(|calls_per_second| Quota { calls_per_second, retry_after }),
+        keep_alive: defaults.keep_alive,
     };
     let (instance, tenant, keys) = (options.instance.clone(), options.tenant.clone(), options.access_keys.clone());
     let gateway = Gateway::start(options).await?;

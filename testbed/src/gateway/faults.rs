@@ -52,6 +52,9 @@ pub struct Fault {
     /// How far a clock is off; negative is slow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skew_ms: Option<i64>,
+    /// How many rows are added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u32>,
 }
 
 /// What happens. Where nothing else is said it happens before, that is, instead of executing the call.
@@ -81,6 +84,8 @@ pub enum FaultKind {
     Truncated,
     /// After, always: half of the rows are left out.
     Partial,
+    /// After, always: a list of sessions has `rows` more, of the list's own tenant.
+    Padded,
     /// State: the header `Date` is off by `skewMs`.
     DateSkew,
     /// State: the gateway's clock, and the header `Date` with it, is off by `skewMs`.
@@ -114,6 +119,7 @@ impl Fault {
             code: None,
             status: None,
             skew_ms: None,
+            rows: None,
         }
     }
 
@@ -159,6 +165,12 @@ impl Fault {
         Self { status: Some(status), code: Some(code.to_owned()), ..self }
     }
 
+    /// Adds so many rows.
+    #[must_use]
+    pub fn of_rows(self, rows: u32) -> Self {
+        Self { rows: Some(rows), ..self }
+    }
+
     /// A clock that is off by so much.
     #[must_use]
     pub fn skewed(self, skew: SignedDuration) -> Self {
@@ -169,7 +181,7 @@ impl Fault {
     #[must_use]
     pub fn when(&self) -> When {
         match self.kind {
-            FaultKind::Malformed | FaultKind::Truncated | FaultKind::Partial => When::After,
+            FaultKind::Malformed | FaultKind::Truncated | FaultKind::Partial | FaultKind::Padded => When::After,
             _ => self.when.unwrap_or(When::Before),
         }
     }

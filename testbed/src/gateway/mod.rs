@@ -23,6 +23,7 @@ pub mod cli;
 pub mod errors;
 pub mod faults;
 pub mod ledger;
+mod padding;
 pub mod process_list;
 pub mod quota;
 pub mod reply;
@@ -70,6 +71,8 @@ pub struct GatewayOptions {
     pub delay: Duration,
     /// How many calls the account may make; without one, any number.
     pub quota: Option<Quota>,
+    /// Whether connections are kept open after an answer; without, each call needs a new one.
+    pub keep_alive: bool,
 }
 
 impl Default for GatewayOptions {
@@ -84,6 +87,7 @@ impl Default for GatewayOptions {
             more_tenants: vec![],
             delay: Duration::ZERO,
             quota: None,
+            keep_alive: true,
         }
     }
 }
@@ -118,6 +122,7 @@ impl Gateway {
             admission: admission::Admission::new(options.access_keys),
             meter: quota::Meter::new(options.quota),
             delay: options.delay,
+            keep_alive: options.keep_alive,
             actions: actions::Actions {
                 store,
                 instance: options.instance,
@@ -185,6 +190,11 @@ impl Gateway {
     /// Replaces the sessions; fails if they are those of a real engine.
     pub fn set_sessions(&self, sessions: Vec<Session>) -> Result<()> {
         self.shared.actions.store.replace(sessions)
+    }
+
+    /// Adds sessions to those there are; fails if they are those of a real engine.
+    pub fn add_sessions(&self, sessions: Vec<Session>) -> Result<()> {
+        self.shared.actions.store.add(sessions)
     }
 
     /// Stops it and waits until the port is free again.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     errors::ApiError,
     faults::{Fault, FaultKind},
+    padding::padded,
 };
 
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad \
@@ -71,6 +72,7 @@ impl Reply {
             FaultKind::Malformed => self.body.truncate(self.body.len() / 2),
             FaultKind::Truncated => self.cut_short = true,
             FaultKind::Partial => self.body = halved(&self.body),
+            FaultKind::Padded => self.body = padded(self.body, fault.rows.unwrap_or_default()),
             _ => {}
         }
         self

@@ -40,6 +40,8 @@ pub struct Shared {
     pub meter: Meter,
     /// How long an admitted call takes before it is executed.
     pub delay: Duration,
+    /// Whether connections are kept open after an answer.
+    pub keep_alive: bool,
     /// What can be called.
     pub actions: Actions,
     /// How the gateway misbehaves.
@@ -154,7 +156,7 @@ impl Shared {
 
 /// Serves until the gateway stops. Each connection ends with it, also one that is kept open or being delayed.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let stop = shared.stop.clone();
+    let (stop, keep_alive) = (shared.stop.clone(), shared.keep_alive);
     let router = Router::new()
         .route("/_testbed/calls", get(calls).delete(clear_calls))
         .route("/_testbed/faults", get(faults).post(inject).delete(clear_faults))
@@ -164,7 +166,11 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((connection, _)) => {
-                tokio::spawn(stop.clone().run_until_cancelled_owned(serve_connection(connection, router.clone())));
+                tokio::spawn(stop.clone().run_until_cancelled_owned(serve_connection(
+                    connection,
+                    router.clone(),
+                    keep_alive,
+                )));
             }
             Err(error) => tracing::warn!(%error, "cannot accept a connection"),
         }
@@ -172,7 +178,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Below axum's own server, because that always answers: a dropped connection is a service that fails.
-async fn serve_connection(connection: TcpStream, router: Router) {
+async fn serve_connection(connection: TcpStream, router: Router, keep_alive: bool) {
     // An answer is small and one piece; waiting for more to send with it only slows the client.
     let _ = connection.set_nodelay(true);
     let service = TowerToHyperService::new(router);
@@ -180,7 +186,9 @@ async fn serve_connection(connection: TcpStream, router: Router) {
         let response = service.call(request);
         async { HungUp::check(response.await) }
     });
-    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await {
+    let mut server = http1::Builder::new();
+    server.keep_alive(keep_alive);
+    if let Err(error) = server.serve_connection(TokioIo::new(connection), service).await {
         tracing::debug!(%error, "a connection ended early");
     }
 }

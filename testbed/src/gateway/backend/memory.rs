@@ -23,8 +23,17 @@ struct Table {
 
 impl Table {
     fn new(sessions: Vec<Session>) -> Self {
-        let places = sessions.iter().enumerate().map(|(place, it)| ((it.server_ip.clone(), it.session_id), place));
-        Self { places: places.collect(), sessions: sessions.into_iter().map(Arc::new).enumerate().collect() }
+        let mut table = Self::default();
+        table.add(sessions);
+        table
+    }
+
+    fn add(&mut self, sessions: Vec<Session>) {
+        let first = self.sessions.last_key_value().map_or(0, |(last, _)| last + 1);
+        for (place, session) in (first..).zip(sessions) {
+            self.places.insert((session.server_ip.clone(), session.session_id), place);
+            self.sessions.insert(place, Arc::new(session));
+        }
     }
 
     fn kill(&mut self, server_ip: &str, session_id: i64) -> Verdict {
@@ -71,6 +80,11 @@ impl SessionStore for Memory {
 
     fn replace(&self, sessions: Vec<Session>) -> Result<()> {
         *self.table() = Table::new(sessions);
+        Ok(())
+    }
+
+    fn add(&self, sessions: Vec<Session>) -> Result<()> {
+        self.table().add(sessions);
         Ok(())
     }
 }

@@ -80,4 +80,7 @@ pub trait SessionStore: Send + Sync {
 
     /// Replaces all sessions; a store that holds real ones refuses.
     fn replace(&self, sessions: Vec<Session>) -> Result<()>;
+
+    /// Adds sessions; a store that holds real ones refuses.
+    fn add(&self, sessions: Vec<Session>) -> Result<()>;
 }

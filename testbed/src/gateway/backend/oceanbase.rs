@@ -108,6 +108,10 @@ impl SessionStore for OceanBase {
     fn replace(&self, _sessions: Vec<Session>) -> Result<()> {
         bail!("the sessions are those of a real engine: open and close connections to it instead")
     }
+
+    fn add(&self, sessions: Vec<Session>) -> Result<()> {
+        self.replace(sessions)
+    }
 }
 
 /// An engine that is stopped, not gone, keeps connections open and never answers: without a limit the first call
