@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod gitops;
 pub mod go;
 pub mod helm;
+pub mod hostile;
 pub mod image;
 pub mod measure;
 pub mod oceanbase;

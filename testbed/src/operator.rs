@@ -31,6 +31,17 @@ impl Operator {
     /// `directory/audit.jsonl` and its logs to `directory/operator.log`, both appended: a directory for each of several
     /// operators. Its health is served on a free port of 127.0.0.1, unless `arguments` say otherwise. It is not waited for.
     pub fn start(binary: &Path, kubeconfig: &Path, directory: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_writing_to(&directory.join("audit.jsonl"), binary, kubeconfig, directory, arguments)
+    }
+
+    /// The same with its standard output somewhere else.
+    pub fn start_writing_to(
+        stdout: &Path,
+        binary: &Path,
+        kubeconfig: &Path,
+        directory: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let mut command = Command::new(binary);
         let health_port = port::free()?;
@@ -38,7 +49,7 @@ impl Operator {
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
             .env("SESSIONKILL_HEALTH_ADDRESS", format!("127.0.0.1:{health_port}"));
-        let output = Output { stdout: directory.join("audit.jsonl"), stderr: directory.join("operator.log") };
+        let output = Output { stdout: stdout.into(), stderr: directory.join("operator.log") };
         Ok(Self { process: Process::start(&command, output)?, health_port })
     }
 

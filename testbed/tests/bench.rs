@@ -2,18 +2,29 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 use testbed::scratch;
 
-/// Of two contenders, once each.
+/// What it prints; it must succeed.
 fn bench(directory: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
-    let output = command.arg("bench").args(arguments).current_dir(directory).output().unwrap();
+    let output = run(directory, arguments);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}; {error}", output.status);
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
+    // The operator inherits it: what is to be removed is, without a minute's wait.
+    command.env("SESSIONKILL_SWEEP_INTERVAL_SECONDS", "1");
+    command.arg("bench").args(arguments).current_dir(directory).output().unwrap()
 }
 
 fn records(directory: &Path) -> BTreeMap<String, Vec<Value>> {
@@ -124,4 +135,58 @@ fn check_summary(summary: &Value) {
             assert!(ratio.is_finite() && ratio > 0.0, "{pointer} in {summary}");
         }
     }
+}
+
+#[test]
+fn attacks_are_really_made_and_each_is_a_row() {
+    let directory = scratch::directory().unwrap();
+    // These do not stop others' kills however the operator is built: what they do to them is not judged here.
+    let attacks = ["made-up-tenants", "idle-health"];
+    let named = attacks.join(",");
+    let small = ["--profile", "dev", "--seconds", "2", "--hostile-size", "1", "--json", "bench.jsonl"];
+    let printed = bench(directory.path(), &[&["--hostile", &named][..], &small].concat());
+    let runs = &records(directory.path())["attack"];
+    assert_eq!(runs.iter().map(|run| run["attack"].as_str().unwrap()).collect::<Vec<_>>(), attacks);
+    let rows: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).collect();
+    assert_eq!(rows[1..], attacks, "after the head: {printed}");
+    for (run, made) in runs.iter().zip([8.0, 11.0]) {
+        // With the dry runs a Secret and a connection are stored.
+        assert!(number(run, "/made") >= made && number(run, "/refused") < 1.0, "{run}");
+        for kills in ["/alone", "/beside"] {
+            let figure = |name: &str| number(run, &format!("{kills}/{name}"));
+            let all_killed = (figure("requests"), figure("killed"), figure("mostKillsOfOne"));
+            assert_eq!(all_killed, (2.0, 2.0, 1.0), "{run}");
+            assert!(figure("p50Ms") > 0.0 && figure("p50Ms") <= figure("p99Ms"), "{run}");
+        }
+        assert!(number(run, "/memoryBytes/peak") > 1e6 && number(run, "/apiRequests") > 0.0, "{run}");
+    }
+    assert_eq!(bench(directory.path(), &["--from", "bench.jsonl"]), printed);
+
+    // The same run with a kill that came to no end.
+    let text = fs::read_to_string(directory.path().join("bench.jsonl")).unwrap();
+    let late = text.replace("\"killed\":2", "\"killed\":1");
+    fs::write(directory.path().join("late.jsonl"), late).unwrap();
+    let output = run(directory.path(), &["--from", "late.jsonl"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("idle-health: 1 of 2 kills of others"), "{error}");
+}
+
+#[test]
+fn what_an_operator_holds_is_told_early_and_late() {
+    let directory = scratch::directory().unwrap();
+    let arguments = ["--soak", "0.1", "--profile", "dev", "--tenants", "2", "--json", "bench.jsonl"];
+    let printed = bench(directory.path(), &arguments);
+    assert!(printed.contains("### For long\n"), "{printed}");
+    let records = records(directory.path());
+    let [soak] = records["soak"].as_slice() else { panic!("not one: {records:?}") };
+    assert_eq!(
+        (number(soak, "/requests"), number(soak, "/killed"), number(soak, "/mostKillsOfOne")),
+        (30.0, 30.0, 1.0)
+    );
+    for held in ["/early", "/late"] {
+        assert!(number(soak, &format!("{held}/memoryBytes")) > 1e6, "{soak}");
+        assert!(number(soak, &format!("{held}/descriptors")) > 3.0, "{soak}");
+        assert!(number(soak, &format!("{held}/threads")) >= 1.0, "{soak}");
+    }
+    assert_eq!(soak["overdue"], 0, "none can be overdue by a minute yet");
 }

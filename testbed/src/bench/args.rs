@@ -3,7 +3,7 @@
 use std::{path::PathBuf, thread::available_parallelism, time::Duration};
 
 use anyhow::ensure;
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use jiff::Timestamp;
 use sessionkill::api::VerificationPolicy;
 
@@ -11,7 +11,10 @@ use super::{
     contender::Contender,
     record::{Load, Part, Setting},
 };
-use crate::gateway::{GatewayOptions, Quota};
+use crate::{
+    gateway::{GatewayOptions, Quota},
+    hostile::{Kind, Size},
+};
 
 /// What to measure.
 #[derive(Args, Clone, Debug)]
@@ -27,9 +30,24 @@ pub struct BenchArgs {
     /// Requests per second, one load each. Without a value: none.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "20,100")]
     rates: Vec<f64>,
-    /// How long each rate is kept up.
-    #[arg(long, default_value_t = 5)]
-    seconds: u32,
+    /// How long each rate is kept up, 5 s by default; with --hostile, for how long a victim kills alone and then beside each
+    /// attack, 30 s by default.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: Option<u32>,
+    /// Instead of all else: a kill each second, alone and then beside users of other namespaces who mean harm. Without a
+    /// value: all attacks. An error if one of these kills did not end in time.
+    #[arg(long, value_name = "ATTACK", value_enum, value_delimiter = ',', num_args = 0..)]
+    hostile: Option<Vec<Kind>>,
+    /// How large the attacks are, in hundredths.
+    #[arg(long, value_name = "PERCENT", requires = "hostile", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    hostile_size: u32,
+    /// Attack a cluster without the admission policies of deploy/base: what they would refuse is stored.
+    #[arg(long, requires = "hostile")]
+    without_policies: bool,
+    /// Instead of all else: for so many minutes 5 kills a second, each to be removed 10 s later; is the operator afterwards as
+    /// it was after five of them? An error if a kill did not end in time, or was sent twice.
+    #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "30", conflicts_with = "hostile")]
+    soak: Option<f64>,
     /// One tenant's requests, once alone and once beside so many of another tenant.
     #[arg(long, value_name = "REQUESTS")]
     lone_tenant: Option<u32>,
@@ -82,10 +100,27 @@ pub(super) struct Agenda {
     pub loads: Vec<Load>,
     /// Numbers of finished requests, ascending.
     pub finished: Vec<u32>,
+    /// Each contender gets each of them in a life of its own.
+    pub attacks: Vec<Kind>,
+    /// How they are made.
+    pub hostile: Hostile,
+    /// How long kills go on and on, if they do.
+    pub soak: Option<Duration>,
     /// How the gateway behaves.
     pub gateway: GatewayOptions,
     /// What the tables say of it.
     pub setting: Setting,
+}
+
+/// How attacks are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hostile {
+    /// How long the victim kills alone, and how long beside.
+    pub seconds: u32,
+    /// How large they are.
+    pub size: Size,
+    /// Whether the admission policies are taken away first.
+    pub without_policies: bool,
 }
 
 impl BenchArgs {
@@ -102,14 +137,26 @@ impl BenchArgs {
         names.sort();
         names.dedup();
         ensure!(names.len() == self.contenders.len(), "--contenders: two have the same name");
+        ensure!(self.soak.is_none_or(|minutes| minutes > 0.0), "--soak: it takes some time");
+        let only_operators = self.hostile.is_some() || self.soak.is_some();
+        ensure!(!only_operators || !has_peers, "--contenders: only operators are attacked, or run for long");
+        let mut contenders = self.contenders.clone();
+        contenders.retain(|contender| !only_operators || !contender.is_floor());
         let mut finished = self.finished.clone();
         finished.sort_unstable();
         Ok(Agenda {
-            contenders: self.contenders.clone(),
-            loads: self.loads(),
-            finished,
+            contenders,
+            loads: if only_operators { vec![] } else { self.loads() },
+            finished: if only_operators { vec![] } else { finished },
+            attacks: self.attacks(),
+            hostile: Hostile {
+                seconds: self.seconds.unwrap_or(30),
+                size: Size(self.hostile_size),
+                without_policies: self.without_policies,
+            },
+            soak: self.soak.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
             gateway: self.gateway(),
-            setting: self.setting(),
+            setting: Setting { repeats: if only_operators { 1 } else { self.repeats }, ..self.setting() },
         })
     }
 
@@ -117,12 +164,20 @@ impl BenchArgs {
         let at_once = self.requests.iter().map(|requests| Load::AtOnce { requests: *requests });
         let rates = self.rates.iter().map(|per_second| {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded up, and positive")]
-            let requests = (per_second * f64::from(self.seconds)).ceil() as u32;
+            let requests = (per_second * f64::from(self.seconds.unwrap_or(5))).ceil() as u32;
             Load::Rate { per_second: *per_second, requests }
         });
         let lone = |crowd| Load::Lone { crowd, requests: self.lone_seconds, part: Part::All };
         let lone = self.lone_tenant.into_iter().flat_map(|crowd| [lone(0), lone(crowd)]);
         at_once.chain(rates).chain(lone).collect()
+    }
+
+    fn attacks(&self) -> Vec<Kind> {
+        match &self.hostile {
+            None => vec![],
+            Some(named) if named.is_empty() => Kind::value_variants().to_vec(),
+            Some(named) => named.clone(),
+        }
     }
 
     fn gateway(&self) -> GatewayOptions {
@@ -132,6 +187,8 @@ impl BenchArgs {
             more_tenants: (2..=self.tenants).map(tenant).collect(),
             delay: Duration::from_millis(self.delay_ms),
             quota: self.quota.map(|calls_per_second| Quota { calls_per_second, retry_after: self.retry_after }),
+            // A gateway of the cloud does not keep connections for long: a call must have a descriptor of its own.
+            keep_alive: self.hostile.is_none(),
             ..GatewayOptions::default()
         }
     }
@@ -148,7 +205,8 @@ impl BenchArgs {
             profile: self.profile.clone(),
             sessions: self.sessions,
             verification: self.verification(),
-            tenants: self.tenants,
+            // The victim is one of them.
+            tenants: if self.hostile.is_some() { 1 } else { self.tenants },
             delay_ms: self.delay_ms,
             quota: self.quota,
             repeats: self.repeats,
@@ -203,6 +261,18 @@ mod tests {
     }
 
     #[test]
+    fn attacks_are_made_instead_of_all_else_and_on_operators_only() {
+        let all = agenda(&["--hostile"]).unwrap();
+        assert_eq!(all.attacks, Kind::value_variants());
+        assert!(all.loads.is_empty() && all.finished.is_empty() && all.contenders.len() == 1);
+        let two = agenda(&["--hostile", "orphans,huge-keys", "--seconds", "7", "--hostile-size", "10"]).unwrap();
+        assert_eq!((two.attacks, two.hostile.seconds), (vec![Kind::Orphans, Kind::HugeKeys], 7));
+        let soak = agenda(&["--soak"]).unwrap();
+        assert_eq!((soak.soak, soak.attacks), (Some(Duration::from_mins(30)), vec![]));
+        assert!(agenda(&["--hostile", "--trust-answers", "--contenders", "kopf"]).is_err());
+    }
+
+    #[test]
     fn what_cannot_be_measured_is_refused() {
         for wrong in [
             ["--rates", "0"],
@@ -214,6 +284,10 @@ mod tests {
             ["--contenders", "floor,kopf"],
             ["--contenders", "script+writes"],
             ["--contenders=floor", "--quota=9"],
+            ["--hostile", "--soak"],
+            ["--hostile", "politeness"],
+            ["--hostile-size", "5"],
+            ["--soak", "0"],
         ] {
             assert!(agenda(&wrong).is_err(), "{wrong:?}");
         }

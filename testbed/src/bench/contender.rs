@@ -1,7 +1,7 @@
 //! Who finishes `SessionKill`s: each is a process that is started, measured and stopped in the same way.
 
 use std::{
-    env,
+    env, iter,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -14,6 +14,7 @@ use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
 
 use super::scene::{ACCOUNTS, Scene};
 use crate::{
+    hostile::Needs,
     operator::{Operator, build_operator},
     peers::{self, Peer, PeerOptions},
     port,
@@ -88,9 +89,15 @@ impl Contender {
 
     /// Starts it on `scene` with its logs in `directory`, and returns when it is ready.
     pub(super) async fn start(&self, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
+        self.start_with(&Needs::default(), scene, directory).await
+    }
+
+    /// The same with what an attack needs, which only the operator can be given.
+    pub(super) async fn start_with(&self, needs: &Needs, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
         match &self.kind {
             Kind::Operator(binary) => {
-                start_operator(binary.as_deref().context("the operator is not built")?, scene, directory).await
+                let binary = binary.as_deref().context("the operator is not built")?;
+                start_operator(binary, needs, scene, directory).await
             }
             Kind::Floor => start_floor(scene, directory).await,
             Kind::Peer(peer, equal_writes) => start_peer(*peer, *equal_writes, scene, directory).await,
@@ -123,18 +130,34 @@ impl Running {
         }
     }
 
+    /// Where it serves its health, if it is an operator.
+    pub(super) fn health(&self) -> Option<SocketAddr> {
+        let Held::Operator(operator) = &self.held else { return None };
+        operator.health_url().strip_prefix("http://")?.parse().ok()
+    }
+
     /// Asks it to end, and waits for that.
     pub(super) async fn stop(self) {
         self.process().stop(STOP_PATIENCE).await;
     }
 }
 
-async fn start_operator(binary: &Path, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
+async fn start_operator(binary: &Path, needs: &Needs, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
     let kubeconfig = scene.control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await?;
-    let arguments = ["run", "--allow-endpoint", &scene.gateway.url()];
+    let gateway = scene.gateway.url();
+    let mut arguments = vec!["run"];
+    arguments.extend(iter::once(&gateway).chain(&needs.endpoints).flat_map(|it| ["--allow-endpoint", it]));
+    let sweep = needs.sweep_seconds.map(|seconds| seconds.to_string());
+    arguments.extend(sweep.iter().flat_map(|seconds| ["--sweep-interval-seconds", seconds]));
+    let limited = needs.soft_files.map(|files| format!("ulimit -Sn {files} && exec \"$0\" \"$@\""));
+    let program = limited.as_ref().map_or(binary, |script| {
+        arguments.splice(0..0, ["-c", script, binary.to_str().unwrap_or_default()]);
+        Path::new("sh")
+    });
+    let stdout = needs.stdout.clone().unwrap_or_else(|| directory.join("audit.jsonl"));
     let http = reqwest::Client::builder().no_proxy().build()?;
     let started = Instant::now();
-    let operator = Operator::start(binary, &kubeconfig, directory, &arguments)?;
+    let operator = Operator::start_writing_to(&stdout, program, &kubeconfig, directory, &arguments)?;
     let url = format!("{}/readyz", operator.health_url());
     let is_ready = async || Ok(http.get(&url).send().await?.error_for_status().map(drop)?);
     until_ready(operator.process(), is_ready).await?;

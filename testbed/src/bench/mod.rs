@@ -6,12 +6,14 @@
 //!  floor (four requests, told by the load) or another contender ─┴─ calls ──→ gateway (stated delay and quota)
 //! ```
 //!
-//! Each contender gets, in turn and as often as the others, a fresh control plane and a fresh process.
+//! Each contender gets, in turn and as often as the others, a fresh control plane and a fresh process. Beside that it can be
+//! attacked (`--hostile`, see [`crate::hostile`]), or run for long (`--soak`).
 
 mod args;
 mod client;
 mod contender;
 mod floor;
+mod hostile;
 mod load;
 mod plan;
 mod plot;
@@ -19,6 +21,7 @@ mod record;
 mod request;
 mod run;
 mod scene;
+mod soak;
 mod start;
 pub(crate) mod statistics;
 mod summary;
@@ -29,7 +32,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 
-use self::{args::Agenda, run::Trial, scene::Scene};
+use self::{args::Agenda, contender::Contender, record::Failure, run::Trial, scene::Scene};
 pub use self::{
     args::BenchArgs,
     floor::{FloorArgs, floor},
@@ -50,7 +53,8 @@ pub async fn bench(args: BenchArgs) -> anyhow::Result<()> {
         fs::write(plot, svg).with_context(|| format!("cannot write {}", plot.display()))?;
     }
     print!("{}", table::report(&records));
-    Ok(())
+    hostile::verdict(&records)?;
+    soak::verdict(&records)
 }
 
 /// What has been measured is written after each contender, so that a failure does not lose it.
@@ -69,6 +73,22 @@ async fn measure(mut agenda: Agenda, json: Option<&Path>) -> anyhow::Result<Vec<
         }
     }
     records.extend(starts(&agenda).await?);
+    for attack in &agenda.attacks {
+        for contender in &agenda.contenders {
+            tell(1, &contender.name, &attack.name());
+            let run = Box::pin(hostile::measure(&agenda, contender, *attack)).await;
+            let run = run.map(|run| Record::Attack(Box::new(run)));
+            records.push(run.unwrap_or_else(|error| failure(contender, &attack.name(), &error)));
+            keep(&records)?;
+        }
+    }
+    for (length, contender) in agenda.soak.iter().flat_map(|it| agenda.contenders.iter().map(move |one| (*it, one))) {
+        tell(1, &contender.name, &format!("5 kills a second for {} s", length.as_secs()));
+        let run = Box::pin(soak::soak(&agenda, contender, length)).await;
+        let run = run.map(|run| Record::Soak(Box::new(run)));
+        records.push(run.unwrap_or_else(|error| failure(contender, "for long", &error)));
+        keep(&records)?;
+    }
     let summaries = summary::summaries(&records);
     records.extend(summaries.into_iter().map(|summary| Record::Summary(Box::new(summary))));
     keep(&records)?;
@@ -124,6 +144,11 @@ async fn starts(agenda: &Agenda) -> anyhow::Result<Vec<Record>> {
     }
     scene.stop().await;
     Ok(records)
+}
+
+/// The others are measured all the same.
+fn failure(contender: &Contender, what: &str, error: &anyhow::Error) -> Record {
+    Record::Failure(Failure { contender: contender.name.clone(), what: what.into(), why: format!("{error:#}") })
 }
 
 /// On standard error, so that the tables can be redirected.

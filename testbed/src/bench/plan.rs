@@ -31,6 +31,10 @@ pub(super) struct Plan {
     pub instance: String,
     /// Their `notAfterTime`, another one in each load: the same content would be the same request.
     pub not_after: Timestamp,
+    /// If there is such a time, each request's `notAfterTime` is so long after it is made instead.
+    pub lives_for: Option<Duration>,
+    /// Their `ttlSecondsAfterFinished`.
+    pub ttl_seconds: Option<i32>,
     /// How many sessions each names.
     pub sessions_each: u32,
     /// How their ends are made sure of.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sessionkill::api::VerificationPolicy;
 
 use super::{
+    hostile::AttackRun,
+    soak::SoakRun,
     statistics::Spread,
     usage::{CpuSeconds, MemoryBytes},
 };
@@ -22,6 +24,12 @@ pub enum Record {
     Start(Start),
     /// The runs of one load on one contender together.
     Summary(Box<Summary>),
+    /// One attack on one contender.
+    Attack(Box<AttackRun>),
+    /// A contender that has killed for long.
+    Soak(Box<SoakRun>),
+    /// What could not be measured to its end.
+    Failure(Failure),
 }
 
 /// Where and on what all was measured.
@@ -48,6 +56,18 @@ pub struct Setting {
     pub quota: Option<u32>,
     /// How often each was measured.
     pub repeats: u32,
+}
+
+/// What could not be measured to its end, as of a contender that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Who was measured.
+    pub contender: String,
+    /// Under what.
+    pub what: String,
+    /// What happened.
+    pub why: String,
 }
 
 /// What requests are made.

@@ -25,6 +25,7 @@ pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::R
     let first = first_session + i64::from(number) * i64::from(plan.sessions_each);
     let sessions =
         (first..first + i64::from(plan.sessions_each)).map(|id| json!({"serverIP": SERVER, "sessionID": id}));
+    let not_after = plan.lives_for.map_or(Ok(plan.not_after), |life| Timestamp::now().checked_add(life))?;
     let object = serde_json::from_value(json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
         "kind": "SessionKill",
@@ -34,8 +35,9 @@ pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::R
             "instanceID": plan.instance,
             "tenantID": tenants[tenant as usize],
             "sessions": sessions.collect::<Vec<_>>(),
-            "notAfterTime": plan.not_after,
+            "notAfterTime": not_after,
             "verification": {"policy": plan.verification},
+            "ttlSecondsAfterFinished": plan.ttl_seconds,
         },
     }))?;
     Ok((object, tenant))

@@ -137,6 +137,8 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
         name: format!("load-{}", now.as_millisecond()),
         instance: scene.instance.clone(),
         not_after: now + SignedDuration::from_hours(2),
+        lives_for: None,
+        ttl_seconds: None,
         sessions_each: trial.sessions,
         verification: trial.verification,
         announce_to: running.announce_to,
@@ -146,7 +148,7 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
 }
 
 /// Has the load made by a process of its own.
-async fn make(plan: &Plan, running: &Running, directory: &Path) -> anyhow::Result<Report> {
+pub(super) async fn make(plan: &Plan, running: &Running, directory: &Path) -> anyhow::Result<Report> {
     let file = |kind: &str| directory.join(format!("{}-{kind}", plan.name));
     let (plan_file, report_file) = (file("plan.json"), file("report.json"));
     plan::write(&plan_file, plan)?;

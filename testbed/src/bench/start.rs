@@ -31,6 +31,8 @@ pub(super) async fn store_finished(scene: &Scene, from: u32, to: u32) -> anyhow:
         name: "finished".into(),
         instance: scene.instance.clone(),
         not_after: now + SignedDuration::from_hours(24),
+        lives_for: None,
+        ttl_seconds: None,
         sessions_each: 1,
         verification: VerificationPolicy::BestEffort,
         announce_to: None,

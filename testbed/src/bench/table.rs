@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use sessionkill::api::VerificationPolicy;
 
 use super::{
+    hostile,
     record::{Load, Record, Run, Setting, Summary},
+    soak,
     statistics::Spread,
     summary::{loads, run_of, starts, summaries},
 };
 
-const MEBIBYTE: f64 = 1024.0 * 1024.0;
+/// In bytes.
+pub(super) const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// All that `records` tell, as Markdown: first the setting, then a table for each kind of figure.
 pub(super) fn report(records: &[Record]) -> String {
@@ -28,7 +31,7 @@ pub(super) fn report(records: &[Record]) -> String {
     text += &ratios(&summaries);
     text += &costs(records, &summaries);
     text += &started(records);
-    text
+    text + &hostile::report(records) + &soak::report(records)
 }
 
 fn setting(setting: &Setting) -> String {
@@ -171,8 +174,8 @@ fn spread(spread: Spread, decimals: usize) -> String {
     format!("{median:.decimals$} ({least:.decimals$}–{most:.decimals$})")
 }
 
-/// Nothing without rows.
-fn table(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
+/// A table under a heading; nothing without rows.
+pub(super) fn table(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
     }

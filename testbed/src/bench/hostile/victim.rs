@@ -1,0 +1,220 @@
+//! Who must not suffer: one kill a second in a namespace of its own, by a connection to a healthy gateway.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, PostParams},
+    runtime::wait::{await_condition, conditions::is_deleted},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sessionkill::api::{OceanBaseConnection, SessionKill, VerificationPolicy};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::super::{
+    contender::Running,
+    plan::{CONNECTION, LABEL, NAMESPACE, Plan, Report, SERVER, Sample, Stream},
+    request, run,
+    scene::Scene,
+    statistics::percentile,
+};
+
+/// From a kill's creation until its `notAfterTime`: so long does somebody wait whose database is on fire.
+const LIFE: Duration = Duration::from_secs(15);
+/// Kills that have not ended by then are given up.
+const LIMIT: Duration = Duration::from_mins(1);
+/// An API server under attack may fail once, and the client that is measured with repeats nothing.
+const LIST_TRIES: u32 = 10;
+/// A connection and a removal are waited for no longer.
+const OTHERS_LIMIT: Duration = Duration::from_mins(1);
+
+/// Makes the victim's kills.
+pub(super) struct Victims<'a> {
+    pub(super) scene: &'a Scene,
+    /// For the files of the load.
+    pub(super) directory: &'a Path,
+    /// How many kills, one a second.
+    pub(super) seconds: u32,
+}
+
+/// What became of the victim's kills.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kills {
+    /// How many were asked for.
+    pub requests: u32,
+    /// From due to ended, in milliseconds; one that did not end counts as long as it was waited for.
+    pub p50_ms: f64,
+    /// All but one in a hundred took no longer.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+    /// Those whose session was ended.
+    pub killed: u32,
+    /// Those that ran into their `notAfterTime`, 15 s after they were made, however late that was told.
+    pub expired: u32,
+    /// Those that had not ended a minute after the last one was made; they may have expired since.
+    pub unended: u32,
+    /// How often one session was killed at most.
+    pub most_kills_of_one: u32,
+    /// Until a new connection was known to be good, in milliseconds; none if it was not within a minute.
+    pub connection_ms: Option<f64>,
+    /// Until a request was removed whose time to stay had passed, in milliseconds; none if it was not within a minute.
+    pub removal_ms: Option<f64>,
+}
+
+impl Kills {
+    /// Of two the worse of each figure.
+    pub(super) fn worse(self, other: Self) -> Self {
+        let later = |one: Option<f64>, other| one.zip(other).map(|(one, other): (f64, f64)| one.max(other));
+        Self {
+            requests: self.requests + other.requests,
+            p50_ms: self.p50_ms.max(other.p50_ms),
+            p99_ms: self.p99_ms.max(other.p99_ms),
+            max_ms: self.max_ms.max(other.max_ms),
+            killed: self.killed + other.killed,
+            expired: self.expired + other.expired,
+            unended: self.unended + other.unended,
+            most_kills_of_one: self.most_kills_of_one.max(other.most_kills_of_one),
+            connection_ms: later(self.connection_ms, other.connection_ms),
+            removal_ms: later(self.removal_ms, other.removal_ms),
+        }
+    }
+}
+
+impl Victims<'_> {
+    /// Makes all kills, and meanwhile a new connection and a request to be removed, and waits for them.
+    pub(super) async fn kill(&self, running: &Running) -> anyhow::Result<Kills> {
+        let plan = self.plan();
+        let sessions = plan.streams.iter().flat_map(|stream| request::sessions(&plan, stream)).collect();
+        self.scene.gateway.set_sessions(sessions)?;
+        self.scene.gateway.clear_calls();
+        let kills = Box::pin(run::make(&plan, running, self.directory));
+        let connection = Box::pin(told(self.new_connection(&plan.name)));
+        let removal = Box::pin(told(self.removal(&plan.name)));
+        let (report, connection_ms, removal_ms) = tokio::try_join!(kills, connection, removal)?;
+        let Report { streams, .. } = report;
+        let samples = streams.first().context("a load without requests")?;
+        let waited = |sample: &Sample| sample.latency_ms().unwrap_or(LIMIT.as_secs_f64() * 1000.0);
+        let waits: Vec<f64> = samples.iter().map(waited).collect();
+        let wait = |percent| percentile(&waits, percent).context("no kill was made");
+        let reasons = self.reasons(&plan).await?;
+        let ended_as = |reason: &str| reasons.iter().filter(|it| *it == reason).count();
+        let kills = self.scene.gateway.kills_per_session();
+        Ok(Kills {
+            requests: u32::try_from(samples.len())?,
+            p50_ms: wait(50.0)?,
+            p99_ms: wait(99.0)?,
+            max_ms: wait(100.0)?,
+            killed: u32::try_from(ended_as("SessionsKilled"))?,
+            expired: u32::try_from(ended_as("DeadlineExceeded"))?,
+            unended: u32::try_from(samples.iter().filter(|sample| sample.ended.is_none()).count())?,
+            most_kills_of_one: kills.values().copied().max().unwrap_or_default(),
+            connection_ms,
+            removal_ms,
+        })
+    }
+
+    fn plan(&self) -> Plan {
+        static NEXT_SESSION: AtomicU32 = AtomicU32::new(1);
+        let now = Timestamp::now();
+        Plan {
+            kubeconfig: self.scene.control_plane.kubeconfig().into(),
+            name: format!("victim-{}", now.as_millisecond()),
+            instance: self.scene.instance.clone(),
+            not_after: now,
+            lives_for: Some(LIFE),
+            ttl_seconds: None,
+            sessions_each: 1,
+            verification: VerificationPolicy::BestEffort,
+            announce_to: None,
+            limit: LIMIT,
+            streams: vec![Stream {
+                tenants: self.scene.tenants[..1].to_vec(),
+                first_session: NEXT_SESSION.fetch_add(self.seconds, Ordering::Relaxed).into(),
+                requests: self.seconds,
+                rate: Some(1.0),
+                while_others_last: false,
+            }],
+        }
+    }
+
+    /// The reasons of all kills of a load; of those that have not ended it is that for which they wait.
+    async fn reasons(&self, plan: &Plan) -> anyhow::Result<Vec<String>> {
+        let session_kills: Api<SessionKill> = Api::namespaced(self.scene.client.clone(), NAMESPACE);
+        let of_load = ListParams::default().labels(&format!("{LABEL}={}", plan.name));
+        let reason = |request: SessionKill| {
+            let conditions = request.status.map(|status| status.conditions).unwrap_or_default();
+            conditions.into_iter().find(|condition| condition.type_ == "Succeeded").map(|condition| condition.reason)
+        };
+        let mut tries = LIST_TRIES;
+        loop {
+            tries -= 1;
+            match session_kills.list(&of_load).await {
+                Ok(all) => return Ok(all.items.into_iter().filter_map(reason).collect()),
+                Err(error) if tries == 0 => return Err(error).context("the victim's kills cannot be listed"),
+                Err(_) => sleep(Duration::from_secs(1)).await,
+            }
+        }
+    }
+
+    /// How long it takes until a connection that is made now is known to be good.
+    async fn new_connection(&self, name: &str) -> anyhow::Result<Option<f64>> {
+        let connections: Api<OceanBaseConnection> = Api::namespaced(self.scene.client.clone(), NAMESPACE);
+        let like = connections.get(CONNECTION).await?;
+        let made = serde_json::from_value(json!({
+            "apiVersion": "sessionkill.dev/v1alpha1",
+            "kind": "OceanBaseConnection",
+            "metadata": {"name": name},
+            "spec": like.spec,
+        }))?;
+        let started = Instant::now();
+        connections.create(&PostParams::default(), &made).await?;
+        let known = timeout(OTHERS_LIMIT, await_condition(connections, name, is_ready)).await;
+        Ok(known.is_ok().then(|| started.elapsed().as_secs_f64() * 1000.0))
+    }
+
+    /// How long it takes until a request is removed that may be when it has ended and its two seconds are over.
+    async fn removal(&self, name: &str) -> anyhow::Result<Option<f64>> {
+        let session_kills: Api<SessionKill> = Api::namespaced(self.scene.client.clone(), NAMESPACE);
+        let name = format!("{name}-removed");
+        let made = serde_json::from_value(json!({
+            "apiVersion": "sessionkill.dev/v1alpha1",
+            "kind": "SessionKill",
+            "metadata": {"name": name},
+            "spec": {
+                "connectionRef": {"name": CONNECTION},
+                "instanceID": self.scene.instance,
+                "tenantID": self.scene.tenants[0],
+                "mode": "DryRun",
+                "sessions": [{"serverIP": SERVER, "sessionID": 1}],
+                "notAfterTime": Timestamp::now() + SignedDuration::from_secs(2),
+                "ttlSecondsAfterFinished": 0,
+            },
+        }))?;
+        let uid = session_kills.create(&PostParams::default(), &made).await?.uid().unwrap_or_default();
+        let started = Instant::now();
+        let removed = timeout(OTHERS_LIMIT, await_condition(session_kills, &name, is_deleted(&uid))).await;
+        Ok(removed.is_ok().then(|| started.elapsed().as_secs_f64() * 1000.0))
+    }
+}
+
+/// An API server that fails under the attack is no reason to lose the figures of the kills: what it did not do is not known.
+async fn told(figure: impl Future<Output = anyhow::Result<Option<f64>>>) -> anyhow::Result<Option<f64>> {
+    Ok(figure.await.unwrap_or_else(|error| {
+        eprintln!("not measured: {error:#}");
+        None
+    }))
+}
+
+fn is_ready(connection: Option<&OceanBaseConnection>) -> bool {
+    let conditions = connection.and_then(|it| it.status.as_ref()).map(|status| status.conditions.as_slice());
+    conditions.unwrap_or_default().iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}

@@ -1,0 +1,58 @@
+//! Standard output into a pipe that is full and stays so.
+
+use std::{
+    io::{self, PipeReader, PipeWriter, Read as _, Write as _},
+    os::fd::AsRawFd as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use futures::future::{BoxFuture, FutureExt as _, pending};
+use tokio::task::spawn_blocking;
+
+use super::{Attack, Ground, Needs};
+
+/// The pipe. It is read until the attack begins.
+pub(super) struct Unread {
+    writer: PipeWriter,
+    /// Closed at the end, upon which whoever still writes is let go.
+    _reader: PipeReader,
+    is_read: Arc<AtomicBool>,
+}
+
+impl Unread {
+    pub(super) fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        let is_read = Arc::new(AtomicBool::new(true));
+        let mut read = reader.try_clone()?;
+        let goes_on = is_read.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while goes_on.load(Ordering::Relaxed) && read.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
+        });
+        Ok(Self { writer, _reader: reader, is_read })
+    }
+}
+
+impl Attack for Unread {
+    fn needs(&self) -> Needs {
+        // Opened by the operator's parent, which is this process.
+        let stdout = format!("/proc/self/fd/{}", self.writer.as_raw_fd());
+        Needs { stdout: Some(stdout.into()), ..Needs::default() }
+    }
+
+    fn strike<'a>(&'a self, ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        async {
+            self.is_read.store(false, Ordering::Relaxed);
+            let mut writer = self.writer.try_clone()?;
+            // Fills what the reader's last look leaves; then it waits for room until the pipe is closed.
+            spawn_blocking(move || while writer.write_all(b"\n").is_ok() {});
+            ground.tally.made();
+            pending().await
+        }
+        .boxed()
+    }
+}

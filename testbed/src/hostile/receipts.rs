@@ -1,0 +1,109 @@
+//! Receipts without an outcome, as an operator leaves them that was killed, and receipts that nobody should have made.
+
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    future::{BoxFuture, FutureExt as _},
+    stream,
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use sessionkill::{
+    api::{Operation, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason},
+    domain::{
+        claim::{Attempt, receipt},
+        outcome::session_status,
+    },
+};
+
+use super::{
+    Attack, Ground, Needs, Victim,
+    gateways::{self, Manners, tenant},
+    ground::{AT_ONCE, Role, TEAM, User},
+    objects,
+};
+use crate::gateway::Gateway;
+
+/// Receipts that name no request, and some without an outcome at an endpoint that never answers.
+pub(super) struct Bad {
+    gateway: Gateway,
+    orphans: u32,
+}
+
+impl Bad {
+    pub(super) async fn new(orphans: u32) -> anyhow::Result<Self> {
+        Ok(Self { gateway: gateways::start(Manners::Silent).await?, orphans })
+    }
+}
+
+impl Attack for Bad {
+    fn needs(&self) -> Needs {
+        Needs { endpoints: vec![self.gateway.url()], ..Needs::default() }
+    }
+
+    fn lay<'a>(&'a self, ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        async { ground.user(TEAM, Role::Owner).await?.connect(&self.gateway.url()).await }.boxed()
+    }
+
+    fn strike<'a>(&'a self, ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        async {
+            let claimed = |number: u32| {
+                let name = format!("lost-{number}");
+                let request = objects::kill(&ground.victim, &name, objects::CONNECTION, &tenant(number), number);
+                serde_json::to_value(orphan(&serde_json::from_value(request)?))
+            };
+            let mut objects = (0..self.orphans).map(claimed).collect::<Result<Vec<_>, _>>()?;
+            for (number, name) in (self.orphans..).zip(["", "a b"]) {
+                let mut nameless = claimed(number)?;
+                nameless["spec"]["sessionKillRef"]["name"] = name.into();
+                objects.push(nameless);
+            }
+            ground.administrator(TEAM).store_all::<SessionKillReceipt>(objects).await
+        }
+        .boxed()
+    }
+}
+
+/// Claims of the victim's own tenant, whose outcome an operator that has ended did not write, and their requests.
+pub(super) struct Orphans {
+    pub(super) receipts: u32,
+}
+
+impl Attack for Orphans {
+    fn strike<'a>(&'a self, ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        async {
+            let user = ground.administrator(&ground.victim.namespace);
+            let lost = stream::iter(0..self.receipts).map(|number| lose(&user, &ground.victim, number));
+            lost.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Stores a request and the claim on it, and only then lets the operator work on it: it would execute it otherwise.
+async fn lose(user: &User<'_>, victim: &Victim, number: u32) -> anyhow::Result<()> {
+    let name = format!("lost-{number}");
+    let mut request = objects::kill(victim, &name, &victim.connection, &victim.tenant, number);
+    request["spec"]["suspend"] = true.into();
+    let Some(stored) = user.store::<SessionKill>(request).await? else { return Ok(()) };
+    user.store::<SessionKillReceipt>(serde_json::to_value(orphan(&stored))?).await?;
+    let go_on = Patch::Merge(json!({"spec": {"suspend": false}}));
+    user.api::<SessionKill>().patch(&name, &PatchParams::default(), &go_on).await?;
+    Ok(())
+}
+
+/// The claim of `request` by a process that is gone, whose time to write the outcome is over.
+fn orphan(request: &SessionKill) -> SessionKillReceipt {
+    let pending = |session| session_status(session, SessionOutcome::Pending, SessionReason::Waiting);
+    let attempt = Attempt {
+        attempt_id: uuid::Uuid::new_v4().to_string(),
+        holder_identity: "sessionkill-operator_00000000-0000-0000-0000-000000000000".into(),
+        claim_time: Timestamp::now() - SignedDuration::from_hours(1),
+        dispatch_window: SignedDuration::from_secs(15),
+        request_timeout: SignedDuration::from_secs(10),
+        operation: Operation::KillProcessList,
+        planned: request.spec.sessions.iter().map(pending).collect(),
+    };
+    receipt(request, &attempt)
+}
