@@ -63,6 +63,10 @@ pub struct Config {
     #[arg(long, hide = true, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
     pub watch_seconds: u32,
 
+    /// How many bytes of audit lines may wait to be read from standard output. Less in tests.
+    #[arg(long, hide = true, env = "SESSIONKILL_AUDIT_BYTES", default_value_t = 4 << 20)]
+    pub audit_bytes: usize,
+
     /// For how many seconds after its claim a call may be sent.
     #[arg(long, env = "SESSIONKILL_DISPATCH_WINDOW_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(6..=300))]
     pub dispatch_window_seconds: u16,

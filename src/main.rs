@@ -1,16 +1,21 @@
 //! The operator's binary: reads options, picks the TLS provider, runs.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use sessionkill::check::{self, CheckOptions};
 use sessionkill::config::Config;
-use sessionkill::health::{self, Health};
+use sessionkill::health::{self, Health, Vitals};
 use sessionkill::metrics::Metrics;
+use sessionkill::metrics::labels::Output;
+use sessionkill::output::Lines;
+use sessionkill::pulse::Pulse;
 use sessionkill::telemetry::{self, LogOptions};
 use sessionkill::traces::Traces;
-use sessionkill::{api, api_server, controller};
+use sessionkill::{api, api_server, controller, descriptors};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -41,23 +46,27 @@ enum Command {
     Check(CheckOptions),
 }
 
+/// How many bytes of logs may wait to be read from standard error.
+const LOG_BYTES: usize = 1 << 20;
+/// How long the end waits for audit lines, and then for logs, that nobody reads.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Crd => crd(),
-        Command::Run { config, logs } => run(*config, logs),
-        Command::Check(options) => check(options),
+        Command::Run { config, logs } => return run(*config, logs),
+        Command::Check(options) => on_this_thread(check(options)),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("sessionkill-operator: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    result.map_or_else(|message| failed(&mut std::io::stderr(), &message), |()| ExitCode::SUCCESS)
+}
+
+/// Says why the program ends.
+fn failed(to: &mut impl Write, message: &str) -> ExitCode {
+    let _ = to.write_all(format!("sessionkill-operator: {message}\n").as_bytes());
+    ExitCode::FAILURE
 }
 
 fn crd() -> Result<(), String> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     for document in api::manifests().map_err(|error| format!("cannot write the definitions: {error}"))? {
         // A closed pipe is the reader's choice.
@@ -66,36 +75,80 @@ fn crd() -> Result<(), String> {
     Ok(())
 }
 
+/// Runs the operator, and ends its outputs: what nobody reads does not keep the program from its end.
+fn run(config: Config, options: LogOptions) -> ExitCode {
+    let metrics = Arc::new(Metrics::default());
+    let lost = |output| metrics.lines_lost(output);
+    let logs = Lines::start(std::io::stderr(), LOG_BYTES, lost(Output::Logs));
+    let audit = Lines::start(std::io::stdout(), config.audit_bytes, lost(Output::Audit));
+    let (mut logs, audit) = match (logs, audit) {
+        (Ok(logs), Ok(audit)) => (logs, audit),
+        (Err(error), _) | (_, Err(error)) => {
+            return failed(&mut std::io::stderr(), &format!("cannot start a thread that writes lines: {error}"));
+        }
+    };
+    let ended = on_this_thread(operate(config, options, metrics, [&logs, &audit]));
+    let code = ended.map_or_else(|message| failed(&mut logs, &message), |()| ExitCode::SUCCESS);
+    audit.flush(LAST_LINES);
+    logs.flush(LAST_LINES);
+    code
+}
+
 /// One thread does all the work: that takes less processor time than one for each core, and a single kill ends sooner, as
-/// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md).
-#[tokio::main(flavor = "current_thread")]
-async fn run(config: Config, logs: LogOptions) -> Result<(), String> {
+/// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md). Others
+/// write lines and answer at the health port, so that neither can hold it up.
+fn on_this_thread<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
+    let done = runtime.block_on(work);
+    // A name that is still being resolved is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn operate(
+    config: Config,
+    options: LogOptions,
+    metrics: Arc<Metrics>,
+    [logs, audit]: [&Lines; 2],
+) -> Result<(), String> {
     config.check()?;
-    tokio::spawn(telemetry::start(logs)?.follow());
+    tokio::spawn(telemetry::start(options, logs.clone())?.follow());
+    let limit = descriptors::raise_limit();
+    let descriptors = descriptors::left_by(limit, config.max_concurrent_calls);
+    if descriptors == 0 {
+        tracing::warn!(limit, "fewer file descriptors than all calls may need: raise the limit of open files");
+    }
     install_tls_provider()?;
     let client = api_server_client(config.api_server_http1).await?;
     let shutdown = CancellationToken::new();
     on_signal(shutdown.clone())?;
     let health = Arc::new(Health::new(config.places(), config.watch()));
-    let metrics = Arc::new(Metrics::default());
-    let watches = health.clone();
-    metrics.before_scrape(move |gauges| {
-        for (watch, age) in watches.watch_ages() {
-            gauges.set_watch_age(watch, age);
-        }
-    });
+    let longest_stall = Duration::from_secs(config.lease_duration_seconds.into());
+    let vitals = Vitals { pulse: Pulse::start(), longest_stall, audit: audit.clone() };
+    measure(&metrics, &health, &vitals, logs);
     let traces = Arc::new(Traces::from_environment()?);
-    let serving = health::serve(health.clone(), metrics.clone(), config.health_address).await?;
-    let ended = tokio::select! {
-        ended = controller::run(client, config, health, metrics, traces.clone(), shutdown) => ended.map_err(|error| error.to_string()),
-        () = serving => Err("the health checks ended unexpectedly".to_owned()),
-    };
+    health::serve(health::routes(health.clone(), metrics.clone(), vitals), config.health_address, descriptors)?;
+    let work = controller::run(client, config, health, metrics, traces.clone(), audit.clone(), shutdown);
+    let ended = Box::pin(work).await;
     // In another thread: what is sent needs this one.
     let _ = tokio::task::spawn_blocking(move || traces.end()).await;
-    ended
+    ended.map_err(|error| error.to_string())
 }
 
-#[tokio::main(flavor = "current_thread")]
+/// Has looked up at each scrape what is not the controller's.
+fn measure(metrics: &Metrics, health: &Arc<Health>, vitals: &Vitals, logs: &Lines) {
+    let (health, vitals, logs) = (health.clone(), vitals.clone(), logs.clone());
+    metrics.before_scrape(move |gauges| {
+        for (watch, age) in health.watch_ages() {
+            gauges.set_watch_age(watch, age);
+        }
+        gauges.set_stall(vitals.pulse.longest());
+        gauges.set_output_stuck(Output::Logs, logs.stuck_for());
+        gauges.set_output_stuck(Output::Audit, vitals.audit.stuck_for());
+    });
+}
+
 async fn check(options: CheckOptions) -> Result<(), String> {
     install_tls_provider()?;
     check::check(api_server_client(false).await?, options).await

@@ -11,6 +11,8 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use tracing_subscriber::EnvFilter;
 
+use crate::output::Lines;
+
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// A longer file is cut: it is no filter.
@@ -51,10 +53,10 @@ pub struct Logs {
     apply: Apply,
 }
 
-/// Starts logging. Fails if the filter is none; clap has looked at it before.
-pub fn start(options: LogOptions) -> Result<Logs, String> {
+/// Starts logging to `lines`. Fails if the filter is none; clap has looked at it before.
+pub fn start(options: LogOptions, lines: Lines) -> Result<Logs, String> {
     let filter = filter(&options.log_filter)?;
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+    let builder = tracing_subscriber::fmt().with_writer(move || lines.clone()).with_ansi(false);
     let apply: Apply = match options.log_format {
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_env_filter(filter).with_filter_reloading();

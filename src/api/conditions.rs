@@ -19,6 +19,8 @@ pub enum ConditionType {
     /// On a request: the API named another user, database or client for a killed session than was expected or seen before.
     /// Absent otherwise.
     TargetMismatch,
+    /// On a request: the audit line of its call was lost. Absent otherwise.
+    NotAudited,
     /// On a connection: calls are signed with a time stamp that the gateway refuses after the dispatch deadline.
     ServerSideFence,
     /// On a connection: the gateway took the access key of its Secret.
@@ -35,6 +37,7 @@ impl ConditionType {
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::TargetMismatch => "TargetMismatch",
+            Self::NotAudited => "NotAudited",
             Self::ServerSideFence => "ServerSideFence",
             Self::CredentialsValid => "CredentialsValid",
         }
@@ -189,6 +192,8 @@ pub enum Notice {
     TargetMismatch,
     /// The reason of the condition `TargetMismatch`.
     AnswerDiffers,
+    /// The reason of the condition `NotAudited`.
+    AuditLineLost,
     /// Event: a GitOps tool keeps the object, so that it is not deleted.
     TtlIgnored,
     /// Event: the API server stores the outcome of the request in no form, as it does for an object that is too large.
@@ -202,6 +207,7 @@ impl Notice {
         match self {
             Self::TargetMismatch => "TargetMismatch",
             Self::AnswerDiffers => "AnswerDiffers",
+            Self::AuditLineLost => "AuditLineLost",
             Self::TtlIgnored => "TTLIgnored",
             Self::StatusNotStored => "StatusNotStored",
         }

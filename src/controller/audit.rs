@@ -1,7 +1,5 @@
 //! Writes one audit line for each kill that was sent, whatever came of it, on standard output; logs go to standard error.
 
-use std::io::Write as _;
-
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -9,27 +7,37 @@ use crate::api::{SessionKillReceipt, SessionStatus};
 use crate::audit::{AuditLine, AuditedSession, Subject, Version};
 use crate::domain::conclusion::Conclusion;
 use crate::domain::text::clamp;
+use crate::output::Lines;
 
 /// The most characters of a request's own reason, as its schema says.
 const MAX_REASON: usize = 256;
 
-/// Writes the line of a kill; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no statement.
-pub fn kill(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>, trace_id: Option<String>) {
-    write(Subject::Kill, receipt, conclusion, reason, trace_id);
-}
-
-/// Writes that the status of a request whose kill was told before cannot be stored.
-pub fn not_stored(receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
-    write(Subject::StatusNotStored, receipt, conclusion, reason, None);
-}
-
-fn write(
-    audit: Subject,
+/// Has the line of a kill written; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no
+/// statement. Whether it will be: if too many wait to be written it is lost, which is logged, and must be told.
+#[must_use]
+pub fn kill(
+    to: &Lines,
     receipt: &SessionKillReceipt,
     conclusion: &Conclusion,
     reason: Option<&str>,
     trace_id: Option<String>,
-) {
+) -> bool {
+    write(to, Subject::Kill, receipt, conclusion, (reason, trace_id))
+}
+
+/// Has a line written that says that the status of a request whose kill was told before cannot be stored. One that is lost is
+/// logged: there is no status to tell it in.
+pub fn not_stored(to: &Lines, receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
+    let _is_written = write(to, Subject::StatusNotStored, receipt, conclusion, (reason, None));
+}
+
+fn write(
+    to: &Lines,
+    audit: Subject,
+    receipt: &SessionKillReceipt,
+    conclusion: &Conclusion,
+    (reason, trace_id): (Option<&str>, Option<String>),
+) -> bool {
     let dispatch = conclusion.dispatch.as_ref();
     let line = AuditLine {
         schema: Version::V1,
@@ -51,9 +59,15 @@ fn write(
         outcome: conclusion.reason,
         sessions: conclusion.sessions.iter().map(session).collect(),
     };
-    // Numbers and strings: writing them as JSON cannot fail. A closed standard output must not stop a kill from being settled.
-    let line = serde_json::to_string(&line).unwrap_or_default();
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    // Numbers and strings: writing them as JSON cannot fail.
+    let mut text = serde_json::to_vec(&line).unwrap_or_default();
+    text.push(b'\n');
+    let is_kept = to.push(&text);
+    if !is_kept {
+        let (receipt, namespace) = (line.receipt, line.namespace);
+        tracing::error!(receipt, namespace, "audit line lost: those before it are not read");
+    }
+    is_kept
 }
 
 fn session(session: &SessionStatus) -> AuditedSession {

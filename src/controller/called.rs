@@ -164,6 +164,8 @@ async fn record_one(
     receipt: Arc<LiveReceipt>,
     status: SessionKillReceiptStatus,
 ) {
+    // Whoever finds a record takes its line for written.
+    context.audit.written().await;
     let started = Instant::now();
     record(context, key, &receipt, &status).await;
     context.traces.add(&Span::part(&receipt.spec.session_kill_ref.uid, "record", started.elapsed()));
@@ -239,15 +241,16 @@ impl Made {
         for (place, cause) in unknown {
             request.context.metrics.unknown_resolved(cause, call.sessions[place].outcome);
         }
-        let conclusion = Conclusion {
+        let mut conclusion = Conclusion {
             target_mismatch: call.target_mismatch,
             ..Conclusion::called(call.sessions, call.dispatch, &detail)
         };
         let trace_id = request.context.traces.trace_id(&request.item.uid);
-        audit::kill(&receipt, &conclusion, request.object.spec.reason.as_deref(), trace_id);
+        let why = request.object.spec.reason.as_deref();
+        conclusion.is_unaudited = !audit::kill(&request.context.audit, &receipt, &conclusion, why, trace_id);
         let (next, settled) = request.end_called(&conclusion).await;
         if settled == Settled::Refused {
-            audit::not_stored(&receipt, &conclusion, request.object.spec.reason.as_deref());
+            audit::not_stored(&request.context.audit, &receipt, &conclusion, why);
         }
         request.done(next);
         (receipt, conclusion.record(Timestamp::now()))

@@ -28,6 +28,7 @@ use crate::api::SessionKillReceipt;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::oceanbase::{self, Addresses, AnswerBudget};
+use crate::output::Lines;
 use crate::traces::Traces;
 
 /// The most records that are written at once, over all tenants.
@@ -86,6 +87,8 @@ pub struct Context {
     pub traces: Arc<Traces>,
     /// Events, off the path of the kill.
     pub events: Events,
+    /// Where audit lines go.
+    pub audit: Lines,
     /// Tasks that a shutdown waits for.
     pub tasks: TaskTracker,
     answers: Arc<AnswerBudget>,
@@ -113,13 +116,16 @@ pub struct Parts {
     /// See [`Context`].
     pub events: Events,
     /// See [`Context`].
+    pub audit: Lines,
+    /// See [`Context`].
     pub tasks: TaskTracker,
 }
 
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, tasks } = parts;
+        let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, audit, tasks } =
+            parts;
         let calls = Permits::new(config.max_concurrent_calls.into());
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
         let answers = AnswerBudget::new(config.answer_budget_bytes);
@@ -147,6 +153,7 @@ impl Context {
             metrics,
             traces,
             events,
+            audit,
             tasks,
             api_clients: Mutex::default(),
         })

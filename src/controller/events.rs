@@ -1,11 +1,12 @@
 //! Events for people who look at a request with `kubectl describe`. Does I/O in one task of its own, off the path of the
-//! kill; best effort: when too many wait, new ones are dropped.
+//! kill; best effort: namespaces take turns, and when too many wait, the last of the namespace with most of them is dropped.
 //!
 //! kube's `Recorder` does the same for twice the processor time of any other write here: it reads the answer as an object and
 //! keeps and looks through all that it wrote, also for Events that come once. And to an object whose name is nearly as long as
 //! a name may be it can give none.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -17,14 +18,16 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams, Request};
 use kube::{Client, Resource as _};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::api_calls::{ApiError, bounded};
+use super::fair::FairQueue;
 use super::settle::FIELD_MANAGER;
 use crate::api::{Notice, Outcome, SessionKill, WaitReason};
 use crate::domain::conclusion::{Conclusion, is_goal_reached};
 use crate::domain::status::{Waiting, says};
 use crate::domain::text::clamp_bytes;
+use crate::metrics::Metrics;
 
 /// The most Events that wait to be written.
 const MAX_WAITING: usize = 4096;
@@ -43,8 +46,15 @@ const MAX_NAME_BYTES: usize = 230;
 const CONTROLLER: &str = "sessionkill-operator";
 
 /// The sending end.
-#[derive(Clone, Debug)]
-pub struct Events(mpsc::Sender<Told>);
+#[derive(Clone)]
+pub struct Events(Arc<Backlog>);
+
+struct Backlog {
+    /// By their namespaces.
+    queue: Mutex<FairQueue<Told>>,
+    filled: Notify,
+    metrics: Arc<Metrics>,
+}
 
 /// What an Event tells.
 #[derive(Debug)]
@@ -73,18 +83,21 @@ impl Level {
 }
 
 impl Events {
-    /// Starts the task that writes Events; it ends when the last sender is dropped.
-    pub fn start(client: Client, instance: String) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<Told>(MAX_WAITING);
+    /// Starts the task that writes Events; it ends with the process.
+    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> Self {
+        let (queue, filled) = (Mutex::new(FairQueue::new(MAX_WAITING)), Notify::new());
+        let backlog = Arc::new(Backlog { queue, filled, metrics });
         let mut writer = Writer { client, instance, kept: HashMap::new() };
+        let reading = backlog.clone();
         tokio::spawn(async move {
-            let mut told = Vec::with_capacity(MAX_AT_ONCE);
-            while let count @ 1.. = receiver.recv_many(&mut told, MAX_AT_ONCE).await {
-                writer.write_all(&mut told).await;
-                tokio::time::sleep(PAUSE.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))).await;
+            loop {
+                let told = reading.next().await;
+                let count = u32::try_from(told.len()).unwrap_or(u32::MAX);
+                writer.write_all(told).await;
+                tokio::time::sleep(PAUSE.saturating_mul(count)).await;
             }
         });
-        Self(sender)
+        Self(backlog)
     }
 
     /// The request ended.
@@ -138,10 +151,31 @@ impl Events {
         self.publish(Told { level, reason, note, regarding: object.object_ref(&()), can_repeat });
     }
 
-    fn publish(&self, told: Told) {
+    fn publish(&self, mut told: Told) {
+        told.note = clamp_bytes(&told.note, MAX_NOTE_BYTES);
         let reason = told.reason;
-        if self.0.try_send(told).is_err() {
+        let namespace = told.regarding.namespace.clone().unwrap_or_default();
+        let one_is_dropped = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).push(&namespace, told);
+        if one_is_dropped {
+            self.0.metrics.event_dropped();
             tracing::debug!(reason, "event dropped: too many wait");
+        }
+        self.0.filled.notify_one();
+    }
+}
+
+impl Backlog {
+    /// Waits for what is to be written next: something, and no more than is written at once.
+    async fn next(&self) -> Vec<Told> {
+        loop {
+            let told: Vec<Told> = {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                std::iter::from_fn(|| queue.pop()).take(MAX_AT_ONCE).collect()
+            };
+            if !told.is_empty() {
+                return told;
+            }
+            self.filled.notified().await;
         }
     }
 }
@@ -162,9 +196,9 @@ struct Written {
 }
 
 impl Writer {
-    /// Writes `told`, and leaves nothing in it: at once what is told once, then in order what may be told again.
-    async fn write_all(&mut self, told: &mut Vec<Told>) {
-        let (repeating, once): (Vec<Told>, Vec<Told>) = told.drain(..).partition(|told| told.can_repeat);
+    /// Writes `told`: at once what is told once, then in order what may be told again.
+    async fn write_all(&mut self, told: Vec<Told>) {
+        let (repeating, once): (Vec<Told>, Vec<Told>) = told.into_iter().partition(|told| told.can_repeat);
         for written in join_all(once.into_iter().map(|told| self.create(told))).await {
             log_failure(written);
         }
@@ -206,7 +240,7 @@ impl Writer {
             type_: Some(told.level.as_str().to_owned()),
             reason: Some(told.reason.to_owned()),
             action: Some("KillSessions".to_owned()),
-            note: Some(clamp_bytes(&told.note, MAX_NOTE_BYTES)),
+            note: Some(told.note),
             regarding: Some(told.regarding),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.instance.clone()),

@@ -29,6 +29,7 @@ mod dispatch;
 mod election;
 mod endings;
 mod events;
+mod fair;
 mod group;
 mod guarded;
 mod guarded_connection;

@@ -29,6 +29,7 @@ use super::watches::watch;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
+use crate::output::Lines;
 use crate::traces::Traces;
 
 /// Only requests that have not ended are watched: memory and start-up follow the work, not the history.
@@ -52,6 +53,7 @@ pub async fn run(
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     traces: Arc<Traces>,
+    audit: Lines,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let tasks = TaskTracker::new();
@@ -62,12 +64,13 @@ pub async fn run(
     let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
     let context = Context::new(Parts {
         queue: Queue::new(again, leadership.clone(), shutdown.clone()),
-        events: Events::start(client.clone(), config.identity.clone()),
+        events: Events::start(client.clone(), config.identity.clone(), metrics.clone()),
         client,
         config,
         leadership,
         metrics,
         traces,
+        audit,
         requests: requests.clone(),
         connections,
         tasks: tasks.clone(),

@@ -32,13 +32,15 @@ pub struct Conclusion {
     pub target_mismatch: Option<String>,
     /// The outcome is that of another request of the same content.
     pub is_copied: bool,
+    /// The audit line of the call was lost.
+    pub is_unaudited: bool,
 }
 
 impl Conclusion {
     /// Ends a request without a call.
     #[must_use]
     pub fn uncalled(reason: Outcome, message: String, sessions: Vec<SessionStatus>) -> Self {
-        Self { reason, message, sessions, dispatch: None, target_mismatch: None, is_copied: false }
+        Self { reason, message, sessions, dispatch: None, target_mismatch: None, is_copied: false, is_unaudited: false }
     }
 
     /// Ends `object` without a call: every session is skipped for `why`.
@@ -91,7 +93,8 @@ impl Conclusion {
             ),
             _ => format!("{words}: see status.sessions; nothing is sent again; {TRY_AGAIN}"),
         };
-        Self { reason, message, sessions, dispatch: Some(dispatch), target_mismatch: None, is_copied: false }
+        let dispatch = Some(dispatch);
+        Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: false, is_unaudited: false }
     }
 
     /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
@@ -111,7 +114,8 @@ impl Conclusion {
              sent again; to kill again, create a SessionKill with a new notAfterTime"
         );
         let reason = if is_goal_reached(record.outcome) { Outcome::AlreadyExecuted } else { record.outcome };
-        Self { reason, message, sessions, dispatch: Some(dispatch), target_mismatch: None, is_copied: true }
+        let dispatch = Some(dispatch);
+        Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: true, is_unaudited: false }
     }
 
     /// The record of this conclusion for the receipt.
@@ -335,6 +339,7 @@ mod tests {
             dispatch: None,
             target_mismatch: Some("\u{10ffff}".repeat(2000)),
             is_copied: false,
+            is_unaudited: true,
         };
         let status = finished(&request(), &conclusion, time("10:00:00"));
         assert!(serde_json::to_vec(&status).unwrap().len() < 256 * 1024);

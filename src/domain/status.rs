@@ -132,8 +132,17 @@ pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -
         conditions: conditions(object.metadata.generation, &old.conditions, &set, &conclusion.message, now)
             .into_iter()
             .chain(target_mismatch(object, conclusion.target_mismatch.as_deref(), now))
+            .chain(conclusion.is_unaudited.then(|| unaudited(object, now)).flatten())
             .collect(),
     }
+}
+
+/// The condition for a kill whose audit line was lost.
+fn unaudited(object: &SessionKill, now: Timestamp) -> Option<Condition> {
+    let message = "its audit line is lost, as those before it are not read from the operator's standard output: what it would \
+                   have said is in this status and in the SessionKillReceipt; read the operator's output again";
+    let set = [(ConditionType::NotAudited, "True", Notice::AuditLineLost.as_str())];
+    conditions(object.metadata.generation, &[], &set, message, now).pop()
 }
 
 /// The status of an object that cannot be read, of which only `metadata` is known.

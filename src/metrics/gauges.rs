@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Label;
-use super::labels::{self, Stage};
+use super::labels::{self, Output, Stage};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -37,6 +37,8 @@ pub struct Gauges {
     limited: Gauge,
     lowest_limit: Seconds,
     watch_age: Family<[Label; 1], Seconds>,
+    stall: Seconds,
+    output_stuck: Family<[Label; 1], Seconds>,
 }
 
 impl Gauges {
@@ -50,6 +52,8 @@ impl Gauges {
             limited: Gauge::default(),
             lowest_limit: Seconds::default(),
             watch_age: Family::default(),
+            stall: Seconds::default(),
+            output_stuck: Family::default(),
         };
         registry.register(
             "leader",
@@ -80,11 +84,20 @@ impl Gauges {
         );
         let help = "Since an event last came in a watch, or a list showed that none had to: at most three minutes if it is alive";
         registry.register_with_unit("watch_age", help, Unit::Seconds, gauges.watch_age.clone());
+        let help = "The longest time of the last minutes for which the event loop stood still: nothing went on, the Lease \
+                    included";
+        registry.register_with_unit("event_loop_stall", help, Unit::Seconds, gauges.stall.clone());
+        let help =
+            "For how long the oldest line of an output has waited without anything being written; 0 if there is none";
+        registry.register_with_unit("output_stuck", help, Unit::Seconds, gauges.output_stuck.clone());
         gauges.set_leader(true);
         gauges.set_limits(Limits::default());
         gauges.set_stages(&[]);
         for watch in crate::health::Watch::KINDS {
             gauges.set_watch_age(watch.as_str(), Duration::ZERO);
+        }
+        for output in labels::OUTPUTS {
+            gauges.set_output_stuck(*output, Duration::ZERO);
         }
         gauges
     }
@@ -119,5 +132,15 @@ impl Gauges {
     /// For how long `watch` has not been known to be in step.
     pub fn set_watch_age(&self, watch: &'static str, age: Duration) {
         self.watch_age.get_or_create(&[("watch", watch)]).set(age.as_secs_f64());
+    }
+
+    /// The longest stall of the event loop.
+    pub fn set_stall(&self, longest: Duration) {
+        self.stall.set(longest.as_secs_f64());
+    }
+
+    /// For how long the oldest line of `output` has waited.
+    pub fn set_output_stuck(&self, output: Output, waits: Duration) {
+        self.output_stuck.get_or_create(&[("output", labels::output(output))]).set(waits.as_secs_f64());
     }
 }

@@ -115,6 +115,15 @@ pub enum Stage {
     Settling,
 }
 
+/// Where the operator writes lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Logs, on standard error.
+    Logs,
+    /// Audit lines, on standard output.
+    Audit,
+}
+
 /// What became of a try to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
@@ -173,6 +182,10 @@ closed_set! {
 closed_set! {
     /// Every [`Stage`].
     STAGES, stage(Stage): Queued Preparing Calling Verifying Settling
+}
+closed_set! {
+    /// Every [`Output`].
+    OUTPUTS, output(Output): Logs Audit
 }
 closed_set! {
     /// Every [`ClaimResult`].

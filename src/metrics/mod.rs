@@ -21,7 +21,7 @@ pub mod labels;
 mod series;
 
 pub use gauges::{Gauges, Limits};
-use labels::{Call, ClaimResult, Code, Ending, Stage};
+use labels::{Call, ClaimResult, Code, Ending, Output, Stage};
 
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -57,6 +57,8 @@ pub struct Metrics {
     stages: Family<[Label; 1], Histogram, fn() -> Histogram>,
     call_requests: Histogram,
     call_sessions: Histogram,
+    lines_lost: Counters<1>,
+    events_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -79,6 +81,8 @@ impl Default for Metrics {
             stages: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             call_requests: Histogram::new(SIZES),
             call_sessions: Histogram::new(SIZES),
+            lines_lost: Counters::default(),
+            events_dropped: Counter::default(),
         };
         metrics.register(&mut registry);
         metrics.start_at_zero();
@@ -152,6 +156,17 @@ impl Metrics {
     /// A request leaves a stage after so long.
     pub fn leaves(&self, stage: Stage, after: Duration) {
         self.stages.get_or_create(&[("stage", labels::stage(stage))]).observe(after.as_secs_f64());
+    }
+
+    /// Counts the lines of `output` that are lost.
+    #[must_use]
+    pub fn lines_lost(&self, output: Output) -> Counter {
+        self.lines_lost.get_or_create(&[("output", labels::output(output))]).clone()
+    }
+
+    /// An Event is not written, as too many wait.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Has `measure` set gauges before each scrape: what can be looked up costs nothing in between.

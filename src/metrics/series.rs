@@ -82,6 +82,17 @@ impl Metrics {
         to.register_with_unit("stage", help, Unit::Seconds, self.stages.clone());
         to.register("call_requests", "SessionKills that one kill call served", self.call_requests.clone());
         to.register("call_sessions", "Sessions that one kill call named", self.call_sessions.clone());
+        to.register(
+            "lines_lost",
+            "Lines of logs and of the audit that found no room, as those before them are not read. What a lost audit line would \
+             have said is in the SessionKillReceipt",
+            self.lines_lost.clone(),
+        );
+        to.register(
+            "events_dropped",
+            "Events that were not written, as too many of their namespace wait",
+            self.events_dropped.clone(),
+        );
     }
 
     /// Makes the series of all counters.
@@ -97,6 +108,9 @@ impl Metrics {
         }
         for result in labels::CLAIM_RESULTS {
             drop(self.claims.get_or_create(&[("result", labels::claim_result(*result))]));
+        }
+        for output in labels::OUTPUTS {
+            drop(self.lines_lost(*output));
         }
         for cause in labels::CAUSES {
             drop(self.unknown.get_or_create(&of_cause(*cause)));

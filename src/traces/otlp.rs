@@ -17,6 +17,8 @@ use super::{Id, Span, first, trace_id};
 
 /// How long the end waits for what is still to be sent.
 const END: Duration = Duration::from_secs(5);
+/// How long the receiver may take to answer: while it does, spans wait, and then are dropped.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The most bytes of an answer that are read: it says no more than how many spans were refused.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
@@ -146,7 +148,7 @@ impl Sender {
     fn new() -> Result<Self, String> {
         // As for Alibaba Cloud: no proxy is taken from the environment.
         let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
-        let http = builder.build().map_err(|error| format!("traces cannot be sent: {error}"))?;
+        let http = builder.timeout(ANSWER).build().map_err(|error| format!("traces cannot be sent: {error}"))?;
         Ok(Self { http, runtime: Handle::current() })
     }
 }

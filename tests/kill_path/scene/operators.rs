@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Launch<'a> {
     pub max_concurrent_calls: Option<u16>,
     /// More of its environment, as `NAME=value`.
     pub variables: Vec<String>,
+    /// A program with arguments that becomes the operator.
+    pub through: Vec<&'a str>,
 }
 
 impl Scene {
@@ -65,6 +68,7 @@ impl Scene {
         let log = format!("RUST_LOG={}", launch.log.unwrap_or("info"));
         let mut arguments = vec![log.as_str()];
         arguments.extend(launch.variables.iter().map(String::as_str));
+        arguments.extend(launch.through);
         arguments.extend([env!("CARGO_BIN_EXE_sessionkill-operator"), "run"]);
         let namespaces = [&[self.namespace.as_str()][..], &launch.namespaces].concat().join(",");
         arguments.extend(["--namespace", &namespaces, "--allow-endpoint", &gateway]);
@@ -82,6 +86,28 @@ impl Scene {
         let limit = Duration::from_mins(2);
         operator.process().ready(limit, check).await.unwrap();
         operator
+    }
+
+    /// Makes the standard output of the first operator a pipe that holds a page; for the test to read, or not.
+    pub fn audit_pipe(&self) -> fs::File {
+        let path = self.audit_of_the_first();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // Both ends: to open one alone would wait for the other.
+        let pipe = fs::File::options().read(true).write(true).open(path).unwrap();
+        rustix::pipe::fcntl_setpipe_size(&pipe, 4096).unwrap();
+        pipe
+    }
+
+    /// Puts what was read from that pipe where the other audit lines are, for the end of the scene to look at.
+    pub fn audit_was(&self, text: &str) {
+        let path = self.audit_of_the_first();
+        fs::remove_file(&path).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn audit_of_the_first(&self) -> PathBuf {
+        self.directory.join("operator-1/audit.jsonl")
     }
 
     /// A relay in front of the API server, for an operator to be launched with.

@@ -1,0 +1,45 @@
+//! File descriptors: each connection takes one, so that who opens many could leave none for calls.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// For the API server, the log, the event loops and whatever else is open at rest, with as much again.
+const AT_REST: u64 = 64;
+/// A call in flight has one, and an idle connection of before may have another; so may what is read beside it.
+const FOR_EACH_CALL: u64 = 4;
+
+/// Raises the soft limit of this process to the hard one: it is there for programs that do not know more than 1,024
+/// descriptors. Returns the limit that now holds; the largest number for none.
+#[must_use]
+pub fn raise_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let holds = if raised.is_ok() { limit.maximum } else { limit.current };
+    holds.unwrap_or(u64::MAX)
+}
+
+/// How many of `limit` descriptors so many calls at once leave to others.
+#[must_use]
+pub fn left_by(limit: u64, calls: u16) -> usize {
+    let needed = AT_REST + FOR_EACH_CALL * u64::from(calls);
+    usize::try_from(limit.saturating_sub(needed)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_one() {
+        let limit = raise_limit();
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!(now.current, now.maximum);
+        assert_eq!(limit, now.maximum.unwrap_or(u64::MAX));
+    }
+
+    #[test]
+    fn what_calls_need_is_left_to_them() {
+        assert_eq!(left_by(1024, 32), 832);
+        assert_eq!(left_by(100, 32), 0);
+        assert!(left_by(u64::MAX, 1024) > 1_000_000);
+    }
+}
