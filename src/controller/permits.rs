@@ -5,31 +5,13 @@
 //! waiting until it is answered. So what does not answer at once has shares that it never exceeds, also while nobody waits,
 //! and all of that kind together leave a half to those that do.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::ring::Ring;
 use super::tenant::TenantKey;
-
-/// While others wait, a namespace holds no more than this part of the permits.
-const PER_NAMESPACE: usize = 4;
-/// While others wait, a connection holds no more than this part of the permits.
-const PER_CONNECTION: usize = 8;
-/// Connections that do not answer at once hold no more than this part of the permits, all together.
-const SLOW: usize = 2;
-
-/// How a connection answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Within a second: what it holds is given back before anybody misses it.
-    Quick,
-    /// Later, or nothing is known of it.
-    Slow,
-    /// It timed out or could not be reached: it has one permit at a time until it answers.
-    Silent,
-}
+pub use super::turns::Pace;
+use super::turns::{Connection, Namespace, Turns, Waiter};
 
 /// Permits of one kind.
 #[derive(Debug)]
@@ -37,7 +19,7 @@ pub struct Permits {
     total: usize,
     /// How a connection is taken to answer of which nothing was heard.
     unheard: Pace,
-    state: Mutex<State>,
+    state: Mutex<Turns>,
 }
 
 /// The right to do one thing, until it is dropped.
@@ -46,55 +28,6 @@ pub struct Permit {
     of: Arc<Permits>,
     key: Arc<TenantKey>,
     was_quick: bool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    held: usize,
-    held_by_slow: usize,
-    last_id: u64,
-    namespaces: Ring<String, Namespace>,
-}
-
-#[derive(Debug, Default)]
-struct Namespace {
-    held: usize,
-    connections: Ring<String, Connection>,
-}
-
-#[derive(Debug, Default)]
-struct Connection {
-    held: usize,
-    /// None if nothing was heard of it.
-    pace: Option<Pace>,
-    tenants: Ring<Arc<TenantKey>, VecDeque<Waiter>>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    id: u64,
-    granted: oneshot::Sender<Permit>,
-}
-
-impl Namespace {
-    fn waits(&self) -> bool {
-        !self.connections.turns.is_empty()
-    }
-
-    fn is_kept(&self) -> bool {
-        self.held > 0 || !self.connections.values.is_empty()
-    }
-}
-
-impl Connection {
-    fn waits(&self) -> bool {
-        !self.tenants.turns.is_empty()
-    }
-
-    /// Whether anything would be lost with it. One of which nothing is known is made anew when it is needed.
-    fn is_kept(&self) -> bool {
-        self.held > 0 || self.waits() || self.pace.is_some()
-    }
 }
 
 impl Permits {
@@ -191,103 +124,9 @@ impl Permits {
         drop(state);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Turns> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl State {
-    fn connection(&mut self, key: &TenantKey) -> &mut Connection {
-        self.namespaces.value(&key.namespace().to_owned()).connections.value(&key.connection().to_owned())
-    }
-
-    /// Takes out the next who may have one of `total` permits, and counts it.
-    fn next(&mut self, total: usize, unheard: Pace) -> Option<(Waiter, Arc<TenantKey>, bool)> {
-        let others_wait = self.namespaces.turns.len() > 1;
-        let slow_is_full = self.held_by_slow >= (total / SLOW).max(1);
-        let (per_namespace, per_connection) = ((total / PER_NAMESPACE).max(1), (total / PER_CONNECTION).max(1));
-        let taken = self.namespaces.take(
-            |_, namespace| {
-                let has_share = namespace.held < per_namespace;
-                if !has_share && others_wait {
-                    return None;
-                }
-                let others_wait = others_wait || namespace.connections.turns.len() > 1;
-                let taken = namespace.connections.take(
-                    |_, connection| {
-                        let pace = connection.pace.unwrap_or(unheard);
-                        let may = match pace {
-                            Pace::Quick => !others_wait || connection.held < per_connection,
-                            Pace::Slow => has_share && !slow_is_full && connection.held < per_connection,
-                            Pace::Silent => has_share && !slow_is_full && connection.held == 0,
-                        };
-                        let taken = may.then(|| connection.tenants.take(next_of_tenant, |it| !it.is_empty()))?;
-                        let (waiter, key) = taken?;
-                        connection.held += 1;
-                        Some((waiter, key, pace == Pace::Quick))
-                    },
-                    Connection::waits,
-                )?;
-                namespace.held += 1;
-                Some(taken)
-            },
-            Namespace::waits,
-        )?;
-        self.held += 1;
-        self.held_by_slow += usize::from(!taken.2);
-        Some(taken)
-    }
-
-    fn give_back(&mut self, key: &TenantKey, was_quick: bool) {
-        self.held = self.held.saturating_sub(1);
-        self.held_by_slow = self.held_by_slow.saturating_sub(usize::from(!was_quick));
-        let namespace = self.namespaces.value(&key.namespace().to_owned());
-        namespace.held = namespace.held.saturating_sub(1);
-        let connection = namespace.connections.value(&key.connection().to_owned());
-        connection.held = connection.held.saturating_sub(1);
-        self.forget(key);
-    }
-
-    /// The one of this ID waits no longer.
-    fn leave(&mut self, key: &TenantKey, id: u64) {
-        let namespace = self.namespaces.value(&key.namespace().to_owned());
-        let connection = namespace.connections.value(&key.connection().to_owned());
-        let waiting = connection.tenants.values.get_mut(key);
-        let Some(waiting) = waiting.filter(|waiting| waiting.iter().any(|waiter| waiter.id == id)) else {
-            return self.forget(key);
-        };
-        waiting.retain(|waiter| waiter.id != id);
-        if waiting.is_empty() {
-            connection.tenants.turns.retain(|of| **of != *key);
-        }
-        if !connection.waits() {
-            namespace.connections.turns.retain(|name| name != key.connection());
-        }
-        if !namespace.waits() {
-            self.namespaces.turns.retain(|name| name != key.namespace());
-        }
-        self.forget(key);
-    }
-
-    /// Forgets what is left of `key` and says nothing.
-    fn forget(&mut self, key: &TenantKey) {
-        let Some(namespace) = self.namespaces.values.get_mut(key.namespace()) else { return };
-        if let Some(connection) = namespace.connections.values.get_mut(key.connection()) {
-            if connection.tenants.values.get(key).is_some_and(VecDeque::is_empty) {
-                connection.tenants.values.remove(key);
-            }
-            if !connection.is_kept() {
-                namespace.connections.values.remove(key.connection());
-            }
-        }
-        if !namespace.is_kept() {
-            self.namespaces.values.remove(key.namespace());
-        }
-    }
-}
-
-fn next_of_tenant(key: &Arc<TenantKey>, waiting: &mut VecDeque<Waiter>) -> Option<(Waiter, Arc<TenantKey>)> {
-    waiting.pop_front().map(|waiter| (waiter, key.clone()))
 }
 
 impl Drop for Permit {

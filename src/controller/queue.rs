@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::group::{wait_for_turn, work_on};
 use super::guarded::Guarded;
+use super::held::Held;
 use super::leadership::Leadership;
 use super::places::Places;
 use super::reconcile::look_at_namespace;
@@ -25,14 +26,13 @@ const MAX_WAITING: usize = 50_000;
 /// The most of these of one namespace, and of one tenant: who makes many requests at once fills no place of others'.
 const MAX_OF_NAMESPACE: usize = MAX_WAITING / 4;
 const MAX_OF_TENANT: usize = MAX_WAITING / 5;
+/// So many a namespace has even when others fill all of them.
+const KEPT_FOR_NAMESPACE: usize = 100;
 /// The most sessions that one call names, for one request or for many. A lost answer leaves all of them open until the list
 /// is read.
 const MAX_SESSIONS: usize = 500;
 /// Requests that have less time than this go first.
 const NEARLY_OVER: SignedDuration = SignedDuration::from_secs(30);
-/// For how long a finished request is not looked at again: its end is not in the watch cache yet.
-const SETTLED: SignedDuration = SignedDuration::from_secs(60);
-
 /// One object to work on. The object itself is looked up when its turn comes, to see it as it is then.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -86,44 +86,11 @@ struct State {
     tenants: HashMap<Arc<TenantKey>, VecDeque<Item>>,
     /// What waits or is worked on.
     places: Places,
-    /// UIDs that are not worked on before a time. The status says so too, but the watch cache may not know yet.
-    held: HashMap<String, Hold>,
-    /// With so many, those that have passed are forgotten.
-    prune_held_at: usize,
+    /// What is not worked on before a time.
+    held: Held,
     /// The namespaces of which something was turned away for lack of room.
     turned_away: BTreeSet<String>,
 }
-
-#[derive(Debug)]
-struct Hold {
-    until: Timestamp,
-    /// What was decided for one generation must not delay another: resuming a suspended request ends its wait. None
-    /// holds every generation.
-    generation: Option<i64>,
-    /// The only version that it holds; none holds every one.
-    version: Option<String>,
-    /// Since when it has been put off; none for one that ended.
-    since: Option<Timestamp>,
-    /// What is looked at when its connection works again, and whose that is.
-    waits_for: Option<(ObjectRef<Guarded>, Arc<TenantKey>)>,
-    is_woken: bool,
-}
-
-impl Hold {
-    fn applies(&self, item: &Item, now: Timestamp) -> bool {
-        now < self.until
-            && (self.generation.is_none() || self.generation == item.generation)
-            && (self.version.is_none() || self.version == item.version)
-    }
-
-    /// For one that ended: it is not put off.
-    fn of_ended(now: Timestamp) -> Self {
-        Self { until: now + SETTLED, generation: None, version: None, since: None, waits_for: None, is_woken: false }
-    }
-}
-
-/// Holds are looked through for those that have passed when there are this many, or twice those that were left last time.
-const MIN_HELD: usize = 1024;
 
 /// The queue. Cheap to share.
 #[derive(Debug)]
@@ -151,16 +118,14 @@ impl Queue {
         if state.places.has(&item.uid) {
             return Submitted::Accepted;
         }
-        if let Some(hold) = state.held.get(&item.uid).filter(|hold| hold.applies(&item, now)) {
-            return Submitted::Held(hold.until);
+        if let Some(until) = state.held.until(&item, now) {
+            return Submitted::Held(until);
         }
         if !state.has_room(&key) {
             state.turned_away.insert(key.namespace().to_owned());
             return Submitted::Full;
         }
-        if let Some(hold) = state.held.remove(&item.uid) {
-            (item.put_off_since, item.is_woken) = (hold.since, hold.is_woken);
-        }
+        (item.put_off_since, item.is_woken) = state.held.release(&item.uid);
         let tenant = state.tenants.get_key_value(&key).map(|(tenant, _)| tenant.clone());
         let tenant = tenant.unwrap_or_else(|| {
             let tenant = Arc::new(key);
@@ -175,19 +140,12 @@ impl Queue {
 
     /// Whether what the request of this UID waited for has come, whatever its status says of the next try.
     pub fn is_woken(&self, uid: &str) -> bool {
-        self.state().held.get(uid).is_some_and(|hold| hold.is_woken)
+        self.state().held.is_woken(uid)
     }
 
     /// The connection of this name works again, or is another: has all looked at again that wait for it.
     pub fn wake(&self, namespace: &str, connection: &str) {
-        let mut woken = vec![];
-        for hold in self.state().held.values_mut() {
-            let of = hold.waits_for.take_if(|(_, key)| key.namespace() == namespace && key.connection() == connection);
-            if let Some((object, _)) = of {
-                (hold.until, hold.is_woken) = (Timestamp::MIN, true);
-                woken.push(object);
-            }
-        }
+        let woken = self.state().held.wake(namespace, connection);
         self.look_again_at(woken);
     }
 
@@ -259,28 +217,14 @@ impl Queue {
 
     /// `item` was worked on, and `next` is left to do. Returns the stage that it leaves, and since when it was there.
     pub fn done(&self, item: Item, next: Next) -> Option<(Stage, Instant)> {
-        let now = Timestamp::now();
         let mut state = self.state();
         let tenant = state.places.tenant(&item.uid);
         let left = state.places.moves(&item.uid, None);
-        let hold = match next {
-            Next::Ended => Hold::of_ended(now),
-            Next::Later(until) | Next::WithConnection(until) | Next::Unchanged(until) => Hold {
-                until,
-                generation: item.generation,
-                version: item.version.filter(|_| matches!(next, Next::Unchanged(_))),
-                since: Some(item.put_off_since.unwrap_or(now)),
-                waits_for: tenant
-                    .filter(|_| matches!(next, Next::WithConnection(_)))
-                    .map(|tenant| (item.object.clone(), tenant)),
-                is_woken: false,
-            },
-        };
-        let is_over = hold.since.is_none();
-        state.hold(item.uid, hold, now);
+        let object = item.object.clone();
+        state.held.hold(item, next, tenant, Timestamp::now());
         drop(state);
-        if !is_over {
-            self.look_again_at([item.object]);
+        if next != Next::Ended {
+            self.look_again_at([object]);
         }
         left
     }
@@ -293,17 +237,9 @@ impl Queue {
 impl State {
     fn has_room(&self, key: &TenantKey) -> bool {
         let of_tenant = self.tenants.get(key).map_or(0, VecDeque::len);
-        self.places.len() < MAX_WAITING
-            && self.places.of_namespace(key.namespace()) < MAX_OF_NAMESPACE
-            && of_tenant < MAX_OF_TENANT
-    }
-
-    fn hold(&mut self, uid: String, hold: Hold, now: Timestamp) {
-        if self.held.len() >= self.prune_held_at.max(MIN_HELD) {
-            self.held.retain(|_, hold| now < hold.until);
-            self.prune_held_at = self.held.len() * 2;
-        }
-        self.held.insert(uid, hold);
+        let of_namespace = self.places.of_namespace(key.namespace());
+        let has_share = of_namespace < MAX_OF_NAMESPACE && of_tenant < MAX_OF_TENANT;
+        has_share && (self.places.len() < MAX_WAITING || of_namespace < KEPT_FOR_NAMESPACE)
     }
 }
 
@@ -389,40 +325,5 @@ mod tests {
         let mut waiting =
             VecDeque::from([item("a", 1, later), item("b", 1, soon), item("c", 1, later), item("d", 1, soon)]);
         assert_eq!(names(&next_group(&mut waiting, now)), ["b", "d", "a", "c"]);
-    }
-
-    #[test]
-    fn a_hold_ends_with_its_time_or_with_an_edit() {
-        let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
-        let item = |generation| Item { generation, ..item("x", 1, now) };
-        let hold = Hold {
-            until: now,
-            generation: Some(1),
-            version: None,
-            since: Some(now - SignedDuration::from_secs(9)),
-            waits_for: None,
-            is_woken: false,
-        };
-        let before = now - SignedDuration::from_secs(1);
-        assert!(hold.applies(&item(Some(1)), before));
-        assert!(!hold.applies(&item(Some(1)), now));
-        assert!(!hold.applies(&item(Some(2)), before), "a resumed request goes on at once");
-        let unchanged = Hold { version: Some("7".to_owned()), ..hold };
-        assert!(unchanged.applies(&item(Some(1)), before));
-        assert!(!unchanged.applies(&Item { version: Some("8".to_owned()), ..item(Some(1)) }, before));
-        let ended = Hold::of_ended(before);
-        assert!(ended.applies(&item(Some(2)), before), "a finished request stays finished");
-    }
-
-    #[test]
-    fn holds_that_have_passed_are_forgotten_as_new_ones_come() {
-        let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
-        let mut state = State::default();
-        for number in 0..100 * MIN_HELD {
-            let ended = now + SignedDuration::from_millis(i64::try_from(number).unwrap() * 10);
-            state.hold(number.to_string(), Hold::of_ended(ended), ended);
-        }
-        // 100 end in a second, and each is held for a minute.
-        assert!(state.held.len() <= 2 * 6_001, "{}", state.held.len());
     }
 }
