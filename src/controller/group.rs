@@ -213,9 +213,9 @@ async fn claim_all(
     let (mut members, mut left, mut others) = (vec![], vec![], vec![]);
     for claimed in collect_each(context, attempts, claiming).await {
         match claimed {
-            Ok(Came::ToCall(member)) => members.push(*member),
-            Ok(Came::ToOrphan(request, receipt)) => others.push(find_out(*request, receipt).boxed()),
-            Ok(Came::ToEnd) => {}
+            Ok(To::Call(member)) => members.push(*member),
+            Ok(To::Orphan(request, receipt)) => others.push(find_out(*request, receipt).boxed()),
+            Ok(To::End) => {}
             Err(request) => left.push(request),
         }
     }
@@ -232,21 +232,21 @@ fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
 }
 
 /// Where the steps of its own have brought a request.
-enum Came {
+enum To {
     /// It may make its call.
-    ToCall(Box<Member>),
+    Call(Box<Member>),
     /// What came of an older call for its content is to be found out.
-    ToOrphan(Box<Request>, Box<SessionKillReceipt>),
+    Orphan(Box<Request>, Box<SessionKillReceipt>),
     /// It ended, or waits.
-    ToEnd,
+    End,
 }
 
-async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> Came {
+async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> To {
     match attempted {
-        Ok(Attempted::Claimed(claim)) => return Came::ToCall(Box::new(Member { request, claim })),
-        Ok(Attempted::Orphaned(receipt)) => return Came::ToOrphan(Box::new(request), receipt),
+        Ok(Attempted::Claimed(claim)) => return To::Call(Box::new(Member { request, claim })),
+        Ok(Attempted::Orphaned(receipt)) => return To::Orphan(Box::new(request), receipt),
         Ok(Attempted::Not(next)) => request.done(next),
         Err(error) => Box::pin(finish(request, Err(error))).await,
     }
-    Came::ToEnd
+    To::End
 }

@@ -170,8 +170,8 @@ mod tests {
         let list = SharedList::of(vec![1, 2, 3]);
         let look = |ids: Vec<i64>| {
             looks.set(looks.get() + 1);
-            let ids = Arc::new(ids.into_iter().collect());
-            ready(Some(Arc::new(Snapshot::new(vec![], true, time("10:02:00"), ids))))
+            let list = Snapshot::new(vec![], true, time("10:02:00"));
+            ready(Some(Arc::new(list.of_those_asked_for(Arc::new(ids.into_iter().collect())))))
         };
         for id in 1..=3 {
             assert!(list.since(time("10:01:45"), &[id], &look).await.is_some());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,33 +65,27 @@ impl Places {
     pub(super) fn moves(&mut self, uid: &str, next: Option<Stage>) -> Option<(Stage, Instant)> {
         let place = self.by_uid.get_mut(uid)?;
         let (tenant, left) = (place.tenant.clone(), (place.stage, place.since));
-        match next {
-            Some(stage) => (place.stage, place.since) = (stage, Instant::now()),
-            None => {
-                self.by_uid.remove(uid);
-                if let Entry::Occupied(mut count) = self.of_namespace.entry(tenant.namespace().to_owned()) {
-                    *count.get_mut() -= 1;
-                    if *count.get() == 0 {
-                        count.remove();
-                    }
-                }
-            }
+        if let Some(stage) = next {
+            (place.stage, place.since) = (stage, Instant::now());
+        } else {
+            self.by_uid.remove(uid);
+            one_less(&mut self.of_namespace, tenant.namespace().to_owned());
         }
         match (is_at_work(left.0), next.is_some_and(is_at_work)) {
             (false, true) => *self.at_work.entry(tenant).or_default() += 1,
-            (true, false) => self.rests(tenant),
+            (true, false) => one_less(&mut self.at_work, tenant),
             _ => {}
         }
         Some(left)
     }
+}
 
-    /// One request less of `tenant` is worked on.
-    fn rests(&mut self, tenant: Arc<TenantKey>) {
-        if let Entry::Occupied(mut count) = self.at_work.entry(tenant) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+/// One less of `key`; without any it is left out.
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }

@@ -57,10 +57,10 @@ pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
         is_woken: false,
     };
     match Queue::submit(context, key, item, now) {
-        Submitted::Accepted => Action::await_change(),
         Submitted::Held(until) => look_again(until, now),
-        // The queue has it looked at once there is room, in its order: who tries again each second overtakes the others.
-        Submitted::Full => Action::await_change(),
+        // Without room the queue has it looked at once there is some, in its order: who tries again each second would overtake
+        // the others.
+        Submitted::Accepted | Submitted::Full => Action::await_change(),
     }
 }
 

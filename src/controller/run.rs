@@ -119,7 +119,9 @@ pub async fn run(
             }
             Ok(watcher::Event::InitDone) => context.forget_connections_gone(),
             Ok(event) => {
-                known.changed(&event).into_iter().for_each(|(namespace, name)| context.queue.wake(&namespace, &name))
+                if let Some((namespace, name)) = known.changed(&event) {
+                    context.queue.wake(&namespace, &name);
+                }
             }
             // The watch itself logs its failures.
             Err(_) => {}

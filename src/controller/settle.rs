@@ -18,7 +18,7 @@ use super::guarded::Guarded;
 use super::live_claims::LiveReceipt;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
-use crate::domain::status::{Form, in_form};
+use crate::domain::form::{Form, in_form};
 
 /// The name under which all fields are owned.
 pub const FIELD_MANAGER: &str = "sessionkill-operator";

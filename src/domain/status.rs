@@ -210,65 +210,6 @@ fn without_request(message: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}{}", &message[..begin], &message[begin + length + 1..]))
 }
 
-/// How much of a final status is written: each form is smaller than the one before, for an object that would be too large
-/// to be stored with more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Form {
-    /// All of it.
-    Whole,
-    /// Nothing that came from outside: for each session its outcome and reason.
-    Short,
-    /// No sessions.
-    Summary,
-    /// `completionTime` and one condition.
-    Least,
-}
-
-impl Form {
-    /// The next smaller one, if there is any.
-    #[must_use]
-    pub const fn smaller(self) -> Option<Self> {
-        match self {
-            Self::Whole => Some(Self::Short),
-            Self::Short => Some(Self::Summary),
-            Self::Summary => Some(Self::Least),
-            Self::Least => None,
-        }
-    }
-}
-
-/// The longest message of a condition in the forms that name no sessions.
-const SHORT_MESSAGE: usize = 128;
-
-/// `status` in this form.
-#[must_use]
-pub fn in_form(status: &SessionKillStatus, form: Form) -> SessionKillStatus {
-    let mut status = status.clone();
-    if form >= Form::Short {
-        for session in &mut status.sessions {
-            session.observed = None;
-            session.error_message.clear();
-            session.status.clear();
-            session.message.clear();
-        }
-    }
-    if form >= Form::Summary {
-        status.sessions.clear();
-        for condition in &mut status.conditions {
-            condition.message = clamp(&condition.message, SHORT_MESSAGE);
-        }
-    }
-    if form >= Form::Least {
-        status.counts = None;
-        status.dispatch = None;
-        status.conditions.retain(|condition| condition.type_ == ConditionType::Succeeded.as_str());
-        for condition in &mut status.conditions {
-            condition.message.clear();
-        }
-    }
-    status
-}
-
 /// The conditions in `set`, all with `message`; the transition time of one whose status stays is kept.
 fn conditions(
     generation: Option<i64>,

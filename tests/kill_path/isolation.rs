@@ -104,8 +104,8 @@ async fn a_connection_that_answers_again_wakes_all_that_wait_for_it() {
     scene.end().await;
 }
 
-fn labels(count: usize) -> Option<BTreeMap<String, String>> {
-    Some((0..count).map(|number| (format!("l{number:05}"), "x".repeat(63))).collect())
+fn labels(count: usize) -> BTreeMap<String, String> {
+    (0..count).map(|number| (format!("l{number:05}"), "x".repeat(63))).collect()
 }
 
 /// How many labels `template` may have at the most, so that no status has room beside them.
@@ -116,7 +116,7 @@ async fn most_labels(scene: &Scene, template: &SessionKill) -> usize {
     while too_many - fits > 5 {
         let count = fits.midpoint(too_many);
         let mut object = template.clone();
-        object.metadata.labels = labels(count);
+        object.metadata.labels = Some(labels(count));
         match requests.create(&PostParams::default(), &object).await {
             Ok(_) => {
                 fits = count;
@@ -134,7 +134,7 @@ async fn most_labels(scene: &Scene, template: &SessionKill) -> usize {
 /// Names and tenants of the same length, so that all have room for the same number of labels.
 fn template(scene: &Scene, name: &str, number: i64, tenant: &str, seconds: i64) -> SessionKill {
     let mut object = scene.request(name).sessions([number]).object();
-    object.spec.tenant_id = tenant.to_owned();
+    tenant.clone_into(&mut object.spec.tenant_id);
     object.spec.not_after_time.0 = in_seconds(seconds).round(jiff::Unit::Second).unwrap();
     object
 }
@@ -149,7 +149,7 @@ async fn a_request_whose_status_cannot_be_stored_is_recorded_and_holds_nobody_up
     };
     let most = most_labels(&scene, &expired(0)).await;
     for mut object in [expired(0), expired(1), template(&scene, "is-killed", 1, Scene::TENANT, 600)] {
-        object.metadata.labels = labels(most);
+        object.metadata.labels = Some(labels(most));
         requests.create(&PostParams::default(), &object).await.unwrap();
     }
     // A single permit for everything: whoever kept it would stop the operator.
