@@ -151,7 +151,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
+    use futures::FutureExt;
     use futures::future::BoxFuture;
 
     use super::*;
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!((of_a.len(), of_b.len()), (32, 0));
         of_a.drain(..20);
         let now =
-            |waiting: &mut Vec<Waiting>| waiting.iter_mut().filter_map(|it| it.now_or_never()).collect::<Vec<_>>();
+            |waiting: &mut Vec<Waiting>| waiting.iter_mut().filter_map(FutureExt::now_or_never).collect::<Vec<_>>();
         let granted = now(&mut waiting_b);
         assert_eq!(granted.len(), 4, "a connection has an eighth");
         assert_eq!(permits.state().namespaces.values["a"].held, 12, "and a none more, though 16 are free");
@@ -262,11 +262,11 @@ mod tests {
         let (mut held, mut waiting) = ask_many(&permits, &tenants("a", "dead", 10));
         assert_eq!(held.len(), 1);
         held.clear();
-        let mut granted: Vec<_> = waiting.iter_mut().filter_map(|it| it.now_or_never()).collect();
+        let mut granted: Vec<_> = waiting.iter_mut().filter_map(FutureExt::now_or_never).collect();
         assert_eq!(granted.len(), 1);
-        waiting.remove(0);
+        drop(waiting.remove(0));
         permits.heard(&key("a", "dead", ""), Pace::Quick);
-        granted.extend(waiting.iter_mut().filter_map(|it| it.now_or_never()));
+        granted.extend(waiting.iter_mut().filter_map(FutureExt::now_or_never));
         assert_eq!(granted.len(), 9, "it answers: all the others, too");
     }
 
