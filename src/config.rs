@@ -84,6 +84,11 @@ pub struct Config {
     #[arg(long, env = "SESSIONKILL_SWEEP_INTERVAL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub sweep_interval_seconds: u32,
 
+    /// The most memory for SessionKills that have not ended, in MiB. Of what does not fit only names, times and connection are
+    /// kept; the object is read again when its turn comes.
+    #[arg(long, env = "SESSIONKILL_CACHE_BUDGET_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=4096))]
+    pub cache_budget_mib: u16,
+
     /// Seconds after notAfterTime for which a receipt is kept.
     #[arg(long, env = "SESSIONKILL_RECEIPT_RETENTION_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(60..))]
     pub receipt_retention_seconds: u32,

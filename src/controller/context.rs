@@ -12,12 +12,13 @@ use kube::{Api, Client};
 use tokio_util::task::TaskTracker;
 
 use super::alone::Alone;
+use super::budget::Budget;
+use super::cached::Cached;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::endings::Endings;
 use super::events::Events;
-use super::guarded::Guarded;
-use super::guarded_connection::GuardedConnection;
+use super::guarded::GuardedConnection;
 use super::leadership::Leadership;
 use super::live_claims::LiveClaims;
 use super::observer::Observer;
@@ -51,7 +52,9 @@ pub struct Context {
     /// Whether this process does the work.
     pub leadership: Arc<Leadership>,
     /// The unfinished requests.
-    pub requests: Store<Guarded>,
+    pub requests: Store<Cached>,
+    /// The memory for requests in the cache.
+    pub budget: Arc<Budget>,
     /// All connections.
     pub connections: Store<GuardedConnection>,
     /// Work that waits for its turn.
@@ -104,7 +107,7 @@ pub struct Parts {
     /// See [`Context`].
     pub leadership: Arc<Leadership>,
     /// See [`Context`].
-    pub requests: Store<Guarded>,
+    pub requests: Store<Cached>,
     /// See [`Context`].
     pub connections: Store<GuardedConnection>,
     /// See [`Context`].
@@ -127,6 +130,7 @@ impl Context {
         let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, audit, tasks } =
             parts;
         let calls = Permits::new(config.max_concurrent_calls.into());
+        let budget = usize::from(config.cache_budget_mib) << 20;
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
         let answers = AnswerBudget::new(config.answer_budget_bytes);
         Arc::new(Self {
@@ -136,6 +140,7 @@ impl Context {
             holder_identity,
             leadership,
             requests,
+            budget: Budget::new(budget),
             connections,
             queue,
             credentials: CredentialsCache::default(),

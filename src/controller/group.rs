@@ -23,6 +23,7 @@ use super::poison;
 use super::queue::{Item, Next};
 use super::request::Request;
 use super::route::{Route, connection};
+use super::stored::stored;
 use super::tenant::TenantKey;
 use super::writes::collect_each;
 use crate::api::{Outcome, SessionKill, SessionKillReceipt, WaitReason};
@@ -38,15 +39,13 @@ const URGENT: Duration = Duration::from_secs(5);
 /// Waits until the connection of `first`, the next of its tenant, may be called, if that is what it wants. It is called
 /// before the group is made up: what comes meanwhile goes along, and what is edited or deleted meanwhile is seen so.
 pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
-    let Some(guarded) = context.requests.get(&first.object) else { return };
-    let Ok(object) = &guarded.0 else { return };
-    if !matches!(planned(object, first), Step::Attempt(_)) {
-        return;
-    }
-    let namespace = object.namespace().unwrap_or_default();
-    if let Ok(connection) = connection(context, &namespace, &object.spec.connection_ref.name) {
+    let Some(cached) = context.requests.get(&first.object) else { return };
+    let step = cached.step(Timestamp::now(), first.is_woken);
+    let (Some(Step::Attempt(_)), Some(name)) = (step, cached.connection()) else { return };
+    let namespace = cached.namespace().unwrap_or_default();
+    if let Ok(connection) = connection(context, &namespace, name) {
         // For the list and the call at once: between them, and under a claim, nothing should wait.
-        let calls = if needs_list(&object.spec) { 2 } else { 1 };
+        let calls = if cached.needs_list() { 2 } else { 1 };
         context.connection_states.turn(&connection, calls).await;
     }
 }
@@ -60,21 +59,15 @@ fn planned(object: &SessionKill, item: &Item) -> Step {
 /// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
 pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, slot: Permit) {
     let (mut attempts, mut others) = (vec![], vec![]);
-    let objects = items.iter().filter_map(|item| context.requests.get(&item.object));
-    let ids = objects.filter_map(|guarded| guarded.0.as_ref().ok().cloned());
-    let ids = ids.flat_map(|object| object.spec.sessions.iter().map(|session| session.session_id).collect::<Vec<_>>());
+    let stored = stored(context, items).await;
+    let objects = stored.iter().filter_map(|(_, guarded)| guarded.0.as_ref().ok());
+    let ids = objects.flat_map(|object| object.spec.sessions.iter().map(|session| session.session_id));
     let orphans = Arc::new(SharedList::of(ids.collect()));
-    for item in items {
-        let Some(guarded) =
-            context.requests.get(&item.object).filter(|object| object.uid().as_ref() == Some(&item.uid))
-        else {
-            context.queue.done(item, Next::Ended);
-            continue;
-        };
-        let object = match &guarded.0 {
-            Ok(object) => object.clone(),
+    for (item, guarded) in stored {
+        let object = match guarded.0 {
+            Ok(object) => object,
             Err(invalid) => {
-                others.push(end_unreadable(context.clone(), invalid.clone(), item).boxed());
+                others.push(end_unreadable(context.clone(), invalid, item).boxed());
                 continue;
             }
         };

@@ -1,4 +1,4 @@
-//! A request as the API server gives it out, shared by all who work on it. No I/O.
+//! An object as the API server gives it out, shared by all who work on it. No I/O.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,58 +6,80 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
-use serde::de::Error as _;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::api::SessionKill;
+use super::metadata::Kept;
+use crate::api::{OceanBaseConnection, SessionKill};
+use crate::domain::text::clamp;
 
-/// A request that is stored: an object that does not fit the type must not stop the others. Cheap to clone; without
-/// `managedFields`, which nobody here reads and which are larger than all the rest.
+/// The most characters of why an object does not fit: it repeats what is stored.
+const MAX_ERROR: usize = 256;
+
+/// An object that is stored: one that does not fit the type must not stop the others. Cheap to clone; of its metadata only
+/// what [`Kept`] has, also of one that does not fit.
 ///
-/// kube's `DeserializeGuard` does the same for any kind, by copies of the whole object, of which thousands wait at once.
+/// kube's `DeserializeGuard` does the same with all of the metadata, by copies of the whole object, of which thousands wait
+/// at once.
 #[derive(Clone, Debug)]
-pub struct Guarded(pub Result<Arc<SessionKill>, InvalidObject>);
+pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, InvalidObject>);
 
-impl<'de> Deserialize<'de> for Guarded {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(deserializer)?;
-        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-            metadata.remove("managedFields");
-        }
-        match SessionKill::deserialize(&object) {
-            Ok(mut fits) => {
-                // Read with room for more, which a spec that cannot change has no use for.
-                fits.spec.sessions.shrink_to_fit();
-                Ok(Self(Ok(Arc::new(fits))))
-            }
-            Err(error) => {
-                let metadata =
-                    object.get("metadata").map_or_else(|| Ok(ObjectMeta::default()), ObjectMeta::deserialize);
-                Ok(Self(Err(InvalidObject { error: error.to_string(), metadata: metadata.map_err(D::Error::custom)? })))
-            }
-        }
+/// A connection that is stored.
+pub type GuardedConnection = Guarded<OceanBaseConnection>;
+
+/// What there is of an object, whatever it means.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Stored {
+    metadata: Kept,
+    spec: Value,
+    status: Value,
+}
+
+impl Default for Stored {
+    fn default() -> Self {
+        Self { metadata: Kept::default(), spec: Value::Null, status: Value::Null }
     }
 }
 
-impl Resource for Guarded {
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Stored { metadata, spec, status } = Stored::deserialize(deserializer)?;
+        let metadata = ObjectMeta::from(metadata);
+        let parts = [("metadata", Value::Object(Map::new())), ("spec", spec), ("status", status)];
+        let object: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
+        Ok(Self(match serde_json::from_value::<K>(Value::Object(object)) {
+            Ok(mut fits) => {
+                *fits.meta_mut() = metadata;
+                Ok(Arc::new(fits))
+            }
+            Err(error) => Err(InvalidObject { error: clamp(&error.to_string(), MAX_ERROR), metadata }),
+        }))
+    }
+}
+
+impl<K> Resource for Guarded<K>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
     type DynamicType = ();
-    type Scope = <SessionKill as Resource>::Scope;
+    type Scope = K::Scope;
 
     fn kind((): &()) -> Cow<'_, str> {
-        SessionKill::kind(&())
+        K::kind(&())
     }
 
     fn group((): &()) -> Cow<'_, str> {
-        SessionKill::group(&())
+        K::group(&())
     }
 
     fn version((): &()) -> Cow<'_, str> {
-        SessionKill::version(&())
+        K::version(&())
     }
 
     fn plural((): &()) -> Cow<'_, str> {
-        SessionKill::plural(&())
+        K::plural(&())
     }
 
     fn meta(&self) -> &ObjectMeta {
@@ -81,24 +103,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::test_objects::request;
+    use crate::domain::test_objects::{connection, request};
 
     #[test]
-    fn what_fits_is_shared_and_has_no_managed_fields() {
+    fn what_fits_is_shared_and_has_no_metadata_that_nobody_reads() {
         let object = request();
         let mut stored = serde_json::to_value(&object).unwrap();
         stored["metadata"]["managedFields"] = json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]);
-        let Guarded(Ok(read)) = serde_json::from_value(stored).unwrap() else { panic!("it fits") };
+        stored["metadata"]["annotations"] = json!({"large": "x".repeat(250_000)});
+        let Guarded(Ok(read)) = serde_json::from_str::<Guarded>(&stored.to_string()).unwrap() else {
+            panic!("it fits")
+        };
         assert_eq!(serde_json::to_value(read.as_ref()).unwrap(), serde_json::to_value(&object).unwrap());
+        assert_eq!(read.spec.sessions.capacity(), read.spec.sessions.len());
+
+        let mut stored = serde_json::to_value(connection()).unwrap();
+        stored["metadata"]["annotations"] = json!({"large": "x".repeat(250_000)});
+        let Guarded(Ok(read)) = serde_json::from_value::<GuardedConnection>(stored).unwrap() else { panic!("it fits") };
+        assert_eq!(serde_json::to_value(read.as_ref()).unwrap(), serde_json::to_value(connection()).unwrap());
     }
 
     #[test]
     fn what_does_not_fit_keeps_its_name_and_says_why() {
-        let stored = json!({"metadata": {"name": "a", "namespace": "b", "uid": "c"}, "spec": {"sessions": "none"}});
+        let large = "x".repeat(250_000);
+        let stored = json!({
+            "metadata": {"name": "a", "namespace": "b", "uid": "c", "labels": {"l": large}},
+            "spec": {"sessions": "none"},
+        });
         let read: Guarded = serde_json::from_value(stored).unwrap();
         assert_eq!((read.name_any().as_str(), read.namespace().as_deref()), ("a", Some("b")));
         let error = read.0.unwrap_err();
         assert!(error.error.contains("expected a sequence"), "{error}");
+        assert_eq!(error.metadata.labels, None);
+
+        let read: Guarded = serde_json::from_value(json!({"metadata": {}, "spec": {"sessions": large}})).unwrap();
+        assert!(read.0.unwrap_err().error.chars().count() <= MAX_ERROR);
         let nameless: Guarded = serde_json::from_value(json!({"spec": 1})).unwrap();
         assert!(nameless.0.is_err() && serde_json::from_value::<Guarded>(json!({"metadata": 1})).is_err());
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
 
-use super::guarded::Guarded;
+use super::cached::Cached;
 use super::queue::{Item, Next};
 use super::tenant::TenantKey;
 
@@ -34,7 +34,7 @@ struct Hold {
     /// Since when it has been put off; none for one that ended.
     since: Option<Timestamp>,
     /// What is looked at when its connection works again, and whose that is.
-    waits_for: Option<(ObjectRef<Guarded>, Arc<TenantKey>)>,
+    waits_for: Option<(ObjectRef<Cached>, Arc<TenantKey>)>,
     is_woken: bool,
 }
 
@@ -93,7 +93,7 @@ impl Held {
     }
 
     /// Ends the wait of all that wait for this connection, and returns them.
-    pub(super) fn wake(&mut self, namespace: &str, connection: &str) -> Vec<ObjectRef<Guarded>> {
+    pub(super) fn wake(&mut self, namespace: &str, connection: &str) -> Vec<ObjectRef<Cached>> {
         let is_of = |key: &TenantKey| key.namespace() == namespace && key.connection() == connection;
         let woken = self.holds.values_mut().filter_map(|hold| {
             let (object, _) = hold.waits_for.take_if(|(_, key)| is_of(key))?;

@@ -11,9 +11,9 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::cached::Cached;
 use super::context::Context;
 use super::group::{wait_for_turn, work_on};
-use super::guarded::Guarded;
 use super::held::Held;
 use super::leadership::Leadership;
 use super::places::Places;
@@ -37,7 +37,7 @@ const NEARLY_OVER: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Item {
     /// The object.
-    pub object: ObjectRef<Guarded>,
+    pub object: ObjectRef<Cached>,
     /// Its UID: a re-created object of the same name is another one.
     pub uid: String,
     /// Its generation when it was submitted: it goes up when a user edits the spec.
@@ -96,7 +96,7 @@ struct State {
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
-    again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+    again: mpsc::UnboundedSender<ObjectRef<Cached>>,
     leadership: Arc<Leadership>,
     shutdown: CancellationToken,
 }
@@ -105,7 +105,7 @@ impl Queue {
     /// An empty queue. `again` gets every object that is to be looked at again; no work is started after `shutdown`, nor while
     /// this process does not lead.
     pub fn new(
-        again: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+        again: mpsc::UnboundedSender<ObjectRef<Cached>>,
         leadership: Arc<Leadership>,
         shutdown: CancellationToken,
     ) -> Self {
@@ -193,7 +193,7 @@ impl Queue {
     }
 
     /// Has `objects` looked at again.
-    pub fn look_again_at(&self, objects: impl IntoIterator<Item = ObjectRef<Guarded>>) {
+    pub fn look_again_at(&self, objects: impl IntoIterator<Item = ObjectRef<Cached>>) {
         for object in objects {
             // The receiver is gone only when the operator ends.
             let _ = self.again.send(object);

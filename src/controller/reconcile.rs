@@ -9,64 +9,52 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource as _, ResourceExt as _};
 
+use super::cached::Cached;
 use super::context::Context;
-use super::guarded::Guarded;
 use super::queue::{Item, Queue, Submitted};
-use super::tenant::TenantKey;
-use crate::api::SessionKill;
-use crate::domain::plan::{Step, plan, plan_woken};
-use crate::domain::status::says;
+use crate::domain::plan::Step;
 
 /// An event may be missed, and clocks may be set: whatever is not at its end is looked at again after this time at the latest.
 pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// For the controller runtime, which looks again when the decision says so.
-pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
-    Ok(decide(&guarded, &context))
+pub async fn reconcile(cached: Arc<Cached>, context: Arc<Context>) -> Result<Action, Infallible> {
+    Ok(decide(&cached, &context))
 }
 
 /// Decides on one object, as the watch cache shows it, and says when to look again: not before it changes, if the queue has
 /// it, which has it looked at again itself. Deciding twice changes nothing.
-pub fn decide(guarded: &Guarded, context: &Arc<Context>) -> Action {
+pub fn decide(cached: &Cached, context: &Arc<Context>) -> Action {
     let now = Timestamp::now();
-    let (key, sessions, not_after) = match &guarded.0 {
-        Err(_) => (TenantKey::unreadable(&guarded.namespace().unwrap_or_default()), 1, Timestamp::MAX),
-        Ok(object) => match planned(object, context, now) {
-            Step::Rest => return Action::await_change(),
-            Step::Wait { until, reason } if reason.is_none_or(|reason| says(object, reason)) => {
-                return until.map_or_else(Action::await_change, |until| look_again(until, now));
-            }
-            Step::Wait { .. } | Step::Follow | Step::Expire(_) | Step::Attempt(_) => {
-                (TenantKey::of(object), object.spec.sessions.len(), object.spec.not_after_time.0)
-            }
-        },
-    };
+    let is_woken = cached.meta().uid.as_ref().is_some_and(|uid| context.queue.is_woken(uid));
+    match cached.step(now, is_woken) {
+        Some(Step::Rest) => return Action::await_change(),
+        Some(Step::Wait { until, reason }) if reason.is_none_or(|reason| cached.says(reason)) => {
+            return until.map_or_else(Action::await_change, |until| look_again(until, now));
+        }
+        Some(Step::Wait { .. } | Step::Follow | Step::Expire(_) | Step::Attempt(_)) | None => {}
+    }
     // Another replica does the work; all that is here is looked at again once this one leads.
     if !context.leadership.leads() {
         return Action::await_change();
     }
     let item = Item {
-        object: ObjectRef::from_obj(guarded),
-        uid: guarded.uid().unwrap_or_default(),
-        generation: guarded.meta().generation,
-        version: guarded.meta().resource_version.clone(),
-        sessions,
-        not_after,
+        object: ObjectRef::from_obj(cached),
+        uid: cached.uid().unwrap_or_default(),
+        generation: cached.meta().generation,
+        version: cached.meta().resource_version.clone(),
+        sessions: cached.sessions(),
+        not_after: cached.not_after(),
         seen: Instant::now(),
         put_off_since: None,
         is_woken: false,
     };
-    match Queue::submit(context, key, item, now) {
+    match Queue::submit(context, cached.key(), item, now) {
         Submitted::Held(until) => look_again(until, now),
         // Without room the queue has it looked at once there is some, in its order: who tries again each second would overtake
         // the others.
         Submitted::Accepted | Submitted::Full => Action::await_change(),
     }
-}
-
-fn planned(object: &SessionKill, context: &Context, now: Timestamp) -> Step {
-    let is_woken = object.metadata.uid.as_ref().is_some_and(|uid| context.queue.is_woken(uid));
-    if is_woken { plan_woken(object, now) } else { plan(object, now) }
 }
 
 /// Decides on all of `namespace` that have not ended, the oldest first.
@@ -77,14 +65,14 @@ pub fn look_at_namespace(context: &Arc<Context>, namespace: &str) {
 }
 
 /// Decides on `requests`, the oldest first: they come out of the cache in no order.
-pub fn look_at(context: &Arc<Context>, mut requests: Vec<Arc<Guarded>>) {
+pub fn look_at(context: &Arc<Context>, mut requests: Vec<Arc<Cached>>) {
     requests.sort_by(|a, b| a.meta().creation_timestamp.cmp(&b.meta().creation_timestamp));
     let again = requests.iter().filter(|request| comes_again(request, context));
     context.queue.look_again_at(again.map(|request| ObjectRef::from_obj(request.as_ref())));
 }
 
 /// Decides on `object`, and whether the controller must do so again at some time.
-pub fn comes_again(object: &Guarded, context: &Arc<Context>) -> bool {
+pub fn comes_again(object: &Cached, context: &Arc<Context>) -> bool {
     decide(object, context) != Action::await_change()
 }
 

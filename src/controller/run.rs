@@ -14,18 +14,18 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cached::Cached;
 use super::context::{Context, Parts};
 use super::election::Election;
 use super::events::Events;
-use super::guarded::Guarded;
-use super::guarded_connection::GuardedConnection;
+use super::guarded::GuardedConnection;
 use super::leadership::Leadership;
 use super::probe::probe_connections;
 use super::queue::Queue;
 use super::reconcile::{LOOK_AGAIN, comes_again, look_at, reconcile};
 use super::silence::question;
 use super::sweep::sweep;
-use super::watches::watch;
+use super::watches::{PAGE, watch};
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
@@ -80,22 +80,29 @@ pub async fn run(
     context.metrics.before_scrape(move |gauges| {
         if let Some(context) = measured.upgrade() {
             gauges.set_unfinished(context.requests.len());
+            gauges.set_cache(context.budget.held());
             gauges.set_stages(&context.queue.stages());
             gauges.set_limits(context.connection_states.limits());
             gauges.set_leader(context.leadership.leads());
         }
     });
 
-    let every = watcher::Config::default().timeout(context.config.watch_seconds);
-    let connection_watch = watch::<GuardedConnection>(&context, &every, connection_writer, &health, Watch::Connections);
+    let every = watcher::Config::default().timeout(context.config.watch_seconds).page_size(PAGE);
+    let connection_watch =
+        watch(&context, &every, connection_writer, &health, Watch::Connections, |connection| connection);
     let unfinished = every.clone().fields(UNFINISHED);
-    let request_watch = watch::<Guarded>(&context, &unfinished, request_writer, &health, Watch::Requests);
+    let (budget, cache) = (context.budget.clone(), context.requests.clone());
+    let keep = move |request: Cached| {
+        let known = cache.get(&ObjectRef::from_obj(&request));
+        request.kept(&budget, known.as_deref())
+    };
+    let request_watch = watch(&context, &unfinished, request_writer, &health, Watch::Requests, keep);
     let heard = context.clone();
     let request_watch =
         request_watch.try_filter_map(move |event| std::future::ready(Ok(changed_object(event, &heard))));
 
     let again = futures::stream::unfold(looked_at_again, |mut receiver| async move {
-        let object: ObjectRef<Guarded> = receiver.recv().await?;
+        let object: ObjectRef<Cached> = receiver.recv().await?;
         Some((object, receiver))
     });
     let controller = Controller::for_stream(request_watch, requests)
@@ -171,7 +178,7 @@ async fn look(context: &Arc<Context>, connections: &Notify) {
 /// Decides on the object that `event` of the watch is about; those of a list are in the cache when it is complete. What must
 /// be looked at again at some time is left to the controller. It could decide on all, but a moment later, as its scheduler
 /// counts in whole milliseconds, and with a timer and a task for each.
-fn changed_object(event: watcher::Event<Guarded>, context: &Arc<Context>) -> Option<Guarded> {
+fn changed_object(event: watcher::Event<Cached>, context: &Arc<Context>) -> Option<Cached> {
     match event {
         watcher::Event::Apply(object) => return Some(object).filter(|object| comes_again(object, context)),
         watcher::Event::InitDone => look_at_all(context),

@@ -3,23 +3,44 @@
 //! Bookmarks do not: an API server may send none for as long as nothing happens, and the one that sends them may have lost the
 //! events. Nor does the beginning of an answer: something between can accept a watch and pass nothing on.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 
-use kube::api::{ListParams, ObjectMeta};
+use kube::api::{ListMeta, ListParams, ObjectMeta, Request};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Client, Resource};
+use serde::Deserialize;
 
 use super::api_calls::{ApiError, bounded};
-use super::context::{Context, objects_of};
+use super::context::Context;
+use super::watches::PAGE;
 use crate::health::{Health, Watch};
 
-const PAGE: u32 = 500;
+/// Of each object a hash of which it is, and in which version: eight bytes instead of names.
+type Versions = HashSet<u64>;
 
-/// Objects by namespace and name: which each is, and in which version.
-type Versions = BTreeMap<[Option<String>; 2], [Option<String>; 2]>;
+/// A page of a list of metadata. All but identities is dropped while it is read.
+#[derive(Deserialize)]
+struct Page {
+    metadata: ListMeta,
+    items: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    metadata: Identity,
+}
+
+#[derive(Deserialize, Hash)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
 
 /// Looks at each watch of a kind that has been silent for long, for ever: whether `cache`, which it fills, has what the API
 /// server lists of what `config` selects.
@@ -30,8 +51,7 @@ pub async fn question<K>(
     cache: &Store<K>,
     kind: fn(usize) -> Watch,
 ) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone,
 {
     let selected = ListParams { field_selector: config.field_selector.clone(), ..ListParams::default().limit(PAGE) };
     loop {
@@ -39,7 +59,8 @@ pub async fn question<K>(
         for (number, place) in context.places().into_iter().enumerate() {
             let watch = kind(number);
             if health.is_silent(watch) {
-                let listed = list(&objects_of::<K>(context.client.clone(), place), selected.clone()).await;
+                let all = Request::new(K::url_path(&(), place));
+                let listed = list(&context.client, &all, selected.clone()).await;
                 judge(health, watch, listed, || cached(cache, place));
             }
         }
@@ -59,14 +80,13 @@ fn judge(health: &Health, watch: Watch, listed: Result<Versions, ApiError>, cach
     }
 }
 
-async fn list<K>(all: &Api<K>, mut params: ListParams) -> Result<Versions, ApiError>
-where
-    K: Clone + std::fmt::Debug + DeserializeOwned,
-{
+async fn list(client: &Client, all: &Request, mut params: ListParams) -> Result<Versions, ApiError> {
     let mut versions = Versions::new();
     loop {
-        let page = bounded("list what a silent watch should have delivered", all.list_metadata(&params)).await?;
-        versions.extend(page.items.into_iter().map(|object| version(&object.metadata)));
+        let request = all.list_metadata(&params).map_err(kube::Error::BuildRequest);
+        let page = async { client.request::<Page>(request?).await };
+        let page = bounded("list what a silent watch should have delivered", page).await?;
+        versions.extend(page.items.iter().map(|object| hash(&object.metadata)));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(versions),
@@ -81,8 +101,17 @@ fn cached<K: Resource<DynamicType = ()> + Clone>(cache: &Store<K>, place: Option
     here.map(version).collect()
 }
 
-fn version(meta: &ObjectMeta) -> ([Option<String>; 2], [Option<String>; 2]) {
-    ([meta.namespace.clone(), meta.name.clone()], [meta.uid.clone(), meta.resource_version.clone()])
+fn version(meta: &ObjectMeta) -> u64 {
+    hash(&Identity {
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+    })
+}
+
+fn hash(identity: &Identity) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(identity)
 }
 
 #[cfg(test)]

@@ -40,16 +40,22 @@ impl Backoff for WatchPause {
 /// watches that follow, as each goes on from a bookmark that is later. A request would wait for ever.
 const LIST_AFTER: u32 = 5;
 
-/// Watches that fill `writer` together, and tell `health` how they fare. What comes out is in the cache already, but for the
+/// The most objects that the API server is asked for at once. Each may have the 1.5 MiB that etcd takes, and the answer is held
+/// whole and once more as text until its objects are made of it.
+pub const PAGE: u32 = 20;
+
+/// Watches that fill `writer` together with what `keep` makes of each object, and tell `health` how they fare. What comes out is in the cache already, but for the
 /// objects of a list, which are in it when that is complete.
-pub fn watch<K>(
+pub fn watch<K, F>(
     context: &Context,
     config: &watcher::Config,
     writer: Writer<K>,
     health: &Arc<Health>,
     kind: fn(usize) -> Watch,
-) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+    keep: F,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K, F>
 where
+    F: Fn(K) -> K + Send,
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
@@ -65,10 +71,15 @@ where
         }
     });
     let watches = select_all(watches.collect::<Vec<_>>());
-    stream::iter(first)
-        .chain(watches)
-        .map_ok(|event| event.modify(|object| object.meta_mut().managed_fields = None))
-        .reflect(writer)
+    stream::iter(first).chain(watches).map_ok(move |event| kept(event, &keep)).reflect(writer)
+}
+
+fn kept<K>(event: Event<K>, keep: impl Fn(K) -> K) -> Event<K> {
+    match event {
+        Event::Apply(object) => Event::Apply(keep(object)),
+        Event::InitApply(object) => Event::InitApply(keep(object)),
+        event @ (Event::Delete(_) | Event::Init | Event::InitDone) => event,
+    }
 }
 
 /// Watches one after the other, each of which begins with a list and ends so long after it.

@@ -11,6 +11,7 @@ pub mod claim;
 pub mod conclusion;
 pub mod connection_status;
 pub mod expect;
+pub mod footprint;
 pub mod form;
 pub mod lease;
 pub mod names;

@@ -46,10 +46,22 @@ pub fn ttl_ignored(request: &SessionKill) -> Option<String> {
     ))
 }
 
+/// Whether an annotation of this key tells which GitOps tool keeps the object.
+#[must_use]
+pub fn is_tracking_annotation(key: &str) -> bool {
+    key.starts_with(ARGO_CD_ANNOTATIONS)
+}
+
+/// Whether a label of this key tells which GitOps tool keeps the object.
+#[must_use]
+pub fn is_tracking_label(key: &str) -> bool {
+    TRACKING_LABELS.iter().any(|(tracking, _)| *tracking == key)
+}
+
 /// The GitOps tool that puts an object with `metadata` back when it is deleted, and the mark by which that is known.
 fn tracker(metadata: &ObjectMeta) -> Option<(&'static str, String)> {
     let annotations = metadata.annotations.iter().flatten();
-    let mut of_argo_cd = annotations.filter(|(key, _)| key.starts_with(ARGO_CD_ANNOTATIONS));
+    let mut of_argo_cd = annotations.filter(|(key, _)| is_tracking_annotation(key));
     if let Some((key, _)) = of_argo_cd.next() {
         return Some(("Argo CD", format!("annotation {key}")));
     }

@@ -32,6 +32,7 @@ impl Default for Limits {
 pub struct Gauges {
     leader: Gauge,
     unfinished: Gauge,
+    cache: Gauge,
     stage_requests: Family<[Label; 1], Gauge>,
     stage_oldest: Family<[Label; 1], Seconds>,
     limited: Gauge,
@@ -47,6 +48,7 @@ impl Gauges {
         let gauges = Self {
             leader: Gauge::default(),
             unfinished: Gauge::default(),
+            cache: Gauge::default(),
             stage_requests: Family::default(),
             stage_oldest: Family::default(),
             limited: Gauge::default(),
@@ -65,6 +67,8 @@ impl Gauges {
             "SessionKills that have not ended, those among them that wait for a time or for another try",
             gauges.unfinished.clone(),
         );
+        let help = "Memory of the SessionKills in the watch cache, but for those of which only the outline is kept";
+        registry.register_with_unit("cache", help, Unit::Bytes, gauges.cache.clone());
         registry.register(
             "stage_requests",
             "SessionKills in each stage of their way; Queued is the depth of the queue",
@@ -110,6 +114,11 @@ impl Gauges {
     /// How many requests have not ended.
     pub fn set_unfinished(&self, requests: usize) {
         self.unfinished.set(i64::try_from(requests).unwrap_or(i64::MAX));
+    }
+
+    /// How many bytes the requests in the watch cache take.
+    pub fn set_cache(&self, bytes: usize) {
+        self.cache.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// For each request on its way: its stage, and for how long it has been there.

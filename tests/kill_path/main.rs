@@ -7,6 +7,7 @@
 mod scene;
 
 mod ambiguous_answers;
+mod budget;
 mod connection;
 mod crashes;
 mod dry_run;

@@ -1,0 +1,130 @@
+//! What is kept of an object's metadata. No I/O.
+//!
+//! Users choose how large metadata are: labels fill an object up to the 1.5 MiB that etcd takes, and `managedFields` follow
+//! them. All that nobody here reads is dropped while it is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::retention::{is_tracking_annotation, is_tracking_label};
+
+type Texts = BTreeMap<String, String>;
+
+/// Metadata without finalizers, owners, managed fields, and all labels and annotations but one of each that tells which tool
+/// keeps the object; of that without its value. At most two kilobytes, whatever is stored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Kept {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    #[serde(deserialize_with = "tracking_annotation")]
+    annotations: Option<Texts>,
+    #[serde(deserialize_with = "tracking_label")]
+    labels: Option<Texts>,
+}
+
+impl From<Kept> for ObjectMeta {
+    fn from(kept: Kept) -> Self {
+        Self {
+            name: kept.name,
+            namespace: kept.namespace,
+            uid: kept.uid,
+            resource_version: kept.resource_version,
+            generation: kept.generation,
+            creation_timestamp: kept.creation_timestamp,
+            deletion_timestamp: kept.deletion_timestamp,
+            annotations: kept.annotations,
+            labels: kept.labels,
+            ..Self::default()
+        }
+    }
+}
+
+fn tracking_annotation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Texts>, D::Error> {
+    deserializer.deserialize_option(First(is_tracking_annotation))
+}
+
+fn tracking_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Texts>, D::Error> {
+    deserializer.deserialize_option(First(is_tracking_label))
+}
+
+/// Reads of a map only the first key of a kind.
+struct First(fn(&str) -> bool);
+
+impl<'de> Visitor<'de> for First {
+    type Value = Option<Texts>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map of texts")
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some((key, IgnoredAny)) = map.next_entry::<String, _>()? {
+            if found.is_none() && (self.0)(&key) {
+                found = Some(Texts::from([(key, String::new())]));
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_megabyte_of_metadata_a_few_words_are_kept() {
+        let many = |of: &'static str| (0..5000).map(move |number| (format!("{of}{number}"), "x".repeat(200)));
+        let mut annotations: Texts = many("example.com/a").collect();
+        annotations.insert("argocd.argoproj.io/tracking-id".into(), "y".repeat(200_000));
+        annotations.insert("argocd.argoproj.io/sync-options".into(), "z".into());
+        let stored = json!({
+            "name": "a", "namespace": "b", "uid": "c", "resourceVersion": "7", "generation": 2, "selfLink": "/x",
+            "creationTimestamp": "2026-10-05T09:59:00Z", "deletionTimestamp": "2026-10-05T10:00:00Z",
+            "generateName": "a-", "labels": many("l").collect::<Texts>(), "annotations": annotations,
+            "finalizers": vec!["example.com/f"; 5000], "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"}],
+        });
+        let text = stored.to_string();
+        let kept: ObjectMeta = serde_json::from_str::<Kept>(&text).unwrap().into();
+        let expected = json!({
+            "name": "a", "namespace": "b", "uid": "c", "resourceVersion": "7", "generation": 2,
+            "creationTimestamp": "2026-10-05T09:59:00Z", "deletionTimestamp": "2026-10-05T10:00:00Z",
+            "annotations": {"argocd.argoproj.io/sync-options": ""},
+        });
+        assert_eq!(serde_json::to_value(kept).unwrap(), expected);
+    }
+
+    #[test]
+    fn nothing_at_all_is_read_as_such() {
+        for stored in [json!({}), json!({"labels": null, "annotations": null, "name": null}), json!({"labels": {}})] {
+            let kept: ObjectMeta = serde_json::from_value::<Kept>(stored).unwrap().into();
+            assert_eq!(kept, ObjectMeta::default());
+        }
+        assert!(serde_json::from_value::<Kept>(json!({"labels": 1})).is_err());
+    }
+}
