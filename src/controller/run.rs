@@ -91,12 +91,7 @@ pub async fn run(
     let connection_watch =
         watch(&context, &every, connection_writer, &health, Watch::Connections, |connection| connection);
     let unfinished = every.clone().fields(UNFINISHED);
-    let (budget, cache) = (context.budget.clone(), context.requests.clone());
-    let keep = move |request: Cached| {
-        let known = cache.get(&ObjectRef::from_obj(&request));
-        request.kept(&budget, known.as_deref())
-    };
-    let request_watch = watch(&context, &unfinished, request_writer, &health, Watch::Requests, keep);
+    let request_watch = watch(&context, &unfinished, request_writer, &health, Watch::Requests, within_budget(&context));
     let heard = context.clone();
     let request_watch =
         request_watch.try_filter_map(move |event| std::future::ready(Ok(changed_object(event, &heard))));
@@ -162,6 +157,15 @@ pub async fn run(
         tracing::error!(tasks = tasks.len(), "ended with work in flight: its claims resolve after their deadlines");
     }
     if in_order { Ok(()) } else { Err(RunError::Ended(ended)) }
+}
+
+/// What the cache keeps of each request that comes.
+fn within_budget(context: &Context) -> impl Fn(Cached) -> Cached + Send + use<> {
+    let (budget, cache) = (context.budget.clone(), context.requests.clone());
+    move |request| {
+        let known = cache.get(&ObjectRef::from_obj(&request));
+        request.kept(&budget, known.as_deref())
+    }
 }
 
 /// Each time that this process begins to lead: looks at all that has come while it stood by, and at whether connections work.
