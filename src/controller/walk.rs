@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::api_calls::{ApiError, Pauses, bounded};
 
 /// Few: a page is read at once, and each of its objects may be large.
-const PAGE: u32 = 100;
+const PAGE: u32 = 20;
 /// A page is asked for so often, and then left: the next walk asks again.
 const TRIES: u32 = 3;
 /// A page costs no more than this; what takes longer is waiting, as while an API server starts.
@@ -135,7 +135,7 @@ mod tests {
         let mut seen = vec![];
         let see = |object: ConfigMap| seen.push(object.name_any());
         let walked = walk_to_end(&all, "list", None, see, &mut Duration::default()).await;
-        let pages = asked.lock().unwrap().iter().map(|query| query.replace("&limit=100", "")).collect();
+        let pages = asked.lock().unwrap().iter().map(|query| query.replace("&limit=20", "")).collect();
         (seen, pages, walked.is_ok())
     }
 
