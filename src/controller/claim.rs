@@ -21,6 +21,8 @@ use crate::oceanbase::KillPermit;
 pub struct Claim {
     receipt: Arc<LiveReceipt>,
     monotonic_deadline: Instant,
+    /// A try of it was not answered, and may be stored after all the others.
+    was_unanswered: bool,
 }
 
 impl Claim {
@@ -130,9 +132,15 @@ pub async fn claim(
         match try_claim(context, object, &wanted).await {
             Ok(Some(Answer::Ours(receipt))) => {
                 let receipt = Arc::new(LiveReceipt::new(*receipt, live));
-                return Ok(Claimed::Granted(Claim { receipt, monotonic_deadline: wanted.monotonic_deadline }));
+                let (monotonic_deadline, was_unanswered) = (wanted.monotonic_deadline, may_be_stored);
+                return Ok(Claimed::Granted(Claim { receipt, monotonic_deadline, was_unanswered }));
             }
-            Ok(Some(Answer::Taken(receipt, standing))) => return Ok(Claimed::Taken(receipt, standing)),
+            Ok(Some(Answer::Taken(receipt, standing))) => {
+                if may_be_stored {
+                    context.live_claims.give_up(&attempt.attempt_id);
+                }
+                return Ok(Claimed::Taken(receipt, standing));
+            }
             Ok(None) => {}
             // A refusal says nothing of the tries before it.
             Err(error) if error.is_refused() && !may_be_stored => return Err(error),
@@ -228,10 +236,13 @@ fn judge(context: &Context, uid: &str, attempt_id: &str, receipt: &SessionKillRe
 }
 
 /// Gives a claim up: nothing was executed under it. The next attempt may claim again; if it cannot be deleted now, that
-/// attempt deletes it first.
+/// attempt deletes it first. So it does with what is stored after it, of a try that was not answered.
 pub async fn release(context: &Context, claim: Claim) {
-    if let Err(error) = delete(context, &claim.receipt).await {
+    let deleted = delete(context, &claim.receipt).await;
+    if deleted.is_err() || claim.was_unanswered {
         context.live_claims.give_up(&claim.receipt.spec.attempt_id);
+    }
+    if let Err(error) = deleted {
         tracing::warn!(%error, receipt = claim.receipt.name_any(), "claim not released yet");
     }
 }

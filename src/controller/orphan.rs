@@ -64,7 +64,8 @@ async fn look(context: &Context, receipt: &SessionKillReceipt, ids: Vec<i64>) ->
 
 /// What became of an orphaned claim, recorded in its receipt: as its request says, if that was settled; else as the process
 /// list says, which by now shows the end of whatever was sent. None while the list cannot be read; in the end, it cannot
-/// be told. Whoever records first decides, as the record is write-once. `list` serves other claims of the tenant, too.
+/// be told. Whoever records first decides, as the record is write-once. One that the API server does not take is given back
+/// all the same: its request would wait for ever. `list` serves other claims of the tenant, too.
 pub async fn resolve(
     context: &Context,
     receipt: &SessionKillReceipt,
@@ -76,7 +77,7 @@ pub async fn resolve(
     let namespace = receipt.namespace().unwrap_or_default();
     let request = named(context, &namespace, &receipt.spec.session_kill_ref).await?;
     if let Some(record) = request.as_deref().and_then(|request| record_of(request, receipt)) {
-        return write_once(context, receipt, record).await.map(Some);
+        return write_once(context, receipt, record).await.map(|(record, _)| Some(record));
     }
     let ids: Vec<i64> = receipt.spec.sessions.iter().map(|session| session.session_id).collect();
     let over = receipt.spec.settle_deadline_time.0;
@@ -90,8 +91,8 @@ pub async fn resolve(
         return Ok(Some(record));
     }
     let wanted = as_stored(conclusion.record(now));
-    let record = write_once(context, receipt, wanted.clone()).await?;
-    if record == wanted {
+    let (record, is_stored) = write_once(context, receipt, wanted.clone()).await?;
+    if is_stored && record == wanted {
         count(&context.metrics, receipt, &conclusion.sessions);
         // Its holder went away before it could write the line.
         let reason = request.as_ref().and_then(|request| request.spec.reason.as_deref());
@@ -145,15 +146,23 @@ async fn recorded(
 }
 
 /// Records `record`, unless somebody else recorded first; gives back what is recorded. That is looked for after every failure:
-/// if it was stored and only the answer was lost, its audit line has yet to be written, and nobody else would.
+/// if it was stored and only the answer was lost, its audit line has yet to be written, and nobody else would. False if nothing
+/// is, as the API server does not take it: the line is written by whoever can record it.
 async fn write_once(
     context: &Context,
     receipt: &SessionKillReceipt,
     record: SessionKillReceiptStatus,
-) -> Result<SessionKillReceiptStatus, ApiError> {
+) -> Result<(SessionKillReceiptStatus, bool), ApiError> {
     let target = Target::of(receipt);
-    let Err(error) = write_record(context, &target, &record).await else { return Ok(record) };
-    recorded(context, receipt).await?.ok_or(error)
+    let Err(error) = write_record(context, &target, &record).await else { return Ok((record, true)) };
+    match recorded(context, receipt).await? {
+        Some(stored) => Ok((stored, true)),
+        None if error.is_invalid() && !error.is_not_found() => {
+            tracing::warn!(%error, receipt = target.name, "outcome not recorded");
+            Ok((record, false))
+        }
+        None => Err(error),
+    }
 }
 
 #[cfg(test)]

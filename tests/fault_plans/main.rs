@@ -8,6 +8,7 @@ mod outages;
 mod pages;
 mod permitted;
 mod plan;
+mod scenes;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use testbed::arena::Ground;
 use testbed::control_plane::Outage;
 use testbed::torture::play_all;
@@ -25,7 +27,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::outages::fail_at_each_moment;
 use crate::permitted::allowance;
-use crate::plan::{Plan, all, steps_of};
+use crate::plan::{Case, Plan, Scene, Step, steps_of};
 use crate::stage::{Played, play};
 
 /// Most of them wait most of the time.
@@ -59,30 +61,43 @@ async fn failing_ground() -> MappedMutexGuard<'static, Arc<Ground>> {
 async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     let started = Instant::now();
     let ground = ground("fault-plans").await;
-    let references = ["well-0", "well-1", "well-2"].map(|name| play_named(&ground, name.into(), Plan::None, None));
-    let references = futures::future::join_all(references).await;
-    let traces: Vec<_> = references.iter().map(|(_, played)| played.trace.clone()).collect();
-    for (plan, played) in &references {
-        assert!(played.problems.is_empty(), "{plan}: {:?}", played.problems);
-    }
-    let well = most_of_each(references.iter().map(|(_, played)| &played.writes));
-    let steps = steps_of(&traces);
+    let recorded = join_all(Scene::ALL.map(|scene| record(&ground, scene))).await;
     // For a look at some of them only.
     let only = env::var("FAULT_PLANS").unwrap_or_default();
-    let plans = all(&steps).into_iter().filter(|plan| plan.to_string().contains(&only));
+    let all_of_them = env::var("FAULT_PLANS_OF_ALL_STEPS").is_ok();
+    let cases = recorded
+        .iter()
+        .flat_map(|(scene, steps, well)| scene.cases(steps, all_of_them).into_iter().map(move |case| (case, well)));
+    let cases = cases.filter(|(case, _)| case.to_string().contains(&only)).enumerate();
     let numbered =
-        plans.enumerate().map(|(number, plan)| play_named(&ground, format!("plan-{number:03}"), plan, Some(&well)));
+        cases.map(|(number, (case, well))| play_named(&ground, format!("plan-{number:03}"), case, Some(well)));
     let played: Vec<_> = futures::stream::iter(numbered).buffer_unordered(AT_ONCE).collect().await;
 
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (plan, _) in &played {
-        *counts.entry(plan.group()).or_default() += 1;
+    for (case, _) in &played {
+        *counts.entry(case.group()).or_default() += 1;
     }
-    println!("steps of a kill: {}", steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     println!("{} plans in {} s: {counts:?}", played.len(), started.elapsed().as_secs());
     let failed: Vec<_> = played.iter().filter(|(_, played)| !played.problems.is_empty()).collect();
-    let words = failed.iter().map(|(plan, played)| format!("{plan}\n {}", played.problems.join("\n ")));
+    let words = failed.iter().map(|(case, played)| format!("{case}\n {}", played.problems.join("\n ")));
     assert!(failed.is_empty(), "{} plans failed\n{}", failed.len(), words.collect::<Vec<_>>().join("\n\n"));
+}
+
+/// What a kill in `scene` does, and how often it stores each kind of write at most, when nothing goes wrong beside.
+async fn record(ground: &Arc<Ground>, scene: Scene) -> (Scene, Vec<Step>, BTreeMap<String, usize>) {
+    let well = |number| {
+        let case = Case { scene, plan: Plan::None };
+        play_named(ground, format!("{}-{number}", scene.name()), case, None)
+    };
+    let references = join_all((0..3).map(well)).await;
+    for (case, played) in &references {
+        assert!(played.problems.is_empty(), "{case}: {:?}", played.problems);
+    }
+    let traces: Vec<_> = references.iter().map(|(_, played)| played.trace.clone()).collect();
+    let steps = steps_of(&traces);
+    let named: Vec<_> = steps.iter().map(ToString::to_string).collect();
+    println!("steps of a kill, {}: {}", scene.name(), named.join(", "));
+    (scene, steps, most_of_each(references.iter().map(|(_, played)| &played.writes)))
 }
 
 /// How often each kind of write was stored at most.
@@ -95,7 +110,7 @@ fn most_of_each<'a>(all: impl Iterator<Item = &'a BTreeMap<String, usize>>) -> B
     most
 }
 
-fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMap<String, usize>) -> Vec<String> {
+fn too_many_writes(case: &Case, stored: &BTreeMap<String, usize>, well: &BTreeMap<String, usize>) -> Vec<String> {
     const GIVEN_UP: &str = "delete sessionkillreceipts";
     let given_up = stored.get(GIVEN_UP).copied().unwrap_or_default();
     let is_too_many = |(kind, count): &(&String, &usize)| {
@@ -105,7 +120,7 @@ fn too_many_writes(plan: &Plan, stored: &BTreeMap<String, usize>, well: &BTreeMa
             GIVEN_UP => 2,
             _ => 0,
         };
-        **count > well.get(*kind).copied().unwrap_or_default() + allowance(plan, kind) + more
+        **count > well.get(*kind).copied().unwrap_or_default() + allowance(case, kind) + more
     };
     let too_many = stored.iter().filter(is_too_many);
     too_many.map(|(kind, count)| format!("{kind} was stored {count} times, see {well:?}")).collect()
@@ -137,16 +152,16 @@ async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lo
     assert!(tally.verdict.kills > 0 && tally.verdict.unanswered > 0, "{tally:?}");
 }
 
-/// Plays `plan`, and holds its writes against those of kills that went `well`, if that is known.
+/// Plays `case`, and holds its writes against those of kills that went `well`, if that is known.
 async fn play_named(
     ground: &Arc<Ground>,
     name: String,
-    plan: Plan,
+    case: Case,
     well: Option<&BTreeMap<String, usize>>,
-) -> (Plan, Played) {
+) -> (Case, Played) {
     let mut again = 0;
     loop {
-        let (ground, at, name) = (ground.clone(), plan.clone(), format!("{name}-{again}"));
+        let (ground, at, name) = (ground.clone(), case.clone(), format!("{name}-{again}"));
         let played = tokio::spawn(async move { play(&ground, &name, &at).await }).await;
         let mut played = played.unwrap_or_else(|panic| Played {
             trace: vec![],
@@ -154,11 +169,11 @@ async fn play_named(
             problems: vec![format!("it panicked: {panic}")],
             is_disturbed: false,
         });
-        played.problems.extend(well.into_iter().flat_map(|well| too_many_writes(&plan, &played.writes, well)));
+        played.problems.extend(well.into_iter().flat_map(|well| too_many_writes(&case, &played.writes, well)));
         if played.problems.is_empty() || !played.is_disturbed || again == REPEATS {
-            return (plan, played);
+            return (case, played);
         }
-        println!("played again, as the machine was too busy: {plan}");
+        println!("played again, as the machine was too busy: {case}");
         again += 1;
     }
 }

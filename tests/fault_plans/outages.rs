@@ -67,7 +67,7 @@ impl Scene {
         let (kind, at) = moment;
         let proxy = if kind.starts_with(char::is_uppercase) { &arena.calls } else { &arena.api };
         let order = proxy.order(Rule::of(Fault::Hold(at), kind).times(1));
-        let stage = Stage { arena, launch: Launch::default() };
+        let stage = Stage::of(arena, Launch::default(), crate::plan::Scene::Plain);
         stage.ask().await;
         stage.arena.start(stage.launch).await.unwrap();
         Self { stage, moment, order }

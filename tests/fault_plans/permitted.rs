@@ -7,7 +7,7 @@ use sessionkill::api::{Outcome, SessionOutcome, SessionReason};
 use testbed::fault_proxy::{At, Fault};
 use testbed::gateway::{Fault as GatewayFault, FaultKind, When};
 
-use crate::plan::{Plan, Step, Strike};
+use crate::plan::{Case, Plan, Scene, Step, Strike};
 
 /// An end of the request for two sessions that live and one that does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +67,22 @@ const CALL: usize = 1;
 const LOOK: usize = 2;
 const SETTLE: usize = 3;
 
-fn on_path(step: &Step) -> Option<usize> {
-    PATH.iter().position(|(kind, nth)| *kind == step.kind && *nth == step.nth)
+/// The place of `step` on the path of the claim that counts.
+fn on_path(scene: Scene, step: &Step) -> Option<usize> {
+    let is_it = |(kind, nth): &(&str, usize)| *kind == step.kind && nth + scene.before_last_claim(kind) == step.nth;
+    PATH.iter().position(is_it)
 }
 
-/// The ends that `plan` may have.
-pub fn permitted(plan: &Plan, struck: Struck) -> Vec<End> {
-    match plan {
+/// Whether `step` belongs to the claim before it, under which nothing is executed.
+fn is_before(scene: Scene, step: &Step) -> bool {
+    let is_it = |(kind, nth): &(&str, usize)| *kind == step.kind && nth + scene.before_last_claim(kind) > step.nth;
+    scene != Scene::Plain && (step.kind == "delete sessionkillreceipts" || PATH.iter().any(is_it))
+}
+
+/// The ends that `case` may have.
+pub fn permitted(case: &Case, struck: Struck) -> Vec<End> {
+    let scene = case.scene;
+    match &case.plan {
         // Every request to the API server is made again, or is not needed.
         Plan::None | Plan::Api(..) | Plan::ClaimLostThenRefused | Plan::Watch(..) | Plan::OlderList { .. } => {
             vec![End::Done]
@@ -81,18 +90,21 @@ pub fn permitted(plan: &Plan, struck: Struck) -> Vec<End> {
         Plan::Call(step, fault) => after_call_fault(step, fault),
         // Whoever else holds the claim is well.
         Plan::Struck { .. } if !struck.is_holder => vec![End::Done],
+        // Its claim is released, by itself when it wakes, or it is gone with it: nobody else knows that nothing was executed.
+        Plan::Struck { step, strike: Strike::Kill, .. } if is_before(scene, step) => vec![End::SeenThere],
+        Plan::Struck { step, .. } if is_before(scene, step) => vec![End::Done, End::SeenThere],
         Plan::Struck { step, at, strike: Strike::Kill, .. } => {
-            killed(on_path(step).map(|at_step| (at_step, *at)), struck)
+            killed(on_path(scene, step).map(|at_step| (at_step, *at)), struck)
         }
         Plan::Struck { step, at, strike: Strike::Freeze, replicas } => {
-            frozen(on_path(step).map(|at_step| (at_step, *at)), *replicas, struck)
+            frozen(on_path(scene, step).map(|at_step| (at_step, *at)), *replicas, struck)
         }
     }
 }
 
 fn after_call_fault(step: &Step, fault: &GatewayFault) -> Vec<End> {
     use FaultKind::{Delay, Drop, Error, ErrorBody200, Html, Partial, RemoveAction, Status5xx, Throttle};
-    match on_path(step) {
+    match on_path(Scene::Plain, step) {
         Some(CALL) => match (fault.kind, fault.when()) {
             // Refused, provably not executed: called again.
             (Throttle | RemoveAction | Error, _) => vec![End::Done],
@@ -145,24 +157,31 @@ fn frozen(on_path: Option<(usize, At)>, replicas: usize, struck: Struck) -> Vec<
 
 /// How many more writes of `kind` than in a kill that went well may be stored. Claims are counted less those that were
 /// given up: nothing was sent under them.
-pub fn allowance(plan: &Plan, kind: &str) -> usize {
+pub fn allowance(case: &Case, kind: &str) -> usize {
     let is_repeated = |step: &Step| usize::from(step.kind == kind);
-    match (plan, kind) {
-        // Beside the path: what is known of the connection, each time that it changes, by each operator.
-        (_, "patch oceanbaseconnections/status") => 4,
-        // A request that may have been stored is made again.
-        (Plan::Api(step, fault), _) if may_be_stored(fault) && is_repeated(step) > 0 => 2,
-        // Shown on a slow machine only: that the list is not read yet, and that the call is being verified.
-        (Plan::Api(..) | Plan::Watch(..) | Plan::None, "patch sessionkills/status" | "create events") => 1,
-        (Plan::Api(..) | Plan::Watch(..) | Plan::None, _) => 0,
-        // The claim that was stored is deleted, the request says why it waits, and claims anew.
-        (Plan::ClaimLostThenRefused, _) => 1,
-        // Of the second request.
-        (Plan::OlderList { .. }, _) => 1,
-        (Plan::Call(..), _) => after_refusal(kind),
-        // That the call is being verified, and that nobody knows of its holder; by each of two.
-        (Plan::Struck { .. }, _) => 2,
-    }
+    let told_again = match (case.scene, kind) {
+        (Scene::Plain, _) => 0,
+        // How often it says why it waits depends on when it is tried again; of the same reason the Event is counted up.
+        (_, "patch sessionkills/status" | "create events" | "patch events") => 2,
+        _ => 0,
+    };
+    told_again
+        + match (&case.plan, kind) {
+            // Beside the path: what is known of the connection, each time that it changes, by each operator.
+            (_, "patch oceanbaseconnections/status") => 4,
+            // A request that may have been stored is made again.
+            (Plan::Api(step, fault), _) if may_be_stored(fault) && is_repeated(step) > 0 => 2,
+            // Shown on a slow machine only: that the list is not read yet, and that the call is being verified.
+            (Plan::Api(..) | Plan::Watch(..) | Plan::None, "patch sessionkills/status" | "create events") => 1,
+            (Plan::Api(..) | Plan::Watch(..) | Plan::None, _) => 0,
+            // The claim that was stored is deleted, the request says why it waits, and claims anew.
+            (Plan::ClaimLostThenRefused, _) => 1,
+            // Of the second request.
+            (Plan::OlderList { .. }, _) => 1,
+            (Plan::Call(..), _) => after_refusal(kind),
+            // That the call is being verified, and that nobody knows of its holder; by each of two.
+            (Plan::Struck { .. }, _) => 2,
+        }
 }
 
 const fn may_be_stored(fault: &Fault) -> bool {

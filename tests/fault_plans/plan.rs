@@ -51,6 +51,24 @@ pub enum Strike {
     Freeze,
 }
 
+/// What a kill meets on its way in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Nothing.
+    Plain,
+    /// The gateway throttles its first call, which goes on under its claim, and the next for so long that it does not.
+    Throttled,
+    /// Nobody listens at the gateway when it has its claim, until it says so.
+    Unreachable,
+}
+
+/// A kill, and what goes wrong.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub scene: Scene,
+    pub plan: Plan,
+}
+
 /// What goes wrong.
 #[derive(Clone, Debug)]
 pub enum Plan {
@@ -84,15 +102,77 @@ impl fmt::Display for Plan {
     }
 }
 
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scene {
+            Scene::Plain => write!(f, "{}", self.plan),
+            scene => write!(f, "{scene:?}: {}", self.plan),
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} #{}", self.kind, self.nth + 1)
     }
 }
 
-impl Plan {
+impl Scene {
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Throttled, Self::Unreachable];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Throttled => "throttled",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// How many of these requests the kill makes before those of the claim that counts.
+    pub fn before_last_claim(self, kind: &str) -> usize {
+        match (self, kind) {
+            (Self::Throttled, "KillProcessList") => 2,
+            // The others of them reach nobody.
+            (Self::Plain, _) | (Self::Unreachable, "KillProcessList") | (_, "patch sessionkillreceipts/status") => 0,
+            _ => 1,
+        }
+    }
+
+    /// The plans for this kill. Of those that are not plain only what a plain one does not do, unless `all_of_them`.
+    pub fn cases(self, steps: &[Step], all_of_them: bool) -> Vec<Case> {
+        let plans = match self {
+            Self::Plain => all(steps),
+            _ => {
+                beside_plain(&steps.iter().filter(|step| all_of_them || self.is_own(step)).cloned().collect::<Vec<_>>())
+            }
+        };
+        plans.into_iter().map(|plan| Case { scene: self, plan }).collect()
+    }
+
+    /// Whether only this kill makes `step`.
+    fn is_own(self, step: &Step) -> bool {
+        match (step.kind.as_str(), step.nth) {
+            ("delete sessionkillreceipts", 0) => true,
+            ("create sessionkillreceipts" | "KillProcessList", 1) => self == Self::Throttled,
+            _ => false,
+        }
+    }
+}
+
+impl Case {
     /// For the summary.
     pub fn group(&self) -> &'static str {
+        match self.scene {
+            Scene::Plain => self.plan.group(),
+            Scene::Throttled => "throttled",
+            Scene::Unreachable => "unreachable",
+        }
+    }
+}
+
+impl Plan {
+    /// For the summary.
+    fn group(&self) -> &'static str {
         match self {
             Self::None => "fault-free",
             Self::Api(..) | Self::ClaimLostThenRefused => "requests to the API server",
@@ -107,10 +187,8 @@ impl Plan {
 }
 
 /// All plans for a kill of these steps. Those that wait longest come first: so they wait beside the others.
-pub fn all(steps: &[Step]) -> Vec<Plan> {
-    let mut plans: Vec<Plan> = struck(steps).collect();
-    let requests = steps.iter().filter(|step| !step.is_call() && !step.is_watch());
-    plans.extend(requests.flat_map(|step| api_faults(step).map(|fault| Plan::Api(step.clone(), fault))));
+fn all(steps: &[Step]) -> Vec<Plan> {
+    let mut plans = beside_plain(steps);
     let watches = steps.iter().filter(|step| step.is_watch());
     plans.extend(watches.flat_map(|step| watch_faults().map(|fault| Plan::Watch(step.clone(), fault))));
     plans.push(Plan::ClaimLostThenRefused);
@@ -124,6 +202,13 @@ pub fn all(steps: &[Step]) -> Vec<Plan> {
         _ => 3,
     });
     plans
+}
+
+/// Those for a kill that may meet something else as well.
+fn beside_plain(steps: &[Step]) -> Vec<Plan> {
+    let requests = steps.iter().filter(|step| !step.is_call() && !step.is_watch());
+    let of_requests = requests.flat_map(|step| api_faults(step).map(|fault| Plan::Api(step.clone(), fault)));
+    struck(steps).chain(of_requests).collect()
 }
 
 fn struck(steps: &[Step]) -> impl Iterator<Item = Plan> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::ResourceExt as _;
@@ -13,12 +14,13 @@ use testbed::gateway::{Fault as GatewayFault, FaultKind};
 use tokio::time::{sleep, timeout};
 
 use crate::permitted::{End, Struck, permitted};
-use crate::plan::{Plan, SHORT_WATCH_SECONDS, Step, Strike};
+use crate::plan::{Case, Plan, SHORT_WATCH_SECONDS, Scene, Step, Strike};
+use crate::scenes::WINDOW_OF_THROTTLED;
 
 /// Far more than anything takes on a busy machine: it only ends a plan that would never end.
 const LIMIT: Duration = Duration::from_mins(5);
-const POLL: Duration = Duration::from_millis(500);
-const REQUEST: &str = "inc-1";
+pub const POLL: Duration = Duration::from_millis(500);
+pub const REQUEST: &str = "inc-1";
 /// Longer than the dispatch window.
 const DEEP_SLEEP: Duration = Duration::from_secs(9);
 
@@ -30,31 +32,33 @@ pub struct Played {
     pub writes: BTreeMap<String, usize>,
     /// What should not be, in words.
     pub problems: Vec<String>,
-    /// The machine was so busy that a call took too long for which no fault was meant, and nothing worse came of it: it says
-    /// nothing of the plan.
+    /// The machine was so busy that a call took too long for which no fault was meant, or a record, which is then made again;
+    /// and nothing worse came of it: it says nothing of the plan.
     pub is_disturbed: bool,
 }
 
-/// Plays `plan` in an arena of its own.
-pub async fn play(ground: &Arc<Ground>, name: &str, plan: &Plan) -> Played {
+/// Plays `case` in an arena of its own.
+pub async fn play(ground: &Arc<Ground>, name: &str, case: &Case) -> Played {
     let arena = Arena::set(ground, name, vec![session(1), session(2)]).await.unwrap();
     // Half of the plans with each version of HTTP.
     let number: String = name.chars().filter(char::is_ascii_digit).collect();
     let http1 = number.bytes().rev().nth(1).is_some_and(|digit| digit % 2 == 0);
-    let stage = Stage { arena, launch: Launch { http1, ..Launch::default() } };
+    let dispatch_window_seconds = (case.scene == Scene::Throttled).then_some(WINDOW_OF_THROTTLED);
+    let stage = Stage::of(arena, Launch { http1, dispatch_window_seconds, ..Launch::default() }, case.scene);
     let mut problems = vec![];
-    let struck = timeout(LIMIT, stage.act(plan)).await;
+    let struck = timeout(LIMIT, stage.act(&case.plan)).await;
     if struck.is_err() {
         problems.push(format!("it does not end: {:?}", stage.arena.unfinished().await));
     }
     let struck = struck.unwrap_or_default();
     let mut violations = vec![];
     if problems.is_empty() {
-        problems.extend(stage.compare(&permitted(plan, struck)).await);
+        problems.extend(stage.compare(&permitted(case, struck)).await);
         violations = stage.arena.verdict().await.unwrap().violations;
     }
     let gave_up = |it: &Passed| it.fault.is_none() && it.abandoned;
-    let is_disturbed = violations.is_empty() && stage.arena.calls.trace().iter().any(gave_up);
+    let records = stage.arena.api.trace().into_iter().filter(|it| it.kind == "patch sessionkillreceipts/status");
+    let is_disturbed = violations.is_empty() && records.chain(stage.arena.calls.trace()).any(|it| gave_up(&it));
     problems.extend(violations);
     let passed: Vec<_> = stage.arena.api.trace().into_iter().chain(stage.arena.calls.trace()).collect();
     let mut writes = BTreeMap::new();
@@ -81,10 +85,18 @@ fn brief(passed: &[Passed]) -> Vec<String> {
 pub struct Stage {
     pub arena: Arena,
     pub launch: Launch,
+    pub scene: Scene,
+    /// An operator was struck, and what it asked for goes on its way.
+    pub is_struck: AtomicBool,
 }
 
 impl Stage {
-    async fn act(&self, plan: &Plan) -> Struck {
+    pub fn of(arena: Arena, launch: Launch, scene: Scene) -> Self {
+        Self { arena, launch, scene, is_struck: AtomicBool::new(false) }
+    }
+
+    /// `plan`, whatever else the kill meets.
+    pub async fn act_out(&self, plan: &Plan) -> Struck {
         match plan {
             Plan::None => {
                 self.kill_from_the_start(1).await;
@@ -197,6 +209,7 @@ impl Stage {
             self.has_left(&victim).await;
         }
         order.release();
+        self.is_struck.store(true, Ordering::Relaxed);
         let had_settled = self.finished().await;
         match (strike, replicas) {
             (Strike::Kill, 1) => drop(self.arena.start(self.launch).await.unwrap()),
@@ -242,7 +255,7 @@ impl Stage {
         self.found(REQUEST).await.status.is_some_and(|status| status.completion_time.is_some())
     }
 
-    async fn found(&self, name: &str) -> SessionKill {
+    pub async fn found(&self, name: &str) -> SessionKill {
         self.arena.api_of().get(name).await.unwrap()
     }
 

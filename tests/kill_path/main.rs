@@ -8,6 +8,7 @@ mod scene;
 
 mod ambiguous_answers;
 mod budget;
+mod claims;
 mod connection;
 mod crashes;
 mod dry_run;

@@ -1,7 +1,9 @@
 //! What the process list says after the kill: an answer is no proof that a session ended, nor that it was the right one.
 
+use std::time::Duration;
+
 use sessionkill::api::{Expect, SessionOutcome, SessionReason, VerificationPolicy};
-use testbed::gateway::Session;
+use testbed::gateway::{Fault, FaultKind, Session};
 use testbed::operator::Operator;
 
 use crate::scene::{At, Request as _, Scene, Shown as _, lingering, session, session_id, successor};
@@ -65,6 +67,24 @@ async fn a_session_that_is_still_there_at_the_end_was_not_killed_and_nothing_is_
         assert_eq!(scene.calls_for(number).len(), 1, "nothing is sent again");
     }
     scene.assert_killed_once(1..=4);
+    scene.end().await;
+}
+
+/// Later on another operator could take its claim for lost.
+#[tokio::test]
+async fn verification_that_has_to_wait_for_its_turn_ends_in_its_own_time() {
+    let scene = Scene::ready("throttled-look").await;
+    // The list before the kill is read; after the one that follows it no call may be made for longer than all that is left.
+    scene.inject_list(Fault::new(FaultKind::Delay).times(1));
+    scene.inject_list(Fault::new(FaultKind::Throttle).retry_after(Duration::from_secs(30)).times(1));
+    scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1).create().await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!((ended.reason(), ended.outcomes()), ("SessionsKilled", vec![ACCEPTED]));
+    assert_eq!(scene.list_reads().len(), 2, "it did not wait for another: {:?}", scene.list_reads());
+    let receipt = scene.receipt().await;
+    assert!(ended.status.unwrap().completion_time.unwrap().0 <= receipt.spec.settle_deadline_time.0);
+    scene.wait_recorded("inc-1").await;
+    scene.assert_killed_once([1]);
     scene.end().await;
 }
 

@@ -9,6 +9,7 @@ use sessionkill::domain::outcome::{Row, for_sent, from_answer, rejected};
 use sessionkill::domain::status::{InVerification, finished, verifying};
 use sessionkill::domain::verification::{Read, follow, is_open};
 
+use super::live_claims::give_up as give_up_claim;
 use super::operator::{Member, Refusal, Stage, Task};
 use super::protocol::{Protocol, Rule};
 use super::stored::{Stored, made_once};
@@ -52,7 +53,7 @@ pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &m
         others
             .into_iter()
             .filter(|member| member.stage != Stage::Done)
-            .map(|one| Task { members: vec![one] })
+            .map(|one| Task { members: vec![one], is_aside: false })
             .collect(),
     )
 }
@@ -156,9 +157,41 @@ pub(crate) fn refuse(
 }
 
 /// `claim::release`, then `Request::not_executed`. What is rejected gets here only without its rule.
-pub(crate) fn release(world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
+/// After a delete that meets another version it is read again.
+pub(crate) fn release(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
     let Stage::Refused { receipt, kind } = member.stage.clone() else { return None };
-    world.delete_receipt(&receipt);
+    if world.delete_receipt(&receipt) == Err(Refused::Conflict) && protocol.has(Rule::ReleaseWhatWasEdited) {
+        let found = world.receipt(receipt.metadata.name.as_deref()?).cloned();
+        let same = found.filter(|it| it.spec.attempt_id == receipt.spec.attempt_id && it.status.is_none());
+        if let Some(receipt) = same {
+            member.stage = Stage::Refused { receipt, kind };
+            return Some(());
+        }
+    }
+    if protocol.has(Rule::GiveUpAllTries) && world.operators[operator].tried_again.contains(&receipt.spec.attempt_id) {
+        give_up_claim(world, operator, &receipt);
+    }
+    not_executed(world, operator, member, &receipt, kind);
+    Some(())
+}
+
+/// The same when the API server does not delete the claim: it is given up.
+pub(crate) fn give_claim_up(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
+    let Stage::Refused { receipt, kind } = member.stage.clone() else { return None };
+    if protocol.has(Rule::RememberGivenUp) {
+        give_up_claim(world, operator, &receipt);
+    }
+    not_executed(world, operator, member, &receipt, kind);
+    Some(())
+}
+
+fn not_executed(
+    world: &World,
+    operator: usize,
+    member: &mut Member,
+    receipt: &Stored<SessionKillReceipt>,
+    kind: Refusal,
+) {
     member.stage = match kind {
         Refusal::Deadline => Stage::Done,
         Refusal::Throttled => member.waits(WaitReason::Throttled, world, operator),
@@ -169,7 +202,6 @@ pub(crate) fn release(world: &mut World, operator: usize, member: &mut Member) -
             member.ends(&"refused", conclude, world, operator)
         }
     };
-    Some(())
 }
 
 /// One round of `verify::verify`. `is_read` is false if the list cannot be read.
@@ -219,7 +251,12 @@ pub(crate) fn settle(protocol: Protocol, world: &mut World, operator: usize, mem
         }
         _ => return None,
     };
-    if world.write_status(protocol, member.request, &member.object, (*status).clone()) == Err(Refused::Invalid) {
+    let written = world.write_status(protocol, member.request, &member.object, (*status).clone());
+    if written == Err(Refused::Unstorable) && then != Stage::Done && !protocol.has(Rule::RecordWhatIsNotTold) {
+        // It is tried for ever.
+        return Some(());
+    }
+    if written == Err(Refused::Invalid) {
         let object = world.requests[member.request].object.clone()?;
         let stored = object.status.clone().unwrap_or_default();
         if stored.completion_time.is_none() {

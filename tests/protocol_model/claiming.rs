@@ -6,7 +6,8 @@ use sessionkill::domain::conclusion::Conclusion;
 use sessionkill::domain::orphan::conclude;
 use sessionkill::domain::retention::record_of;
 
-use super::operator::{Member, Stage, is_at_work};
+use super::live_claims::{give_up, try_again};
+use super::operator::{Member, Stage};
 use super::protocol::{Protocol, Rule};
 use super::stored::Stored;
 use super::world::{Refused, World};
@@ -20,34 +21,72 @@ pub(crate) fn post(
     member: &mut Member,
     is_answered: bool,
 ) -> Option<()> {
-    let Stage::Posting { wanted, .. } = member.stage.clone() else { return None };
+    let Stage::Posting { wanted, is_unanswered } = member.stage.clone() else { return None };
     let created = world.create_receipt(&wanted);
     if !is_answered {
         member.stage = Stage::Posting { wanted, is_unanswered: true };
         return Some(());
     }
     if created.is_ok() {
+        if is_unanswered {
+            try_again(world, operator, &wanted);
+        }
         member.stage = Stage::Claimed { receipt: wanted, request: 0, is_found: false };
         return Some(());
     }
-    let receipt = world.receipt(wanted.metadata.name.as_deref()?).cloned()?;
+    let found = world.receipt(wanted.metadata.name.as_deref()?).cloned();
+    // Given up by this process, and gone: it tries again.
+    let Some(receipt) = stored(world, operator, found) else { return Some(()) };
     member.stage = match standing(protocol, world, operator, member, &receipt, &wanted.spec.attempt_id) {
-        Standing::Ours => Stage::Claimed { receipt, request: 0, is_found: true },
+        Standing::Ours => {
+            try_again(world, operator, &wanted);
+            Stage::Claimed { receipt, request: 0, is_found: true }
+        }
+        standing if is_unanswered && protocol.has(Rule::GiveUpAllTries) => {
+            give_up(world, operator, &wanted);
+            taken(world, operator, member, receipt, standing)
+        }
         standing => taken(world, operator, member, receipt, standing),
     };
     Some(())
 }
 
-/// `claim::withdraw`, after the dispatch deadline passed without an answer; then `Request::put_off`.
+/// The same, not answered either: it is on its way, and may be stored later.
+pub(crate) fn post_late(world: &mut World, member: &mut Member) -> Option<()> {
+    let Stage::Posting { wanted, .. } = member.stage.clone() else { return None };
+    world.posts.push(wanted.clone());
+    member.stage = Stage::Posting { wanted, is_unanswered: true };
+    Some(())
+}
+
+/// `claim::stored`: none if it was given up, which deletes it.
+fn stored(
+    world: &mut World,
+    operator: usize,
+    found: Option<Stored<SessionKillReceipt>>,
+) -> Option<Stored<SessionKillReceipt>> {
+    found.filter(|receipt| !delete_if_given_up(world, operator, receipt))
+}
+
+/// `claim::delete_if_given_up`. What others have recorded of it meanwhile stays.
+pub(crate) fn delete_if_given_up(world: &mut World, operator: usize, receipt: &Stored<SessionKillReceipt>) -> bool {
+    if receipt.status.is_some() || !world.operators[operator].given_up.contains(&receipt.spec.attempt_id) {
+        return false;
+    }
+    // It was read just now.
+    let _ = world.delete_receipt(receipt);
+    true
+}
+
+/// The end of `claim::claim` when it was not answered in time, and `claim::withdraw`; then `Request::put_off`.
 pub(crate) fn withdraw(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
     let Stage::Posting { wanted, is_unanswered: true } = member.stage.clone() else { return None };
-    if world.time(operator) < wanted.spec.dispatch_deadline_time.0 {
-        return None;
-    }
-    if let Some(found) = world.receipt(wanted.metadata.name.as_deref()?).cloned()
-        && (found.spec.attempt_id == wanted.spec.attempt_id || !protocol.has(Rule::WithdrawOnlyOurs))
+    give_up(world, operator, &wanted);
+    let found = world.receipt(wanted.metadata.name.as_deref()?).cloned();
+    if let Some(others) = stored(world, operator, found)
+        && !protocol.has(Rule::WithdrawOnlyOurs)
     {
-        world.delete_receipt(&found);
+        let _ = world.delete_receipt(&others);
     }
     member.stage = Stage::Done;
     Some(())
@@ -56,12 +95,13 @@ pub(crate) fn withdraw(protocol: Protocol, world: &mut World, operator: usize, m
 /// `claim::find`, for a request that makes no claim; it ends with `otherwise` if there is no receipt of its content.
 pub(crate) fn find(
     protocol: Protocol,
-    world: &World,
+    world: &mut World,
     operator: usize,
     member: &Member,
     (cause, otherwise): (&str, impl FnOnce() -> Conclusion),
 ) -> Stage {
-    match world.receipt_of(protocol, member.request) {
+    let found = world.receipt_of(protocol, member.request);
+    match stored(world, operator, found) {
         None => member.ends(&cause, otherwise, world, operator),
         Some(receipt) => {
             let standing = standing(protocol, world, operator, member, &receipt, "");
@@ -79,7 +119,7 @@ fn standing(
     attempt_id: &str,
 ) -> Standing {
     let uid = member.object.metadata.uid.as_deref().unwrap_or_default();
-    let judge = Judge { uid, attempt_id, is_at_work: is_at_work(world, operator, receipt) };
+    let judge = Judge { uid, attempt_id, is_at_work: protocol.is_at_work(world, operator, receipt) };
     protocol.standing(judge, receipt, world.time(operator))
 }
 
@@ -117,6 +157,10 @@ fn copies(
 /// The reads of `orphan::resolve`. `is_read` is false if the process list cannot be read.
 pub(crate) fn resolve(world: &mut World, operator: usize, member: &mut Member, is_read: bool) -> Option<()> {
     let Stage::Resolving { receipt } = member.stage.clone() else { return None };
+    if delete_if_given_up(world, operator, &receipt) {
+        member.stage = member.waits(WaitReason::Verifying, world, operator);
+        return Some(());
+    }
     member.stage = match record_for(world, operator, &receipt, is_read) {
         Some(record) => Stage::Resolved { receipt, record },
         None => member.waits(WaitReason::Verifying, world, operator),
@@ -140,8 +184,8 @@ pub(crate) fn record_for(
     Some(Stored::new(conclusion.record(now)))
 }
 
-/// The write of `orphan::resolve`: whoever records first decides.
-pub(crate) fn record_once(world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
+/// The write of `orphan::resolve`: whoever records first decides. A record that is refused is as good for the request.
+pub(crate) fn record_once(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
     let Stage::Resolved { receipt, record } = member.stage.clone() else { return None };
     let recorded = match world.write_record(&receipt, &record) {
         Ok(()) => record,
@@ -150,7 +194,14 @@ pub(crate) fn record_once(world: &mut World, operator: usize, member: &mut Membe
             member.stage = Stage::Done;
             return Some(());
         }
-        Err(_) => Stored::new(world.receipt(receipt.metadata.name.as_deref()?)?.status.clone()?),
+        Err(_) => match &world.receipt(receipt.metadata.name.as_deref()?)?.status {
+            Some(status) => Stored::new(status.clone()),
+            None if protocol.has(Rule::EndWithoutRecord) => record,
+            None => {
+                member.stage = Stage::Done;
+                return Some(());
+            }
+        },
     };
     member.stage = copies(world, operator, member, &receipt, &recorded);
     Some(())

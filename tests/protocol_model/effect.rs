@@ -7,6 +7,7 @@ use super::operator::{Member, Stage, Task};
 pub(crate) enum Effect {
     Observe(bool),
     Post(usize, bool),
+    PostLate(usize),
     Withdraw(usize),
     Resolve(usize, bool),
     RecordOnce(usize),
@@ -14,6 +15,7 @@ pub(crate) enum Effect {
     Send,
     GiveUp,
     Release(usize),
+    ReleaseInVain(usize),
     Verify(usize, bool),
     Show(usize),
     Settle(usize),
@@ -26,13 +28,13 @@ impl Effect {
     fn of(member: &Member, index: usize) -> Vec<Self> {
         match &member.stage {
             Stage::Posting { is_unanswered, .. } => {
-                let mut effects = vec![Self::Post(index, true), Self::Post(index, false)];
+                let mut effects = vec![Self::Post(index, true), Self::Post(index, false), Self::PostLate(index)];
                 effects.extend(is_unanswered.then_some(Self::Withdraw(index)));
                 effects
             }
             Stage::Resolving { .. } => vec![Self::Resolve(index, true), Self::Resolve(index, false)],
             Stage::Resolved { .. } => vec![Self::RecordOnce(index)],
-            Stage::Refused { .. } => vec![Self::Release(index)],
+            Stage::Refused { .. } => vec![Self::Release(index), Self::ReleaseInVain(index)],
             Stage::Made { .. } => {
                 vec![Self::Verify(index, true), Self::Verify(index, false), Self::Show(index)]
             }
@@ -73,6 +75,8 @@ impl Effect {
             self,
             Self::Observe(false)
                 | Self::Post(_, false)
+                | Self::PostLate(_)
+                | Self::ReleaseInVain(_)
                 | Self::Resolve(_, false)
                 | Self::Verify(_, false)
                 | Self::GiveUp

@@ -17,6 +17,8 @@
 mod calling;
 mod claiming;
 mod effect;
+mod live_claims;
+mod mishaps;
 mod model;
 mod mutants;
 mod operator;
@@ -36,7 +38,7 @@ use stateright::{Checker as _, Expectation, HasDiscoveries, Model as _};
 use model::Checked;
 use protocol::is_bound_as_shipped;
 use scenario::{ALL_CLOCKS, Scenario};
-use time::AT_ONCE;
+use time::{AT_ONCE, EARLY, ORPHANED};
 
 /// The processor cores that one check takes: the tests of this file run beside each other.
 const THREADS: usize = 1;
@@ -83,12 +85,12 @@ fn steps(path: &stateright::Path<world::World, model::Action>) -> String {
 
 #[test]
 fn one_request_is_executed_once_and_in_time() {
-    explore(Scenario::Single.with(1, 2), 200_000);
+    explore(Scenario::Single.with(1, 2), 400_000);
 }
 
 #[test]
 fn clocks_may_differ_by_the_bound() {
-    explore(Checked { clocks: ALL_CLOCKS, ..Scenario::Single.with(1, 1) }, 150_000);
+    explore(Checked { clocks: ALL_CLOCKS, ..Scenario::Single.with(1, 1) }, 200_000);
     explore(Checked { clocks: ALL_CLOCKS, ..Scenario::Single.with(0, 2) }, 80_000);
 }
 
@@ -100,7 +102,17 @@ fn a_request_that_is_created_again_is_executed_once_and_in_time() {
 
 #[test]
 fn the_same_content_under_two_names_is_executed_once_and_in_time() {
-    explore(Scenario::Twins.with(0, 2), 200_000);
+    explore(Scenario::Twins.with(0, 2), 600_000);
+}
+
+#[test]
+fn a_claim_that_is_let_go_of_is_made_again() {
+    explore(Checked { moments: EARLY, ..Scenario::Single.with(1, 2) }, 150_000);
+}
+
+#[test]
+fn what_the_api_server_does_not_store_keeps_nothing_from_its_end() {
+    explore(Checked { moments: ORPHANED, ..Scenario::Recreated.with(1, 1) }, 10_000);
 }
 
 #[test]

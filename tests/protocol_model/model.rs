@@ -3,11 +3,12 @@
 use stateright::Model;
 
 use super::effect::Effect;
+use super::mishaps::{may_arrive, may_edit, troubles};
 use super::operator::{Operator, Refusal, Task, observe, take};
 use super::properties;
 use super::protocol::{Protocol, kind_of};
 use super::scenario::Scenario;
-use super::world::{Call, Clocks, World};
+use super::world::{Call, Clocks, Trouble, World};
 use super::{calling, claiming, scenario, sweeping};
 
 /// A scenario, the protocol that the operators follow, and what may go wrong.
@@ -44,6 +45,12 @@ pub(crate) enum Action {
     Work(usize, usize, Effect),
     /// A call reaches the gateway.
     Arrive(usize, Arrival),
+    /// A user edits the labels of a receipt.
+    Edit(usize),
+    /// A claim reaches the API server after its holder has stopped waiting for it.
+    Store(usize),
+    /// The API server stores this no longer.
+    Refuse(Trouble),
     /// A sweep looks at a receipt.
     SweepReceipt(usize, usize),
     /// A sweep looks at a request.
@@ -78,6 +85,8 @@ impl Model for Checked {
         actions.extend(scenario::may_delete(self.scenario, world).then_some(Action::Delete));
         actions.extend(scenario::may_create(self.scenario, world).then_some(Action::Create));
         if world.faults > 0 {
+            actions.extend(troubles(world).map(Action::Refuse));
+            actions.extend((0..world.receipts.len()).filter(|index| may_edit(world, *index)).map(Action::Edit));
             let at_work = |operator: &usize| !world.operators[*operator].tasks.is_empty();
             actions.extend((0..2).filter(at_work).map(Action::Crash));
             actions.extend(world.sessions[0].then_some(Action::SessionEnds(0)));
@@ -100,6 +109,7 @@ impl Model for Checked {
             let is_due = |request: &usize| sweeping::is_request_due(world, number, *request);
             actions.extend((0..2).filter(is_due).map(|request| Action::SweepRequest(number, request)));
         }
+        actions.extend((0..world.posts.len()).filter(|index| may_arrive(world, *index)).map(Action::Store));
         for (index, call) in world.network.iter().enumerate() {
             if world.is_accepted(call) {
                 actions.extend([Arrival::Executed, Arrival::RefusedByRow].map(|how| Action::Arrive(index, how)));
@@ -125,8 +135,13 @@ impl Model for Checked {
 
 /// The requests that `operator` may take up when its queue comes to them, alone or together; each as any version of it.
 fn takes(world: &World, operator: &Operator) -> Vec<Vec<(usize, usize)>> {
-    let mut members = operator.tasks.iter().flat_map(|task| &task.members);
-    if !members.all(|member| member.stage.is_off_queue()) {
+    // Of what is beside the queue only what finds out about a claim is left for later: an end that waits to be written while
+    // others have their turns is that of another operator, too.
+    let is_in_the_way = |task: &Task| match task.members.as_slice() {
+        [one] if task.is_aside => !one.stage.is_before_call(),
+        members => !members.iter().all(|member| member.stage.is_off_queue()),
+    };
+    if operator.tasks.iter().any(is_in_the_way) {
         return vec![];
     }
     let is_free = |request: usize| operator.tasks.iter().all(|task| task.members.iter().all(|m| m.request != request));
@@ -176,6 +191,22 @@ impl Checked {
             }
             Action::Work(operator, index, effect) => self.work(world, operator, index, effect),
             Action::Arrive(index, how) => self.arrive(world, index, how),
+            Action::Edit(index) => {
+                world.faults = world.faults.checked_sub(1)?;
+                world.edit_receipt(index);
+                Some(())
+            }
+            Action::Store(index) => {
+                let receipt = world.posts.remove(index);
+                // Of a name that is taken it is refused, and nobody hears of that.
+                let _ = world.create_receipt(&receipt);
+                Some(())
+            }
+            Action::Refuse(trouble) => {
+                world.faults = world.faults.checked_sub(1)?;
+                world.trouble = trouble;
+                Some(())
+            }
             Action::SweepReceipt(operator, index) => sweeping::receipt(self.protocol, world, operator, index),
             Action::SweepRequest(_, index) => sweeping::request(world, index),
         }
@@ -193,13 +224,15 @@ impl Checked {
             Effect::Post(member, is_answered) => {
                 claiming::post(protocol, world, operator, &mut members[member], is_answered)
             }
+            Effect::PostLate(member) => claiming::post_late(world, &mut members[member]),
             Effect::Withdraw(member) => claiming::withdraw(protocol, world, operator, &mut members[member]),
             Effect::Resolve(member, is_read) => claiming::resolve(world, operator, &mut members[member], is_read),
-            Effect::RecordOnce(member) => claiming::record_once(world, operator, &mut members[member]),
+            Effect::RecordOnce(member) => claiming::record_once(protocol, world, operator, &mut members[member]),
             Effect::Check => calling::check(protocol, world, operator, &mut task).map(|others| apart = others),
             Effect::Send => calling::send(world, &mut task),
             Effect::GiveUp => calling::give_up(protocol, world, operator, &mut task),
-            Effect::Release(member) => calling::release(world, operator, &mut members[member]),
+            Effect::Release(member) => calling::release(protocol, world, operator, &mut members[member]),
+            Effect::ReleaseInVain(member) => calling::give_claim_up(protocol, world, operator, &mut members[member]),
             Effect::Verify(member, is_read) => calling::verify(world, operator, &mut members[member], is_read),
             Effect::Show(member) => calling::show(protocol, world, operator, &mut members[member]),
             Effect::Settle(member) => calling::settle(protocol, world, operator, &mut members[member]),

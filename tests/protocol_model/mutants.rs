@@ -3,10 +3,11 @@
 use stateright::{Checker as _, HasDiscoveries, Model as _};
 
 use super::model::Checked;
-use super::properties::{FAILED, FINAL, IN_TIME, ONCE, SETTLES, SKIPPED};
+use super::properties::{FAILED, FINAL, IN_TIME, LET_GO, ONCE, SETTLES, SKIPPED};
 use super::protocol::{Protocol, Rule};
 use super::scenario::{ALL_CLOCKS, Scenario};
 use super::steps;
+use super::time::EARLY;
 
 /// Whether `property` does not hold in `model`; checking ends with the first counterexample.
 fn is_noticed(model: Checked, property: &'static str) -> bool {
@@ -40,8 +41,10 @@ fn skewed(faults: u8) -> Checked {
     Checked { clocks: ALL_CLOCKS, ..single(faults) }
 }
 
-/// A deadline passes while there is time for another attempt.
-const EARLY: &[i64] = &[8, 18, 50, 200];
+/// The same with time for another attempt after a deadline.
+fn early(faults: u8, attempts: u8) -> Checked {
+    Checked { moments: EARLY, ..Scenario::Single.with(faults, attempts) }
+}
 
 mutants! {
     a_call_before_its_claim: [ClaimBeforeCall], single(0) => ONCE;
@@ -52,14 +55,21 @@ mutants! {
     a_call_that_is_sent_again_without_an_answer: [NeverResend], single(1) => ONCE;
     a_claim_released_without_an_answer: [ReleaseOnlyUnexecuted], single(1) => ONCE;
     a_claim_released_although_its_request_ends: [KeepRejected], single(1) => FAILED;
-    a_claim_whose_answer_was_lost_taken_for_anothers: [OursAfterConflict], single(1) => SETTLES;
-    a_claim_of_another_withdrawn: [WithdrawOnlyOurs], Checked { attempts: 3, moments: EARLY, ..single(1) } => ONCE;
+    a_claim_whose_answer_was_lost_taken_for_anothers: [OursAfterConflict, GiveUpAllTries], single(1) => LET_GO;
+    a_claim_of_another_withdrawn: [WithdrawOnlyOurs], early(1, 3) => ONCE;
     a_claim_taken_from_a_holder_at_work: [SettleDeadline], single(0) => FAILED;
     a_session_called_failed_while_its_call_is_on_its_way: [FollowUnanswered], single(1) => FAILED;
     a_request_called_expired_by_one_clock: [ExpiryMargin], skewed(0) => SKIPPED;
     a_receipt_removed_too_early: [Retention], single(0) => ONCE;
     a_receipt_removed_before_its_request_ended: [ReceiptUntilSettled], single(1) => SKIPPED;
     an_outcome_written_twice: [OutcomeWriteOnce], single(0) => FINAL;
+    an_edit_taken_for_the_release_of_a_claim: [ReleaseWhatWasEdited], early(1, 2) => LET_GO;
+    a_claim_that_could_not_be_released_forgotten: [RememberGivenUp], early(1, 2) => LET_GO;
+    a_claim_stored_again_after_its_release: [GiveUpAllTries], early(1, 2) => LET_GO;
+    a_claim_let_go_of_left_to_its_living_holder: [ReleaseWhatWasEdited, OnlyThoseAtWork], early(1, 2) => SETTLES;
+    a_record_that_was_refused_left_to_its_living_holder: [OnlyThoseAtWork], Scenario::Twins.with(1, 1) => SETTLES;
+    a_request_that_waits_for_a_record_that_is_refused: [EndWithoutRecord], Scenario::Twins.with(1, 1) => SETTLES;
+    an_outcome_recorded_only_when_its_request_was_told: [RecordWhatIsNotTold], Scenario::Twins.with(1, 1) => SETTLES;
 }
 
 #[test]

@@ -16,6 +16,7 @@ use sessionkill::domain::status::{Waiting, differs, finished, waiting};
 use sessionkill::oceanbase::ErrorKind;
 
 use super::claiming::find;
+use super::live_claims::holder;
 use super::protocol::{Protocol, Rule};
 use super::stored::{Stored, made_once};
 use super::time::{DISPATCH_WINDOW, REQUEST_TIMEOUT};
@@ -28,12 +29,18 @@ pub(crate) struct Operator {
     /// The attempts of this life.
     pub(crate) attempts: u8,
     pub(crate) tasks: Vec<Task>,
+    /// Of `LiveClaims`: the attempts whose claims were given up, so that nothing was or will be sent under them.
+    pub(crate) given_up: Vec<String>,
+    /// Of `Claim`: those whose claims were tried more than once.
+    pub(crate) tried_again: Vec<String>,
 }
 
 /// Requests that go together.
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub(crate) struct Task {
     pub(crate) members: Vec<Member>,
+    /// Beside the queue of its tenant: it makes no attempt.
+    pub(crate) is_aside: bool,
 }
 
 impl Task {
@@ -173,18 +180,6 @@ impl Member {
     }
 }
 
-/// `LiveClaims::is_at_work`: whether some task of `operator` has the claim of `receipt`.
-pub(crate) fn is_at_work(world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
-    let attempt_id = &receipt.spec.attempt_id;
-    let has_it = |member: &Member| member.stage.own_claim().is_some_and(|own| own.spec.attempt_id == *attempt_id);
-    world.operators[operator].tasks.iter().flat_map(|task| &task.members).any(has_it)
-}
-
-/// The name of the process in its claims.
-pub(crate) fn holder(world: &World, operator: usize) -> String {
-    format!("operator-{operator}-{}", world.operators[operator].life)
-}
-
 /// `group::work_on`: the turn of `picks`, each a request and a version of it that the watch cache shows. None if there is
 /// nothing to do.
 ///
@@ -192,13 +187,17 @@ pub(crate) fn holder(world: &World, operator: usize) -> String {
 /// time, so that a pause before the look is a later turn.
 pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks: &[(usize, usize)]) -> Option<()> {
     let now = world.time(operator);
-    let mut members = vec![];
+    let (mut attempts, mut others) = (vec![], vec![]);
     for (request, version) in picks {
         let object = world.requests[*request].versions[*version].clone();
         let mut member = Member { request: *request, object, stage: Stage::Observing };
         match protocol.plan(&member.object, now) {
             Step::Rest | Step::Wait { .. } => continue,
-            Step::Attempt(Intent::Kill(_)) => world.attempts = world.attempts.checked_sub(1)?,
+            Step::Attempt(Intent::Kill(_)) => {
+                world.attempts = world.attempts.checked_sub(1)?;
+                attempts.push(member);
+                continue;
+            }
             Step::Attempt(Intent::DryRun) => panic!("no request of the model is a DryRun"),
             // What is written of a request that was deleted is lost.
             Step::Follow | Step::Expire(_) if world.requests[*request].object.is_none() => continue,
@@ -218,13 +217,15 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
                 };
             }
         }
-        members.push(member);
+        others.push(member);
     }
-    members.retain(|member| member.stage != Stage::Done);
-    if members.is_empty() {
+    others.retain(|member| member.stage != Stage::Done);
+    if attempts.is_empty() && others.is_empty() {
         return None;
     }
-    world.operators[operator].tasks.push(Task { members });
+    let tasks = &mut world.operators[operator].tasks;
+    tasks.extend(others.into_iter().map(|member| Task { members: vec![member], is_aside: true }));
+    tasks.extend((!attempts.is_empty()).then_some(Task { members: attempts, is_aside: false }));
     Some(())
 }
 

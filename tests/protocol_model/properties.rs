@@ -1,14 +1,16 @@
 //! What must hold in every state, and what must be reached in some, so that the model is not empty.
 
-use sessionkill::api::{SessionKillStatus, SessionOutcome, SessionReason, SessionStatus};
+use sessionkill::api::{SessionKillReceipt, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus};
 use stateright::Property;
 
+use super::live_claims::{holder, is_at_work};
 use super::model::Checked;
-use super::operator::{Refusal, Stage};
+use super::operator::{Operator, Refusal, Stage};
 use super::scenario::Scenario;
 use super::settling::settles;
-use super::time::AT_ONCE;
-use super::world::World;
+use super::stored::Stored;
+use super::time::{AT_ONCE, EARLY};
+use super::world::{Trouble, World};
 
 pub(crate) const ONCE: &str = "a request is executed once at most";
 pub(crate) const IN_TIME: &str = "nothing is executed after notAfterTime by the gateway's clock";
@@ -18,6 +20,7 @@ pub(crate) const KILLED: &str = "what is called killed was executed or is gone";
 pub(crate) const GONE: &str = "what is called gone is gone";
 pub(crate) const FINAL: &str = "the outcome of a finished request never changes";
 pub(crate) const FENCED: &str = "the fence is never given up while clocks keep to the bound";
+pub(crate) const LET_GO: &str = "a claim that its living holder lets go of is gone, recorded, or known to be given up";
 pub(crate) const SETTLES: &str = "every request ends once faults stop, with any one operator left";
 
 /// Those that hold, and the situations that a run of `model` must meet if time passes in it.
@@ -31,12 +34,20 @@ pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
         all.extend(troubles());
     }
     match model.scenario {
+        // Receipts are kept until its end.
+        Scenario::Single if model.moments == EARLY => {}
         Scenario::Single => all.push(swept()),
         Scenario::Recreated | Scenario::Twins => all.push(executed_already()),
         Scenario::Group => all.push(shared_call()),
     }
-    if model.scenario == Scenario::Single && model.faults > 0 {
+    if model.scenario == Scenario::Single && model.moments != EARLY && model.faults > 0 {
         all.push(untold());
+    }
+    if model.moments == EARLY && model.faults > 0 {
+        all.extend(released());
+    }
+    if matches!(model.scenario, Scenario::Recreated | Scenario::Twins) && model.faults > 0 {
+        all.extend(unstored());
     }
     all
 }
@@ -51,6 +62,7 @@ fn rules() -> Vec<Property<Checked>> {
         Property::always(GONE, |_, world: &World| is_true_of(world, SessionOutcome::Gone, is_gone)),
         Property::always(FINAL, |_, world: &World| !world.is_overwritten),
         Property::always(FENCED, |_, world: &World| !world.is_fence_given_up),
+        Property::always(LET_GO, |_, world: &World| is_let_go(world)),
         Property::always(SETTLES, |model, world: &World| world.now != world.last() || settles(model, world)),
     ]
 }
@@ -99,6 +111,44 @@ fn untold() -> Property<Checked> {
     })
 }
 
+/// Of a claim that is let go of while there is time for another.
+fn released() -> [Property<Checked>; 3] {
+    [
+        Property::sometimes("a claim is edited before it is released", |_, world: &World| {
+            let is_edited = |receipt: &SessionKillReceipt| receipt.metadata.resource_version.is_some();
+            any_stage(world, |stage| matches!(stage, Stage::Refused { receipt, .. } if is_edited(receipt)))
+        }),
+        Property::sometimes("another claim is made after one that could not be released", |_, world: &World| {
+            let is_after = |operator: &Operator| {
+                let members = operator.tasks.iter().flat_map(|task| &task.members);
+                let mut claims = members.filter_map(|member| member.stage.own_claim());
+                !operator.given_up.is_empty() && claims.any(|it| !operator.given_up.contains(&it.spec.attempt_id))
+            };
+            world.operators.iter().any(is_after) && any_stage(world, |stage| matches!(stage, Stage::Calling { .. }))
+        }),
+        Property::sometimes("a claim is stored after it was given up", |_, world: &World| {
+            world.receipts.iter().any(|receipt| {
+                let attempt_id = &receipt.spec.attempt_id;
+                world.operators.iter().any(|operator| operator.given_up.contains(attempt_id))
+            })
+        }),
+    ]
+}
+
+/// Of what the API server does not store.
+fn unstored() -> [Property<Checked>; 2] {
+    [
+        Property::sometimes("a request ends by a claim without a record", |_, world: &World| {
+            let is_without = world.receipts.iter().any(|receipt| receipt.status.is_none());
+            world.trouble == Trouble::Records && is_without && any_reason(world, "AlreadyExecuted")
+        }),
+        Property::sometimes("an outcome is recorded that its request cannot be told", |_, world: &World| {
+            let is_recorded = world.receipts.iter().any(|receipt| receipt.status.is_some());
+            world.trouble == Trouble::Status && is_recorded && world.requests[0].end.is_none()
+        }),
+    ]
+}
+
 fn swept() -> Property<Checked> {
     Property::sometimes("a receipt is swept", |_, world: &World| {
         world.receipts.is_empty() && !world.executions.is_empty() && world.requests[0].end.is_some()
@@ -121,6 +171,17 @@ fn is_once(world: &World) -> bool {
         world.executions.iter().filter(|execution| world.requests[execution.request].session == session).count()
     };
     of(0) <= 1 && of(1) <= 1
+}
+
+fn is_let_go(world: &World) -> bool {
+    let is_nobodys = |receipt: &Stored<SessionKillReceipt>| {
+        let holder = (0..2).find(|operator| receipt.spec.holder_identity == holder(world, *operator));
+        let attempt_id = &receipt.spec.attempt_id;
+        let is_known = |it| is_at_work(world, it, receipt) || world.operators[it].given_up.contains(attempt_id);
+        receipt.status.is_none() && holder.is_some_and(|holder| !is_known(holder))
+    };
+    // Whose record was refused is resolved like that of a holder that is gone.
+    world.trouble == Trouble::Records || !world.receipts.iter().any(is_nobodys)
 }
 
 fn any_stage(world: &World, is: impl Fn(&Stage) -> bool) -> bool {

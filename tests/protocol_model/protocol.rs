@@ -11,7 +11,9 @@ use sessionkill::domain::retention::receipt_expired;
 use sessionkill::domain::verification::followed_until;
 use sessionkill::oceanbase::{CallError, ErrorKind, TimeSource};
 
+use super::live_claims::{holder, is_at_work};
 use super::time::{RETENTION, SKEW, at};
+use super::world::World;
 
 /// One rule of the protocol.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub(crate) enum Rule {
     ReleaseOnlyUnexecuted,
     /// What the gateway refused for good keeps its claim: else another operator, behind in what it sees, may send it again.
     KeepRejected,
-    /// A claim that is there already may be our own, its answer lost.
+    /// A claim that is there already may be our own, its answer lost. Taken for another's, it is given up and made again.
     OursAfterConflict,
     /// Only the attempt's own claim is withdrawn.
     WithdrawOnlyOurs,
@@ -48,6 +50,18 @@ pub(crate) enum Rule {
     ReceiptUntilSettled,
     /// The API server refuses to change the outcome of a finished request.
     OutcomeWriteOnce,
+    /// A claim that a user has edited is no less released.
+    ReleaseWhatWasEdited,
+    /// A claim that could not be released is kept in mind, and deleted by whoever finds it.
+    RememberGivenUp,
+    /// So is one that was tried more than once: what was not answered may be stored yet.
+    GiveUpAllTries,
+    /// Of the claims of a process that lives only those at work are left to it.
+    OnlyThoseAtWork,
+    /// A request ends by a claim whose record the API server does not take.
+    EndWithoutRecord,
+    /// An outcome is recorded even if its request cannot be told.
+    RecordWhatIsNotTold,
 }
 
 /// All rules but some.
@@ -89,6 +103,14 @@ impl Protocol {
             receipt.metadata.name = receipt.metadata.name.map(|name| name + &receipt.spec.session_kill_ref.uid);
         }
         receipt
+    }
+
+    /// `LiveClaims::is_at_work`.
+    pub(crate) fn is_at_work(self, world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
+        if self.has(Rule::OnlyThoseAtWork) {
+            return is_at_work(world, operator, receipt);
+        }
+        receipt.spec.holder_identity == holder(world, operator)
     }
 
     pub(crate) fn standing(self, judge: Judge<'_>, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {

@@ -4,7 +4,7 @@ use super::model::Checked;
 use super::operator::Operator;
 use super::protocol::Protocol;
 use super::time::{ALL_MOMENTS, FEW_MOMENTS, GROUP_MOMENTS, SKEW};
-use super::world::{Clocks, Request, World, request};
+use super::world::{Clocks, Request, Trouble, World, request};
 
 /// Two requests of one tenant.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -70,6 +70,8 @@ fn world(model: &Checked, clocks: Clocks) -> World {
         receipts: vec![],
         sessions: [true, true],
         network: vec![],
+        posts: vec![],
+        trouble: Trouble::None,
         operators: [Operator::default(), Operator::default()],
         executions: vec![],
         is_overwritten: false,

@@ -7,7 +7,7 @@ use super::effect::Effect;
 use super::model::{Action, Arrival, Checked};
 use super::operator::Operator;
 use super::stored::digest;
-use super::world::World;
+use super::world::{Trouble, World};
 
 /// More than any request needs.
 const STEPS: usize = 100;
@@ -17,11 +17,15 @@ thread_local! {
     static KNOWN: RefCell<HashSet<u64>> = RefCell::default();
 }
 
-/// Whether every request that is stored ends, whichever operator is left. The other one is gone for good.
+/// Whether every request that is stored ends, whichever operator is left. The other one is gone for good. So it is when the
+/// API server stores everything again, and, for all that can be written, when it never does.
 pub(crate) fn settles(model: &Checked, world: &World) -> bool {
-    (0..2).all(|left| {
+    let is_troubled = world.trouble != Trouble::None;
+    let ways = (0..2).flat_map(|left| [Some((left, Trouble::None)), is_troubled.then_some((left, world.trouble))]);
+    ways.flatten().all(|(left, trouble)| {
         let mut world = world.clone();
         world.operators[1 - left] = Operator::default();
+        world.trouble = trouble;
         // Bounds of the model, not of the protocol.
         (world.faults, world.attempts) = (u8::MAX, u8::MAX);
         world.executions.clear();
@@ -53,7 +57,8 @@ fn next(model: &Checked, world: &mut World, left: usize) -> Option<bool> {
         let object = world.requests[*index].object.as_ref();
         object.is_some_and(|object| object.status.as_ref().is_none_or(|status| status.completion_time.is_none()))
     };
-    let Some(index) = (0..2).find(unfinished) else { return Some(true) };
+    let can_end = |index: &usize| *index != 0 || world.trouble != Trouble::Status;
+    let Some(index) = (0..2).filter(can_end).find(unfinished) else { return Some(true) };
     // Now the watch cache shows it as it is.
     let current = world.requests[index].object.clone()?;
     let version = world.requests[index].versions.iter().position(|version| *version == current)?;

@@ -160,6 +160,7 @@ impl Decisive for SessionKillReceiptStatus {
 impl Decisive for SessionKillReceipt {
     fn feed(&self, hasher: &mut DefaultHasher) {
         let spec = &self.spec;
+        self.metadata.resource_version.hash(hasher);
         (&self.metadata.name, &spec.session_kill_ref.uid, &spec.attempt_id, &spec.holder_identity).hash(hasher);
         (spec.dispatch_deadline_time.0, spec.settle_deadline_time.0).hash(hasher);
         spec.sessions.feed(hasher);

@@ -4,8 +4,7 @@ use sessionkill::api::SessionKillReceipt;
 use sessionkill::domain::claim::{Judge, Standing};
 use sessionkill::domain::retention::{is_awaited, record_of, ttl_expired};
 
-use super::claiming::record_for;
-use super::operator::is_at_work;
+use super::claiming::{delete_if_given_up, record_for};
 use super::protocol::{Protocol, Rule};
 use super::world::World;
 
@@ -16,7 +15,7 @@ pub(crate) fn is_due(protocol: Protocol, world: &World, operator: usize, index: 
 }
 
 fn is_orphaned(protocol: Protocol, world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
-    let judge = Judge { uid: "", attempt_id: "", is_at_work: is_at_work(world, operator, receipt) };
+    let judge = Judge { uid: "", attempt_id: "", is_at_work: protocol.is_at_work(world, operator, receipt) };
     protocol.standing(judge, receipt, world.time(operator)) == Standing::Orphaned
 }
 
@@ -26,10 +25,12 @@ pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, in
     let (receipt, now) = (world.receipts[index].clone(), world.time(operator));
     let is_expired = protocol.receipt_expired(&receipt, now);
     if is_expired && !protocol.has(Rule::ReceiptUntilSettled) {
-        world.delete_receipt(&receipt);
-        return Some(());
+        return world.delete_receipt(&receipt).ok();
     }
     if is_orphaned(protocol, world, operator, &receipt) {
+        if delete_if_given_up(world, operator, &receipt) {
+            return Some(());
+        }
         let record = record_for(world, operator, &receipt, true)?;
         return world.write_record(&receipt, &record).ok();
     }
@@ -37,8 +38,7 @@ pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, in
     if !is_expired || is_awaited(made_by, world.stored(&made_by.name)) {
         return None;
     }
-    world.delete_receipt(&receipt);
-    Some(())
+    world.delete_receipt(&receipt).ok()
 }
 
 /// Whether the time of a finished request is over.

@@ -11,6 +11,12 @@ pub(crate) const ALL_MOMENTS: &[i64] = &[8, 16, 20, 25, 50, 110, 200];
 /// Fewer, for runs of two requests: a pause passes several deadlines at once.
 pub(crate) const FEW_MOMENTS: &[i64] = &[8, 25, 50, 200];
 
+/// A claim is made, and then it may be taken for orphaned.
+pub(crate) const ORPHANED: &[i64] = &[8, 50, 200];
+
+/// A deadline passes while there is time for another attempt.
+pub(crate) const EARLY: &[i64] = &[8, 18, 50, 200];
+
 /// For two requests that go together: at the second moment the claim of one may be late, and that of the other in time.
 pub(crate) const GROUP_MOMENTS: &[i64] = &[8, 20, 50, 200];
 

@@ -28,6 +28,10 @@ pub(crate) struct World {
     pub(crate) sessions: [bool; 2],
     /// Calls that were sent and have not arrived.
     pub(crate) network: Vec<Call>,
+    /// Claims that were sent to the API server and have not arrived.
+    pub(crate) posts: Vec<Stored<SessionKillReceipt>>,
+    /// What the API server does not store, for as long as the run lasts.
+    pub(crate) trouble: Trouble,
     pub(crate) operators: [Operator; 2],
     pub(crate) executions: Vec<Execution>,
     /// The outcome of a finished request was changed.
@@ -38,6 +42,16 @@ pub(crate) struct World {
     pub(crate) faults: u8,
     /// How many claims may yet be tried.
     pub(crate) attempts: u8,
+}
+
+/// What the API server refuses to store, in whatever form.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    None,
+    /// The record of any receipt, as an older definition does that lacks a value.
+    Records,
+    /// The status of the first request, as an object does that is too large already.
+    Status,
 }
 
 /// By how many seconds each clock is ahead of the slowest.
@@ -91,6 +105,8 @@ pub(crate) enum Refused {
     Conflict,
     /// A rule of the kind forbids it.
     Invalid,
+    /// It is stored in no form.
+    Unstorable,
 }
 
 /// A request with `uid`, created at `created`, for the session of this number.
@@ -149,6 +165,9 @@ impl World {
         base: &SessionKill,
         mut status: SessionKillStatus,
     ) -> Result<(), Refused> {
+        if self.trouble == Trouble::Status && index == 0 {
+            return Err(Refused::Unstorable);
+        }
         // A request may be tried again at any time: pauses are for efficiency, and only the protocol must be right.
         status.next_attempt_time = None;
         let request = &mut self.requests[index];
@@ -204,8 +223,19 @@ impl World {
     }
 
     /// Deletes exactly `receipt`, with its UID and its version as preconditions.
-    pub(crate) fn delete_receipt(&mut self, receipt: &Stored<SessionKillReceipt>) {
+    pub(crate) fn delete_receipt(&mut self, receipt: &Stored<SessionKillReceipt>) -> Result<(), Refused> {
+        let name = receipt.metadata.name.as_deref().unwrap();
+        if *self.receipt(name).ok_or(Refused::NotFound)? != *receipt {
+            return Err(Refused::Conflict);
+        }
         self.receipts.retain(|stored| stored != receipt);
+        Ok(())
+    }
+
+    /// A user edits the labels of `receipt`: it is the same in another version.
+    pub(crate) fn edit_receipt(&mut self, index: usize) {
+        let edited = |receipt: &mut SessionKillReceipt| receipt.metadata.resource_version = Some("edited".to_owned());
+        self.receipts[index] = self.receipts[index].with(edited);
     }
 
     pub(crate) fn write_record(
@@ -215,7 +245,7 @@ impl World {
     ) -> Result<(), Refused> {
         let stored = self.receipts.iter_mut().find(|stored| stored.metadata.uid == receipt.metadata.uid);
         let stored = stored.ok_or(Refused::NotFound)?;
-        if stored.status.as_ref().is_some_and(|status| status != record) {
+        if self.trouble == Trouble::Records || stored.status.as_ref().is_some_and(|status| status != record) {
             return Err(Refused::Invalid);
         }
         *stored = stored.with(|receipt| receipt.status = Some(record.clone()));

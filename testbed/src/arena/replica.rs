@@ -23,13 +23,16 @@ pub struct Launch {
     pub lease_seconds: Option<u16>,
     /// How long its watches last, where it is not the default.
     pub watch_seconds: Option<u32>,
+    /// For how long after its claim a call may be sent; 8 s if none.
+    pub dispatch_window_seconds: Option<u16>,
     /// Works in all namespaces: for an arena beside which no other has anything left to do.
     pub everywhere: bool,
 }
 
 impl Launch {
     fn arguments(self, namespace: &str) -> Vec<String> {
-        let mut arguments = vec![];
+        let window = self.dispatch_window_seconds.unwrap_or(8).to_string();
+        let mut arguments = vec!["--dispatch-window-seconds".to_owned(), window];
         if !self.everywhere {
             arguments.extend(["--namespace", namespace].map(str::to_owned));
         }
@@ -70,7 +73,7 @@ impl Arena {
         let gateway = self.gateway.url();
         let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
         arguments.extend(["--allow-endpoint", &gateway]);
-        arguments.extend(["--dispatch-window-seconds", "8", "--sweep-interval-seconds", "4"]);
+        arguments.extend(["--sweep-interval-seconds", "4"]);
         let chosen = launch.arguments(&self.namespace);
         arguments.extend(chosen.iter().map(String::as_str));
         let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments)?;

@@ -63,11 +63,31 @@ pub(super) async fn open(
 }
 
 async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>, client: String) {
+    let mut is_shut = shared.is_shut.subscribe();
+    let Ok(address) = listener.local_addr() else { return };
+    let mut open = Ok(listener);
+    // Nobody else takes its port meanwhile: see `port`.
+    while let Ok(listener) = open {
+        shared.listening.send_modify(|doors| *doors += 1);
+        tokio::select! {
+            () = serve_all(&listener, tls.as_ref(), &shared, &client) => {}
+            // The sender lives as long as `shared`.
+            _ = is_shut.wait_for(|is_shut| *is_shut) => {}
+        }
+        drop(listener);
+        shared.listening.send_modify(|doors| *doors -= 1);
+        let _ = is_shut.wait_for(|is_shut| !*is_shut).await;
+        open = TcpListener::bind(address).await;
+    }
+}
+
+/// For ever; its connections end with it.
+async fn serve_all(listener: &TcpListener, tls: Option<&TlsAcceptor>, shared: &Arc<Shared>, client: &str) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        let (tls, shared, client) = (tls.clone(), shared.clone(), client.clone());
+        let (tls, shared, client) = (tls.cloned(), shared.clone(), client.to_owned());
         connections.spawn(async move {
             match tls {
                 None => serve_connection(stream, shared, client).await,

@@ -34,6 +34,8 @@ pub enum Fault {
         /// The header `Retry-After`, in seconds.
         retry_after: Option<u32>,
     },
+    /// It is answered with a 404 that says nothing of any object, and the server never sees it.
+    NotFoundPage(Page),
     /// The server answers, and the client is told this status.
     AnswerAfter {
         /// The status.
@@ -49,10 +51,19 @@ pub enum Fault {
     OlderList,
 }
 
+/// A 404 that is not the API server's word for an object that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// A load balancer's, in HTML.
+    Html,
+    /// The API server's own while it does not serve a kind.
+    Text,
+}
+
 impl Fault {
     /// Those of any request to the API server, but for delays.
     #[must_use]
-    pub const fn of_any_request() -> [Self; 9] {
+    pub const fn of_any_request() -> [Self; 11] {
         const fn refused(status: u16, retry_after: Option<u32>) -> Fault {
             Fault::Answer { status, retry_after }
         }
@@ -66,6 +77,8 @@ impl Fault {
             refused(504, None),
             Self::AnswerAfter { status: 504 },
             Self::CutBody,
+            Self::NotFoundPage(Page::Html),
+            Self::NotFoundPage(Page::Text),
         ]
     }
 }

@@ -19,12 +19,12 @@ mod watch;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use tokio::task::JoinSet;
+use tokio::{sync::watch::Sender, task::JoinSet};
 
 pub use self::{
     asked::Asked,
     door::Certificate,
-    fault::{At, Fault, Order, Rule, StreamFault},
+    fault::{At, Fault, Order, Page, Rule, StreamFault},
     trace::Passed,
 };
 use self::{pass::Shared, trace::Trace};
@@ -51,6 +51,8 @@ impl FaultProxy {
             orders: Mutex::default(),
             trace: Trace::default(),
             lists: Mutex::default(),
+            is_shut: Sender::new(false),
+            listening: Sender::new(0),
         };
         Ok(Self { shared: Arc::new(shared), doors: Mutex::default() })
     }
@@ -69,6 +71,18 @@ impl FaultProxy {
         let (url, serving) = door::open(self.shared.clone(), client, certificate).await?;
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).spawn(serving);
         Ok(url)
+    }
+
+    /// Shuts all doors: who is inside is thrown out, and who comes is refused, as by a server that is down.
+    pub async fn shut(&self) {
+        self.shared.is_shut.send_replace(true);
+        // The sender lives as long as `self`.
+        let _ = self.shared.listening.subscribe().wait_for(|doors| *doors == 0).await;
+    }
+
+    /// Opens them again.
+    pub fn reopen(&self) {
+        self.shared.is_shut.send_replace(false);
     }
 
     /// Misbehaves as `rule` says from now on. Each request meets the first rule that is for it.

@@ -14,12 +14,13 @@ use axum::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::json;
+use tokio::sync::watch::Sender;
 
 use super::{
     asked::Asked,
-    fault::{At, Fault, Order},
+    fault::{At, Fault, Order, Page},
     trace::{Entry, Trace},
-    watch,
+    watch::with_fault,
 };
 use crate::gateway::reply::HungUp;
 
@@ -31,6 +32,9 @@ pub(super) struct Shared {
     pub(super) trace: Trace,
     /// The first answer to each list.
     pub(super) lists: Mutex<HashMap<String, Bytes>>,
+    pub(super) is_shut: Sender<bool>,
+    /// How many doors are open.
+    pub(super) listening: Sender<usize>,
 }
 
 /// What the server said: before its body is read, so that a watch goes on.
@@ -67,6 +71,7 @@ impl OnItsWay {
         match (order, fault) {
             (_, Some(Fault::Close)) => Err(HungUp),
             (_, Some(Fault::Answer { status, retry_after })) => Ok(refusal(*status, *retry_after)),
+            (_, Some(Fault::NotFoundPage(page))) => Ok(not_found(*page)),
             (_, Some(Fault::OlderList)) => match self.older_list() {
                 Some(list) => Ok(list),
                 None => self.forward(entry).await.map(Answer::whole),
@@ -159,10 +164,15 @@ async fn afterwards(mut answer: Answer, fault: &Fault) -> Result<Response, HungU
         }
         Fault::Stream(fault) => {
             let pieces = answer.body.into_data_stream().map_err(io::Error::other).boxed();
-            answer.body = Body::from_stream(watch::with_fault(pieces, *fault));
+            answer.body = Body::from_stream(with_fault(pieces, *fault));
             answer.headers.remove(header::CONTENT_LENGTH);
         }
-        Fault::Close | Fault::Answer { .. } | Fault::Delay(..) | Fault::Hold(_) | Fault::OlderList => {}
+        Fault::Close
+        | Fault::Answer { .. }
+        | Fault::NotFoundPage(_)
+        | Fault::Delay(..)
+        | Fault::Hold(_)
+        | Fault::OlderList => {}
     }
     Ok(answer.whole())
 }
@@ -198,6 +208,18 @@ fn refusal(status: u16, retry_after: Option<u32>) -> Response {
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
+    response
+}
+
+/// In the words of those who do not know of any object.
+fn not_found(page: Page) -> Response {
+    let (text, kind) = match page {
+        Page::Html => ("<html><head><title>404 Not Found</title></head></html>\n", "text/html"),
+        Page::Text => ("404 page not found\n", "text/plain; charset=utf-8"),
+    };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

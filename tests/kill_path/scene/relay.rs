@@ -61,6 +61,12 @@ impl Relay {
         self.proxy.order(Rule::new(refusal, which).times(times))
     }
 
+    /// Answers the next message of `method` whose path holds `path_part` with `status`; the server never sees it.
+    pub fn answer_once(&self, status: u16, method: Method, path_part: &'static str) {
+        let which = move |asked: &Asked| asked.method == method && asked.path().contains(path_part);
+        self.proxy.order(Rule::new(Fault::Answer { status, retry_after: None }, which).times(1));
+    }
+
     fn add(&self, at: At, what: String, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Hold {
         Hold { what, order: self.proxy.order(Rule::new(Fault::Hold(at), which)) }
     }

@@ -1,0 +1,55 @@
+//! What a kill meets on its way beside what goes wrong by its plan.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::future::pending;
+use testbed::fault_proxy::{At, Fault, Rule};
+use testbed::gateway::{Fault as GatewayFault, FaultKind};
+use tokio::time::sleep;
+
+use crate::permitted::Struck;
+use crate::plan::{Plan, Scene};
+use crate::stage::{POLL, REQUEST, Stage};
+
+/// For how long a claim holds of a kill that is throttled: with room for another call under it, however slow the machine is.
+pub const WINDOW_OF_THROTTLED: u16 = 12;
+
+impl Stage {
+    /// Plays `plan` in its scene.
+    pub async fn act(&self, plan: &Plan) -> Struck {
+        if self.scene == Scene::Throttled {
+            let throttled = |pause| GatewayFault::new(FaultKind::Throttle).retry_after(pause).on_kills().times(1);
+            self.arena.gateway.inject(throttled(Duration::ZERO));
+            self.arena.gateway.inject(throttled(Duration::from_secs(WINDOW_OF_THROTTLED.into())));
+        }
+        if self.scene == Scene::Unreachable {
+            // What goes wrong beside is met first.
+            return tokio::select! {
+                biased;
+                struck = self.act_out(plan) => struck,
+                never = self.unreachable() => never,
+            };
+        }
+        self.act_out(plan).await
+    }
+
+    /// Nobody listens at the gateway from the claim on, until the request says so.
+    async fn unreachable(&self) -> Struck {
+        // Of each operator: whichever has the claim must not call before.
+        let claimed = self.arena.api.order(Rule::of(Fault::Hold(At::Answer), "create sessionkillreceipts"));
+        claimed.reached().await;
+        self.arena.calls.shut().await;
+        claimed.release();
+        while !self.says("EndpointUnreachable").await && !self.is_struck.load(Ordering::Relaxed) {
+            sleep(POLL).await;
+        }
+        self.arena.calls.reopen();
+        pending().await
+    }
+
+    async fn says(&self, reason: &str) -> bool {
+        let status = self.found(REQUEST).await.status.unwrap_or_default();
+        status.completion_time.is_some() || status.conditions.iter().any(|condition| condition.reason == reason)
+    }
+}
