@@ -391,6 +391,8 @@ mod tests {
         // Until the pipe, too, takes no more.
         while audit.stuck_for() < Duration::from_secs(1) {
             let _ = audit.push(&[b'x'; 100]);
+            // The loop goes on meanwhile, or it would be what is wrong.
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let answer = ask(address, "/readyz");
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("audit lines cannot be written"), "{answer}");

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use sessionkill::api::SessionKill;
-use testbed::gateway::{Fault, FaultKind};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-use crate::scene::{At, Launch, Request as _, Scene, eventually, in_seconds};
+use crate::scene::{Launch, Request as _, Scene, eventually, in_seconds};
 
 /// An endpoint that takes every call and answers none.
 struct Dead {
@@ -177,25 +175,5 @@ async fn a_request_whose_status_cannot_be_stored_is_recorded_and_holds_nobody_up
     assert_eq!(scene.wait_finished("expired-0").await.reason(), "ExpiredOnArrival");
     scene.assert_killed_once([1, 3, 4, 5, 6]);
     requests.delete("expired-1", &DeleteParams::default()).await.unwrap();
-    scene.end().await;
-}
-
-#[tokio::test]
-async fn a_claim_whose_receipt_is_edited_while_it_is_released_is_released_all_the_same() {
-    let scene = Scene::set("edited-receipt").await;
-    let relay = scene.api_relay().await;
-    // Longer than a claim may wait: it is given back.
-    scene.inject(Fault::new(FaultKind::Throttle).retry_after(Duration::from_secs(8)).times(1));
-    let hold = relay.hold(At::Request, http::Method::DELETE, "sessionkillreceipts");
-    scene.launch(Launch { api: Some(&relay), ..Launch::default() }).await;
-    scene.request("inc-1").create().await;
-    hold.reached().await;
-    let receipt = scene.receipt().await;
-    let edit = Patch::Merge(json!({"metadata": {"labels": {"edited-by": "somebody"}}}));
-    let receipts: kube::Api<sessionkill::api::SessionKillReceipt> = scene.api();
-    receipts.patch(receipt.metadata.name.as_ref().unwrap(), &PatchParams::default(), &edit).await.unwrap();
-    hold.release();
-    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
-    scene.assert_killed_once([1]);
     scene.end().await;
 }
