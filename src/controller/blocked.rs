@@ -6,7 +6,7 @@ use std::time::Instant;
 use kube::ResourceExt as _;
 
 use super::api_calls::ApiError;
-use super::calls::{Lane, PATIENCE};
+use super::calls::Lane;
 use super::context::Context;
 use super::probe::ask;
 use super::request::Request;
@@ -61,7 +61,8 @@ pub(super) async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route:
         context.connection_states.block(&route.connection, reason, &message);
         Blocked::Waits(reason, message)
     };
-    let permit = context.call_permit(key, Lane::Kills, PATIENCE).await.map_err(|error| blocked(&error))?;
+    let permit =
+        context.call_permit(key, Lane::Kills, Lane::Kills.patience()).await.map_err(|error| blocked(&error))?;
     if !context.is_silent(key) {
         return Ok(());
     }

@@ -12,9 +12,6 @@ use super::permits::{Pace, Permit, Permits};
 use super::tenant::TenantKey;
 use crate::oceanbase::{CallError, ErrorKind};
 
-/// The longest that a call which ends nothing waits for its permit: then its request says why it waits.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-
 /// What a call is made for. Neither can take the permits of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
@@ -22,6 +19,17 @@ pub enum Lane {
     Kills,
     /// What a crash left behind.
     Housekeeping,
+}
+
+impl Lane {
+    /// The longest that a call which ends nothing waits for its permit. Then a request says why it waits; recovery leaves its
+    /// turn to another connection of the namespace, as this one does not answer.
+    pub const fn patience(self) -> Duration {
+        match self {
+            Self::Kills => Duration::from_secs(10),
+            Self::Housekeeping => Duration::from_secs(2),
+        }
+    }
 }
 
 impl Context {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 
-use super::calls::{Lane, PATIENCE as PERMIT_PATIENCE};
+use super::calls::Lane;
 use super::context::Context;
 use super::route::{Route, connection};
 use super::tenant::TenantKey;
@@ -141,7 +141,7 @@ async fn read(context: &Context, route: &Route, tenant: &Tenant, ids: Ids, lane:
     let key = Arc::new(TenantKey::through(&route.connection, tenant));
     let started = Instant::now();
     loop {
-        let permit = match context.call_permit(&key, lane, PERMIT_PATIENCE).await {
+        let permit = match context.call_permit(&key, lane, lane.patience()).await {
             Ok(permit) => permit,
             Err(error) => return (Instant::now(), Err(error)),
         };

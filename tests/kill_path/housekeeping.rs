@@ -82,12 +82,12 @@ async fn beside(scene: &Scene, name: &str) -> (Api<SessionKillReceipt>, Api<Ocea
     (Api::namespaced(scene.client.clone(), name), Api::namespaced(scene.client.clone(), name))
 }
 
-/// Waits until all receipts of these numbers are recorded.
+/// Waits until all receipts of these numbers are recorded, if they have not been kept for long enough since.
 async fn wait_recorded(receipts: &Api<SessionKillReceipt>, numbers: impl IntoIterator<Item = usize> + Clone) {
     eventually("the records", async || {
         for number in numbers.clone() {
-            let receipt = receipts.get(&format!("sk-{number:040x}")).await.map_err(|error| error.to_string())?;
-            if receipt.status.is_none() {
+            let receipt = receipts.get_opt(&format!("sk-{number:040x}")).await.map_err(|error| error.to_string())?;
+            if receipt.is_some_and(|receipt| receipt.status.is_none()) {
                 return Err(format!("{number} is not recorded"));
             }
         }
