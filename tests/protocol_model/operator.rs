@@ -168,9 +168,10 @@ impl Member {
     /// `Request::wait`.
     pub(crate) fn waits(&self, reason: WaitReason, world: &World, operator: usize) -> Stage {
         let now = world.time(operator);
-        let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
-        let next_attempt =
-            Some(next_attempt(start, now, None, self.object.metadata.uid.as_deref().unwrap_or_default()));
+        // The shortest pause, whenever it was first worked on: a longer one is a turn that is not taken, and states that differ
+        // in that time alone stay one.
+        let uid = self.object.metadata.uid.as_deref().unwrap_or_default();
+        let next_attempt = Some(next_attempt(now, now, None, uid));
         let status = waiting(&self.object, &Waiting { reason, message: String::new(), next_attempt }, now);
         if differs(self.object.status.as_ref(), &status) {
             Stage::Reporting { status: Stored::new(status) }
