@@ -13,6 +13,7 @@ use super::live_claims::give_up as give_up_claim;
 use super::operator::{Member, Refusal, Stage, Task};
 use super::protocol::{Protocol, Rule};
 use super::stored::{Stored, made_once};
+use super::time::at;
 use super::world::{Call, Refused, World, seen};
 
 /// `group::URGENT`.
@@ -199,7 +200,7 @@ fn not_executed(
         Refusal::Rejected => {
             let sessions = rejected(&receipt.spec.sessions, "refused");
             let conclude = || Conclusion::uncalled(Outcome::KillFailed, "refused".to_owned(), sessions);
-            member.ends(&"refused", conclude, world, operator)
+            member.ends(&"refused", conclude)
         }
     };
 }
@@ -237,16 +238,16 @@ pub(crate) fn show(protocol: Protocol, world: &mut World, operator: usize, membe
 }
 
 /// `Made::settle`, or `Request::end` of one that made no call: `settle::settle`.
-pub(crate) fn settle(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
-    let now = world.time(operator);
+pub(crate) fn settle(protocol: Protocol, world: &mut World, member: &mut Member) -> Option<()> {
     let (status, then) = match member.stage.clone() {
         Stage::Ending { status } => (status, Stage::Done),
         Stage::Told { receipt, sessions } => {
             let call = dispatch(&receipt, Operation::KillProcessList, "R");
             let conclusion = Conclusion::called((*sessions).clone(), call, "no certain answer");
-            let end = || finished(&member.object, &conclusion, now);
+            // As in `Member::ends`.
+            let end = || finished(&member.object, &conclusion, at(0));
             let status = made_once(&(&member.object, &receipt, &sessions), end);
-            let record = Stored::new(conclusion.record(now));
+            let record = Stored::new(conclusion.record(at(0)));
             (status, Stage::Recording { receipt, record })
         }
         _ => return None,

@@ -10,6 +10,7 @@ use super::live_claims::{give_up, try_again};
 use super::operator::{Member, Stage};
 use super::protocol::{Protocol, Rule};
 use super::stored::Stored;
+use super::time::at;
 use super::world::{Refused, World};
 
 /// `claim::try_claim`: the POST, and the GET after a conflict, before which nothing is changed. The answer to a POST may be
@@ -102,7 +103,7 @@ pub(crate) fn find(
 ) -> Stage {
     let found = world.receipt_of(protocol, member.request);
     match stored(world, operator, found) {
-        None => member.ends(&cause, otherwise, world, operator),
+        None => member.ends(&cause, otherwise),
         Some(receipt) => {
             let standing = standing(protocol, world, operator, member, &receipt, "");
             taken(world, operator, member, receipt, standing)
@@ -132,7 +133,7 @@ fn taken(
     standing: Standing,
 ) -> Stage {
     match standing {
-        Standing::Recorded(record) => copies(world, operator, member, &receipt, &Stored::new(record)),
+        Standing::Recorded(record) => copies(member, &receipt, &Stored::new(record)),
         Standing::Orphaned => Stage::Resolving { receipt },
         Standing::InFlight { own: true, .. } => Stage::Done,
         Standing::InFlight { own: false, .. } | Standing::Ours => {
@@ -142,16 +143,10 @@ fn taken(
 }
 
 /// The end of `Request::taken`.
-fn copies(
-    world: &World,
-    operator: usize,
-    member: &Member,
-    receipt: &Stored<SessionKillReceipt>,
-    record: &Stored<SessionKillReceiptStatus>,
-) -> Stage {
+fn copies(member: &Member, receipt: &Stored<SessionKillReceipt>, record: &Stored<SessionKillReceiptStatus>) -> Stage {
     let same_object = Some(&receipt.spec.session_kill_ref.uid) == member.object.metadata.uid.as_ref();
     let conclude = || Conclusion::recorded(receipt, record, same_object);
-    member.ends(&(receipt, record), conclude, world, operator)
+    member.ends(&(receipt, record), conclude)
 }
 
 /// The reads of `orphan::resolve`. `is_read` is false if the process list cannot be read.
@@ -181,7 +176,7 @@ pub(crate) fn record_for(
     }
     let (list, now) = (is_read.then(|| world.list(operator)), world.time(operator));
     let conclusion = conclude(receipt, request, list.as_ref(), now)?;
-    Some(Stored::new(conclusion.record(now)))
+    Some(Stored::new(conclusion.record(at(0))))
 }
 
 /// The write of `orphan::resolve`: whoever records first decides. A record that is refused is as good for the request.
@@ -203,6 +198,6 @@ pub(crate) fn record_once(protocol: Protocol, world: &mut World, operator: usize
             }
         },
     };
-    member.stage = copies(world, operator, member, &receipt, &recorded);
+    member.stage = copies(member, &receipt, &recorded);
     Some(())
 }

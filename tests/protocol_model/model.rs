@@ -235,7 +235,7 @@ impl Checked {
             Effect::ReleaseInVain(member) => calling::give_claim_up(protocol, world, operator, &mut members[member]),
             Effect::Verify(member, is_read) => calling::verify(world, operator, &mut members[member], is_read),
             Effect::Show(member) => calling::show(protocol, world, operator, &mut members[member]),
-            Effect::Settle(member) => calling::settle(protocol, world, operator, &mut members[member]),
+            Effect::Settle(member) => calling::settle(protocol, world, &mut members[member]),
             Effect::Record(member) => calling::record(world, &mut members[member]),
             Effect::Report(member) => calling::report(protocol, world, &mut members[member]),
         }?;

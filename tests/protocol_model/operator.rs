@@ -19,7 +19,7 @@ use super::claiming::find;
 use super::live_claims::holder;
 use super::protocol::{Protocol, Rule};
 use super::stored::{Stored, made_once};
-use super::time::{DISPATCH_WINDOW, REQUEST_TIMEOUT};
+use super::time::{DISPATCH_WINDOW, REQUEST_TIMEOUT, at};
 use super::world::{Call, World};
 
 /// A process. After a crash only the number of its life is left.
@@ -153,15 +153,10 @@ impl Refusal {
 }
 
 impl Member {
-    /// `Request::end`, as `conclude` says. Of the times in it nobody decides, so one status stands for all of one `cause`.
-    pub(crate) fn ends(
-        &self,
-        cause: &impl Hash,
-        conclude: impl FnOnce() -> Conclusion,
-        world: &World,
-        operator: usize,
-    ) -> Stage {
-        let end = || finished(&self.object, &conclude(), world.time(operator));
+    /// `Request::end`, as `conclude` says. Of the times in it nobody decides, so one status stands for all of one `cause`, and
+    /// all have the same: states that differ in these alone are one.
+    pub(crate) fn ends(&self, cause: &impl Hash, conclude: impl FnOnce() -> Conclusion) -> Stage {
+        let end = || finished(&self.object, &conclude(), at(0));
         Stage::Ending { status: made_once(&(&self.object, cause), end) }
     }
 
@@ -173,11 +168,12 @@ impl Member {
         let uid = self.object.metadata.uid.as_deref().unwrap_or_default();
         let next_attempt = Some(next_attempt(now, now, None, uid));
         let status = waiting(&self.object, &Waiting { reason, message: String::new(), next_attempt }, now);
-        if differs(self.object.status.as_ref(), &status) {
-            Stage::Reporting { status: Stored::new(status) }
-        } else {
-            Stage::Done
-        }
+        // Texts are no part of a state.
+        let old = self.object.status.clone().map(|mut old| {
+            old.conditions.iter_mut().for_each(|condition| condition.message.clear());
+            old
+        });
+        if differs(old.as_ref(), &status) { Stage::Reporting { status: Stored::new(status) } } else { Stage::Done }
     }
 }
 
@@ -213,7 +209,7 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
                 let text = "nothing was sent".to_owned();
                 let end = || Conclusion::nothing_sent(&member.object, outcome, why, text);
                 member.stage = match outcome {
-                    Outcome::ExpiredOnArrival => member.ends(&outcome.as_str(), end, world, operator),
+                    Outcome::ExpiredOnArrival => member.ends(&outcome.as_str(), end),
                     _ => find(protocol, world, operator, &member, (outcome.as_str(), end)),
                 };
             }
