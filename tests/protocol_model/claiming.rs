@@ -180,7 +180,7 @@ pub(crate) fn record_for(
 }
 
 /// The write of `orphan::resolve`: whoever records first decides. A record that is refused is as good for the request.
-pub(crate) fn record_once(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
+pub(crate) fn record_once(protocol: Protocol, world: &mut World, member: &mut Member) -> Option<()> {
     let Stage::Resolved { receipt, record } = member.stage.clone() else { return None };
     let recorded = match world.write_record(&receipt, &record) {
         Ok(()) => record,

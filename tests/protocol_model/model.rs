@@ -227,7 +227,7 @@ impl Checked {
             Effect::PostLate(member) => claiming::post_late(world, &mut members[member]),
             Effect::Withdraw(member) => claiming::withdraw(protocol, world, operator, &mut members[member]),
             Effect::Resolve(member, is_read) => claiming::resolve(world, operator, &mut members[member], is_read),
-            Effect::RecordOnce(member) => claiming::record_once(protocol, world, operator, &mut members[member]),
+            Effect::RecordOnce(member) => claiming::record_once(protocol, world, &mut members[member]),
             Effect::Check => calling::check(protocol, world, operator, &mut task).map(|others| apart = others),
             Effect::Send => calling::send(world, &mut task),
             Effect::GiveUp => calling::give_up(protocol, world, operator, &mut task),
