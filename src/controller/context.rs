@@ -149,7 +149,7 @@ impl Context {
             calls,
             housekeeping: Permits::new(HOUSEKEEPING_AT_ONCE),
             slots: Permits::new(SLOTS),
-            writes: Permits::new(WRITES_AT_ONCE),
+            writes: Permits::of_writes(WRITES_AT_ONCE),
             recording: Permits::of_quick(RECORDS_AT_ONCE),
             aside: Aside::default(),
             endings: Endings::default(),

@@ -11,14 +11,12 @@ use tokio::sync::oneshot;
 
 use super::tenant::TenantKey;
 pub use super::turns::Pace;
-use super::turns::{Connection, Namespace, Turns, Waiter};
+use super::turns::{Connection, Limits, Namespace, Turns, Waiter};
 
 /// Permits of one kind.
 #[derive(Debug)]
 pub struct Permits {
-    total: usize,
-    /// How a connection is taken to answer of which nothing was heard.
-    unheard: Pace,
+    limits: Limits,
     state: Mutex<Turns>,
 }
 
@@ -33,12 +31,23 @@ pub struct Permit {
 impl Permits {
     /// So many permits, at least one.
     pub fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { total: total.max(1), unheard: Pace::Slow, state: Mutex::default() })
+        Self::within(Limits::of(total))
     }
 
     /// The same for what takes no time of anybody's gateway: whoever is alone may have all.
     pub fn of_quick(total: usize) -> Arc<Self> {
-        Arc::new(Self { total: total.max(1), unheard: Pace::Quick, state: Mutex::default() })
+        Self::within(Limits { unheard: Pace::Quick, ..Limits::of(total) })
+    }
+
+    /// The same for writes to the API server: a namespace never has more than its share, as its objects may be so large that
+    /// each takes long; connections do not matter.
+    pub fn of_writes(total: usize) -> Arc<Self> {
+        let limits = Limits::of(total);
+        Self::within(Limits { per_connection: limits.per_namespace, slow: limits.total, ..limits })
+    }
+
+    fn within(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default() })
     }
 
     /// Waits for the turn of `key`. Who stops waiting loses its place and nothing else.
@@ -77,7 +86,7 @@ impl Permits {
         namespace
             .and_then(|of| of.connections.values.get(key.connection()))
             .and_then(|it| it.pace)
-            .unwrap_or(self.unheard)
+            .unwrap_or(self.limits.unheard)
     }
 
     /// Forgets what is known of the connections, by namespace and name, for which `exists` is false.
@@ -114,8 +123,8 @@ impl Permits {
         // Dropped after the lock: a permit for somebody who went away meanwhile gives itself back.
         let mut unclaimed = vec![];
         let mut state = self.state();
-        while state.held < self.total {
-            let Some((waiter, key, was_quick)) = state.next(self.total, self.unheard) else { break };
+        while state.held < self.limits.total {
+            let Some((waiter, key, was_quick)) = state.next(&self.limits) else { break };
             let permit = Permit { of: self.clone(), key, was_quick };
             if let Err(permit) = waiter.granted.send(permit) {
                 unclaimed.push(permit);
@@ -268,6 +277,17 @@ mod tests {
         permits.heard(&key("a", "dead", ""), Pace::Quick);
         granted.extend(waiting.iter_mut().filter_map(FutureExt::now_or_never));
         assert_eq!(granted.len(), 9, "it answers: all the others, too");
+    }
+
+    #[test]
+    fn writes_are_shared_by_namespace_whatever_the_connection() {
+        let permits = Permits::of_writes(32);
+        let mut held = vec![];
+        for namespace in ["a", "b", "c", "d"] {
+            held.extend(ask_many(&permits, &tenants(namespace, "one", 20)).0);
+            assert_eq!(held.len() % 8, 0, "a quarter for each, also for one that is alone");
+        }
+        assert_eq!(held.len(), 32);
     }
 
     #[test]

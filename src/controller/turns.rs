@@ -17,6 +17,29 @@ const PER_CONNECTION: usize = 8;
 /// Connections that do not answer at once hold no more than this part of the permits, all together.
 const SLOW: usize = 2;
 
+/// How many permits there are, and what nobody may exceed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) total: usize,
+    /// Of all connections together that do not answer at once.
+    pub(super) slow: usize,
+    /// While others wait, and always of what does not answer at once.
+    pub(super) per_namespace: usize,
+    /// The same.
+    pub(super) per_connection: usize,
+    /// How a connection is taken to answer of which nothing was heard.
+    pub(super) unheard: Pace,
+}
+
+impl Limits {
+    /// Of so many permits, at least one.
+    pub(super) fn of(total: usize) -> Self {
+        let part = |of: usize| (total / of).max(1);
+        let (slow, per_namespace, per_connection) = (part(SLOW), part(PER_NAMESPACE), part(PER_CONNECTION));
+        Self { total: total.max(1), slow, per_namespace, per_connection, unheard: Pace::Slow }
+    }
+}
+
 /// How a connection answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -82,24 +105,23 @@ impl Turns {
         self.namespaces.value(&key.namespace().to_owned()).connections.value(&key.connection().to_owned())
     }
 
-    /// Takes out the next who may have one of `total` permits, and counts it.
-    pub(super) fn next(&mut self, total: usize, unheard: Pace) -> Option<(Waiter, Arc<TenantKey>, bool)> {
+    /// Takes out the next who may have a permit within `limits`, and counts it.
+    pub(super) fn next(&mut self, limits: &Limits) -> Option<(Waiter, Arc<TenantKey>, bool)> {
         let others_wait = self.namespaces.turns.len() > 1;
-        let slow_is_full = self.held_by_slow >= (total / SLOW).max(1);
-        let (per_namespace, per_connection) = ((total / PER_NAMESPACE).max(1), (total / PER_CONNECTION).max(1));
+        let slow_is_full = self.held_by_slow >= limits.slow;
         let taken = self.namespaces.take(
             |_, namespace| {
-                let has_share = namespace.held < per_namespace;
+                let has_share = namespace.held < limits.per_namespace;
                 if !has_share && others_wait {
                     return None;
                 }
                 let others_wait = others_wait || namespace.connections.turns.len() > 1;
                 let taken = namespace.connections.take(
                     |_, connection| {
-                        let pace = connection.pace.unwrap_or(unheard);
+                        let pace = connection.pace.unwrap_or(limits.unheard);
                         let may = match pace {
-                            Pace::Quick => !others_wait || connection.held < per_connection,
-                            Pace::Slow => has_share && !slow_is_full && connection.held < per_connection,
+                            Pace::Quick => !others_wait || connection.held < limits.per_connection,
+                            Pace::Slow => has_share && !slow_is_full && connection.held < limits.per_connection,
                             Pace::Silent => has_share && !slow_is_full && connection.held == 0,
                         };
                         let taken = may.then(|| connection.tenants.take(next_of_tenant, |it| !it.is_empty()))?;
