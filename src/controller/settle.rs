@@ -16,6 +16,7 @@ use super::api_calls::{ApiError, Pauses, bounded, found};
 use super::context::Context;
 use super::guarded::Guarded;
 use super::live_claims::LiveReceipt;
+use super::permits::Pace;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
 use crate::domain::form::{Form, in_form};
@@ -75,10 +76,8 @@ pub async fn settle(
     let mut pauses = Pauses::new();
     loop {
         let status = in_form(&writing.whole, writing.form);
-        let permit = context.writes.acquire(key).await;
-        let written = write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status).await;
-        drop(permit);
-        let error = match written {
+        let writing_once = write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status);
+        let error = match permitted(context, key, writing_once).await {
             Ok(()) => return Settled::Written,
             Err(error) if error.is_not_found() => return Settled::Superseded,
             Err(error) => error,
@@ -157,8 +156,29 @@ pub async fn report(
     target: &Target,
     status: &SessionKillStatus,
 ) -> Result<(), ApiError> {
-    let _permit = context.writes.acquire(key).await;
-    write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
+    permitted(context, key, write_status::<SessionKill>(&context.client, target, "report SessionKill", status)).await
+}
+
+/// A write that takes longer is of something that costs the API server much, such as an object of megabytes.
+const LONG: Duration = Duration::from_secs(2);
+
+/// Makes one write of the tenant of `key` under a permit. After one that took long the next of the same connection waits for
+/// its end, until one is quick again: a few such writes at once keep the API server from all others.
+async fn permitted(
+    context: &Context,
+    key: &Arc<TenantKey>,
+    write: impl Future<Output = Result<(), ApiError>>,
+) -> Result<(), ApiError> {
+    let permit = context.writes.acquire(key).await;
+    let began = Instant::now();
+    let written = write.await;
+    if began.elapsed() >= LONG {
+        context.writes.heard(key, Pace::Silent);
+    } else if context.writes.pace(key) == Pace::Silent {
+        context.writes.unheard(key);
+    }
+    drop(permit);
+    written
 }
 
 /// Records the outcome in the receipt, for as long as it takes. Nobody waits for it, so that it waits for its turn.
