@@ -37,10 +37,23 @@ pub(super) enum Attempted {
     /// It may make its call.
     Claimed(Claim),
     /// There is nothing to call for.
-    Not(Next),
+    Not(Decision),
     /// The holder of the claim for its content is gone: what came of it has to be found out, by a look at the process list that
     /// no new kill should wait for.
     Orphaned(Box<SessionKillReceipt>),
+}
+
+/// What is to be done of a request for which no call is made. Doing it writes to the API server, which may take long: nothing
+/// that others wait for is held meanwhile.
+pub(super) enum Decision {
+    /// It ends so.
+    End(Conclusion),
+    /// It ends by what is recorded in the receipt.
+    Copy(Box<SessionKillReceipt>, Box<SessionKillReceiptStatus>),
+    /// It waits, and says why.
+    Wait(WaitReason, String),
+    /// It is looked at again.
+    Again(Next),
 }
 
 impl Request {
@@ -90,20 +103,20 @@ impl Request {
         let now = Timestamp::now();
         let is_old = matches!(observed, Some(Ok(list)) if !list.may_decide(now));
         if is_old || !self.context.leadership.leads() {
-            return Ok(Attempted::Not(Next::Later(now)));
+            return Ok(Attempted::Not(Decision::Again(Next::Later(now))));
         }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
-            Err(message) => return Box::pin(self.unobserved(&intent, message)).await,
+            Err(message) => return self.unobserved(&intent, message).await,
         };
         match intent {
             Intent::DryRun => {
                 let found = find(&self.context, &self.object).await?;
                 let executed = found.map(|(receipt, _)| receipt.spec.session_kill_ref.name);
-                Ok(Attempted::Not(self.end(&Conclusion::dry_run(&planned, executed.as_deref())).await))
+                Ok(Attempted::Not(Decision::End(Conclusion::dry_run(&planned, executed.as_deref()))))
             }
             Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
-                Box::pin(self.nothing_left(planned)).await
+                self.nothing_left(planned).await
             }
             Intent::Kill(intent) => self.claim(intent, route, planned).await,
         }
@@ -147,18 +160,18 @@ impl Request {
     /// Nothing is sent blindly; but the same content may have been executed before.
     async fn unobserved(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
         if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
-            return self.taken(receipt, standing).await;
+            return Ok(taken(receipt, standing));
         }
-        Ok(Attempted::Not(self.wait(WaitReason::ObservationFailed, message, None).await))
+        Ok(Attempted::Not(Decision::Wait(WaitReason::ObservationFailed, message)))
     }
 
     /// None of the sessions is there any more, or is the one that was meant; perhaps because this very request was executed
     /// before.
     async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Attempted, ApiError> {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
-            return self.taken(receipt, standing).await;
+            return Ok(taken(receipt, standing));
         }
-        Ok(Attempted::Not(self.end(&Conclusion::nothing_left(planned)).await))
+        Ok(Attempted::Not(Decision::End(Conclusion::nothing_left(planned))))
     }
 
     async fn claim(
@@ -173,37 +186,30 @@ impl Request {
             Ok(Claimed::Taken(..)) => ClaimResult::Taken,
             Err(_) => ClaimResult::Failed,
         });
-        match claimed? {
-            Claimed::Granted(claim) => Ok(Attempted::Claimed(claim)),
-            Claimed::Taken(receipt, standing) => Box::pin(self.taken(*receipt, standing)).await,
-        }
+        Ok(match claimed? {
+            Claimed::Granted(claim) => Attempted::Claimed(claim),
+            Claimed::Taken(receipt, standing) => taken(*receipt, standing),
+        })
     }
 
     /// When another claim for the same content exists: whatever its standing, to the end.
     async fn settled(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
-        match self.taken(receipt, standing).await? {
+        match taken(receipt, standing) {
             Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
-            Attempted::Not(next) => Ok(next),
+            Attempted::Not(decision) => self.carry_out(decision).await,
             // Nobody claims here.
             Attempted::Claimed(_) => Ok(Next::Later(Timestamp::now())),
         }
     }
 
-    /// When another claim for the same content exists.
-    async fn taken(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Attempted, ApiError> {
-        let next = match standing {
-            Standing::Recorded(record) => self.copy(&receipt, &record).await?,
-            Standing::Orphaned => return Ok(Attempted::Orphaned(Box::new(receipt))),
-            // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
-            // status flicker.
-            Standing::InFlight { until, own: true } => Next::Later(until),
-            Standing::InFlight { own: false, .. } | Standing::Ours => {
-                let other = &receipt.spec.session_kill_ref.name;
-                let message = format!("SessionKill {other} is executing the same request: its outcome will be copied");
-                self.wait(WaitReason::Dispatching, message, None).await
-            }
-        };
-        Ok(Attempted::Not(next))
+    /// Does what was decided.
+    pub(super) async fn carry_out(&self, decision: Decision) -> Result<Next, ApiError> {
+        match decision {
+            Decision::End(conclusion) => Ok(self.end(&conclusion).await),
+            Decision::Copy(receipt, record) => self.copy(&receipt, &record).await,
+            Decision::Wait(reason, message) => Ok(self.wait(reason, message, None).await),
+            Decision::Again(next) => Ok(next),
+        }
     }
 
     /// Ends the request by what became of the claim of `receipt`, whose holder is gone, or waits until that can be told.
@@ -239,6 +245,22 @@ impl Request {
             .map(|condition| format!("; it waited for {}: {}", condition.reason, condition.message))
             .unwrap_or_default()
     }
+}
+
+/// When another claim for the same content exists.
+fn taken(receipt: SessionKillReceipt, standing: Standing) -> Attempted {
+    Attempted::Not(match standing {
+        Standing::Recorded(record) => Decision::Copy(Box::new(receipt), Box::new(record)),
+        Standing::Orphaned => return Attempted::Orphaned(Box::new(receipt)),
+        // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
+        // status flicker.
+        Standing::InFlight { until, own: true } => Decision::Again(Next::Later(until)),
+        Standing::InFlight { own: false, .. } | Standing::Ours => {
+            let other = &receipt.spec.session_kill_ref.name;
+            let message = format!("SessionKill {other} is executing the same request: its outcome will be copied");
+            Decision::Wait(WaitReason::Dispatching, message)
+        }
+    })
 }
 
 /// Whether the process list is read before the kill.

@@ -88,15 +88,19 @@ pub(super) async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &R
             called_for.map(|(request, receipt)| Made::rejected(request, receipt, operation, &error)).collect()
         }
         Called::NotExecuted(claims, error) => {
-            let _slot = context.slots.acquire(key).await;
-            let refusing = async |((request, _), claim): ((Request, Arc<LiveReceipt>), Claim)| {
+            let slot = context.slots.acquire(key).await;
+            let releasing = async |((request, _), claim): ((Request, Arc<LiveReceipt>), Claim)| {
                 release(&request.context, claim).await;
                 request.context.metrics.claim(ClaimResult::Released);
+                request
+            };
+            let released = collect_each(context, called_for.zip(claims.into_inner()), releasing).await;
+            drop(slot);
+            let refusing = async |request: Request| {
                 let next = request.not_executed(route, operation, &error).await;
                 request.done(next);
             };
-            let refused = called_for.zip(claims.into_inner());
-            collect_each(context, refused, refusing).await;
+            collect_each(context, released, refusing).await;
             return;
         }
     };

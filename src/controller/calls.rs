@@ -49,7 +49,7 @@ impl Context {
     /// back, so that the next one is given out by it.
     pub fn heard(&self, key: &TenantKey, took: Duration, error: Option<&CallError>) {
         let pace = pace_of(took, error);
-        for permits in [&self.calls, &self.housekeeping, &self.slots] {
+        for permits in self.by_connection() {
             permits.heard(key, pace);
         }
     }
@@ -70,8 +70,8 @@ impl Context {
         }
     }
 
-    fn by_connection(&self) -> [&Arc<Permits>; 4] {
-        [&self.calls, &self.housekeeping, &self.slots, &self.writes]
+    fn by_connection(&self) -> [&Arc<Permits>; 3] {
+        [&self.calls, &self.housekeeping, &self.slots]
     }
 
     /// Whether the connection of `key` timed out or could not be reached, and has not answered since.

@@ -11,6 +11,7 @@ use super::api_calls::{ApiError, Pauses};
 use super::context::Context;
 use super::pace::Origin;
 use super::settle::{Target, write_status};
+use super::tenant::TenantKey;
 use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
 use crate::domain::connection_status::{Facts, Learned, connection_status, says_more};
 use crate::domain::rate::Rate;
@@ -204,10 +205,14 @@ impl ConnectionStates {
     /// overwrites a newer one.
     async fn write(&self, context: &Context, target: &Target) {
         let mut pauses = Pauses::new();
+        let key = Arc::new(TenantKey::of_connection(&target.namespace, &target.name));
         let mut written = None;
         while let Some(status) = self.unwritten(&target.uid, written.as_ref()) {
             let call = "report OceanBaseConnection";
-            match write_status::<OceanBaseConnection>(&context.client, target, call, &status).await {
+            let permit = context.connection_reports.acquire(&key).await;
+            let stored = write_status::<OceanBaseConnection>(&context.client, target, call, &status).await;
+            drop(permit);
+            match stored {
                 Ok(()) => written = Some(status),
                 Err(error) if is_final(&error) => {
                     tracing::warn!(%error, connection = target.name, "status of the connection not written");

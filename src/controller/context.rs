@@ -40,6 +40,9 @@ const HOUSEKEEPING_AT_ONCE: usize = 8;
 const SLOTS: usize = 32;
 /// The most statuses that are written at once.
 const WRITES_AT_ONCE: usize = 32;
+/// The most statuses that are written at once of requests that only wait, and the same of connections: thousands of them after
+/// a start must leave the API server to kills. So each namespace has one at a time.
+const REPORTS_AT_ONCE: usize = 4;
 
 /// What every part of the controller shares.
 pub struct Context {
@@ -74,8 +77,12 @@ pub struct Context {
     /// For a group on its way from the process list to its claims: more at once would have lists that are too old when their
     /// claims are made. Not held during the call.
     pub slots: Arc<Permits>,
-    /// For one write of what a request waits for or how it ended.
+    /// For one write of how a request goes on or ended.
     pub writes: Arc<Permits>,
+    /// For one write of what a request waits for, of which no call was made.
+    pub reports: Arc<Permits>,
+    /// For one write of what is known of a connection.
+    pub connection_reports: Arc<Permits>,
     /// For records, which must leave the API server to the writes that people wait for.
     pub recording: Arc<Permits>,
     /// Writes that do not come to their end.
@@ -150,6 +157,8 @@ impl Context {
             housekeeping: Permits::new(HOUSEKEEPING_AT_ONCE),
             slots: Permits::new(SLOTS),
             writes: Permits::of_writes(WRITES_AT_ONCE),
+            reports: Permits::of_writes(REPORTS_AT_ONCE),
+            connection_reports: Permits::of_writes(REPORTS_AT_ONCE),
             recording: Permits::of_quick(RECORDS_AT_ONCE),
             aside: Aside::default(),
             endings: Endings::default(),

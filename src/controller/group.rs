@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::error_boundary::InvalidObject;
 
 use super::api_calls::ApiError;
-use super::attempt::{Attempted, Observed, needs_list};
+use super::attempt::{Attempted, Decision, Observed, needs_list};
 use super::blocked::{answers, block, route};
 use super::called::{Member, call};
 use super::calls::Lane;
@@ -138,15 +138,25 @@ async fn finish(request: Request, worked: Result<Next, ApiError>) {
 async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Request, Intent)>, slot: Permit) {
     let route = match route(context, &attempts[0].0).await {
         Ok(route) => route,
-        Err(blocked) => return block(context, attempts, &blocked).await,
+        Err(blocked) => {
+            drop(slot);
+            return block(context, attempts, &blocked).await;
+        }
     };
     if let Err(blocked) = answers(context, key, &route).await {
+        drop(slot);
         return block(context, attempts, &blocked).await;
     }
-    let observed = observe(context, &route, &attempts).await;
-    let (claimed, left) = claim_all(context, attempts, &route, &observed).await;
+    let mut slot = Some(slot);
+    let observed = observe(context, &route, &attempts, &mut slot).await;
+    let Worked { members, decided, left } = claim_all(context, attempts, &route, &observed).await;
     drop(slot);
     put_back(context, key, left);
+    join(call_all(context, key, &route, members), carry_out_all(context, decided)).await;
+}
+
+/// The calls of one group whose claims are made.
+async fn call_all(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, claimed: Vec<Member>) {
     // The earliest deadline holds for a whole call: one that has passed keeps it from being sent, and one that is near may
     // have the gateway refuse it.
     let (late, in_time): (Vec<Member>, Vec<Member>) =
@@ -155,19 +165,34 @@ async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Re
     let (urgent, others): (Vec<Member>, Vec<Member>) = in_time.into_iter().partition(is_urgent);
     for members in [urgent, others, late] {
         if !members.is_empty() {
-            call(context, key, &route, members).await;
+            call(context, key, route, members).await;
         }
     }
 }
 
+/// Does what was decided of those of one group for which no call is made.
+async fn carry_out_all(context: &Context, decided: Vec<(Request, Decision)>) {
+    let carrying_out = async |(request, decision): (Request, Decision)| {
+        let carried_out = request.carry_out(decision).await;
+        finish(request, carried_out).await;
+    };
+    collect_each(context, decided, carrying_out).await;
+}
+
 /// Step 4: one read for all that need it.
-async fn observe(context: &Arc<Context>, route: &Route, attempts: &[(Request, Intent)]) -> Observed {
+async fn observe(
+    context: &Arc<Context>,
+    route: &Route,
+    attempts: &[(Request, Intent)],
+    slot: &mut Option<Permit>,
+) -> Observed {
     if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec)) {
         return None;
     }
     let started = Instant::now();
     let ids: Vec<i64> = attempts.iter().flat_map(|(request, _)| request.session_ids()).collect();
-    let read = context.observer.observe(context, route, &tenant(&attempts[0].0.object.spec), &ids, Lane::Kills).await;
+    let of = tenant(&attempts[0].0.object.spec);
+    let read = context.observer.observe(context, route, &of, &ids, Lane::Kills, slot).await;
     for (request, _) in attempts {
         let span = Span::part(&request.item.uid, "observe", started.elapsed());
         context.traces.add(&Span { is_error: read.is_err(), ..span });
@@ -182,14 +207,24 @@ async fn observe(context: &Arc<Context>, route: &Route, attempts: &[(Request, In
     Some(read)
 }
 
-/// Step 5, in the order of the queue: those that may make their call, and those whose claims would come so late that the
-/// time of the first might be over before it is made.
+/// What came of the attempts of a group.
+#[derive(Default)]
+struct Worked {
+    /// Those that may make their call.
+    members: Vec<Member>,
+    /// Those for which no call is made.
+    decided: Vec<(Request, Decision)>,
+    /// Those whose claims would come so late that the time of the first might be over before it is made.
+    left: Vec<Request>,
+}
+
+/// Step 5, in the order of the queue.
 async fn claim_all(
     context: &Arc<Context>,
     attempts: Vec<(Request, Intent)>,
     route: &Route,
     observed: &Observed,
-) -> (Vec<Member>, Vec<Request>) {
+) -> Worked {
     let began = Instant::now();
     let time = Duration::try_from(context.dispatch_window() / PARTS_OF_WINDOW).unwrap_or_default();
     let claiming = async |(request, intent): (Request, Intent)| {
@@ -201,19 +236,20 @@ async fn claim_all(
         if let Ok(Attempted::Claimed(_)) = &attempted {
             request.context.traces.add(&Span::part(&request.item.uid, "claim", started.elapsed()));
         }
-        Ok(member(request, attempted).await)
+        Ok((request, attempted))
     };
-    let (mut members, mut left, mut others) = (vec![], vec![], vec![]);
+    let (mut worked, mut others) = (Worked::default(), vec![]);
     for claimed in collect_each(context, attempts, claiming).await {
         match claimed {
-            Ok(To::Call(member)) => members.push(*member),
-            Ok(To::Orphan(request, receipt)) => others.push(find_out(*request, receipt).boxed()),
-            Ok(To::End) => {}
-            Err(request) => left.push(request),
+            Ok((request, Ok(Attempted::Claimed(claim)))) => worked.members.push(Member { request, claim }),
+            Ok((request, Ok(Attempted::Not(decision)))) => worked.decided.push((request, decision)),
+            Ok((request, Ok(Attempted::Orphaned(receipt)))) => others.push(find_out(request, receipt).boxed()),
+            Ok((request, Err(error))) => others.push(finish(request, Err(error)).boxed()),
+            Err(request) => worked.left.push(request),
         }
     }
     beside(context, others);
-    (members, left)
+    worked
 }
 
 /// Has `left`, all of one tenant, go with its next call.
@@ -222,24 +258,4 @@ fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
         request.enters(Stage::Queued);
     }
     context.queue.put_back(key, left.into_iter().map(|request| request.item));
-}
-
-/// Where the steps of its own have brought a request.
-enum To {
-    /// It may make its call.
-    Call(Box<Member>),
-    /// What came of an older call for its content is to be found out.
-    Orphan(Box<Request>, Box<SessionKillReceipt>),
-    /// It ended, or waits.
-    End,
-}
-
-async fn member(request: Request, attempted: Result<Attempted, ApiError>) -> To {
-    match attempted {
-        Ok(Attempted::Claimed(claim)) => return To::Call(Box::new(Member { request, claim })),
-        Ok(Attempted::Orphaned(receipt)) => return To::Orphan(Box::new(request), receipt),
-        Ok(Attempted::Not(next)) => request.done(next),
-        Err(error) => Box::pin(finish(request, Err(error))).await,
-    }
-    To::End
 }

@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 
 use super::calls::Lane;
 use super::context::Context;
+use super::permits::Permit;
 use super::route::{Route, connection};
 use super::tenant::TenantKey;
 use crate::domain::observation::{Seen, Snapshot};
@@ -44,7 +45,8 @@ impl Observer {
     /// could miss a session that its request names, or show one that has been killed since.
     ///
     /// Those who come while a read is under way wait for the next one, which the first of them makes for all. In the
-    /// same way one read serves the next call of a tenant and those who look what became of the call before.
+    /// same way one read serves the next call of a tenant and those who look what became of the call before. A slot, which
+    /// others may wait for, is given back while a throttled gateway makes the reader wait, and taken again after it.
     pub async fn observe(
         &self,
         context: &Context,
@@ -52,9 +54,10 @@ impl Observer {
         tenant: &Tenant,
         ids: &[i64],
         lane: Lane,
+        slot: &mut Option<Permit>,
     ) -> Result<Arc<Snapshot>, CallError> {
         let of = (route.connection.uid().unwrap_or_default(), tenant.clone(), lane);
-        self.shared(of, ids, |all| read(context, route, tenant, all, lane)).await
+        self.shared(of, ids, |all| read(context, route, tenant, all, (lane, slot))).await
     }
 
     /// What `read` gives for all who wait, or another read of the same that began after this call and tells of `ids`.
@@ -123,7 +126,7 @@ pub async fn observe(
     let connection = connection(context, namespace, name).map_err(|error| not_read(error, NotRead::Yet))?;
     let route = Route::of(context, connection).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
     context.connection_states.turn(&route.connection, 1).await;
-    context.observer.observe(context, &route, tenant, ids, lane).await.map_err(|error| {
+    context.observer.observe(context, &route, tenant, ids, lane, &mut None).await.map_err(|error| {
         let why = match error.kind {
             ErrorKind::PermissionDenied
             | ErrorKind::OperationNotFound
@@ -136,7 +139,13 @@ pub async fn observe(
 }
 
 /// Reads, again after a pause for as long as the gateway throttles and a reader has patience.
-async fn read(context: &Context, route: &Route, tenant: &Tenant, ids: Ids, lane: Lane) -> Read {
+async fn read(
+    context: &Context,
+    route: &Route,
+    tenant: &Tenant,
+    ids: Ids,
+    (lane, slot): (Lane, &mut Option<Permit>),
+) -> Read {
     let states = &context.connection_states;
     let key = Arc::new(TenantKey::through(&route.connection, tenant));
     let started = Instant::now();
@@ -167,7 +176,11 @@ async fn read(context: &Context, route: &Route, tenant: &Tenant, ids: Ids, lane:
         if started.elapsed() + wait > PATIENCE {
             return read;
         }
+        let had_slot = slot.take().is_some();
         tokio::time::sleep(wait).await;
+        if had_slot {
+            *slot = Some(context.slots.acquire(&key).await);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::turns::{Connection, Limits, Namespace, Turns, Waiter};
 #[derive(Debug)]
 pub struct Permits {
     limits: Limits,
-    state: Mutex<Turns>,
+    state: Mutex<Turns<oneshot::Sender<Permit>>>,
 }
 
 /// The right to do one thing, until it is dropped.
@@ -79,12 +79,6 @@ impl Permits {
         self.grant();
     }
 
-    /// Nothing of note is to be told of the connection of `key` any more.
-    pub fn unheard(self: &Arc<Self>, key: &TenantKey) {
-        self.forget(key.namespace(), key.connection());
-        self.grant();
-    }
-
     /// How the connection of `key` answered last.
     pub fn pace(&self, key: &TenantKey) -> Pace {
         let state = self.state();
@@ -139,7 +133,7 @@ impl Permits {
         drop(state);
     }
 
-    fn state(&self) -> MutexGuard<'_, Turns> {
+    fn state(&self) -> MutexGuard<'_, Turns<oneshot::Sender<Permit>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -294,18 +288,6 @@ mod tests {
             assert_eq!(held.len() % 8, 0, "a quarter for each, also for one that is alone");
         }
         assert_eq!(held.len(), 32);
-    }
-
-    #[test]
-    fn writes_that_take_long_go_one_at_a_time_until_one_is_quick() {
-        let permits = Permits::of_writes(32);
-        permits.heard(&key("a", "one", ""), Pace::Silent);
-        let (held, mut waiting) = ask_many(&permits, &tenants("a", "one", 5));
-        assert_eq!(held.len(), 1);
-        permits.unheard(&key("a", "one", ""));
-        assert_eq!(waiting.iter_mut().filter_map(FutureExt::now_or_never).count(), 4);
-        drop((held, waiting));
-        assert!(is_forgotten(&permits), "{permits:?}");
     }
 
     #[test]

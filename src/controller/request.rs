@@ -155,7 +155,8 @@ impl Request {
         if !differs(self.object.status.as_ref(), status) {
             return None;
         }
-        match report(&self.context, &self.key, &Target::of(self.object.as_ref()), status).await {
+        let target = Target::of(self.object.as_ref());
+        match report(&self.context, &self.context.reports, &self.key, &target, status).await {
             Ok(()) => None,
             Err(error) if error.is_too_large() || error.is_server_error() => {
                 let _logged = self.unanswered(&error);

@@ -16,7 +16,7 @@ use super::api_calls::{ApiError, Pauses, bounded, found};
 use super::context::Context;
 use super::guarded::Guarded;
 use super::live_claims::LiveReceipt;
-use super::permits::Pace;
+use super::permits::Permits;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
 use crate::domain::form::{Form, in_form};
@@ -76,8 +76,10 @@ pub async fn settle(
     let mut pauses = Pauses::new();
     loop {
         let status = in_form(&writing.whole, writing.form);
-        let writing_once = write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status);
-        let error = match permitted(context, key, writing_once).await {
+        let permit = context.writes.acquire(key).await;
+        let written = write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status).await;
+        drop(permit);
+        let error = match written {
             Ok(()) => return Settled::Written,
             Err(error) if error.is_not_found() => return Settled::Superseded,
             Err(error) => error,
@@ -149,36 +151,16 @@ impl Writing {
     }
 }
 
-/// Writes the status of a request that waits, once: it is written again with the next try.
+/// Writes the status of a request that goes on, once: it is written again with the next try.
 pub async fn report(
     context: &Context,
+    permits: &Arc<Permits>,
     key: &Arc<TenantKey>,
     target: &Target,
     status: &SessionKillStatus,
 ) -> Result<(), ApiError> {
-    permitted(context, key, write_status::<SessionKill>(&context.client, target, "report SessionKill", status)).await
-}
-
-/// A write that takes longer is of something that costs the API server much, such as an object of megabytes.
-const LONG: Duration = Duration::from_secs(2);
-
-/// Makes one write of the tenant of `key` under a permit. After one that took long the next of the same connection waits for
-/// its end, until one is quick again: a few such writes at once keep the API server from all others.
-async fn permitted(
-    context: &Context,
-    key: &Arc<TenantKey>,
-    write: impl Future<Output = Result<(), ApiError>>,
-) -> Result<(), ApiError> {
-    let permit = context.writes.acquire(key).await;
-    let began = Instant::now();
-    let written = write.await;
-    if began.elapsed() >= LONG {
-        context.writes.heard(key, Pace::Silent);
-    } else if context.writes.pace(key) == Pace::Silent {
-        context.writes.unheard(key);
-    }
-    drop(permit);
-    written
+    let _permit = permits.acquire(key).await;
+    write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
 }
 
 /// Records the outcome in the receipt, for as long as it takes. Nobody waits for it, so that it waits for its turn.

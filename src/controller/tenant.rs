@@ -42,6 +42,11 @@ impl TenantKey {
         Self { namespace: namespace.to_owned(), connection, instance, tenant }
     }
 
+    /// The key of a connection itself, which is of no tenant.
+    pub fn of_connection(namespace: &str, name: &str) -> Self {
+        Self { connection: name.to_owned(), ..Self::unreadable(namespace) }
+    }
+
     /// The key of calls through `connection` that are for `tenant`.
     pub fn through(connection: &OceanBaseConnection, tenant: &Tenant) -> Self {
         Self {

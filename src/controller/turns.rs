@@ -4,9 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use super::permits::Permit;
 use super::ring::Ring;
 use super::tenant::TenantKey;
 
@@ -51,35 +48,55 @@ pub enum Pace {
     Silent,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Turns {
+/// Who waits, and what is held. `W` is how somebody who waits is told of its turn.
+#[derive(Debug)]
+pub(super) struct Turns<W> {
     pub(super) held: usize,
     pub(super) held_by_slow: usize,
     pub(super) last_id: u64,
-    pub(super) namespaces: Ring<String, Namespace>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Namespace {
-    pub(super) held: usize,
-    pub(super) connections: Ring<String, Connection>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Connection {
-    pub(super) held: usize,
-    /// None if nothing was heard of it.
-    pub(super) pace: Option<Pace>,
-    pub(super) tenants: Ring<Arc<TenantKey>, VecDeque<Waiter>>,
+    pub(super) namespaces: Ring<String, Namespace<W>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) id: u64,
-    pub(super) granted: oneshot::Sender<Permit>,
+pub(super) struct Namespace<W> {
+    pub(super) held: usize,
+    pub(super) connections: Ring<String, Connection<W>>,
 }
 
-impl Namespace {
+#[derive(Debug)]
+pub(super) struct Connection<W> {
+    pub(super) held: usize,
+    /// None if nothing was heard of it.
+    pub(super) pace: Option<Pace>,
+    pub(super) tenants: Ring<Arc<TenantKey>, VecDeque<Waiter<W>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiter<W> {
+    pub(super) id: u64,
+    pub(super) granted: W,
+}
+
+// Derived ones would ask for a `Default` of `W`.
+impl<W> Default for Turns<W> {
+    fn default() -> Self {
+        Self { held: 0, held_by_slow: 0, last_id: 0, namespaces: Ring::default() }
+    }
+}
+
+impl<W> Default for Namespace<W> {
+    fn default() -> Self {
+        Self { held: 0, connections: Ring::default() }
+    }
+}
+
+impl<W> Default for Connection<W> {
+    fn default() -> Self {
+        Self { held: 0, pace: None, tenants: Ring::default() }
+    }
+}
+
+impl<W> Namespace<W> {
     pub(super) fn waits(&self) -> bool {
         !self.connections.turns.is_empty()
     }
@@ -89,7 +106,7 @@ impl Namespace {
     }
 }
 
-impl Connection {
+impl<W> Connection<W> {
     pub(super) fn waits(&self) -> bool {
         !self.tenants.turns.is_empty()
     }
@@ -100,13 +117,13 @@ impl Connection {
     }
 }
 
-impl Turns {
-    pub(super) fn connection(&mut self, key: &TenantKey) -> &mut Connection {
+impl<W> Turns<W> {
+    pub(super) fn connection(&mut self, key: &TenantKey) -> &mut Connection<W> {
         self.namespaces.value(&key.namespace().to_owned()).connections.value(&key.connection().to_owned())
     }
 
     /// Takes out the next who may have a permit within `limits`, and counts it.
-    pub(super) fn next(&mut self, limits: &Limits) -> Option<(Waiter, Arc<TenantKey>, bool)> {
+    pub(super) fn next(&mut self, limits: &Limits) -> Option<(Waiter<W>, Arc<TenantKey>, bool)> {
         let others_wait = self.namespaces.turns.len() > 1;
         let slow_is_full = self.held_by_slow >= limits.slow;
         let taken = self.namespaces.take(
@@ -189,6 +206,9 @@ impl Turns {
     }
 }
 
-fn next_of_tenant(key: &Arc<TenantKey>, waiting: &mut VecDeque<Waiter>) -> Option<(Waiter, Arc<TenantKey>)> {
+fn next_of_tenant<W>(
+    key: &Arc<TenantKey>,
+    waiting: &mut VecDeque<Waiter<W>>,
+) -> Option<(Waiter<W>, Arc<TenantKey>)> {
     waiting.pop_front().map(|waiter| (waiter, key.clone()))
 }

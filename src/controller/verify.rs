@@ -92,7 +92,8 @@ impl Made {
     async fn show(&self) -> bool {
         let object = &self.request.object;
         let status = verifying(object, &self.call, Timestamp::now());
-        match report(&self.request.context, &self.request.key, &Target::of(object.as_ref()), &status).await {
+        let (context, key) = (&self.request.context, &self.request.key);
+        match report(context, &context.writes, key, &Target::of(object.as_ref()), &status).await {
             Ok(()) => true,
             // Gone or re-created: the receipt gets the outcome.
             Err(error) if error.is_not_found() || error.is_invalid() => true,
