@@ -15,7 +15,7 @@ use super::queue::Next;
 use super::refusal::refusal;
 use super::request::Request;
 use super::route::Route;
-use super::settle::{Target, has_ended};
+use super::settle::has_ended;
 use crate::api::{
     Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionKillSpec, SessionOutcome, SessionReason,
     SessionStatus, VerificationPolicy, WaitReason,
@@ -230,7 +230,7 @@ impl Request {
         let same_object = Some(&receipt.spec.session_kill_ref.uid) == self.object.metadata.uid.as_ref();
         // A list may be of a time before its end. Times are stored in seconds, so within the same second the same end would
         // be stored once more, and told twice.
-        if same_object && has_ended(&self.context, &Target::of(self.object.as_ref())).await? {
+        if same_object && has_ended(&self.context, &self.target()).await? {
             return Ok(Next::Ended);
         }
         Ok(self.end(&Conclusion::recorded(receipt, record, same_object)).await)

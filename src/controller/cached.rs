@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::attempt::needs_list;
 use super::budget::{Budget, Share};
 use super::guarded::Guarded;
+use super::metadata::Size;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, WaitReason};
 use crate::domain::footprint::footprint;
@@ -23,7 +24,7 @@ use crate::domain::status::says;
 /// attempt needs, and gives none of an outline. Cheap to clone.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Guarded")]
-pub struct Cached(Content);
+pub struct Cached(Content, Size);
 
 #[derive(Clone, Debug)]
 enum Content {
@@ -43,10 +44,11 @@ struct Outline {
 
 impl From<Guarded> for Cached {
     fn from(guarded: Guarded) -> Self {
-        Self(match guarded.0 {
+        let content = match guarded.0 {
             Ok(object) => Content::Whole(object, None),
             Err(invalid) => Content::Unreadable(Arc::new(invalid)),
-        })
+        };
+        Self(content, guarded.1)
     }
 }
 
@@ -59,18 +61,19 @@ impl Cached {
         }
         let Content::Whole(object, None) = self.0 else { return self };
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        Self(match budget.share(namespace, footprint(&object)) {
+        let content = match budget.share(namespace, footprint(&object)) {
             Some(share) => Content::Whole(object, Some(Arc::new(share))),
             None => Content::Outline(Arc::new(Outline::of(Arc::unwrap_or_clone(object)))),
-        })
+        };
+        Self(content, self.1)
     }
 
     /// The request, or why it cannot be read; none if only its outline is here.
     pub fn whole(&self) -> Option<Guarded> {
         match &self.0 {
-            Content::Whole(object, _) => Some(Guarded(Ok(object.clone()))),
+            Content::Whole(object, _) => Some(Guarded(Ok(object.clone()), self.1)),
             Content::Outline(_) => None,
-            Content::Unreadable(invalid) => Some(Guarded(Err(invalid.as_ref().clone()))),
+            Content::Unreadable(invalid) => Some(Guarded(Err(invalid.as_ref().clone()), self.1)),
         }
     }
 

@@ -40,8 +40,8 @@ const HOUSEKEEPING_AT_ONCE: usize = 8;
 const SLOTS: usize = 32;
 /// The most statuses that are written at once.
 const WRITES_AT_ONCE: usize = 32;
-/// The most statuses that are written at once of requests that only wait, and the same of connections: thousands of them after
-/// a start must leave the API server to kills. So each namespace has one at a time.
+/// The most statuses that are written at once of requests that only wait: thousands of them after a start must leave the API
+/// server to kills. So each namespace has one at a time.
 const REPORTS_AT_ONCE: usize = 4;
 
 /// What every part of the controller shares.
@@ -81,7 +81,9 @@ pub struct Context {
     pub writes: Arc<Permits>,
     /// For one write of what a request waits for, of which no call was made.
     pub reports: Arc<Permits>,
-    /// For one write of what is known of a connection.
+    /// For one write of the status of a large object: one at a time is not felt by others, two are.
+    pub large_writes: Arc<Permits>,
+    /// For one write of what is known of a connection, which may be large, too.
     pub connection_reports: Arc<Permits>,
     /// For records, which must leave the API server to the writes that people wait for.
     pub recording: Arc<Permits>,
@@ -158,7 +160,8 @@ impl Context {
             slots: Permits::new(SLOTS),
             writes: Permits::of_writes(WRITES_AT_ONCE),
             reports: Permits::of_writes(REPORTS_AT_ONCE),
-            connection_reports: Permits::of_writes(REPORTS_AT_ONCE),
+            large_writes: Permits::of_writes(1),
+            connection_reports: Permits::of_writes(1),
             recording: Permits::of_quick(RECORDS_AT_ONCE),
             aside: Aside::default(),
             endings: Endings::default(),

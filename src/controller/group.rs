@@ -17,6 +17,8 @@ use super::called::{Member, call};
 use super::calls::Lane;
 use super::context::Context;
 use super::dispatch::tenant;
+use super::guarded::Guarded;
+use super::metadata::Size;
 use super::orphan::SharedList;
 use super::permits::Permit;
 use super::poison;
@@ -64,15 +66,17 @@ pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items:
     let ids = objects.flat_map(|object| object.spec.sessions.iter().map(|session| session.session_id));
     let orphans = Arc::new(SharedList::of(ids.collect()));
     for (item, guarded) in stored {
-        let object = match guarded.0 {
+        let Guarded(object, size) = guarded;
+        let object = match object {
             Ok(object) => object,
             Err(invalid) => {
-                others.push(end_unreadable(context.clone(), invalid, item).boxed());
+                others.push(end_unreadable(context.clone(), (invalid, size), item).boxed());
                 continue;
             }
         };
         let step = planned(&object, &item);
-        let request = Request { context: context.clone(), key: key.clone(), orphans: orphans.clone(), item, object };
+        let request =
+            Request { context: context.clone(), key: key.clone(), orphans: orphans.clone(), item, object, size };
         request.enters(Stage::Preparing);
         match step {
             Step::Rest => request.done(Next::Ended),
@@ -98,10 +102,10 @@ fn beside(context: &Context, others: Vec<BoxFuture<'static, ()>>) {
     }
 }
 
-async fn end_unreadable(context: Arc<Context>, invalid: InvalidObject, item: Item) {
+async fn end_unreadable(context: Arc<Context>, (invalid, size): (InvalidObject, Size), item: Item) {
     let since = item.put_off_since.map(|since| Timestamp::now().duration_since(since));
     let failing_for = since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default();
-    let next = poison::finish(&context, &invalid, failing_for).await;
+    let next = poison::finish(&context, (&invalid, size), failing_for).await;
     context.queue.done(item, next);
 }
 

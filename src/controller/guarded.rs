@@ -10,20 +10,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::metadata::Kept;
+use super::metadata::{Kept, Size};
 use crate::api::{OceanBaseConnection, SessionKill};
 use crate::domain::text::clamp;
 
 /// The most characters of why an object does not fit: it repeats what is stored.
 const MAX_ERROR: usize = 256;
 
-/// An object that is stored: one that does not fit the type must not stop the others. Cheap to clone; of its metadata only
-/// what [`Kept`] has, also of one that does not fit.
+/// An object that is stored, and how large: one that does not fit the type must not stop the others. Cheap to clone; of its
+/// metadata only what [`Kept`] has, also of one that does not fit.
 ///
 /// kube's `DeserializeGuard` does the same with all of the metadata, by copies of the whole object, of which thousands wait
 /// at once.
 #[derive(Clone, Debug)]
-pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, InvalidObject>);
+pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, InvalidObject>, pub Size);
 
 /// A connection that is stored.
 pub type GuardedConnection = Guarded<OceanBaseConnection>;
@@ -46,16 +46,18 @@ impl Default for Stored {
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Stored { metadata, spec, status } = Stored::deserialize(deserializer)?;
+        let size = metadata.size();
         let metadata = ObjectMeta::from(metadata);
         let parts = [("metadata", Value::Object(Map::new())), ("spec", spec), ("status", status)];
         let object: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
-        Ok(Self(match serde_json::from_value::<K>(Value::Object(object)) {
+        let fits = match serde_json::from_value::<K>(Value::Object(object)) {
             Ok(mut fits) => {
                 *fits.meta_mut() = metadata;
                 Ok(Arc::new(fits))
             }
             Err(error) => Err(InvalidObject { error: clamp(&error.to_string(), MAX_ERROR), metadata }),
-        }))
+        };
+        Ok(Self(fits, size))
     }
 }
 
@@ -111,15 +113,17 @@ mod tests {
         let mut stored = serde_json::to_value(&object).unwrap();
         stored["metadata"]["managedFields"] = json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]);
         stored["metadata"]["annotations"] = json!({"large": "x".repeat(250_000)});
-        let Guarded(Ok(read)) = serde_json::from_str::<Guarded>(&stored.to_string()).unwrap() else {
-            panic!("it fits")
+        let Guarded(Ok(read), Size::Large) = serde_json::from_str::<Guarded>(&stored.to_string()).unwrap() else {
+            panic!("it fits, and is large")
         };
         assert_eq!(serde_json::to_value(read.as_ref()).unwrap(), serde_json::to_value(&object).unwrap());
         assert_eq!(read.spec.sessions.capacity(), read.spec.sessions.len());
 
         let mut stored = serde_json::to_value(connection()).unwrap();
         stored["metadata"]["annotations"] = json!({"large": "x".repeat(250_000)});
-        let Guarded(Ok(read)) = serde_json::from_value::<GuardedConnection>(stored).unwrap() else { panic!("it fits") };
+        let Guarded(Ok(read), _) = serde_json::from_value::<GuardedConnection>(stored).unwrap() else {
+            panic!("it fits")
+        };
         assert_eq!(serde_json::to_value(read.as_ref()).unwrap(), serde_json::to_value(connection()).unwrap());
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::domain::retention::{is_tracking_annotation, is_tracking_label};
@@ -27,9 +27,34 @@ pub struct Kept {
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     #[serde(deserialize_with = "tracking_annotation")]
-    annotations: Option<Texts>,
+    annotations: First,
     #[serde(deserialize_with = "tracking_label")]
-    labels: Option<Texts>,
+    labels: First,
+    finalizers: Bytes,
+    owner_references: Bytes,
+    managed_fields: Bytes,
+}
+
+/// How much an object's metadata cost the API server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Size {
+    /// No more than any tool of use makes.
+    #[default]
+    Usual,
+    /// So much that each write of the object keeps the API server busy for long: a second for 1.5 MiB.
+    Large,
+}
+
+/// The most bytes of a usual one: a request with as many sessions as there may be has `managedFields` of a third of that.
+const USUAL: usize = 128 << 10;
+
+impl Kept {
+    /// Of all that is stored, also of what is not kept.
+    pub fn size(&self) -> Size {
+        let parts = [self.annotations.bytes, self.labels.bytes, self.finalizers.0, self.owner_references.0];
+        let bytes = parts.into_iter().fold(self.managed_fields.0, usize::saturating_add);
+        if bytes > USUAL { Size::Large } else { Size::Usual }
+    }
 }
 
 impl From<Kept> for ObjectMeta {
@@ -42,37 +67,43 @@ impl From<Kept> for ObjectMeta {
             generation: kept.generation,
             creation_timestamp: kept.creation_timestamp,
             deletion_timestamp: kept.deletion_timestamp,
-            annotations: kept.annotations,
-            labels: kept.labels,
+            annotations: kept.annotations.found,
+            labels: kept.labels.found,
             ..Self::default()
         }
     }
 }
 
-fn tracking_annotation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Texts>, D::Error> {
-    deserializer.deserialize_option(First(is_tracking_annotation))
+fn tracking_annotation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<First, D::Error> {
+    deserializer.deserialize_option(FirstOf(is_tracking_annotation))
 }
 
-fn tracking_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Texts>, D::Error> {
-    deserializer.deserialize_option(First(is_tracking_label))
+fn tracking_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<First, D::Error> {
+    deserializer.deserialize_option(FirstOf(is_tracking_label))
 }
 
-/// Reads of a map only the first key of a kind.
-struct First(fn(&str) -> bool);
+/// Of a map of texts the first key of a kind, and how much the whole map has.
+#[derive(Debug, Default)]
+struct First {
+    found: Option<Texts>,
+    bytes: usize,
+}
 
-impl<'de> Visitor<'de> for First {
-    type Value = Option<Texts>;
+struct FirstOf(fn(&str) -> bool);
+
+impl<'de> Visitor<'de> for FirstOf {
+    type Value = First;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a map of texts")
     }
 
     fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(First::default())
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(First::default())
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -80,13 +111,78 @@ impl<'de> Visitor<'de> for First {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some((key, IgnoredAny)) = map.next_entry::<String, _>()? {
-            if found.is_none() && (self.0)(&key) {
-                found = Some(Texts::from([(key, String::new())]));
+        let mut first = First::default();
+        while let Some((key, Bytes(bytes))) = map.next_entry::<String, _>()? {
+            first.bytes = first.bytes.saturating_add(key.len()).saturating_add(bytes);
+            if first.found.is_none() && (self.0)(&key) {
+                first.found = Some(Texts::from([(key, String::new())]));
             }
         }
-        Ok(found)
+        Ok(first)
+    }
+}
+
+/// How many bytes of text something has, whatever it is. Nothing of it is kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bytes(usize);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Counting).map(Self)
+    }
+}
+
+struct Counting;
+
+impl<'de> Visitor<'de> for Counting {
+    type Value = usize;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("anything")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<usize, E> {
+        Ok(text.len())
+    }
+
+    fn visit_unit<E>(self) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_none<E>(self) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<usize, A::Error> {
+        let mut all = 0_usize;
+        while let Some(Bytes(bytes)) = items.next_element()? {
+            all = all.saturating_add(bytes);
+        }
+        Ok(all)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<usize, A::Error> {
+        let mut all = 0_usize;
+        while let Some((Bytes(key), Bytes(value))) = entries.next_entry()? {
+            all = all.saturating_add(key).saturating_add(value);
+        }
+        Ok(all)
     }
 }
 

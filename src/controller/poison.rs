@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::context::Context;
+use super::metadata::Size;
 use super::queue::Next;
 use super::settle::{Settled, Target, settle};
 use super::tenant::TenantKey;
@@ -25,12 +26,13 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(15);
 /// Ends such an object: it cannot be mended, as its spec is immutable, and nothing of it can be trusted enough to act.
 ///
 /// `failing_for` says for how long it has been tried in vain.
-pub async fn finish(context: &Arc<Context>, invalid: &InvalidObject, failing_for: Duration) -> Next {
+pub async fn finish(context: &Arc<Context>, (invalid, size): (&InvalidObject, Size), failing_for: Duration) -> Next {
     let metadata = &invalid.metadata;
     let target = Target {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone().unwrap_or_default(),
         uid: metadata.uid.clone().unwrap_or_default(),
+        size,
     };
     let error = clamp(&invalid.error, 256);
     // What an older version, which could read it, did for it is in its receipt, if anything.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::api_calls::ApiError;
 use super::context::Context;
+use super::metadata::Size;
 use super::orphan::SharedList;
 use super::queue::{Item, Next};
 use super::settle::{Settled, Target, report, settle};
@@ -40,9 +41,15 @@ pub(super) struct Request {
     pub(super) item: Item,
     /// As it was when its turn came.
     pub(super) object: Arc<SessionKill>,
+    pub(super) size: Size,
 }
 
 impl Request {
+    /// Where its status is written.
+    pub(super) fn target(&self) -> Target {
+        Target::of(self.object.as_ref()).sized(self.size)
+    }
+
     /// The request enters `stage` of its way.
     pub(super) fn enters(&self, stage: Stage) {
         let left = self.context.queue.enters(&self.item.uid, stage);
@@ -94,7 +101,7 @@ impl Request {
 
     async fn settle(&self, conclusion: &Conclusion, failing_for: Duration) -> Settled {
         let status = finished(&self.object, conclusion, Timestamp::now());
-        let settled = settle(&self.context, &self.key, &Target::of(self.object.as_ref()), &status, failing_for).await;
+        let settled = settle(&self.context, &self.key, &self.target(), &status, failing_for).await;
         match settled {
             Settled::Written => {
                 self.context.events.ended(&self.object, conclusion);
@@ -155,8 +162,7 @@ impl Request {
         if !differs(self.object.status.as_ref(), status) {
             return None;
         }
-        let target = Target::of(self.object.as_ref());
-        match report(&self.context, &self.context.reports, &self.key, &target, status).await {
+        match report(&self.context, &self.context.reports, &self.key, &self.target(), status).await {
             Ok(()) => None,
             Err(error) if error.is_too_large() || error.is_server_error() => {
                 let _logged = self.unanswered(&error);

@@ -16,6 +16,7 @@ use super::api_calls::{ApiError, Pauses, bounded, found};
 use super::context::Context;
 use super::guarded::Guarded;
 use super::live_claims::LiveReceipt;
+use super::metadata::Size;
 use super::permits::Permits;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
@@ -44,6 +45,8 @@ pub struct Target {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// How large it is.
+    pub size: Size,
 }
 
 impl Target {
@@ -53,7 +56,13 @@ impl Target {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
+            size: Size::Usual,
         }
+    }
+
+    /// The same, of an object of this size.
+    pub fn sized(self, size: Size) -> Self {
+        Self { size, ..self }
     }
 }
 
@@ -76,7 +85,7 @@ pub async fn settle(
     let mut pauses = Pauses::new();
     loop {
         let status = in_form(&writing.whole, writing.form);
-        let permit = context.writes.acquire(key).await;
+        let permit = permits(context, &context.writes, target).acquire(key).await;
         let written = write_status::<SessionKill>(&context.client, target, "settle SessionKill", &status).await;
         drop(permit);
         let error = match written {
@@ -154,13 +163,21 @@ impl Writing {
 /// Writes the status of a request that goes on, once: it is written again with the next try.
 pub async fn report(
     context: &Context,
-    permits: &Arc<Permits>,
+    usual: &Arc<Permits>,
     key: &Arc<TenantKey>,
     target: &Target,
     status: &SessionKillStatus,
 ) -> Result<(), ApiError> {
-    let _permit = permits.acquire(key).await;
+    let _permit = permits(context, usual, target).acquire(key).await;
     write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
+}
+
+/// Those under which the status of `target` is written: `usual` ones, unless it is large.
+fn permits<'a>(context: &'a Context, usual: &'a Arc<Permits>, target: &Target) -> &'a Arc<Permits> {
+    match target.size {
+        Size::Usual => usual,
+        Size::Large => &context.large_writes,
+    }
 }
 
 /// Records the outcome in the receipt, for as long as it takes. Nobody waits for it, so that it waits for its turn.

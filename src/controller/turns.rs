@@ -206,9 +206,6 @@ impl<W> Turns<W> {
     }
 }
 
-fn next_of_tenant<W>(
-    key: &Arc<TenantKey>,
-    waiting: &mut VecDeque<Waiter<W>>,
-) -> Option<(Waiter<W>, Arc<TenantKey>)> {
+fn next_of_tenant<W>(key: &Arc<TenantKey>, waiting: &mut VecDeque<Waiter<W>>) -> Option<(Waiter<W>, Arc<TenantKey>)> {
     waiting.pop_front().map(|waiter| (waiter, key.clone()))
 }
