@@ -38,6 +38,8 @@ const RECORDS_AT_ONCE: usize = 2;
 const HOUSEKEEPING_AT_ONCE: usize = 8;
 /// The most groups that make their claims at once.
 const SLOTS: usize = 32;
+/// The most groups in memory that the watch cache has no room for, a quarter of them of one namespace.
+const ROOMS: usize = 8;
 /// The most statuses that are written at once.
 const WRITES_AT_ONCE: usize = 32;
 /// The most statuses that are written at once of requests that only wait: thousands of them after a start must leave the API
@@ -77,6 +79,8 @@ pub struct Context {
     /// For a group on its way from the process list to its claims: more at once would have lists that are too old when their
     /// claims are made. Not held during the call.
     pub slots: Arc<Permits>,
+    /// For a group that is not whole in the watch cache, for as long as it is in memory.
+    pub rooms: Arc<Permits>,
     /// For one write of how a request goes on or ended.
     pub writes: Arc<Permits>,
     /// For one write of what a request waits for, of which no call was made.
@@ -158,6 +162,7 @@ impl Context {
             calls,
             housekeeping: Permits::new(HOUSEKEEPING_AT_ONCE),
             slots: Permits::new(SLOTS),
+            rooms: Permits::of_writes(ROOMS),
             writes: Permits::of_writes(WRITES_AT_ONCE),
             reports: Permits::of_writes(REPORTS_AT_ONCE),
             large_writes: Permits::of_writes(1),

@@ -59,9 +59,14 @@ fn planned(object: &SessionKill, item: &Item) -> Step {
 
 /// Works on `items`, all of the tenant of `key`, as they are now. Each goes back to the queue when it is done with. New kills
 /// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
-pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, slot: Permit) {
+pub(super) async fn work_on(
+    context: &Arc<Context>,
+    key: &Arc<TenantKey>,
+    items: Vec<Item>,
+    (room, slot): (Option<Arc<Permit>>, Permit),
+) {
     let (mut attempts, mut others) = (vec![], vec![]);
-    let stored = stored(context, items).await;
+    let stored = stored(context, items, room.is_some()).await;
     let objects = stored.iter().filter_map(|(_, guarded)| guarded.0.as_ref().ok());
     let ids = objects.flat_map(|object| object.spec.sessions.iter().map(|session| session.session_id));
     let orphans = Arc::new(SharedList::of(ids.collect()));
@@ -75,8 +80,15 @@ pub(super) async fn work_on(context: &Arc<Context>, key: &Arc<TenantKey>, items:
             }
         };
         let step = planned(&object, &item);
-        let request =
-            Request { context: context.clone(), key: key.clone(), orphans: orphans.clone(), item, object, size };
+        let request = Request {
+            context: context.clone(),
+            key: key.clone(),
+            orphans: orphans.clone(),
+            item,
+            object,
+            size,
+            _room: room.clone(),
+        };
         request.enters(Stage::Preparing);
         match step {
             Step::Rest => request.done(Next::Ended),

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::join;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use super::held::Held;
 use super::leadership::Leadership;
 use super::places::Places;
 use super::reconcile::look_at_namespace;
+use super::stored::room;
 use super::tenant::TenantKey;
 use crate::metrics::labels::Stage;
 
@@ -247,20 +249,21 @@ impl State {
 async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     loop {
         // Before one of the slots that all share is taken: a connection that is throttled must not hold up the others.
-        if let Some(first) = context.queue.first(&key) {
+        let room = match context.queue.first(&key) {
             // A shutdown waits for what is in flight, not for what has yet to begin.
-            tokio::select! {
-                () = wait_for_turn(&context, &first) => {}
-                () = context.queue.shutdown.cancelled() => {}
-            }
-        }
+            Some(first) => tokio::select! {
+                ((), room) = join(wait_for_turn(&context, &first), room(&context, &key, &first)) => room,
+                () = context.queue.shutdown.cancelled() => None,
+            },
+            None => None,
+        };
         // The slot first: an item taken before it would be worked on even if a shutdown came meanwhile.
         let slot = context.slots.acquire(&key).await;
         let items = context.queue.next(&key, Timestamp::now());
         if items.is_empty() {
             return;
         }
-        work_on(&context, &key, items, slot).await;
+        work_on(&context, &key, items, (room, slot)).await;
         for namespace in context.queue.with_room_again() {
             look_at_namespace(&context, &namespace);
         }

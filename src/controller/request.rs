@@ -11,6 +11,7 @@ use super::api_calls::ApiError;
 use super::context::Context;
 use super::metadata::Size;
 use super::orphan::SharedList;
+use super::permits::Permit;
 use super::queue::{Item, Next};
 use super::settle::{Settled, Target, report, settle};
 use super::spans::root;
@@ -31,6 +32,8 @@ const UNSTORED_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 const REFUSED_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// The longest that the end of a request may keep the others of its tenant waiting.
 const ENDING_TIME: Duration = Duration::from_secs(5);
+/// The same of a large one: such are written one at a time, and what is given up on the way has cost the API server for nothing.
+const LARGE_ENDING_TIME: Duration = Duration::from_mins(1);
 
 /// One request during one attempt, from its turn in the queue to [`Request::done`].
 pub(super) struct Request {
@@ -42,6 +45,8 @@ pub(super) struct Request {
     /// As it was when its turn came.
     pub(super) object: Arc<SessionKill>,
     pub(super) size: Size,
+    /// Of a group that had to be read, until all of it is done with.
+    pub(super) _room: Option<Arc<Permit>>,
 }
 
 impl Request {
@@ -80,7 +85,11 @@ impl Request {
     /// later, as nothing is lost that is still to be decided.
     pub(super) async fn end(&self, conclusion: &Conclusion) -> Next {
         let ending = self.settle(conclusion, self.put_off_for());
-        let settled = timeout(ENDING_TIME, ending).await;
+        let limit = match self.size {
+            Size::Usual => ENDING_TIME,
+            Size::Large => LARGE_ENDING_TIME,
+        };
+        let settled = timeout(limit, ending).await;
         match settled {
             Ok(Settled::Written | Settled::Superseded) => Next::Ended,
             Ok(Settled::Refused) => Next::Unchanged(Timestamp::now() + REFUSED_PAUSE),

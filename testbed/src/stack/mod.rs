@@ -23,7 +23,8 @@ use crate::{
 pub const NAMESPACE: &str = "sessionkill-system";
 /// The service account in it, as which the operator runs.
 pub const SERVICE_ACCOUNT: &str = "sessionkill-operator";
-/// Selects what `deploy/base` has beside its limits of objects.
+/// Selects the limits of objects in `deploy/base`, and what it has beside them.
+const LIMITS: &str = "app.kubernetes.io/component=limits";
 const WITHOUT_LIMITS: &str = "app.kubernetes.io/component!=limits";
 
 /// Which parts to start, and where.
@@ -235,12 +236,22 @@ pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlan
         control_plane.run_kubectl(&["apply", "--server-side", "-f", crds]).await?;
         control_plane.run_kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", crds]).await?;
     }
-    let base = repository.join("deploy/base");
+    apply_base(&control_plane, WITHOUT_LIMITS).await?;
+    Ok(control_plane)
+}
+
+/// Installs the limits of objects, too, which are part of every installation unless somebody leaves them out.
+pub async fn install_limits(control_plane: &ControlPlane) -> anyhow::Result<()> {
+    apply_base(control_plane, LIMITS).await
+}
+
+async fn apply_base(control_plane: &ControlPlane, selector: &str) -> anyhow::Result<()> {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base");
     if base.is_dir() {
         let base = base.to_str().context("kubectl needs a path in UTF-8")?;
-        control_plane.run_kubectl(&["apply", "-k", base, "-l", WITHOUT_LIMITS]).await?;
+        control_plane.run_kubectl(&["apply", "-k", base, "-l", selector]).await?;
     }
-    Ok(control_plane)
+    Ok(())
 }
 
 async fn start_engine(directory: &Path, sessions: Sessions) -> anyhow::Result<Option<Engine>> {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     hostile::{Attack, Ground, Kind, Needs, Tally, Victim},
-    operator, scratch,
+    operator, scratch, stack,
 };
 
 const SWEEP_SECONDS: u32 = 2;
@@ -58,6 +58,8 @@ pub(super) async fn measure(agenda: &Agenda, contender: &Contender, kind: Kind) 
     if agenda.hostile.without_policies {
         let all = ["delete", "validatingadmissionpolicybindings", "--all"];
         scene.control_plane.run_kubectl(&all).await?;
+    } else {
+        stack::install_limits(&scene.control_plane).await?;
     }
     let running = contender.start_with(&needs(attack.as_ref()), &scene, directory.path()).await?;
     let victims = Victims { scene: &scene, directory: directory.path(), seconds: agenda.hostile.seconds };
