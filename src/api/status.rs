@@ -141,7 +141,7 @@ pub struct SessionStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub status: String,
-    /// ErrorMessage of the API's answer, verbatim, control characters removed.
+    /// ErrorMessage of the API's answer, verbatim, with what cannot be seen escaped.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub error_message: String,
@@ -208,7 +208,7 @@ pub enum SessionReason {
     HolderLost,
 }
 
-/// A session as the API showed it. Strings are cut at a character boundary, control characters removed.
+/// A session as the API showed it. Strings are cut at a character boundary, and what cannot be seen is escaped.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedSession {

@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use super::observation::Seen;
-use super::text::clamp;
+use super::text::quoted;
 use crate::api::{Expect, SessionState};
+
+/// The most characters of a value that are told: as many as `expect` may have.
+const MAX_SHOWN: usize = 128;
 
 /// What of `seen` is not as `expect` says: each field that differs, and how. None if all given fields hold.
 #[must_use]
@@ -28,7 +31,7 @@ pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
         .into_iter()
         .filter_map(|(name, expected, found, holds)| {
             let expected = expected?;
-            (!holds(expected, found)).then(|| format!("{name} is {}, expected {expected}", shown(found)))
+            (!holds(expected, found)).then(|| format!("{name} is {}, expected {}", shown(found), shown(expected)))
         })
         .collect();
     if let Some(least) = expect.min_execution_seconds {
@@ -36,7 +39,7 @@ pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
         let seconds = seen.execute_time.split('.').next().and_then(|text| text.trim().parse::<i64>().ok());
         if seconds.is_none_or(|seconds| seconds < i64::from(least)) {
             let found = shown(&seen.execute_time);
-            differences.push(format!("ExecuteTime is {found} s, expected minExecutionSeconds {least} at least"));
+            differences.push(format!("ExecuteTime is {found}, expected minExecutionSeconds {least} at least"));
         }
     }
     (!differences.is_empty()).then(|| differences.join("; "))
@@ -51,8 +54,8 @@ pub fn same_address(one: &str, other: &str) -> bool {
     }
 }
 
-fn shown(found: &str) -> String {
-    if found.is_empty() { "empty".to_owned() } else { clamp(found, 64) }
+fn shown(value: &str) -> String {
+    quoted(value, MAX_SHOWN)
 }
 
 #[cfg(test)]
@@ -97,16 +100,16 @@ mod tests {
     #[test]
     fn each_field_counts_and_is_named_with_both_values() {
         let changes: [(Change, &str); 8] = [
-            (|s| s.user = "Report_ro".to_owned(), "user is Report_ro, expected report_ro"),
-            (|s| s.database.clear(), "database is empty, expected reports"),
-            (|s| s.client_ip = "10.2.3.5".to_owned(), "clientIP is 10.2.3.5, expected ::ffff:10.2.3.4"),
-            (|s| s.command = "Sleep".to_owned(), "command is Sleep, expected query"),
-            (|s| s.status = "SLEEP".to_owned(), "state is SLEEP, expected ACTIVE"),
-            (|s| s.sql_id = "0".to_owned(), "sqlID is 0, expected 45ccbdc7f1d2a0b34c5d6e7f8091a2b3"),
-            (|s| s.proxy_session_id.clear(), "proxySessionID is empty, expected 752113700739156671"),
+            (|s| s.user = "Report_ro".to_owned(), r#"user is "Report_ro", expected "report_ro""#),
+            (|s| s.database.clear(), r#"database is "", expected "reports""#),
+            (|s| s.client_ip = "10.2.3.5".to_owned(), r#"clientIP is "10.2.3.5", expected "::ffff:10.2.3.4""#),
+            (|s| s.command = "Sleep".to_owned(), r#"command is "Sleep", expected "query""#),
+            (|s| s.status = "SLEEP".to_owned(), r#"state is "SLEEP", expected "ACTIVE""#),
+            (|s| s.sql_id = "0".to_owned(), r#"sqlID is "0", expected "45ccbdc7f1d2a0b34c5d6e7f8091a2b3""#),
+            (|s| s.proxy_session_id.clear(), r#"proxySessionID is "", expected "752113700739156671""#),
             (
                 |s| s.execute_time = "299.9".to_owned(),
-                "ExecuteTime is 299.9 s, expected minExecutionSeconds 300 at least",
+                r#"ExecuteTime is "299.9", expected minExecutionSeconds 300 at least"#,
             ),
         ];
         for (change, message) in changes {
@@ -114,6 +117,19 @@ mod tests {
             change(&mut seen);
             assert_eq!(mismatch(&all(), &seen).as_deref(), Some(message));
         }
+    }
+
+    #[test]
+    fn what_looks_the_same_and_is_not_is_told_apart() {
+        let named = |user: &str, expected: &str| {
+            let expect = Expect { user: Some(expected.to_owned()), ..Expect::default() };
+            mismatch(&expect, &Seen { user: user.to_owned(), ..Seen::default() })
+        };
+        assert_eq!(named("batch ", "batch "), None);
+        assert_eq!(named("a\u{200b}", "a\u{200b}"), None);
+        assert_eq!(named("batch ", "batch").as_deref(), Some(r#"user is "batch ", expected "batch""#));
+        assert_eq!(named("a\u{200b}", "a").as_deref(), Some(r#"user is "a\u{200b}", expected "a""#));
+        assert_eq!(named("a", "a\u{202e}").as_deref(), Some(r#"user is "a", expected "a\u{202e}""#));
     }
 
     #[test]

@@ -16,6 +16,11 @@ use crate::api::{ObservedSession, Session, SessionOutcome, SessionReason, Sessio
 /// meanwhile would act on what is long over.
 const DECIDES_FOR: SignedDuration = SignedDuration::from_secs(15);
 
+/// The most characters that are stored of the name of a user or a database, and of an address.
+pub const MAX_NAME: usize = 128;
+/// See [`MAX_NAME`].
+pub const MAX_ADDRESS: usize = 64;
+
 /// A session as the API shows it, text as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -149,9 +154,9 @@ fn check(session: &Session, snapshot: Option<&Snapshot>, policy: SqlTextPolicy) 
 #[must_use]
 pub fn observed(seen: &Seen, policy: SqlTextPolicy, time: Timestamp) -> ObservedSession {
     ObservedSession {
-        client_ip: clamp(&seen.client_ip, 64),
-        user: clamp(&seen.user, 128),
-        database: clamp(&seen.database, 128),
+        client_ip: clamp(&seen.client_ip, MAX_ADDRESS),
+        user: clamp(&seen.user, MAX_NAME),
+        database: clamp(&seen.database, MAX_NAME),
         command: clamp(&seen.command, 64),
         execute_time: clamp(&seen.execute_time, 32),
         sql_id: clamp(&seen.sql_id, 64),
@@ -189,7 +194,7 @@ mod tests {
     fn another_session_is_skipped_and_the_message_says_how_it_differs() {
         let session = checked(expecting("app"), Some(&snapshot(vec![seen(0)]))).unwrap();
         assert_eq!((session.outcome, session.reason), (SessionOutcome::Skipped, SessionReason::PreconditionMismatch));
-        assert_eq!(session.message, "user is report_ro, expected app");
+        assert_eq!(session.message, r#"user is "report_ro", expected "app""#);
         assert!(session.observed.is_some());
     }
 

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::expect::same_address;
-use super::observation::{Seen, observed};
-use super::text::clamp;
+use super::observation::{MAX_ADDRESS, MAX_NAME, Seen, observed};
+use super::text::{clamp, quoted};
 use crate::api::{Counts, Operation, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
 
 /// One row of the answer of KillProcessList.
@@ -69,8 +69,33 @@ pub fn target_mismatch(sessions: &[Session], planned: &[SessionStatus], rows: &[
     (!named.is_empty()).then(|| named.join("; "))
 }
 
-/// A field's name, what was meant, what the answer says, and when both are the same.
-type Field = (&'static str, String, String, fn(&str, &str) -> bool);
+/// What of a session is compared with the answer.
+struct Echo<'a> {
+    name: &'static str,
+    /// As it was written.
+    expected: Option<String>,
+    /// As it was stored when the session was seen; empty if nothing was.
+    before: String,
+    /// As the answer has it.
+    echoed: &'a str,
+    /// The most characters of it that are stored.
+    most: usize,
+    same: fn(&str, &str) -> bool,
+}
+
+impl Echo<'_> {
+    /// How the answer differs from what was meant; none if it says nothing, or nothing was meant. What is raw is compared with
+    /// what is raw, and what was stored with what would be.
+    fn difference(self) -> Option<String> {
+        let Self { name, expected, before, echoed, most, same } = self;
+        let (is_same, meant) = match expected {
+            Some(expected) => (same(&expected, echoed), expected),
+            None => (before.is_empty() || same(&before, &clamp(echoed, most)), before),
+        };
+        let differs = !is_same && !echoed.is_empty();
+        differs.then(|| format!("the answer names {name} {}, not {}", quoted(echoed, most), quoted(&meant, most)))
+    }
+}
 
 /// How the answer's session differs from the one that was meant.
 fn echo_mismatch(session: &Session, planned: &SessionStatus, echoed: &Seen) -> Option<String> {
@@ -78,15 +103,16 @@ fn echo_mismatch(session: &Session, planned: &SessionStatus, echoed: &Seen) -> O
     let before = planned.observed.clone().unwrap_or_default();
     let same_text: fn(&str, &str) -> bool = |meant, echoed| meant == echoed;
     let fields = [
-        ("user", expected.user.unwrap_or(before.user), clamp(&echoed.user, 128), same_text),
-        ("database", expected.database.unwrap_or(before.database), clamp(&echoed.database, 128), same_text),
-        ("client", expected.client_ip.unwrap_or(before.client_ip), clamp(&echoed.client_ip, 64), same_address),
+        ("user", expected.user, before.user, &echoed.user, MAX_NAME, same_text),
+        ("database", expected.database, before.database, &echoed.database, MAX_NAME, same_text),
+        ("client", expected.client_ip, before.client_ip, &echoed.client_ip, MAX_ADDRESS, same_address),
     ];
-    let differs = |(name, meant, echoed, same): Field| {
-        let differs = !meant.is_empty() && !echoed.is_empty() && !same(&meant, &echoed);
-        differs.then(|| format!("the answer names {name} {}, not {}", clamp(&echoed, 64), clamp(&meant, 64)))
-    };
-    let named: Vec<_> = fields.into_iter().filter_map(differs).collect();
+    let named: Vec<_> = fields
+        .into_iter()
+        .filter_map(|(name, expected, before, echoed, most, same)| {
+            Echo { name, expected, before, echoed, most, same }.difference()
+        })
+        .collect();
     (!named.is_empty()).then(|| named.join("; "))
 }
 
@@ -325,9 +351,9 @@ mod tests {
         assert_eq!(target_mismatch(&sessions, &planned, &[echo.clone()]), None, "spelling, and nothing said");
         echo.seen.user = "app".to_owned();
         let found = target_mismatch(&sessions, &planned, &[echo.clone()]).unwrap();
-        assert_eq!(found, "session 3221614618 of 192.168.13.119: the answer names user app, not report_ro");
+        assert_eq!(found, r#"session 3221614618 of 192.168.13.119: the answer names user "app", not "report_ro""#);
         let outcome = answered(&sessions, &[echo, row(1, "")]);
-        assert_eq!(outcome[0].message, "the answer names user app, not report_ro");
+        assert_eq!(outcome[0].message, r#"the answer names user "app", not "report_ro""#);
         assert_eq!(outcome[0].observed.as_ref().unwrap().user, "report_ro");
     }
 
@@ -337,7 +363,26 @@ mod tests {
         let planned = precheck(&sessions, None, SqlTextPolicy::None).unwrap();
         sessions[0].expect = Some(Expect { database: Some("hr".to_owned()), ..Expect::default() });
         let found = target_mismatch(&sessions, &planned, &[row(0, "")]).unwrap();
-        assert!(found.ends_with("the answer names database reports, not hr"), "{found}");
+        assert!(found.ends_with(r#"the answer names database "reports", not "hr""#), "{found}");
+    }
+
+    #[test]
+    fn what_the_answer_names_is_compared_as_it_came() {
+        let named = |user: &str| Seen { user: user.to_owned(), ..seen(0) };
+        let answer = |user: &str| [Row { seen: named(user), error_message: String::new() }];
+        for (name, alike) in [("batch ", "batch"), (" a", "a"), ("a\n", "a "), ("a\u{200b}b", "ab"), ("a\u{202e}", "a")]
+        {
+            let mut sessions = request().spec.sessions;
+            sessions.truncate(1);
+            for expect in [None, Some(Expect { user: Some(name.to_owned()), ..Expect::default() })] {
+                sessions[0].expect = expect;
+                let list = snapshot(vec![named(name)]);
+                let planned = precheck(&sessions, Some(&list), SqlTextPolicy::None).unwrap();
+                assert_eq!(planned[0].outcome, SessionOutcome::Pending, "{name:?}");
+                assert_eq!(target_mismatch(&sessions, &planned, &answer(name)), None, "{name:?}");
+                assert!(target_mismatch(&sessions, &planned, &answer(alike)).is_some(), "{name:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,33 +1,62 @@
-//! Bounds for text that comes from outside. Pure; used wherever such text enters a status, an Event or a log.
+//! Text that comes from outside, bounded, and so that all of it can be seen. Pure; used wherever such text enters a status, an
+//! Event or a log.
 
-/// At most `max` characters of `text`, without control characters, cut at a character boundary with an ellipsis.
-///
-/// Control characters are stored verbatim by the API server and would reach the terminal of whoever reads the status.
+/// They show nothing, although Unicode counts them among letters and symbols: fillers of Hangul, and the blank of Braille.
+const BLANKS: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
+
+const ELLIPSIS: char = '…';
+
+/// At most `max` characters of `text`, cut with an ellipsis. What cannot be seen is escaped, as `\n` or `\u{202e}`: the API
+/// server stores it verbatim, so that it would reach the terminal of whoever reads the status, and two names that the database
+/// tells apart would look the same.
 #[must_use]
 pub fn clamp(text: &str, max: usize) -> String {
-    let mut clean = readable(text);
-    let mut out: String = clean.by_ref().take(max).collect();
-    if clean.next().is_some() {
-        out.pop();
-        out.push('…');
-    }
-    out.trim().to_owned()
+    cut(text, max, is_seen, |_| 1)
 }
 
 /// At most `max` bytes of `text`, as [`clamp`] does it. For limits that count bytes.
 #[must_use]
 pub fn clamp_bytes(text: &str, max: usize) -> String {
-    const ELLIPSIS: &str = "…";
-    let mut out: String = readable(text).collect();
-    if out.len() > max {
-        out.truncate(out.floor_char_boundary(max.saturating_sub(ELLIPSIS.len())));
-        out.push_str(ELLIPSIS);
+    cut(text, max, is_seen, char::len_utf8)
+}
+
+/// At most `max` characters of `text` in quotes, as [`clamp`] does it: where a value begins and ends can be seen, too.
+#[must_use]
+pub fn quoted(text: &str, max: usize) -> String {
+    format!("\"{}\"", cut(text, max, |c| is_seen(c) && !matches!(c, '"' | '\\'), |_| 1))
+}
+
+/// As much of `text` as `max` has room for, by the `size` of characters; those that are not `plain` are escaped.
+fn cut(text: &str, max: usize, plain: fn(char) -> bool, size: fn(char) -> usize) -> String {
+    let (mut out, mut used) = (String::new(), 0);
+    // Where the ellipsis has room.
+    let mut end = 0;
+    for c in text.chars() {
+        let begin = out.len();
+        if plain(c) {
+            out.push(c);
+        } else if BLANKS.contains(&c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.extend(c.escape_debug());
+        }
+        used += out[begin..].chars().map(size).sum::<usize>();
+        if used > max {
+            out.truncate(end);
+            out.push(ELLIPSIS);
+            return out;
+        }
+        if used + size(ELLIPSIS) <= max {
+            end = out.len();
+        }
     }
     out
 }
 
-fn readable(text: &str) -> impl Iterator<Item = char> {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c })
+/// Control characters, marks of direction, joiners, blanks but the usual one, and what only changes the character before it
+/// are not.
+fn is_seen(c: char) -> bool {
+    matches!(c, ' '..='~') || (c.escape_debug().len() == 1 && !BLANKS.contains(&c))
 }
 
 #[cfg(test)]
@@ -35,9 +64,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_become_blanks() {
-        assert_eq!(clamp("a\x1b[31m\nb\0", 20), "a [31m b");
-        assert_eq!(clamp_bytes("a\x1b[31m\nb", 20), "a [31m b");
+    fn what_cannot_be_seen_is_escaped() {
+        for (hidden, shown) in [
+            ("a\x1b[31m\nb\0", r"a\u{1b}[31m\nb\0"),
+            ("a\u{7f}\u{85}\tb", r"a\u{7f}\u{85}\tb"),
+            ("ad\u{200b}min", r"ad\u{200b}min"),
+            ("\u{202e}nimda\u{202c}\u{2066}\u{200f}", r"\u{202e}nimda\u{202c}\u{2066}\u{200f}"),
+            ("\u{feff}app\u{a0}\u{3000}\u{2028}", r"\u{feff}app\u{a0}\u{3000}\u{2028}"),
+            ("app\u{ad}\u{e0041}\u{fe0f}\u{301}", r"app\u{ad}\u{e0041}\u{fe0f}\u{301}"),
+            ("\u{3164}\u{2800}\u{115f}\u{1160}\u{ffa0}", r"\u{3164}\u{2800}\u{115f}\u{1160}\u{ffa0}"),
+        ] {
+            assert_eq!(clamp(hidden, 100), shown);
+            assert_eq!(clamp_bytes(hidden, 100), shown);
+            assert_eq!(quoted(hidden, 100), format!("\"{shown}\""));
+        }
+    }
+
+    #[test]
+    fn what_can_be_seen_stays_as_it_is() {
+        for text in ["", " batch ", "it's \"a\\b\"", "数据库会话", "Größe — 'x'…", "😀"] {
+            assert_eq!(clamp(text, 100), text);
+        }
+        let once = clamp("a\u{200b}\n", 100);
+        assert_eq!(clamp(&once, 100), once, "shown again, it is the same");
+    }
+
+    #[test]
+    fn a_value_has_an_end_that_can_be_seen() {
+        assert_eq!(quoted("batch ", 64), "\"batch \"");
+        assert_eq!(quoted("", 64), "\"\"");
+        assert_eq!(quoted("a\", expected \"b\\", 64), r#""a\", expected \"b\\""#);
+        assert_eq!(quoted("abcdef", 4), "\"abc…\"");
     }
 
     #[test]
@@ -46,5 +103,7 @@ mod tests {
         assert_eq!(clamp("数据库", 3), "数据库");
         assert_eq!(clamp_bytes("数据库会话", 10), "数据…");
         assert_eq!(clamp_bytes("short", 10), "short");
+        assert_eq!(clamp_bytes("short", 5), "short");
+        assert_eq!(clamp("ab\u{200b}c", 8), "ab…", "an escape is not cut");
     }
 }

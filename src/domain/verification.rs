@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::expect::same_address;
-use super::observation::{Presence, Seen, Snapshot};
+use super::observation::{MAX_ADDRESS, MAX_NAME, Presence, Seen, Snapshot};
 use super::outcome::ended;
 use super::plan::CLOCK_SKEW;
-use super::text::clamp;
+use super::text::{clamp, quoted};
 use crate::api::{
     ObservedSession, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, Verification, VerificationPolicy,
 };
@@ -181,16 +181,16 @@ fn state_of<'a>(session: &SessionStatus, snapshot: &'a Snapshot) -> State<'a> {
 fn is_another(before: &ObservedSession, seen: &Seen) -> bool {
     let same_text: fn(&str, &str) -> bool = |before, now| before == now;
     let fields = [
-        (&before.user, clamp(&seen.user, 128), same_text),
+        (&before.user, clamp(&seen.user, MAX_NAME), same_text),
         // The answer to a kill and the list may spell the same address differently.
-        (&before.client_ip, clamp(&seen.client_ip, 64), same_address),
+        (&before.client_ip, clamp(&seen.client_ip, MAX_ADDRESS), same_address),
         (&before.proxy_session_id, clamp(&seen.proxy_session_id, 32), same_text),
     ];
     fields.iter().any(|(before, now, same)| !before.is_empty() && !now.is_empty() && !same(before, now))
 }
 
 fn still_there(session: &SessionStatus, seen: &Seen, now: Timestamp) -> String {
-    let state = if seen.status.is_empty() { "an unknown state".to_owned() } else { clamp(&seen.status, 64) };
+    let state = if seen.status.is_empty() { "unknown".to_owned() } else { quoted(&seen.status, 64) };
     let seconds = now.strftime("%Y-%m-%dT%H:%M:%SZ");
     let seen = format!("still in the process list at {seconds}, in state {state}; nothing is sent again");
     if session.message.is_empty() { seen } else { clamp(&format!("{}; {seen}", session.message), 1024) }
@@ -289,7 +289,7 @@ mod tests {
             assert_eq!(of(&closed), (Failed, StillPresent));
             assert_eq!(
                 closed[0].message,
-                "still in the process list at 2026-10-05T10:01:00Z, in state ACTIVE; nothing is sent again"
+                "still in the process list at 2026-10-05T10:01:00Z, in state \"ACTIVE\"; nothing is sent again"
             );
         }
     }

@@ -81,9 +81,11 @@ impl CallError {
     }
 }
 
-/// The other side chooses the length: of its messages, and of the names in a certificate that is refused.
+/// The other side chooses the length: of its messages, and of the names in a certificate that is refused. What cannot be
+/// seen, such as a mark of direction, goes.
 fn bounded(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(256).collect()
+    let is_seen = |c: &char| matches!(c, ' '..='~') || c.escape_debug().len() == 1;
+    text.chars().filter(is_seen).take(256).collect()
 }
 
 impl std::fmt::Display for CallError {
@@ -239,7 +241,7 @@ mod tests {
         let echo = "server string to sign is:POST&%2F&AccessKeyId%3DLTAI";
         assert_eq!(CallError::from_body("SignatureDoesNotMatch", echo, "R", None, None).message, "");
         assert_eq!(CallError::from_body("InvalidParameter", echo, "R", None, None).message, "");
-        let plain = CallError::from_body("Throttling.User", "slow\ndown", "R-1", None, None);
+        let plain = CallError::from_body("Throttling.User", "slow\n\u{202e}\u{200b}down", "R-1", None, None);
         assert_eq!(plain.to_string(), "Throttling.User: slowdown (request R-1)");
     }
 }

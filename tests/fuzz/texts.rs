@@ -3,7 +3,7 @@
 use bolero::check;
 use sessionkill::api::SqlTextPolicy;
 use sessionkill::domain::sql_text::stored;
-use sessionkill::domain::text::{clamp, clamp_bytes};
+use sessionkill::domain::text::{clamp, clamp_bytes, quoted};
 
 use crate::tally::{ITERATIONS, Tally};
 
@@ -19,6 +19,8 @@ fn texts() {
         let cut = clamp_bytes(&text, max);
         assert!(cut.len() <= max.max("…".len()) && !cut.contains(char::is_control), "{cut:?}");
         assert_eq!(clamp_bytes(&cut, max.max("…".len())), cut, "what was cut once stays as it is");
+        let value = quoted(&text, max);
+        assert!(value.chars().count() <= max + 2 && !value.contains(char::is_control), "{value:?}");
         let statement = stored(&text, SqlTextPolicy::Truncated);
         assert!(statement.chars().count() <= 256 && !statement.contains(char::is_control));
         assert_eq!(stored(&text, SqlTextPolicy::None), "");

@@ -28,7 +28,7 @@ async fn a_dry_run_says_of_each_session_what_a_kill_would_do_and_then_the_kill_d
     let status = ended.status.unwrap();
     assert_eq!(status.sessions[0].message, "a Kill would be sent for it");
     assert_eq!(status.sessions[0].observed.as_ref().unwrap().user, "report_ro");
-    assert_eq!(status.sessions[1].message, "user is app, expected report_ro");
+    assert_eq!(status.sessions[1].message, r#"user is "app", expected "report_ro""#);
     assert!(status.dispatch.is_none());
     scene.wait_for_event("dry-run", "DryRunCompleted").await;
     assert!(scene.receipts().await.is_empty() && scene.audit_lines().is_empty());

@@ -64,25 +64,25 @@ type WrongField = (&'static str, fn(&mut Expect), String);
 /// Every field, for the session that is `listed`.
 fn wrong_fields(listed: &Session) -> Vec<WrongField> {
     vec![
-        ("user", |it| it.user = Some("app".to_owned()), format!("user is {}, expected app", listed.user)),
-        ("database", |it| it.database = Some("shop".to_owned()), "database is test, expected shop".to_owned()),
+        ("user", |it| it.user = Some("app".to_owned()), format!("user is {:?}, expected \"app\"", listed.user)),
+        ("database", |it| it.database = Some("shop".to_owned()), r#"database is "test", expected "shop""#.to_owned()),
         (
             "clientip",
             |it| it.client_ip = Some("10.2.3.4".to_owned()),
-            "clientIP is 127.0.0.1, expected 10.2.3.4".to_owned(),
+            r#"clientIP is "127.0.0.1", expected "10.2.3.4""#.to_owned(),
         ),
-        ("command", |it| it.command = Some("Sleep".to_owned()), "command is Query, expected Sleep".to_owned()),
-        ("state", |it| it.state = Some(SessionState::Sleep), "state is ACTIVE, expected SLEEP".to_owned()),
-        ("sqlid", |it| it.sql_id = Some("AB".to_owned()), format!("sqlID is {}, expected AB", listed.sql_id)),
+        ("command", |it| it.command = Some("Sleep".to_owned()), r#"command is "Query", expected "Sleep""#.to_owned()),
+        ("state", |it| it.state = Some(SessionState::Sleep), r#"state is "ACTIVE", expected "SLEEP""#.to_owned()),
+        ("sqlid", |it| it.sql_id = Some("AB".to_owned()), format!("sqlID is {:?}, expected \"AB\"", listed.sql_id)),
         (
             "proxysessionid",
             |it| it.proxy_session_id = Some("752113700739156671".to_owned()),
-            "proxySessionID is empty, expected 752113700739156671".to_owned(),
+            r#"proxySessionID is "", expected "752113700739156671""#.to_owned(),
         ),
         (
             "minexecutionseconds",
             |it| it.min_execution_seconds = Some(86_400),
-            "ExecuteTime is {seconds} s, expected minExecutionSeconds 86400 at least".to_owned(),
+            r#"ExecuteTime is "{seconds}", expected minExecutionSeconds 86400 at least"#.to_owned(),
         ),
     ]
 }

@@ -56,7 +56,7 @@ async fn an_old_request_does_not_end_the_session_that_was_given_the_id_since() {
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!((ended.reason(), ended.outcomes()), ("PreconditionFailed", vec![MISMATCH]));
     let told = &ended.status.as_ref().unwrap().sessions[0];
-    assert_eq!((told.session_id, told.message.as_str()), (id, "user is app, expected report_ro"));
+    assert_eq!((told.session_id, told.message.as_str()), (id, r#"user is "app", expected "report_ro""#));
     assert_eq!(told.observed.as_ref().unwrap().user, "app");
     innocent.assert_served().await;
     scene.assert_nothing_sent();
@@ -124,7 +124,7 @@ async fn of_many_sessions_only_those_that_are_as_expected_are_killed_and_each_is
     assert_eq!((counts.total, counts.killed, counts.gone, counts.skipped), (6, 3, 1, 2));
     assert_eq!((counts.failed, counts.unknown), (0, 0));
     let told: Vec<&str> = status.sessions.iter().map(|session| session.message.as_str()).collect();
-    let differences = ["user is mixed_app, expected mixed_reader", "state is SLEEP, expected ACTIVE"];
+    let differences = [r#"user is "mixed_app", expected "mixed_reader""#, r#"state is "SLEEP", expected "ACTIVE""#];
     assert_eq!(told, [differences[0], "", "", "", differences[1], ""]);
 
     for innocent in [&mut of_another, &mut at_rest, &mut unnamed] {

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::Role;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Error};
-use serde_json::{Value, json};
+use serde_json::json;
 use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use testbed::control_plane::client_for;
 use testbed::gateway::Session;
@@ -128,7 +128,7 @@ async fn whatever_stands_in_the_database_a_status_is_printable_and_bounded() {
     let escape = format!("\x1b]0;owned\x07\x1b[2J\r\n\u{9b}31m{SQL_MARK} {}", "数".repeat(2500));
     let hostile = |number: i64| Session {
         sql_text: escape.clone(),
-        user: format!("\x1b[8m{}", "用".repeat(500)),
+        user: format!("\x1b[8m\u{202e}\u{200b}{}", "用".repeat(500)),
         database: "\u{7f}\"\\".repeat(300),
         protected: number % 2 == 0,
         ..session(number)

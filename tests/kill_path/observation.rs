@@ -2,7 +2,7 @@
 //! told nothing is sent.
 
 use sessionkill::api::{Expect, Outcome, SessionOutcome, SessionReason, VerificationPolicy};
-use testbed::gateway::{Fault, FaultKind};
+use testbed::gateway::{Fault, FaultKind, Session};
 
 use crate::scene::{Request as _, SERVER_IP, Scene, Shown as _, in_seconds, lingering, session, session_id, successor};
 
@@ -31,13 +31,37 @@ async fn only_sessions_that_are_as_expected_are_named_in_the_call() {
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!((ended.reason(), ended.outcomes()), ("PartiallyKilled", vec![VERIFIED, MISMATCH, GONE]));
     let status = ended.status.unwrap();
-    assert_eq!(status.sessions[1].message, "user is app, expected report_ro");
+    assert_eq!(status.sessions[1].message, r#"user is "app", expected "report_ro""#);
     assert_eq!(status.sessions[1].observed.as_ref().unwrap().user, "app");
     let counts = status.counts.unwrap();
     assert_eq!((counts.total, counts.killed, counts.skipped, counts.gone), (3, 1, 1, 1));
     let calls = scene.kill_calls();
     assert_eq!((calls.len(), calls[0].sessions.len()), (1, 1), "{calls:?}");
     scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_name_is_compared_as_it_is_with_its_blanks_and_with_what_cannot_be_seen() {
+    let scene = Scene::set("names-as-they-are").await;
+    let names = [(1, "batch "), (2, "batch "), (3, "ad\u{200b}min\u{202e}")];
+    let sessions = names.map(|(number, name)| Session { user: name.into(), ..session(number) });
+    scene.gateway().set_sessions(sessions.into()).unwrap();
+    scene.operator().await;
+    let expecting = |user: &str| Expect { user: Some(user.into()), ..Expect::default() };
+    for (name, number, user) in [("blank", 1, names[0].1), ("unseen", 3, names[2].1)] {
+        scene.request(name).sessions([number]).expecting(&expecting(user)).create().await;
+        let ended = scene.wait_finished(name).await;
+        let killed = ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)"];
+        assert_eq!(ended.summary(), killed, "no mismatch is told of what the answer names");
+    }
+    scene.request("without").sessions([2]).expecting(&expecting("batch")).create().await;
+    let spared = scene.wait_finished("without").await.status.unwrap();
+    assert_eq!(spared.sessions[0].message, r#"user is "batch ", expected "batch""#);
+    assert_eq!(spared.sessions[0].observed.as_ref().unwrap().user, "batch ");
+    let unseen = scene.wait_finished("unseen").await.status.unwrap();
+    assert_eq!(unseen.sessions[0].observed.as_ref().unwrap().user, r"ad\u{200b}min\u{202e}");
+    scene.assert_killed_once([1, 3]);
     scene.end().await;
 }
 

@@ -59,7 +59,7 @@ async fn a_session_that_is_still_there_at_the_end_was_not_killed_and_nothing_is_
             assert!(ended.message().contains(words), "{name}: {words} is missing in: {}", ended.message());
         }
         let told = ended.status.unwrap().sessions.pop().unwrap().message;
-        assert!(told.starts_with("still in the process list at ") && told.contains("in state ACTIVE"), "{told}");
+        assert!(told.starts_with("still in the process list at ") && told.contains(r#"in state "ACTIVE""#), "{told}");
         scene.wait_for_event(name, reason).await;
         assert_eq!(scene.wait_recorded(name).await.outcome.as_str(), reason);
     }
@@ -143,23 +143,23 @@ async fn an_answer_that_names_another_session_than_was_meant_is_told_everywhere(
         ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)", "TargetMismatch=True(AnswerDiffers)"];
     assert_eq!(ended.summary(), expected);
     let told = &ended.condition("TargetMismatch").unwrap().message;
-    assert!(told.contains("the answer names user app, not report_ro"), "{told}");
+    assert!(told.contains(r#"the answer names user "app", not "report_ro""#), "{told}");
     assert!(told.contains(&session_id(1).to_string()), "{told}");
     assert!(!told.contains(&session_id(2).to_string()), "{told}");
     let sessions = &ended.status.as_ref().unwrap().sessions;
-    assert_eq!(sessions[0].message, "the answer names user app, not report_ro");
+    assert_eq!(sessions[0].message, r#"the answer names user "app", not "report_ro""#);
     assert_eq!(sessions[1].message, "");
     assert_eq!(scene.wait_recorded("inc-1").await.sessions[0].message, sessions[0].message);
 
     let note = scene.wait_for_event("inc-1", "TargetMismatch").await;
-    assert!(note.contains("the answer names user app, not report_ro"), "{note}");
+    assert!(note.contains(r#"the answer names user "app", not "report_ro""#), "{note}");
     let events = scene.events().await;
     let warning = events.iter().find(|event| event.reason.as_deref() == Some("TargetMismatch")).unwrap();
     assert_eq!(warning.type_.as_deref(), Some("Warning"));
     assert!(mismatches(&operator).await.ends_with(" 1"));
     let lines = scene.audit_lines();
     assert_eq!(lines.len(), 1);
-    assert_eq!(lines[0]["sessions"][0]["message"], "the answer names user app, not report_ro");
+    assert_eq!(lines[0]["sessions"][0]["message"], r#"the answer names user "app", not "report_ro""#);
     assert_eq!(lines[0]["sessions"][1]["message"], "");
     scene.assert_killed_once([1, 2]);
     scene.end().await;
