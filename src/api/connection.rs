@@ -74,8 +74,9 @@ pub struct OceanBaseConnectionSpec {
     #[serde(default)]
     pub kill_operation: KillOperation,
 
-    /// What of a session's statement is stored in a status, which more people can read than the database. Truncated: its
-    /// first 256 characters. Digest: its SHA-256, as sha256:HEX, by which equal statements can be told. None: nothing.
+    /// What of a session's statement is stored in a status, which more people can read than the database. Digest: its
+    /// SHA-256, as sha256:HEX, by which equal statements can be told. Truncated: its first 256 characters, passwords in
+    /// them included. None: nothing.
     #[serde(default)]
     pub sql_text: SqlTextPolicy,
 
@@ -128,9 +129,9 @@ pub enum KillOperation {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SqlTextPolicy {
     /// Its SHA-256, as sha256:HEX: equal statements can be told, their content cannot.
-    Digest,
-    /// Its first 256 characters, control characters removed.
     #[default]
+    Digest,
+    /// Its first 256 characters, with what cannot be seen escaped.
     Truncated,
     /// Nothing.
     None,

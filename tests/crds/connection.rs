@@ -201,7 +201,7 @@ async fn the_shortest_connection_gets_the_documented_defaults() {
         "regionID": "cn-hangzhou",
         "network": "Public",
         "killOperation": "Auto",
-        "sqlText": "Truncated",
+        "sqlText": "Digest",
         "signatureMethod": "ACS3-HMAC-SHA256",
         "requestTimeoutSeconds": 10,
         "credentials": {"secretRef": {

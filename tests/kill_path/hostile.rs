@@ -134,7 +134,7 @@ async fn whatever_stands_in_the_database_a_status_is_printable_and_bounded() {
         ..session(number)
     };
     scene.gateway().set_sessions((1..=100).map(hostile).collect()).unwrap();
-    scene.connection(json!({"requestTimeoutSeconds": 30})).await;
+    scene.connection(json!({"requestTimeoutSeconds": 30, "sqlText": "Truncated"})).await;
     scene.operator().await;
     scene.request("inc-1").because("INC \x1b[2J\u{9b}31m\r\nForged").sessions(1..=100).create().await;
     let ended = scene.wait_finished("inc-1").await;
