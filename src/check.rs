@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::{GROUP, OceanBaseConnection, SessionKill, SessionKillReceipt};
-use crate::config::Namespaces;
+use crate::api_error::{causes, in_words};
+use crate::config::{LeaseRef, Namespaces};
 
 /// The longest that one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -170,7 +171,7 @@ where
 
 async fn in_time<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
     match timeout(ANSWER_LIMIT, asked).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Ok(answer) => answer.map_err(|error| in_words(&error)),
         Err(_) => Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs())),
     }
 }
@@ -183,7 +184,7 @@ async fn wait_ready(url: &str, limit: Duration) -> Result<(), String> {
         let said = match http.get(url).send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             Ok(answer) => format!("HTTP {}", answer.status().as_u16()),
-            Err(error) => error.to_string(),
+            Err(error) => causes(&error),
         };
         if Instant::now() >= deadline {
             let seconds = limit.as_secs();

@@ -14,6 +14,7 @@
 //! Never the wrong session, never a guess: what is killed was seen right before, and what is said of it afterwards too.
 
 pub mod api;
+pub mod api_error;
 pub mod api_server;
 pub mod audit;
 pub mod check;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use kube::core::Status;
 
+use crate::api_error::in_words;
+
 /// The longest a call to the API server may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -22,7 +24,7 @@ pub enum ApiError {
         call: &'static str,
     },
     /// The client's error.
-    #[error("{call}: {source}")]
+    #[error("{call}: {}", in_words(.source))]
     Failed {
         /// What was being done.
         call: &'static str,

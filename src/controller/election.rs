@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::api_calls::{ApiError, bounded, found};
 use super::leadership::Leadership;
 use super::settle::FIELD_MANAGER;
+use crate::api_error::in_words;
 use crate::api_server::WATCH_SECONDS;
 use crate::domain::lease::{LONGEST, Tenure, given_back, overstated, renewed, taken, tenure};
 
@@ -169,7 +170,7 @@ impl Candidate {
         let mut events = match watch {
             Ok(events) => events.boxed(),
             Err(error) => {
-                tracing::warn!(%error, lease = self.of.name, "Lease not watched, trying again");
+                tracing::warn!(error = in_words(&error), lease = self.of.name, "Lease not watched, trying again");
                 return sleep(LONGEST_PAUSE).await;
             }
         };

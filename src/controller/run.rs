@@ -26,6 +26,7 @@ use super::reconcile::{LOOK_AGAIN, comes_again, look_at, reconcile};
 use super::silence::question;
 use super::sweep::sweep;
 use super::watches::{PAGE, watch};
+use crate::api_error::of_watch;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
@@ -243,6 +244,11 @@ fn log_problem<T>(result: Result<T, ControllerError<std::convert::Infallible, wa
         Err(ControllerError::ObjectNotFound(object)) => tracing::debug!(%object, "request ended meanwhile"),
         Err(ControllerError::ReconcilerFailed(error, _)) => match error {},
         // The watch itself logs its failures.
-        Err(error) => tracing::debug!(%error, at = %Timestamp::now(), "controller stream"),
+        Err(ControllerError::QueueError(error)) => {
+            tracing::debug!(error = of_watch(&error), at = %Timestamp::now(), "controller stream");
+        }
+        Err(ControllerError::RunnerError(error)) => {
+            tracing::debug!(%error, at = %Timestamp::now(), "controller stream");
+        }
     }
 }

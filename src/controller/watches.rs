@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::beside::{beside_others, empty_list};
 use super::context::{Context, objects_of};
+use crate::api_error::of_watch;
 use crate::health::{Health, Watch};
 
 /// The pause after each failure of a watch. The client's default doubles up to 30 s, so that after a short outage of the API
@@ -150,7 +151,7 @@ where
         Ok(Event::Init | Event::InitApply(_)) => health.watch_works(watch),
         Ok(Event::Apply(_) | Event::Delete(_)) => health.watch_delivers(watch),
         Err(error) => {
-            tracing::warn!(%error, watch = watch.as_str(), "watch failed, trying again");
+            tracing::warn!(error = of_watch(error), watch = watch.as_str(), "watch failed, trying again");
             // No restart brings rights back, and one namespace that is gone must not stop the operator for the others.
             if is_forbidden(error) {
                 health.watch_works(watch);

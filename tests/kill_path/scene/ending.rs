@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use kube::ResourceExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use sessionkill::api::{OceanBaseConnection, SessionKill};
 use sessionkill::audit::AuditLine;
 
@@ -31,6 +31,7 @@ impl Scene {
         }
         self.assert_secrecy().await;
         self.assert_audited();
+        self.assert_in_words().await;
         for operator in self.operators.lock().unwrap().iter() {
             operator.kill();
         }
@@ -60,6 +61,42 @@ impl Scene {
         assert_absent(SQL_MARK, "the logs", &logs);
         assert_absent(SQL_MARK, "an Event", &events);
         assert_absent("panicked", "the logs", &logs);
+    }
+}
+
+/// How Rust shows its types to those who write it.
+const DEBUG_FORMS: [&str; 8] = ["Some(", "None,", "Ok(", "Err(", "Error {", "Error(", "Status {", "kind: "];
+
+impl Scene {
+    /// What people read is written for them: no status, no Event, no audit line and no log of the operator's own shows a value
+    /// in the form of Rust's debug output.
+    async fn assert_in_words(&self) {
+        let statuses = [
+            json!(self.list::<SessionKill>().await.into_iter().map(|request| request.status).collect::<Vec<_>>()),
+            json!(self.receipts().await.into_iter().map(|receipt| receipt.status).collect::<Vec<_>>()),
+            json!(self.list::<OceanBaseConnection>().await.into_iter().map(|it| it.status).collect::<Vec<_>>()),
+        ];
+        let notes: Vec<Value> = self.events().await.into_iter().map(|event| json!(event.note)).collect();
+        let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| json!(line));
+        let lines: Vec<Value> = self.logs().lines().map(read).collect();
+        // At trace, the crates below tell of themselves.
+        let is_own = |line: &&Value| line["target"].as_str().is_none_or(|target| target.starts_with("sessionkill"));
+        for told in statuses.iter().chain(&notes).chain(lines.iter().filter(is_own)) {
+            for text in texts(told) {
+                let form = DEBUG_FORMS.iter().find(|form| text.contains(**form));
+                assert_eq!(form, None, "{text}");
+            }
+        }
+    }
+}
+
+/// Every text of `value`.
+pub fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        _ => vec![],
     }
 }
 

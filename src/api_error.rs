@@ -1,0 +1,111 @@
+//! Why a request to the API server failed, in words for people: what the server says, and that once. Pure.
+//!
+//! kube's own texts repeat it in the form in which Rust prints its types.
+
+use std::error::Error;
+
+use kube::core::Status;
+use kube::runtime::watcher;
+
+use crate::domain::text::clamp;
+
+/// The most characters of what is said: with what was asked for and what to do, it fits the message of a condition.
+const MAX_WORDS: usize = 768;
+
+/// Why a request failed.
+#[must_use]
+pub fn in_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => sentence(status),
+        // What it wraps says it all.
+        kube::Error::Service(cause) => causes(cause.as_ref()),
+        other => causes(other),
+    }
+}
+
+/// Why a watch failed.
+#[must_use]
+pub fn of_watch(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error) => format!("list: {}", in_words(error)),
+        watcher::Error::WatchStartFailed(error) => format!("begin watch: {}", in_words(error)),
+        watcher::Error::WatchFailed(error) => format!("watch: {}", in_words(error)),
+        watcher::Error::WatchError(status) => format!("watch: {}", sentence(status)),
+        error @ watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}
+
+/// The server's own sentence; where there is none, or it is somebody else's page, the code stands before it.
+fn sentence(status: &Status) -> String {
+    let Status { code, message, reason, .. } = status;
+    // For what it cannot read, kube puts a sentence where the server has a word.
+    let is_of_the_server = !message.is_empty() && !reason.contains(' ');
+    if is_of_the_server {
+        return clamp(message, MAX_WORDS);
+    }
+    let text = if message.is_empty() { reason } else { message };
+    clamp(format!("HTTP {code} {}", text.trim()).trim_end(), MAX_WORDS)
+}
+
+/// `error` and what caused it, as far as the text does not say that already.
+#[must_use]
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    clamp(&text, MAX_WORDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUOTA: &str =
+        "sessionkillreceipts.sessionkill.dev \"sk-1\" is forbidden: exceeded quota: receipts, requested: 1";
+
+    fn refused(message: &str, reason: &str, code: u16) -> Box<Status> {
+        Status::failure(message, reason).with_code(code).boxed()
+    }
+
+    #[test]
+    fn a_refusal_is_the_servers_sentence_and_nothing_else() {
+        assert_eq!(in_words(&kube::Error::Api(refused(QUOTA, "Forbidden", 403))), QUOTA);
+        let watch = watcher::Error::InitialListFailed(kube::Error::Api(refused(QUOTA, "Forbidden", 403)));
+        assert_eq!(of_watch(&watch), format!("list: {QUOTA}"));
+        let expired = watcher::Error::WatchError(refused("too old resource version: 1 (2)", "Expired", 410));
+        assert_eq!(of_watch(&expired), "watch: too old resource version: 1 (2)");
+    }
+
+    #[test]
+    fn what_is_no_sentence_of_the_server_is_told_with_its_code() {
+        let of_others = |text| in_words(&kube::Error::Api(refused(text, "Failed to parse error data", 502)));
+        assert_eq!(of_others("<html>\n<b>Bad Gateway</b>"), r"HTTP 502 <html>\n<b>Bad Gateway</b>");
+        assert_eq!(of_others(""), "HTTP 502 Failed to parse error data");
+        assert_eq!(in_words(&kube::Error::Api(refused("", "Conflict", 409))), "HTTP 409 Conflict");
+        assert_eq!(in_words(&kube::Error::Api(refused("", "", 500))), "HTTP 500");
+    }
+
+    #[test]
+    fn what_it_says_is_bounded_and_can_be_seen() {
+        let long = in_words(&kube::Error::Api(refused(&"a\u{202e}".repeat(1000), "Invalid", 422)));
+        assert!(long.chars().count() <= MAX_WORDS && long.starts_with(r"a\u{202e}a"), "{long}");
+    }
+
+    #[test]
+    fn of_a_failure_on_the_way_each_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("client error (Connect)")]
+        struct Outer(#[source] std::io::Error);
+        let cause = std::io::Error::other("Connection refused");
+        let failed = kube::Error::Service(Box::new(Outer(cause)));
+        assert_eq!(in_words(&failed), "client error (Connect): Connection refused");
+        let read = kube::Error::ReadEvents(std::io::Error::other("broken pipe"));
+        assert_eq!(in_words(&read).matches("broken pipe").count(), 1);
+    }
+}
