@@ -47,7 +47,7 @@ type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Going around a proxy that was asked for would be a guess. Its URL may hold a password.
-    #[error("a proxy to the API server is not supported: remove proxy-url from the kubeconfig, and HTTPS_PROXY")]
+    #[error("the kubeconfig names a proxy, and the API server is only reached directly: remove proxy-url from it")]
     Proxy,
     /// `tls-server-name` is not a name.
     #[error("tls-server-name {0:?} is not a host name: correct the kubeconfig")]
@@ -144,7 +144,7 @@ mod tests {
         let mut proxied = config();
         proxied.proxy_url = Some("http://user:hidden@proxy:8080".parse().unwrap());
         let said = client(proxied, false).err().unwrap().to_string();
-        assert!(said.contains("proxy") && !said.contains("hidden"), "{said}");
+        assert!(said.contains("remove proxy-url") && !said.contains("hidden"), "{said}");
         let mut misnamed = config();
         misnamed.tls_server_name = Some("not a name".into());
         let said = client(misnamed, false).err().unwrap().to_string();

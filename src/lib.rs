@@ -24,6 +24,7 @@ pub mod descriptors;
 pub mod domain;
 pub mod health;
 pub mod http;
+pub mod kubeconfig;
 pub mod metrics;
 pub mod oceanbase;
 pub mod output;

@@ -15,7 +15,7 @@ use sessionkill::output::Lines;
 use sessionkill::pulse::Pulse;
 use sessionkill::telemetry::{self, LogOptions};
 use sessionkill::traces::Traces;
-use sessionkill::{api, api_server, controller, descriptors};
+use sessionkill::{api, api_server, controller, descriptors, kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -161,9 +161,7 @@ fn install_tls_provider() -> Result<(), String> {
 }
 
 async fn api_server_client(http1: bool) -> Result<kube::Client, String> {
-    let config = kube::Config::infer().await.map_err(|error| {
-        format!("no way to reach an API server ({error}): run in a cluster, or set KUBECONFIG to a kubeconfig file")
-    })?;
+    let config = kubeconfig::infer().await.map_err(|error| error.to_string())?;
     api_server::client(config, http1).map_err(|error| format!("cannot make a client of the API server: {error}"))
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::Kubeconfig;
 use sessionkill::api_server;
 
 /// Far more than anything takes: it only ends a test that would never end.
@@ -32,7 +32,7 @@ fn client(config: kube::Config, http1: bool) -> Client {
 /// What a kubeconfig says, but for the way to the server.
 async fn config(kubeconfig: &Path, url: &str) -> kube::Config {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let mut config = sessionkill::kubeconfig::config(kubeconfig).await.unwrap();
     config.cluster_url = url.parse().unwrap();
     config
 }

@@ -29,6 +29,8 @@ mod operations;
 mod outage;
 mod outcomes;
 mod poison;
+mod proxies;
+mod refusals;
 mod refused;
 mod restore;
 mod retention;

@@ -8,9 +8,9 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use kube::{
-    Client, Config,
+    Client,
     client::{Body, ConfigExt as _},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::Kubeconfig,
 };
 use tower::{BoxError, ServiceBuilder};
 
@@ -21,8 +21,7 @@ const WINDOW: u32 = 4 * 1024 * 1024;
 pub(super) async fn fast(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let config = sessionkill::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     // Otherwise small writes wait for the acknowledgement of the one before, up to 40 ms.

@@ -14,11 +14,7 @@ use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
 };
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, api::PostParams, config::Kubeconfig};
 use serde_json::{Value, json};
 
 use super::pki::Identity;
@@ -79,8 +75,7 @@ pub(crate) const TEST_AGENT: &str = "sessionkill-testbed";
 pub async fn client_for(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = sessionkill::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
     config.default_retry = false;
     config.headers.push((USER_AGENT, HeaderValue::from_static(TEST_AGENT)));
     Ok(Client::try_from(config)?)
