@@ -161,6 +161,8 @@ impl Outcome {
 pub enum ConnectionReason {
     /// The gateway answered the last call.
     CallAnswered,
+    /// The last probe got no answer that tells whether the connection works.
+    ProbeUnanswered,
     /// The gateway took the access key.
     CredentialsAccepted,
     /// No call has been answered yet that tells.
@@ -177,6 +179,7 @@ impl ConnectionReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CallAnswered => "CallAnswered",
+            Self::ProbeUnanswered => "ProbeUnanswered",
             Self::CredentialsAccepted => "CredentialsAccepted",
             Self::NotYetKnown => "NotYetKnown",
             Self::DeadlineTimeStamp => "DeadlineTimeStamp",

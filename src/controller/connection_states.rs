@@ -13,7 +13,7 @@ use super::pace::Origin;
 use super::settle::{Target, write_status};
 use super::tenant::TenantKey;
 use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
-use crate::domain::connection_status::{Facts, Learned, connection_status, says_more};
+use crate::domain::connection_status::{Facts, Learned, connection_status, rewords, says_more};
 use crate::domain::rate::Rate;
 use crate::metrics::Limits;
 use crate::oceanbase::TimeSource;
@@ -39,6 +39,8 @@ pub(super) struct ConnectionState {
     blocked: Option<Blockade>,
     /// What the status says, or will say: the watch cache may not know yet.
     status: Option<OceanBaseConnectionStatus>,
+    /// When it last changed.
+    told: Option<Instant>,
     /// A task is writing it.
     is_writing: bool,
 }
@@ -51,6 +53,9 @@ struct Blockade {
     reason: WaitReason,
     message: String,
 }
+
+/// The same reason is told in other words no sooner after it was told: whoever owns the gateway chooses the words.
+const REWORDED_AFTER: Duration = Duration::from_secs(10);
 
 /// For so long it is that of all who want to call through the connection: a thousand tenants that wait for one Secret
 /// need not each read it in the same second.
@@ -146,6 +151,16 @@ impl ConnectionStates {
         }
     }
 
+    /// A probe was made, and nothing certain came back.
+    pub fn unanswered(&self, context: &Arc<Context>, connection: &OceanBaseConnection, message: &str) {
+        self.learn(context, connection, Learned::Unanswered(message), None);
+    }
+
+    /// No probe could be made, as the API server did not give out the Secret.
+    pub fn unread(&self, context: &Arc<Context>, connection: &OceanBaseConnection, message: &str) {
+        self.learn(context, connection, Learned::Unread(message), None);
+    }
+
     /// What the status says, or will say.
     pub fn status(&self, connection: &OceanBaseConnection) -> Option<OceanBaseConnectionStatus> {
         self.with(connection, |state| state.status.clone()).or_else(|| connection.status.clone())
@@ -189,10 +204,11 @@ impl ConnectionStates {
                 probed: probe,
             };
             let new = connection_status(&old, learned, &facts, Timestamp::now());
-            if !says_more(&old, &new) {
+            let is_reworded = rewords(&old, &new) && state.told.is_none_or(|at| at.elapsed() >= REWORDED_AFTER);
+            if !says_more(&old, &new) && !is_reworded {
                 return false;
             }
-            state.status = Some(new);
+            (state.status, state.told) = (Some(new), Some(Instant::now()));
             !std::mem::replace(&mut state.is_writing, true)
         });
         if must_write {

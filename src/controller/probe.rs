@@ -118,7 +118,8 @@ async fn probe(context: &Arc<Context>, target: &Target, key: &Key, connection: A
             return states.failed(context, &connection, reason, &message);
         }
         Err(RouteError::Api(error)) => {
-            return tracing::warn!(%error, connection = target.name, "connection not probed");
+            tracing::warn!(%error, connection = target.name, "connection not probed");
+            return states.unread(context, &connection, &format!("not probed, {error}: asked again in a minute"));
         }
     };
     let (operation, answer) = ask(context, &route).await;
@@ -128,7 +129,12 @@ async fn probe(context: &Arc<Context>, target: &Target, key: &Key, connection: A
     }
     let Err(error) = answer else { return states.probed(context, &connection, operation) };
     let Some((reason, message)) = refusal(&route, operation.as_str(), "its instances", &error) else {
-        return tracing::info!(%error, connection = target.name, "probe not answered for certain");
+        tracing::info!(%error, connection = target.name, "probe not answered for certain");
+        let endpoint = &route.access.endpoint;
+        let message = format!(
+            "no certain answer to the probe, {error}: asked again in a minute; if that goes on, see whether {endpoint} works"
+        );
+        return states.unanswered(context, &connection, &message);
     };
     states.failed(context, &connection, reason, &message);
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::status::condition;
+use super::status::{condition, without_request};
 use super::text::clamp;
 use crate::api::{ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
 
@@ -19,6 +19,20 @@ pub enum Learned<'a> {
     Answered,
     /// A call or a probe could not be made or was refused; the text says what to do.
     Failed(WaitReason, &'a str),
+    /// A probe was made, and nothing certain came back; the text says what did.
+    Unanswered(&'a str),
+    /// No probe could be made, as the API server did not give out the Secret; the text says why.
+    Unread(&'a str),
+}
+
+impl Learned<'_> {
+    /// Whether the Secret was there and had an access key.
+    const fn has_read_key(self) -> bool {
+        !matches!(
+            self,
+            Self::Unread(_) | Self::Failed(WaitReason::CredentialsUnavailable | WaitReason::EndpointNotAllowed, _)
+        )
+    }
 }
 
 /// What holds of a connection beside it.
@@ -56,6 +70,9 @@ pub fn connection_status(
     let ready = match learned {
         Learned::Answered => ("True", ConnectionReason::CallAnswered.as_str(), "the gateway answered the last call"),
         Learned::Failed(reason, message) => ("False", reason.as_str(), message),
+        Learned::Unanswered(message) | Learned::Unread(message) => {
+            ("Unknown", ConnectionReason::ProbeUnanswered.as_str(), message)
+        }
     };
     OceanBaseConnectionStatus {
         observed_generation: facts.generation,
@@ -88,7 +105,16 @@ pub fn probe_due(
     next.max(retry).unwrap_or(Timestamp::MIN)
 }
 
-/// Whether `new` says anything that `old` did not, its texts apart: those alone are not worth a write.
+/// Whether `new` says the same as `old` in other words. The ID of the gateway's request is none of them.
+#[must_use]
+pub fn rewords(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus) -> bool {
+    let words = |status: &OceanBaseConnectionStatus| -> Vec<String> {
+        status.conditions.iter().map(|condition| without_request(&condition.message).into_owned()).collect()
+    };
+    words(old) != words(new)
+}
+
+/// Whether `new` says anything that `old` did not, its texts apart.
 #[must_use]
 pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus) -> bool {
     let essence = |status: &OceanBaseConnectionStatus| {
@@ -122,11 +148,15 @@ fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, fac
         Learned::Failed(reason @ (WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected), message) => {
             ("False", reason.as_str(), message)
         }
-        // Says nothing of the key: what was known stays, unless the connection now names another one.
-        Learned::Failed(..) => {
+        // Says nothing of the key: what was known stays, unless the connection now names another one, or there was none.
+        Learned::Failed(..) | Learned::Unanswered(_) | Learned::Unread(_) => {
             let type_ = ConditionType::CredentialsValid.as_str();
             let known = old.conditions.iter().find(|known| known.type_ == type_);
-            match known.filter(|known| known.observed_generation == Some(facts.generation)) {
+            let holds = |known: &&Condition| {
+                let was_missing = known.reason == WaitReason::CredentialsUnavailable.as_str();
+                known.observed_generation == Some(facts.generation) && !(was_missing && learned.has_read_key())
+            };
+            match known.filter(holds) {
                 Some(known) => (&known.status, &known.reason, &known.message),
                 None => ("Unknown", ConnectionReason::NotYetKnown.as_str(), "no call has been answered yet"),
             }
@@ -186,6 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_without_a_certain_answer_leaves_no_reason_that_holds_no_longer() {
+        let missing = Learned::Failed(WaitReason::CredentialsUnavailable, "secret ak does not exist");
+        let status = after(&[missing, Learned::Unanswered("no certain answer")]);
+        let expected = ["Ready=Unknown(ProbeUnanswered)", "CredentialsValid=Unknown(NotYetKnown)"];
+        assert_eq!(shown(&status)[..2], expected);
+        assert!(status.conditions.iter().all(|condition| !condition.message.contains("does not exist")), "{status:?}");
+        assert_eq!(probe_due(Some(&status), 1, Some(time("10:00:00"))), time("10:01:00"), "asked again soon");
+        let unread = after(&[missing, Learned::Unread("no answer from the API server")]);
+        assert_eq!(shown(&unread)[..2], [expected[0], "CredentialsValid=False(CredentialsUnavailable)"]);
+        let unreached = after(&[missing, Learned::Failed(WaitReason::EndpointUnreachable, "why")]);
+        assert_eq!(shown(&unreached)[1], "CredentialsValid=Unknown(NotYetKnown)", "the Secret is there");
+        let works = after(&[Learned::Answered, Learned::Unanswered("no certain answer")]);
+        assert_eq!(shown(&works)[..2], [expected[0], "CredentialsValid=True(CredentialsAccepted)"]);
+    }
+
+    #[test]
     fn what_was_known_of_another_key_is_forgotten() {
         let status = after(&[Learned::Answered]);
         let edited = Facts { generation: 2, ..FACTS };
@@ -220,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_news_is_worth_a_write() {
+    fn news_is_told_from_other_words_for_the_same() {
         let unanswered = after(&[Learned::Failed(WaitReason::EndpointUnreachable, "why")]);
         assert_eq!(unanswered.last_probe_time, None);
         let status = after(&[Learned::Answered]);
@@ -229,7 +275,9 @@ mod tests {
         assert_eq!(again.conditions[0].last_transition_time, status.conditions[0].last_transition_time);
         let failed = |message| Learned::Failed(WaitReason::EndpointUnreachable, message);
         let (one, other) = (after(&[failed("one")]), after(&[failed("other")]));
-        assert!(!says_more(&one, &other));
+        assert!(!says_more(&one, &other) && rewords(&one, &other));
+        let (one, again) = (after(&[failed("E: m (request A)")]), after(&[failed("E: m (request B)")]));
+        assert!(!rewords(&one, &again), "another request, and the same answer");
         assert!(says_more(&status, &one));
         let batch = Facts { operation: Operation::BatchKillProcessList, ..FACTS };
         assert!(says_more(&status, &connection_status(&status, Learned::Answered, &batch, time("10:00:00"))));

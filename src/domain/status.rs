@@ -203,7 +203,7 @@ pub fn differs(old: Option<&SessionKillStatus>, new: &SessionKillStatus) -> bool
 }
 
 /// `message` without the ID of the gateway's request that it names, as the errors of calls do.
-fn without_request(message: &str) -> Cow<'_, str> {
+pub(super) fn without_request(message: &str) -> Cow<'_, str> {
     const BEGIN: &str = " (request ";
     let Some(begin) = message.find(BEGIN) else { return Cow::Borrowed(message) };
     let Some(length) = message[begin..].find(')') else { return Cow::Borrowed(message) };

@@ -7,7 +7,7 @@ use sessionkill::api::{OceanBaseConnection, Operation};
 use testbed::control_plane::Request as Asked;
 use testbed::gateway::{Fault, FaultKind};
 
-use crate::scene::{KEY_ID, Launch, Request as _, Scene, Shown as _, results};
+use crate::scene::{KEY_ID, KEY_SECRET, Launch, Request as _, Scene, Shown as _, eventually, results};
 
 const WORKS: [&str; 3] = [
     "Ready=True(CallAnswered)",
@@ -104,6 +104,43 @@ async fn a_missing_secret_is_found_before_any_request() {
     scene.good_secret().await;
     edit(&scene).await;
     assert_eq!(scene.wait_probed().await.summary(), WORKS);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_probe_without_a_certain_answer_is_told_and_not_what_was_wrong_before() {
+    let scene = Scene::bare("probe-unanswered").await;
+    scene.connection(json!({})).await;
+    scene.operator().await;
+    broken(&scene, "CredentialsUnavailable", &["aliyun-ak does not exist"]).await;
+    scene.gateway().inject(Fault::new(FaultKind::Status5xx).on("KillProcessList"));
+    scene.good_secret().await;
+    edit(&scene).await;
+    let unanswered = scene.wait_for_connection("Ready=Unknown(ProbeUnanswered)").await;
+    assert_eq!(unanswered.summary()[1], "CredentialsValid=Unknown(NotYetKnown)");
+    let told = &unanswered.condition("Ready").unwrap().message;
+    assert!(told.contains("no certain answer to the probe") && told.contains(&scene.gateway_url()), "{told}");
+    assert!(!json!(unanswered.status).to_string().contains("does not exist"), "{}", json!(unanswered.status));
+    scene.gateway().clear_faults();
+    scene.connection(json!({"requestTimeoutSeconds": 8})).await;
+    assert_eq!(scene.wait_probed().await.summary(), WORKS);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn the_same_reason_in_other_words_is_told_too() {
+    let scene = Scene::bare("probe-reworded").await;
+    scene.connection(json!({})).await;
+    scene.operator().await;
+    broken(&scene, "CredentialsUnavailable", &["aliyun-ak does not exist"]).await;
+    scene.unlabelled_secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", KEY_SECRET)]).await;
+    scene.request("inc-1").create().await;
+    eventually("the connection to say that the Secret is not labelled", async || {
+        let told = scene.connection_now().await.condition("Ready").unwrap().message.clone();
+        if told.contains("aliyun-ak is not labelled") { Ok(()) } else { Err(told) }
+    })
+    .await;
+    scene.assert_nothing_sent();
     scene.end().await;
 }
 
