@@ -44,11 +44,11 @@ pub struct CheckOptions {
     pub watch_namespaces: Option<Namespaces>,
 
     /// Also ask for the rights on the Lease of this namespace and name, by which several replicas agree who works.
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = lease)]
-    pub lease: Option<(String, String)>,
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub lease: Option<LeaseRef>,
 
     /// Also wait until this URL answers with success: the operator's /readyz.
-    #[arg(long)]
+    #[arg(long, value_parser = ready_url)]
     pub ready_url: Option<String>,
 
     /// For how many seconds to wait for that.
@@ -56,13 +56,9 @@ pub struct CheckOptions {
     pub timeout_seconds: u16,
 }
 
-fn lease(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-            Ok((namespace.to_owned(), name.to_owned()))
-        }
-        _ => Err("name it as NAMESPACE/NAME".to_owned()),
-    }
+fn ready_url(text: &str) -> Result<String, String> {
+    let is_http = reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_http { Ok(text.to_owned()) } else { Err("not a URL: set it to http://HOST:PORT/readyz".to_owned()) }
 }
 
 /// Prints what was found. Fails with all that is missing, and what to do.
@@ -78,7 +74,7 @@ pub async fn check(client: Client, options: CheckOptions) -> Result<(), String> 
         println!("{of}: {}", if found.is_empty() { "kinds served, rights granted" } else { "not as it must be" });
         missing.extend(found.into_iter().map(|what| format!("{of}: {what}")));
     }
-    if let Some((namespace, name)) = &options.lease {
+    if let Some(LeaseRef { namespace, name }) = &options.lease {
         let found = missing_of_lease(&client, namespace, name).await?;
         println!("Lease {namespace}/{name}: {}", if found.is_empty() { "rights granted" } else { "not as it must be" });
         missing.extend(found.into_iter().map(|what| format!("Lease {namespace}/{name}: {what}")));

@@ -9,6 +9,8 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use crate::api_server::WATCH_SECONDS;
+use crate::domain::names::is_object_name;
+use crate::domain::text::quoted;
 use crate::oceanbase::Endpoint;
 use crate::oceanbase::budget::{DEFAULT_BYTES as DEFAULT_ANSWER_BYTES, LEAST_BYTES as LEAST_ANSWER_BYTES};
 
@@ -34,11 +36,12 @@ pub struct Config {
     pub api_server_http1: bool,
 
     /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, env = "SESSIONKILL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "SESSIONKILL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     pub health_address: SocketAddr,
 
-    /// The name of this operator in claims; a random part is added to it.
-    #[arg(long, env = "POD_NAME", default_value = "sessionkill-operator")]
+    /// The name of this operator in claims and Events: that of its Pod, of which the first 128 characters are used. In claims a
+    /// random part is added to it.
+    #[arg(long, env = "POD_NAME", default_value = "sessionkill-operator", value_parser = identity)]
     pub identity: String,
 
     /// Start work only while holding a Lease: of several replicas one works, and the others are ready to take over.
@@ -46,11 +49,11 @@ pub struct Config {
     pub leader_election: bool,
 
     /// The namespace of the Lease. Without it, the one that the operator runs in.
-    #[arg(long, env = "POD_NAMESPACE")]
+    #[arg(long, env = "POD_NAMESPACE", value_parser = namespace)]
     pub leader_election_namespace: Option<String>,
 
     /// The name of the Lease: another one for each operator of a namespace that works elsewhere.
-    #[arg(long, env = "SESSIONKILL_LEASE_NAME", default_value = "sessionkill-operator")]
+    #[arg(long, env = "SESSIONKILL_LEASE_NAME", default_value = "sessionkill-operator", value_parser = lease_name)]
     pub lease_name: String,
 
     /// Another replica takes over when the Lease was not renewed for so many seconds.
@@ -64,8 +67,8 @@ pub struct Config {
     pub watch_seconds: u32,
 
     /// How many bytes of audit lines may wait to be read from standard output. Less in tests.
-    #[arg(long, hide = true, env = "SESSIONKILL_AUDIT_BYTES", default_value_t = 4 << 20)]
-    pub audit_bytes: usize,
+    #[arg(long, hide = true, env = "SESSIONKILL_AUDIT_BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1024..=1 << 30))]
+    pub audit_bytes: u32,
 
     /// For how many seconds after its claim a call may be sent.
     #[arg(long, env = "SESSIONKILL_DISPATCH_WINDOW_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(6..=300))]
@@ -147,10 +150,15 @@ impl FromStr for Namespaces {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let names: BTreeSet<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
         if let Some(wrong) = names.iter().find(|name| !is_label(name)) {
-            return Err(format!("{wrong:?} is not the name of a namespace: name each, separated by commas"));
+            let wrong = quoted(wrong, 64);
+            return Err(format!("{wrong} is not the name of a namespace: name each, separated by commas"));
         }
         if names.len() > Self::MOST {
-            return Err(format!("{} namespaces: name at most {}, or all by leaving it out", names.len(), Self::MOST));
+            return Err(format!(
+                "{} namespaces are too many: name at most {}, or none for all",
+                names.len(),
+                Self::MOST
+            ));
         }
         Ok(Self(names))
     }
@@ -160,6 +168,54 @@ impl FromStr for Namespaces {
 fn is_label(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an address to listen at: use IP:PORT, such as 0.0.0.0:8080".to_owned())
+}
+
+/// The most characters that the API server takes for who reports an Event. A claim has room for more.
+const MAX_IDENTITY: usize = 128;
+
+/// The name of a Pod, shortened to what can be used everywhere: a random part tells operators apart, not this.
+fn identity(text: &str) -> Result<String, String> {
+    if !is_object_name(text) {
+        return Err(
+            "not the name of a Pod: set POD_NAME, or --identity, to 1 to 253 lower-case letters, digits, - and ."
+                .to_owned(),
+        );
+    }
+    Ok(text[..text.len().min(MAX_IDENTITY)].to_owned())
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let refusal =
+        "not the name of a namespace: set POD_NAMESPACE, or --leader-election-namespace, to the one of the Lease";
+    if is_label(text) { Ok(text.to_owned()) } else { Err(refusal.to_owned()) }
+}
+
+fn lease_name(text: &str) -> Result<String, String> {
+    let refusal = "not the name of a Lease: use 1 to 253 lower-case letters, digits, - and .";
+    if is_object_name(text) { Ok(text.to_owned()) } else { Err(refusal.to_owned()) }
+}
+
+/// A Lease by its namespace and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRef {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl FromStr for LeaseRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = text.split_once('/').filter(|(namespace, name)| is_label(namespace) && is_object_name(name));
+        let (namespace, name) = named.ok_or("not a Lease: name it as NAMESPACE/NAME")?;
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
 }
 
 fn endpoint(text: &str) -> Result<String, String> {
@@ -190,6 +246,17 @@ mod tests {
             assert!(error.contains("--proxy") && !error.contains("hid"), "{error}");
         }
         assert!(Run::parse_from(["run"]).config.check().is_ok());
+    }
+
+    #[test]
+    fn of_a_long_name_as_much_is_used_as_can_be_used_everywhere() {
+        assert_eq!(identity("pod-1").unwrap(), "pod-1");
+        for length in [128, 129, 230, 253] {
+            assert_eq!(identity(&"a".repeat(length)).unwrap().len(), 128, "{length}");
+        }
+        for bad in ["", "a b", "A", "ü", &"a".repeat(254)] {
+            assert!(identity(bad).unwrap_err().contains("set POD_NAME"), "{bad:?}");
+        }
     }
 
     fn names(text: &str) -> Result<Vec<String>, String> {

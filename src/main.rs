@@ -80,7 +80,8 @@ fn run(config: Config, options: LogOptions) -> ExitCode {
     let metrics = Arc::new(Metrics::default());
     let lost = |output| metrics.lines_lost(output);
     let logs = Lines::start(std::io::stderr(), LOG_BYTES, lost(Output::Logs));
-    let audit = Lines::start(std::io::stdout(), config.audit_bytes, lost(Output::Audit));
+    let most_audit_bytes = usize::try_from(config.audit_bytes).unwrap_or(usize::MAX);
+    let audit = Lines::start(std::io::stdout(), most_audit_bytes, lost(Output::Audit));
     let (mut logs, audit) = match (logs, audit) {
         (Ok(logs), Ok(audit)) => (logs, audit),
         (Err(error), _) | (_, Err(error)) => {

@@ -18,6 +18,7 @@ mod groups;
 mod health_port;
 mod hostile;
 mod housekeeping;
+mod identity;
 mod interrupted;
 mod isolation;
 mod kill_operation;
