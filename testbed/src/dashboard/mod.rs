@@ -79,7 +79,7 @@ pub async fn draw(server: &Prometheus, start: i64, end: i64) -> anyhow::Result<V
                 lines.push((named(&target.legend_format, &series.metric), points.collect()));
             }
         }
-        drawn.push(Drawn { title: panel.title, lines });
+        drawn.push(Drawn { unit: panel.unit().to_owned(), title: panel.title, lines });
     }
     Ok(drawn)
 }

@@ -7,9 +7,11 @@ const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboard.json"
 
 /// One panel.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Panel {
     /// What it shows.
     pub title: String,
+    field_config: FieldConfig,
     /// Its queries.
     pub targets: Vec<Target>,
 }
@@ -18,10 +20,62 @@ pub struct Panel {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
+    ref_id: String,
     /// In `PromQL`, with Grafana's variables.
     pub expr: String,
     /// What each series is called, with its labels in double braces.
     pub legend_format: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct FieldConfig {
+    defaults: Properties,
+    overrides: Vec<Override>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Properties {
+    unit: String,
+}
+
+/// What holds of one query instead.
+#[derive(Clone, Debug, Deserialize)]
+struct Override {
+    matcher: Matcher,
+    properties: Vec<Property>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Matcher {
+    /// The query's `refId`.
+    options: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Property {
+    id: String,
+    value: String,
+}
+
+impl Panel {
+    /// The unit of what it shows, for people.
+    #[must_use]
+    pub fn unit(&self) -> &str {
+        shown(&self.field_config.defaults.unit)
+    }
+
+    /// The unit of what `target` shows.
+    #[must_use]
+    pub fn unit_of(&self, target: &Target) -> &str {
+        let of_it = self.field_config.overrides.iter().filter(|it| it.matcher.options == target.ref_id);
+        let mut units = of_it.flat_map(|it| &it.properties).filter(|property| property.id == "unit");
+        units.next().map_or_else(|| self.unit(), |property| shown(&property.value))
+    }
+}
+
+/// Grafana's word for a unit that it does not know begins so.
+fn shown(unit: &str) -> &str {
+    unit.strip_prefix("suffix:").unwrap_or(unit)
 }
 
 impl Target {
@@ -40,4 +94,40 @@ pub fn panels() -> anyhow::Result<Vec<Panel>> {
     }
     let dashboard: Dashboard = serde_json::from_str(DASHBOARD).context("dashboard.json is not a dashboard")?;
     Ok(dashboard.panels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an expression is measured in, by the names of its metrics and what is made of them.
+    fn measure(expr: &str) -> &'static str {
+        let is_time = expr.contains("_seconds_bucket") || expr.contains("_seconds)");
+        let is_rate = expr.contains("rate(") && !expr.contains(" / ") && !expr.contains("_bucket");
+        match (is_time, is_rate) {
+            (true, _) => "s",
+            (false, true) => "/s",
+            (false, false) => "",
+        }
+    }
+
+    #[test]
+    fn each_panel_says_what_it_is_measured_in() {
+        let panels = panels().unwrap();
+        assert!(panels.len() > 10);
+        for panel in &panels {
+            for target in &panel.targets {
+                let (unit, expr) = (panel.unit_of(target), &target.expr);
+                assert!(!["", "none", "short"].contains(&unit), "{}: {expr} has no unit", panel.title);
+                let is_right = match measure(expr) {
+                    "s" => unit == "s",
+                    "/s" => unit.ends_with("/s"),
+                    // A limit is a number of calls in a second, though it is no rate.
+                    _ if expr.contains("lowest_limit") => unit == "calls/s",
+                    _ => unit != "s" && !unit.ends_with("/s"),
+                };
+                assert!(is_right, "{}: {expr} is shown in {unit}", panel.title);
+            }
+        }
+    }
 }

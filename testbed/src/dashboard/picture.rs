@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 pub struct Drawn {
     /// What it shows.
     pub title: String,
+    /// In what that is measured.
+    pub unit: String,
     /// Each series: its name, and its points by time in seconds.
     pub lines: Vec<(String, Vec<(f64, f64)>)>,
 }
@@ -43,6 +45,7 @@ pub fn picture(panels: &[Drawn], (start, end): (f64, f64)) -> String {
 fn draw(svg: &mut String, panel: &Drawn, (start, end): (f64, f64)) {
     let _ = writeln!(svg, "<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\" stroke=\"#ddd\"/>");
     text(svg, (10.0, 17.0), "start", &format!("<tspan font-weight=\"bold\">{}</tspan>", escaped(&panel.title)));
+    text(svg, (WIDTH - 12.0, 17.0), "end", &format!("<tspan fill=\"#666\">{}</tspan>", escaped(&panel.unit)));
     let values = panel.lines.iter().flat_map(|(_, points)| points).map(|(_, value)| *value);
     let most = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
     let top = if most > 0.0 { most * 1.1 } else { 1.0 };
@@ -98,9 +101,16 @@ mod tests {
     #[test]
     fn each_series_is_a_line_with_its_name() {
         let lines = vec![("a<b".to_owned(), vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0)])];
-        let panels = [Drawn { title: "T".into(), lines }, Drawn { title: "nothing".into(), lines: vec![] }];
+        let drawn = |title: &str, lines| Drawn { title: title.into(), unit: "calls/s".into(), lines };
+        let panels = [drawn("T", lines), drawn("nothing", vec![])];
         let svg = picture(&panels, (0.0, 2.0));
         assert_eq!(svg.matches("<polyline").count(), 1);
-        assert!(svg.contains("a&lt;b") && svg.contains(">none<") && !svg.contains("NaN"), "{svg}");
+        assert!(
+            svg.contains("a&lt;b")
+                && svg.contains(">none<")
+                && svg.matches(">calls/s<").count() == 2
+                && !svg.contains("NaN"),
+            "{svg}"
+        );
     }
 }
