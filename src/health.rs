@@ -233,12 +233,12 @@ fn dead(health: &Health, vitals: &Vitals) -> Option<String> {
     if stands_for > vitals.longest_stall {
         return Some(format!("the event loop has stood still for {} s", stands_for.as_secs()));
     }
-    (!health.is_live()).then(|| "a watch has failed, or told nothing, for minutes".to_owned())
+    (!health.is_live()).then(|| "a watch has failed, or told nothing, for minutes: see the logs".to_owned())
 }
 
 fn unready(health: &Health, audit: &Lines) -> Option<String> {
     if !health.is_ready() {
-        return Some("not all watches have begun".to_owned());
+        return Some("not all watches have begun: see the logs for those that fail".to_owned());
     }
     audit.trouble().map(|why| format!("audit lines cannot be written: {why}"))
 }

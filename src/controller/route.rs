@@ -104,7 +104,10 @@ pub fn connection(context: &Context, namespace: &str, name: &str) -> Result<Arc<
     let key = ObjectRef::new(name).within(namespace);
     match context.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
         Some(Ok(connection)) => Ok(connection.clone()),
-        Some(Err(invalid)) => Err(format!("OceanBaseConnection {name} cannot be read: {}", invalid.error)),
+        Some(Err(invalid)) => Err(format!(
+            "OceanBaseConnection {name} cannot be read ({}): delete it and create a valid one",
+            invalid.error
+        )),
         None => Err(format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it")),
     }
 }
