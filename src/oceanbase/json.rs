@@ -88,14 +88,17 @@ impl<'de, R: Reader<'de>> Visitor<'de> for By<R> {
     }
 }
 
-/// Strings as they are, numbers and booleans as written, everything else as nothing.
+/// The most bytes of a text that are read: all that is kept of the longest, and the longest key that may begin in it.
+const MAX_READ: usize = 16 * 1024;
+
+/// Strings as they are up to a length, numbers and booleans as written, everything else as nothing.
 pub(super) struct Text;
 
 impl Reader<'_> for Text {
     type Value = String;
 
     fn scalar(self, text: Option<Cow<'_, str>>) -> String {
-        text.map(Cow::into_owned).unwrap_or_default()
+        TextUnlessNull.scalar(text).unwrap_or_default()
     }
 
     fn passed_over(self) -> String {
@@ -110,12 +113,17 @@ impl Reader<'_> for TextUnlessNull {
     type Value = Option<String>;
 
     fn scalar(self, text: Option<Cow<'_, str>>) -> Option<String> {
-        text.map(Cow::into_owned)
+        // A copy of what is read: the rest would stay in memory.
+        text.map(|text| if text.len() > MAX_READ { cut(&text).to_owned() } else { text.into_owned() })
     }
 
     fn passed_over(self) -> Option<String> {
         Some(String::new())
     }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_READ)]
 }
 
 /// A value that must be JSON, and of a depth that is read, but is not kept. What is merely ignored need be neither.

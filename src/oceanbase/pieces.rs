@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::answer::Body;
 
-/// The most bytes between two quotes: a text must fit into memory to be read. The engine gives out a quarter of a mebibyte of
-/// a statement at most, and each of its bytes may be escaped.
+/// The most bytes between two quotes that are read; the rest of a text is left out, as it must fit into memory to be read. The
+/// engine gives out a quarter of a mebibyte of a statement at most, and each of its bytes may be escaped.
 const MAX_TEXT: usize = 512 * 1024;
 
 /// A body that comes in pieces. It ends where no more can come: whether that was the end of the answer, only the one who
@@ -32,13 +32,15 @@ impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.piece.read(buffer)?;
-            if read > 0 {
-                self.quoted.goes_on(&buffer[..read])?;
-                return Ok(read);
+            if read == 0 {
+                match self.more.blocking_recv() {
+                    Some(piece) => self.piece = io::Cursor::new(piece),
+                    None => return Ok(0),
+                }
             }
-            match self.more.blocking_recv() {
-                Some(piece) => self.piece = io::Cursor::new(piece),
-                None => return Ok(0),
+            let kept = self.quoted.shorten(&mut buffer[..read])?;
+            if kept > 0 {
+                return Ok(kept);
             }
         }
     }
@@ -60,35 +62,78 @@ impl Body for Pieces {
 struct Quoted {
     /// The bytes since the opening quote.
     length: Option<usize>,
-    is_escaped: bool,
+    escape: Escape,
+    /// What is left of the text between these quotes is left out.
+    is_cut: bool,
+}
+
+/// How far an escape sequence has come.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Escape {
+    #[default]
+    None,
+    Begun,
+    /// So many hexadecimal digits are missing.
+    Unicode(u8),
+}
+
+impl Escape {
+    const fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::None, b'\\') => Self::Begun,
+            (Self::Begun, b'u') => Self::Unicode(4),
+            (Self::Unicode(left @ 2..), _) => Self::Unicode(left - 1),
+            _ => Self::None,
+        }
+    }
 }
 
 impl Quoted {
-    /// Fails if there are more bytes between quotes than may be read.
-    fn goes_on(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for byte in bytes {
-            match (&mut self.length, byte) {
-                (None, b'"') => self.length = Some(0),
-                (None, _) => {}
-                (Some(_), b'"') if !self.is_escaped => self.length = None,
-                (Some(length), _) => {
-                    *length += 1;
-                    if *length > MAX_TEXT {
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, "a text that is too long"));
-                    }
-                    self.is_escaped = !self.is_escaped && *byte == b'\\';
-                }
+    /// Moves what is to be read to the front of `bytes`, and says how much that is.
+    fn shorten(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut kept = 0;
+        for at in 0..bytes.len() {
+            if self.keeps(bytes[at])? {
+                bytes[kept] = bytes[at];
+                kept += 1;
             }
         }
-        Ok(())
+        Ok(kept)
     }
+
+    /// Fails for a text that goes on and on and cannot be cut.
+    fn keeps(&mut self, byte: u8) -> io::Result<bool> {
+        let is_quote = byte == b'"' && self.escape == Escape::None;
+        let Some(length) = &mut self.length else {
+            *self = Self { length: is_quote.then_some(0), ..Self::default() };
+            return Ok(true);
+        };
+        if is_quote {
+            *self = Self::default();
+            return Ok(true);
+        }
+        // Neither in a character, nor in an escape sequence, nor between two that are one character.
+        let may_be_cut = self.escape == Escape::None && byte != b'\\' && is_first(byte);
+        self.is_cut |= may_be_cut && *length >= MAX_TEXT;
+        self.escape = self.escape.after(byte);
+        *length += 1;
+        if *length > 2 * MAX_TEXT && !self.is_cut {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a text that is too long"));
+        }
+        Ok(!self.is_cut)
+    }
+}
+
+/// Whether it is the first byte of a character in UTF-8.
+const fn is_first(byte: u8) -> bool {
+    byte & 0b1100_0000 != 0b1000_0000
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oceanbase::answer::RawAnswer;
-    use crate::oceanbase::{AccessKey, CallError, ProcessList, Sieve};
+    use crate::oceanbase::answer::{KillAnswer, RawAnswer};
+    use crate::oceanbase::{AccessKey, CallError, KillOperation, ProcessList, Sieve};
 
     /// Reads `body` in pieces of `size` bytes.
     fn read(body: &[u8], size: usize) -> Result<ProcessList, CallError> {
@@ -120,11 +165,38 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_end_is_not_read_to_its_end() {
-        for unit in ["x", "\\\"", "\\\\"] {
-            let fits = read(list(&unit.repeat(MAX_TEXT / unit.len())).as_bytes(), 10_000).unwrap();
-            assert!(fits.complete, "{unit}");
-            assert!(read(list(&unit.repeat(MAX_TEXT + 1)).as_bytes(), 10_000).is_err(), "{unit}");
+    fn a_text_without_end_is_cut_where_it_is_read() {
+        for unit in ["x", "数", "x\\\"", "x\\\\", "x\\u6570", "x\\ud83d\\ude00"] {
+            let count = MAX_TEXT / unit.len();
+            for more in 0..3 {
+                let whole = list(&unit.repeat(count + more));
+                let read = read(whole.as_bytes(), 10_000).unwrap();
+                assert!(read.complete && read.sessions[0].sql_text.len() > 8000, "{unit} {more}");
+            }
+            let long = list(&unit.repeat(count * 3));
+            assert!(read(long.as_bytes(), 10_000).unwrap().complete, "{unit}");
         }
+    }
+
+    #[test]
+    fn a_text_of_escapes_alone_is_read_up_to_twice_the_length() {
+        for unit in ["\\\"", "\\\\", "\\u6570"] {
+            let most = 2 * MAX_TEXT / unit.len();
+            assert!(read(list(&unit.repeat(most)).as_bytes(), 10_000).unwrap().complete, "{unit}");
+            assert!(read(list(&unit.repeat(most + 1)).as_bytes(), 10_000).is_err(), "{unit}");
+        }
+    }
+
+    #[test]
+    fn a_success_with_a_long_request_id_is_a_success() {
+        let (sender, pieces) = Pieces::new(vec![]);
+        let key = AccessKey { id: "id".to_owned(), secret: "canary".into(), security_token: None };
+        let body = format!(r#"{{"RequestId":"{}","Data":[{{"SessionId":7}}]}}"#, "R".repeat(3_000_000));
+        let answer = std::thread::scope(|scope| {
+            scope.spawn(move || body.as_bytes().chunks(10_000).try_for_each(|it| sender.blocking_send(it.to_vec())));
+            let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: pieces };
+            KillAnswer::read(raw, KillOperation::KillProcessList, Sieve::new(&key, &|_| true)).unwrap()
+        });
+        assert_eq!((answer.request_id.len(), answer.rows.len()), (128, 1));
     }
 }
