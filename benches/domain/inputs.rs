@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sessionkill::api::{Operation, SessionKill, SessionStatus, SqlTextPolicy};
 use sessionkill::domain::claim::Attempt;
-use sessionkill::domain::observation::{Seen, Snapshot, precheck};
+use sessionkill::domain::observation::{MustSee, Seen, Snapshot, precheck};
 use sessionkill::domain::outcome::{Row, from_answer};
 use sessionkill::oceanbase::answer::RawAnswer;
 
@@ -89,7 +89,7 @@ pub fn snapshot(rows: usize) -> Snapshot {
 /// How the sessions of the request stand before the call.
 pub fn planned(object: &SessionKill) -> Vec<SessionStatus> {
     let sessions = &object.spec.sessions;
-    precheck(sessions, Some(&snapshot(sessions.len())), SqlTextPolicy::Truncated).unwrap()
+    precheck(sessions, Some(&snapshot(sessions.len())), MustSee::Expected, SqlTextPolicy::Truncated).unwrap()
 }
 
 pub fn attempt(object: &SessionKill) -> Attempt {

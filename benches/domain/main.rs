@@ -26,7 +26,7 @@ use sessionkill::api::{
 };
 use sessionkill::domain::claim::{Attempt, receipt};
 use sessionkill::domain::conclusion::{Conclusion, dispatch};
-use sessionkill::domain::observation::{Seen, Snapshot, Undecided, precheck};
+use sessionkill::domain::observation::{MustSee, Seen, Snapshot, Undecided, precheck};
 use sessionkill::domain::outcome::{Row, from_answer};
 use sessionkill::domain::plan::{Step, plan};
 use sessionkill::domain::status::finished;
@@ -127,7 +127,7 @@ fn observed(rows: usize) -> (&'static [Session], &'static Snapshot) {
 #[bench::rows_100(args = (100), setup = observed, config = limit(counted::PRECHECK_100))]
 #[bench::rows_1000(args = (1000), setup = observed, config = limit(counted::PRECHECK_1000))]
 fn prechecking((sessions, snapshot): (&'static [Session], &'static Snapshot)) -> Result<Vec<SessionStatus>, Undecided> {
-    black_box(precheck(black_box(sessions), Some(black_box(snapshot)), SqlTextPolicy::Truncated))
+    black_box(precheck(black_box(sessions), Some(black_box(snapshot)), MustSee::Expected, SqlTextPolicy::Truncated))
 }
 
 /// The body of a kill, and the secret.

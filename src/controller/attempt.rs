@@ -20,9 +20,10 @@ use crate::api::{
     Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionKillSpec, SessionOutcome, SessionReason,
     SessionStatus, VerificationPolicy, WaitReason,
 };
+use crate::domain::admission::must_see;
 use crate::domain::claim::Standing;
 use crate::domain::conclusion::Conclusion;
-use crate::domain::observation::{Snapshot, precheck};
+use crate::domain::observation::{MustSee, Snapshot, precheck};
 use crate::domain::orphan::without_receipt;
 use crate::domain::plan::{Intent, KillIntent};
 use crate::metrics::labels::ClaimResult;
@@ -129,12 +130,12 @@ impl Request {
 
     /// How each session stands. The error says why that cannot be told although it must.
     fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, String> {
-        let spec = &self.object.spec;
-        let observed = observed.as_ref().filter(|_| needs_list(spec));
+        let (spec, must_see) = (&self.object.spec, must_see(&route.connection.spec));
+        let observed = observed.as_ref().filter(|_| needs_list(spec, must_see));
         let snapshot = observed.and_then(|read| read.as_ref().ok()).map(Arc::as_ref);
         let why = match observed {
-            Some(Err(error)) if must_see(spec) => self.not_read(route, error),
-            _ => match precheck(&spec.sessions, snapshot, route.connection.spec.sql_text) {
+            Some(Err(error)) if rests_on_list(spec, must_see) => self.not_read(route, error),
+            _ => match precheck(&spec.sessions, snapshot, must_see, route.connection.spec.sql_text) {
                 Ok(planned) => return Ok(planned),
                 Err(_) => "it is not complete".to_owned(),
             },
@@ -264,11 +265,13 @@ fn taken(receipt: SessionKillReceipt, standing: Standing) -> Attempted {
 }
 
 /// Whether the process list is read before the kill.
-pub(super) fn needs_list(spec: &SessionKillSpec) -> bool {
-    must_see(spec) || spec.verification.policy != VerificationPolicy::None
+pub(super) fn needs_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
+    rests_on_list(spec, must_see) || spec.verification.policy != VerificationPolicy::None
 }
 
 /// Whether nothing may be done without the process list.
-fn must_see(spec: &SessionKillSpec) -> bool {
-    spec.mode == Mode::DryRun || spec.sessions.iter().any(|session| session.expect.is_some())
+fn rests_on_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
+    must_see == MustSee::All
+        || spec.mode == Mode::DryRun
+        || spec.sessions.iter().any(|session| session.expect.is_some())
 }

@@ -17,6 +17,7 @@ use super::metadata::Size;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, WaitReason};
 use crate::domain::footprint::footprint;
+use crate::domain::observation::MustSee;
 use crate::domain::plan::{Step, plan, plan_woken};
 use crate::domain::status::says;
 
@@ -39,6 +40,7 @@ enum Content {
 struct Outline {
     object: SessionKill,
     sessions: usize,
+    /// Whatever the connection demands.
     needs_list: bool,
 }
 
@@ -110,11 +112,11 @@ impl Cached {
         }
     }
 
-    /// Whether the process list is read before its call.
-    pub fn needs_list(&self) -> bool {
+    /// Whether the process list is read before its call, if `must_see` is what its connection demands.
+    pub fn needs_list(&self, must_see: MustSee) -> bool {
         match &self.0 {
-            Content::Whole(object, _) => needs_list(&object.spec),
-            Content::Outline(outline) => outline.needs_list,
+            Content::Whole(object, _) => needs_list(&object.spec, must_see),
+            Content::Outline(outline) => outline.needs_list || must_see == MustSee::All,
             Content::Unreadable(_) => false,
         }
     }
@@ -144,7 +146,7 @@ impl Cached {
 
 impl Outline {
     fn of(mut object: SessionKill) -> Self {
-        let (sessions, needs_list) = (object.spec.sessions.len(), needs_list(&object.spec));
+        let (sessions, needs_list) = (object.spec.sessions.len(), needs_list(&object.spec, MustSee::Expected));
         object.spec.sessions = vec![];
         object.spec.reason = None;
         if let Some(status) = &mut object.status {
@@ -240,7 +242,9 @@ mod tests {
             assert_eq!(outline.says(WaitReason::Suspended), whole.says(WaitReason::Suspended));
             assert_eq!((outline.key(), outline.connection()), (whole.key(), whole.connection()));
             assert_eq!((outline.sessions(), outline.not_after()), (whole.sessions(), whole.not_after()));
-            assert_eq!(outline.needs_list(), whole.needs_list());
+            for must_see in [MustSee::Expected, MustSee::All] {
+                assert_eq!(outline.needs_list(must_see), whole.needs_list(must_see));
+            }
             assert_eq!(outline.meta(), whole.meta());
             assert!(outline.shown().is_some_and(|object| footprint(object) < size_of::<SessionKill>() + 800));
         }

@@ -29,7 +29,9 @@ use super::stored::stored;
 use super::tenant::TenantKey;
 use super::writes::collect_each;
 use crate::api::{Outcome, SessionKill, SessionKillReceipt, WaitReason};
+use crate::domain::admission::must_see;
 use crate::domain::plan::{Intent, Step, plan, plan_woken};
+use crate::domain::sharing::MAX_SESSIONS;
 use crate::metrics::labels::Stage;
 use crate::traces::Span;
 
@@ -47,7 +49,7 @@ pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
     let namespace = cached.namespace().unwrap_or_default();
     if let Ok(connection) = connection(context, &namespace, name) {
         // For the list and the call at once: between them, and under a claim, nothing should wait.
-        let calls = if cached.needs_list() { 2 } else { 1 };
+        let calls = if cached.needs_list(must_see(&connection.spec)) { 2 } else { 1 };
         context.connection_states.turn(&connection, calls).await;
     }
 }
@@ -202,7 +204,8 @@ async fn observe(
     attempts: &[(Request, Intent)],
     slot: &mut Option<Permit>,
 ) -> Observed {
-    if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec)) {
+    let must_see = must_see(&route.connection.spec);
+    if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec, must_see)) {
         return None;
     }
     let started = Instant::now();

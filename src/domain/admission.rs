@@ -1,11 +1,23 @@
 //! Whether a connection allows what a request names. Pure; checked before credentials are read.
 
+use super::observation::MustSee;
 use crate::api::{OceanBaseConnectionSpec, SessionKillSpec};
 
 /// Refuses a request that names an instance or a tenant outside the connection's allow-lists; the text says which.
 pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) -> Result<(), String> {
     allowed("instance", &request.instance_id, &connection.instance_ids, "instanceIDs", request)?;
     allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)
+}
+
+/// Which sessions must be seen in the list of their tenant before they are killed through `connection`. All, if it limits what
+/// may be named: a request names a tenant and a session, and only the list shows that the one is the other's.
+#[must_use]
+pub const fn must_see(connection: &OceanBaseConnectionSpec) -> MustSee {
+    if connection.instance_ids.is_empty() && connection.tenant_ids.is_empty() {
+        MustSee::Expected
+    } else {
+        MustSee::All
+    }
 }
 
 fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &SessionKillSpec) -> Result<(), String> {
@@ -39,5 +51,14 @@ mod tests {
         assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("tenant t1 is not in spec.tenantIDs"));
         listed.spec.instance_ids = vec!["OB1".to_owned()];
         assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("instance ob1"));
+    }
+
+    #[test]
+    fn where_a_connection_limits_what_may_be_named_all_sessions_must_be_seen() {
+        let (mut instances, mut tenants) = (connection(), connection());
+        assert_eq!(must_see(&connection().spec), MustSee::Expected);
+        instances.spec.instance_ids = vec!["ob1".to_owned()];
+        tenants.spec.tenant_ids = vec!["t1".to_owned()];
+        assert_eq!([instances, tenants].map(|it| must_see(&it.spec)), [MustSee::All; 2]);
     }
 }

@@ -114,25 +114,41 @@ impl Snapshot {
     }
 }
 
+/// Which sessions must be seen in the list before they are killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MustSee {
+    /// Those of which something is expected.
+    Expected,
+    /// All.
+    All,
+}
+
 /// How each session stands before the kill: `Pending` if it is to be killed, else decided. Without a list nothing can be
-/// decided. `Err` if that leaves a session of which something is expected: it could be the wrong one.
+/// decided. `Err` if that leaves a session that must be seen: it could be the wrong one.
 pub fn precheck(
     sessions: &[Session],
     snapshot: Option<&Snapshot>,
+    must_see: MustSee,
     policy: SqlTextPolicy,
 ) -> Result<Vec<SessionStatus>, Undecided> {
-    sessions.iter().map(|session| check(session, snapshot, policy)).collect()
+    sessions.iter().map(|session| check(session, snapshot, must_see, policy)).collect()
 }
 
-/// A session has an `expect`, and the process list cannot tell whether it holds.
+/// The process list cannot tell of a session that must be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecided;
 
-fn check(session: &Session, snapshot: Option<&Snapshot>, policy: SqlTextPolicy) -> Result<SessionStatus, Undecided> {
+fn check(
+    session: &Session,
+    snapshot: Option<&Snapshot>,
+    must_see: MustSee,
+    policy: SqlTextPolicy,
+) -> Result<SessionStatus, Undecided> {
+    let must_be_seen = must_see == MustSee::All || session.expect.is_some();
     let pending = session_status(session, SessionOutcome::Pending, SessionReason::Waiting);
     let presence = snapshot.map(|snapshot| (snapshot.presence(&session.server_ip, session.session_id), snapshot.time));
     match presence {
-        None | Some((Presence::Unknown, _)) if session.expect.is_some() => Err(Undecided),
+        None | Some((Presence::Unknown, _)) if must_be_seen => Err(Undecided),
         None | Some((Presence::Unknown, _)) => Ok(pending),
         Some((Presence::Absent, _)) => Ok(session_status(session, SessionOutcome::Gone, SessionReason::NotFound)),
         Some((Presence::Present(seen), time)) => {
@@ -179,7 +195,8 @@ mod tests {
     }
 
     fn checked(session: Session, snapshot: Option<&Snapshot>) -> Result<SessionStatus, Undecided> {
-        precheck(&[session], snapshot, SqlTextPolicy::Truncated).map(|mut sessions| sessions.remove(0))
+        precheck(&[session], snapshot, MustSee::Expected, SqlTextPolicy::Truncated)
+            .map(|mut sessions| sessions.remove(0))
     }
 
     #[test]
@@ -224,6 +241,19 @@ mod tests {
         assert_eq!(checked(expecting("report_ro"), None), Err(Undecided));
         let plain = checked(request().spec.sessions[0].clone(), None).unwrap();
         assert_eq!((plain.outcome, plain.observed), (SessionOutcome::Pending, None));
+    }
+
+    #[test]
+    fn where_all_must_be_seen_none_is_killed_without_the_list_or_that_it_does_not_show() {
+        let plain = &request().spec.sessions[..1];
+        let checked = |list: Option<&Snapshot>| {
+            let checked = precheck(plain, list, MustSee::All, SqlTextPolicy::None);
+            checked.map(|sessions| sessions[0].outcome)
+        };
+        let part = Snapshot::new(vec![seen(1)], false, time("10:00:00"));
+        assert_eq!([checked(None), checked(Some(&part))], [Err(Undecided); 2]);
+        assert_eq!(checked(Some(&snapshot(vec![seen(1)]))), Ok(SessionOutcome::Gone));
+        assert_eq!(checked(Some(&snapshot(vec![seen(0)]))), Ok(SessionOutcome::Pending));
     }
 
     #[test]

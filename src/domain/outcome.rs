@@ -214,7 +214,7 @@ fn is_of(session: &SessionStatus, row: &Seen) -> bool {
 mod tests {
     use super::*;
     use crate::api::Expect;
-    use crate::domain::observation::precheck;
+    use crate::domain::observation::{MustSee, precheck};
     use crate::domain::test_objects::{request, seen, snapshot, time};
 
     fn row(number: usize, error_message: &str) -> Row {
@@ -224,7 +224,7 @@ mod tests {
     /// The outcomes of the two sessions of the request, both seen before.
     fn answered(sessions: &[Session], rows: &[Row]) -> Vec<SessionStatus> {
         let list = snapshot(vec![seen(0), seen(1)]);
-        let planned = precheck(sessions, Some(&list), SqlTextPolicy::Truncated).unwrap();
+        let planned = precheck(sessions, Some(&list), MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
         let answer = (Operation::KillProcessList, rows);
         from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:01"))
     }
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn an_answer_without_rows_by_design_says_nothing() {
         let sessions = request().spec.sessions;
-        let planned = precheck(&sessions, None, SqlTextPolicy::None).unwrap();
+        let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
         let answer = (Operation::BatchKillProcessList, &[][..]);
         let outcome = from_answer(&sessions, &planned, answer, SqlTextPolicy::None, time("10:00:01"));
         assert!(outcome.iter().all(|session| session.outcome == SessionOutcome::Unknown));
@@ -317,7 +317,7 @@ mod tests {
         let mut sessions = request().spec.sessions;
         sessions.truncate(1);
         sessions[0].server_ip = "fd00::1".to_owned();
-        let planned = precheck(&sessions, None, SqlTextPolicy::None).unwrap();
+        let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
         let mut spelled = row(0, "");
         spelled.seen.server_ip = "FD00:0:0::1".to_owned();
         let answer = (Operation::KillProcessList, &[spelled][..]);
@@ -343,7 +343,7 @@ mod tests {
     fn an_answer_that_names_another_session_is_noticed() {
         let sessions = request().spec.sessions;
         let list = snapshot(vec![seen(0), seen(1)]);
-        let planned = precheck(&sessions, Some(&list), SqlTextPolicy::None).unwrap();
+        let planned = precheck(&sessions, Some(&list), MustSee::Expected, SqlTextPolicy::None).unwrap();
         let mut echo = row(0, "");
         assert_eq!(target_mismatch(&sessions, &planned, &[echo.clone()]), None);
         echo.seen.client_ip = "::ffff:10.2.3.4".to_owned();
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn without_an_earlier_observation_the_answer_is_held_against_expect() {
         let mut sessions = request().spec.sessions;
-        let planned = precheck(&sessions, None, SqlTextPolicy::None).unwrap();
+        let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
         sessions[0].expect = Some(Expect { database: Some("hr".to_owned()), ..Expect::default() });
         let found = target_mismatch(&sessions, &planned, &[row(0, "")]).unwrap();
         assert!(found.ends_with(r#"the answer names database "reports", not "hr""#), "{found}");
@@ -390,7 +390,7 @@ mod tests {
         let mut long = row(0, &"e\u{1b}".repeat(5000));
         long.seen.sql_text = "数".repeat(5000);
         let sessions = &request().spec.sessions[..1];
-        let planned = precheck(sessions, None, SqlTextPolicy::Truncated).unwrap();
+        let planned = precheck(sessions, None, MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
         let answer = (Operation::KillProcessList, &[long][..]);
         let outcome = from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:00")).remove(0);
         assert_eq!(outcome.error_message.chars().count(), 1024);

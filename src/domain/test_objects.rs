@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::claim::Attempt;
-use super::observation::{Seen, Snapshot, precheck};
+use super::observation::{MustSee, Seen, Snapshot, precheck};
 use crate::api::{OceanBaseConnection, Operation, SessionKill, SqlTextPolicy};
 
 /// A time of the one day on which all tests play.
@@ -77,6 +77,6 @@ pub(crate) fn attempt() -> Attempt {
         dispatch_window: jiff::SignedDuration::from_secs(15),
         request_timeout: jiff::SignedDuration::from_secs(10),
         operation: Operation::KillProcessList,
-        planned: precheck(&request().spec.sessions, Some(&list), SqlTextPolicy::Truncated).unwrap(),
+        planned: precheck(&request().spec.sessions, Some(&list), MustSee::Expected, SqlTextPolicy::Truncated).unwrap(),
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sessionkill::api::{Operation, Session, SessionKill, SessionOutcome, SessionReason, SqlTextPolicy};
 use sessionkill::domain::conclusion::Conclusion;
-use sessionkill::domain::observation::{Seen, precheck};
+use sessionkill::domain::observation::{MustSee, Seen, precheck};
 use sessionkill::domain::outcome::{Row, from_answer, summary, target_mismatch};
 use sessionkill::domain::status::finished;
 use sessionkill::oceanbase::answer::{KillAnswer, KilledSession, RawAnswer};
@@ -106,7 +106,7 @@ fn check_status(answer: &KillAnswer, request: &SessionKill) {
         .iter()
         .map(|row| Row { seen: seen(row.session.clone()), error_message: row.error_message.clone() })
         .collect();
-    let planned = precheck(sessions, None, SqlTextPolicy::Truncated).unwrap();
+    let planned = precheck(sessions, None, MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
     let now = Timestamp::UNIX_EPOCH;
     let outcome = from_answer(sessions, &planned, (Operation::KillProcessList, &rows), SqlTextPolicy::Truncated, now);
     for session in &outcome {

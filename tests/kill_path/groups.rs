@@ -15,7 +15,7 @@ use crate::scene::{
 const KILLED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 
 /// A scene whose first call, of the request `first` for session 60, is held at a relay.
-async fn held(name: &str) -> (Scene, Relay, Hold) {
+pub async fn held(name: &str) -> (Scene, Relay, Hold) {
     let scene = Scene::set(name).await;
     let relay = scene.gateway_relay().await;
     scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60})).await;
@@ -28,10 +28,15 @@ async fn held(name: &str) -> (Scene, Relay, Hold) {
 }
 
 /// Returns when the operator has seen everything that was created before.
-async fn all_seen(scene: &Scene) {
+pub async fn all_seen(scene: &Scene) {
+    all_seen_by(scene, "seen").await;
+}
+
+/// The same, once more: by a request of this name.
+pub async fn all_seen_by(scene: &Scene, name: &str) {
     // Of another tenant, which is served meanwhile; it ends without a call.
-    scene.request("seen").tenant("another").not_after(in_seconds(-60)).create().await;
-    scene.wait_finished("seen").await;
+    scene.request(name).tenant("another").not_after(in_seconds(-60)).create().await;
+    scene.wait_finished(name).await;
 }
 
 #[tokio::test]

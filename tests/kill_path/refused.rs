@@ -1,9 +1,11 @@
 //! Requests that are refused for what they ask: they end at once, say why, and nothing is executed.
 
 use serde_json::json;
-use sessionkill::api::{Outcome, SessionOutcome, SessionReason};
+use sessionkill::api::{Outcome, SessionOutcome, SessionReason, VerificationPolicy};
+use testbed::gateway::{Fault, FaultKind, Session};
 
-use crate::scene::{Request as _, Scene, Shown as _};
+use crate::groups::all_seen;
+use crate::scene::{At, Launch, Request as _, Scene, Shown as _, session};
 
 #[tokio::test]
 async fn nothing_outside_the_allow_lists_of_the_connection_is_ever_sent() {
@@ -55,5 +57,66 @@ async fn a_request_that_the_api_refuses_for_its_content_ends() {
     }
     scene.assert_killed_once([]);
     assert_eq!(scene.kill_calls().len(), 1);
+    scene.end().await;
+}
+
+/// A request names a tenant and a session. Only the list of the one shows that the other belongs to it.
+#[tokio::test]
+async fn where_a_connection_limits_what_may_be_named_only_what_is_seen_in_its_tenants_list_is_killed() {
+    for (name, limits) in [
+        ("limited-tenants", json!({"tenantIDs": [Scene::TENANT]})),
+        ("limited-instances", json!({"instanceIDs": [Scene::INSTANCE]})),
+    ] {
+        let scene = Scene::set(name).await;
+        scene.connection(limits).await;
+        let others = Session { tenant_id: "t-other".into(), ..session(1) };
+        scene.gateway().set_sessions(vec![others, session(2)]).unwrap();
+        scene.operator().await;
+        let request = |name, number| scene.request(name).sessions([number]).verified(VerificationPolicy::None, 1);
+        request("others", 1).create().await;
+        let ended = scene.wait_finished("others").await;
+        assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::NotFound)], "{}", ended.message());
+
+        scene.inject_list(Fault::new(FaultKind::Drop));
+        request("unseen", 2).create().await;
+        let waiting = scene.wait_for_reason("unseen", "ObservationFailed").await;
+        assert!(waiting.message().contains("nothing was sent"), "{}", waiting.message());
+        assert!(scene.receipts().await.is_empty(), "nothing is claimed either");
+        scene.assert_nothing_sent();
+        scene.gateway().clear_faults();
+        let ended = scene.wait_finished("unseen").await;
+        assert_eq!(ended.outcomes(), [(SessionOutcome::Killed, SessionReason::Accepted)], "{}", ended.message());
+        scene.assert_killed_once([2]);
+        scene.end().await;
+    }
+}
+
+#[tokio::test]
+async fn one_list_shows_the_sessions_of_all_that_share_a_call() {
+    let scene = Scene::set("limited-together").await;
+    let relay = scene.gateway_relay().await;
+    let limits = json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60, "tenantIDs": [Scene::TENANT]});
+    scene.connection(limits).await;
+    let call = Scene::hold_call(&relay, At::Request);
+    let dispatch_window_seconds = Some(30);
+    scene.launch(Launch { allow: vec![relay.url()], dispatch_window_seconds, ..Launch::default() }).await;
+    let request = |number: i64| {
+        let name = format!("inc-{number}");
+        scene.request(&name).sessions([number]).verified(VerificationPolicy::None, 1)
+    };
+    request(60).create().await;
+    call.reached().await;
+    for number in 1..=8 {
+        request(number).create().await;
+    }
+    all_seen(&scene).await;
+    call.release();
+    for number in 1..=8 {
+        assert_eq!(scene.wait_finished(&format!("inc-{number}")).await.reason(), "SessionsKilled");
+    }
+    let (lists, calls) = (scene.list_reads().len(), scene.kill_calls().len());
+    assert_eq!(lists, calls, "one before each call, and none after it");
+    assert!(calls <= 3, "the first, those that waited, and perhaps a straggler: {calls}");
+    scene.assert_killed_once((1..=8).chain([60]));
     scene.end().await;
 }

@@ -9,7 +9,7 @@ use sessionkill::api::{
 use sessionkill::domain::backoff::next_attempt;
 use sessionkill::domain::claim::Attempt;
 use sessionkill::domain::conclusion::Conclusion;
-use sessionkill::domain::observation::precheck;
+use sessionkill::domain::observation::{MustSee, precheck};
 use sessionkill::domain::orphan::without_receipt;
 use sessionkill::domain::plan::{Intent, Step};
 use sessionkill::domain::status::{Waiting, differs, finished, waiting};
@@ -241,7 +241,7 @@ pub(crate) fn observe(
             continue;
         }
         let sessions = &member.object.spec.sessions;
-        let planned = precheck(sessions, snapshot.as_ref(), SqlTextPolicy::None).ok()?;
+        let planned = precheck(sessions, snapshot.as_ref(), MustSee::Expected, SqlTextPolicy::None).ok()?;
         member.stage = if planned.iter().any(|session| session.reason == SessionReason::Waiting) {
             let wanted = wanted(protocol, world, operator, &member.object, planned);
             if protocol.has(Rule::ClaimBeforeCall) {
