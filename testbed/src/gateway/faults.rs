@@ -1,9 +1,6 @@
 //! Faults that a test orders: how the gateway misbehaves on purpose.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::StatusCode;
 use jiff::SignedDuration;
@@ -34,6 +31,12 @@ pub struct Fault {
     /// Only calls that name sessions to be ended: no list, and no probe of an action. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kills_only: bool,
+    /// Only calls that name a session with this ID to be ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<i64>,
+    /// Only calls that name more sessions than this to be ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_than: Option<usize>,
     /// How many calls it applies to. Default: all until the faults are cleared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
@@ -113,6 +116,8 @@ impl Fault {
             when: None,
             action: None,
             kills_only: false,
+            session_id: None,
+            more_than: None,
             count: None,
             delay_ms: None,
             retry_after_ms: None,
@@ -139,6 +144,18 @@ impl Fault {
     #[must_use]
     pub fn on_kills(self) -> Self {
         Self { kills_only: true, ..self }
+    }
+
+    /// Applies to calls that name a session with this ID only.
+    #[must_use]
+    pub fn naming(self, session_id: i64) -> Self {
+        Self { session_id: Some(session_id), ..self }
+    }
+
+    /// Applies to calls that name more sessions than this only.
+    #[must_use]
+    pub fn of_more_than(self, sessions: usize) -> Self {
+        Self { more_than: Some(sessions), ..self }
     }
 
     /// Applies to so many calls.
@@ -215,6 +232,17 @@ impl Fault {
         Some(ApiError { retry_after_ms: self.retry_after_ms, ..error })
     }
 
+    /// Whether a call of this action gets it; `named` are the sessions that it names to be ended, if it does.
+    #[must_use]
+    pub fn fits(&self, action: Option<&str>, named: Option<&[i64]>) -> bool {
+        let names = |id| named.is_some_and(|named| named.contains(&id));
+        !self.kind.is_state()
+            && (self.action.is_none() || self.action.as_deref() == action)
+            && (named.is_some() || !self.kills_only)
+            && self.session_id.is_none_or(names)
+            && self.more_than.is_none_or(|most| named.is_some_and(|named| named.len() > most))
+    }
+
     /// The kind as JSON spells it.
     #[must_use]
     pub fn name(&self) -> String {
@@ -223,72 +251,9 @@ impl Fault {
 }
 
 impl FaultKind {
-    fn is_state(self) -> bool {
+    /// Whether it is a state, not an event.
+    #[must_use]
+    pub fn is_state(self) -> bool {
         matches!(self, Self::DateSkew | Self::ClockSkew | Self::ExpireTokens)
-    }
-}
-
-/// The faults in force.
-#[derive(Default)]
-pub struct Faults(Mutex<Vec<Fault>>);
-
-impl Faults {
-    /// Adds one at the end of the queue.
-    pub fn inject(&self, fault: Fault) {
-        self.with(|faults| faults.push(fault));
-    }
-
-    /// Ends them all.
-    pub fn clear(&self) {
-        self.with(Vec::clear);
-    }
-
-    /// Those in force, with the counts that are left.
-    #[must_use]
-    pub fn all(&self) -> Vec<Fault> {
-        self.with(|faults| faults.clone())
-    }
-
-    /// The fault that a call of this action gets, counted down. `is_kill` says that it names sessions to be ended.
-    #[must_use]
-    pub fn take(&self, action: Option<&str>, is_kill: bool) -> Option<Fault> {
-        let fits = |fault: &Fault| {
-            !fault.kind.is_state()
-                && (fault.action.is_none() || fault.action.as_deref() == action)
-                && (is_kill || !fault.kills_only)
-        };
-        self.with(|faults| {
-            faults.retain(|fault| fault.count != Some(0));
-            let fault = faults.iter_mut().find(|fault| fits(fault))?;
-            fault.count = fault.count.map(|count| count - 1);
-            Some(fault.clone())
-        })
-    }
-
-    /// How far the gateway's clock is off.
-    #[must_use]
-    pub fn clock_skew(&self) -> SignedDuration {
-        self.skew(FaultKind::ClockSkew)
-    }
-
-    /// How far the header `Date` is off the gateway's clock.
-    #[must_use]
-    pub fn date_skew(&self) -> SignedDuration {
-        self.skew(FaultKind::DateSkew)
-    }
-
-    /// Whether security tokens count as expired.
-    #[must_use]
-    pub fn tokens_expired(&self) -> bool {
-        self.with(|faults| faults.iter().any(|fault| fault.kind == FaultKind::ExpireTokens))
-    }
-
-    fn skew(&self, kind: FaultKind) -> SignedDuration {
-        let skew = self.with(|faults| faults.iter().filter(|it| it.kind == kind).filter_map(|it| it.skew_ms).sum());
-        SignedDuration::from_millis(skew)
-    }
-
-    fn with<T>(&self, use_faults: impl FnOnce(&mut Vec<Fault>) -> T) -> T {
-        use_faults(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

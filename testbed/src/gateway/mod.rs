@@ -22,6 +22,7 @@ pub mod backend;
 pub mod cli;
 pub mod errors;
 pub mod faults;
+pub mod in_force;
 pub mod ledger;
 mod padding;
 pub mod process_list;
@@ -129,7 +130,7 @@ impl Gateway {
                 tenant: options.tenant,
                 more_tenants: options.more_tenants,
             },
-            faults: faults::Faults::default(),
+            faults: in_force::Faults::default(),
             ledger: ledger::Ledger::default(),
             stop: CancellationToken::new(),
         });

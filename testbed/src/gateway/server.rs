@@ -21,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    actions::{Actions, parse_sessions},
+    actions::{Actions, Named, parse_sessions},
     admission::Admission,
     backend::Session,
     errors::ApiError,
-    faults::{Fault, Faults, When},
+    faults::{Fault, When},
+    in_force::Faults,
     ledger::{CallRecord, Ledger, SessionRecord},
     quota::Meter,
     reply::{HungUp, Reply},
@@ -65,8 +66,10 @@ impl Shared {
             Err(error) => return Reply::error(&error, &request_id, "").into_response(&request_id, self.now()),
         };
         let call = Call::of(&received);
-        let fault = self.faults.take(call.action.as_deref(), call.optional("SessionList").is_some());
-        let sequence = self.ledger.enter(self.record(&call, fault.as_ref(), &request_id));
+        let named = call.optional("SessionList").map(|list| parse_sessions(list).unwrap_or_default());
+        let ids: Option<Vec<i64>> = named.as_ref().map(|named| named.iter().map(|it| it.session_id).collect());
+        let fault = self.faults.take(call.action.as_deref(), ids.as_deref());
+        let sequence = self.ledger.enter(self.record(&call, named.unwrap_or_default(), fault.as_ref(), &request_id));
         let reply = self.respond(&received, &call, fault.as_ref(), &request_id, sequence).await;
         self.ledger.update(sequence, |record| {
             record.result.clone_from(&reply.result);
@@ -127,8 +130,7 @@ impl Shared {
         self.actions.execute(call, &self.ledger, sequence).await
     }
 
-    fn record(&self, call: &Call, fault: Option<&Fault>, request_id: &str) -> CallRecord {
-        let named = call.optional("SessionList").and_then(|list| parse_sessions(list).ok()).unwrap_or_default();
+    fn record(&self, call: &Call, named: Vec<Named>, fault: Option<&Fault>, request_id: &str) -> CallRecord {
         let sessions = named.into_iter().map(|named| SessionRecord {
             server_ip: named.server_ip,
             session_id: named.session_id,

@@ -1,0 +1,67 @@
+//! The faults in force: which of them a call gets.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::SignedDuration;
+
+use super::faults::{Fault, FaultKind};
+
+/// The faults in force.
+#[derive(Default)]
+pub struct Faults(Mutex<Vec<Fault>>);
+
+impl Faults {
+    /// Adds one at the end of the queue.
+    pub fn inject(&self, fault: Fault) {
+        self.with(|faults| faults.push(fault));
+    }
+
+    /// Ends them all.
+    pub fn clear(&self) {
+        self.with(Vec::clear);
+    }
+
+    /// Those in force, with the counts that are left.
+    #[must_use]
+    pub fn all(&self) -> Vec<Fault> {
+        self.with(|faults| faults.clone())
+    }
+
+    /// The fault that a call of this action gets, counted down. `named` are the sessions that it names to be ended, if it does.
+    #[must_use]
+    pub fn take(&self, action: Option<&str>, named: Option<&[i64]>) -> Option<Fault> {
+        self.with(|faults| {
+            faults.retain(|fault| fault.count != Some(0));
+            let fault = faults.iter_mut().find(|fault| fault.fits(action, named))?;
+            fault.count = fault.count.map(|count| count - 1);
+            Some(fault.clone())
+        })
+    }
+
+    /// How far the gateway's clock is off.
+    #[must_use]
+    pub fn clock_skew(&self) -> SignedDuration {
+        self.skew(FaultKind::ClockSkew)
+    }
+
+    /// How far the header `Date` is off the gateway's clock.
+    #[must_use]
+    pub fn date_skew(&self) -> SignedDuration {
+        self.skew(FaultKind::DateSkew)
+    }
+
+    /// Whether security tokens count as expired.
+    #[must_use]
+    pub fn tokens_expired(&self) -> bool {
+        self.with(|faults| faults.iter().any(|fault| fault.kind == FaultKind::ExpireTokens))
+    }
+
+    fn skew(&self, kind: FaultKind) -> SignedDuration {
+        let skew = self.with(|faults| faults.iter().filter(|it| it.kind == kind).filter_map(|it| it.skew_ms).sum());
+        SignedDuration::from_millis(skew)
+    }
+
+    fn with<T>(&self, use_faults: impl FnOnce(&mut Vec<Fault>) -> T) -> T {
+        use_faults(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
