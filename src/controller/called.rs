@@ -1,5 +1,5 @@
-//! What a call came to: its answer is verified, settled and recorded; its refusal ends the requests or makes them wait. Does
-//! I/O.
+//! What a call came to: its answer is verified, settled and recorded. One that was not executed is left to `released`, unless
+//! its refusal is the end of its requests. Does I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,30 +7,28 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use tokio::sync::mpsc;
 
 use super::audit;
-use super::claim::{Claim, Claims, release};
+use super::claim::{Claim, Claims};
 use super::context::Context;
 use super::dispatch::{dispatch, row, target, tenant};
 use super::live_claims::LiveReceipt;
-use super::queue::Next;
-use super::refusal::refusal;
-use super::request::{API_PAUSE, Request};
+use super::released::{Meaning, Refused};
+use super::request::Request;
 use super::route::Route;
 use super::settle::{Settled, record};
 use super::spans;
 use super::tenant::TenantKey;
 use super::verify::verify;
-use super::writes::{collect_each, write_each};
+use super::writes::write_each;
 use crate::api::{Operation, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus};
 use crate::domain::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::outcome::{Row, for_sent, from_answer, rejected, target_mismatch};
 use crate::domain::status::InVerification;
 use crate::domain::verification::{followed_until, is_open};
-use crate::metrics::labels::{ClaimResult, Code, Stage};
-use crate::oceanbase::{CallError, Called, ErrorKind};
+use crate::metrics::labels::{Code, Stage};
+use crate::oceanbase::{CallError, Called};
 use crate::traces::Span;
 
 /// The most records of one call that are on their way at once: one that is refused for long keeps no other from being written.
@@ -55,13 +53,20 @@ pub(super) struct Made {
     unknown: Vec<(usize, SessionReason)>,
 }
 
-/// Steps 6 to 8: one call for all `members`, of which there is at least one, then what it left for each.
-pub(super) async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, members: Vec<Member>) {
+/// Steps 6 to 8: one call for all `members`, of which there is at least one, then what it left for each. Returns those that are
+/// to go out again in smaller calls, without their claims.
+pub(super) async fn call(
+    context: &Arc<Context>,
+    key: &Arc<TenantKey>,
+    route: &Route,
+    members: Vec<Member>,
+) -> Vec<Request> {
     let (requests, claims): (Vec<Request>, Vec<Claim>) =
         members.into_iter().map(|member| (member.request, member.claim)).unzip();
     let receipts: Vec<Arc<LiveReceipt>> = claims.iter().map(|claim| claim.receipt().clone()).collect();
     let target = target(tenant(&requests[0].object.spec), &receipts);
-    context.metrics.batch(requests.len(), target.sessions.len());
+    let size = target.sessions.len();
+    context.metrics.batch(requests.len(), size);
     for request in &requests {
         request.enters(Stage::Calling);
     }
@@ -72,6 +77,7 @@ pub(super) async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &R
     let made: Vec<Made> = match called {
         Called::Answered(answer) => {
             context.connection_states.answered(context, &route.connection);
+            context.connection_states.call_size(&route.connection, |known| known.took(size));
             let requests = called_for.len();
             tracing::info!(request_id = answer.request_id, operation = operation.as_str(), requests, "call answered");
             let rows: Vec<Row> = answer.rows.into_iter().map(row).collect();
@@ -83,25 +89,21 @@ pub(super) async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &R
             tracing::warn!(%error, requests = called_for.len(), "call sent and not answered for certain");
             called_for.map(|(request, receipt)| Made::unanswered(request, receipt, operation, &error)).collect()
         }
-        // Its claim becomes the record: released, it would let an operator that has not seen the end send the request again.
-        Called::NotExecuted(_, error) if error.kind == ErrorKind::Rejected => {
-            called_for.map(|(request, receipt)| Made::rejected(request, receipt, operation, &error)).collect()
-        }
         Called::NotExecuted(claims, error) => {
-            let slot = context.slots.acquire(key).await;
-            let releasing = async |((request, _), claim): ((Request, Arc<LiveReceipt>), Claim)| {
-                release(&request.context, claim).await;
-                request.context.metrics.claim(ClaimResult::Released);
-                request
-            };
-            let released = collect_each(context, called_for.zip(claims.into_inner()), releasing).await;
-            drop(slot);
-            let refusing = async |request: Request| {
-                let next = request.not_executed(route, operation, &error).await;
-                request.done(next);
-            };
-            collect_each(context, released, refusing).await;
-            return;
+            let members: Vec<_> = called_for.map(|(request, _)| request).zip(claims.into_inner()).collect();
+            let refused = Refused { context, key, route, operation, error: &error };
+            match refused.meaning(&members, size) {
+                Meaning::Waits => return refused.wait(members).await,
+                Meaning::Narrows(sharing) => return refused.narrow(members, sharing).await,
+                // Its claim becomes the record: released, it would let an operator that has not seen the end send the request
+                // again.
+                Meaning::Ends => {
+                    let ends = |(request, claim): (Request, Claim)| {
+                        Made::rejected(request, claim.receipt().clone(), operation, &error)
+                    };
+                    members.into_iter().map(ends).collect()
+                }
+            }
         }
     };
     let has_more = |made: &Made| is_open(&made.call.sessions, made.request.object.spec.verification.policy);
@@ -116,6 +118,7 @@ pub(super) async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &R
         }
         context.tasks.spawn(verify(context.clone(), key.clone(), open));
     }
+    vec![]
 }
 
 /// Each request has the call in its own trace.
@@ -258,25 +261,5 @@ impl Made {
         }
         request.done(next);
         (receipt, conclusion.record(Timestamp::now()))
-    }
-}
-
-impl Request {
-    /// The call was provably not executed and its claim is released: wait and try again.
-    async fn not_executed(&self, route: &Route, operation: Operation, error: &CallError) -> Next {
-        if error.kind == ErrorKind::CredentialsRejected {
-            route.forget_access_key(&self.context);
-        }
-        let Some((reason, message)) = refusal(route, operation.as_str(), &self.object.spec.instance_id, error) else {
-            // Nothing is wrong with the connection: the next attempt has a new deadline.
-            return Next::Later(Timestamp::now() + API_PAUSE);
-        };
-        self.context.connection_states.failed(&self.context, &route.connection, reason, &message);
-        let pause = match error.kind {
-            ErrorKind::Throttled { retry_after } => retry_after,
-            _ => None,
-        };
-        let connection = route.connection.name_any();
-        self.wait(reason, format!("OceanBaseConnection {connection}: {message}"), pause).await
     }
 }

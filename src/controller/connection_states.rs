@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::api_calls::{ApiError, Pauses};
+use super::call_size::Learnt;
 use super::context::Context;
 use super::pace::Origin;
 use super::settle::{Target, write_status};
@@ -27,6 +28,8 @@ pub(super) struct ConnectionState {
     pub(super) origin: Origin,
     /// How fast calls may go.
     pub(super) rate: Rate,
+    /// How many sessions it takes in one call.
+    pub(super) call_size: Option<Learnt>,
     /// Held by whoever is next to have a turn.
     pub(super) line: Arc<tokio::sync::Mutex<()>>,
     /// The fallback in use, and since when.

@@ -54,6 +54,12 @@ pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
     }
 }
 
+/// The most sessions that a call for several requests of `key` names.
+pub(super) fn most_sessions(context: &Context, key: &TenantKey) -> usize {
+    let connection = connection(context, key.namespace(), key.connection());
+    connection.map_or(MAX_SESSIONS, |it| context.connection_states.call_size(&it, |size| size.most()))
+}
+
 fn planned(object: &SessionKill, item: &Item) -> Step {
     let now = Timestamp::now();
     if item.is_woken { plan_woken(object, now) } else { plan(object, now) }
@@ -183,7 +189,8 @@ async fn call_all(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, c
     let (urgent, others): (Vec<Member>, Vec<Member>) = in_time.into_iter().partition(is_urgent);
     for members in [urgent, others, late] {
         if !members.is_empty() {
-            call(context, key, route, members).await;
+            let refused_together = call(context, key, route, members).await;
+            go_again(context, key, refused_together);
         }
     }
 }
@@ -277,4 +284,12 @@ fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
         request.enters(Stage::Queued);
     }
     context.queue.put_back(key, left.into_iter().map(|request| request.item));
+}
+
+/// Has `refused`, all of one tenant, go out again in smaller calls, each after its own plan, list and claim.
+fn go_again(context: &Context, key: &Arc<TenantKey>, refused: Vec<Request>) {
+    for request in &refused {
+        request.enters(Stage::Queued);
+    }
+    context.queue.put_behind(key, refused.into_iter().map(|request| request.item));
 }

@@ -9,6 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use super::cached::Cached;
 use super::queue::{Item, Next};
 use super::tenant::TenantKey;
+use crate::domain::sharing::Sharing;
 
 /// For how long a finished request is not looked at again: its end is not in the watch cache yet.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
@@ -36,6 +37,8 @@ struct Hold {
     /// What is looked at when its connection works again, and whose that is.
     waits_for: Option<(ObjectRef<Cached>, Arc<TenantKey>)>,
     is_woken: bool,
+    /// With how many others it may share a call.
+    sharing: Sharing,
 }
 
 impl Hold {
@@ -52,9 +55,11 @@ impl Held {
         self.holds.get(&item.uid).filter(|hold| hold.applies(item, now)).map(|hold| hold.until)
     }
 
-    /// The request of this UID is worked on. Returns since when it has been put off, and whether it was woken.
-    pub(super) fn release(&mut self, uid: &str) -> (Option<Timestamp>, bool) {
-        self.holds.remove(uid).map_or((None, false), |hold| (hold.since, hold.is_woken))
+    /// `item` is worked on: it learns what is known of it.
+    pub(super) fn release(&mut self, item: &mut Item) {
+        if let Some(hold) = self.holds.remove(&item.uid) {
+            (item.put_off_since, item.is_woken, item.sharing) = (hold.since, hold.is_woken, hold.sharing);
+        }
     }
 
     /// Whether what the request of this UID waited for has come.
@@ -73,6 +78,7 @@ impl Held {
                 since: None,
                 waits_for: None,
                 is_woken: false,
+                sharing: Sharing::default(),
             },
             Next::Later(until) | Next::WithConnection(until) | Next::Unchanged(until) => Hold {
                 until,
@@ -83,6 +89,7 @@ impl Held {
                     .filter(|_| matches!(next, Next::WithConnection(_)))
                     .map(|tenant| (item.object, tenant)),
                 is_woken: false,
+                sharing: item.sharing,
             },
         };
         if self.holds.len() >= self.prune_at.max(MIN_HELD) {
@@ -126,7 +133,15 @@ mod tests {
             seen: Instant::now(),
             put_off_since: None,
             is_woken: false,
+            sharing: Sharing::default(),
         }
+    }
+
+    /// What an item learns of this UID: since when it has been put off, and whether it was woken.
+    fn released(held: &mut Held, uid: &str) -> (Option<Timestamp>, bool) {
+        let mut item = item(uid, 1, "7");
+        held.release(&mut item);
+        (item.put_off_since, item.is_woken)
     }
 
     fn seconds(count: i64) -> SignedDuration {
@@ -151,11 +166,21 @@ mod tests {
     fn what_is_put_off_again_and_again_knows_since_when() {
         let mut held = Held::default();
         held.hold(item("x", 1, "7"), Next::Later(now()), None, now());
-        let (put_off_since, _) = held.release("x");
+        let (put_off_since, _) = released(&mut held, "x");
         let later = now() + seconds(9);
         held.hold(Item { put_off_since, ..item("x", 1, "7") }, Next::Later(later), None, later);
-        assert_eq!(held.release("x"), (Some(now()), false));
-        assert_eq!(held.release("x"), (None, false));
+        assert_eq!(released(&mut held, "x"), (Some(now()), false));
+        assert_eq!(released(&mut held, "x"), (None, false));
+    }
+
+    #[test]
+    fn what_was_refused_in_a_shared_call_stays_so_while_it_waits() {
+        let mut held = Held::default();
+        let sharing = Sharing::after_refusal(8).unwrap();
+        held.hold(Item { sharing, ..item("x", 1, "7") }, Next::Later(now()), None, now());
+        let mut again = item("x", 1, "7");
+        held.release(&mut again);
+        assert_eq!(again.sharing, sharing);
     }
 
     #[test]
@@ -174,7 +199,7 @@ mod tests {
         assert!(held.until(&item("a", 1, "7"), now()).is_none() && held.is_woken("a"));
         assert!(held.until(&item("b", 1, "7"), now()).is_some() && held.until(&item("c", 1, "7"), now()).is_some());
         assert_eq!(held.wake(&namespace, "one"), [], "once");
-        assert_eq!(held.release("a"), (Some(now()), true));
+        assert_eq!(released(&mut held, "a"), (Some(now()), true));
     }
 
     #[test]

@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::cached::Cached;
 use super::context::Context;
-use super::group::{wait_for_turn, work_on};
+use super::group::{most_sessions, wait_for_turn, work_on};
 use super::held::Held;
 use super::leadership::Leadership;
 use super::places::Places;
 use super::reconcile::look_at_namespace;
 use super::stored::room;
 use super::tenant::TenantKey;
+use crate::domain::sharing::Sharing;
 use crate::metrics::labels::Stage;
 
 /// The most requests that wait in memory; the others wait in the API server.
@@ -30,9 +31,6 @@ const MAX_OF_NAMESPACE: usize = MAX_WAITING / 4;
 const MAX_OF_TENANT: usize = MAX_WAITING / 5;
 /// So many a namespace has even when others fill all of them.
 const KEPT_FOR_NAMESPACE: usize = 100;
-/// The most sessions that one call names, for one request or for many. A lost answer leaves all of them open until the list
-/// is read.
-const MAX_SESSIONS: usize = 500;
 /// Requests that have less time than this go first.
 const NEARLY_OVER: SignedDuration = SignedDuration::from_secs(30);
 /// One object to work on. The object itself is looked up when its turn comes, to see it as it is then.
@@ -56,6 +54,8 @@ pub struct Item {
     pub put_off_since: Option<Timestamp>,
     /// What it waited for has come, whatever its status says of the next try.
     pub is_woken: bool,
+    /// With how many others it may share a call.
+    pub sharing: Sharing,
 }
 
 /// What an attempt left to do.
@@ -127,7 +127,7 @@ impl Queue {
             state.turned_away.insert(key.namespace().to_owned());
             return Submitted::Full;
         }
-        (item.put_off_since, item.is_woken) = state.held.release(&item.uid);
+        state.held.release(&mut item);
         let tenant = state.tenants.get_key_value(&key).map(|(tenant, _)| tenant.clone());
         let tenant = tenant.unwrap_or_else(|| {
             let tenant = Arc::new(key);
@@ -171,12 +171,13 @@ impl Queue {
         self.state().tenants.get(key).and_then(VecDeque::front).cloned()
     }
 
-    /// The next items of `key`, which go together; none, and the key forgotten, when there are none or no work may start now.
-    fn next(&self, key: &TenantKey, now: Timestamp) -> Vec<Item> {
+    /// The next items of `key`, which go together and name no more than `most_sessions` if they are several; none, and the key
+    /// forgotten, when there are none or no work may start now.
+    fn next(&self, key: &TenantKey, most_sessions: usize, now: Timestamp) -> Vec<Item> {
         let mut state = self.state();
         let may_start = !self.shutdown.is_cancelled() && self.leadership.leads();
         let waiting = state.tenants.get_mut(key).filter(|_| may_start);
-        let next = waiting.map(|waiting| next_group(waiting, now)).unwrap_or_default();
+        let next = waiting.map(|waiting| next_group(waiting, most_sessions, now)).unwrap_or_default();
         if next.is_empty() {
             // What was left waiting is submitted anew when this process leads again.
             for left in state.tenants.remove(key).unwrap_or_default() {
@@ -192,6 +193,11 @@ impl Queue {
         // It is there for as long as its items are worked on.
         let waiting = state.tenants.entry(key.clone()).or_default();
         items.rev().for_each(|item| waiting.push_front(item));
+    }
+
+    /// Puts `items` of `key` behind the others: those whose shared call was refused hold up nobody who had no part in it.
+    pub fn put_behind(&self, key: &Arc<TenantKey>, items: impl Iterator<Item = Item>) {
+        self.state().tenants.entry(key.clone()).or_default().extend(items);
     }
 
     /// Has `objects` looked at again.
@@ -259,7 +265,7 @@ async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
         };
         // The slot first: an item taken before it would be worked on even if a shutdown came meanwhile.
         let slot = context.slots.acquire(&key).await;
-        let items = context.queue.next(&key, Timestamp::now());
+        let items = context.queue.next(&key, most_sessions(&context, &key), Timestamp::now());
         if items.is_empty() {
             return;
         }
@@ -271,19 +277,20 @@ async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
 }
 
 /// Takes out of `waiting` what goes together: in the order in which it came, but for items whose time is nearly over, which
-/// come first.
-fn next_group(waiting: &mut VecDeque<Item>, now: Timestamp) -> Vec<Item> {
+/// come first. Those whose shared call was refused go with no others, and with no more of themselves than they may.
+fn next_group(waiting: &mut VecDeque<Item>, most_sessions: usize, now: Timestamp) -> Vec<Item> {
     let soon = now.saturating_add(NEARLY_OVER).unwrap_or(Timestamp::MAX);
     // Stable: among those that are in a hurry, and among the others, the order stays.
     if waiting.iter().any(|item| item.not_after <= soon) {
         waiting.make_contiguous().sort_by_key(|item| item.not_after > soon);
     }
+    let sharing = waiting.front().map(|first| first.sharing).unwrap_or_default();
     let mut sessions = 0;
     let fits = |item: &&Item| {
         sessions += item.sessions;
-        sessions <= MAX_SESSIONS
+        sessions <= most_sessions && item.sharing == sharing
     };
-    let count = waiting.iter().take_while(fits).count().max(1);
+    let count = waiting.iter().take_while(fits).count().clamp(1, sharing.requests());
     waiting.drain(..count.min(waiting.len())).collect()
 }
 
@@ -302,11 +309,13 @@ mod tests {
             seen: Instant::now(),
             put_off_since: None,
             is_woken: false,
+            sharing: Sharing::default(),
         }
     }
 
-    fn names(items: &[Item]) -> Vec<&str> {
-        items.iter().map(|item| item.uid.as_str()).collect()
+    fn next(waiting: &mut VecDeque<Item>, most_sessions: usize, now: Timestamp) -> String {
+        let group = next_group(waiting, most_sessions, now);
+        group.iter().map(|item| item.uid.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -314,11 +323,24 @@ mod tests {
         let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
         let later = now + SignedDuration::from_hours(1);
         let mut waiting = VecDeque::from([item("a", 300, later), item("b", 200, later), item("c", 1, later)]);
-        assert_eq!(names(&next_group(&mut waiting, now)), ["a", "b"]);
-        assert_eq!(names(&next_group(&mut waiting, now)), ["c"]);
-        assert!(next_group(&mut waiting, now).is_empty());
-        waiting.push_back(item("more than one call may name", MAX_SESSIONS + 1, later));
-        assert_eq!(next_group(&mut waiting, now).len(), 1, "nothing waits for ever");
+        assert_eq!(next(&mut waiting, 500, now), "a b");
+        assert_eq!(next(&mut waiting, 500, now), "c");
+        assert_eq!(next(&mut waiting, 500, now), "");
+        waiting.extend([item("more-than-a-call-may-name", 501, later), item("d", 1, later)]);
+        assert_eq!(next(&mut waiting, 500, now), "more-than-a-call-may-name", "nothing waits for ever");
+    }
+
+    #[test]
+    fn what_was_refused_together_goes_in_halves_and_with_no_others() {
+        let now: Timestamp = "2026-10-05T10:00:00Z".parse().unwrap();
+        let halves = |name| Item { sharing: Sharing::after_refusal(5).unwrap(), ..item(name, 1, Timestamp::MAX) };
+        let alone = |name| Item { sharing: Sharing::after_refusal(2).unwrap(), ..item(name, 1, Timestamp::MAX) };
+        let other = |name| item(name, 1, Timestamp::MAX);
+        let refused = ["a", "b", "c", "d", "e"].map(halves);
+        let mut waiting = VecDeque::from([other("x"), other("y")]);
+        waiting.extend(refused.into_iter().chain([alone("f"), alone("g"), other("z")]));
+        let groups: Vec<String> = (0..6).map(|_| next(&mut waiting, 500, now)).collect();
+        assert_eq!(groups, ["x y", "a b c", "d e", "f", "g", "z"]);
     }
 
     #[test]
@@ -327,6 +349,6 @@ mod tests {
         let (soon, later) = (now + SignedDuration::from_secs(20), now + SignedDuration::from_hours(1));
         let mut waiting =
             VecDeque::from([item("a", 1, later), item("b", 1, soon), item("c", 1, later), item("d", 1, soon)]);
-        assert_eq!(names(&next_group(&mut waiting, now)), ["b", "d", "a", "c"]);
+        assert_eq!(next(&mut waiting, 500, now), "b d a c");
     }
 }

@@ -13,6 +13,7 @@ use super::cached::Cached;
 use super::context::Context;
 use super::queue::{Item, Queue, Submitted};
 use crate::domain::plan::Step;
+use crate::domain::sharing::Sharing;
 
 /// An event may be missed, and clocks may be set: whatever is not at its end is looked at again after this time at the latest.
 pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
@@ -48,6 +49,7 @@ pub fn decide(cached: &Cached, context: &Arc<Context>) -> Action {
         seen: Instant::now(),
         put_off_since: None,
         is_woken: false,
+        sharing: Sharing::default(),
     };
     match Queue::submit(context, cached.key(), item, now) {
         Submitted::Held(until) => look_again(until, now),

@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod plan;
 pub mod rate;
 pub mod retention;
+pub mod sharing;
 pub mod sql_text;
 pub mod status;
 pub mod sweeping;

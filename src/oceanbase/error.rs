@@ -79,6 +79,14 @@ impl CallError {
         let word = |text: &str| text.chars().filter(char::is_ascii_graphic).take(64).collect();
         Self { kind, code: word(code), message, request_id: word(request_id) }
     }
+
+    /// Whether the instance or the tenant was refused, which all sessions of a call have in common.
+    #[must_use]
+    pub fn is_of_whole_call(&self) -> bool {
+        self.kind == ErrorKind::Rejected
+            && ["MissingInstanceId", "InvalidInstanceId", "MissingTenantId", "InvalidTenantId"]
+                .contains(&family(&self.code))
+    }
 }
 
 /// The other side chooses the length: of its messages, and of the names in a certificate that is refused. What cannot be
@@ -106,7 +114,7 @@ impl std::error::Error for CallError {}
 /// The class of an error Code, by the common error pages and public clients. A Code that is not known here is
 /// ambiguous: it may stand for a failure in the middle of the execution.
 fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option<Timestamp>) -> ErrorKind {
-    let family = code.split('.').next().unwrap_or(code);
+    let family = family(code);
     match family {
         "Throttling" => ErrorKind::Throttled { retry_after },
         "Rejected" if code == "Rejected.Throttling" => ErrorKind::Throttled { retry_after },
@@ -131,6 +139,11 @@ fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option
         _ if names_a_parameter(family, "Missing") || names_a_parameter(family, "Invalid") => ErrorKind::Rejected,
         _ => ErrorKind::Ambiguous,
     }
+}
+
+/// A code without what is more precise in it.
+fn family(code: &str) -> &str {
+    code.split('.').next().unwrap_or(code)
 }
 
 /// `MissingInstanceId`, `InvalidParameter`: the prefix and a name.
@@ -185,6 +198,20 @@ mod tests {
             "IllegalOperation.Resource",
         ] {
             assert!(kind(code).is_not_executed(), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_what_names_the_instance_or_the_tenant_is_of_all_sessions_of_a_call() {
+        let is_of_whole_call = |code| CallError::from_body(code, "", "R", None, None).is_of_whole_call();
+        for code in ["InvalidInstanceId.NotFound", "InvalidTenantId", "MissingInstanceId", "MissingTenantId"] {
+            assert!(is_of_whole_call(code), "{code}");
+        }
+        // It does not say which resource.
+        for code in
+            ["IllegalOperation.Resource", "InvalidParameter", "InvalidSessionList", "MissingParameter", "Throttling"]
+        {
+            assert!(!is_of_whole_call(code), "{code}");
         }
     }
 

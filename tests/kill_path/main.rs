@@ -24,6 +24,7 @@ mod isolation;
 mod kill_operation;
 mod large_answers;
 mod metrics;
+mod narrowing;
 mod observation;
 mod once;
 mod operations;

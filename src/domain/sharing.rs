@@ -1,0 +1,157 @@
+//! How many requests, and how many sessions, share one call. A refusal of a shared call says nothing of each request in it.
+//! Pure.
+
+/// The most sessions that one call names, for one request or for many. A lost answer leaves all of them open until the list
+/// is read.
+pub const MAX_SESSIONS: usize = 500;
+
+/// The most requests that may share a call with a request, itself among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sharing(usize);
+
+impl Default for Sharing {
+    /// With any number.
+    fn default() -> Self {
+        Self(usize::MAX)
+    }
+}
+
+impl Sharing {
+    /// For each of `requests` whose call was refused before its execution: half of them share the next one. None if there was
+    /// only one: the refusal is its own.
+    #[must_use]
+    pub const fn after_refusal(requests: usize) -> Option<Self> {
+        if requests > 1 { Some(Self(requests.div_ceil(2))) } else { None }
+    }
+
+    /// How many requests may share a call.
+    #[must_use]
+    pub const fn requests(self) -> usize {
+        self.0
+    }
+
+    /// Whether a shared call with the request was refused.
+    #[must_use]
+    pub const fn is_narrowed(self) -> bool {
+        self.0 < usize::MAX
+    }
+}
+
+/// How many sessions a gateway takes in one call, as far as its answers have shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallSize {
+    /// The most that it took.
+    taken: usize,
+    /// The fewest in a shared call that it refused; none while it refused none, or for another cause than the size.
+    refused: Option<usize>,
+}
+
+impl CallSize {
+    /// The most sessions that a shared call may name.
+    #[must_use]
+    pub fn most(self) -> usize {
+        self.refused.map_or(MAX_SESSIONS, |refused| self.taken.max(refused.div_ceil(2)).max(1))
+    }
+
+    /// A call for `sessions` was answered.
+    pub fn took(&mut self, sessions: usize) {
+        self.taken = self.taken.max(sessions);
+        self.refused = self.refused.filter(|refused| sessions < *refused);
+    }
+
+    /// A shared call for `sessions` was refused before its execution. The size is not the cause if as many were taken before.
+    pub fn refused(&mut self, sessions: usize) {
+        if sessions > self.taken {
+            self.refused = Some(self.refused.map_or(sessions, |refused| refused.min(sessions)));
+        }
+    }
+
+    /// A request whose shared calls were refused is refused alone: it was the cause, not the size.
+    pub fn explained(&mut self) {
+        self.refused = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// What a gateway does that takes `limit` sessions in a call and refuses the `odd` ones, when requests of one session each
+    /// go out in halves: the requests that are refused for good, the calls that are refused, and what is learnt.
+    fn narrowed(requests: usize, odd: &[usize], limit: usize) -> (Vec<usize>, usize, CallSize) {
+        let (mut size, mut refused, mut refusals) = (CallSize::default(), vec![], 0);
+        let mut waiting: VecDeque<(usize, Sharing)> = (0..requests).map(|it| (it, Sharing::default())).collect();
+        while let Some((_, sharing)) = waiting.front().copied() {
+            let most = size.most().min(sharing.requests());
+            let count = waiting.iter().take_while(|(_, it)| *it == sharing).count().min(most);
+            let call: Vec<_> = waiting.drain(..count).collect();
+            if call.len() <= limit && !call.iter().any(|(request, _)| odd.contains(request)) {
+                size.took(call.len());
+                continue;
+            }
+            refusals += 1;
+            match Sharing::after_refusal(call.len()) {
+                Some(sharing) => {
+                    size.refused(call.len());
+                    waiting.extend(call.into_iter().map(|(request, _)| (request, sharing)));
+                }
+                None => {
+                    size.explained();
+                    refused.push(call[0].0);
+                }
+            }
+        }
+        (refused, refusals, size)
+    }
+
+    #[test]
+    fn only_what_is_refused_alone_ends_so_and_it_takes_few_calls_to_tell() {
+        for requests in 1..=40 {
+            for odd in 0..requests {
+                let (refused, refusals, size) = narrowed(requests, &[odd], MAX_SESSIONS);
+                assert_eq!(refused, [odd], "{odd} of {requests}");
+                assert!(refusals <= requests.next_power_of_two().ilog2() as usize + 1, "{refusals} for {requests}");
+                assert_eq!(size.most(), MAX_SESSIONS, "the size was not the cause");
+            }
+            let all: Vec<usize> = (0..requests).collect();
+            let (mut refused, refusals, _) = narrowed(requests, &all, MAX_SESSIONS);
+            refused.sort_unstable();
+            assert_eq!(refused, all);
+            assert!(refusals < 2 * requests, "{refusals} for {requests}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_refused_is_learnt() {
+        for (limit, learnt) in [(100, 63), (250, 250), (499, 250), (1, 1), (2, 2)] {
+            let (refused, refusals, size) = narrowed(MAX_SESSIONS, &[], limit);
+            assert!(refused.is_empty(), "of {limit}");
+            assert!(size.most() <= limit && size.most() >= learnt, "{size:?} of {limit}");
+            assert!(refusals <= MAX_SESSIONS.next_power_of_two().ilog2() as usize, "{refusals} of {limit}");
+            let (mut later, mut taken) = (size, size);
+            later.took(size.most());
+            taken.refused(size.most());
+            assert_eq!(
+                (later, taken),
+                (size, size),
+                "later calls start with it, and a refusal of as many is for another cause"
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_taken_after_all_was_not_the_cause() {
+        let mut size = CallSize::default();
+        size.refused(2);
+        assert_eq!(size.most(), 1);
+        // One request may name more than a shared call.
+        size.took(100);
+        assert_eq!(size.most(), MAX_SESSIONS);
+        size.refused(50);
+        assert_eq!(size.most(), MAX_SESSIONS);
+        size.refused(400);
+        assert_eq!(size.most(), 200);
+    }
+}
