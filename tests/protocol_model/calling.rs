@@ -6,6 +6,7 @@ use sessionkill::api::{
 };
 use sessionkill::domain::conclusion::{Conclusion, dispatch};
 use sessionkill::domain::outcome::{Row, for_sent, from_answer, rejected};
+use sessionkill::domain::sharing::Sharing;
 use sessionkill::domain::status::{InVerification, finished, verifying};
 use sessionkill::domain::verification::{Read, follow, is_open};
 
@@ -13,7 +14,7 @@ use super::live_claims::give_up as give_up_claim;
 use super::operator::{Member, Refusal, Stage, Task};
 use super::protocol::{Protocol, Rule};
 use super::stored::{Stored, made_once};
-use super::time::at;
+use super::time::{at, seconds};
 use super::world::{Call, Refused, World, seen};
 
 /// `group::URGENT`.
@@ -41,8 +42,10 @@ pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &m
     let deadline = claims.iter().map(|(receipt, _)| receipt.spec.dispatch_deadline_time.0).min()?;
     let (first, request) = claims.first()?;
     let nonce = (first.spec.attempt_id.clone(), *request);
-    let stamp = protocol.stamp(&nonce.0, deadline, world.time(operator));
-    let is_over = deadline <= world.time(operator) && protocol.has(Rule::ClockCheck);
+    let is_unguarded = !protocol.has(Rule::HalvesInTime) && is_half(world, operator, &task.members);
+    let now = world.time(operator);
+    let stamp = if is_unguarded { seconds(now) } else { protocol.stamp(&nonce.0, deadline, now) };
+    let is_over = deadline <= now && protocol.has(Rule::ClockCheck) && !is_unguarded;
     for (member, (receipt, _)) in task.members.iter_mut().zip(claims) {
         member.stage = if is_over {
             Stage::Refused { receipt, kind: Refusal::Deadline }
@@ -50,13 +53,17 @@ pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &m
             Stage::Sending { receipt, nonce: nonce.clone(), stamp }
         };
     }
-    Some(
-        others
-            .into_iter()
-            .filter(|member| member.stage != Stage::Done)
-            .map(|one| Task { members: vec![one], is_aside: false })
-            .collect(),
-    )
+    Some(apart(others.into_iter().filter(|member| member.stage != Stage::Done)))
+}
+
+/// Whether the shared call of these was refused before.
+fn is_half(world: &World, operator: usize, members: &[Member]) -> bool {
+    members.iter().all(|member| world.operators[operator].narrowed.contains(&member.request))
+}
+
+/// Each in a task of its own.
+fn apart(members: impl Iterator<Item = Member>) -> Vec<Task> {
+    members.map(|one| Task { members: vec![one], is_aside: false }).collect()
 }
 
 fn claim(member: &Member) -> Option<(Stored<SessionKillReceipt>, u8)> {
@@ -79,13 +86,21 @@ pub(crate) fn send(world: &mut World, task: &mut Task) -> Option<()> {
 }
 
 /// `Called::Ambiguous`: the connection broke or the time was up; the call may yet arrive. Then `Made::unanswered`.
-pub(crate) fn give_up(protocol: Protocol, world: &World, operator: usize, task: &mut Task) -> Option<()> {
-    let mut calls = task.members.iter_mut().filter(|member| matches!(member.stage, Stage::Calling { .. })).peekable();
-    calls.peek()?;
-    for member in calls {
+pub(crate) fn give_up(protocol: Protocol, world: &mut World, operator: usize, task: &mut Task) -> Option<()> {
+    let called = calling(task);
+    if called.is_empty() {
+        return None;
+    }
+    let is_split = called.len() > 1 && !protocol.has(Rule::SplitOnlyUnexecuted);
+    if is_split {
+        narrow(world, operator, called);
+    }
+    for member in &mut task.members {
         let Stage::Calling { receipt, nonce } = member.stage.clone() else { continue };
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
-        member.stage = if !protocol.has(Rule::NeverResend) {
+        member.stage = if is_split {
+            Stage::Refused { receipt, kind: Refusal::Together }
+        } else if !protocol.has(Rule::NeverResend) {
             Stage::Claimed { receipt, request: nonce.1 + 1, is_found: false }
         } else if !protocol.has(Rule::ReleaseOnlyUnexecuted) {
             Stage::Refused { receipt, kind: Refusal::Deadline }
@@ -94,6 +109,20 @@ pub(crate) fn give_up(protocol: Protocol, world: &World, operator: usize, task: 
         };
     }
     Some(())
+}
+
+/// The requests of `task` that wait for the answer to its call.
+fn calling(task: &Task) -> Vec<usize> {
+    let members = task.members.iter().filter(|member| matches!(member.stage, Stage::Calling { .. }));
+    members.map(|member| member.request).collect()
+}
+
+/// `Refused::narrow`: each of two goes alone from now on.
+fn narrow(world: &mut World, operator: usize, requests: Vec<usize>) {
+    let narrowed = &mut world.operators[operator].narrowed;
+    narrowed.extend(requests);
+    narrowed.sort_unstable();
+    narrowed.dedup();
 }
 
 /// `Made::new`, and whether there is anything to verify, as `called::call` asks.
@@ -130,31 +159,45 @@ pub(crate) fn answer(protocol: Protocol, world: &World, operator: usize, task: &
 }
 
 /// `Called::NotExecuted`. A throttled call is made again under the same claims if `goes_on` and there is room
-/// (`dispatch::dispatch`), else given up. Of one that was rejected the claim becomes the record.
+/// (`dispatch::dispatch`), else given up. Of one that was rejected alone the claim becomes the record; of one that was rejected
+/// with others it is released, and the request goes again.
 pub(crate) fn refuse(
     protocol: Protocol,
     world: &mut World,
     operator: usize,
     task: &mut Task,
     (kind, goes_on): (Refusal, bool),
-) {
+) -> Vec<Task> {
     let left = task.members.iter().filter_map(|member| match &member.stage {
         Stage::Calling { receipt, .. } => Some(time_left(world, operator, receipt)),
         _ => None,
     });
     let has_room = left.min().is_some_and(|left| left >= ROOM_TO_FALL_BACK);
+    let called = calling(task);
+    let is_narrowed = kind == Refusal::Rejected
+        && protocol.has(Rule::NarrowDown)
+        && Sharing::after_refusal(called.len()).is_some_and(|sharing| sharing.requests() == 1);
+    if is_narrowed {
+        narrow(world, operator, called);
+    }
     let keeps_claim = kind == Refusal::Rejected && protocol.has(Rule::KeepRejected);
     world.is_fence_given_up |= has_room && kind == Refusal::TimeStamp;
     for member in &mut task.members {
         let Stage::Calling { receipt, nonce } = member.stage.clone() else { continue };
         member.stage = if goes_on && has_room {
             Stage::Claimed { receipt, request: nonce.1 + 1, is_found: false }
+        } else if is_narrowed && !protocol.has(Rule::ClaimHalvesAgain) {
+            Stage::Claimed { receipt, request: nonce.1, is_found: false }
+        } else if is_narrowed {
+            Stage::Refused { receipt, kind: Refusal::Together }
         } else if keeps_claim {
             made(protocol, world, operator, member, receipt.clone(), rejected(&receipt.spec.sessions, "refused"), true)
         } else {
             Stage::Refused { receipt, kind }
         };
     }
+    let stays = if is_narrowed && !protocol.has(Rule::ClaimHalvesAgain) { 1 } else { task.members.len() };
+    apart(task.members.drain(stays..))
 }
 
 /// `claim::release`, then `Request::not_executed`. What is rejected gets here only without its rule.
@@ -194,7 +237,7 @@ fn not_executed(
     kind: Refusal,
 ) {
     member.stage = match kind {
-        Refusal::Deadline => Stage::Done,
+        Refusal::Deadline | Refusal::Together => Stage::Done,
         Refusal::Throttled => member.waits(WaitReason::Throttled, world, operator),
         Refusal::TimeStamp => member.waits(WaitReason::TimeStampRefused, world, operator),
         Refusal::Rejected => {

@@ -122,6 +122,11 @@ fn requests_that_share_a_call_have_each_their_own_outcome() {
 }
 
 #[test]
+fn requests_whose_shared_call_is_refused_are_each_executed_once_and_in_time() {
+    explore(Checked { moments: AT_ONCE, ..Scenario::Group.with(1, 4) }, 80_000);
+}
+
+#[test]
 fn the_clocks_of_the_model_differ_by_what_the_product_allows_for() {
     assert!(is_bound_as_shipped());
 }

@@ -149,8 +149,9 @@ fn takes(world: &World, operator: &Operator) -> Vec<Vec<(usize, usize)>> {
         let count = if is_free(request) { world.requests[request].versions.len() } else { 0 };
         (0..count).map(move |version| (request, version))
     };
-    // What waits goes together.
-    let waits_for_both = world.requests[0].session != world.requests[1].session && is_free(0) && is_free(1);
+    // What waits goes together, unless its shared call was refused.
+    let have_different_sessions = world.requests[0].session != world.requests[1].session;
+    let waits_for_both = have_different_sessions && is_free(0) && is_free(1) && operator.narrowed.is_empty();
     let alone = (0..2).filter(|_| !waits_for_both).flat_map(versions).map(|pick| vec![pick]);
     let both = versions(0).filter(|_| waits_for_both);
     let together = both.flat_map(|first| versions(1).map(move |second| vec![first, second]));
@@ -250,21 +251,29 @@ impl Checked {
     fn arrive(&self, world: &mut World, index: usize, how: Arrival) -> Option<()> {
         let call = world.network.remove(index);
         let refusal = if let Arrival::RefusedWith(code, _) = how { Some(Refusal::of(kind_of(code))) } else { None };
-        if matches!(refusal, Some(Refusal::Throttled | Refusal::Rejected)) || how == Arrival::RefusedByRow {
+        let is_rejected = refusal == Some(Refusal::Rejected);
+        // Whose shared call was refused may be refused alone by the same fault.
+        let is_same_fault = is_rejected && world.were_refused_together(&call);
+        let is_fault = is_rejected || refusal == Some(Refusal::Throttled) || how == Arrival::RefusedByRow;
+        if is_fault && !is_same_fault {
             world.faults = world.faults.checked_sub(1)?;
+        }
+        if is_rejected && call.members.len() > 1 {
+            world.refused_together.push(call.clone());
         }
         if how == Arrival::Executed {
             world.execute(&call);
         }
         let Some((operator, mut task)) = waiting_for(world, &call) else { return Some(()) };
+        let mut apart = vec![];
         match how {
             Arrival::Executed => calling::answer(self.protocol, world, operator, &mut task, ""),
             Arrival::RefusedByRow => calling::answer(self.protocol, world, operator, &mut task, "not your session"),
             Arrival::RefusedWith(_, goes_on) => {
-                calling::refuse(self.protocol, world, operator, &mut task, (refusal?, goes_on));
+                apart = calling::refuse(self.protocol, world, operator, &mut task, (refusal?, goes_on));
             }
         }
-        world.operators[operator].tasks.push(task);
+        world.operators[operator].tasks.extend(apart.into_iter().chain([task]));
         world.operators[operator].tasks.sort_by_key(|task| task.members[0].request);
         Some(())
     }

@@ -3,11 +3,11 @@
 use stateright::{Checker as _, HasDiscoveries, Model as _};
 
 use super::model::Checked;
-use super::properties::{FAILED, FINAL, IN_TIME, LET_GO, ONCE, SETTLES, SKIPPED};
+use super::properties::{FAILED, FINAL, IN_TIME, LET_GO, NONCES, ONCE, OWN_REFUSAL, SETTLES, SKIPPED};
 use super::protocol::{Protocol, Rule};
 use super::scenario::{ALL_CLOCKS, Scenario};
 use super::steps;
-use super::time::EARLY;
+use super::time::{AT_ONCE, EARLY, ORPHANED};
 
 /// Whether `property` does not hold in `model`; checking ends with the first counterexample.
 fn is_noticed(model: Checked, property: &'static str) -> bool {
@@ -46,6 +46,11 @@ fn early(faults: u8, attempts: u8) -> Checked {
     Checked { moments: EARLY, ..Scenario::Single.with(faults, attempts) }
 }
 
+/// Two requests that share a call, and attempts for so many of them to go alone.
+fn halves(moments: &'static [i64], alone: u8) -> Checked {
+    Checked { moments, ..Scenario::Group.with(1, 2 + alone) }
+}
+
 mutants! {
     a_call_before_its_claim: [ClaimBeforeCall], single(0) => ONCE;
     a_receipt_named_after_the_object: [NameByContent], Scenario::Twins.with(0, 2) => ONCE;
@@ -69,6 +74,10 @@ mutants! {
     a_claim_let_go_of_left_to_its_living_holder: [ReleaseWhatWasEdited, OnlyThoseAtWork], early(1, 2) => SETTLES;
     a_record_that_was_refused_left_to_its_living_holder: [OnlyThoseAtWork], Scenario::Twins.with(1, 1) => SETTLES;
     a_request_that_waits_for_a_record_that_is_refused: [EndWithoutRecord], Scenario::Twins.with(1, 1) => SETTLES;
+    a_refusal_of_two_taken_for_that_of_each: [NarrowDown], halves(AT_ONCE, 2) => OWN_REFUSAL;
+    a_call_split_without_an_answer: [SplitOnlyUnexecuted], halves(AT_ONCE, 2) => ONCE;
+    halves_sent_under_the_claims_of_the_whole: [ClaimHalvesAgain], halves(AT_ONCE, 2) => NONCES;
+    a_half_sent_whatever_the_clock_says: [HalvesInTime], halves(ORPHANED, 1) => IN_TIME;
     an_outcome_recorded_only_when_its_request_was_told: [RecordWhatIsNotTold], Scenario::Twins.with(1, 1) => SETTLES;
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Operator {
     pub(crate) given_up: Vec<String>,
     /// Of `Claim`: those whose claims were tried more than once.
     pub(crate) tried_again: Vec<String>,
+    /// Of `Item::sharing`: the requests whose shared call was refused, so that each goes alone.
+    pub(crate) narrowed: Vec<usize>,
 }
 
 /// Requests that go together.
@@ -136,6 +138,8 @@ impl Stage {
 pub(crate) enum Refusal {
     Throttled,
     Rejected,
+    /// Rejected with others.
+    Together,
     TimeStamp,
     Deadline,
 }

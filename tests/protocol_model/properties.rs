@@ -19,6 +19,8 @@ pub(crate) const SKIPPED: &str = "what is called skipped was not and will not be
 pub(crate) const KILLED: &str = "what is called killed was executed or is gone";
 pub(crate) const GONE: &str = "what is called gone is gone";
 pub(crate) const FINAL: &str = "the outcome of a finished request never changes";
+pub(crate) const OWN_REFUSAL: &str = "a request is refused for good only if it was called for alone";
+pub(crate) const NONCES: &str = "no half of a refused call is sent with its nonce";
 pub(crate) const FENCED: &str = "the fence is never given up while clocks keep to the bound";
 pub(crate) const LET_GO: &str = "a claim that its living holder lets go of is gone, recorded, or known to be given up";
 pub(crate) const SETTLES: &str = "every request ends once faults stop, with any one operator left";
@@ -26,6 +28,10 @@ pub(crate) const SETTLES: &str = "every request ends once faults stop, with any 
 /// Those that hold, and the situations that a run of `model` must meet if time passes in it.
 pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
     let mut all = rules();
+    // Two claims for the call of both, and one for each alone.
+    if model.scenario == Scenario::Group && model.faults > 0 && model.attempts >= 4 {
+        all.extend(narrowed());
+    }
     if model.moments == AT_ONCE {
         return all;
     }
@@ -61,6 +67,8 @@ fn rules() -> Vec<Property<Checked>> {
         Property::always(KILLED, |_, world: &World| is_true_of(world, SessionOutcome::Killed, was_executed_or_is_gone)),
         Property::always(GONE, |_, world: &World| is_true_of(world, SessionOutcome::Gone, is_gone)),
         Property::always(FINAL, |_, world: &World| !world.is_overwritten),
+        Property::always(OWN_REFUSAL, |_, world: &World| has_own_refusal(world)),
+        Property::always(NONCES, |_, world: &World| has_new_nonces(world)),
         Property::always(FENCED, |_, world: &World| !world.is_fence_given_up),
         Property::always(LET_GO, |_, world: &World| is_let_go(world)),
         Property::always(SETTLES, |model, world: &World| world.now != world.last() || settles(model, world)),
@@ -163,6 +171,40 @@ fn shared_call() -> Property<Checked> {
     Property::sometimes("one call ends the sessions of two requests", |_, world: &World| {
         world.executions.iter().any(|one| world.executions.iter().any(|other| one.request != other.request))
     })
+}
+
+/// Of a shared call that was refused.
+fn narrowed() -> [Property<Checked>; 2] {
+    [
+        Property::sometimes(
+            "of two that were refused together one is refused alone, and one is killed",
+            |_, world: &World| {
+                !world.refused_together.is_empty()
+                    && any_outcome(world, SessionOutcome::Killed)
+                    && ends(world).any(|(_, end)| reasons(&end.sessions).any(|r| r == SessionReason::RequestRejected))
+            },
+        ),
+        Property::sometimes("two that were refused together are both killed alone", |_, world: &World| {
+            !world.refused_together.is_empty()
+                && world.executions.len() > 1
+                && ends(world).filter(|(_, end)| end.sessions[0].outcome == SessionOutcome::Killed).count() > 1
+        }),
+    ]
+}
+
+/// Whether no request ended by the refusal of a call that it shared.
+fn has_own_refusal(world: &World) -> bool {
+    let is_shared = |attempt_id: &String| {
+        world.refused_together.iter().flat_map(|call| &call.members).any(|(_, attempt)| attempt == attempt_id)
+    };
+    ends(world).all(|(_, end)| {
+        let is_refused = reasons(&end.sessions).any(|reason| reason == SessionReason::RequestRejected);
+        !is_refused || end.dispatch.as_ref().is_none_or(|dispatch| !is_shared(&dispatch.attempt_id))
+    })
+}
+
+fn has_new_nonces(world: &World) -> bool {
+    world.network.iter().all(|call| world.refused_together.iter().all(|refused| refused.nonce != call.nonce))
 }
 
 /// Requests with the same session have the same content here.

@@ -12,7 +12,7 @@ use sessionkill::domain::verification::followed_until;
 use sessionkill::oceanbase::{CallError, ErrorKind, TimeSource};
 
 use super::live_claims::{holder, is_at_work};
-use super::time::{RETENTION, SKEW, at};
+use super::time::{RETENTION, SKEW, seconds};
 use super::world::World;
 
 /// One rule of the protocol.
@@ -34,6 +34,14 @@ pub(crate) enum Rule {
     ReleaseOnlyUnexecuted,
     /// What the gateway refused for good keeps its claim: else another operator, behind in what it sees, may send it again.
     KeepRejected,
+    /// What the gateway refused of several requests is asked for each half of them.
+    NarrowDown,
+    /// Only what was provably not executed is split.
+    SplitOnlyUnexecuted,
+    /// Each half is claimed anew, and so has a nonce of its own.
+    ClaimHalvesAgain,
+    /// Of a half, too, the clock is looked at, and the gateway fenced.
+    HalvesInTime,
     /// A claim that is there already may be our own, its answer lost. Taken for another's, it is given up and made again.
     OursAfterConflict,
     /// Only the attempt's own claim is withdrawn.
@@ -126,7 +134,7 @@ impl Protocol {
         let current = TimeSource::CurrentTime { gateway_lead: SignedDuration::ZERO };
         let source = if self.has(Rule::Fence) { TimeSource::DispatchDeadline } else { current };
         let stamp: Timestamp = source.stamp(attempt_id, 0, deadline, now).time.parse().unwrap();
-        stamp.duration_since(at(0)).as_secs()
+        seconds(stamp)
     }
 
     pub(crate) fn followed_until(

@@ -75,6 +75,7 @@ fn world(model: &Checked, clocks: Clocks) -> World {
         operators: [Operator::default(), Operator::default()],
         executions: vec![],
         is_overwritten: false,
+        refused_together: vec![],
         is_fence_given_up: false,
         faults: model.faults,
         attempts: model.attempts,

@@ -29,6 +29,7 @@ pub(crate) fn settles(model: &Checked, world: &World) -> bool {
         // Bounds of the model, not of the protocol.
         (world.faults, world.attempts) = (u8::MAX, u8::MAX);
         world.executions.clear();
+        world.refused_together.clear();
         let known = digest(&(model.protocol, model.scenario, left, &world));
         if KNOWN.with_borrow(|worlds| worlds.contains(&known)) {
             return true;

@@ -42,3 +42,8 @@ pub(crate) const RETENTION: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_791_194_400 + seconds).unwrap()
 }
+
+/// How many seconds after the start that is.
+pub(crate) fn seconds(time: Timestamp) -> i64 {
+    time.duration_since(at(0)).as_secs()
+}

@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) executions: Vec<Execution>,
     /// The outcome of a finished request was changed.
     pub(crate) is_overwritten: bool,
+    /// Calls for more than one request that were refused for what they ask.
+    pub(crate) refused_together: Vec<Call>,
     /// A time stamp was refused with time left, so that the connection would do without the fence from then on.
     pub(crate) is_fence_given_up: bool,
     /// How many faults may yet happen.
@@ -262,6 +264,13 @@ impl World {
     pub(crate) fn is_accepted(&self, call: &Call) -> bool {
         let now = self.moments[self.now] + self.clocks.gateway;
         (now - call.stamp).abs() <= ACCEPTANCE.as_secs()
+    }
+
+    /// Whether the requests of `call` were refused in a shared call before.
+    pub(crate) fn were_refused_together(&self, call: &Call) -> bool {
+        let was =
+            |request: &usize| self.refused_together.iter().flat_map(|it| &it.members).any(|(it, _)| it == request);
+        call.members.iter().all(|(request, _)| was(request))
     }
 
     /// Executes `call`.
