@@ -88,6 +88,10 @@ pub fn permitted(case: &Case, struck: Struck) -> Vec<End> {
             vec![End::Done]
         }
         Plan::Call(step, fault) => after_call_fault(step, fault),
+        // The number of a step does not tell whose of the two requests it is.
+        Plan::Struck { .. } if scene == Scene::Shared => {
+            vec![End::Done, End::SeenGone, End::SeenThere, End::AtItsWord]
+        }
         // Whoever else holds the claim is well.
         Plan::Struck { .. } if !struck.is_holder => vec![End::Done],
         // Its claim is released, by itself when it wakes, or it is gone with it: nobody else knows that nothing was executed.

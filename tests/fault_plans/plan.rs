@@ -60,6 +60,8 @@ pub enum Scene {
     Throttled,
     /// Nobody listens at the gateway when it has its claim, until it says so.
     Unreachable,
+    /// It shares its first call with a request that the gateway refuses, and goes out again without that.
+    Shared,
 }
 
 /// A kill, and what goes wrong.
@@ -118,13 +120,14 @@ impl fmt::Display for Step {
 }
 
 impl Scene {
-    pub const ALL: [Self; 3] = [Self::Plain, Self::Throttled, Self::Unreachable];
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Throttled, Self::Unreachable, Self::Shared];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Throttled => "throttled",
             Self::Unreachable => "unreachable",
+            Self::Shared => "shared",
         }
     }
 
@@ -153,7 +156,9 @@ impl Scene {
     fn is_own(self, step: &Step) -> bool {
         match (step.kind.as_str(), step.nth) {
             ("delete sessionkillreceipts", 0) => true,
-            ("create sessionkillreceipts" | "KillProcessList", 1) => self == Self::Throttled,
+            ("create sessionkillreceipts", 1) => self == Self::Throttled,
+            ("KillProcessList", 1) => self != Self::Unreachable,
+            ("create sessionkillreceipts", 2) => self == Self::Shared,
             _ => false,
         }
     }
@@ -166,6 +171,7 @@ impl Case {
             Scene::Plain => self.plan.group(),
             Scene::Throttled => "throttled",
             Scene::Unreachable => "unreachable",
+            Scene::Shared => "shared",
         }
     }
 }

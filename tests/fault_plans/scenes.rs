@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::pending;
+use testbed::arena::{kill_of, session_id};
 use testbed::fault_proxy::{At, Fault, Rule};
 use testbed::gateway::{Fault as GatewayFault, FaultKind};
 use tokio::time::sleep;
 
 use crate::permitted::Struck;
 use crate::plan::{Plan, Scene};
-use crate::stage::{POLL, REQUEST, Stage};
+use crate::stage::{POLL, REFUSED, REQUEST, Stage};
 
 /// For how long a claim holds of a kill that is throttled: with room for another call under it, however slow the machine is.
 pub const WINDOW_OF_THROTTLED: u16 = 12;
@@ -22,6 +23,12 @@ impl Stage {
             let throttled = |pause| GatewayFault::new(FaultKind::Throttle).retry_after(pause).on_kills().times(1);
             self.arena.gateway.inject(throttled(Duration::ZERO));
             self.arena.gateway.inject(throttled(Duration::from_secs(WINDOW_OF_THROTTLED.into())));
+        }
+        if self.scene == Scene::Shared {
+            let refusal = GatewayFault::new(FaultKind::Error).answering(400, "InvalidParameter");
+            self.arena.gateway.inject(refusal.naming(session_id(REFUSED)).on_kills());
+            // It is there when the operators start, as the other is: they go together.
+            self.arena.request("refused", kill_of(&[REFUSED], 600).unwrap()).await.unwrap();
         }
         if self.scene == Scene::Unreachable {
             // What goes wrong beside is met first.

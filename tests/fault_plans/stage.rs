@@ -21,6 +21,8 @@ use crate::scenes::WINDOW_OF_THROTTLED;
 const LIMIT: Duration = Duration::from_mins(5);
 pub const POLL: Duration = Duration::from_millis(500);
 pub const REQUEST: &str = "inc-1";
+/// The number of a session that this request does not name.
+pub const REFUSED: i64 = 5;
 /// Longer than the dispatch window.
 const DEEP_SLEEP: Duration = Duration::from_secs(9);
 
@@ -39,7 +41,7 @@ pub struct Played {
 
 /// Plays `case` in an arena of its own.
 pub async fn play(ground: &Arc<Ground>, name: &str, case: &Case) -> Played {
-    let arena = Arena::set(ground, name, vec![session(1), session(2)]).await.unwrap();
+    let arena = Arena::set(ground, name, vec![session(1), session(2), session(REFUSED)]).await.unwrap();
     // Half of the plans with each version of HTTP.
     let number: String = name.chars().filter(char::is_ascii_digit).collect();
     let http1 = number.bytes().rev().nth(1).is_some_and(|digit| digit % 2 == 0);

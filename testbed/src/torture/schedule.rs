@@ -29,6 +29,8 @@ const CALLS: [&str; 2] = ["KillProcessList", "DescribeProcessStatsComposition"];
 /// When the last thing happens.
 const LENGTH_MS: u64 = 15_000;
 const REQUEST_COUNT: usize = 8;
+/// The most sessions of one request.
+const MOST_SESSIONS: usize = 3;
 
 /// One schedule.
 #[derive(Debug)]
@@ -107,9 +109,9 @@ impl Schedule {
         let mut sessions = 0;
         let mut events: Vec<Event> = (0..REQUEST_COUNT)
             .map(|request| {
-                let count = random.i64(1..=3);
-                let numbers = (sessions + 1..=sessions + count).collect();
-                sessions += count;
+                let count = random.usize(1..=MOST_SESSIONS);
+                let numbers: Vec<i64> = (sessions + 1..).take(count).collect();
+                sessions = numbers.last().copied().unwrap_or(sessions);
                 // Some have hardly time to be sent at all.
                 let seconds = if random.u8(0..4) == 0 { random.i64(2..10) } else { 600 };
                 event(&mut random, What::Ask { request, sessions: numbers, seconds })
@@ -205,6 +207,11 @@ fn gateway_fault(random: &mut Rng) -> gateway::Fault {
     use FaultKind::{
         Delay, Drop, Error, ErrorBody200, Html, Malformed, Partial, RemoveAction, Status5xx, Throttle, Truncated,
     };
+    if random.u8(0..8) == 0 {
+        // More than one request names.
+        let refusal = gateway::Fault::new(Error).answering(400, "InvalidParameter").of_more_than(MOST_SESSIONS);
+        return refusal.on_kills();
+    }
     let kinds =
         [Throttle, Delay, Drop, Status5xx, RemoveAction, Error, ErrorBody200, Html, Malformed, Truncated, Partial];
     let fault = gateway::Fault::new(kinds[random.usize(0..kinds.len())]).times(random.u32(1..=2));
