@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use tokio::sync::watch;
 
 use super::asked::Asked;
@@ -49,6 +50,8 @@ pub enum Fault {
     Stream(StreamFault),
     /// A list is answered as the first one of its kind was.
     OlderList,
+    /// The server answers, and the header `Date` is off by this; negative is slow.
+    DateSkew(SignedDuration),
 }
 
 /// A 404 that is not the API server's word for an object that does not exist.

@@ -13,6 +13,7 @@ use axum::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 use tokio::sync::watch::Sender;
 
@@ -166,6 +167,12 @@ async fn afterwards(mut answer: Answer, fault: &Fault) -> Result<Response, HungU
             let pieces = answer.body.into_data_stream().map_err(io::Error::other).boxed();
             answer.body = Body::from_stream(with_fault(pieces, *fault));
             answer.headers.remove(header::CONTENT_LENGTH);
+        }
+        Fault::DateSkew(skew) => {
+            let date = (Timestamp::now() + *skew).to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT");
+            if let Ok(date) = HeaderValue::try_from(date.to_string()) {
+                answer.headers.insert(header::DATE, date);
+            }
         }
         Fault::Close
         | Fault::Answer { .. }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::Method;
+use jiff::SignedDuration;
 pub use testbed::fault_proxy::At;
 use testbed::fault_proxy::{Asked, Fault, FaultProxy, Order, Rule};
 
@@ -65,6 +66,16 @@ impl Relay {
     pub fn answer_once(&self, status: u16, method: Method, path_part: &'static str) {
         let which = move |asked: &Asked| asked.method == method && asked.path().contains(path_part);
         self.proxy.order(Rule::new(Fault::Answer { status, retry_after: None }, which).times(1));
+    }
+
+    /// From now on the header `Date` of all answers is off by `skew`, until the order is released.
+    pub fn skew_dates(&self, skew: SignedDuration) -> Arc<Order> {
+        self.proxy.order(Rule::new(Fault::DateSkew(skew), |_| true))
+    }
+
+    /// That of the next so many.
+    pub fn skew_some_dates(&self, skew: SignedDuration, times: usize) -> Arc<Order> {
+        self.proxy.order(Rule::new(Fault::DateSkew(skew), |_| true).times(times))
     }
 
     fn add(&self, at: At, what: String, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Hold {
