@@ -4,12 +4,13 @@
 //! This one is built of the same parts (who we are, whom we trust, where to), and differs in just that.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use http::header::DATE;
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName};
 use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client as HttpClient, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use rustls::pki_types::ServerName;
@@ -17,6 +18,8 @@ use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder};
 use tower_http::timeout::ResponseBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
+
+use crate::clock::{ServerClock, date};
 
 /// After at most so many seconds the API server ends a watch, which goes on from where it was.
 pub const WATCH_SECONDS: u32 = 60;
@@ -59,11 +62,11 @@ pub enum ClientError {
 
 /// A client of the API server of `config`, as whom `config` says; needs a Tokio runtime. Connects when it is first used, by
 /// HTTP/2 if the server offers that, unless `http1`: then each request in flight has a connection of its own, which a TCP
-/// load balancer can send to another API server.
+/// load balancer can send to another API server. `clock` hears of the date of each answer.
 ///
 /// Guarantees: a request is sent at most once, whatever is answered; none waits for ever, neither for the beginning of an
 /// answer nor for more of it; a peer that has vanished is noticed. Fails when `config` cannot be used.
-pub fn client(config: kube::Config, http1: bool) -> Result<kube::Client, ClientError> {
+pub fn client(config: kube::Config, http1: bool, clock: Arc<ServerClock>) -> Result<kube::Client, ClientError> {
     if config.proxy_url.is_some() {
         return Err(ClientError::Proxy);
     }
@@ -79,8 +82,23 @@ pub fn client(config: kube::Config, http1: bool) -> Result<kube::Client, ClientE
         .layer(config.extra_headers_layer()?)
         .layer(TraceLayer::new_for_http())
         .map_err(BoxError::from)
+        .map_future(move |answer| dated(answer, clock.clone()))
         .service(http_client(connector));
     Ok(kube::Client::new(service, config.default_namespace))
+}
+
+/// `answer`, of whose date `clock` hears.
+async fn dated(
+    answer: ResponseFuture,
+    clock: Arc<ServerClock>,
+) -> Result<http::Response<hyper::body::Incoming>, hyper_util::client::legacy::Error> {
+    let asked = Instant::now();
+    let answer = answer.await?;
+    let text = answer.headers().get(DATE).and_then(|text| text.to_str().ok());
+    if let Some(date) = text.and_then(date) {
+        clock.answered(date, asked);
+    }
+    Ok(answer)
 }
 
 /// TCP and TLS as `config` says: its certificates and keys, the authority that it trusts and reads again, the server name.
@@ -143,6 +161,7 @@ mod tests {
         let config = || kube::Config::new("https://127.0.0.1:6443".parse().unwrap());
         let mut proxied = config();
         proxied.proxy_url = Some("http://user:hidden@proxy:8080".parse().unwrap());
+        let client = |config, http1| client(config, http1, Arc::default());
         let said = client(proxied, false).err().unwrap().to_string();
         assert!(said.contains("remove proxy-url") && !said.contains("hidden"), "{said}");
         let mut misnamed = config();

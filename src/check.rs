@@ -1,5 +1,5 @@
-//! `sessionkill-operator check`: asks the API server, as the operator, whether what it needs is there. Does I/O; changes
-//! nothing.
+//! `sessionkill-operator check`: asks the API server, as the operator, whether what it needs is there and its clock is right.
+//! Does I/O; changes nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::{GROUP, OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::api_error::{causes, in_words};
+use crate::clock::ServerClock;
 use crate::config::{LeaseRef, Namespaces};
+use crate::domain::clock::{self, CLOCK_SKEW};
 
 /// The longest that one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -61,8 +63,8 @@ fn ready_url(text: &str) -> Result<String, String> {
     if is_http { Ok(text.to_owned()) } else { Err("not a URL: set it to http://HOST:PORT/readyz".to_owned()) }
 }
 
-/// Prints what was found. Fails with all that is missing, and what to do.
-pub async fn check(client: Client, options: CheckOptions) -> Result<(), String> {
+/// Prints what was found. Fails with all that is missing, and what to do. `clock` is what the answers tell of the API server's.
+pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -> Result<(), String> {
     let places: Vec<Option<&str>> = match &options.watch_namespaces {
         Some(only) => only.iter().map(Some).collect(),
         None => vec![None],
@@ -78,6 +80,13 @@ pub async fn check(client: Client, options: CheckOptions) -> Result<(), String> 
         let found = missing_of_lease(&client, namespace, name).await?;
         println!("Lease {namespace}/{name}: {}", if found.is_empty() { "rights granted" } else { "not as it must be" });
         missing.extend(found.into_iter().map(|what| format!("Lease {namespace}/{name}: {what}")));
+    }
+    if let Some(lead) = clock.now().skew() {
+        let lead = clock::in_words(lead);
+        missing.push(format!(
+            "the clock of this machine is {lead} the API server's, and beyond {} s nothing is sent: set both right",
+            CLOCK_SKEW.as_secs()
+        ));
     }
     if !missing.is_empty() {
         return Err(missing.join("\n"));

@@ -18,6 +18,7 @@ pub mod api_error;
 pub mod api_server;
 pub mod audit;
 pub mod check;
+pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod descriptors;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use sessionkill::check::{self, CheckOptions};
+use sessionkill::clock::ServerClock;
 use sessionkill::config::Config;
 use sessionkill::health::{self, Health, Vitals};
 use sessionkill::metrics::Metrics;
@@ -121,7 +122,8 @@ async fn operate(
         tracing::warn!(limit, "fewer file descriptors than all calls may need: raise the limit of open files");
     }
     install_tls_provider()?;
-    let client = api_server_client(config.api_server_http1).await?;
+    let clock = Arc::new(ServerClock::default());
+    let client = api_server_client(config.api_server_http1, clock.clone()).await?;
     let shutdown = CancellationToken::new();
     on_signal(shutdown.clone())?;
     let health = Arc::new(Health::new(config.places(), config.watch()));
@@ -130,7 +132,7 @@ async fn operate(
     measure(&metrics, &health, &vitals, logs);
     let traces = Arc::new(Traces::from_environment()?);
     health::serve(health::routes(health.clone(), metrics.clone(), vitals), config.health_address, descriptors)?;
-    let work = controller::run(client, config, health, metrics, traces.clone(), audit.clone(), shutdown);
+    let work = controller::run((client, clock), config, health, metrics, traces.clone(), audit.clone(), shutdown);
     let ended = Box::pin(work).await;
     // In another thread: what is sent needs this one.
     let _ = tokio::task::spawn_blocking(move || traces.end()).await;
@@ -152,7 +154,8 @@ fn measure(metrics: &Metrics, health: &Arc<Health>, vitals: &Vitals, logs: &Line
 
 async fn check(options: CheckOptions) -> Result<(), String> {
     install_tls_provider()?;
-    check::check(api_server_client(false).await?, options).await
+    let clock = Arc::new(ServerClock::default());
+    check::check(api_server_client(false, clock.clone()).await?, &clock, options).await
 }
 
 /// Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
@@ -161,9 +164,9 @@ fn install_tls_provider() -> Result<(), String> {
     installed.map_err(|_| "cannot install the TLS provider".to_owned())
 }
 
-async fn api_server_client(http1: bool) -> Result<kube::Client, String> {
+async fn api_server_client(http1: bool, clock: Arc<ServerClock>) -> Result<kube::Client, String> {
     let config = kubeconfig::infer().await.map_err(|error| error.to_string())?;
-    api_server::client(config, http1).map_err(|error| format!("cannot make a client of the API server: {error}"))
+    api_server::client(config, http1, clock).map_err(|error| format!("cannot make a client of the API server: {error}"))
 }
 
 /// SIGTERM and SIGINT start an orderly end.

@@ -25,6 +25,8 @@ pub enum ConditionType {
     ServerSideFence,
     /// On a connection: the gateway took the access key of its Secret.
     CredentialsValid,
+    /// On a connection: the gateway's clock and the operator's may be the same, by the date of the gateway's answers.
+    ClocksAgree,
 }
 
 impl ConditionType {
@@ -40,6 +42,7 @@ impl ConditionType {
             Self::NotAudited => "NotAudited",
             Self::ServerSideFence => "ServerSideFence",
             Self::CredentialsValid => "CredentialsValid",
+            Self::ClocksAgree => "ClocksAgree",
         }
     }
 }
@@ -77,6 +80,9 @@ pub enum WaitReason {
     TimeStampRefused,
     /// The gateway does not offer the operation.
     OperationUnavailable,
+    /// The clock of the operator's node and the API server's differ by more than clocks may: whether it is time, or too late,
+    /// cannot be told, and nothing is sent.
+    ClockSkew,
 }
 
 impl WaitReason {
@@ -99,6 +105,7 @@ impl WaitReason {
             Self::EndpointUnreachable => "EndpointUnreachable",
             Self::TimeStampRefused => "TimeStampRefused",
             Self::OperationUnavailable => "OperationUnavailable",
+            Self::ClockSkew => "ClockSkew",
         }
     }
 }
@@ -118,6 +125,9 @@ pub enum Outcome {
     ExpiredOnArrival,
     /// `notAfterTime` passed while the request waited; nothing was sent.
     DeadlineExceeded,
+    /// The request was deleted before it was sent, and somebody's finalizer keeps the object; nothing was sent. Neutral for
+    /// health.
+    Deleted,
     /// No session met its preconditions; nothing was sent.
     PreconditionFailed,
     /// The connection's allow-lists do not name the instance or the tenant; nothing was sent.
@@ -145,6 +155,7 @@ impl Outcome {
             Self::DryRunCompleted => "DryRunCompleted",
             Self::ExpiredOnArrival => "ExpiredOnArrival",
             Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Deleted => "Deleted",
             Self::PreconditionFailed => "PreconditionFailed",
             Self::NotAllowed => "NotAllowed",
             Self::InvalidObject => "InvalidObject",
@@ -171,6 +182,10 @@ pub enum ConnectionReason {
     DeadlineTimeStamp,
     /// The gateway refused such a time stamp; calls carry the current time, and only the operator's own clock keeps them from being late.
     TimeStampRefused,
+    /// Clocks differ by no more than they may, as far as can be told.
+    WithinLimit,
+    /// The gateway's clock and the operator's differ by more than clocks may.
+    ClockSkew,
 }
 
 impl ConnectionReason {
@@ -184,6 +199,8 @@ impl ConnectionReason {
             Self::NotYetKnown => "NotYetKnown",
             Self::DeadlineTimeStamp => "DeadlineTimeStamp",
             Self::TimeStampRefused => "TimeStampRefused",
+            Self::WithinLimit => "WithinLimit",
+            Self::ClockSkew => "ClockSkew",
         }
     }
 }

@@ -208,7 +208,8 @@ pub struct OceanBaseConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
     /// Ready: the last call or probe was answered. CredentialsValid: the gateway took the access key. ServerSideFence:
-    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline.
+    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline. ClocksAgree: the gateway's clock
+    /// and the operator's differ by no more than they may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -198,6 +198,8 @@ pub enum SessionReason {
     RequestRejected,
     /// notAfterTime had passed.
     DeadlineExceeded,
+    /// The request was deleted before it was sent.
+    Deleted,
     /// The connection does not allow the instance or the tenant.
     NotAllowed,
     /// The API's answer has no row for this session.

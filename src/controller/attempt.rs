@@ -58,21 +58,28 @@ pub(super) enum Decision {
 }
 
 impl Request {
-    /// Step 3: `notAfterTime` has passed. A claim made before it decides: its call may have been sent, and only if there is
-    /// none can it be said that nothing was.
-    pub(super) async fn expire(&self, outcome: Outcome) -> Result<Next, ApiError> {
+    /// Step 3: its time has passed, or it is being deleted. A claim made before decides: its call may have been sent, and only
+    /// if there is none can it be said that nothing was.
+    pub(super) async fn end_unsent(&self, outcome: Outcome) -> Result<Next, ApiError> {
+        if outcome != Outcome::ExpiredOnArrival
+            && self.object.spec.mode == Mode::Kill
+            && let Some((receipt, standing)) = find(&self.context, &self.object).await?
+        {
+            return self.settled(receipt, standing).await;
+        }
         let not_after = self.object.spec.not_after_time.0;
-        let message = if outcome == Outcome::ExpiredOnArrival {
-            format!("created after its own notAfterTime {not_after}; nothing was sent")
-        } else {
-            if self.object.spec.mode == Mode::Kill
-                && let Some((receipt, standing)) = find(&self.context, &self.object).await?
-            {
-                return self.settled(receipt, standing).await;
+        let (why, message) = match outcome {
+            Outcome::Deleted => (SessionReason::Deleted, "deleted before it was sent; nothing was sent".to_owned()),
+            Outcome::ExpiredOnArrival => {
+                let message = format!("created after its own notAfterTime {not_after}; nothing was sent");
+                (SessionReason::DeadlineExceeded, message)
             }
-            format!("notAfterTime {not_after} passed; nothing was sent{}", self.what_it_waited_for())
+            _ => {
+                let waited_for = self.what_it_waited_for();
+                let message = format!("notAfterTime {not_after} passed; nothing was sent{waited_for}");
+                (SessionReason::DeadlineExceeded, message)
+            }
         };
-        let why = SessionReason::DeadlineExceeded;
         Ok(self.end(&Conclusion::nothing_sent(&self.object, outcome, why, message)).await)
     }
 
@@ -93,7 +100,7 @@ impl Request {
     }
 
     /// Steps 4 and 5: how each session stands right before the kill, then the claim. A replica that leads no longer leaves the
-    /// request to the one that does, and a list that has become old is read again: others of its group were claimed before, or
+    /// request to the one that does, one whose clock is off leaves it, and a list that has become old is read again: others of its group were claimed before, or
     /// this process was frozen.
     pub(super) async fn attempt(
         &self,
@@ -101,9 +108,9 @@ impl Request {
         route: &Route,
         observed: &Observed,
     ) -> Result<Attempted, ApiError> {
-        let now = Timestamp::now();
+        let (now, is_skewed) = (Timestamp::now(), self.context.clock.now().skew().is_some());
         let is_old = matches!(observed, Some(Ok(list)) if !list.may_decide(now));
-        if is_old || !self.context.leadership.leads() {
+        if is_old || is_skewed || !self.context.leadership.leads() {
             return Ok(Attempted::Not(Decision::Again(Next::Later(now))));
         }
         let planned = match self.planned(route, observed) {
@@ -161,7 +168,7 @@ impl Request {
     /// Nothing is sent blindly; but the same content may have been executed before.
     async fn unobserved(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
         if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
-            return Ok(taken(receipt, standing));
+            return Ok(self.taken(receipt, standing));
         }
         Ok(Attempted::Not(Decision::Wait(WaitReason::ObservationFailed, message)))
     }
@@ -170,7 +177,7 @@ impl Request {
     /// before.
     async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Attempted, ApiError> {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
-            return Ok(taken(receipt, standing));
+            return Ok(self.taken(receipt, standing));
         }
         Ok(Attempted::Not(Decision::End(Conclusion::nothing_left(planned))))
     }
@@ -189,18 +196,36 @@ impl Request {
         });
         Ok(match claimed? {
             Claimed::Granted(claim) => Attempted::Claimed(claim),
-            Claimed::Taken(receipt, standing) => taken(*receipt, standing),
+            Claimed::Taken(receipt, standing) => self.taken(*receipt, standing),
         })
     }
 
     /// When another claim for the same content exists: whatever its standing, to the end.
     async fn settled(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
-        match taken(receipt, standing) {
+        match self.taken(receipt, standing) {
             Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
             Attempted::Not(decision) => self.carry_out(decision).await,
             // Nobody claims here.
             Attempted::Claimed(_) => Ok(Next::Later(Timestamp::now())),
         }
+    }
+
+    /// When another claim for the same content exists.
+    fn taken(&self, receipt: SessionKillReceipt, standing: Standing) -> Attempted {
+        Attempted::Not(match standing {
+            Standing::Recorded(record) => Decision::Copy(Box::new(receipt), Box::new(record)),
+            Standing::Orphaned => return Attempted::Orphaned(Box::new(receipt)),
+            // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
+            // status flicker.
+            Standing::InFlight { until, own: true } => {
+                Decision::Again(Next::Later(self.context.clock.now().own_time_at(until)))
+            }
+            Standing::InFlight { own: false, .. } | Standing::Ours => {
+                let other = &receipt.spec.session_kill_ref.name;
+                let message = format!("SessionKill {other} is executing the same request: its outcome will be copied");
+                Decision::Wait(WaitReason::Dispatching, message)
+            }
+        })
     }
 
     /// Does what was decided.
@@ -246,22 +271,6 @@ impl Request {
             .map(|condition| format!("; it waited for {}: {}", condition.reason, condition.message))
             .unwrap_or_default()
     }
-}
-
-/// When another claim for the same content exists.
-fn taken(receipt: SessionKillReceipt, standing: Standing) -> Attempted {
-    Attempted::Not(match standing {
-        Standing::Recorded(record) => Decision::Copy(Box::new(receipt), Box::new(record)),
-        Standing::Orphaned => return Attempted::Orphaned(Box::new(receipt)),
-        // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
-        // status flicker.
-        Standing::InFlight { until, own: true } => Decision::Again(Next::Later(until)),
-        Standing::InFlight { own: false, .. } | Standing::Ours => {
-            let other = &receipt.spec.session_kill_ref.name;
-            let message = format!("SessionKill {other} is executing the same request: its outcome will be copied");
-            Decision::Wait(WaitReason::Dispatching, message)
-        }
-    })
 }
 
 /// Whether the process list is read before the kill.

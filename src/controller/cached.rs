@@ -16,6 +16,7 @@ use super::guarded::Guarded;
 use super::metadata::Size;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, WaitReason};
+use crate::domain::clock::Now;
 use crate::domain::footprint::footprint;
 use crate::domain::observation::MustSee;
 use crate::domain::plan::{Step, plan, plan_woken};
@@ -80,9 +81,9 @@ impl Cached {
     }
 
     /// What to do next with it, also before its next try if what it waited for has come; none if it cannot be read.
-    pub fn step(&self, now: Timestamp, is_woken: bool) -> Option<Step> {
-        let plan = if is_woken { plan_woken } else { plan };
-        self.shown().map(|object| plan(object, now))
+    pub fn step(&self, now: impl Into<Now>, is_woken: bool) -> Option<Step> {
+        let (object, now): (_, Now) = (self.shown()?, now.into());
+        Some(if is_woken { plan_woken(object, now) } else { plan(object, now) })
     }
 
     /// Whether its status says already that it waits for `reason`.

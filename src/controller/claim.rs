@@ -109,10 +109,11 @@ pub async fn claim(
     connection: &OceanBaseConnection,
     planned: Vec<SessionStatus>,
 ) -> Result<Claimed, ApiError> {
+    let clocks = context.clock.now();
     let attempt = Attempt {
         attempt_id: uuid::Uuid::new_v4().to_string(),
         holder_identity: context.holder_identity.clone(),
-        claim_time: Timestamp::now(),
+        claim_time: clocks.own(),
         dispatch_window: context.dispatch_window(),
         request_timeout: SignedDuration::from_secs(connection.spec.request_timeout_seconds.into()),
         operation: context.connection_states.operation(connection),
@@ -121,6 +122,8 @@ pub async fn claim(
     let started = Instant::now();
     let wanted = receipt(object, &attempt);
     let window = wanted.spec.dispatch_deadline_time.0.duration_since(attempt.claim_time);
+    // Nothing is sent after `notAfterTime` by the API server's clock either.
+    let window = window.min(wanted.spec.not_after_time.0.duration_since(clocks.latest()));
     let window = Duration::try_from(window).unwrap_or_default();
     let wanted =
         Wanted { receipt: wanted, monotonic_deadline: started + window, until: started + TIME.min(window / 2) };
@@ -232,7 +235,7 @@ pub fn is_orphaned(context: &Context, receipt: &SessionKillReceipt) -> bool {
 
 fn judge(context: &Context, uid: &str, attempt_id: &str, receipt: &SessionKillReceipt) -> Standing {
     let is_at_work = context.live_claims.is_at_work(&receipt.spec.attempt_id);
-    Judge { uid, attempt_id, is_at_work }.standing(receipt, Timestamp::now())
+    Judge { uid, attempt_id, is_at_work }.standing(receipt, context.clock.now().earliest())
 }
 
 /// Gives a claim up: nothing was executed under it. The next attempt may claim again; if it cannot be deleted now, that

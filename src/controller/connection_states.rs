@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::api_calls::{ApiError, Pauses};
 use super::call_size::Learnt;
 use super::context::Context;
+use super::gateway_clock::GatewayClock;
 use super::pace::Origin;
 use super::settle::{Target, write_status};
 use super::tenant::TenantKey;
@@ -40,6 +41,10 @@ pub(super) struct ConnectionState {
     is_failing: bool,
     /// Why those waited who wanted to call through it last.
     blocked: Option<Blockade>,
+    /// When a request last waited for the Secret.
+    pub(super) secret_awaited: Option<Instant>,
+    /// The clock of the gateway.
+    pub(super) clock: GatewayClock,
     /// What the status says, or will say: the watch cache may not know yet.
     status: Option<OceanBaseConnectionStatus>,
     /// When it last changed.
@@ -107,6 +112,11 @@ impl ConnectionStates {
         self.with(connection, |state| state.blocked = Some(blockade));
     }
 
+    /// What kept calls through `connection` from being made may be gone.
+    pub fn unblock(&self, connection: &OceanBaseConnection) {
+        self.with(connection, |state| state.blocked = None);
+    }
+
     /// What those wait for who wanted to call through `connection`, as it is now, within the last second.
     pub fn blocked_just_now(&self, connection: &OceanBaseConnection) -> Option<(WaitReason, String)> {
         self.with(connection, |state| {
@@ -131,6 +141,7 @@ impl ConnectionStates {
 
     fn recovers(&self, context: &Context, connection: &OceanBaseConnection) {
         if self.with(connection, |state| std::mem::take(&mut state.is_failing)) {
+            self.unblock(connection);
             context.queue.wake(&connection.namespace().unwrap_or_default(), &connection.name_any());
         }
     }
@@ -169,6 +180,13 @@ impl ConnectionStates {
         self.with(connection, |state| state.status.clone()).or_else(|| connection.status.clone())
     }
 
+    /// The clock that differs most from the operator's, of all gateways: by how much the operator's is ahead.
+    pub fn widest_lead(&self) -> SignedDuration {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let leads = states.values().filter_map(|state| state.clock.lead());
+        leads.max_by_key(|lead| lead.abs()).unwrap_or_default()
+    }
+
     /// How fast calls may go through the connections whose gateways have throttled them.
     pub fn limits(&self) -> Limits {
         let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,6 +223,7 @@ impl ConnectionStates {
                 fenced: state.time_source() == TimeSource::DispatchDeadline,
                 operation: state.operation(connection),
                 probed: probe,
+                clock_lead: state.clock.lead(),
             };
             let new = connection_status(&old, learned, &facts, Timestamp::now());
             let is_reworded = rewords(&old, &new) && state.told.is_none_or(|at| at.elapsed() >= REWORDED_AFTER);

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::alone::Alone;
 use super::budget::Budget;
 use super::cached::Cached;
+use super::chores::Chores;
 use super::connection_states::ConnectionStates;
 use super::credentials::CredentialsCache;
 use super::endings::Endings;
@@ -24,8 +25,10 @@ use super::live_claims::LiveClaims;
 use super::observer::Observer;
 use super::permits::Permits;
 use super::queue::Queue;
+use super::unsent;
 use super::writes::Aside;
 use crate::api::SessionKillReceipt;
+use crate::clock::ServerClock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::oceanbase::{self, Addresses, AnswerBudget};
@@ -50,6 +53,8 @@ const REPORTS_AT_ONCE: usize = 4;
 pub struct Context {
     /// The client of the API server.
     pub client: Client,
+    /// The clock of the API server, beside this process's own.
+    pub clock: Arc<ServerClock>,
     /// The operator's options.
     pub config: Config,
     /// This process, in claims: the pod's name and a random part, so that a restarted process is another holder.
@@ -64,6 +69,8 @@ pub struct Context {
     pub connections: Store<GuardedConnection>,
     /// Work that waits for its turn.
     pub queue: Queue,
+    /// Ends of requests for which nothing is sent any more.
+    pub unsent: Chores<unsent::Key>,
     /// Access keys, for seconds.
     pub credentials: CredentialsCache,
     /// What is known of each connection's gateway.
@@ -116,6 +123,8 @@ pub struct Parts {
     /// See [`Context`].
     pub client: Client,
     /// See [`Context`].
+    pub clock: Arc<ServerClock>,
+    /// See [`Context`].
     pub config: Config,
     /// See [`Context`].
     pub leadership: Arc<Leadership>,
@@ -130,6 +139,8 @@ pub struct Parts {
     /// See [`Context`].
     pub queue: Queue,
     /// See [`Context`].
+    pub unsent: Chores<unsent::Key>,
+    /// See [`Context`].
     pub events: Events,
     /// See [`Context`].
     pub audit: Lines,
@@ -140,8 +151,21 @@ pub struct Parts {
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { client, config, leadership, requests, connections, metrics, traces, queue, events, audit, tasks } =
-            parts;
+        let Parts {
+            client,
+            clock,
+            config,
+            leadership,
+            requests,
+            connections,
+            metrics,
+            traces,
+            queue,
+            unsent,
+            events,
+            audit,
+            tasks,
+        } = parts;
         let calls = Permits::new(config.max_concurrent_calls.into());
         let budget = usize::from(config.cache_budget_mib) << 20;
         let holder_identity = format!("{}_{}", config.identity, uuid::Uuid::new_v4());
@@ -149,6 +173,7 @@ impl Context {
         Arc::new(Self {
             answers,
             client,
+            clock,
             config,
             holder_identity,
             leadership,
@@ -156,6 +181,7 @@ impl Context {
             budget: Budget::new(budget),
             connections,
             queue,
+            unsent,
             credentials: CredentialsCache::default(),
             connection_states: ConnectionStates::default(),
             live_claims: LiveClaims::default(),
@@ -204,13 +230,15 @@ impl Context {
         SignedDuration::from_secs(self.config.dispatch_window_seconds.into())
     }
 
-    /// The API client for those of `namespace` who wait `request_timeout` for an answer, and call these addresses only.
+    /// The API client for those of `namespace` who wait `request_timeout` for an answer, and call these addresses only;
+    /// `clock` hears of the gateway's.
     /// There is one for each kind of addresses, as building one reads all certificates.
     pub fn api_client(
         &self,
         namespace: &str,
         request_timeout: Duration,
         addresses: Addresses,
+        clock: Arc<ServerClock>,
     ) -> Result<oceanbase::Client, String> {
         let mut clients = self.api_clients.lock().unwrap_or_else(PoisonError::into_inner);
         let client = match clients.entry(addresses) {
@@ -222,7 +250,7 @@ impl Context {
                 place.insert(client.map_err(|error| format!("cannot make an HTTP client: {error}"))?)
             }
         };
-        Ok(client.sharing(request_timeout, &self.answers, namespace))
+        Ok(client.sharing(request_timeout, (&self.answers, namespace), clock))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Reads the access key of a connection. GETs one Secret by name: no list and no watch, which would mean reading all.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use kube::{Api, ResourceExt as _};
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
@@ -20,7 +21,10 @@ const KEPT: Duration = Duration::from_secs(5);
 
 /// For how long it is remembered that there is none: long enough that thousands of requests that wait for one Secret read it
 /// once, short enough that nobody waits for a Secret that has come.
-const MISSING: Duration = Duration::from_secs(2);
+const MISSING: Duration = Duration::from_secs(1);
+
+/// For how long it is remembered which version of a Secret was read, to tell that it has changed.
+const REMEMBERED: Duration = Duration::from_mins(2);
 
 /// The most access keys that are kept, each of up to ten kilobytes.
 const MOST: usize = 500;
@@ -56,12 +60,26 @@ type Named = (String, SecretKeys);
 
 struct Kept {
     since: Instant,
-    read: Result<AccessKey, String>,
+    version: Version,
+    /// None once it was forgotten.
+    read: Option<Result<AccessKey, String>>,
 }
+
+/// Which version of a Secret was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Version {
+    Of { uid: Option<String>, resource_version: Option<String> },
+    Missing,
+    Refused,
+}
+
+/// What a Secret says, and in which version.
+type Read = (Version, Result<AccessKey, String>);
 
 impl Kept {
     fn is_fresh(&self) -> bool {
-        self.since.elapsed() < if self.read.is_ok() { KEPT } else { MISSING }
+        let kept = self.read.as_ref().map(|read| if read.is_ok() { KEPT } else { MISSING });
+        kept.is_some_and(|kept| self.since.elapsed() < kept)
     }
 }
 
@@ -73,31 +91,52 @@ impl Default for CredentialsCache {
 
 impl CredentialsCache {
     fn get(&self, key: &Named) -> Option<Result<AccessKey, String>> {
-        self.kept().get(key).filter(|kept| kept.is_fresh()).map(|kept| kept.read.clone())
+        self.kept().get(key).filter(|kept| kept.is_fresh()).and_then(|kept| kept.read.clone())
     }
 
-    /// Keeps what was read; what is out of date, or else the oldest, makes room for it.
-    fn keep(&self, key: Named, read: Result<AccessKey, String>) {
+    /// What was read less than this time ago.
+    fn read_within(&self, key: &Named, time: Duration) -> bool {
+        self.kept().get(key).is_some_and(|kept| kept.read.is_some() && kept.since.elapsed() < time)
+    }
+
+    /// Keeps what was read, and tells whether the Secret has changed since it was read before. What is out of date, or else
+    /// the oldest, makes room for it.
+    fn keep(&self, key: Named, (version, read): Read) -> bool {
         let mut kept = self.kept();
-        if kept.len() >= MOST {
+        if kept.len() >= MOST && !kept.contains_key(&key) {
             kept.retain(|_, kept| kept.is_fresh());
         }
         if kept.len() >= MOST
+            && !kept.contains_key(&key)
             && let Some(oldest) = kept.iter().min_by_key(|(_, kept)| kept.since).map(|(key, _)| key.clone())
         {
             kept.remove(&oldest);
         }
-        kept.insert(key, Kept { since: Instant::now(), read });
+        let now = Kept { since: Instant::now(), version, read: Some(read) };
+        match kept.entry(key) {
+            Entry::Occupied(mut place) => {
+                let before = place.insert(now);
+                before.version != place.get().version
+            }
+            Entry::Vacant(place) => {
+                place.insert(now);
+                false
+            }
+        }
     }
 
     /// Forgets what a Secret holds: the gateway refused it.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.kept().retain(|(of, keys), _| of != namespace || keys.name != name);
+        let mut kept = self.kept();
+        let of_it = kept.iter_mut().filter(|((of, keys), _)| of == namespace && keys.name == name);
+        of_it.for_each(|(_, kept)| kept.read = None);
     }
 
     /// Forgets what is out of date, so that no unused key stays in memory.
     pub fn prune(&self) {
-        self.kept().retain(|_, kept| kept.is_fresh());
+        let mut all = self.kept();
+        all.retain(|_, kept| kept.since.elapsed() < REMEMBERED);
+        all.values_mut().filter(|kept| !kept.is_fresh()).for_each(|kept| kept.read = None);
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<Named, Kept>> {
@@ -114,26 +153,65 @@ pub async fn access_key(context: &Context, namespace: &str, keys: &SecretKeys) -
     }
     let _turn = cache.reading.acquire().await;
     // Somebody who had a turn before may have read it.
-    let read = if let Some(read) = cache.get(&key) {
-        read
-    } else {
-        let read = get(context, namespace, keys).await?;
-        cache.keep(key, read.clone());
-        read
+    let read = match cache.get(&key) {
+        Some(read) => read,
+        None => read_anew(context, key).await?,
     };
     read.map_err(CredentialsError::Unavailable)
 }
 
+/// Reads the Secret again that requests wait for, unless somebody just has.
+pub async fn look_again(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<(), ApiError> {
+    let key = (namespace.to_owned(), keys.clone());
+    let _turn = context.credentials.reading.acquire().await;
+    if !context.credentials.read_within(&key, MISSING) {
+        let _read = read_anew(context, key).await?;
+    }
+    Ok(())
+}
+
+/// Reads the Secret and keeps what it says. Whoever sees that it has changed wakes all that wait for it.
+async fn read_anew(context: &Context, key: Named) -> Result<Result<AccessKey, String>, ApiError> {
+    let (namespace, name) = (key.0.clone(), key.1.name.clone());
+    let (version, read) = get(context, &key.0, &key.1).await?;
+    if context.credentials.keep(key, (version, read.clone())) {
+        wake(context, &namespace, &name);
+    }
+    Ok(read)
+}
+
+/// Wakes all that wait for a connection whose Secret this is.
+fn wake(context: &Context, namespace: &str, secret: &str) {
+    for guarded in context.connections.state() {
+        let Ok(connection) = &guarded.0 else { continue };
+        let is_of_it = connection.spec.credentials.secret_ref.name == secret;
+        if is_of_it && connection.metadata.namespace.as_deref() == Some(namespace) {
+            context.connection_states.unblock(connection);
+            context.queue.wake(namespace, &connection.name_any());
+        }
+    }
+}
+
 /// Reads the Secret. The inner error says why there is no access key in it; the outer one, that nobody can tell.
-async fn get(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<Result<AccessKey, String>, ApiError> {
+async fn get(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<Read, ApiError> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = &keys.name;
     match found("read Secret", secrets.get(name)).await {
-        Ok(Some(secret)) => Ok(read(&secret, keys)),
-        Ok(None) => Ok(Err(format!("secret {name} does not exist: create it in namespace {namespace}"))),
-        Err(error) if error.is_refused() => Ok(Err(format!(
-            "secret {name} may not be read ({error}): let the operator's service account get it in namespace {namespace}"
-        ))),
+        Ok(Some(secret)) => {
+            let version = Version::Of { uid: secret.uid(), resource_version: secret.resource_version() };
+            Ok((version, read(&secret, keys)))
+        }
+        Ok(None) => {
+            let why = format!("secret {name} does not exist: create it in namespace {namespace}");
+            Ok((Version::Missing, Err(why)))
+        }
+        Err(error) if error.is_refused() => {
+            let why = format!(
+                "secret {name} may not be read ({error}): let the operator's service account get it in namespace \
+                 {namespace}"
+            );
+            Ok((Version::Refused, Err(why)))
+        }
         Err(error) => Err(error),
     }
 }
@@ -257,7 +335,7 @@ mod tests {
         let named = |number: usize| (format!("ns-{number}"), keys());
         for number in 0..2 * MOST {
             let read = if number % 2 == 0 { Ok(access_key("id")) } else { Err("missing".to_owned()) };
-            cache.keep(named(number), read);
+            cache.keep(named(number), (Version::Missing, read));
             assert!(cache.kept().len() <= MOST);
         }
         assert!(cache.get(&named(2 * MOST - 1)).unwrap().is_err() && cache.get(&named(2 * MOST - 2)).unwrap().is_ok());
@@ -268,15 +346,40 @@ mod tests {
     fn that_there_is_none_is_remembered_for_a_shorter_time() {
         let cache = CredentialsCache::default();
         let of = |name: &str| ("ns".to_owned(), SecretKeys { name: name.to_owned(), ..keys() });
-        cache.keep(of("there"), Ok(access_key("id")));
-        cache.keep(of("missing"), Err("missing".to_owned()));
+        cache.keep(of("there"), (Version::Missing, Ok(access_key("id"))));
+        cache.keep(of("missing"), (Version::Missing, Err("missing".to_owned())));
         assert!(cache.get(&of("missing")).unwrap().is_err());
         let ages = |age: Duration| cache.kept().values_mut().for_each(|kept| kept.since -= age);
         ages(MISSING);
         assert!(cache.get(&of("missing")).is_none() && cache.get(&of("there")).is_some());
         cache.prune();
-        assert_eq!(cache.kept().len(), 1);
+        let holds_key = |name| cache.kept().get(&of(name)).is_some_and(|kept| kept.read.is_some());
+        assert!(holds_key("there") && !holds_key("missing"));
         ages(KEPT);
         assert!(cache.get(&of("there")).is_none());
+        cache.prune();
+        assert!(!holds_key("there"), "no unused key stays in memory");
+        ages(REMEMBERED);
+        cache.prune();
+        assert!(cache.kept().is_empty());
+    }
+
+    #[test]
+    fn a_secret_that_has_come_or_changed_is_noticed_by_whoever_reads_it_next() {
+        let cache = CredentialsCache::default();
+        let key = || ("ns".to_owned(), keys());
+        let version =
+            |number: &str| Version::Of { uid: Some("u".to_owned()), resource_version: Some(number.to_owned()) };
+        assert!(!cache.keep(key(), (Version::Missing, Err("missing".to_owned()))), "nobody has waited for it yet");
+        assert!(!cache.keep(key(), (Version::Missing, Err("missing".to_owned()))));
+        assert!(cache.keep(key(), (version("1"), Err("not labelled".to_owned()))));
+        assert!(cache.keep(key(), (version("2"), Ok(access_key("id")))));
+        cache.forget("ns", "ak");
+        assert!(cache.get(&key()).is_none() && !cache.read_within(&key(), KEPT), "the gateway refused it");
+        assert!(!cache.keep(key(), (version("2"), Ok(access_key("id")))), "as it was");
+        cache.forget("ns", "ak");
+        cache.prune();
+        assert!(cache.keep(key(), (version("3"), Ok(access_key("id")))));
+        assert!(cache.keep(key(), (Version::Refused, Err("forbidden".to_owned()))));
     }
 }

@@ -102,7 +102,8 @@ impl Events {
 
     /// The request ended.
     pub fn ended(&self, object: &SessionKill, conclusion: &Conclusion) {
-        let level = if is_goal_reached(conclusion.reason) { Level::Normal } else { Level::Warning };
+        let is_wanted = is_goal_reached(conclusion.reason) || conclusion.reason == Outcome::Deleted;
+        let level = if is_wanted { Level::Normal } else { Level::Warning };
         self.send(object, level, conclusion.reason.as_str(), &conclusion.message, false);
     }
 

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::{BoxFuture, join};
+use futures::future::{BoxFuture, join, join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::error_boundary::InvalidObject;
+use tokio::time::timeout;
 
 use super::api_calls::ApiError;
 use super::attempt::{Attempted, Decision, Observed, needs_list};
@@ -25,11 +26,12 @@ use super::poison;
 use super::queue::{Item, Next};
 use super::request::Request;
 use super::route::{Route, connection};
-use super::stored::stored;
+use super::stored::{room, stored};
 use super::tenant::TenantKey;
 use super::writes::collect_each;
 use crate::api::{Outcome, SessionKill, SessionKillReceipt, WaitReason};
 use crate::domain::admission::must_see;
+use crate::domain::backoff::in_time;
 use crate::domain::plan::{Intent, Step, plan, plan_woken};
 use crate::domain::sharing::MAX_SESSIONS;
 use crate::metrics::labels::Stage;
@@ -44,13 +46,17 @@ const URGENT: Duration = Duration::from_secs(5);
 /// before the group is made up: what comes meanwhile goes along, and what is edited or deleted meanwhile is seen so.
 pub(super) async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
     let Some(cached) = context.requests.get(&first.object) else { return };
-    let step = cached.step(Timestamp::now(), first.is_woken);
+    let step = cached.step(context.clock.now(), first.is_woken);
     let (Some(Step::Attempt(_)), Some(name)) = (step, cached.connection()) else { return };
     let namespace = cached.namespace().unwrap_or_default();
     if let Ok(connection) = connection(context, &namespace, name) {
         // For the list and the call at once: between them, and under a claim, nothing should wait.
         let calls = if cached.needs_list(must_see(&connection.spec)) { 2 } else { 1 };
-        context.connection_states.turn(&connection, calls).await;
+        let turn = context.connection_states.turn(&connection, calls);
+        let now = Timestamp::now();
+        let latest = in_time(Timestamp::MAX, now, first.not_after).duration_since(now);
+        // Its last try is made in any case.
+        let _ = timeout(Duration::try_from(latest).unwrap_or_default(), turn).await;
     }
 }
 
@@ -60,8 +66,8 @@ pub(super) fn most_sessions(context: &Context, key: &TenantKey) -> usize {
     connection.map_or(MAX_SESSIONS, |it| context.connection_states.call_size(&it, |size| size.most()))
 }
 
-fn planned(object: &SessionKill, item: &Item) -> Step {
-    let now = Timestamp::now();
+fn planned(context: &Context, object: &SessionKill, item: &Item) -> Step {
+    let now = context.clock.now();
     if item.is_woken { plan_woken(object, now) } else { plan(object, now) }
 }
 
@@ -73,6 +79,30 @@ pub(super) async fn work_on(
     items: Vec<Item>,
     (room, slot): (Option<Arc<Permit>>, Permit),
 ) {
+    let Work { attempts, others } = work(context, key, items, room).await;
+    beside(context, others);
+    if !attempts.is_empty() {
+        attempt(context, key, attempts, slot).await;
+    }
+}
+
+/// Ends the request of `item`, of the tenant of `key`, for which nothing is sent any more. If it turns out to be another one by
+/// now, it goes back to the queue.
+pub(super) async fn end_unsent(context: &Arc<Context>, key: &Arc<TenantKey>, item: Item) {
+    let room = room(context, key, &item).await;
+    let Work { attempts, others } = work(context, key, vec![item], room).await;
+    join_all(others).await;
+    attempts.into_iter().for_each(|(request, _)| request.done(Next::Later(Timestamp::now())));
+}
+
+/// What there is to do for requests.
+struct Work {
+    attempts: Vec<(Request, Intent)>,
+    others: Vec<BoxFuture<'static, ()>>,
+}
+
+/// What there is to do for the requests of `items`, as they are now.
+async fn work(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, room: Option<Arc<Permit>>) -> Work {
     let (mut attempts, mut others) = (vec![], vec![]);
     let stored = stored(context, items, room.is_some()).await;
     let objects = stored.iter().filter_map(|(_, guarded)| guarded.0.as_ref().ok());
@@ -87,7 +117,7 @@ pub(super) async fn work_on(
                 continue;
             }
         };
-        let step = planned(&object, &item);
+        let step = planned(context, &object, &item);
         let request = Request {
             context: context.clone(),
             key: key.clone(),
@@ -102,14 +132,11 @@ pub(super) async fn work_on(
             Step::Rest => request.done(Next::Ended),
             Step::Wait { until, reason } => others.push(hold(request, until, reason).boxed()),
             Step::Follow => others.push(follow(request).boxed()),
-            Step::Expire(outcome) => others.push(expire(request, outcome).boxed()),
+            Step::End(outcome) => others.push(end(request, outcome).boxed()),
             Step::Attempt(intent) => attempts.push((request, intent)),
         }
     }
-    beside(context, others);
-    if !attempts.is_empty() {
-        attempt(context, key, attempts, slot).await;
-    }
+    Work { attempts, others }
 }
 
 /// The most of the others of one group that are worked on at once: those that read the process list share one.
@@ -129,7 +156,7 @@ async fn end_unreadable(context: Arc<Context>, (invalid, size): (InvalidObject, 
     context.queue.done(item, next);
 }
 
-async fn hold(request: Request, until: Option<Timestamp>, reason: Option<WaitReason>) {
+async fn hold(request: Request, until: Timestamp, reason: Option<WaitReason>) {
     let next = request.hold(until, reason).await;
     request.done(next);
 }
@@ -139,9 +166,9 @@ async fn follow(request: Request) {
     finish(request, followed).await;
 }
 
-async fn expire(request: Request, outcome: Outcome) {
-    let expired = request.expire(outcome).await;
-    finish(request, expired).await;
+async fn end(request: Request, outcome: Outcome) {
+    let ended = request.end_unsent(outcome).await;
+    finish(request, ended).await;
 }
 
 async fn find_out(request: Request, receipt: Box<SessionKillReceipt>) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
@@ -9,6 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use super::cached::Cached;
 use super::queue::{Item, Next};
 use super::tenant::TenantKey;
+use crate::domain::backoff::in_time;
 use crate::domain::sharing::Sharing;
 
 /// For how long a finished request is not looked at again: its end is not in the watch cache yet.
@@ -16,12 +18,19 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(60);
 /// Holds are looked through for those that have passed when there are this many, or twice those that were left last time.
 const MIN_HELD: usize = 1024;
 
+/// For how long it is remembered that a connection was mended: longer than an attempt takes.
+const REMEMBERED: Duration = Duration::from_mins(2);
+
 /// Requests by UID that are not worked on before a time. Their statuses say so too, but the watch cache may not know yet.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     holds: HashMap<String, Hold>,
     /// With so many, those that have passed are forgotten.
     prune_at: usize,
+    /// When those that wait for a connection were woken last, by its namespace and name.
+    wakes: HashMap<(String, String), Instant>,
+    /// With so many, those that are long ago are forgotten.
+    prune_wakes_at: usize,
 }
 
 #[derive(Debug)]
@@ -81,7 +90,7 @@ impl Held {
                 sharing: Sharing::default(),
             },
             Next::Later(until) | Next::WithConnection(until) | Next::Unchanged(until) => Hold {
-                until,
+                until: if matches!(next, Next::Unchanged(_)) { until } else { in_time(until, now, item.not_after) },
                 generation: item.generation,
                 version: item.version.filter(|_| matches!(next, Next::Unchanged(_))),
                 since: Some(item.put_off_since.unwrap_or(now)),
@@ -92,6 +101,7 @@ impl Held {
                 sharing: item.sharing,
             },
         };
+        let hold = if self.has_come(&hold, item.seen) { woken(hold) } else { hold };
         if self.holds.len() >= self.prune_at.max(MIN_HELD) {
             self.holds.retain(|_, hold| now < hold.until);
             self.prune_at = self.holds.len() * 2;
@@ -99,8 +109,19 @@ impl Held {
         self.holds.insert(item.uid, hold);
     }
 
+    /// Whether what `hold` waits for has come since its request was `seen`, while that was worked on.
+    fn has_come(&self, hold: &Hold, seen: Instant) -> bool {
+        let of = hold.waits_for.as_ref().map(|(_, key)| (key.namespace().to_owned(), key.connection().to_owned()));
+        of.and_then(|of| self.wakes.get(&of)).is_some_and(|woken| *woken > seen)
+    }
+
     /// Ends the wait of all that wait for this connection, and returns them.
     pub(super) fn wake(&mut self, namespace: &str, connection: &str) -> Vec<ObjectRef<Cached>> {
+        if self.wakes.len() >= self.prune_wakes_at.max(MIN_HELD) {
+            self.wakes.retain(|_, woken| woken.elapsed() < REMEMBERED);
+            self.prune_wakes_at = self.wakes.len() * 2;
+        }
+        self.wakes.insert((namespace.to_owned(), connection.to_owned()), Instant::now());
         let is_of = |key: &TenantKey| key.namespace() == namespace && key.connection() == connection;
         let woken = self.holds.values_mut().filter_map(|hold| {
             let (object, _) = hold.waits_for.take_if(|(_, key)| is_of(key))?;
@@ -111,10 +132,13 @@ impl Held {
     }
 }
 
+/// `hold`, which ends now.
+fn woken(hold: Hold) -> Hold {
+    Hold { until: Timestamp::MIN, is_woken: true, waits_for: None, ..hold }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::domain::test_objects::request;
 
@@ -200,6 +224,32 @@ mod tests {
         assert!(held.until(&item("b", 1, "7"), now()).is_some() && held.until(&item("c", 1, "7"), now()).is_some());
         assert_eq!(held.wake(&namespace, "one"), [], "once");
         assert_eq!(released(&mut held, "a"), (Some(now()), true));
+    }
+
+    #[test]
+    fn what_comes_while_a_request_is_worked_on_wakes_it_too() {
+        let tenant = || Some(Arc::new(TenantKey::of(&request())));
+        let namespace = request().metadata.namespace.unwrap_or_default();
+        let (mut held, until) = (Held::default(), now() + seconds(30));
+        let at_work = item("a", 1, "7");
+        assert_eq!(held.wake(&namespace, "prod-ob"), []);
+        held.hold(at_work, Next::WithConnection(until), tenant(), now());
+        assert!(held.is_woken("a") && held.until(&item("a", 1, "7"), now()).is_none());
+        let again = item("a", 1, "7");
+        held.hold(again, Next::WithConnection(until), tenant(), now());
+        assert_eq!(held.until(&item("a", 1, "7"), now()), Some(until), "that was before it was looked at again");
+    }
+
+    #[test]
+    fn no_hold_ends_after_the_last_try_or_the_end_of_its_request() {
+        let mut held = Held::default();
+        let short = Item { not_after: now() + seconds(20), ..item("x", 1, "7") };
+        for next in [Next::Later, Next::WithConnection] {
+            held.hold(short.clone(), next(now() + seconds(600)), None, now());
+            assert_eq!(held.until(&short, now()), Some(now() + seconds(13)));
+            held.hold(short.clone(), next(now() + seconds(600)), None, now() + seconds(21));
+            assert_eq!(held.until(&short, now()), Some(now() + seconds(25)));
+        }
     }
 
     #[test]

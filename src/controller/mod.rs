@@ -8,6 +8,9 @@
 //! chores: the turns of what sweep and probe do, so that no namespace's hold up another's
 //! endings: the order in which the requests of a tenant end
 //! writes: how many claims, outcomes or records of a tenant are on their way to the API server at a time
+//! unsent: the end of requests for which nothing is sent any more, beside the queue
+//! time: whether the operator's clock can be trusted; without that nothing is sent
+//! awaited_secrets: looks at the Secrets that requests wait for, as there is no watch on Secrets
 //! silence: whether a watch in which nothing comes has nothing to tell, or is dead
 //! election: of several replicas one does all of the above but the watch and its silence; no kill rests on it
 //! ```
@@ -16,6 +19,7 @@ mod alone;
 mod api_calls;
 mod attempt;
 mod audit;
+mod awaited_secrets;
 mod beside;
 mod blocked;
 mod budget;
@@ -33,6 +37,7 @@ mod election;
 mod endings;
 mod events;
 mod fair;
+mod gateway_clock;
 mod group;
 mod guarded;
 mod held;
@@ -63,7 +68,9 @@ mod sweep;
 mod sweep_receipts;
 mod sweep_requests;
 mod tenant;
+mod time;
 mod turns;
+mod unsent;
 mod verify;
 mod walk;
 mod watches;

@@ -82,7 +82,7 @@ pub async fn resolve(
     let ids: Vec<i64> = receipt.spec.sessions.iter().map(|session| session.session_id).collect();
     let over = receipt.spec.settle_deadline_time.0;
     let snapshot = list.since(over, &ids, |ids| look(context, receipt, ids)).await;
-    let now = Timestamp::now();
+    let now = context.clock.now().earliest();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
     // One after the other: the sweep and a request may resolve the same claim in the same second, with the same record. The
     // second must not take that for its own, and write a second audit line.

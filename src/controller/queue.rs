@@ -84,12 +84,12 @@ pub enum Submitted {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    tenants: HashMap<Arc<TenantKey>, VecDeque<Item>>,
+pub(super) struct State {
+    pub(super) tenants: HashMap<Arc<TenantKey>, VecDeque<Item>>,
     /// What waits or is worked on.
-    places: Places,
+    pub(super) places: Places,
     /// What is not worked on before a time.
-    held: Held,
+    pub(super) held: Held,
     /// The namespaces of which something was turned away for lack of room.
     turned_away: BTreeSet<String>,
 }
@@ -167,8 +167,10 @@ impl Queue {
     }
 
     /// What comes next of `key`.
-    fn first(&self, key: &TenantKey) -> Option<Item> {
-        self.state().tenants.get(key).and_then(VecDeque::front).cloned()
+    fn first(&self, key: &TenantKey, now: Timestamp) -> Option<Item> {
+        let state = self.state();
+        let waiting = state.tenants.get(key)?;
+        waiting.iter().find(|item| is_nearly_over(item, now)).or_else(|| waiting.front()).cloned()
     }
 
     /// The next items of `key`, which go together and name no more than `most_sessions` if they are several; none, and the key
@@ -237,7 +239,7 @@ impl Queue {
         left
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -255,7 +257,7 @@ impl State {
 async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     loop {
         // Before one of the slots that all share is taken: a connection that is throttled must not hold up the others.
-        let room = match context.queue.first(&key) {
+        let room = match context.queue.first(&key, Timestamp::now()) {
             // A shutdown waits for what is in flight, not for what has yet to begin.
             Some(first) => tokio::select! {
                 ((), room) = join(wait_for_turn(&context, &first), room(&context, &key, &first)) => room,
@@ -276,13 +278,16 @@ async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     }
 }
 
+fn is_nearly_over(item: &Item, now: Timestamp) -> bool {
+    item.not_after <= now.saturating_add(NEARLY_OVER).unwrap_or(Timestamp::MAX)
+}
+
 /// Takes out of `waiting` what goes together: in the order in which it came, but for items whose time is nearly over, which
 /// come first. Those whose shared call was refused go with no others, and with no more of themselves than they may.
 fn next_group(waiting: &mut VecDeque<Item>, most_sessions: usize, now: Timestamp) -> Vec<Item> {
-    let soon = now.saturating_add(NEARLY_OVER).unwrap_or(Timestamp::MAX);
     // Stable: among those that are in a hurry, and among the others, the order stays.
-    if waiting.iter().any(|item| item.not_after <= soon) {
-        waiting.make_contiguous().sort_by_key(|item| item.not_after > soon);
+    if waiting.iter().any(|item| is_nearly_over(item, now)) {
+        waiting.make_contiguous().sort_by_key(|item| !is_nearly_over(item, now));
     }
     let sharing = waiting.front().map(|first| first.sharing).unwrap_or_default();
     let mut sessions = 0;

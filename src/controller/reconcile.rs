@@ -12,6 +12,8 @@ use kube::{Resource as _, ResourceExt as _};
 use super::cached::Cached;
 use super::context::Context;
 use super::queue::{Item, Queue, Submitted};
+use super::unsent::end;
+use crate::domain::clock::CLOCK_SKEW;
 use crate::domain::plan::Step;
 use crate::domain::sharing::Sharing;
 
@@ -26,14 +28,16 @@ pub async fn reconcile(cached: Arc<Cached>, context: Arc<Context>) -> Result<Act
 /// Decides on one object, as the watch cache shows it, and says when to look again: not before it changes, if the queue has
 /// it, which has it looked at again itself. Deciding twice changes nothing.
 pub fn decide(cached: &Cached, context: &Arc<Context>) -> Action {
-    let now = Timestamp::now();
+    let clocks = context.clock.now();
+    let now = clocks.own();
     let is_woken = cached.meta().uid.as_ref().is_some_and(|uid| context.queue.is_woken(uid));
-    match cached.step(now, is_woken) {
+    let step = cached.step(clocks, is_woken);
+    match step {
         Some(Step::Rest) => return Action::await_change(),
         Some(Step::Wait { until, reason }) if reason.is_none_or(|reason| cached.says(reason)) => {
-            return until.map_or_else(Action::await_change, |until| look_again(until, now));
+            return look_again(until, now);
         }
-        Some(Step::Wait { .. } | Step::Follow | Step::Expire(_) | Step::Attempt(_)) | None => {}
+        Some(Step::Wait { .. } | Step::Follow | Step::End(_) | Step::Attempt(_)) | None => {}
     }
     // Another replica does the work; all that is here is looked at again once this one leads.
     if !context.leadership.leads() {
@@ -51,11 +55,14 @@ pub fn decide(cached: &Cached, context: &Arc<Context>) -> Action {
         is_woken: false,
         sharing: Sharing::default(),
     };
-    match Queue::submit(context, cached.key(), item, now) {
+    let is_over = cached.not_after().saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
+    let submit = if let Some(Step::End(_)) = step { end } else { Queue::submit };
+    match submit(context, cached.key(), item, now) {
         Submitted::Held(until) => look_again(until, now),
+        Submitted::Accepted => Action::await_change(),
         // Without room the queue has it looked at once there is some, in its order: who tries again each second would overtake
-        // the others.
-        Submitted::Accepted | Submitted::Full => Action::await_change(),
+        // the others. Its end needs no room.
+        Submitted::Full => look_again(clocks.own_time_at(is_over), now),
     }
 }
 

@@ -13,6 +13,7 @@ use super::metadata::Size;
 use super::orphan::SharedList;
 use super::permits::Permit;
 use super::queue::{Item, Next};
+use super::route::connection;
 use super::settle::{Settled, Target, report, settle};
 use super::spans::root;
 use super::tenant::TenantKey;
@@ -26,6 +27,8 @@ use crate::traces::Span;
 
 /// How long to wait when the API server did not do as asked.
 pub(super) const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+/// How long a request that says that a clock is off is left alone.
+const CLOCK_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// How long to wait with a status that was not stored, though the API server answered.
 const UNSTORED_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 /// How long to wait with a final status that the API server stores in no form, if nobody changes the object.
@@ -69,15 +72,25 @@ impl Request {
         leaves(&context, &uid, left);
     }
 
-    /// Step 1: suspended or too early.
-    pub(super) async fn hold(&self, until: Option<Timestamp>, reason: Option<WaitReason>) -> Next {
-        let until = until.unwrap_or(self.object.spec.not_after_time.0);
+    /// Step 1: suspended, too early, or by a clock that is off.
+    pub(super) async fn hold(&self, until: Timestamp, reason: Option<WaitReason>) -> Next {
         let Some(reason) = reason else { return Next::Later(until) };
-        let message = match reason {
-            WaitReason::Suspended => "held back by spec.suspend: set it to false to go on".to_owned(),
-            _ => format!("nothing is sent before {until}"),
+        let (message, until) = match reason {
+            WaitReason::Suspended => ("held back by spec.suspend: set it to false to go on".to_owned(), until),
+            WaitReason::ClockSkew => {
+                self.context.metrics.put_off(reason);
+                // The clock may be set right at any time.
+                (self.context.clock_is_off(), Timestamp::now() + CLOCK_PAUSE)
+            }
+            _ => {
+                let not_before = self.object.spec.not_before_time.as_ref().map_or(until, |time| time.0);
+                (format!("nothing is sent before {not_before}"), until)
+            }
         };
         let why = Waiting { reason, message, next_attempt: None };
+        if reason == WaitReason::ClockSkew {
+            self.context.events.waiting(&self.object, &why);
+        }
         self.write_waiting(&waiting(&self.object, &why, Timestamp::now())).await.unwrap_or(Next::Later(until))
     }
 
@@ -154,7 +167,10 @@ impl Request {
         let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
         // A status that cannot be stored has no start.
         let start = start.or(self.item.put_off_since).unwrap_or(now);
-        let until = next_attempt(start, now, at_least, &self.item.uid);
+        let until = next_attempt(start, now, at_least, &self.item.uid, self.object.spec.not_after_time.0);
+        if waits_for_secret(reason) {
+            self.awaits_secret();
+        }
         let why = Waiting { reason, message, next_attempt: Some(until) };
         self.context.events.waiting(&self.object, &why);
         self.context.metrics.put_off(reason);
@@ -163,6 +179,13 @@ impl Request {
         } else {
             Next::Later(until)
         })
+    }
+
+    fn awaits_secret(&self) {
+        let (context, namespace) = (&self.context, self.object.namespace().unwrap_or_default());
+        if let Ok(connection) = connection(context, &namespace, &self.object.spec.connection_ref.name) {
+            context.connection_states.awaits_secret(&connection);
+        }
     }
 
     /// `Some` if the write failed and should be tried again. Not soon if it may be for what is written: it only says why the
@@ -198,6 +221,11 @@ impl Request {
     }
 }
 
+/// Whether a request that waits for `reason` may go on when the Secret of its connection is mended.
+const fn waits_for_secret(reason: WaitReason) -> bool {
+    matches!(reason, WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected)
+}
+
 /// Whether a request that waits for `reason` may go on when its connection, or the Secret of that, is mended.
 const fn waits_for_connection(reason: WaitReason) -> bool {
     !matches!(
@@ -205,6 +233,7 @@ const fn waits_for_connection(reason: WaitReason) -> bool {
         WaitReason::Pending
             | WaitReason::Scheduled
             | WaitReason::Suspended
+            | WaitReason::ClockSkew
             | WaitReason::Dispatching
             | WaitReason::Verifying
     )

@@ -49,7 +49,12 @@ impl Route {
         let seconds = u64::try_from(spec.request_timeout_seconds).unwrap_or(1);
         let namespace = connection.namespace().unwrap_or_default();
         let client = context
-            .api_client(&namespace, Duration::from_secs(seconds), endpoint.addresses())
+            .api_client(
+                &namespace,
+                Duration::from_secs(seconds),
+                endpoint.addresses(),
+                context.connection_states.clock(&connection),
+            )
             .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
         let access_key = match access_key(context, &namespace, &spec.credentials.secret_ref).await {
             Ok(access_key) => access_key,

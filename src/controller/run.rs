@@ -14,7 +14,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::awaited_secrets::look_at_awaited;
 use super::cached::Cached;
+use super::chores::Chores;
 use super::context::{Context, Parts};
 use super::election::Election;
 use super::events::Events;
@@ -25,11 +27,15 @@ use super::queue::Queue;
 use super::reconcile::{LOOK_AGAIN, comes_again, look_at, reconcile};
 use super::silence::question;
 use super::sweep::sweep;
+use super::time::look_at_clocks;
+use super::unsent::{self, look_at_overdue};
 use super::watches::{PAGE, watch};
 use crate::api_error::of_watch;
+use crate::clock::ServerClock;
 use crate::config::Config;
 use crate::health::{Health, Watch};
 use crate::metrics::Metrics;
+use crate::metrics::labels::Clock;
 use crate::output::Lines;
 use crate::traces::Traces;
 
@@ -46,10 +52,10 @@ pub enum RunError {
     Ended(&'static str),
 }
 
-/// Runs the operator until `shutdown`; then starts no new work, lets calls in flight finish and be recorded, and another
-/// replica lead meanwhile.
+/// Runs the operator until `shutdown`, with a client of the API server and what that tells of its clock; then starts no new
+/// work, lets calls in flight finish and be recorded, and another replica lead meanwhile.
 pub async fn run(
-    client: Client,
+    (client, clock): (Client, Arc<ServerClock>),
     config: Config,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -65,8 +71,10 @@ pub async fn run(
     let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
     let context = Context::new(Parts {
         queue: Queue::new(again, leadership.clone(), shutdown.clone()),
+        unsent: Chores::new(unsent::LIMITS, tasks.clone(), shutdown.clone()),
         events: Events::start(client.clone(), config.identity.clone(), metrics.clone()),
         client,
+        clock,
         config,
         leadership,
         metrics,
@@ -85,6 +93,8 @@ pub async fn run(
             gauges.set_stages(&context.queue.stages());
             gauges.set_limits(context.connection_states.limits());
             gauges.set_leader(context.leadership.leads());
+            gauges.set_clock_lead(Clock::ApiServer, context.clock.lead());
+            gauges.set_clock_lead(Clock::Gateway, context.connection_states.widest_lead());
         }
     });
 
@@ -137,7 +147,12 @@ pub async fn run(
         question(&context, &health, &unfinished, &context.requests, Watch::Requests),
     );
     let probing = probe_connections(context.clone(), changed.clone(), shutdown.clone());
-    let looking = look(&context, &changed);
+    let looking = futures::future::join4(
+        look(&context, &changed),
+        look_at_overdue(context.clone(), shutdown.clone()),
+        look_at_awaited(context.clone(), shutdown.clone()),
+        look_at_clocks(context.clone(), shutdown.clone()),
+    );
     let electing = elected.then(|| tokio::spawn(election(&context).run(shutdown.clone())));
     let ended = tokio::select! {
         () = controller => "the watch of SessionKills",
@@ -145,7 +160,7 @@ pub async fn run(
         () = probing => "the probe",
         () = sweeping => "the sweep",
         _ = questioning => "the questioning of watches",
-        () = looking => "the look at all requests",
+        _ = looking => "the look at all requests",
         () = shutdown.cancelled() => "",
     };
     let in_order = shutdown.is_cancelled();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::api::{Operation, Outcome, SessionKill, SessionKillReceipt};
-use crate::domain::conclusion::{Conclusion, is_goal_reached};
+use crate::api::{Operation, SessionKill, SessionKillReceipt};
+use crate::domain::conclusion::{Conclusion, is_goal_reached, is_neutral};
 use crate::domain::outcome::counts;
 use crate::metrics::labels::Code;
 use crate::traces::{Id, Span};
@@ -36,7 +36,7 @@ pub(super) fn root<'a>(object: &'a SessionKill, conclusion: &Conclusion, in_atte
             ("sessionkill.request_id", dispatch.request_id.clone()),
         ]);
     }
-    let is_error = !is_goal_reached(conclusion.reason) && conclusion.reason != Outcome::ExpiredOnArrival;
+    let is_error = !is_goal_reached(conclusion.reason) && !is_neutral(conclusion.reason);
     let took = in_all.unwrap_or_default().max(in_attempt);
     Span { id: Id::Root, is_error, attributes, ..Span::part(uid, "SessionKill", took) }
 }

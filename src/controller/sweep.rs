@@ -44,7 +44,7 @@ impl Swept {
 
     fn pause(self, context: &Context) -> Duration {
         let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-        let soonest = self.soonest.map(|soonest| soonest.duration_since(Timestamp::now()));
+        let soonest = self.soonest.map(|soonest| soonest.duration_since(context.clock.now().earliest()));
         let pause = pause(signed(context.config.sweep_interval()), signed(self.listing), soonest);
         Duration::try_from(pause).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
@@ -63,7 +63,7 @@ pub async fn sweep_receipts(
     shutdown: &CancellationToken,
 ) -> Duration {
     let retention = SignedDuration::from_secs(context.config.receipt_retention_seconds.into());
-    let now = Timestamp::now();
+    let now = context.clock.now().earliest();
     let mut orphans = Orphans::default();
     let see = |guarded: DeserializeGuard<SessionKillReceipt>| {
         let Ok(receipt) = guarded.0 else { return };

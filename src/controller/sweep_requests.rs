@@ -26,7 +26,7 @@ pub async fn sweep_requests(
     all: &Api<Guarded>,
     chores: &Chores<String>,
 ) -> (Duration, Option<Timestamp>) {
-    let mut look = Look { context, chores, now: Timestamp::now(), soonest: None };
+    let mut look = Look { context, chores, now: context.clock.now().earliest(), soonest: None };
     let see = |guarded: Guarded| {
         if let Ok(request) = guarded.0 {
             look.see(&request);

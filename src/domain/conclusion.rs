@@ -174,6 +174,13 @@ pub const fn is_goal_reached(reason: Outcome) -> bool {
     )
 }
 
+/// Whether a request that ended with `reason` did not reach its goal, and nobody need be alarmed: a year-old manifest was
+/// applied again, or whoever deleted the request wants no more of it.
+#[must_use]
+pub const fn is_neutral(reason: Outcome) -> bool {
+    matches!(reason, Outcome::ExpiredOnArrival | Outcome::Deleted)
+}
+
 /// Keeps the sessions of a status or of a claim within the limit: first without statements, then without anything that
 /// was observed, then with short messages.
 #[must_use]

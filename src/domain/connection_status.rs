@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::clock::{CLOCK_SKEW, in_words, is_skew};
 use super::status::{condition, without_request};
 use super::text::clamp;
 use crate::api::{ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
@@ -46,6 +47,9 @@ pub struct Facts {
     pub operation: Operation,
     /// When a probe was answered just now.
     pub probed: Option<Timestamp>,
+    /// By how much the operator's clock is ahead of the gateway's at the least; negative if it is behind, zero if it may be
+    /// right, none if that is not known.
+    pub clock_lead: Option<SignedDuration>,
 }
 
 /// The status after `learned`; `old` is the one before.
@@ -56,6 +60,7 @@ pub fn connection_status(
     facts: &Facts,
     now: Timestamp,
 ) -> OceanBaseConnectionStatus {
+    let clocks = clocks(facts.clock_lead);
     let new = |kind: ConditionType, (status, reason, message): (&str, &str, &str)| {
         let new = Condition {
             type_: kind.as_str().to_owned(),
@@ -82,6 +87,7 @@ pub fn connection_status(
             new(ConditionType::Ready, ready),
             new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
             new(ConditionType::ServerSideFence, fence(facts.fenced)),
+            new(ConditionType::ClocksAgree, (clocks.0, clocks.1.as_str(), &clocks.2)),
         ],
     }
 }
@@ -174,12 +180,37 @@ fn fence(fenced: bool) -> Said<'static> {
     ("False", ConnectionReason::TimeStampRefused.as_str(), message)
 }
 
+fn clocks(lead: Option<SignedDuration>) -> (&'static str, ConnectionReason, String) {
+    let most = CLOCK_SKEW.as_secs();
+    match lead {
+        None => ("Unknown", ConnectionReason::NotYetKnown, "no answer has told the gateway's time yet".to_owned()),
+        Some(lead) if is_skew(lead) => {
+            let message = format!(
+                "the operator's clock is {} the gateway's, by the date of its answers, and clocks may differ by {most} s: the \
+                 gateway may refuse calls that are in time, or take calls that are late; check the clocks of both",
+                in_words(lead)
+            );
+            ("False", ConnectionReason::ClockSkew, message)
+        }
+        Some(_) => {
+            let message = format!("the operator's clock and the gateway's differ by no more than {most} s");
+            ("True", ConnectionReason::WithinLimit, message)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::test_objects::time;
 
-    const FACTS: Facts = Facts { generation: 1, fenced: true, operation: Operation::KillProcessList, probed: None };
+    const FACTS: Facts = Facts {
+        generation: 1,
+        fenced: true,
+        operation: Operation::KillProcessList,
+        probed: None,
+        clock_lead: Some(SignedDuration::ZERO),
+    };
 
     fn shown(status: &OceanBaseConnectionStatus) -> Vec<String> {
         status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
@@ -197,6 +228,7 @@ mod tests {
             "Ready=True(CallAnswered)",
             "CredentialsValid=True(CredentialsAccepted)",
             "ServerSideFence=True(DeadlineTimeStamp)",
+            "ClocksAgree=True(WithinLimit)",
         ];
         assert_eq!(shown(&status), expected);
         assert_eq!((status.observed_generation, status.operation), (1, Some(Operation::KillProcessList)));
@@ -263,6 +295,25 @@ mod tests {
         assert_eq!(probe_due(Some(&broken), 1, Some(time("10:05:00"))), time("10:06:00"));
         let unanswered = probe_due(Some(&works), 1, Some(time("11:00:30")));
         assert_eq!(unanswered, time("11:01:30"), "no answer makes it due no sooner");
+    }
+
+    #[test]
+    fn a_gateways_clock_that_differs_is_told_with_its_side_and_by_how_much() {
+        let told = |seconds: Option<i64>| {
+            let facts = Facts { clock_lead: seconds.map(SignedDuration::from_secs), ..FACTS };
+            let fresh = OceanBaseConnectionStatus::default();
+            let status = connection_status(&fresh, Learned::Answered, &facts, time("10:00:00"));
+            (shown(&status).remove(3), status.conditions[3].message.clone())
+        };
+        assert_eq!(told(None).0, "ClocksAgree=Unknown(NotYetKnown)");
+        for seconds in [-5, 0, 5] {
+            assert_eq!(told(Some(seconds)).0, "ClocksAgree=True(WithinLimit)");
+        }
+        for (seconds, words) in [(3600, "is 3600 s ahead of the gateway's"), (-90, "is 90 s behind the gateway's")] {
+            let (condition, message) = told(Some(seconds));
+            assert_eq!(condition, "ClocksAgree=False(ClockSkew)");
+            assert!(message.contains(words), "{message}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod backoff;
 pub mod claim;
+pub mod clock;
 pub mod conclusion;
 pub mod connection_status;
 pub mod expect;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
-use super::conclusion::{Conclusion, bounded, is_goal_reached};
+use super::conclusion::{Conclusion, bounded, is_goal_reached, is_neutral};
 use super::outcome::{counts, for_all};
 use super::text::clamp;
 use crate::api::{
@@ -41,7 +41,7 @@ pub struct InVerification {
 #[must_use]
 pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> SessionKillStatus {
     let old = object.status.clone().unwrap_or_default();
-    let held_back = matches!(waiting.reason, WaitReason::Suspended | WaitReason::Scheduled);
+    let held_back = matches!(waiting.reason, WaitReason::Suspended | WaitReason::Scheduled | WaitReason::ClockSkew);
     let reason = waiting.reason.as_str();
     // Of a call that was made nothing is forgotten, whatever its request waits for.
     let sessions = match &old.dispatch {
@@ -55,7 +55,7 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
     }
     SessionKillStatus {
         observed_generation: object.metadata.generation.unwrap_or_default(),
-        // Pauses grow with the time since startTime: time that the user chose to wait must not count.
+        // Pauses grow with the time since startTime: time in which nothing could be tried must not count.
         start_time: if held_back { old.start_time } else { old.start_time.or(Some(Time(now))) },
         completion_time: None,
         next_attempt_time: waiting.next_attempt.map(Time),
@@ -113,8 +113,8 @@ pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -
     let goal_reached = is_goal_reached(conclusion.reason);
     let succeeded = if goal_reached { "True" } else { "False" };
     let mut set = vec![(ConditionType::Succeeded, succeeded, reason)];
-    // A year-old manifest applied again is harmless: a GitOps tool must not call it degraded.
-    if goal_reached || conclusion.reason == Outcome::ExpiredOnArrival {
+    // A GitOps tool must not call it degraded.
+    if goal_reached || is_neutral(conclusion.reason) {
         set.push((ConditionType::Ready, "True", reason));
     } else {
         set.push((ConditionType::Ready, "False", reason));
@@ -296,6 +296,7 @@ mod tests {
             shown(&ended(Outcome::ExpiredOnArrival)),
             ["Succeeded=False(ExpiredOnArrival)", "Ready=True(ExpiredOnArrival)"]
         );
+        assert_eq!(shown(&ended(Outcome::Deleted)), ["Succeeded=False(Deleted)", "Ready=True(Deleted)"]);
         for reason in [Outcome::DeadlineExceeded, Outcome::NotAllowed, Outcome::KillFailed, Outcome::OutcomeUnknown] {
             let status = ended(reason);
             let name = reason.as_str();

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::clock::CLOCK_SKEW;
 use super::expect::same_address;
 use super::observation::{MAX_ADDRESS, MAX_NAME, Presence, Seen, Snapshot};
 use super::outcome::ended;
-use super::plan::CLOCK_SKEW;
 use super::text::{clamp, quoted};
 use crate::api::{
     ObservedSession, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, Verification, VerificationPolicy,

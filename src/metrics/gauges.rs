@@ -3,12 +3,13 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Label;
-use super::labels::{self, Output, Stage};
+use super::labels::{self, Clock, Output, Stage};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -40,6 +41,7 @@ pub struct Gauges {
     watch_age: Family<[Label; 1], Seconds>,
     stall: Seconds,
     output_stuck: Family<[Label; 1], Seconds>,
+    clock_lead: Family<[Label; 1], Seconds>,
 }
 
 impl Gauges {
@@ -56,6 +58,7 @@ impl Gauges {
             watch_age: Family::default(),
             stall: Seconds::default(),
             output_stuck: Family::default(),
+            clock_lead: Family::default(),
         };
         registry.register(
             "leader",
@@ -94,11 +97,17 @@ impl Gauges {
         let help =
             "For how long the oldest line of an output has waited without anything being written; 0 if there is none";
         registry.register_with_unit("output_stuck", help, Unit::Seconds, gauges.output_stuck.clone());
+        let help = "By how much the operator's clock is ahead of another at the least; negative if it is behind, 0 if it may be \
+                    right. Of the API server's: nothing is sent beyond 5 s. Of all gateways' it is the one that differs most";
+        registry.register_with_unit("clock_lead", help, Unit::Seconds, gauges.clock_lead.clone());
         gauges.set_leader(true);
         gauges.set_limits(Limits::default());
         gauges.set_stages(&[]);
         for watch in crate::health::Watch::KINDS {
             gauges.set_watch_age(watch.as_str(), Duration::ZERO);
+        }
+        for clock in labels::CLOCKS {
+            gauges.set_clock_lead(*clock, SignedDuration::ZERO);
         }
         for output in labels::OUTPUTS {
             gauges.set_output_stuck(*output, Duration::ZERO);
@@ -146,6 +155,11 @@ impl Gauges {
     /// The longest stall of the event loop.
     pub fn set_stall(&self, longest: Duration) {
         self.stall.set(longest.as_secs_f64());
+    }
+
+    /// By how much the operator's clock is ahead of `clock`.
+    pub fn set_clock_lead(&self, clock: Clock, lead: SignedDuration) {
+        self.clock_lead.get_or_create(&[("clock", labels::clock(clock))]).set(lead.as_secs_f64());
     }
 
     /// For how long the oldest line of `output` has waited.

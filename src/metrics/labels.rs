@@ -124,6 +124,15 @@ pub enum Output {
     Audit,
 }
 
+/// A clock beside the operator's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// That of the Kubernetes API server.
+    ApiServer,
+    /// Of those of all gateways the one that differs most.
+    Gateway,
+}
+
 /// What became of a try to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
@@ -148,6 +157,8 @@ pub enum Ending {
     Unknown,
     /// `notAfterTime` had passed; nothing was sent.
     Expired,
+    /// It was deleted before it was sent.
+    Deleted,
 }
 
 impl Ending {
@@ -159,6 +170,7 @@ impl Ending {
                 Self::Succeeded
             }
             Outcome::ExpiredOnArrival | Outcome::DeadlineExceeded => Self::Expired,
+            Outcome::Deleted => Self::Deleted,
             Outcome::OutcomeUnknown => Self::Unknown,
             Outcome::PreconditionFailed
             | Outcome::NotAllowed
@@ -188,31 +200,35 @@ closed_set! {
     OUTPUTS, output(Output): Logs Audit
 }
 closed_set! {
+    /// Every [`Clock`].
+    CLOCKS, clock(Clock): ApiServer Gateway
+}
+closed_set! {
     /// Every [`ClaimResult`].
     CLAIM_RESULTS, claim_result(ClaimResult): Granted Taken Failed Released
 }
 closed_set! {
     /// Every [`Ending`].
-    ENDINGS, ending(Ending): Succeeded Failed Unknown Expired
+    ENDINGS, ending(Ending): Succeeded Failed Unknown Expired Deleted
 }
 closed_set! {
     /// Every reason with which a request ends.
     OUTCOMES, outcome(Outcome): SessionsKilled SessionsGone AlreadyExecuted DryRunCompleted ExpiredOnArrival
-        DeadlineExceeded PreconditionFailed NotAllowed InvalidObject PartiallyKilled KillFailed StillPresent OutcomeUnknown
+        DeadlineExceeded Deleted PreconditionFailed NotAllowed InvalidObject PartiallyKilled KillFailed StillPresent OutcomeUnknown
 }
 closed_set! {
     /// Every reason for which a request waits.
     WAIT_REASONS, wait_reason(WaitReason): Pending Scheduled Suspended Dispatching Verifying ObservationFailed
         ConnectionNotFound EndpointNotAllowed CredentialsUnavailable CredentialsRejected PermissionDenied Throttled
-        EndpointUnreachable TimeStampRefused OperationUnavailable
+        EndpointUnreachable TimeStampRefused OperationUnavailable ClockSkew
 }
 closed_set! {
     session_outcome(SessionOutcome): Pending Killed Gone Skipped Failed Unknown
 }
 closed_set! {
     session_reason(SessionReason): Waiting DryRun Verified IdReused NotFound PreconditionMismatch
-        StillPresent Accepted NotVerified KillRefused RequestRejected DeadlineExceeded NotAllowed MissingInAnswer AnswerLost
-        HolderLost
+        StillPresent Accepted NotVerified KillRefused RequestRejected DeadlineExceeded Deleted NotAllowed MissingInAnswer
+        AnswerLost HolderLost
 }
 
 /// Why it is open after a call what became of a session.

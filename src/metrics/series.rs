@@ -7,7 +7,7 @@ use super::{Metrics, labels, of_call, of_cause, of_request, of_resolution, of_se
 use crate::api::{SessionOutcome, SessionReason};
 
 /// How a session can end: outcome and reason.
-const SESSION_ENDS: [(SessionOutcome, SessionReason); 16] = {
+const SESSION_ENDS: [(SessionOutcome, SessionReason); 17] = {
     use SessionOutcome::{Failed, Gone, Killed, Skipped, Unknown};
     use SessionReason as Why;
     [
@@ -20,6 +20,7 @@ const SESSION_ENDS: [(SessionOutcome, SessionReason); 16] = {
         (Skipped, Why::PreconditionMismatch),
         (Skipped, Why::NotAllowed),
         (Skipped, Why::DeadlineExceeded),
+        (Skipped, Why::Deleted),
         (Failed, Why::StillPresent),
         (Failed, Why::KillRefused),
         (Failed, Why::RequestRejected),

@@ -130,12 +130,6 @@ pub fn retry_after(text: &str) -> Option<SignedDuration> {
     milliseconds.map(|milliseconds| SignedDuration::from_millis(milliseconds.into()))
 }
 
-/// The time that the header `Date` names; none if it names none.
-#[must_use]
-pub fn gateway_time(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp())
-}
-
 /// The error code of what is no answer of the API.
 const UNREADABLE: &str = "UnreadableAnswer";
 

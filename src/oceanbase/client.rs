@@ -4,13 +4,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::addresses::Addresses;
-use super::answer::{KillAnswer, MAX_ANSWER_BYTES};
+use super::answer::{KillAnswer, MAX_ANSWER_BYTES, RawAnswer};
 use super::budget::{AnswerBudget, DEFAULT_BYTES};
 use super::credentials::AccessKey;
 use super::endpoint::Endpoint;
@@ -18,7 +18,8 @@ use super::error::{CallError, ErrorKind};
 use super::receive::{ReadKill, receive};
 use super::signed::SignedRequest;
 use super::stamp::TimeSource;
-use super::transport::{CONNECT_TIMEOUT, Transport};
+use super::transport::{CONNECT_TIMEOUT, Receiving, Transport};
+use crate::clock::ServerClock;
 
 /// Permission to send one kill. The caller implements it for its claim and for nothing else, so that an unclaimed kill
 /// does not compile: [`Client::kill`] takes it by value, and gives it back only if nothing was executed.
@@ -122,6 +123,7 @@ pub struct Client {
     pub(super) request_timeout: Duration,
     pub(super) budget: Arc<AnswerBudget>,
     pub(super) account: Arc<str>,
+    clock: Arc<ServerClock>,
 }
 
 impl Client {
@@ -133,15 +135,21 @@ impl Client {
             request_timeout: options.request_timeout,
             budget: AnswerBudget::new(DEFAULT_BYTES),
             account: "".into(),
+            clock: Arc::default(),
         })
     }
 
     /// The same client for those who wait `request_timeout` for an answer, and take memory for it out of `budget` on
-    /// `account`.
+    /// `account`. `clock` hears of the date of each answer.
     #[must_use]
-    pub fn sharing(&self, request_timeout: Duration, budget: &Arc<AnswerBudget>, account: &str) -> Self {
+    pub fn sharing(
+        &self,
+        request_timeout: Duration,
+        (budget, account): (&Arc<AnswerBudget>, &str),
+        clock: Arc<ServerClock>,
+    ) -> Self {
         let transport = self.transport.clone();
-        Self { transport, request_timeout, budget: budget.clone(), account: account.into() }
+        Self { transport, request_timeout, budget: budget.clone(), account: account.into(), clock }
     }
 
     /// Ends sessions by one request, if the permit's deadline has not passed.
@@ -167,6 +175,21 @@ impl Client {
         }
     }
 
+    /// Sends `request` once.
+    pub(super) async fn exchange(
+        &self,
+        request: reqwest::Request,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<RawAnswer<Receiving>, CallError> {
+        let asked = Instant::now();
+        let answer = self.transport.exchange(request, timeout, max_bytes).await?;
+        if let Some(date) = answer.gateway_time {
+            self.clock.answered(date, asked);
+        }
+        Ok(answer)
+    }
+
     /// What `operation` answers of the sessions with `wanted` IDs.
     pub(super) async fn answer_to_kill(
         &self,
@@ -176,7 +199,7 @@ impl Client {
         access: &Access,
         wanted: impl Fn(i64) -> bool + Send + 'static,
     ) -> Result<KillAnswer, CallError> {
-        let answer = self.transport.exchange(request, timeout, MAX_ANSWER_BYTES).await?;
+        let answer = self.exchange(request, timeout, MAX_ANSWER_BYTES).await?;
         let read = ReadKill { operation, access_key: access.access_key.clone(), wanted };
         // What was executed is not asked for again.
         let read = receive(answer, read, async || Some(self.budget.large(&self.account).await)).await?;

@@ -52,7 +52,7 @@ impl Client {
             let asked = (Instant::now(), Timestamp::now());
             let form = [("InstanceId", tenant.instance_id.clone()), ("TenantId", tenant.tenant_id.clone())];
             let request = self.read_request(LIST_ACTION, &form, gateway_lead, access)?;
-            let answer = self.transport.exchange(request, self.read_timeout(), MAX_LIST_BYTES).await?;
+            let answer = self.exchange(request, self.read_timeout(), MAX_LIST_BYTES).await?;
             let read = ReadList { access_key: access.access_key.clone(), wanted: wanted.clone() };
             let room = async || room.or_else(|| self.budget.large_now(&self.account));
             let list = receive(answer, read, room).await?;

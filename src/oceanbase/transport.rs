@@ -9,10 +9,11 @@ use reqwest::header::DATE;
 use tokio::time::Instant;
 
 use super::addresses::{Addresses, Resolver};
-use super::answer::{RawAnswer, gateway_time, retry_after};
+use super::answer::{RawAnswer, retry_after};
 use super::connecting::{CONNECT_WITHIN, ConnectLimit};
 use super::error::{ANSWER_LOST, CallError, ErrorKind};
 use super::signed::SignedRequest;
+use crate::clock::date;
 
 /// The longest that name resolution, connecting and TLS may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +66,7 @@ impl Transport {
         Ok(RawAnswer {
             status: response.status().as_u16(),
             retry_after: header(&response, "x-acs-retry-after").and_then(retry_after),
-            gateway_time: header(&response, DATE.as_str()).and_then(gateway_time),
+            gateway_time: header(&response, DATE.as_str()).and_then(date),
             body: Receiving { response, timeout, waited: started.elapsed(), received: 0, max_bytes },
         })
     }

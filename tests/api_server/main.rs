@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_mins(4);
 fn client(config: kube::Config, http1: bool) -> Client {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    api_server::client(config, http1).unwrap()
+    api_server::client(config, http1, std::sync::Arc::default()).unwrap()
 }
 
 /// What a kubeconfig says, but for the way to the server.

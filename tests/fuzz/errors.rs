@@ -2,7 +2,8 @@
 
 use bolero::check;
 use serde_json::json;
-use sessionkill::oceanbase::answer::{KillAnswer, RawAnswer, gateway_time, retry_after};
+use sessionkill::clock::date;
+use sessionkill::oceanbase::answer::{KillAnswer, RawAnswer, retry_after};
 use sessionkill::oceanbase::{CallError, KillOperation, Sieve};
 
 use crate::material::{Plan, assert_secret, key, text};
@@ -47,7 +48,7 @@ fn error_bodies() {
             let family = FAMILIES[usize::from(*family) % FAMILIES.len()];
             let code = if code.base % 2 == 0 { family.to_owned() } else { format!("{family}{}", text(code)) };
             let (message, id) = (text(message), text(id));
-            let error = CallError::from_body(&code, &message, &id, retry_after(&id), gateway_time(&message));
+            let error = CallError::from_body(&code, &message, &id, retry_after(&id), date(&message));
             tally.count(error.kind.is_not_executed());
             check_bounds(&error);
             let known =
@@ -61,10 +62,7 @@ fn error_bodies() {
             check_bounds(&read);
             assert_secret(&format!("{read} {read:?}"));
             assert!(
-                code.is_empty()
-                    || read.kind == error.kind
-                    || retry_after(&id).is_some()
-                    || gateway_time(&message).is_some()
+                code.is_empty() || read.kind == error.kind || retry_after(&id).is_some() || date(&message).is_some()
             );
         },
     );

@@ -2,7 +2,8 @@
 
 use bolero::check;
 use jiff::{SignedDuration, Timestamp};
-use sessionkill::oceanbase::answer::{gateway_time, retry_after};
+use sessionkill::clock::date;
+use sessionkill::oceanbase::answer::retry_after;
 use sessionkill::oceanbase::{Stamp, TimeSource};
 use uuid::Uuid;
 
@@ -56,7 +57,7 @@ fn date_and_retry_headers() {
             header.replace_range(at..=at, &char::from(*byte).to_string());
         }
         let header = if plan.base == 0 { text(plan) } else { header };
-        let time = gateway_time(&header);
+        let time = date(&header);
         tally.count(time.is_some());
         if let Some(time) = time {
             let now = moment(i64::from(*byte));

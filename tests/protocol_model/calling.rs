@@ -23,7 +23,9 @@ const URGENT: SignedDuration = SignedDuration::from_secs(5);
 const ROOM_TO_FALL_BACK: SignedDuration = SignedDuration::from_secs(5);
 
 fn time_left(world: &World, operator: usize, receipt: &SessionKillReceipt) -> SignedDuration {
-    receipt.spec.dispatch_deadline_time.0.duration_since(world.time(operator))
+    let left = receipt.spec.dispatch_deadline_time.0.duration_since(world.time(operator));
+    // By the API server's clock, as `claim::claim` counts it.
+    left.min(receipt.spec.not_after_time.0.duration_since(world.known_time(operator).latest()))
 }
 
 /// The end of `group::attempt` and the last look at the clock in `Client::kill`: those of one urgency go together. The others
@@ -45,7 +47,8 @@ pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &m
     let is_unguarded = !protocol.has(Rule::HalvesInTime) && is_half(world, operator, &task.members);
     let now = world.time(operator);
     let stamp = if is_unguarded { seconds(now) } else { protocol.stamp(&nonce.0, deadline, now) };
-    let is_over = deadline <= now && protocol.has(Rule::ClockCheck) && !is_unguarded;
+    let is_late = |(receipt, _): &(Stored<SessionKillReceipt>, u8)| !time_left(world, operator, receipt).is_positive();
+    let is_over = protocol.has(Rule::ClockCheck) && !is_unguarded && claims.iter().any(is_late);
     for (member, (receipt, _)) in task.members.iter_mut().zip(claims) {
         member.stage = if is_over {
             Stage::Refused { receipt, kind: Refusal::Deadline }

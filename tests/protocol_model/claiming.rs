@@ -121,7 +121,7 @@ fn standing(
 ) -> Standing {
     let uid = member.object.metadata.uid.as_deref().unwrap_or_default();
     let judge = Judge { uid, attempt_id, is_at_work: protocol.is_at_work(world, operator, receipt) };
-    protocol.standing(judge, receipt, world.time(operator))
+    protocol.standing(judge, receipt, protocol.now(world, operator).earliest())
 }
 
 /// `Request::taken`.
@@ -174,7 +174,7 @@ pub(crate) fn record_for(
     if let Some(record) = request.and_then(|request| record_of(request, receipt)) {
         return Some(Stored::new(record));
     }
-    let (list, now) = (is_read.then(|| world.list(operator)), world.time(operator));
+    let (list, now) = (is_read.then(|| world.list(operator)), world.known_time(operator).earliest());
     let conclusion = conclude(receipt, request, list.as_ref(), now)?;
     Some(Stored::new(conclusion.record(at(0))))
 }

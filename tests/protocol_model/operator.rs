@@ -170,7 +170,7 @@ impl Member {
         // The shortest pause, whenever it was first worked on: a longer one is a turn that is not taken, and states that differ
         // in that time alone stay one.
         let uid = self.object.metadata.uid.as_deref().unwrap_or_default();
-        let next_attempt = Some(next_attempt(now, now, None, uid));
+        let next_attempt = Some(next_attempt(now, now, None, uid, self.object.spec.not_after_time.0));
         let status = waiting(&self.object, &Waiting { reason, message: String::new(), next_attempt }, now);
         // Texts are no part of a state.
         let old = self.object.status.clone().map(|mut old| {
@@ -187,7 +187,7 @@ impl Member {
 /// One that has expired looks for its receipt at once, and so does one whose session is gone, below: neither changes with
 /// time, so that a pause before the look is a later turn.
 pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks: &[(usize, usize)]) -> Option<()> {
-    let now = world.time(operator);
+    let now = protocol.now(world, operator);
     let (mut attempts, mut others) = (vec![], vec![]);
     for (request, version) in picks {
         let object = world.requests[*request].versions[*version].clone();
@@ -201,14 +201,14 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
             }
             Step::Attempt(Intent::DryRun) => panic!("no request of the model is a DryRun"),
             // What is written of a request that was deleted is lost.
-            Step::Follow | Step::Expire(_) if world.requests[*request].object.is_none() => continue,
+            Step::Follow | Step::End(_) if world.requests[*request].object.is_none() => continue,
             // `Request::follow`.
             Step::Follow => {
-                let end = || without_receipt(&member.object, None, now).unwrap();
+                let end = || without_receipt(&member.object, None, now.own()).unwrap();
                 member.stage = find(protocol, world, operator, &member, ("without receipt", end));
             }
             // `Request::expire`.
-            Step::Expire(outcome) => {
+            Step::End(outcome) => {
                 let why = SessionReason::DeadlineExceeded;
                 let text = "nothing was sent".to_owned();
                 let end = || Conclusion::nothing_sent(&member.object, outcome, why, text);

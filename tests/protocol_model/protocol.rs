@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use sessionkill::api::{Outcome, SessionKill, SessionKillReceipt};
 use sessionkill::domain::claim::{Attempt, Judge, Standing, receipt};
+use sessionkill::domain::clock::Now;
 use sessionkill::domain::plan::{Step, plan};
 use sessionkill::domain::retention::receipt_expired;
 use sessionkill::domain::verification::followed_until;
@@ -52,6 +53,8 @@ pub(crate) enum Rule {
     FollowUnanswered,
     /// Nothing is called expired before clocks that are behind agree.
     ExpiryMargin,
+    /// A clock is held against the API server's, and not believed if it is further from it than clocks may be.
+    ServerClock,
     /// A receipt is kept until long after `notAfterTime`.
     Retention,
     /// A receipt is kept until its outcome is recorded and its request has ended.
@@ -90,10 +93,17 @@ impl Protocol {
         !self.left_out.contains(&rule)
     }
 
-    pub(crate) fn plan(self, object: &SessionKill, now: Timestamp) -> Step {
+    /// The time, as `operator` knows it.
+    pub(crate) fn now(self, world: &World, operator: usize) -> Now {
+        if self.has(Rule::ServerClock) { world.known_time(operator) } else { world.time(operator).into() }
+    }
+
+    pub(crate) fn plan(self, object: &SessionKill, now: Now) -> Step {
         match plan(object, now) {
-            Step::Wait { reason: None, .. } if !self.has(Rule::ExpiryMargin) && now >= object.spec.not_after_time.0 => {
-                Step::Expire(Outcome::DeadlineExceeded)
+            Step::Wait { reason: None, .. }
+                if !self.has(Rule::ExpiryMargin) && now.own() >= object.spec.not_after_time.0 =>
+            {
+                Step::End(Outcome::DeadlineExceeded)
             }
             step => step,
         }
@@ -160,5 +170,5 @@ pub(crate) fn kind_of(code: &str) -> ErrorKind {
 
 /// The bound of the clocks is the one that the product names.
 pub(crate) fn is_bound_as_shipped() -> bool {
-    sessionkill::domain::plan::CLOCK_SKEW == SignedDuration::from_secs(SKEW)
+    sessionkill::domain::clock::CLOCK_SKEW == SignedDuration::from_secs(SKEW)
 }

@@ -10,19 +10,19 @@ use super::world::World;
 
 /// Whether a sweep of `operator` has anything to do with the receipt of this number.
 pub(crate) fn is_due(protocol: Protocol, world: &World, operator: usize, index: usize) -> bool {
-    let (receipt, now) = (&world.receipts[index], world.time(operator));
+    let (receipt, now) = (&world.receipts[index], protocol.now(world, operator).earliest());
     protocol.receipt_expired(receipt, now) || is_orphaned(protocol, world, operator, receipt)
 }
 
 fn is_orphaned(protocol: Protocol, world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
     let judge = Judge { uid: "", attempt_id: "", is_at_work: protocol.is_at_work(world, operator, receipt) };
-    protocol.standing(judge, receipt, world.time(operator)) == Standing::Orphaned
+    protocol.standing(judge, receipt, protocol.now(world, operator).earliest()) == Standing::Orphaned
 }
 
 /// `sweep_receipts::sweep_receipts` for one receipt: removes it past its time, or records what became of an orphaned one. That others
 /// may write between the look and the record is tried on the path of requests.
 pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, index: usize) -> Option<()> {
-    let (receipt, now) = (world.receipts[index].clone(), world.time(operator));
+    let (receipt, now) = (world.receipts[index].clone(), protocol.now(world, operator).earliest());
     let is_expired = protocol.receipt_expired(&receipt, now);
     if is_expired && !protocol.has(Rule::ReceiptUntilSettled) {
         return world.delete_receipt(&receipt).ok();
@@ -43,7 +43,10 @@ pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, in
 
 /// Whether the time of a finished request is over.
 pub(crate) fn is_request_due(world: &World, operator: usize, index: usize) -> bool {
-    world.requests[index].object.as_ref().is_some_and(|object| ttl_expired(object, world.time(operator)))
+    world.requests[index]
+        .object
+        .as_ref()
+        .is_some_and(|object| ttl_expired(object, world.known_time(operator).earliest()))
 }
 
 /// `sweep_requests::Removal` for one request: removes a finished request past its time once its outcome is recorded; else records it.

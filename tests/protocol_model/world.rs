@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use sessionkill::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
 use sessionkill::domain::claim::receipt_name;
+use sessionkill::domain::clock::{Bounds, Now};
 use sessionkill::domain::observation::{Seen, Snapshot};
 use sessionkill::oceanbase::stamp::ACCEPTANCE;
 
@@ -143,6 +144,12 @@ impl World {
     /// The time at `moment` by the clock of `operator`.
     pub(crate) fn time_at(&self, moment: usize, operator: usize) -> Timestamp {
         at(self.moments[moment] + self.clocks.operators[operator])
+    }
+
+    /// The same, with what the API server's answers tell of its clock, which is the slowest.
+    pub(crate) fn known_time(&self, operator: usize) -> Now {
+        let server = self.moments[self.now];
+        Now::new(self.time(operator), Some(Bounds { earliest: at(server), latest: at(server + 1) }))
     }
 
     /// The first moment that is not before `time` by the clock of `operator`.

@@ -235,7 +235,7 @@ impl Fault {
     /// Whether a call of this action gets it; `named` are the sessions that it names to be ended, if it does.
     #[must_use]
     pub fn fits(&self, action: Option<&str>, named: Option<&[i64]>) -> bool {
-        let names = |id| named.is_some_and(|named| named.contains(&id));
+        let is_named = |id| named.is_some_and(|named| named.contains(&id));
         !self.kind.is_state()
             && (self.action.is_none() || self.action.as_deref() == action)
             && (named.is_some() || !self.kills_only)
