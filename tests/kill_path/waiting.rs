@@ -175,6 +175,45 @@ async fn a_throttled_request_comes_back_no_earlier_than_asked() {
     scene.end().await;
 }
 
+/// A pause that the gateway asks for would end after the request's time.
+#[tokio::test]
+async fn what_is_mended_before_the_deadline_is_used_whatever_pause_was_asked_for() {
+    let scene = Scene::ready("last-try").await;
+    scene.inject(Fault::new(FaultKind::Throttle).retry_after(Duration::from_secs(30)));
+    scene.request("inc-1").not_after(in_seconds(25)).create().await;
+    scene.wait_for_reason("inc-1", "Throttled").await;
+    scene.gateway().clear_faults();
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
+/// What waits for its turn behind others, whose connection is throttled, is told its end when its time is over.
+#[tokio::test]
+async fn the_end_of_a_request_in_the_queue_waits_for_nobodys_turn() {
+    let scene = Scene::set("end-in-queue").await;
+    let operator = scene.operator().await;
+    scene.inject(Fault::new(FaultKind::Throttle).retry_after(Duration::from_secs(30)));
+    scene.request("inc-1").create().await;
+    scene.wait_for_reason("inc-1", "Throttled").await;
+    scene.gateway().clear_faults();
+    // The first in the line, for as long as the gateway asked for.
+    scene.request("inc-2").sessions([2]).create().await;
+    eventually("the second in the queue", async || {
+        let metrics = Scene::metrics(&operator).await;
+        let is_there = metrics.contains("sessionkill_stage_requests{stage=\"Queued\"} 1\n");
+        if is_there { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    scene.request("inc-3").sessions([3]).not_after(in_seconds(2)).create().await;
+    assert_eq!(scene.wait_finished("inc-3").await.reason(), "DeadlineExceeded");
+    assert!(scene.calls_for(2).is_empty(), "the one before it still waits for its turn");
+    assert_eq!(scene.wait_finished("inc-2").await.reason(), "SessionsKilled");
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1, 2]);
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn a_gateway_that_is_down_is_waited_for() {
     let mut scene = Scene::ready("gateway-down").await;

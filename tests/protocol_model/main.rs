@@ -37,7 +37,7 @@ use stateright::{Checker as _, Expectation, HasDiscoveries, Model as _};
 
 use model::Checked;
 use protocol::is_bound_as_shipped;
-use scenario::{ALL_CLOCKS, Scenario};
+use scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
 use time::{AT_ONCE, EARLY, ORPHANED};
 
 /// The processor cores that one check takes: the tests of this file run beside each other.
@@ -92,6 +92,11 @@ fn one_request_is_executed_once_and_in_time() {
 fn clocks_may_differ_by_the_bound() {
     explore(Checked { clocks: ALL_CLOCKS, ..Scenario::Single.with(1, 1) }, 200_000);
     explore(Checked { clocks: ALL_CLOCKS, ..Scenario::Single.with(0, 2) }, 80_000);
+}
+
+#[test]
+fn a_clock_that_is_far_off_is_not_believed() {
+    explore(Checked { clocks: A_CLOCK_FAR_OFF, ..Scenario::Single.with(1, 2) }, 10_000);
 }
 
 #[test]

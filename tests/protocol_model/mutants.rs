@@ -5,7 +5,7 @@ use stateright::{Checker as _, HasDiscoveries, Model as _};
 use super::model::Checked;
 use super::properties::{FAILED, FINAL, IN_TIME, LET_GO, NONCES, ONCE, OWN_REFUSAL, SETTLES, SKIPPED};
 use super::protocol::{Protocol, Rule};
-use super::scenario::{ALL_CLOCKS, Scenario};
+use super::scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
 use super::steps;
 use super::time::{AT_ONCE, EARLY, ORPHANED};
 
@@ -41,6 +41,11 @@ fn skewed(faults: u8) -> Checked {
     Checked { clocks: ALL_CLOCKS, ..single(faults) }
 }
 
+/// The same with a clock that is far off.
+fn far_off() -> Checked {
+    Checked { clocks: A_CLOCK_FAR_OFF, ..single(0) }
+}
+
 /// The same with time for another attempt after a deadline.
 fn early(faults: u8, attempts: u8) -> Checked {
     Checked { moments: EARLY, ..Scenario::Single.with(faults, attempts) }
@@ -65,6 +70,7 @@ mutants! {
     a_claim_taken_from_a_holder_at_work: [SettleDeadline], single(0) => FAILED;
     a_session_called_failed_while_its_call_is_on_its_way: [FollowUnanswered], single(1) => FAILED;
     a_request_called_expired_by_one_clock: [ExpiryMargin], skewed(0) => SKIPPED;
+    a_clock_that_is_far_off_believed: [ServerClock], far_off() => SKIPPED;
     a_receipt_removed_too_early: [Retention], single(0) => ONCE;
     a_receipt_removed_before_its_request_ended: [ReceiptUntilSettled], single(1) => SKIPPED;
     an_outcome_written_twice: [OutcomeWriteOnce], single(0) => FINAL;

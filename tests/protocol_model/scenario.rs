@@ -29,6 +29,9 @@ pub(crate) const ALL_CLOCKS: &[Clocks] = &[
     Clocks { operators: [SKEW, SKEW], gateway: 0 },
 ];
 
+/// One operator whose clock is off by far more than that.
+pub(crate) const A_CLOCK_FAR_OFF: &[Clocks] = &[Clocks { operators: [0, 3600], gateway: 0 }];
+
 impl Scenario {
     /// This scenario as shipped, with clocks that are alike.
     pub(crate) fn with(self, faults: u8, attempts: u8) -> Checked {
