@@ -59,7 +59,7 @@ fn take_out(
     if let Some(until) = state.held.until(&item, now) {
         return Err(Submitted::Held(until));
     }
-    (item.put_off_since, item.is_woken) = state.held.release(&item.uid);
+    state.held.release(&mut item);
     let tenant = Arc::new(key);
     state.places.add(&item.uid, tenant.clone());
     Ok((tenant, item))

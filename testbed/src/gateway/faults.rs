@@ -239,7 +239,7 @@ impl Fault {
         !self.kind.is_state()
             && (self.action.is_none() || self.action.as_deref() == action)
             && (named.is_some() || !self.kills_only)
-            && self.session_id.is_none_or(names)
+            && self.session_id.is_none_or(is_named)
             && self.more_than.is_none_or(|most| named.is_some_and(|named| named.len() > most))
     }
 
