@@ -21,6 +21,7 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod controller;
+pub mod core_dumps;
 pub mod descriptors;
 pub mod domain;
 pub mod health;

@@ -16,7 +16,7 @@ use sessionkill::output::Lines;
 use sessionkill::pulse::Pulse;
 use sessionkill::telemetry::{self, LogOptions};
 use sessionkill::traces::Traces;
-use sessionkill::{api, api_server, controller, descriptors, kubeconfig};
+use sessionkill::{api, api_server, controller, core_dumps, descriptors, kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -78,6 +78,9 @@ fn crd() -> Result<(), String> {
 
 /// Runs the operator, and ends its outputs: what nobody reads does not keep the program from its end.
 fn run(config: Config, options: LogOptions) -> ExitCode {
+    if let Err(error) = core_dumps::forbid() {
+        return failed(&mut std::io::stderr(), &format!("cannot switch core dumps off, which would hold keys: {error}"));
+    }
     let metrics = Arc::new(Metrics::default());
     let lost = |output| metrics.lines_lost(output);
     let logs = Lines::start(std::io::stderr(), LOG_BYTES, lost(Output::Logs));

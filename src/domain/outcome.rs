@@ -377,7 +377,7 @@ mod tests {
             for expect in [None, Some(Expect { user: Some(name.to_owned()), ..Expect::default() })] {
                 sessions[0].expect = expect;
                 let list = snapshot(vec![named(name)]);
-                let planned = precheck(&sessions, Some(&list), SqlTextPolicy::None, MustSee::Expected).unwrap();
+                let planned = precheck(&sessions, Some(&list), MustSee::Expected, SqlTextPolicy::None).unwrap();
                 assert_eq!(planned[0].outcome, SessionOutcome::Pending, "{name:?}");
                 assert_eq!(target_mismatch(&sessions, &planned, &answer(name)), None, "{name:?}");
                 assert!(target_mismatch(&sessions, &planned, &answer(alike)).is_some(), "{name:?}");

@@ -37,7 +37,11 @@ pub fn signature<'a>(
 /// The keyed hash before it is encoded, for comparison in constant time on the verifying side.
 #[must_use]
 pub fn mac(string_to_sign: &str, secret: &SecretString) -> Hmac<Sha1> {
-    // The `&` is always there, with a security token too.
-    let key = SecretString::from(format!("{}&", secret.expose_secret()));
+    // The `&` is always there, with a security token too. Of exactly that size: memory that grows leaves a copy behind.
+    let secret = secret.expose_secret();
+    let mut key = String::with_capacity(secret.len() + 1);
+    key.push_str(secret);
+    key.push('&');
+    let key = SecretString::from(key);
     keyed(key.expose_secret().as_bytes(), string_to_sign)
 }
