@@ -17,10 +17,11 @@ use crate::oceanbase::budget::{DEFAULT_BYTES as DEFAULT_ANSWER_BYTES, LEAST_BYTE
 /// Options of `sessionkill-operator run`. Each can be set by its environment variable too.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// An endpoint that may be called although it is outside .aliyuncs.com, or although its host has private addresses: a
-    /// host name with an optional port, or <http://HOST:PORT> for a plain-text one. May be repeated.
-    #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = endpoint)]
-    pub allow_endpoints: Vec<String>,
+    /// An endpoint that may be called although it is not the product's own in a region, or although its host has private
+    /// addresses: a host name with an optional port, or <http://HOST:PORT> for a plain-text one. It is also trusted with
+    /// HMAC-SHA1 signatures and with AccessKey IDs of any form. May be repeated.
+    #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = Endpoint::parse)]
+    pub allow_endpoints: Vec<Endpoint>,
 
     /// The only namespaces to work in, separated by commas, at most 100. Without it, all namespaces.
     #[arg(long, alias = "namespace", env = "SESSIONKILL_WATCH_NAMESPACES")]
@@ -218,10 +219,6 @@ impl FromStr for LeaseRef {
     }
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
-    Endpoint::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -256,6 +253,21 @@ mod tests {
         }
         for bad in ["", "a b", "A", "ü", &"a".repeat(254)] {
             assert!(identity(bad).unwrap_err().contains("set POD_NAME"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_no_connection_can_name_is_refused_at_the_start() {
+        #[derive(Parser, Debug)]
+        struct Run {
+            #[command(flatten)]
+            config: Config,
+        }
+        let run = |endpoints: &str| Run::try_parse_from(["run", "--allow-endpoint", endpoints]);
+        assert_eq!(run("Gateway.Example:8443,http://10.0.0.1").unwrap().config.allow_endpoints.len(), 2);
+        for bad in ["a, b", "a_b", "a,,b", "a/b", ""] {
+            let error = run(bad).unwrap_err().to_string();
+            assert!(error.contains("--allow-endpoint") && error.contains("is not a host name"), "{error}");
         }
     }
 

@@ -79,7 +79,10 @@ fn crd() -> Result<(), String> {
 /// Runs the operator, and ends its outputs: what nobody reads does not keep the program from its end.
 fn run(config: Config, options: LogOptions) -> ExitCode {
     if let Err(error) = core_dumps::forbid() {
-        return failed(&mut std::io::stderr(), &format!("cannot switch core dumps off, which would hold keys: {error}"));
+        return failed(
+            &mut std::io::stderr(),
+            &format!("cannot switch core dumps off, which would hold keys: {error}"),
+        );
     }
     let metrics = Arc::new(Metrics::default());
     let lost = |output| metrics.lines_lost(output);

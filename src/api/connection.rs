@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::{Conditions, conditions_schema};
-use super::session_kill::IS_OBJECT_NAME;
+use super::session_kill::{IS_OBJECT_NAME, is_id};
 use super::status::Operation;
 
 /// Where to call, and as whom. Only here may an endpoint be set: whoever chooses it can collect signed requests.
@@ -39,19 +39,25 @@ use super::status::Operation;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.signatureMethod != 'HMAC-SHA1' || has(self.endpoint)")
+        .message("signatureMethod HMAC-SHA1 is for private-cloud gateways: name the gateway by endpoint, or use ACS3-HMAC-SHA256")
+        .field_path(".signatureMethod")
+)]
 pub struct OceanBaseConnectionSpec {
     /// The region, such as cn-hangzhou. The endpoint follows from it.
     #[serde(rename = "regionID")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = ("self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')", "regionID must be the ID of a region, such as cn-hangzhou"))]
+    #[x_kube(validation = (IS_REGION, "regionID must be the ID of a region, such as cn-hangzhou, ap-southeast-1 or cn-north-2-gov-1"))]
     pub region_id: String,
 
     /// Public calls oceanbasepro.{region}.aliyuncs.com, VPC calls oceanbasepro-vpc.{region}.aliyuncs.com.
     #[serde(default)]
     pub network: Network,
 
-    /// Overrides the endpoint: a host name, with a port if need be. It must end in .aliyuncs.com unless the operator
-    /// runs with --allow-endpoint for exactly this value; only such an allowed value may start with http://.
+    /// Overrides the endpoint: a host name, with a port if need be. It must be oceanbasepro.{region}.aliyuncs.com or
+    /// oceanbasepro-vpc.{region}.aliyuncs.com unless the operator runs with --allow-endpoint for exactly this value; only
+    /// such an allowed value may start with http:// or have another port than 443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = (IS_ENDPOINT, "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-hangzhou.aliyuncs.com"))]
@@ -60,13 +66,19 @@ pub struct OceanBaseConnectionSpec {
     /// The instances that requests may name. Unset or empty means any that the access key can reach.
     #[serde(rename = "instanceIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = (ARE_IDS, "instanceIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
+    )]
     pub instance_ids: Vec<String>,
 
     /// The tenants that requests may name. Unset or empty means any that the access key can reach.
     #[serde(rename = "tenantIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = (ARE_IDS, "tenantIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
+    )]
     pub tenant_ids: Vec<String>,
 
     /// The operation that ends sessions. Auto: KillProcessList, and BatchKillProcessList once the gateway has said that it
@@ -80,7 +92,8 @@ pub struct OceanBaseConnectionSpec {
     #[serde(default)]
     pub sql_text: SqlTextPolicy,
 
-    /// How requests are signed. HMAC-SHA1 is the older method, for private-cloud gateways.
+    /// How requests are signed. HMAC-SHA1 is the older method, for private-cloud gateways: it does not cover the host, so
+    /// it is used only at an endpoint that --allow-endpoint names.
     #[serde(default)]
     pub signature_method: SignatureMethod,
 
@@ -92,6 +105,14 @@ pub struct OceanBaseConnectionSpec {
     /// The access key.
     pub credentials: Credentials,
 }
+
+/// An area, a place, and what Alibaba Cloud adds to them: a number, and what the region is for. Not any label: customers name
+/// hosts below others, such as oss-cn-hangzhou. The operator holds the endpoint to the same form.
+const IS_REGION: &str =
+    "self.matches('^(af|ap|cn|eu|me|na|sa|us)-[a-z]+(-[0-9]{1,2})?(-(acdr|finance|gov|jva|lr)(-[0-9]{1,2})?)?$')";
+
+/// Each as a request may name it: another entry would allow nothing.
+const ARE_IDS: &str = concat!("self.all(id, ", is_id!("id"), ")");
 
 /// A host name, an IPv4 address or an IPv6 address in brackets, with an optional scheme and port.
 const IS_ENDPOINT: &str =
@@ -153,42 +174,20 @@ pub enum SignatureMethod {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
-    /// A Secret in the same namespace, labelled sessionkill.dev/credentials: "true".
-    pub secret_ref: SecretKeys,
+    /// A Secret in the same namespace, labelled sessionkill.dev/credentials: "true". Which of its keys hold the access key the
+    /// Secret itself says.
+    pub secret_ref: SecretRef,
 }
 
-/// Names a Secret of the same namespace and its keys. There is no namespace field on purpose.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+/// Names a Secret of the same namespace. There is no namespace field on purpose; nor are there names of keys: whoever may
+/// write connections but not read Secrets could have the secret sent as the ID.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct SecretKeys {
+pub struct SecretRef {
     /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = (IS_OBJECT_NAME, "secretRef.name must be the name of a Secret: lower-case letters, digits, - and ."))]
     pub name: String,
-    /// The key that holds the AccessKey ID.
-    #[serde(rename = "accessKeyIDKey", default = "default_access_key_id_key")]
-    #[schemars(length(min = 1, max = 253))]
-    pub access_key_id_key: String,
-    /// The key that holds the AccessKey secret.
-    #[serde(default = "default_access_key_secret_key")]
-    #[schemars(length(min = 1, max = 253))]
-    pub access_key_secret_key: String,
-    /// The key that holds the STS security token. Its absence from the Secret means a long-term access key.
-    #[serde(default = "default_security_token_key")]
-    #[schemars(length(min = 1, max = 253))]
-    pub security_token_key: String,
-}
-
-fn default_access_key_id_key() -> String {
-    "accessKeyID".to_owned()
-}
-
-fn default_access_key_secret_key() -> String {
-    "accessKeySecret".to_owned()
-}
-
-fn default_security_token_key() -> String {
-    "securityToken".to_owned()
 }
 
 /// How calls through the connection fare. Written by the operator only, on changes.

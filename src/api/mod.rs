@@ -14,7 +14,7 @@ mod status;
 pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
 pub use connection::{
     Credentials, KillOperation, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus,
-    SecretKeys, SignatureMethod, SqlTextPolicy,
+    SecretRef, SignatureMethod, SqlTextPolicy,
 };
 pub use expect::{Expect, SessionState};
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};

@@ -42,8 +42,16 @@ const IS_EARLIER: &str = concat!(
 /// well there is no such field, but it is among the keys.
 const EXPECT_IS_NOT_NULL: &str = "has(self.expect) || dyn(self).all(field, field != 'expect')";
 
-/// What IDs of instances and tenants are made of.
-const IS_ID: &str = "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')";
+/// Whether `$id` is made as IDs of instances and tenants are. In one case: to a receipt, the same ID in another would be
+/// another ID.
+macro_rules! is_id {
+    ($id:literal) => {
+        concat!($id, ".matches('^[a-z0-9][a-z0-9_-]*$')")
+    };
+}
+pub(super) use is_id;
+
+const IS_ID: &str = is_id!("self");
 
 /// What names of Kubernetes objects are made of. Rules, not patterns: a refused pattern is answered with a regular expression.
 pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
@@ -104,7 +112,7 @@ pub struct SessionKillSpec {
     #[serde(rename = "instanceID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
-        validation = (IS_ID, "instanceID must be letters, digits, - and _ only: copy it from the ApsaraDB for OceanBase console"),
+        validation = (IS_ID, "instanceID must be lower-case letters, digits, - and _ only: copy it from the ApsaraDB for OceanBase console"),
         validation = ("self == oldSelf", "instanceID is immutable: create a new SessionKill instead")
     )]
     pub instance_id: String,
@@ -113,7 +121,7 @@ pub struct SessionKillSpec {
     #[serde(rename = "tenantID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
-        validation = (IS_ID, "tenantID must be letters, digits, - and _ only: copy it from the ApsaraDB for OceanBase console"),
+        validation = (IS_ID, "tenantID must be lower-case letters, digits, - and _ only: copy it from the ApsaraDB for OceanBase console"),
         validation = ("self == oldSelf", "tenantID is immutable: create a new SessionKill instead")
     )]
     pub tenant_id: String,

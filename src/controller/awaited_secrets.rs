@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection_states::ConnectionStates;
 use super::context::Context;
 use super::credentials::look_again;
-use crate::api::{OceanBaseConnection, SecretKeys};
+use crate::api::OceanBaseConnection;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,8 +27,8 @@ const AT_ONCE: usize = 4;
 /// A request that waits for a Secret tries again within this time.
 const AWAITED: Duration = Duration::from_mins(1);
 
-/// The keys of a Secret, in a namespace.
-type Named = (String, SecretKeys);
+/// A namespace, and the name of a Secret there.
+type Named = (String, String);
 
 /// Looks until `shutdown`, whenever this process leads.
 pub async fn look_at_awaited(context: Arc<Context>, shutdown: CancellationToken) {
@@ -40,9 +40,9 @@ pub async fn look_at_awaited(context: Arc<Context>, shutdown: CancellationToken)
     }
 }
 
-async fn look(context: &Context, (namespace, keys): Named) {
-    if let Err(error) = look_again(context, &namespace, &keys).await {
-        tracing::debug!(%error, secret = keys.name, namespace, "awaited secret not read");
+async fn look(context: &Context, (namespace, name): Named) {
+    if let Err(error) = look_again(context, &namespace, &name).await {
+        tracing::debug!(%error, secret = name, namespace, "awaited secret not read");
     }
 }
 
@@ -51,7 +51,7 @@ fn awaited(context: &Context) -> Vec<Named> {
     let connections = context.connections.state();
     let connections = connections.iter().filter_map(|guarded| guarded.0.as_ref().ok());
     let awaited = connections.filter(|connection| context.connection_states.is_secret_awaited(connection));
-    let named = awaited.map(|it| (it.namespace().unwrap_or_default(), it.spec.credentials.secret_ref.clone()));
+    let named = awaited.map(|it| (it.namespace().unwrap_or_default(), it.spec.credentials.secret_ref.name.clone()));
     named.collect()
 }
 

@@ -2,19 +2,23 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::ByteString;
+use futures::{AsyncBufRead, AsyncBufReadExt as _};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt as _};
-use secrecy::SecretString;
+use kube::api::GetParams;
+use kube::core::Request;
+use kube::{Client, Resource as _, ResourceExt as _};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use super::api_calls::{ApiError, found};
 use super::context::Context;
-use crate::api::{CREDENTIALS_LABEL, SecretKeys};
-use crate::oceanbase::AccessKey;
+use super::secret::Stored;
+use crate::oceanbase::{AccessKey, Endpoint};
 
 /// For how long an access key is kept: long enough for a burst, short enough that a rotated key is noticed at once.
 const KEPT: Duration = Duration::from_secs(5);
@@ -32,11 +36,12 @@ const MOST: usize = 500;
 /// Secrets that are read at once: each may have a megabyte, of which a key is the least part.
 const READ_AT_ONCE: usize = 8;
 
-/// The most characters of an AccessKey ID, of a secret, and of a security token. Alibaba Cloud gives out 24, 30 and some
-/// 1,000; for the token it names no limit.
-const MAX_ID: usize = 128;
-const MAX_SECRET: usize = 256;
-const MAX_TOKEN: usize = 8 * 1024;
+/// The bytes that are read of a Secret: the API server stores no more than 1 MiB of data, a third more as base64, and as
+/// much again of metadata.
+const MAX_BODY: usize = 4 << 20;
+
+/// Room for a Secret with nothing but an access key.
+const USUAL_BODY: usize = 8 << 10;
 
 /// Why there is no access key.
 #[derive(Debug, thiserror::Error)]
@@ -49,32 +54,40 @@ pub enum CredentialsError {
     Api(#[from] ApiError),
 }
 
-/// Access keys by namespace and keys of a Secret, each kept for seconds; and why there is none.
+/// Access keys by namespace and name of a Secret, each kept for seconds; and why there is none.
 pub struct CredentialsCache {
     kept: Mutex<HashMap<Named, Kept>>,
     reading: Semaphore,
 }
 
-/// A namespace, and the keys of a Secret there.
-type Named = (String, SecretKeys);
+/// A namespace, and the name of a Secret there.
+type Named = (String, String);
 
 struct Kept {
     since: Instant,
     version: Version,
     /// None once it was forgotten.
-    read: Option<Result<AccessKey, String>>,
+    read: Option<Result<Stored, String>>,
 }
 
 /// Which version of a Secret was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Version {
-    Of { uid: Option<String>, resource_version: Option<String> },
+    Of(Identity),
     Missing,
     Refused,
 }
 
+/// What tells one version of a Secret from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Identity {
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
 /// What a Secret says, and in which version.
-type Read = (Version, Result<AccessKey, String>);
+type Read = (Version, Result<Stored, String>);
 
 impl Kept {
     fn is_fresh(&self) -> bool {
@@ -90,7 +103,7 @@ impl Default for CredentialsCache {
 }
 
 impl CredentialsCache {
-    fn get(&self, key: &Named) -> Option<Result<AccessKey, String>> {
+    fn get(&self, key: &Named) -> Option<Result<Stored, String>> {
         self.kept().get(key).filter(|kept| kept.is_fresh()).and_then(|kept| kept.read.clone())
     }
 
@@ -127,9 +140,9 @@ impl CredentialsCache {
 
     /// Forgets what a Secret holds: the gateway refused it.
     pub fn forget(&self, namespace: &str, name: &str) {
-        let mut kept = self.kept();
-        let of_it = kept.iter_mut().filter(|((of, keys), _)| of == namespace && keys.name == name);
-        of_it.for_each(|(_, kept)| kept.read = None);
+        if let Some(kept) = self.kept().get_mut(&(namespace.to_owned(), name.to_owned())) {
+            kept.read = None;
+        }
     }
 
     /// Forgets what is out of date, so that no unused key stays in memory.
@@ -144,25 +157,36 @@ impl CredentialsCache {
     }
 }
 
-/// The access key that `keys` names in `namespace`.
-pub async fn access_key(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<AccessKey, CredentialsError> {
+/// The access key in the Secret `name` of `namespace`, if it may be used at `endpoint`.
+pub async fn access_key(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    endpoint: &Endpoint,
+) -> Result<AccessKey, CredentialsError> {
+    let stored = stored(context, namespace, name).await?;
+    stored.and_then(|stored| stored.for_endpoint(name, endpoint)).map_err(CredentialsError::Unavailable)
+}
+
+/// What the Secret holds, read if it is not known. The inner error says why there is no access key in it; the outer one,
+/// that nobody can tell.
+async fn stored(context: &Context, namespace: &str, name: &str) -> Result<Result<Stored, String>, ApiError> {
     let cache = &context.credentials;
-    let key = (namespace.to_owned(), keys.clone());
+    let key = (namespace.to_owned(), name.to_owned());
     if let Some(read) = cache.get(&key) {
-        return read.map_err(CredentialsError::Unavailable);
+        return Ok(read);
     }
     let _turn = cache.reading.acquire().await;
     // Somebody who had a turn before may have read it.
-    let read = match cache.get(&key) {
-        Some(read) => read,
-        None => read_anew(context, key).await?,
-    };
-    read.map_err(CredentialsError::Unavailable)
+    if let Some(read) = cache.get(&key) {
+        return Ok(read);
+    }
+    read_anew(context, key).await
 }
 
 /// Reads the Secret again that requests wait for, unless somebody just has.
-pub async fn look_again(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<(), ApiError> {
-    let key = (namespace.to_owned(), keys.clone());
+pub async fn look_again(context: &Context, namespace: &str, name: &str) -> Result<(), ApiError> {
+    let key = (namespace.to_owned(), name.to_owned());
     let _turn = context.credentials.reading.acquire().await;
     if !context.credentials.read_within(&key, MISSING) {
         let _read = read_anew(context, key).await?;
@@ -171,9 +195,9 @@ pub async fn look_again(context: &Context, namespace: &str, keys: &SecretKeys) -
 }
 
 /// Reads the Secret and keeps what it says. Whoever sees that it has changed wakes all that wait for it.
-async fn read_anew(context: &Context, key: Named) -> Result<Result<AccessKey, String>, ApiError> {
-    let (namespace, name) = (key.0.clone(), key.1.name.clone());
-    let (version, read) = get(context, &key.0, &key.1).await?;
+async fn read_anew(context: &Context, key: Named) -> Result<Result<Stored, String>, ApiError> {
+    let (namespace, name) = key.clone();
+    let (version, read) = get(&context.client, &namespace, &name).await?;
     if context.credentials.keep(key, (version, read.clone())) {
         wake(context, &namespace, &name);
     }
@@ -192,15 +216,10 @@ fn wake(context: &Context, namespace: &str, secret: &str) {
     }
 }
 
-/// Reads the Secret. The inner error says why there is no access key in it; the outer one, that nobody can tell.
-async fn get(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<Read, ApiError> {
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let name = &keys.name;
-    match found("read Secret", secrets.get(name)).await {
-        Ok(Some(secret)) => {
-            let version = Version::Of { uid: secret.uid(), resource_version: secret.resource_version() };
-            Ok((version, read(&secret, keys)))
-        }
+/// Reads the Secret.
+async fn get(client: &Client, namespace: &str, name: &str) -> Result<Read, ApiError> {
+    match found("read Secret", body(client, namespace, name)).await {
+        Ok(Some(body)) => Ok((Version::Of(identity(&body)), Stored::read(name, &body))),
         Ok(None) => {
             let why = format!("secret {name} does not exist: create it in namespace {namespace}");
             Ok((Version::Missing, Err(why)))
@@ -208,7 +227,7 @@ async fn get(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<Re
         Err(error) if error.is_refused() => {
             let why = format!(
                 "secret {name} may not be read ({error}): let the operator's service account get it in namespace \
-                 {namespace}"
+                 {namespace}, by rbac.secretsNamespaces of the chart or by a RoleBinding there"
             );
             Ok((Version::Refused, Err(why)))
         }
@@ -216,125 +235,61 @@ async fn get(context: &Context, namespace: &str, keys: &SecretKeys) -> Result<Re
     }
 }
 
-/// Takes the access key out of `secret`. The label is checked before the data is looked at: without it, a connection could
-/// make the operator send any Secret of its namespace to an endpoint.
-fn read(secret: &Secret, keys: &SecretKeys) -> Result<AccessKey, String> {
-    let name = &keys.name;
-    let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(CREDENTIALS_LABEL));
-    if label.map(String::as_str) != Some("true") {
-        return Err(format!(
-            "secret {name} is not labelled for this use: kubectl label secret {name} {CREDENTIALS_LABEL}=true"
-        ));
+fn identity(body: &[u8]) -> Identity {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Identified {
+        metadata: Identity,
     }
-    let required = |key: &str, max| {
-        value(secret, key, max)?
-            .filter(|text| !text.is_empty())
-            .ok_or_else(|| format!("secret {name} has no key {key}: add it"))
-    };
-    let token = value(secret, &keys.security_token_key, MAX_TOKEN)?;
-    Ok(AccessKey {
-        id: required(&keys.access_key_id_key, MAX_ID)?,
-        secret: SecretString::from(required(&keys.access_key_secret_key, MAX_SECRET)?),
-        security_token: token.filter(|text| !text.is_empty()).map(SecretString::from),
-    })
+    serde_json::from_slice::<Identified>(body).unwrap_or_default().metadata
 }
 
-/// The text under `key`, of `max` characters at most, without the line break that `base64` and editors leave at the end.
-fn value(secret: &Secret, key: &str, max: usize) -> Result<Option<String>, String> {
-    let Some(ByteString(bytes)) = secret.data.as_ref().and_then(|data| data.get(key)) else { return Ok(None) };
-    let name = secret.metadata.name.as_deref().unwrap_or_default();
-    let trimmed = bytes.trim_ascii();
-    if trimmed.len() > max {
-        let length = trimmed.len();
-        return Err(format!(
-            "key {key} of secret {name} does not hold a key of Alibaba Cloud: it has {length} characters, and {max} at most \
-             may be there: write nothing else into it"
-        ));
+/// The Secret as the API server sends it. kube's own `get` would leave copies of it in memory, as text and decoded.
+async fn body(client: &Client, namespace: &str, name: &str) -> Result<Zeroizing<Vec<u8>>, kube::Error> {
+    let request = Request::new(Secret::url_path(&(), Some(namespace)));
+    let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+    cleared(client.request_stream(request).await?).await.map_err(|error| kube::Error::Service(error.into()))
+}
+
+/// All that comes, in memory that is cleared, also where it becomes too small.
+async fn cleared(from: impl AsyncBufRead) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut from = pin!(from);
+    let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
+    loop {
+        let piece = from.fill_buf().await?;
+        let (come, needed) = (piece.len(), body.len() + piece.len());
+        if come == 0 {
+            return Ok(body);
+        }
+        if needed > MAX_BODY {
+            return Err(std::io::Error::other("it is larger than any Secret"));
+        }
+        if needed > body.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * needed));
+            larger.extend_from_slice(&body);
+            body = larger;
+        }
+        body.extend_from_slice(piece);
+        from.consume_unpin(come);
     }
-    let text = std::str::from_utf8(trimmed).unwrap_or_default();
-    if bytes.is_empty() || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())) {
-        return Ok(Some(text.to_owned()));
-    }
-    Err(format!("key {key} of secret {name} does not hold a key of Alibaba Cloud: it has blanks or other characters"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret as _;
-    use serde_json::json;
 
-    fn keys() -> SecretKeys {
-        serde_json::from_value(json!({"name": "ak"})).unwrap()
-    }
-
-    fn secret(labelled: bool, data: &[(&str, &str)]) -> Secret {
-        let mut secret: Secret = serde_json::from_value(json!({"metadata": {"name": "ak"}})).unwrap();
-        if labelled {
-            secret.metadata.labels = Some([(CREDENTIALS_LABEL.to_owned(), "true".to_owned())].into());
-        }
-        let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
-        secret.data = Some(data.collect());
-        secret
-    }
-
-    #[test]
-    fn an_unlabelled_secret_is_not_read() {
-        let error = read(&secret(false, &[("accessKeyID", "id"), ("accessKeySecret", "s")]), &keys()).unwrap_err();
-        assert!(error.contains("kubectl label secret ak sessionkill.dev/credentials=true"), "{error}");
-    }
-
-    #[test]
-    fn line_breaks_at_the_end_are_dropped() {
-        let data = [("accessKeyID", "id\n"), ("accessKeySecret", "s\r\n"), ("securityToken", "t\n")];
-        let key = read(&secret(true, &data), &keys()).unwrap();
-        assert_eq!((key.id.as_str(), key.secret.expose_secret()), ("id", "s"));
-        assert_eq!(key.security_token.unwrap().expose_secret(), "t");
-    }
-
-    #[test]
-    fn missing_and_malformed_keys_are_named_without_their_values() {
-        let error = read(&secret(true, &[("accessKeyID", "id")]), &keys()).unwrap_err();
-        assert_eq!(error, "secret ak has no key accessKeySecret: add it");
-        let error = read(&secret(true, &[("accessKeyID", "i d"), ("accessKeySecret", "s")]), &keys()).unwrap_err();
-        assert!(error.contains("accessKeyID") && !error.contains("i d"), "{error}");
-    }
-
-    #[test]
-    fn an_empty_token_means_a_long_term_key() {
-        let data = [("accessKeyID", "id"), ("accessKeySecret", "s"), ("securityToken", "")];
-        assert!(read(&secret(true, &data), &keys()).unwrap().security_token.is_none());
-    }
-
-    #[test]
-    fn what_is_larger_than_any_key_is_refused_without_its_value() {
-        let long = "x".repeat(700_000);
-        let good = [("accessKeyID", "id"), ("accessKeySecret", "s"), ("securityToken", "t")];
-        for (place, key) in ["accessKeyID", "accessKeySecret", "securityToken"].into_iter().enumerate() {
-            let mut data = good;
-            data[place].1 = &long;
-            let error = read(&secret(true, &data), &keys()).unwrap_err();
-            assert!(
-                error.contains(&format!("key {key} of secret ak")) && error.contains("700000 characters"),
-                "{error}"
-            );
-            assert!(error.len() < 300, "{error}");
-        }
-        let longest = [("accessKeyID", &long[..MAX_ID]), ("accessKeySecret", &long[..MAX_SECRET])];
-        let longest = [longest[0], longest[1], ("securityToken", &long[..MAX_TOKEN])];
-        assert!(read(&secret(true, &longest), &keys()).is_ok());
-    }
-
-    fn access_key(id: &str) -> AccessKey {
-        AccessKey { id: id.to_owned(), secret: "s".into(), security_token: None }
+    fn stored() -> Stored {
+        let body = r#"{"metadata": {"labels": {"sessionkill.dev/credentials": "true"}},
+            "data": {"accessKeyID": "aWQ=", "accessKeySecret": "cw=="}}"#;
+        Stored::read("ak", body.as_bytes()).unwrap()
     }
 
     #[test]
     fn no_more_are_kept_than_there_is_room_for_and_the_newest_stays() {
         let cache = CredentialsCache::default();
-        let named = |number: usize| (format!("ns-{number}"), keys());
+        let named = |number: usize| (format!("ns-{number}"), "ak".to_owned());
         for number in 0..2 * MOST {
-            let read = if number % 2 == 0 { Ok(access_key("id")) } else { Err("missing".to_owned()) };
+            let read = if number % 2 == 0 { Ok(stored()) } else { Err("missing".to_owned()) };
             cache.keep(named(number), (Version::Missing, read));
             assert!(cache.kept().len() <= MOST);
         }
@@ -345,8 +300,8 @@ mod tests {
     #[test]
     fn that_there_is_none_is_remembered_for_a_shorter_time() {
         let cache = CredentialsCache::default();
-        let of = |name: &str| ("ns".to_owned(), SecretKeys { name: name.to_owned(), ..keys() });
-        cache.keep(of("there"), (Version::Missing, Ok(access_key("id"))));
+        let of = |name: &str| ("ns".to_owned(), name.to_owned());
+        cache.keep(of("there"), (Version::Missing, Ok(stored())));
         cache.keep(of("missing"), (Version::Missing, Err("missing".to_owned())));
         assert!(cache.get(&of("missing")).unwrap().is_err());
         let ages = |age: Duration| cache.kept().values_mut().for_each(|kept| kept.since -= age);
@@ -367,19 +322,31 @@ mod tests {
     #[test]
     fn a_secret_that_has_come_or_changed_is_noticed_by_whoever_reads_it_next() {
         let cache = CredentialsCache::default();
-        let key = || ("ns".to_owned(), keys());
-        let version =
-            |number: &str| Version::Of { uid: Some("u".to_owned()), resource_version: Some(number.to_owned()) };
+        let key = || ("ns".to_owned(), "ak".to_owned());
+        let version = |number: u32| {
+            let body = format!(r#"{{"metadata": {{"uid": "u", "resourceVersion": "{number}"}}, "data": {{}}}}"#);
+            Version::Of(identity(body.as_bytes()))
+        };
         assert!(!cache.keep(key(), (Version::Missing, Err("missing".to_owned()))), "nobody has waited for it yet");
         assert!(!cache.keep(key(), (Version::Missing, Err("missing".to_owned()))));
-        assert!(cache.keep(key(), (version("1"), Err("not labelled".to_owned()))));
-        assert!(cache.keep(key(), (version("2"), Ok(access_key("id")))));
+        assert!(cache.keep(key(), (version(1), Err("not labelled".to_owned()))));
+        assert!(cache.keep(key(), (version(2), Ok(stored()))));
         cache.forget("ns", "ak");
         assert!(cache.get(&key()).is_none() && !cache.read_within(&key(), KEPT), "the gateway refused it");
-        assert!(!cache.keep(key(), (version("2"), Ok(access_key("id")))), "as it was");
+        assert!(!cache.keep(key(), (version(2), Ok(stored()))), "as it was");
         cache.forget("ns", "ak");
         cache.prune();
-        assert!(cache.keep(key(), (version("3"), Ok(access_key("id")))));
+        assert!(cache.keep(key(), (version(3), Ok(stored()))));
         assert!(cache.keep(key(), (Version::Refused, Err("forbidden".to_owned()))));
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_pieces_is_read_whole_and_what_is_larger_than_any_secret_is_not() {
+        for size in [0, 1, USUAL_BODY, USUAL_BODY + 1, 300_000, MAX_BODY] {
+            let sent = vec![7_u8; size];
+            let read = cleared(futures::io::BufReader::with_capacity(16_000, sent.as_slice())).await.unwrap();
+            assert!(*read == sent, "{size}");
+        }
+        assert!(cleared(vec![7_u8; MAX_BODY + 1].as_slice()).await.is_err());
     }
 }

@@ -60,6 +60,7 @@ mod request;
 mod ring;
 mod route;
 mod run;
+mod secret;
 mod settle;
 mod silence;
 mod spans;

@@ -46,6 +46,10 @@ impl Route {
         let spec = &connection.spec;
         let endpoint = endpoint(spec, &context.config.allow_endpoints)
             .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
+        let signature_v1 = spec.signature_method == SignatureMethod::HmacSha1;
+        if signature_v1 && !endpoint.is_named_by_flag() {
+            return Err(unavailable(WaitReason::EndpointNotAllowed, unsafe_signature(&endpoint)));
+        }
         let seconds = u64::try_from(spec.request_timeout_seconds).unwrap_or(1);
         let namespace = connection.namespace().unwrap_or_default();
         let client = context
@@ -56,14 +60,14 @@ impl Route {
                 context.connection_states.clock(&connection),
             )
             .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
-        let access_key = match access_key(context, &namespace, &spec.credentials.secret_ref).await {
+        let secret = &spec.credentials.secret_ref.name;
+        let access_key = match access_key(context, &namespace, secret, &endpoint).await {
             Ok(access_key) => access_key,
             Err(CredentialsError::Api(error)) => return Err(error.into()),
             Err(CredentialsError::Unavailable(message)) => {
                 return Err(RouteError::Unavailable(WaitReason::CredentialsUnavailable, message));
             }
         };
-        let signature_v1 = spec.signature_method == SignatureMethod::HmacSha1;
         Ok(Self { access: Access { endpoint, access_key, signature_v1 }, client, connection })
     }
 
@@ -117,10 +121,19 @@ pub fn connection(context: &Context, namespace: &str, name: &str) -> Result<Arc<
     }
 }
 
-fn endpoint(connection: &OceanBaseConnectionSpec, allowed: &[String]) -> Result<Endpoint, EndpointError> {
+fn endpoint(connection: &OceanBaseConnectionSpec, allowed: &[Endpoint]) -> Result<Endpoint, EndpointError> {
     let vpc = connection.network == Network::Vpc;
     match &connection.endpoint {
         Some(custom) => Endpoint::custom(custom, vpc, allowed),
-        None => Ok(Endpoint::regional(&connection.region_id, vpc, allowed)),
+        None => Endpoint::regional(&connection.region_id, vpc, allowed),
     }
+}
+
+/// Who receives a request that is signed so could send it on to another gateway that knows the key.
+fn unsafe_signature(endpoint: &Endpoint) -> String {
+    format!(
+        "signatureMethod HMAC-SHA1 does not cover the host {}: set it to ACS3-HMAC-SHA256, or have the operator started with \
+         --allow-endpoint for this endpoint",
+        endpoint.host_header()
+    )
 }

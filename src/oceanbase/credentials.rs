@@ -1,6 +1,7 @@
 //! The access key that signs a call. Values never appear in `Debug` output.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -16,7 +17,21 @@ pub struct AccessKey {
     pub security_token: Option<SecretString>,
 }
 
+/// What IDs begin with, for long-term and for temporary keys, and how many letters and digits follow.
+const IDS: [(&str, RangeInclusive<usize>); 2] = [("LTAI", 12..=28), ("STS.", 12..=124)];
+
 impl AccessKey {
+    /// Whether the ID looks like one that Alibaba Cloud gives out. A secret does not.
+    #[must_use]
+    pub fn has_known_id(&self) -> bool {
+        IDS.iter().any(|(prefix, length)| {
+            let rest = self.id.strip_prefix(prefix);
+            rest.is_some_and(|rest| {
+                length.contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            })
+        })
+    }
+
     /// Whether `text`, which came from outside, repeats a part of the key: it must then go no further.
     #[must_use]
     pub fn is_named_in(&self, text: &str) -> bool {

@@ -23,9 +23,7 @@ pub fn valid() -> Value {
             "sqlText": "Digest",
             "signatureMethod": "HMAC-SHA1",
             "requestTimeoutSeconds": 20,
-            "credentials": {"secretRef": {
-                "name": "aliyun-ak", "accessKeyIDKey": "id", "accessKeySecretKey": "secret", "securityTokenKey": "token",
-            }},
+            "credentials": {"secretRef": {"name": "aliyun-ak"}},
         },
     })
 }
@@ -33,24 +31,58 @@ pub fn valid() -> Value {
 fn where_to_call() -> Vec<Case> {
     const REGION: &str = "/spec/regionID";
     const ENDPOINT: &str = "/spec/endpoint";
-    let bad_region = "regionID must be the ID of a region, such as cn-hangzhou";
+    let bad_region = "regionID must be the ID of a region, such as cn-hangzhou, ap-southeast-1 or cn-north-2-gov-1";
+    let by_v3 = || set("/spec/signatureMethod", "ACS3-HMAC-SHA256");
     let bad_endpoint =
         "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-h";
     let mut cases = vec![
         without("/spec").refused("spec: Required value"),
         without(REGION).refused("spec.regionID: Required value"),
         set(REGION, "").refused("spec.regionID in body should be at least 1 chars long"),
-        set(REGION, "ap-southeast-1"),
         set("/spec/network", "Public"),
         set("/spec/network", "public")
             .refused(r#"spec.network: Unsupported value: "public": supported values: "Public", "VPC""#),
-        without(ENDPOINT),
+        without(ENDPOINT).and(by_v3()),
+        without(ENDPOINT)
+            .refused("signatureMethod HMAC-SHA1 is for private-cloud gateways: name the gateway by endpoint"),
         set(ENDPOINT, "").refused("spec.endpoint in body should be at least 1 chars long"),
         set("/spec/region", "cn-hangzhou").refused(r#"unknown field "spec.region""#),
     ];
-    // A host in the region would make the endpoint somebody else's.
-    for bad in ["cn-hangzhou.evil.com/", "cn-hangzhou.", "CN-Hangzhou", "cn_hangzhou", "-cn", "cn--x", "cn-hangzhou@x"]
-    {
+    for good in [
+        "cn-qingdao",
+        "cn-hongkong",
+        "ap-southeast-1",
+        "eu-central-1",
+        "us-west-1",
+        "me-east-1",
+        "na-south-1",
+        "cn-hangzhou-finance",
+        "cn-shanghai-finance-1",
+        "cn-north-2-gov-1",
+        "cn-heyuan-acdr-1",
+        "cn-wuhan-lr",
+        "cn-zhengzhou-jva",
+    ] {
+        cases.push(set(REGION, good));
+    }
+    // A host in the region would make the endpoint somebody else's, and so would another product's label.
+    for bad in [
+        "cn-hangzhou.evil.com/",
+        "cn-hangzhou.",
+        "CN-Hangzhou",
+        "cn_hangzhou",
+        "-cn",
+        "cn",
+        "cn--x",
+        "cn-hangzhou@x",
+        "cn-hangzhou\n",
+        "oss-cn-hangzhou",
+        "oss-accelerate",
+        "img-cn-hangzhou",
+        "cn-hangzhou-internal",
+        "cn-hangzhou-1-2",
+        "rds",
+    ] {
         cases.push(set(REGION, bad).refused("spec.regionID: Invalid value").refused(bad_region));
     }
     for good in ["gateway.internal:8443", "http://127.0.0.1:8080", "https://10.0.0.1", "[fd00::1]:8443", "a"] {
@@ -72,7 +104,10 @@ fn where_to_call() -> Vec<Case> {
     ] {
         cases.push(set(ENDPOINT, bad).refused("spec.endpoint: Invalid value").refused(bad_endpoint));
     }
-    cases.extend(longest(REGION, "spec.regionID", 64));
+    cases.extend([
+        set(REGION, format!("cn-{}", "a".repeat(61))),
+        set(REGION, format!("cn-{}", "a".repeat(62))).refused("spec.regionID: Too long: may not be more than 64 bytes"),
+    ]);
     cases.extend(longest(ENDPOINT, "spec.endpoint", 253));
     cases
 }
@@ -94,6 +129,12 @@ fn what_may_be_named() -> Vec<Case> {
             set(more, present).refused(format!("{name}[1]: Duplicate value")),
             set(first, "").refused(format!("{name}[0] in body should be at least 1 chars long")),
         ]);
+        // None would ever be the ID of a request.
+        let bad_ids = format!("{} must be lower-case letters, digits, - and _ only", name.trim_start_matches("spec."));
+        for bad in ["ob1 ", " ob1", "ob 1", "OB1", "ob1\n", "-ob", "ob*", "租户"] {
+            cases.push(set(first, bad).refused(name).refused(&bad_ids));
+            cases.push(set(more, bad).refused(name).refused(&bad_ids));
+        }
         cases.extend(longest(first, &format!("{name}[0]"), 64));
     }
     cases
@@ -134,15 +175,10 @@ fn how_to_call() -> Vec<Case> {
         set("/spec/credentials/accessKeySecret", "x").refused(r#"unknown field "spec.credentials.accessKeySecret""#),
     ];
     cases.extend(longest(SECRET, "spec.credentials.secretRef.name", 253));
-    for (field, key) in [
-        ("/spec/credentials/secretRef/accessKeyIDKey", "accessKeyIDKey"),
-        ("/spec/credentials/secretRef/accessKeySecretKey", "accessKeySecretKey"),
-        ("/spec/credentials/secretRef/securityTokenKey", "securityTokenKey"),
-    ] {
-        let name = format!("spec.credentials.secretRef.{key}");
-        cases.push(without(field));
-        cases.push(set(field, "").refused(format!("{name} in body should be at least 1 chars long")));
-        cases.extend(longest(field, &name, 253));
+    // What is the ID and what the secret, the Secret says itself.
+    for key in ["accessKeyIDKey", "accessKeySecretKey", "securityTokenKey"] {
+        let unknown = format!(r#"unknown field "spec.credentials.secretRef.{key}""#);
+        cases.push(set(format!("/spec/credentials/secretRef/{key}"), "accessKeySecret").refused(unknown));
     }
     cases
 }
@@ -204,12 +240,7 @@ async fn the_shortest_connection_gets_the_documented_defaults() {
         "sqlText": "Digest",
         "signatureMethod": "ACS3-HMAC-SHA256",
         "requestTimeoutSeconds": 10,
-        "credentials": {"secretRef": {
-            "name": "aliyun-ak",
-            "accessKeyIDKey": "accessKeyID",
-            "accessKeySecretKey": "accessKeySecret",
-            "securityTokenKey": "securityToken",
-        }},
+        "credentials": {"secretRef": {"name": "aliyun-ak"}},
     });
     assert_eq!(server.create(&short).await["spec"], expected);
 }

@@ -80,7 +80,7 @@ fn names_and_ids() -> Vec<Case> {
     cases.extend(longest(NAME, "spec.connectionRef.name", 253));
     for (field, name) in [("/spec/instanceID", "instanceID"), ("/spec/tenantID", "tenantID")] {
         let path = format!("spec.{name}");
-        let bad_id = format!("{name} must be letters, digits, - and _ only: copy it from");
+        let bad_id = format!("{name} must be lower-case letters, digits, - and _ only: copy it from");
         cases.extend([
             without(field).refused(format!("{path}: Required value")),
             set(field, "").refused(format!("{path} in body should be at least 1 chars long")),
@@ -90,7 +90,9 @@ fn names_and_ids() -> Vec<Case> {
             set(field, "ob/1?x=y").refused(&bad_id),
             set(field, "租户").refused(&bad_id),
             set(field, 7).refused(format!("{path} in body must be of type string")),
-            set(field, "A-_9"),
+            // To a receipt it would be another ID than the same in lower case.
+            set(field, "OB1").refused(&bad_id),
+            set(field, "a-_9"),
         ]);
         cases.extend(longest(field, &path, 64));
     }

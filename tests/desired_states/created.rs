@@ -33,10 +33,7 @@ pub fn full_connection(scene: &Scene, name: &str) -> Value {
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
         "spec": {
             "regionID": "cn-hangzhou", "network": "Public", "endpoint": scene.gateway_url(), "killOperation": "Auto",
-            "credentials": {"secretRef": {
-                "name": Scene::SECRET, "accessKeyIDKey": "accessKeyID", "accessKeySecretKey": "accessKeySecret",
-                "securityTokenKey": "securityToken",
-            }},
+            "credentials": {"secretRef": {"name": Scene::SECRET}},
             "instanceIDs": [Scene::INSTANCE], "tenantIDs": [Scene::TENANT], "requestTimeoutSeconds": 5,
             "signatureMethod": "ACS3-HMAC-SHA256", "sqlText": "Truncated",
         },

@@ -1,4 +1,4 @@
-//! Endpoints: what our rule takes for a host of Alibaba Cloud, the HTTP client calls as one.
+//! Endpoints: what our rule takes for a host of the product, the HTTP client calls as one.
 
 use bolero::{check, produce};
 use reqwest::Url;
@@ -6,10 +6,19 @@ use sessionkill::oceanbase::{Addresses, Endpoint};
 
 use crate::tally::{ITERATIONS, Tally};
 
-const PARTS: [&str; 29] = [
-    "oceanbasepro",
-    ".aliyuncs.com",
-    ".aliyuncs.com",
+const PARTS: [&str; 38] = [
+    "oceanbasepro.cn-hangzhou",
+    "oceanbasepro.cn-hangzhou",
+    "oceanbasepro.cn-hangzhou",
+    "oceanbasepro.cn-hangzhou",
+    "oceanbasepro-vpc.cn-hangzhou",
+    "oceanbasepro-vpc.cn-hangzhou",
+    "oceanbasepro-vpc.cn-hangzhou",
+    "oceanbasepro-vpc.cn-hangzhou",
+    "oceanbasepro.",
+    "oceanbasepro-vpc.",
+    "cn-hangzhou",
+    "oss-",
     ".aliyuncs.com",
     "aliyuncs.com",
     "https://",
@@ -41,25 +50,22 @@ const PARTS: [&str; 29] = [
 #[test]
 fn endpoints() {
     let tally = Tally::of("endpoints");
-    // Few parts as often as many: of six, one in a hundred and twenty is an endpoint.
+    // Few parts as often as many: of one, one in ten is an endpoint.
     let parts = produce::<Vec<u8>>().with().len(0..=6_usize);
     check!().with_iterations(ITERATIONS).with_generator((parts, produce::<(bool, bool, char)>())).for_each(
         |(parts, (ends, vpc, odd))| {
             let parts =
-                parts.iter().map(|part| PARTS.get(usize::from(*part) % 30).map_or(odd.to_string(), |it| (*it).into()));
+                parts.iter().map(|part| PARTS.get(usize::from(*part) % 39).map_or(odd.to_string(), |it| (*it).into()));
             let text = parts.collect::<String>() + if *ends { ".aliyuncs.com" } else { "" };
             let endpoint = Endpoint::custom(&text, *vpc, &[]);
             tally.count(endpoint.is_ok());
             let Ok(endpoint) = endpoint else { return };
             assert_ne!(endpoint.addresses(), Addresses::Any, "{text:?}");
-            let url = Url::parse(&endpoint.url());
-            // What the client cannot call is not called.
-            let Ok(url) = url else { return };
+            let url = Url::parse(&endpoint.url()).unwrap();
             let host = url.host_str().unwrap();
-            assert!(
-                url.scheme() == "https" && host.len() > ".aliyuncs.com".len() && host.ends_with(".aliyuncs.com"),
-                "{text:?}"
-            );
+            let own = ["oceanbasepro", "oceanbasepro-vpc"].map(|product| format!("{product}.cn-hangzhou.aliyuncs.com"));
+            assert!(own.iter().any(|own| own == host), "{text:?}");
+            assert_eq!((url.scheme(), url.port()), ("https", None), "{text:?}");
             assert_eq!(
                 (url.username(), url.password(), url.path(), url.query(), url.fragment()),
                 ("", None, "/", None, None)

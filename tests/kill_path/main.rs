@@ -23,6 +23,7 @@ mod housekeeping;
 mod identity;
 mod interrupted;
 mod isolation;
+mod keys;
 mod kill_operation;
 mod large_answers;
 mod metrics;

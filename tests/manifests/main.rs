@@ -317,11 +317,11 @@ async fn fits(cluster: &Cluster, namespace: &str, request: &Value) {
         assert!(allowed.is_empty() || allowed.contains(&request[name]), "{allowed:?} lacks {}", request[name]);
     }
     assert!(connection["spec"]["instanceIDs"].is_array(), "the example of a connection has no allow-list");
-    let keys = &connection["spec"]["credentials"]["secretRef"];
-    let secret = cluster.get(&format!("secret -n {namespace} {}", keys["name"].as_str().unwrap())).await;
+    let secret = connection["spec"]["credentials"]["secretRef"]["name"].as_str().unwrap();
+    let secret = cluster.get(&format!("secret -n {namespace} {secret}")).await;
     assert_eq!(secret["metadata"]["labels"][sessionkill::api::CREDENTIALS_LABEL], "true");
-    for key in ["accessKeyIDKey", "accessKeySecretKey"] {
-        assert!(secret["data"][keys[key].as_str().unwrap()].is_string(), "the Secret lacks {}", keys[key]);
+    for key in ["accessKeyID", "accessKeySecret"] {
+        assert!(secret["data"][key].is_string(), "the Secret lacks {key}");
     }
 }
 

@@ -167,17 +167,17 @@ func (r *Reconciler) gateway(ctx context.Context, object *SessionKill) (*Gateway
 	if err := r.Get(ctx, key, connection); err != nil {
 		return nil, err
 	}
-	reference := &connection.Spec.Credentials.SecretRef
 	secret := &corev1.Secret{}
-	if err := r.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: reference.Name}, secret); err != nil {
+	name := connection.Spec.Credentials.SecretRef.Name
+	if err := r.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, secret); err != nil {
 		return nil, err
 	}
-	id, accessKey := secret.Data[reference.AccessKeyIDKey], secret.Data[reference.AccessKeySecretKey]
+	id, accessKey := secret.Data["accessKeyID"], secret.Data["accessKeySecret"]
 	if connection.Spec.Endpoint == "" || len(id) == 0 || len(accessKey) == 0 {
 		return nil, fmt.Errorf("connection %s: no endpoint, or no access key in secret %s", connection.Name, secret.Name)
 	}
 	return &Gateway{Client: r.HTTP, Endpoint: connection.Spec.Endpoint, AccessKeyID: string(id),
-		AccessKey: string(accessKey), SecurityToken: string(secret.Data[reference.SecurityTokenKey])}, nil
+		AccessKey: string(accessKey), SecurityToken: string(secret.Data["securityToken"])}, nil
 }
 
 func (r *Reconciler) settleBoth(

@@ -57,10 +57,7 @@ type OceanBaseConnection struct {
 		Endpoint    string `json:"endpoint"`
 		Credentials struct {
 			SecretRef struct {
-				Name               string `json:"name"`
-				AccessKeyIDKey     string `json:"accessKeyIDKey"`
-				AccessKeySecretKey string `json:"accessKeySecretKey"`
-				SecurityTokenKey   string `json:"securityTokenKey"`
+				Name string `json:"name"`
 			} `json:"secretRef"`
 		} `json:"credentials"`
 	} `json:"spec"`

@@ -184,8 +184,7 @@ def too_late(request):
 
 
 def client_of(connection, keys):
-    reference = connection["credentials"]["secretRef"]
-    names = (reference["accessKeyIDKey"], reference["accessKeySecretKey"], reference["securityTokenKey"])
+    names = ("accessKeyID", "accessKeySecret", "securityToken")
     return client(connection["endpoint"], *map(keys.get, names))
 
 

@@ -102,9 +102,9 @@ def client_of(connection):
     scheme, _, host = spec["endpoint"].rpartition("://")
     return Client(
         Config(
-            access_key_id=value[reference["accessKeyIDKey"]],
-            access_key_secret=value[reference["accessKeySecretKey"]],
-            security_token=value.get(reference["securityTokenKey"]),
+            access_key_id=value["accessKeyID"],
+            access_key_secret=value["accessKeySecret"],
+            security_token=value.get("securityToken"),
             endpoint=host,
             protocol=scheme or "https",
         )

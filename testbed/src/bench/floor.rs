@@ -118,7 +118,7 @@ fn gateway(url: &str) -> anyhow::Result<Gateway> {
     let options = ClientOptions { request_timeout: REQUEST_TIMEOUT, addresses: Addresses::Any, proxy: None };
     let key = GatewayOptions::default().access_keys.remove(0);
     let access_key = AccessKey { id: key.id, secret: key.secret, security_token: None };
-    let endpoint = Endpoint::custom(url, false, &[url.to_owned()])?;
+    let endpoint = Endpoint::parse(url)?;
     let access = Access { endpoint, access_key, signature_v1: false };
     Ok(Gateway { client: Client::new(&options)?, access })
 }

@@ -48,10 +48,19 @@ impl Scene {
     /// Makes the Secret `name` hold exactly `keys`.
     pub async fn put_secret(&self, name: &str, labelled: bool, keys: Keys<'_>) {
         let labels = if labelled { json!({"sessionkill.dev/credentials": "true"}) } else { json!({}) };
+        self.put_secret_with(name, json!({"labels": labels}), keys).await;
+    }
+
+    /// Makes the labelled Secret `name` hold exactly `keys`, and say by annotations which is which.
+    pub async fn put_annotated_secret(&self, name: &str, annotations: &Value, keys: Keys<'_>) {
+        let metadata = json!({"labels": {"sessionkill.dev/credentials": "true"}, "annotations": annotations});
+        self.put_secret_with(name, metadata, keys).await;
+    }
+
+    async fn put_secret_with(&self, name: &str, mut metadata: Value, keys: Keys<'_>) {
+        metadata["name"] = name.into();
         let keys: serde_json::Map<_, _> = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "stringData": keys,
-        });
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys});
         // Not applied but replaced: a key that is left out must go.
         let secrets: Api<Secret> = self.api();
         let secret: Secret = serde_json::from_value(secret).unwrap();
