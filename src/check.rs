@@ -22,16 +22,22 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// Between two looks at whether the operator is ready.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What the operator does with each kind in each namespace that it works in: group, resource, subresource, verbs.
-pub const NEEDED: [(&str, &str, &str, &[&str]); 8] = [
+/// Group, resource, subresource, and verbs.
+pub type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+/// What the operator does with Secrets.
+const SECRETS: Needed = ("", "secrets", "", &["get"]);
+
+/// What the operator does with each kind in each namespace that it works in.
+pub const NEEDED: [Needed; 8] = [
     (GROUP, "sessionkills", "", &["get", "list", "watch", "delete"]),
     (GROUP, "sessionkills", "status", &["patch"]),
     (GROUP, "oceanbaseconnections", "", &["list", "watch"]),
     (GROUP, "oceanbaseconnections", "status", &["patch"]),
     (GROUP, "sessionkillreceipts", "", &["get", "list", "create", "delete"]),
     (GROUP, "sessionkillreceipts", "status", &["patch"]),
-    ("", "secrets", "", &["get"]),
     ("events.k8s.io", "events", "", &["create", "patch"]),
+    SECRETS,
 ];
 
 /// What the operator does with its Lease: get, watch and update the one of its name, and create it, which cannot be
@@ -44,6 +50,10 @@ pub struct CheckOptions {
     /// The namespaces that the operator works in, as for run. Without it, all namespaces.
     #[arg(long, env = "SESSIONKILL_WATCH_NAMESPACES")]
     pub watch_namespaces: Option<Namespaces>,
+
+    /// The namespaces in which the operator may read Secrets, if that is not wherever it works.
+    #[arg(long)]
+    pub secrets_namespaces: Option<Namespaces>,
 
     /// Also ask for the rights on the Lease of this namespace and name, by which several replicas agree who works.
     #[arg(long, value_name = "NAMESPACE/NAME")]
@@ -71,10 +81,22 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
     };
     let mut missing = vec![];
     for place in places {
-        let found = missing_in(&client, place).await?;
+        let mut found = missing_in(&client, place, options.secrets_namespaces.is_some()).await?;
+        // Rights may be granted on what is not there.
+        if found.is_empty() {
+            found = unserved_in(&client, place).await;
+        }
         let of = place.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
         println!("{of}: {}", if found.is_empty() { "kinds served, rights granted" } else { "not as it must be" });
         missing.extend(found.into_iter().map(|what| format!("{of}: {what}")));
+    }
+    for namespace in options.secrets_namespaces.iter().flat_map(Namespaces::iter) {
+        let found = missing_of(&client, Some(namespace), &SECRETS).await?;
+        println!(
+            "Secrets of namespace {namespace}: {}",
+            if found.is_empty() { "right granted" } else { "not as it must be" }
+        );
+        missing.extend(found.into_iter().map(|what| format!("namespace {namespace}: {what}")));
     }
     if let Some(LeaseRef { namespace, name }) = &options.lease {
         let found = missing_of_lease(&client, namespace, name).await?;
@@ -98,30 +120,42 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
     Ok(())
 }
 
-/// What is missing in `place`, in words.
-async fn missing_in(client: &Client, place: Option<&str>) -> Result<Vec<String>, String> {
+/// The rights that are missing in `place`, in words; but for those on Secrets, if they are granted `elsewhere`.
+async fn missing_in(client: &Client, place: Option<&str>, elsewhere: bool) -> Result<Vec<String>, String> {
     let mut missing = vec![];
-    for (group, resource, subresource, verbs) in NEEDED {
-        for verb in verbs {
-            let attributes = ResourceAttributes {
-                group: Some(group.to_owned()),
-                namespace: place.map(str::to_owned),
-                resource: Some(resource.to_owned()),
-                subresource: Some(subresource.to_owned()).filter(|name| !name.is_empty()),
-                verb: Some((*verb).to_owned()),
-                ..ResourceAttributes::default()
-            };
-            let of = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
-            missing.extend(refused(client, attributes, verb, &of).await?);
-        }
-    }
-    // Rights may be granted on what is not there.
-    if missing.is_empty() {
-        missing.extend(unserved::<DeserializeGuard<SessionKill>>(client, place, "sessionkills").await);
-        missing.extend(unserved::<DeserializeGuard<OceanBaseConnection>>(client, place, "oceanbaseconnections").await);
-        missing.extend(unserved::<DeserializeGuard<SessionKillReceipt>>(client, place, "sessionkillreceipts").await);
+    for needed in NEEDED.iter().filter(|needed| !(elsewhere && **needed == SECRETS)) {
+        missing.extend(missing_of(client, place, needed).await?);
     }
     Ok(missing)
+}
+
+/// Of `needed`, what is missing in `place`, in words.
+async fn missing_of(client: &Client, place: Option<&str>, needed: &Needed) -> Result<Vec<String>, String> {
+    let (group, resource, subresource, verbs) = *needed;
+    let of = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+    let mut missing = vec![];
+    for verb in verbs {
+        let attributes = ResourceAttributes {
+            group: Some(group.to_owned()),
+            namespace: place.map(str::to_owned),
+            resource: Some(resource.to_owned()),
+            subresource: Some(subresource.to_owned()).filter(|name| !name.is_empty()),
+            verb: Some((*verb).to_owned()),
+            ..ResourceAttributes::default()
+        };
+        missing.extend(refused(client, attributes, verb, &of).await?);
+    }
+    Ok(missing)
+}
+
+/// The kinds that are not served in `place`, in words.
+async fn unserved_in(client: &Client, place: Option<&str>) -> Vec<String> {
+    let kinds = [
+        unserved::<DeserializeGuard<SessionKill>>(client, place, "sessionkills").await,
+        unserved::<DeserializeGuard<OceanBaseConnection>>(client, place, "oceanbaseconnections").await,
+        unserved::<DeserializeGuard<SessionKillReceipt>>(client, place, "sessionkillreceipts").await,
+    ];
+    kinds.into_iter().flatten().collect()
 }
 
 /// What is missing to be elected by the Lease `name` of `namespace`, in words.

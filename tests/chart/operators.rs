@@ -260,6 +260,56 @@ async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
     site.end(operators).await;
 }
 
+/// Where it may not, it says what to do, and whoever may read Secrets there can let it.
+#[tokio::test]
+async fn secrets_are_read_in_those_namespaces_only_that_let_the_operator() {
+    let values = json!({"rbac": {"secretsAccess": "Namespaces", "secretsNamespaces": ["shop"]}});
+    let site = Site::install(&[], values).await;
+    let operator = site.operator("pod-1").await;
+    wait_ready(&operator).await;
+    for (namespace, number) in [("shop", 1), ("bank", 2)] {
+        site.connect(namespace, &site.gateway.url()).await;
+        site.request(namespace, number, 600, json!({})).await;
+    }
+    site.wait_killed("shop", 1).await;
+    eventually("the connection to say what it lacks", async || {
+        let get = ["get", "oceanbaseconnection", "prod-ob", "-n", "bank", "-o", "jsonpath={.status.conditions}"];
+        let said = site.control_plane.run_kubectl(&get).await.unwrap();
+        let words = [
+            "CredentialsUnavailable",
+            "secret aliyun-ak may not be read",
+            "let the operator's service account get it in namespace bank, by rbac.secretsNamespaces",
+        ];
+        if words.iter().all(|word| said.contains(word)) { Ok(()) } else { Err(said) }
+    })
+    .await;
+    site.assert_killed_once(&[1]);
+
+    let role = ["create", "role", "owner", "-n", "bank", "--verb=get,create", "--resource=secrets,rolebindings"];
+    site.control_plane.run_kubectl(&role).await.unwrap();
+    let owner = ["create", "rolebinding", "owner", "-n", "bank", "--role=owner", "--user=bob"];
+    site.control_plane.run_kubectl(&owner).await.unwrap();
+    let account = format!("--serviceaccount={NAMESPACE}:{ACCOUNT}");
+    let clusterrole = format!("--clusterrole={ACCOUNT}-secrets");
+    let bind = ["create", "rolebinding", "sessionkill-secrets", "-n", "bank", &clusterrole, &account, "--as=bob"];
+    // As a role binding is in force a moment after it was made.
+    eventually("the owner's right", async || {
+        site.control_plane.run_kubectl(&bind).await.map_err(|error| error.to_string())
+    })
+    .await;
+    site.wait_killed("bank", 2).await;
+    site.assert_killed_once(&[1, 2]);
+
+    let (content, said) = site.check(&["--secrets-namespaces", "shop,bank"]).await;
+    assert!(content && said.contains("all namespaces: kinds served, rights granted"), "{said}");
+    assert!(said.contains("Secrets of namespace bank: right granted"), "{said}");
+    let (content, said) = site.check(&["--secrets-namespaces", "shop,other"]).await;
+    assert!(!content && said.contains("namespace other: may not get secrets"), "{said}");
+    let (content, said) = site.check(&[]).await;
+    assert!(!content && said.contains("all namespaces: may not get secrets"), "{said}");
+    site.end(vec![operator]).await;
+}
+
 #[tokio::test]
 async fn a_namespace_without_rights_holds_nobody_else_up() {
     let site = Site::install(&["shop", "bank"], json!({})).await;

@@ -192,6 +192,51 @@ async fn each_watched_namespace_has_a_role_with_all_rights_and_the_release_has_n
     assert_eq!(rights(&some, "Role"), expected);
 }
 
+/// Nothing lets it read Secrets of the cluster then.
+#[tokio::test]
+async fn secrets_are_granted_by_namespace_where_the_values_say_so() {
+    let values = json!({"rbac": {"secretsAccess": "Namespaces", "secretsNamespaces": ["team-a", "team-b"]}});
+    let objects = admitted(furnished().await, "Secrets by namespace", &render(&values).await).await;
+    let of_kind = |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    let secrets = "sessionkill-operator-secrets";
+    for role in of_kind("ClusterRole") {
+        let rules = &role["rules"];
+        if role["metadata"]["name"] == secrets {
+            assert_eq!(*rules, json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]));
+        } else {
+            assert!(!rules.to_string().contains("secrets"), "{rules}");
+        }
+    }
+    assert!(of_kind("ClusterRoleBinding").iter().all(|binding| binding["roleRef"]["name"] != secrets));
+    let bindings = of_kind("RoleBinding").into_iter().filter(|binding| binding["roleRef"]["name"] == secrets);
+    let account = json!([{
+        "kind": "ServiceAccount", "name": "sessionkill-operator", "namespace": "sessionkill-system",
+    }]);
+    let bound = bindings.map(|binding| {
+        assert_eq!(binding["subjects"], account);
+        binding["metadata"]["namespace"].as_str().unwrap()
+    });
+    assert_eq!(bound.collect::<Vec<_>>(), ["team-a", "team-b"]);
+    let check = &of_kind("Pod")[0]["spec"]["containers"][0]["args"];
+    assert_eq!(check[1], "--secrets-namespaces=team-a,team-b");
+
+    let refusal = render_of(&chart::directory(), &namespaced(&values), &[]).await.map(drop).unwrap_err();
+    assert!(refusal.contains("rbac.secretsAccess: with watchNamespaces"), "{refusal}");
+}
+
+/// Names of the cluster are found by its search domains, and those of Alibaba Cloud are not looked up in them first.
+#[tokio::test]
+async fn the_products_hosts_are_looked_up_as_they_are() {
+    let objects = admitted(furnished().await, "nothing", &render(&json!({})).await).await;
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let options = &deployment["spec"]["template"]["spec"]["dnsConfig"]["options"];
+    assert_eq!((&options[0]["name"], options.as_array().unwrap().len()), (&json!("ndots"), 1));
+    let least: usize = options[0]["value"].as_str().unwrap().parse().unwrap();
+    let dots = |name: &str| name.matches('.').count();
+    assert!(dots("oceanbasepro.cn-hangzhou.aliyuncs.com") >= least);
+    assert!(dots("collector.monitoring.svc") < least);
+}
+
 #[tokio::test]
 async fn the_namespaces_reach_the_operator_and_its_check() {
     let objects = admitted(furnished().await, "some", &render(&namespaced(&json!({}))).await).await;
@@ -292,6 +337,12 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": 0}})),
         ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": "7d"}})),
         ("from", json!({"networkPolicy": {"from": ["10.0.0.0/8"]}})),
+        ("secretsAccess", json!({"rbac": {"secretsAccess": "Everywhere"}})),
+        // Neither means anything without the other.
+        ("secretsNamespaces", json!({"rbac": {"secretsAccess": "Namespaces"}})),
+        ("secretsNamespaces", json!({"rbac": {"secretsNamespaces": ["team-a"]}})),
+        ("allowEndpoints", json!({"operator": {"allowEndpoints": ["gateway.example:8443 "]}})),
+        ("allowEndpoints", json!({"operator": {"allowEndpoints": ["gateway.example/path"]}})),
     ] {
         let refusal = render_of(&chart::directory(), &values, &[]).await.map(drop).unwrap_err();
         assert!(refusal.contains(name), "{values}: {refusal}");
