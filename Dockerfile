@@ -1,5 +1,6 @@
 # The operator as one static binary on an empty image.
-FROM rust:1.95.0-bookworm AS build
+# By digest, of the list of all architectures: a tag can be moved. Change both together.
+FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 # The compiler that the image has, whatever else rust-toolchain.toml asks for: that is for those who change the operator.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates musl-tools

@@ -178,6 +178,17 @@ mod tests {
         }
     }
 
+    /// A tag can be moved.
+    #[test]
+    fn whatever_the_dockerfile_builds_on_is_named_by_digest() {
+        let text = include_str!("../../../Dockerfile");
+        let bases: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+        assert!(bases.len() > 1, "{bases:?}");
+        for base in bases {
+            assert!(base == "scratch" || base.contains("@sha256:"), "{base}");
+        }
+    }
+
     #[test]
     fn every_blob_has_its_digest_for_its_name_and_all_that_is_named_is_there() {
         let directory = tempfile::tempdir().unwrap();
