@@ -38,8 +38,14 @@ use super::status::Operation;
         priority = 1
     )
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
+    validation = Rule::new("!has(oldSelf.instanceIDs) || size(oldSelf.instanceIDs) == 0 || has(self.instanceIDs)")
+        .message("instanceIDs must not be removed: set it to [] to let requests name any instance")
+        .field_path(".instanceIDs"),
+    validation = Rule::new("!has(oldSelf.tenantIDs) || size(oldSelf.tenantIDs) == 0 || has(self.tenantIDs)")
+        .message("tenantIDs must not be removed: set it to [] to let requests name any tenant")
+        .field_path(".tenantIDs"),
     validation = Rule::new("self.signatureMethod != 'HMAC-SHA1' || has(self.endpoint)")
         .message("signatureMethod HMAC-SHA1 is for private-cloud gateways: name the gateway by endpoint, or use ACS3-HMAC-SHA256")
         .field_path(".signatureMethod")
@@ -63,7 +69,8 @@ pub struct OceanBaseConnectionSpec {
     #[x_kube(validation = (IS_ENDPOINT, "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-hangzhou.aliyuncs.com"))]
     pub endpoint: Option<String>,
 
-    /// The instances that requests may name. Unset or empty means any that the access key can reach.
+    /// The instances that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
+    /// removed.
     #[serde(rename = "instanceIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
     #[x_kube(
@@ -72,7 +79,8 @@ pub struct OceanBaseConnectionSpec {
     )]
     pub instance_ids: Vec<String>,
 
-    /// The tenants that requests may name. Unset or empty means any that the access key can reach.
+    /// The tenants that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
+    /// removed.
     #[serde(rename = "tenantIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
     #[x_kube(
@@ -172,7 +180,7 @@ pub enum SignatureMethod {
 
 /// Where the access key is kept.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Credentials {
     /// A Secret in the same namespace, labelled sessionkill.dev/credentials: "true". Which of its keys hold the access key the
     /// Secret itself says.
@@ -182,7 +190,7 @@ pub struct Credentials {
 /// Names a Secret of the same namespace. There is no namespace field on purpose; nor are there names of keys: whoever may
 /// write connections but not read Secrets could have the secret sent as the ID.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretRef {
     /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]

@@ -10,6 +10,7 @@ mod expect;
 mod receipt;
 mod session_kill;
 mod status;
+mod strict;
 
 pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
 pub use connection::{
@@ -51,6 +52,13 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
     for status in definitions.iter_mut().take(2).filter_map(status_schema) {
         status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
     }
+    // Nobody but the operator writes receipts.
+    for object in definitions.iter_mut().take(2).filter_map(object_schema) {
+        strict::keep_unknown_fields(object);
+        if let Some(spec) = object.properties.as_mut().and_then(|parts| parts.get_mut("spec")) {
+            strict::drop_nothing(spec);
+        }
+    }
     definitions
 }
 
@@ -61,6 +69,10 @@ pub fn manifests() -> Result<Vec<String>, serde_saphyr::ser::Error> {
 
 /// The schema of the status as a whole, of which the derive macros set neither default nor nullability.
 fn status_schema(definition: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
-    let schema = definition.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()?;
-    schema.properties.as_mut()?.get_mut("status")
+    object_schema(definition)?.properties.as_mut()?.get_mut("status")
+}
+
+/// The schema of the whole object.
+fn object_schema(definition: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
+    definition.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()
 }

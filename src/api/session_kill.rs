@@ -38,9 +38,8 @@ const IS_EARLIER: &str = concat!(
     ")) || timestamp(self.notBeforeTime) < timestamp(self.notAfterTime)"
 );
 
-/// A null counts as absent to a reader: a template that renders no field would take the precondition away. For CEL as
-/// well there is no such field, but it is among the keys.
-const EXPECT_IS_NOT_NULL: &str = "has(self.expect) || dyn(self).all(field, field != 'expect')";
+/// A patch removes a field by a null, which is all that a template may have rendered for it.
+const SUSPEND_IS_NOT_REMOVED: &str = "!has(oldSelf.suspend) || !oldSelf.suspend || has(self.suspend)";
 
 /// Whether `$id` is made as IDs of instances and tenants are. In one case: to a receipt, the same ID in another would be
 /// another ID.
@@ -91,7 +90,7 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
         priority = 1
     )
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new(IS_EARLIER)
         .message("notBeforeTime must be earlier than notAfterTime")
@@ -101,7 +100,10 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
         .field_path(".notBeforeTime"),
     validation = Rule::new("has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)")
         .message("reason is immutable: create a new SessionKill instead")
-        .field_path(".reason")
+        .field_path(".reason"),
+    validation = Rule::new(SUSPEND_IS_NOT_REMOVED)
+        .message("suspend must not be removed while it is true: set it to false to go on")
+        .field_path(".suspend")
 )]
 pub struct SessionKillSpec {
     /// The OceanBaseConnection to call through. Always in the same namespace.
@@ -141,7 +143,7 @@ pub struct SessionKillSpec {
 
     /// Nothing is sent before this time, which has seconds and an offset, as notAfterTime. Unset means at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "optional_time_schema")]
+    #[schemars(schema_with = "time_schema")]
     #[x_kube(validation = (IS_TIME, "notBeforeTime must be a time before the year 3000 with seconds and an offset, such as 2026-10-05T09:00:00Z or 2026-10-05T17:00:00+08:00"))]
     pub not_before_time: Option<Time>,
 
@@ -164,8 +166,10 @@ pub struct SessionKillSpec {
     #[x_kube(validation = ("self == oldSelf", "verification is immutable: create a new SessionKill instead"))]
     pub verification: Verification,
 
-    /// True holds the request back until it is false again or notAfterTime passes. No effect once the call is made.
-    #[serde(default)]
+    /// True holds the request back until it is set to false or notAfterTime passes. Unset means false. No effect once the call
+    /// is made.
+    // With a default in the schema nobody could tell that it was removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 
     /// Seconds after completionTime at which the object is deleted, but never before notAfterTime. Unset means never. Ignored,
@@ -187,7 +191,7 @@ pub enum Mode {
 
 /// How the end of the sessions is made sure of.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Verification {
     /// What counts as the end of a session. Required: its absence from the process list; while the list cannot be read,
     /// the outcome is unknown. BestEffort: the same, but the word of the API if the list cannot be read. None: the word
@@ -226,7 +230,7 @@ pub enum VerificationPolicy {
 /// Names an `OceanBaseConnection` in the same namespace. There is no namespace field on purpose: a request cannot use
 /// the connection, and so the credentials, of another namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConnectionRef {
     /// The name of the OceanBaseConnection.
     #[schemars(length(min = 1, max = 253))]
@@ -236,11 +240,8 @@ pub struct ConnectionRef {
 
 /// One session of one server.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new(EXPECT_IS_NOT_NULL)
-        .message("expect must not be null: give it a field, or leave it out to kill whatever session has the ID")
-        .field_path(".expect"),
     validation = Rule::new("has(self.expect) == has(oldSelf.expect) && (!has(self.expect) || self.expect == oldSelf.expect)")
         .message("expect is immutable: create a new SessionKill instead")
         .field_path(".expect")
@@ -265,8 +266,4 @@ pub struct Session {
 
 fn time_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "maxLength": 40})
-}
-
-fn optional_time_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "maxLength": 40, "nullable": true})
 }

@@ -31,6 +31,8 @@ mod objects;
 const NAMESPACE: &str = "limited";
 /// The same, but objects were stored there before.
 const OLD: &str = "limited-later";
+/// The same, of which fields do not exist.
+const MISSPELT: &str = "limited-misspelt";
 /// With a life of 30 days.
 const PATIENT: &str = "patient";
 /// The operator's account, and what it is to the API server.
@@ -47,11 +49,12 @@ async fn limited() -> &'static Cluster {
 }
 
 async fn limit(cluster: &Cluster) {
-    for name in [NAMESPACE, OLD, PATIENT] {
+    for name in [NAMESPACE, OLD, MISSPELT, PATIENT] {
         cluster.namespace(name, "").await;
     }
     store_what_is_too_much(cluster).await;
-    install(cluster, &json!({"watchNamespaces": [NAMESPACE, OLD]})).await;
+    store_what_is_misspelt(cluster).await;
+    install(cluster, &json!({"watchNamespaces": [NAMESPACE, OLD, MISSPELT]})).await;
     let other = json!({
         "watchNamespaces": [PATIENT], "fullnameOverride": "patient-sessionkill", "admissionLimits": {"maxLifetimeDays": 30},
     });
@@ -71,7 +74,7 @@ async fn limit(cluster: &Cluster) {
 async fn install(cluster: &Cluster, values: &Value) {
     let rendered = render(values).await;
     let wanted = |document: &&str| {
-        ["admission-limits", "rbac", "service-account"]
+        ["admission-fields", "admission-limits", "rbac", "service-account"]
             .iter()
             .any(|file| document.contains(&format!("templates/{file}.yaml")))
     };
@@ -94,6 +97,17 @@ async fn store_what_is_too_much(cluster: &Cluster) {
     let link = connection("link", json!({"labels": numbered(100)}));
     for object in [many, large, claimed, link] {
         let said = cluster.kubectl_with(&["create", "-n", OLD, "-f", "-"], &object.to_string()).await;
+        assert!(said.success, "{said:?}");
+    }
+}
+
+async fn store_what_is_misspelt(cluster: &Cluster) {
+    let mut request = kill("inc-1", json!({}));
+    request["spec"]["sessions"][0]["expects"] = json!({"user": "report_ro"});
+    let mut link = connection("link", json!({}));
+    link["spec"]["tenantIds"] = json!(["t1"]);
+    for object in [request, link] {
+        let said = cluster.kubectl_with(&["create", "-n", MISSPELT, "-f", "-"], &object.to_string()).await;
         assert!(said.success, "{said:?}");
     }
 }
@@ -347,4 +361,44 @@ where
         written.map(drop).map_err(|error| error.to_string())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_refused_by_its_name_and_whoever_stored_one_before_is_not_locked_in() {
+    let cluster = limited().await;
+    let mut request = kill("inc-1", json!({}));
+    tried_in(cluster, NAMESPACE, &request).await.unwrap();
+    request["spec"]["dryRun"] = true.into();
+    let denied = r#"denied request: unknown field "spec.dryRun": did you mean "mode"?"#;
+    eventually("the policy of requests", async || match tried_in(cluster, NAMESPACE, &request).await {
+        Err(refusal) if refusal.contains(denied) && refusal.contains("(Forbidden)") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    for (what, change, denied) in [
+        (
+            ["sk", "inc-1"],
+            json!({"spec": {"ttlSecondsAfterFinished": 60}}),
+            r#""spec.sessions[].expects": did you mean "expect"?"#,
+        ),
+        (
+            ["obc", "link"],
+            json!({"spec": {"requestTimeoutSeconds": 7}}),
+            r#""spec.tenantIds": did you mean "tenantIDs"?"#,
+        ),
+    ] {
+        eventually("the policy to be in force", async || match patched(cluster, MISSPELT, what, &change).await {
+            Err(refusal) if refusal.contains(denied) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+        patched(cluster, MISSPELT, what, &json!({"metadata": {"labels": {"team": "dba"}}})).await.unwrap();
+        // Not one more.
+        let refusal = patched(cluster, MISSPELT, what, &json!({"Spec": {}})).await.unwrap_err();
+        assert!(refusal.contains("unknown field"), "{refusal}");
+    }
+    let mended = json!({"spec": {"tenantIds": null, "tenantIDs": ["t1"]}});
+    patched(cluster, MISSPELT, ["obc", "link"], &mended).await.unwrap();
+    let delete = ["delete", "sk", "inc-1", "-n", MISSPELT, "--as", OPERATOR];
+    assert_eq!(result(cluster.kubectl(&delete).await), Ok(()));
 }

@@ -336,6 +336,8 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("headers", json!({"tracing": {"headers": "authorization=abc"}})),
         ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": 0}})),
         ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": "7d"}})),
+        // A null takes the default away.
+        ("enabled", json!({"admissionLimits": {"enabled": null}})),
         ("from", json!({"networkPolicy": {"from": ["10.0.0.0/8"]}})),
         ("secretsAccess", json!({"rbac": {"secretsAccess": "Everywhere"}})),
         // Neither means anything without the other.

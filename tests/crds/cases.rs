@@ -1,10 +1,13 @@
 //! A table of changes to a valid object, each with the API server's answer to it.
 
+use std::time::{Duration, Instant};
+
 use http::Request;
 use kube::{Client, Error};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
-use crate::control_plane::cluster;
+use crate::control_plane::{cluster, repository};
 
 /// One row: what is changed, and what the API server says to the result.
 pub struct Case {
@@ -52,7 +55,8 @@ impl Case {
         &self.refusal
     }
 
-    fn applied_to(&self, object: &Value) -> Value {
+    /// `object` with the changes.
+    pub fn applied_to(&self, object: &Value) -> Value {
         let mut object = object.clone();
         for (field, value) in &self.changes {
             change(&mut object, field, value.clone());
@@ -103,13 +107,51 @@ fn change(object: &mut Value, field: &str, value: Option<Value>) {
 pub struct Server {
     client: Client,
     namespace: &'static str,
+    validation: &'static str,
 }
 
 impl Server {
-    /// Makes the namespace.
+    /// Makes the namespace. The policies that refuse unknown fields are in force.
     pub async fn in_namespace(namespace: &'static str) -> Self {
+        static POLICIES: OnceCell<()> = OnceCell::const_new();
         cluster().await.namespace(namespace, "").await;
-        Self { client: cluster().await.control_plane.client().await.unwrap(), namespace }
+        let client = cluster().await.control_plane.client().await.unwrap();
+        let server = Self { client, namespace, validation: "Strict" };
+        POLICIES.get_or_init(|| server.install_policies()).await;
+        server
+    }
+
+    /// The same for a client that asks the API server for this `fieldValidation`.
+    pub fn validating(&self, validation: &'static str) -> Self {
+        Self { client: self.client.clone(), namespace: self.namespace, validation }
+    }
+
+    async fn install_policies(&self) {
+        let policies = repository("deploy/base/admission-fields.yaml");
+        let said = cluster().await.kubectl(&["apply", "--server-side", "-f", policies.to_str().unwrap()]).await;
+        assert!(said.success, "{}", said.stderr);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        for kind in ["SessionKill", "OceanBaseConnection"] {
+            let mut unknown = match kind {
+                "SessionKill" => crate::session_kill::valid(),
+                _ => crate::connection::valid(),
+            };
+            unknown["spec"]["unheardOf"] = true.into();
+            while self.send("POST", &self.path(&unknown, ""), "&dryRun=All", &unknown).await.is_ok() {
+                assert!(Instant::now() < deadline, "the policy of {kind} is not in force");
+            }
+        }
+    }
+
+    /// Applies `object` on the server's side; nothing is stored.
+    pub async fn apply(&self, object: &Value) -> Result<Value, String> {
+        let options = "&dryRun=All&fieldManager=gitops";
+        self.ask("PATCH", "application/apply-patch+yaml", &self.path_to(object, ""), options, object).await
+    }
+
+    /// Changes the stored `object` by a JSON merge patch; nothing is stored.
+    pub async fn merge(&self, object: &Value, patch: &Value) -> Result<Value, String> {
+        self.ask("PATCH", "application/merge-patch+json", &self.path_to(object, ""), "&dryRun=All", patch).await
     }
 
     /// Stores a new object.
@@ -147,11 +189,22 @@ impl Server {
     }
 
     async fn send(&self, method: &str, path: &str, options: &str, object: &Value) -> Result<Value, String> {
+        self.ask(method, "application/json", path, options, object).await
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        media_type: &str,
+        path: &str,
+        options: &str,
+        body: &Value,
+    ) -> Result<Value, String> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("{path}?fieldValidation=Strict{options}"))
-            .header("content-type", "application/json")
-            .body(serde_json::to_vec(object).unwrap())
+            .uri(format!("{path}?fieldValidation={}{options}", self.validation))
+            .header("content-type", media_type)
+            .body(serde_json::to_vec(body).unwrap())
             .unwrap();
         match self.client.request(request).await {
             Ok(answer) => Ok(answer),

@@ -188,6 +188,26 @@ pub fn creations() -> Vec<Case> {
     [where_to_call(), what_may_be_named(), how_to_call()].into_iter().flatten().collect()
 }
 
+/// What can be changed.
+pub fn updates() -> Vec<Case> {
+    let another = json!({
+        "regionID": "cn-beijing", "instanceIDs": [], "tenantIDs": [], "credentials": {"secretRef": {"name": "other"}},
+    });
+    let removed = |list: &str| {
+        [format!("spec.{list}: Invalid value"), format!("{list} must not be removed: set it to [] to let")]
+    };
+    let mut cases = vec![set("/spec", another)];
+    for list in ["instanceIDs", "tenantIDs"] {
+        let field = format!("/spec/{list}");
+        cases.push(set(&field, json!(["another"])));
+        cases.push(set(&field, json!([])));
+        for removal in [without(&field), set(&field, Value::Null)] {
+            cases.push(removed(list).into_iter().fold(removal, Case::refused));
+        }
+    }
+    cases
+}
+
 /// What the status can say.
 pub fn status_changes() -> Vec<Case> {
     let mut cases = vec![
@@ -249,8 +269,7 @@ async fn the_shortest_connection_gets_the_documented_defaults() {
 async fn the_whole_spec_can_be_changed_and_the_status_is_bounded() {
     let server = Server::in_namespace("connections-changed").await;
     let mut stored = server.create(&valid()).await;
-    let another = json!({"regionID": "cn-beijing", "credentials": {"secretRef": {"name": "other"}}});
-    server.check_update(&stored, &[set("/spec", another)]).await;
+    server.check_update(&stored, &updates()).await;
     stored["status"] = probed();
     let stored = server.store_status(&stored).await;
     assert_eq!(stored["status"], probed());

@@ -3,15 +3,16 @@
 use serde_json::Value;
 use sessionkill::api::definitions;
 
-use crate::{cases::Case, connection, receipt, session_kill, session_kill_status};
+use crate::{cases::Case, connection, dropped, receipt, session_kill, session_kill_status};
 
 /// How the API server words the refusal of each keyword.
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 9] = [
     ("maxLength", "Too long"),
     ("minLength", "should be at least"),
     ("maximum", "should be less than or equal to"),
     ("minimum", "should be greater than or equal to"),
     ("maxItems", "Too many"),
+    ("maxProperties", "Too many"),
     ("minItems", "should have at least"),
     ("enum", "Unsupported value"),
     ("pattern", "should match"),
@@ -72,13 +73,25 @@ fn every_bound_and_every_rule_has_a_case_that_it_refuses() {
         [
             session_kill::creations(),
             session_kill::updates(),
+            session_kill::releases(),
+            dropped::nulls(&session_kill::valid()),
+            dropped::crowds(&session_kill::valid()),
             session_kill_status::changes_before_the_end(),
             session_kill_status::changes_after_the_end(),
         ]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>(),
-        connection::creations().into_iter().chain(connection::status_changes()).collect(),
+        [
+            connection::creations(),
+            connection::updates(),
+            dropped::nulls(&connection::valid()),
+            dropped::crowds(&connection::valid()),
+            connection::status_changes(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         [receipt::creations(), receipt::updates(), receipt::records(), receipt::changes_of_the_record()]
             .into_iter()
             .flatten()

@@ -9,6 +9,7 @@ mod cases;
 mod connection;
 mod coverage;
 mod drift;
+mod dropped;
 mod receipt;
 mod session_kill;
 mod session_kill_status;

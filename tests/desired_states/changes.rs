@@ -10,7 +10,7 @@ pub struct Change {
     pub path: Vec<String>,
     /// The new value; none removes it.
     pub value: Option<Value>,
-    /// The schema itself forbids it, without any rule.
+    /// The schema itself forbids it, without any rule of the field's own.
     pub forbidden: bool,
 }
 
@@ -90,7 +90,7 @@ pub fn changes(schema: &Value, valid: &Value, path: &[String]) -> Vec<Change> {
 
 fn of_this(schema: &Value, valid: &Value, path: &[String]) -> Vec<Change> {
     let to = |value: Value| Change::to(path, value);
-    let mut found = vec![to(Value::Null)];
+    let mut found = vec![to(Value::Null).but_forbidden(true)];
     let others = [json!(7), json!("text"), json!(true), json!(["x"]), json!({"x": 1}), json!(1.5)];
     let type_ = schema["type"].as_str().unwrap_or_default();
     found.extend(others.into_iter().filter(|other| !is_a(type_, other)).map(|other| to(other).but_forbidden(true)));
@@ -102,7 +102,7 @@ fn of_this(schema: &Value, valid: &Value, path: &[String]) -> Vec<Change> {
         _ => {
             let mut more = valid.as_object().cloned().unwrap_or_default();
             more.insert("unheardOf".to_owned(), json!({"a": 1}));
-            found.push(to(Value::Object(more)));
+            found.push(to(Value::Object(more)).but_forbidden(true));
             let lacks = schema["required"].as_array().is_some_and(|required| !required.is_empty());
             // What is missing is named, not what lacks it.
             found.extend((!lacks).then(|| to(Value::Object(Map::new()))));

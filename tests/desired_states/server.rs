@@ -2,9 +2,10 @@
 
 use http::Request;
 use kube::{Client, Error};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::scene::Scene;
+use crate::created::{full_connection, full_request};
+use crate::scene::{Scene, eventually};
 
 /// Sends `object` to a kind's list (POST) or over the object that is there (PUT). The error is the API server's message.
 async fn send(client: &Client, method: &str, path: &str, object: &Value) -> Result<Value, String> {
@@ -26,9 +27,24 @@ pub async fn create(scene: &Scene, object: &Value) -> Result<Value, String> {
     send(&scene.client, "POST", &path(scene, object), object).await
 }
 
+/// Lets the API server refuse unknown fields, as `deploy/base` does.
+pub async fn refuse_unknown_fields(scene: &Scene) {
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/admission-fields.yaml");
+    scene.cluster.control_plane.run_kubectl(&["apply", "--server-side", "-f", policies]).await.unwrap();
+    for mut object in [full_request(0), full_connection(scene, "unheard-of")] {
+        object["spec"]["unheardOf"] = true.into();
+        let dry_run = format!("{}?dryRun=All", path(scene, &object));
+        eventually("the policies", async || match send(&scene.client, "POST", &dry_run, &object).await {
+            Err(refusal) if refusal.contains(r#"unknown field "spec.unheardOf""#) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+}
+
 /// Puts `spec` in place of the spec that the object of this kind and name has; what else it has stays.
 pub async fn replace_spec(scene: &Scene, kind: &str, name: &str, change: impl Fn(&mut Value)) -> Result<Value, String> {
-    let path = format!("{}/{name}", path(scene, &serde_json::json!({"kind": kind})));
+    let path = format!("{}/{name}", path(scene, &json!({"kind": kind})));
     loop {
         let get = Request::get(&path).body(vec![]).unwrap();
         let mut object: Value = scene.client.request(get).await.unwrap();

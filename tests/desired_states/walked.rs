@@ -10,7 +10,7 @@ use sessionkill::api::SessionKill;
 use crate::created::{assert_alive, changed, full_connection, judge, spec_changes};
 use crate::scene::{KEY_ID, KEY_SECRET, Keys, Request as _, Scene, eventually};
 use crate::seed;
-use crate::server::replace_spec;
+use crate::server::{refuse_unknown_fields, replace_spec};
 
 const STEPS: usize = 60;
 
@@ -74,6 +74,7 @@ async fn step(scene: &Scene, number: usize, choices: &mut Rng) {
 async fn after_any_walk_through_states_everything_ends_once_the_state_is_good() {
     let mut choices = seed::of_this_run("walk");
     let scene = Scene::set("walk").await;
+    refuse_unknown_fields(&scene).await;
     let operator = scene.operator().await;
     for number in 0..STEPS {
         step(&scene, number, &mut choices).await;

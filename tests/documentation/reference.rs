@@ -9,6 +9,7 @@ const HEAD: &str = "# API reference
 
 Generated from the types in `src/api`, as `kubectl explain` shows them; `cargo test --test documentation reference` compares. All
 kinds are namespaced. Fields marked * are required. Lists and strings are bounded, so that the API server refuses what the operator could not handle.
+Of what users write [nothing is dropped](install.md#unknown-fields-and-nulls): a null and a field that is not named here are refused.
 ";
 
 /// The whole page.
