@@ -1,12 +1,14 @@
 //! An object as the API server gives it out, shared by all who work on it. No I/O.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -29,33 +31,46 @@ pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, InvalidObject>, pub Size)
 pub type GuardedConnection = Guarded<OceanBaseConnection>;
 
 /// What there is of an object, whatever it means.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(default)]
 struct Stored {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     metadata: Kept,
     spec: Value,
     status: Value,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
-impl Default for Stored {
-    fn default() -> Self {
-        Self { metadata: Kept::default(), spec: Value::Null, status: Value::Null }
+impl Stored {
+    /// What somebody wrote that would be overlooked. A field beside the spec was meant to be in it.
+    fn overlooked(&self) -> Option<String> {
+        let unknown = || self.unknown.keys().next().map(|field| format!("unknown field `{field}` beside spec"));
+        let lost = self.metadata.lost_null();
+        lost.map(|field| format!("`{field}` is null in the manifest that kubectl applied")).or_else(unknown)
+    }
+
+    fn fit<K: DeserializeOwned>(self) -> Result<K, String> {
+        let parts = [("metadata", Value::Object(Map::new())), ("spec", self.spec), ("status", self.status)];
+        let object: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
+        serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())
     }
 }
 
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Stored { metadata, spec, status } = Stored::deserialize(deserializer)?;
-        let size = metadata.size();
-        let metadata = ObjectMeta::from(metadata);
-        let parts = [("metadata", Value::Object(Map::new())), ("spec", spec), ("status", status)];
-        let object: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
-        let fits = match serde_json::from_value::<K>(Value::Object(object)) {
+        let mut stored = Stored::deserialize(deserializer)?;
+        let (overlooked, size) = (stored.overlooked(), stored.metadata.size());
+        let metadata = ObjectMeta::from(take(&mut stored.metadata));
+        let fits = match overlooked.map_or_else(|| stored.fit::<K>(), Err) {
             Ok(mut fits) => {
                 *fits.meta_mut() = metadata;
                 Ok(Arc::new(fits))
             }
-            Err(error) => Err(InvalidObject { error: clamp(&error.to_string(), MAX_ERROR), metadata }),
+            Err(error) => Err(InvalidObject { error: clamp(&error, MAX_ERROR), metadata }),
         };
         Ok(Self(fits, size))
     }
@@ -144,5 +159,38 @@ mod tests {
         assert!(read.0.unwrap_err().error.chars().count() <= MAX_ERROR);
         let nameless: Guarded = serde_json::from_value(json!({"spec": 1})).unwrap();
         assert!(nameless.0.is_err() && serde_json::from_value::<Guarded>(json!({"metadata": 1})).is_err());
+    }
+
+    #[test]
+    fn what_the_type_does_not_name_is_not_overlooked() {
+        let whole = |object: Value| serde_json::from_value::<Guarded>(object).unwrap().0;
+        let mut stored = serde_json::to_value(request()).unwrap();
+        stored["spec"]["sessions"][0]["expect"] = json!({"user": "report_ro"});
+        assert!(whole(stored.clone()).is_ok());
+        for (object, field, near) in [
+            ("", "mode", "beside spec"),
+            ("/spec", "dryRun", "`mode`"),
+            ("/spec", "Mode", "`mode`"),
+            ("/spec/connectionRef", "namespace", "`name`"),
+            ("/spec/verification", "timeout", "`timeoutSeconds`"),
+            ("/spec/sessions/0", "expects", "`expect`"),
+            ("/spec/sessions/0/expect", "clientIp", "`clientIP`"),
+        ] {
+            for value in [json!("x"), Value::Null] {
+                let mut stored = stored.clone();
+                stored.pointer_mut(object).unwrap()[field] = value;
+                let error = whole(stored).unwrap_err().error;
+                assert!(error.contains(&format!("unknown field `{field}`")) && error.contains(near), "{error}");
+            }
+        }
+
+        let stored = serde_json::to_value(connection()).unwrap();
+        for object in ["", "/spec", "/spec/credentials", "/spec/credentials/secretRef"] {
+            let mut stored = stored.clone();
+            stored.pointer_mut(object).unwrap()["tenantIds"] = json!(["t1"]);
+            let read: GuardedConnection = serde_json::from_value(stored).unwrap();
+            let error = read.0.unwrap_err().error;
+            assert!(error.contains("unknown field `tenantIds`"), "{error}");
+        }
     }
 }

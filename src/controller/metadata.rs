@@ -9,10 +9,14 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::domain::retention::{is_tracking_annotation, is_tracking_label};
 
 type Texts = BTreeMap<String, String>;
+
+/// Where `kubectl apply` keeps the manifest as it was given. What it sends has no nulls.
+const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Metadata without finalizers, owners, managed fields, and all labels and annotations but one of each that tells which tool
 /// keeps the object; of that without its value. At most two kilobytes, whatever is stored.
@@ -26,8 +30,7 @@ pub struct Kept {
     generation: Option<i64>,
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
-    #[serde(deserialize_with = "tracking_annotation")]
-    annotations: First,
+    annotations: Option<Annotations>,
     #[serde(deserialize_with = "tracking_label")]
     labels: First,
     finalizers: Bytes,
@@ -51,9 +54,15 @@ const USUAL: usize = 128 << 10;
 impl Kept {
     /// Of all that is stored, also of what is not kept.
     pub fn size(&self) -> Size {
-        let parts = [self.annotations.bytes, self.labels.bytes, self.finalizers.0, self.owner_references.0];
+        let annotations = self.annotations.as_ref().map_or(0, |annotations| annotations.all.bytes);
+        let parts = [annotations, self.labels.bytes, self.finalizers.0, self.owner_references.0];
         let bytes = parts.into_iter().fold(self.managed_fields.0, usize::saturating_add);
         if bytes > USUAL { Size::Large } else { Size::Usual }
+    }
+
+    /// A field that is null in the spec of the manifest from which the object was made, although the object has no null.
+    pub fn lost_null(&self) -> Option<&str> {
+        self.annotations.as_ref()?.lost_null.as_deref()
     }
 }
 
@@ -67,15 +76,64 @@ impl From<Kept> for ObjectMeta {
             generation: kept.generation,
             creation_timestamp: kept.creation_timestamp,
             deletion_timestamp: kept.deletion_timestamp,
-            annotations: kept.annotations.found,
+            annotations: kept.annotations.and_then(|annotations| annotations.all.found),
             labels: kept.labels.found,
             ..Self::default()
         }
     }
 }
 
-fn tracking_annotation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<First, D::Error> {
-    deserializer.deserialize_option(FirstOf(is_tracking_annotation))
+/// What is kept of annotations.
+#[derive(Debug, Default)]
+struct Annotations {
+    all: First,
+    lost_null: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Annotations {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a map of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            let bytes = if key == APPLIED {
+                let manifest = map.next_value::<String>()?;
+                self.lost_null = null_in(&manifest);
+                manifest.len()
+            } else {
+                map.next_value::<Bytes>()?.0
+            };
+            self.all.add(key, bytes, is_tracking_annotation);
+        }
+        Ok(self)
+    }
+}
+
+fn null_in(manifest: &str) -> Option<String> {
+    // To look is cheaper than to parse.
+    if !manifest.contains("null") {
+        return None;
+    }
+    null_field(serde_json::from_str::<Value>(manifest).ok()?.get("spec")?)
+}
+
+fn null_field(value: &Value) -> Option<String> {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().find_map(|(name, value)| if value.is_null() { Some(name.clone()) } else { null_field(value) })
+        }
+        Value::Array(items) => items.iter().find_map(null_field),
+        _ => None,
+    }
 }
 
 fn tracking_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<First, D::Error> {
@@ -87,6 +145,15 @@ fn tracking_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<First, D
 struct First {
     found: Option<Texts>,
     bytes: usize,
+}
+
+impl First {
+    fn add(&mut self, key: String, bytes: usize, is_it: fn(&str) -> bool) {
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(bytes);
+        if self.found.is_none() && is_it(&key) {
+            self.found = Some(Texts::from([(key, String::new())]));
+        }
+    }
 }
 
 struct FirstOf(fn(&str) -> bool);
@@ -113,10 +180,7 @@ impl<'de> Visitor<'de> for FirstOf {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut first = First::default();
         while let Some((key, Bytes(bytes))) = map.next_entry::<String, _>()? {
-            first.bytes = first.bytes.saturating_add(key.len()).saturating_add(bytes);
-            if first.found.is_none() && (self.0)(&key) {
-                first.found = Some(Texts::from([(key, String::new())]));
-            }
+            first.add(key, bytes, self.0);
         }
         Ok(first)
     }
@@ -213,6 +277,27 @@ mod tests {
             "annotations": {"argocd.argoproj.io/sync-options": ""},
         });
         assert_eq!(serde_json::to_value(kept).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_null_that_kubectl_left_out_is_told() {
+        let lost = |manifest: &str| {
+            let stored = json!({"annotations": {APPLIED: manifest, "argocd.argoproj.io/tracking-id": "x"}});
+            let kept: Kept = serde_json::from_value(stored).unwrap();
+            assert!(kept.annotations.as_ref().is_some_and(|annotations| annotations.tracking.is_some()));
+            kept.lost_null().map(str::to_owned)
+        };
+        assert_eq!(lost(r#"{"spec": {"mode": null}}"#).as_deref(), Some("mode"));
+        assert_eq!(lost(r#"{"spec": {"sessions": [{}, {"expect": {"user": null}}]}}"#).as_deref(), Some("user"));
+        for harmless in [
+            "",
+            "null",
+            "{",
+            r#"{"spec": null}"#,
+            r#"{"metadata": {"creationTimestamp": null}, "spec": {"reason": "\"mode\":null"}, "status": null}"#,
+        ] {
+            assert_eq!(lost(harmless), None, "{harmless}");
+        }
     }
 
     #[test]

@@ -94,10 +94,17 @@ async fn a_secret_of_another_namespace_can_be_named_by_nobody() {
     scene.launch(Launch { allow: vec![&owner.gateway_url()], ..Launch::default() }).await;
     scene.connection(json!({"endpoint": owner.gateway_url()})).await;
     let connections: Api<OceanBaseConnection> = scene.api();
-    // There is no field for it: the API server drops what it does not know.
-    let elsewhere = json!({"spec": {"credentials": {"secretRef": {"namespace": owner.namespace}}}});
-    connections.patch(Scene::CONNECTION, &PatchParams::default(), &Patch::Merge(elsewhere)).await.unwrap();
+    // There is no field for it.
+    let elsewhere = async |namespace: Option<&str>| {
+        let patch = json!({"spec": {"credentials": {"secretRef": {"namespace": namespace}}}}).to_string();
+        let patch = ["patch", "obc", Scene::CONNECTION, "-n", &scene.namespace, "--type=merge", "-p", &patch];
+        scene.cluster.control_plane.run_kubectl(&patch).await.unwrap();
+    };
+    elsewhere(Some(&owner.namespace)).await;
     scene.request("inc-1").create().await;
+    let waiting = scene.wait_for_reason("inc-1", "ConnectionNotFound").await;
+    assert!(waiting.message().contains("unknown field `namespace`, expected"), "{}", waiting.message());
+    elsewhere(None).await;
     let waiting = scene.wait_for_reason("inc-1", "CredentialsUnavailable").await;
     let told = format!("secret {} does not exist: create it in namespace {}", Scene::SECRET, scene.namespace);
     assert!(waiting.message().contains(&told), "{}", waiting.message());
