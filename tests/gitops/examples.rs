@@ -112,7 +112,8 @@ async fn the_example_for_argo_cd_has_the_connection_in_an_earlier_wave_than_the_
         assert!(spec.pointer(field).is_some_and(Value::is_string), "{field}");
     }
     let automated = json!({"prune": true, "selfHeal": true});
-    assert_eq!(spec["syncPolicy"], json!({"automated": automated, "syncOptions": ["CreateNamespace=true"]}));
+    let options = ["CreateNamespace=true", "ServerSideApply=true"];
+    assert_eq!(spec["syncPolicy"], json!({"automated": automated, "syncOptions": options}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
