@@ -92,7 +92,9 @@ pub(super) async fn end_unsent(context: &Arc<Context>, key: &Arc<TenantKey>, ite
     let room = room(context, key, &item).await;
     let Work { attempts, others } = work(context, key, vec![item], room).await;
     join_all(others).await;
-    attempts.into_iter().for_each(|(request, _)| request.done(Next::Later(Timestamp::now())));
+    for (request, _) in attempts {
+        request.done(Next::Later(Timestamp::now()));
+    }
 }
 
 /// What there is to do for requests.

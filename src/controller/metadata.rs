@@ -284,7 +284,7 @@ mod tests {
         let lost = |manifest: &str| {
             let stored = json!({"annotations": {APPLIED: manifest, "argocd.argoproj.io/tracking-id": "x"}});
             let kept: Kept = serde_json::from_value(stored).unwrap();
-            assert!(kept.annotations.as_ref().is_some_and(|annotations| annotations.tracking.is_some()));
+            assert!(kept.annotations.as_ref().is_some_and(|annotations| annotations.all.found.is_some()));
             kept.lost_null().map(str::to_owned)
         };
         assert_eq!(lost(r#"{"spec": {"mode": null}}"#).as_deref(), Some("mode"));

@@ -85,19 +85,7 @@ pub async fn run(
         tasks: tasks.clone(),
     });
 
-    let measured = Arc::downgrade(&context);
-    context.metrics.before_scrape(move |gauges| {
-        if let Some(context) = measured.upgrade() {
-            gauges.set_unfinished(context.requests.len());
-            gauges.set_cache(context.budget.held());
-            gauges.set_stages(&context.queue.stages());
-            gauges.set_limits(context.connection_states.limits());
-            gauges.set_leader(context.leadership.leads());
-            gauges.set_clock_lead(Clock::ApiServer, context.clock.lead());
-            gauges.set_clock_lead(Clock::Gateway, context.connection_states.widest_lead());
-        }
-    });
-
+    show_gauges(&context);
     let every = watcher::Config::default().timeout(context.config.watch_seconds).page_size(PAGE);
     let connection_watch =
         watch(&context, &every, connection_writer, &health, Watch::Connections, |connection| connection);
@@ -250,6 +238,22 @@ fn election(context: &Context) -> Election {
         duration: Duration::from_secs(config.lease_duration_seconds.into()),
         leadership: context.leadership.clone(),
     }
+}
+
+/// Shows, at each scrape, how much there is now of what is counted.
+fn show_gauges(context: &Arc<Context>) {
+    let measured = Arc::downgrade(context);
+    context.metrics.before_scrape(move |gauges| {
+        if let Some(context) = measured.upgrade() {
+            gauges.set_unfinished(context.requests.len());
+            gauges.set_cache(context.budget.held());
+            gauges.set_stages(&context.queue.stages());
+            gauges.set_limits(context.connection_states.limits());
+            gauges.set_leader(context.leadership.leads());
+            gauges.set_clock_lead(Clock::ApiServer, context.clock.lead());
+            gauges.set_clock_lead(Clock::Gateway, context.connection_states.widest_lead());
+        }
+    });
 }
 
 /// Says what the controller's stream reports; nothing of it is swallowed.

@@ -90,6 +90,7 @@ fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::sharing::Sharing;
     use crate::domain::test_objects::{request, time};
     use crate::metrics::labels::Stage;
 
@@ -104,6 +105,7 @@ mod tests {
             seen: Instant::now(),
             put_off_since: None,
             is_woken: false,
+            sharing: Sharing::default(),
         }
     }
 

@@ -92,15 +92,12 @@ mod tests {
                 continue;
             }
             refusals += 1;
-            match Sharing::after_refusal(call.len()) {
-                Some(sharing) => {
-                    size.refused(call.len());
-                    waiting.extend(call.into_iter().map(|(request, _)| (request, sharing)));
-                }
-                None => {
-                    size.explained();
-                    refused.push(call[0].0);
-                }
+            if let Some(sharing) = Sharing::after_refusal(call.len()) {
+                size.refused(call.len());
+                waiting.extend(call.into_iter().map(|(request, _)| (request, sharing)));
+            } else {
+                size.explained();
+                refused.push(call[0].0);
             }
         }
         (refused, refusals, size)

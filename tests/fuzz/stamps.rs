@@ -50,9 +50,9 @@ fn stamps() {
 #[test]
 fn date_and_retry_headers() {
     let tally = Tally::of("date and retry headers");
-    check!().with_iterations(ITERATIONS).with_type::<(u8, u8, u8, Plan)>().for_each(|(date, at, byte, plan)| {
-        let mut header = DATES[usize::from(*date) % DATES.len()].to_owned();
-        if date % 4 != 0 {
+    check!().with_iterations(ITERATIONS).with_type::<(u8, u8, u8, Plan)>().for_each(|(number, at, byte, plan)| {
+        let mut header = DATES[usize::from(*number) % DATES.len()].to_owned();
+        if number % 4 != 0 {
             let at = usize::from(*at) % header.len();
             header.replace_range(at..=at, &char::from(*byte).to_string());
         }
