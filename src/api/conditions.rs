@@ -25,8 +25,9 @@ pub enum ConditionType {
     ServerSideFence,
     /// On a connection: the gateway took the access key of its Secret.
     CredentialsValid,
-    /// On a connection: the gateway's clock and the operator's may be the same, by the date of the gateway's answers.
-    ClocksAgree,
+    /// On a connection: the gateway's clock and the operator's differ by more than clocks may, by the dates of the gateway's
+    /// answers. Absent otherwise.
+    ClockSkew,
 }
 
 impl ConditionType {
@@ -42,7 +43,7 @@ impl ConditionType {
             Self::NotAudited => "NotAudited",
             Self::ServerSideFence => "ServerSideFence",
             Self::CredentialsValid => "CredentialsValid",
-            Self::ClocksAgree => "ClocksAgree",
+            Self::ClockSkew => "ClockSkew",
         }
     }
 }
@@ -182,10 +183,10 @@ pub enum ConnectionReason {
     DeadlineTimeStamp,
     /// The gateway refused such a time stamp; calls carry the current time, and only the operator's own clock keeps them from being late.
     TimeStampRefused,
-    /// Clocks differ by no more than they may, as far as can be told.
-    WithinLimit,
-    /// The gateway's clock and the operator's differ by more than clocks may.
-    ClockSkew,
+    /// The gateway's clock is ahead of the operator's by more than clocks may differ.
+    GatewayAhead,
+    /// It is behind by more than that.
+    GatewayBehind,
 }
 
 impl ConnectionReason {
@@ -199,8 +200,8 @@ impl ConnectionReason {
             Self::NotYetKnown => "NotYetKnown",
             Self::DeadlineTimeStamp => "DeadlineTimeStamp",
             Self::TimeStampRefused => "TimeStampRefused",
-            Self::WithinLimit => "WithinLimit",
-            Self::ClockSkew => "ClockSkew",
+            Self::GatewayAhead => "GatewayAhead",
+            Self::GatewayBehind => "GatewayBehind",
         }
     }
 }

@@ -73,8 +73,9 @@ pub struct OceanBaseConnectionSpec {
     /// removed.
     #[serde(rename = "instanceIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
+    // Of a list that is merged item by item not even [] is left when its last item goes.
     #[x_kube(
-        merge_strategy = ListMerge::Set,
+        merge_strategy = ListMerge::Atomic,
         validation = (ARE_IDS, "instanceIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
     )]
     pub instance_ids: Vec<String>,
@@ -83,8 +84,9 @@ pub struct OceanBaseConnectionSpec {
     /// removed.
     #[serde(rename = "tenantIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
+    // Of a list that is merged item by item not even [] is left when its last item goes.
     #[x_kube(
-        merge_strategy = ListMerge::Set,
+        merge_strategy = ListMerge::Atomic,
         validation = (ARE_IDS, "tenantIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
     )]
     pub tenant_ids: Vec<String>,
@@ -215,8 +217,8 @@ pub struct OceanBaseConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
     /// Ready: the last call or probe was answered. CredentialsValid: the gateway took the access key. ServerSideFence:
-    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline. ClocksAgree: the gateway's clock
-    /// and the operator's differ by no more than they may.
+    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline. ClockSkew: the gateway's clock and
+    /// the operator's differ by more than they may; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

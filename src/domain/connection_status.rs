@@ -60,7 +60,6 @@ pub fn connection_status(
     facts: &Facts,
     now: Timestamp,
 ) -> OceanBaseConnectionStatus {
-    let clocks = clocks(facts.clock_lead);
     let new = |kind: ConditionType, (status, reason, message): (&str, &str, &str)| {
         let new = Condition {
             type_: kind.as_str().to_owned(),
@@ -79,16 +78,18 @@ pub fn connection_status(
             ("Unknown", ConnectionReason::ProbeUnanswered.as_str(), message)
         }
     };
+    let skew = clock_skew(facts.clock_lead);
+    let skew = skew.map(|(reason, message)| new(ConditionType::ClockSkew, ("True", reason.as_str(), &message)));
+    let conditions = [
+        new(ConditionType::Ready, ready),
+        new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
+        new(ConditionType::ServerSideFence, fence(facts.fenced)),
+    ];
     OceanBaseConnectionStatus {
         observed_generation: facts.generation,
         operation: Some(facts.operation),
         last_probe_time: last_probe(old, learned, facts, now),
-        conditions: vec![
-            new(ConditionType::Ready, ready),
-            new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
-            new(ConditionType::ServerSideFence, fence(facts.fenced)),
-            new(ConditionType::ClocksAgree, (clocks.0, clocks.1.as_str(), &clocks.2)),
-        ],
+        conditions: conditions.into_iter().chain(skew).collect(),
     }
 }
 
@@ -180,23 +181,17 @@ fn fence(fenced: bool) -> Said<'static> {
     ("False", ConnectionReason::TimeStampRefused.as_str(), message)
 }
 
-fn clocks(lead: Option<SignedDuration>) -> (&'static str, ConnectionReason, String) {
-    let most = CLOCK_SKEW.as_secs();
-    match lead {
-        None => ("Unknown", ConnectionReason::NotYetKnown, "no answer has told the gateway's time yet".to_owned()),
-        Some(lead) if is_skew(lead) => {
-            let message = format!(
-                "the operator's clock is {} the gateway's, by the date of its answers, and clocks may differ by {most} s: the \
-                 gateway may refuse calls that are in time, or take calls that are late; check the clocks of both",
-                in_words(lead)
-            );
-            ("False", ConnectionReason::ClockSkew, message)
-        }
-        Some(_) => {
-            let message = format!("the operator's clock and the gateway's differ by no more than {most} s");
-            ("True", ConnectionReason::WithinLimit, message)
-        }
-    }
+/// What is to be said of the gateway's clock, if anything.
+fn clock_skew(lead: Option<SignedDuration>) -> Option<(ConnectionReason, String)> {
+    let lead = lead.filter(|lead| is_skew(*lead))?;
+    let reason = if lead.is_negative() { ConnectionReason::GatewayAhead } else { ConnectionReason::GatewayBehind };
+    let message = format!(
+        "the operator's clock is {} the gateway's, by the dates of its answers, and clocks may differ by {} s: the gateway may \
+         refuse calls that are in time, or take calls that are late; check the clocks of both",
+        in_words(lead),
+        CLOCK_SKEW.as_secs()
+    );
+    Some((reason, message))
 }
 
 #[cfg(test)]
@@ -228,7 +223,6 @@ mod tests {
             "Ready=True(CallAnswered)",
             "CredentialsValid=True(CredentialsAccepted)",
             "ServerSideFence=True(DeadlineTimeStamp)",
-            "ClocksAgree=True(WithinLimit)",
         ];
         assert_eq!(shown(&status), expected);
         assert_eq!((status.observed_generation, status.operation), (1, Some(Operation::KillProcessList)));
@@ -303,16 +297,19 @@ mod tests {
             let facts = Facts { clock_lead: seconds.map(SignedDuration::from_secs), ..FACTS };
             let fresh = OceanBaseConnectionStatus::default();
             let status = connection_status(&fresh, Learned::Answered, &facts, time("10:00:00"));
-            (shown(&status).remove(3), status.conditions[3].message.clone())
+            status
+                .conditions
+                .get(3)
+                .map(|it| (format!("{}={}({})", it.type_, it.status, it.reason), it.message.clone()))
         };
-        assert_eq!(told(None).0, "ClocksAgree=Unknown(NotYetKnown)");
-        for seconds in [-5, 0, 5] {
-            assert_eq!(told(Some(seconds)).0, "ClocksAgree=True(WithinLimit)");
+        for seconds in [None, Some(-5), Some(0), Some(5)] {
+            assert_eq!(told(seconds), None);
         }
-        for (seconds, words) in [(3600, "is 3600 s ahead of the gateway's"), (-90, "is 90 s behind the gateway's")] {
-            let (condition, message) = told(Some(seconds));
-            assert_eq!(condition, "ClocksAgree=False(ClockSkew)");
-            assert!(message.contains(words), "{message}");
+        let ahead = (-90, "ClockSkew=True(GatewayAhead)", "is 90 s behind the gateway's");
+        let behind = (3600, "ClockSkew=True(GatewayBehind)", "is 3600 s ahead of the gateway's");
+        for (seconds, expected, words) in [ahead, behind] {
+            let (condition, message) = told(Some(seconds)).unwrap();
+            assert!(condition == expected && message.contains(words), "{condition}: {message}");
         }
     }
 

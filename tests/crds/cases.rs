@@ -145,8 +145,17 @@ impl Server {
 
     /// Applies `object` on the server's side; nothing is stored.
     pub async fn apply(&self, object: &Value) -> Result<Value, String> {
-        let options = "&dryRun=All&fieldManager=gitops";
-        self.ask("PATCH", "application/apply-patch+yaml", &self.path_to(object, ""), options, object).await
+        self.apply_with("&dryRun=All", object).await
+    }
+
+    /// Applies `object` on the server's side, and stores it.
+    pub async fn apply_for_good(&self, object: &Value) -> Value {
+        self.apply_with("", object).await.unwrap()
+    }
+
+    async fn apply_with(&self, options: &str, object: &Value) -> Result<Value, String> {
+        let options = format!("&fieldManager=gitops{options}");
+        self.ask("PATCH", "application/apply-patch+yaml", &self.path_to(object, ""), &options, object).await
     }
 
     /// Changes the stored `object` by a JSON merge patch; nothing is stored.

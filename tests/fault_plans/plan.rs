@@ -149,7 +149,13 @@ impl Scene {
                 beside_plain(&steps.iter().filter(|step| all_of_them || self.is_own(step)).cloned().collect::<Vec<_>>())
             }
         };
-        plans.into_iter().map(|plan| Case { scene: self, plan }).collect()
+        let plans = plans.into_iter().filter(|plan| self.meets(plan));
+        plans.map(|plan| Case { scene: self, plan }).collect()
+    }
+
+    /// Whether the step of `plan` is sure to come. Two operators may each claim one of two requests, which then share no call.
+    fn meets(self, plan: &Plan) -> bool {
+        self != Self::Shared || !matches!(plan, Plan::Struck { replicas: 2, .. })
     }
 
     /// Whether only this kill makes `step`.

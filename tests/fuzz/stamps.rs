@@ -2,7 +2,7 @@
 
 use bolero::check;
 use jiff::{SignedDuration, Timestamp};
-use sessionkill::clock::date;
+use sessionkill::clock;
 use sessionkill::oceanbase::answer::retry_after;
 use sessionkill::oceanbase::{Stamp, TimeSource};
 use uuid::Uuid;
@@ -57,7 +57,7 @@ fn date_and_retry_headers() {
             header.replace_range(at..=at, &char::from(*byte).to_string());
         }
         let header = if plan.base == 0 { text(plan) } else { header };
-        let time = date(&header);
+        let time = clock::date(&header);
         tally.count(time.is_some());
         if let Some(time) = time {
             let now = moment(i64::from(*byte));

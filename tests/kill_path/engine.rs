@@ -19,6 +19,7 @@ const QUERY_INTERRUPTED: u16 = 1317;
 async fn a_session_that_is_as_expected_in_every_field_is_killed_and_seen_to_be_gone() {
     let engine = shared_engine().await;
     let scene = Scene::set_on(&engine, "engine-right").await;
+    scene.connection(json!({"sqlText": "Truncated"})).await;
     scene.operator().await;
     create_user(&engine, "right_reader").await;
     let statement = Client::connect(&engine, "right_reader").await.start_statement();

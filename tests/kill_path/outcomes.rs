@@ -62,7 +62,7 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
     assert_eq!((told.status.as_str(), told.error_message.as_str()), ("ACTIVE", ""));
     let observed = told.observed.clone().unwrap();
     assert_eq!((observed.user.as_str(), observed.command.as_str()), ("root", "Query"));
-    assert!(observed.sql_text.contains("SLEEP(1000)"), "{observed:?}");
+    assert!(observed.sql_text.starts_with("sha256:"), "{observed:?}");
 
     let calls = scene.kill_calls();
     assert_eq!((calls.len(), calls[0].result.as_deref()), (1, Some("OK")));

@@ -17,7 +17,7 @@ const LONG_TERM_KEYS: Keys<'_> = &[("accessKeyID", KEY_ID), ("accessKeySecret", 
 /// A request for the session `number` with these keys in a labelled Secret, and everything else of its own too.
 async fn request_with(scene: &Scene, name: &str, method: &str, keys: Keys<'_>, number: i64) {
     scene.put_secret(name, true, keys).await;
-    scene.put_connection(name, name, json!({"signatureMethod": method})).await;
+    scene.put_connection(name, name, json!({"signatureMethod": method, "sqlText": "Truncated"})).await;
     scene.request(name).through(name).sessions([number]).create().await;
 }
 
