@@ -7,13 +7,11 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::api_calls::{ApiError, Pauses};
 use super::call_size::Learnt;
 use super::context::Context;
 use super::gateway_clock::GatewayClock;
 use super::pace::Origin;
-use super::settle::{Target, write_status};
-use super::tenant::TenantKey;
+use super::settle::Target;
 use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
 use crate::domain::connection_status::{Facts, Learned, connection_status, rewords, says_more};
 use crate::domain::rate::Rate;
@@ -46,11 +44,11 @@ pub(super) struct ConnectionState {
     /// The clock of the gateway.
     pub(super) clock: GatewayClock,
     /// What the status says, or will say: the watch cache may not know yet.
-    status: Option<OceanBaseConnectionStatus>,
+    pub(super) status: Option<OceanBaseConnectionStatus>,
     /// When it last changed.
     told: Option<Instant>,
     /// A task is writing it.
-    is_writing: bool,
+    pub(super) is_writing: bool,
 }
 
 /// What keeps all calls through a connection from being made.
@@ -71,7 +69,7 @@ const SHARED: Duration = Duration::from_secs(1);
 
 /// What is known of each connection, by UID.
 #[derive(Debug, Default)]
-pub struct ConnectionStates(Mutex<HashMap<String, ConnectionState>>);
+pub struct ConnectionStates(pub(super) Mutex<HashMap<String, ConnectionState>>);
 
 impl ConnectionStates {
     /// Where the signed time stamps of calls through `connection` come from.
@@ -239,47 +237,6 @@ impl ConnectionStates {
         }
     }
 
-    /// Writes the status until it says what it should; one task at a time for each connection, so that no older status
-    /// overwrites a newer one.
-    async fn write(&self, context: &Context, target: &Target) {
-        let mut pauses = Pauses::new();
-        let key = Arc::new(TenantKey::of_connection(&target.namespace, &target.name));
-        let mut written = None;
-        while let Some(status) = self.unwritten(&target.uid, written.as_ref()) {
-            let call = "report OceanBaseConnection";
-            let permit = context.connection_reports.acquire(&key).await;
-            let stored = write_status::<OceanBaseConnection>(&context.client, target, call, &status).await;
-            drop(permit);
-            match stored {
-                Ok(()) => written = Some(status),
-                Err(error) if is_final(&error) => {
-                    tracing::warn!(%error, connection = target.name, "status of the connection not written");
-                    return self.give_up(&target.uid);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, connection = target.name, "status of the connection not written yet");
-                    pauses.wait().await;
-                }
-            }
-        }
-    }
-
-    /// What is still to be written, given what was; none ends the writing.
-    fn unwritten(&self, uid: &str, written: Option<&OceanBaseConnectionStatus>) -> Option<OceanBaseConnectionStatus> {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = states.get_mut(uid)?;
-        state.is_writing = state.status.as_ref() != written;
-        state.status.clone().filter(|_| state.is_writing)
-    }
-
-    /// The status cannot be written now: the next call tries again.
-    fn give_up(&self, uid: &str) {
-        if let Some(state) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
-            state.status = None;
-            state.is_writing = false;
-        }
-    }
-
     pub(super) fn with<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         f(states.entry(connection.uid().unwrap_or_default()).or_default())
@@ -302,9 +259,4 @@ impl ConnectionState {
             }
         }
     }
-}
-
-/// Gone, or refused as it is: trying the same again changes nothing.
-fn is_final(error: &ApiError) -> bool {
-    error.is_not_found() || error.is_refused() || error.is_too_large()
 }

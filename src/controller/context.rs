@@ -41,8 +41,9 @@ const RECORDS_AT_ONCE: usize = 2;
 const HOUSEKEEPING_AT_ONCE: usize = 8;
 /// The most groups that make their claims at once.
 const SLOTS: usize = 32;
-/// The most groups in memory that the watch cache has no room for, a quarter of them of one namespace.
-const ROOMS: usize = 8;
+/// The most groups in memory that the watch cache has no room for, and of one namespace.
+const ROOMS: usize = 32;
+const ROOMS_OF_NAMESPACE: usize = 2;
 /// The most statuses that are written at once.
 const WRITES_AT_ONCE: usize = 32;
 /// The most statuses that are written at once of requests that only wait: thousands of them after a start must leave the API
@@ -188,7 +189,7 @@ impl Context {
             calls,
             housekeeping: Permits::new(HOUSEKEEPING_AT_ONCE),
             slots: Permits::new(SLOTS),
-            rooms: Permits::of_writes(ROOMS),
+            rooms: Permits::by_namespace(ROOMS, ROOMS_OF_NAMESPACE),
             writes: Permits::of_writes(WRITES_AT_ONCE),
             reports: Permits::of_writes(REPORTS_AT_ONCE),
             large_writes: Permits::of_writes(1),

@@ -42,8 +42,13 @@ impl Permits {
     /// The same for writes to the API server: a namespace never has more than its share, as its objects may be so large that
     /// each takes long; connections do not matter.
     pub fn of_writes(total: usize) -> Arc<Self> {
+        Self::by_namespace(total, Limits::of(total).per_namespace)
+    }
+
+    /// So many permits, of which a namespace never has more than `each`; connections do not matter.
+    pub fn by_namespace(total: usize, each: usize) -> Arc<Self> {
         let limits = Limits::of(total);
-        Self::within(Limits { per_connection: limits.per_namespace, slow: limits.total, ..limits })
+        Self::within(Limits { per_namespace: each, per_connection: each, slow: limits.total, ..limits })
     }
 
     fn within(limits: Limits) -> Arc<Self> {
@@ -288,6 +293,18 @@ mod tests {
             assert_eq!(held.len() % 8, 0, "a quarter for each, also for one that is alone");
         }
         assert_eq!(held.len(), 32);
+    }
+
+    #[test]
+    fn a_namespace_has_no_more_rooms_than_its_own() {
+        let permits = Permits::by_namespace(32, 2);
+        let mut held = vec![];
+        for number in 0..20 {
+            held.extend(ask_many(&permits, &tenants(&format!("n{number}"), "one", 20)).0);
+        }
+        assert_eq!(held.len(), 32);
+        held.truncate(31);
+        assert!(ask(&permits, &key("other", "one", "t")).is_ok(), "the next is for who has none");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::join;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
@@ -14,12 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::cached::Cached;
 use super::context::Context;
-use super::group::{most_sessions, wait_for_turn, work_on};
+use super::group::{most_sessions, wait_for_next, work_on};
 use super::held::Held;
 use super::leadership::Leadership;
 use super::places::Places;
 use super::reconcile::look_at_namespace;
-use super::stored::room;
 use super::tenant::TenantKey;
 use crate::domain::sharing::Sharing;
 use crate::metrics::labels::Stage;
@@ -100,7 +98,7 @@ pub struct Queue {
     state: Mutex<State>,
     again: mpsc::UnboundedSender<ObjectRef<Cached>>,
     leadership: Arc<Leadership>,
-    shutdown: CancellationToken,
+    pub(super) shutdown: CancellationToken,
 }
 
 impl Queue {
@@ -167,7 +165,7 @@ impl Queue {
     }
 
     /// What comes next of `key`.
-    fn first(&self, key: &TenantKey, now: Timestamp) -> Option<Item> {
+    pub(super) fn first(&self, key: &TenantKey, now: Timestamp) -> Option<Item> {
         let state = self.state();
         let waiting = state.tenants.get(key)?;
         waiting.iter().find(|item| is_nearly_over(item, now)).or_else(|| waiting.front()).cloned()
@@ -256,15 +254,7 @@ impl State {
 /// Works on the items of one key until there are none.
 async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     loop {
-        // Before one of the slots that all share is taken: a connection that is throttled must not hold up the others.
-        let room = match context.queue.first(&key, Timestamp::now()) {
-            // A shutdown waits for what is in flight, not for what has yet to begin.
-            Some(first) => tokio::select! {
-                ((), room) = join(wait_for_turn(&context, &first), room(&context, &key, &first)) => room,
-                () = context.queue.shutdown.cancelled() => None,
-            },
-            None => None,
-        };
+        let room = wait_for_next(&context, &key).await;
         // The slot first: an item taken before it would be worked on even if a shutdown came meanwhile.
         let slot = context.slots.acquire(&key).await;
         let items = context.queue.next(&key, most_sessions(&context, &key), Timestamp::now());

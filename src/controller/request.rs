@@ -48,7 +48,7 @@ pub(super) struct Request {
     /// As it was when its turn came.
     pub(super) object: Arc<SessionKill>,
     pub(super) size: Size,
-    /// Of a group that had to be read, until all of it is done with.
+    /// Of a group that had to be read, until all of it is done with or has its claim: a verification may take long.
     pub(super) _room: Option<Arc<Permit>>,
 }
 
