@@ -15,18 +15,13 @@ use crate::{
 const VALIDATIONS: [&str; 3] = ["Ignore", "Warn", "Strict"];
 
 /// What a patch may take away, as what then holds brings no kill nearer.
-const HARMLESS: [(&str, &str); 10] = [
+const HARMLESS: [(&str, &str); 6] = [
     ("/spec/ttlSecondsAfterFinished", "the request is kept for longer"),
     ("/spec/network", "the same gateway on its public side"),
-    ("/spec/endpoint", "the region's own gateway, which knows no access key of another"),
     ("/spec/killOperation", "either operation ends what was asked for and no more"),
     ("/spec/sqlText", "what is shown, not what is ended"),
     ("/spec/signatureMethod", "the stronger one"),
     ("/spec/requestTimeoutSeconds", "how long an answer is waited for"),
-    // Without them the Secret has no such key, or the same.
-    ("/spec/credentials/secretRef/accessKeyIDKey", "whose key it is does not change what is ended"),
-    ("/spec/credentials/secretRef/accessKeySecretKey", "whose key it is does not change what is ended"),
-    ("/spec/credentials/secretRef/securityTokenKey", "whose key it is does not change what is ended"),
 ];
 
 /// A field of a schema.
