@@ -66,7 +66,7 @@ async fn it_works_what_it_has_seen_when_it_begins_to_lead() {
 async fn it_is_not_ready_before_its_caches_are_synced_even_if_it_leads() {
     let arena = Arena::set(&ground().await, "leads-unsynced", vec![session(1)]).await.unwrap();
     arena.allow_election().await.unwrap();
-    let list = arena.api.order(Rule::of(Fault::Hold(At::Request), "list sessionkills"));
+    let list = arena.api.order(Rule::of(Fault::Hold(At::Request), "watch sessionkills"));
     arena.request("request-1", kill_of(&[1], 600).unwrap()).await.unwrap();
     let launch = Launch { lease_seconds: Some(LONG_LEASE), ..Launch::default() };
     let replica = arena.start(launch).await.unwrap();
