@@ -28,6 +28,11 @@ pub fn quoted(text: &str, max: usize) -> String {
 
 /// As much of `text` as `max` has room for, by the `size` of characters; those that are not `plain` are escaped.
 fn cut(text: &str, max: usize, plain: fn(char) -> bool, size: fn(char) -> usize) -> String {
+    // Nearly all text is like that, and there is much of it in a process list.
+    let is_usual = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.len() <= max && text.bytes().all(is_usual) {
+        return text.to_owned();
+    }
     let (mut out, mut used) = (String::new(), 0);
     // Where the ellipsis has room.
     let mut end = 0;
