@@ -54,10 +54,16 @@ async fn a_connection_cannot_say_which_key_is_the_id() {
         "accessKeyIDKey": "accessKeySecret", "accessKeySecretKey": "accessKeyID", "securityTokenKey": "accessKeySecret",
     });
     let swapped = Patch::Merge(json!({"spec": {"credentials": {"secretRef": swapped}}}));
-    // A client that does not ask for strictness. Whether it is refused or the names are dropped: they are not followed.
+    // A client that does not ask for strictness, where no policy refuses it; its own type does not take the answer.
     let _ = connections.patch(Scene::CONNECTION, &PatchParams::default(), &swapped).await;
     scene.operator().await;
     scene.request("inc-1").create().await;
+    let waiting = scene.wait_for_reason("inc-1", "ConnectionNotFound").await;
+    assert!(waiting.message().contains("unknown field `access"), "{}", waiting.message());
+    assert!(scene.gateway().calls().is_empty(), "not even a probe goes out");
+    let none = json!({"accessKeyIDKey": null, "accessKeySecretKey": null, "securityTokenKey": null});
+    let none = Patch::Merge(json!({"spec": {"credentials": {"secretRef": none}}}));
+    connections.patch(Scene::CONNECTION, &PatchParams::default(), &none).await.unwrap();
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
     scene.assert_killed_once([1]);
     let calls = scene.gateway().calls();
