@@ -81,6 +81,7 @@ fn limits() -> Vec<Limits> {
         run("--log-filter", "RUST_LOG", &["", "debug", "info,sessionkill=debug"], &["verbose", "info;debug"], "use one of off, error"),
         run("--log-filter-file", "SESSIONKILL_LOG_FILTER_FILE", &["/nowhere"], &[""], "a value is required"),
         check("--watch-namespaces", Some("SESSIONKILL_WATCH_NAMESPACES"), &["a"], &["", "A"], "name each, separated by commas"),
+        check("--secrets-namespaces", None, &["a"], &["", "A"], "name each, separated by commas"),
         check("--lease", None, &["a/b", "a/b.c"], &["", "a", "/", "a/", "/b", "A/b", "a/B", "a.b/c", "a/b/c"], "name it as NAMESPACE/NAME"),
         check("--ready-url", None, &["http://127.0.0.1:8080/readyz", "https://a"], &["", "readyz", "a:8080", "ftp://a"], "set it to http://HOST:PORT/readyz"),
         check("--timeout-seconds", None, &["1", "3600"], &["0", "3601"], number),
