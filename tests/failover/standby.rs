@@ -80,6 +80,24 @@ async fn it_is_not_ready_before_its_caches_are_synced_even_if_it_leads() {
     assert_eq!(arena.verdict().await.unwrap().kills, 1);
 }
 
+/// As by an API server without `WatchList`, which Kubernetes 1.33 has by default.
+#[tokio::test]
+async fn where_no_list_comes_as_a_stream_it_is_asked_for_in_pages() {
+    let arena = Arena::set(&ground().await, "lists-in-pages", vec![session(1)]).await.unwrap();
+    arena.allow_election().await.unwrap();
+    let refused = Fault::Answer { status: 422, retry_after: None };
+    for watch in ["watch sessionkills", "watch oceanbaseconnections"] {
+        let _ = arena.api.order(Rule::of(refused.clone(), watch).times(1));
+    }
+    arena.request("request-1", kill_of(&[1], 600).unwrap()).await.unwrap();
+    let replica = arena.start(Launch { lease_seconds: Some(LONG_LEASE), ..Launch::default() }).await.unwrap();
+    replica.ready().await.unwrap();
+    let asked: BTreeSet<_> = arena.api.trace().into_iter().map(|it| it.kind).collect();
+    assert!(asked.contains("list sessionkills") && asked.contains("list oceanbaseconnections"), "{asked:?}");
+    eventually("the kill", async || arena.unfinished().await.unwrap().is_empty()).await;
+    assert_eq!(arena.verdict().await.unwrap().kills, 1);
+}
+
 /// One thread does everything, and a Lease that is renewed too late would be another's.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_is_renewed_however_much_there_is_to_do() {
