@@ -1,11 +1,11 @@
-//! The requests of one tenant whose turn has come, together: what each of them needs
-//! now. Those that are to be sent go the kill path. Does I/O; called by the queue.
+//! The requests of one tenant whose turn has come, together: what each of them needs now. Those that are to be sent go the kill
+//! path. Does I/O; called by the queue.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, join, join_all};
+use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::error_boundary::InvalidObject;
@@ -34,8 +34,13 @@ use crate::metrics::labels::Stage;
 /// is throttled must not hold up the others. A shutdown waits for what is in flight, not for what has yet to begin.
 pub(super) async fn wait_for_next(context: &Arc<Context>, key: &Arc<TenantKey>) -> Option<Arc<Permit>> {
     let first = context.queue.first(key, Timestamp::now())?;
+    let next = async {
+        wait_for_turn(context, &first).await;
+        // Only then: nothing that others wait for is held in the line of a throttled connection.
+        room(context, key, &first).await
+    };
     tokio::select! {
-        ((), room) = join(wait_for_turn(context, &first), room(context, key, &first)) => room,
+        room = next => room,
         () = context.queue.shutdown.cancelled() => None,
     }
 }

@@ -15,6 +15,7 @@ use super::called::{Member, call};
 use super::calls::Lane;
 use super::context::Context;
 use super::dispatch::tenant;
+use super::metadata::Size;
 use super::permits::Permit;
 use super::queue::Next;
 use super::request::Request;
@@ -75,13 +76,17 @@ async fn call_all(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, c
     }
 }
 
-/// Does what was decided of those of one group for which no call is made.
+/// Does what was decided of those of one group for which no call is made. Large ones wait for their turn among those of all
+/// namespaces: the next kill of the tenant does not wait with them.
 async fn carry_out_all(context: &Context, decided: Vec<(Request, Decision)>) {
-    let carrying_out = async |(request, decision): (Request, Decision)| {
-        let carried_out = request.carry_out(decision).await;
-        finish(request, carried_out).await;
-    };
-    collect_each(context, decided, carrying_out).await;
+    let (large, usual): (Vec<_>, Vec<_>) = decided.into_iter().partition(|(request, _)| request.size == Size::Large);
+    beside(context, large.into_iter().map(|(request, decision)| carry_out(request, decision).boxed()).collect());
+    collect_each(context, usual, |(request, decision)| carry_out(request, decision)).await;
+}
+
+async fn carry_out(request: Request, decision: Decision) {
+    let carried_out = request.carry_out(decision).await;
+    finish(request, carried_out).await;
 }
 
 /// Step 4: one read for all that need it.

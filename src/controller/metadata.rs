@@ -44,7 +44,7 @@ pub enum Size {
     /// No more than any tool of use makes.
     #[default]
     Usual,
-    /// So much that each write of the object keeps the API server busy for long: a second for 1.5 MiB.
+    /// So much that each write of the object keeps the API server busy for long.
     Large,
 }
 

@@ -89,8 +89,8 @@ fn kept<K>(event: Event<K>, keep: impl Fn(K) -> K) -> Event<K> {
 
 /// Watches one after the other, each of which begins with a list and ends so long after it.
 ///
-/// The first list comes as a stream, if the API server can (`WatchList`, by default from Kubernetes 1.34 on): it takes it a
-/// quarter of the time, and no more than one object is held as text. Such a list may be of an older state, out of a cache of the
+/// The first list comes as a stream, if the API server can (`WatchList`, by default from Kubernetes 1.34 on): that costs it less
+/// than pages, and no more than one object is held as text. Such a list may be of an older state, out of a cache of the
 /// API server, as any watch may; the later ones, which are there to find what a cache has lost, are not.
 fn listed_anew<K>(
     api: Api<K>,
