@@ -51,9 +51,12 @@ pub struct BenchArgs {
     /// One tenant's requests, once alone and once beside so many of another tenant.
     #[arg(long, value_name = "REQUESTS")]
     lone_tenant: Option<u32>,
-    /// How long that tenant makes one request per second; beside the other, no longer than the other's last.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How long that tenant makes its requests; beside the other, no longer than the other's last.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=86400))]
     lone_seconds: u32,
+    /// How many requests that tenant makes per second.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    lone_rate: u32,
     /// Starts beside so many finished requests. Without a value: none.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "0,10000")]
     finished: Vec<u32>,
@@ -167,7 +170,8 @@ impl BenchArgs {
             let requests = (per_second * f64::from(self.seconds.unwrap_or(5))).ceil() as u32;
             Load::Rate { per_second: *per_second, requests }
         });
-        let lone = |crowd| Load::Lone { crowd, requests: self.lone_seconds, part: Part::All };
+        let (per_second, requests) = (self.lone_rate, self.lone_seconds * self.lone_rate);
+        let lone = |crowd| Load::Lone { crowd, per_second, requests, part: Part::All };
         let lone = self.lone_tenant.into_iter().flat_map(|crowd| [lone(0), lone(crowd)]);
         at_once.chain(rates).chain(lone).collect()
     }
@@ -249,11 +253,13 @@ mod tests {
             "9",
             "--lone-seconds",
             "4",
+            "--lone-rate",
+            "2",
         ])
         .unwrap();
         let rate = Load::Rate { per_second: 0.5, requests: 2 };
         let [five, seven] = [5, 7].map(|requests| Load::AtOnce { requests });
-        let [alone, beside] = [0, 9].map(|crowd| Load::Lone { crowd, requests: 4, part: Part::All });
+        let [alone, beside] = [0, 9].map(|crowd| Load::Lone { crowd, per_second: 2, requests: 8, part: Part::All });
         assert_eq!(all.loads, [five, seven, rate, alone, beside]);
         let none = agenda(&["--requests", "--rates", "--finished", "--tenants", "3"]).unwrap();
         assert!(none.loads.is_empty() && none.finished.is_empty());

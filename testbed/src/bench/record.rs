@@ -86,16 +86,24 @@ pub enum Load {
         /// How many.
         requests: u32,
     },
-    /// One tenant makes one request per second; these are measured. Another tenant makes many at once.
+    /// One tenant makes requests at a fixed rate; these are measured. Another tenant makes many at once.
     Lone {
         /// The requests of the other tenant; 0 means that there is no other.
         crowd: u32,
+        /// Requests of the one tenant per second.
+        #[serde(default = "once")]
+        per_second: u32,
         /// The most requests of the one tenant: it makes no more when those of the other have ended.
         requests: u32,
         /// Which of them these figures are of.
         #[serde(default)]
         part: Part,
     },
+}
+
+/// The rate of records that name none.
+const fn once() -> u32 {
+    1
 }
 
 /// Requests of one tenant beside many of another.
@@ -116,9 +124,9 @@ impl fmt::Display for Load {
         match self {
             Self::AtOnce { requests } => write!(f, "{requests} at once"),
             Self::Rate { per_second, .. } => write!(f, "{per_second}/s"),
-            Self::Lone { crowd: 0, .. } => f.write_str("1/s, alone"),
-            Self::Lone { crowd, part, .. } => {
-                write!(f, "1/s, beside {crowd} of another tenant")?;
+            Self::Lone { crowd: 0, per_second, .. } => write!(f, "{per_second}/s, alone"),
+            Self::Lone { crowd, per_second, part, .. } => {
+                write!(f, "{per_second}/s, beside {crowd} of another tenant")?;
                 f.write_str(match part {
                     Part::All => "",
                     Part::WhileMade => ": while they are made",

@@ -97,14 +97,14 @@ pub(super) async fn run(
 
 /// The figures of the lone tenant's requests while the other's were made, and afterwards.
 fn parts(run: &Run, report: &Report) -> Vec<Run> {
-    let (Load::Lone { crowd, requests, .. }, [others, lone]) = (run.load, report.streams.as_slice()) else {
+    let (Load::Lone { crowd, per_second, requests, .. }, [others, lone]) = (run.load, report.streams.as_slice()) else {
         return vec![];
     };
     let made = others.iter().map(|sample| sample.due).fold(0.0, f64::max);
     let (before, after): (Vec<Sample>, Vec<Sample>) = lone.iter().copied().partition(|sample| sample.due < made);
     let parts = [(Part::WhileMade, before), (Part::OnceMade, after)].into_iter();
     let of_part = |(part, samples): (Part, Vec<Sample>)| {
-        let (load, requests) = (Load::Lone { crowd, requests, part }, u32::try_from(samples.len()).ok()?);
+        let (load, requests) = (Load::Lone { crowd, per_second, requests, part }, u32::try_from(samples.len()).ok()?);
         Some(Run { load, requests, times: times(&samples)?, ..run.clone() })
     };
     parts.filter_map(of_part).collect()
@@ -125,10 +125,12 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
     let streams = match trial.load {
         Load::AtOnce { requests } => vec![stream(all, requests, None)],
         Load::Rate { per_second, requests } => vec![stream(all, requests, Some(per_second))],
-        Load::Lone { crowd: 0, requests, .. } => vec![stream(&all[1..2], requests, Some(1.0))],
-        Load::Lone { crowd, requests, .. } => {
-            let lone = Stream { while_others_last: true, ..stream(&all[1..2], requests, Some(1.0)) };
-            vec![stream(&all[..1], crowd, None), lone]
+        Load::Lone { crowd, per_second, requests, .. } => {
+            let lone = stream(&all[1..2], requests, Some(per_second.into()));
+            match crowd {
+                0 => vec![lone],
+                _ => vec![stream(&all[..1], crowd, None), Stream { while_others_last: true, ..lone }],
+            }
         }
     };
     let now = Timestamp::now();

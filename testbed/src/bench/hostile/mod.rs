@@ -1,5 +1,6 @@
 //! `--hostile`: a victim's kills, alone and then beside users of other namespaces who mean harm.
 
+mod plain_writes;
 mod table;
 mod victim;
 

@@ -22,6 +22,8 @@ pub(in super::super) fn report(records: &[Record]) -> String {
         "p99 alone, ms",
         "beside",
         "ratio",
+        "plain writes, p99 alone, ms",
+        "beside",
         "expired",
         "not ended",
         "new connection alone, ms",
@@ -65,6 +67,8 @@ fn row(run: &AttackRun) -> Vec<String> {
         format!("{:.0}", alone.p99_ms),
         format!("{:.0}", beside.p99_ms),
         format!("{:.2}", beside.p99_ms / alone.p99_ms),
+        format!("{:.0}", alone.writes_p99_ms),
+        format!("{:.0}", beside.writes_p99_ms),
         beside.expired.to_string(),
         beside.unended.to_string(),
         ms(alone.connection_ms),
@@ -125,6 +129,7 @@ mod tests {
             p50_ms: 50.0,
             p99_ms: 80.0,
             max_ms: 80.0,
+            writes_p99_ms: 30.0,
             killed: 4,
             expired: 0,
             unended: 0,
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn each_attack_is_a_row_with_the_ratio_of_the_slowest() {
         let text = report(&[run(Kills { p99_ms: 120.0, ..kills() })]);
-        assert!(text.contains("| orphans | sessionkill | 3 | 1 | 50 | 50 | 80 | 120 | 1.50 | 0 |"), "{text}");
+        assert!(text.contains("| orphans | sessionkill | 3 | 1 | 50 | 50 | 80 | 120 | 1.50 | 30 | 30 | 0 |"), "{text}");
         assert_eq!(report(&[]), "");
     }
 }

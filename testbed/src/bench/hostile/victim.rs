@@ -18,12 +18,15 @@ use serde_json::json;
 use sessionkill::api::{OceanBaseConnection, SessionKill, VerificationPolicy};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::{
-    contender::Running,
-    plan::{CONNECTION, LABEL, NAMESPACE, Plan, Report, SERVER, Sample, Stream},
-    request, run,
-    scene::Scene,
-    statistics::percentile,
+use super::{
+    super::{
+        contender::Running,
+        plan::{CONNECTION, LABEL, NAMESPACE, Plan, Report, SERVER, Sample, Stream},
+        request, run,
+        scene::Scene,
+        statistics::percentile,
+    },
+    plain_writes::PlainWrites,
 };
 
 /// From a kill's creation until its `notAfterTime`: so long does somebody wait whose database is on fire.
@@ -64,6 +67,8 @@ pub struct Kills {
     pub unended: u32,
     /// How often one session was killed at most.
     pub most_kills_of_one: u32,
+    /// All but one in a hundred of as many plain writes as a kill needs, made meanwhile in the same namespace, took no longer.
+    pub writes_p99_ms: f64,
     /// Until a new connection was known to be good, in milliseconds; none if it was not within a minute.
     pub connection_ms: Option<f64>,
     /// Until a request was removed whose time to stay had passed, in milliseconds; none if it was not within a minute.
@@ -79,6 +84,7 @@ impl Kills {
             p50_ms: self.p50_ms.max(other.p50_ms),
             p99_ms: self.p99_ms.max(other.p99_ms),
             max_ms: self.max_ms.max(other.max_ms),
+            writes_p99_ms: self.writes_p99_ms.max(other.writes_p99_ms),
             killed: self.killed + other.killed,
             expired: self.expired + other.expired,
             unended: self.unended + other.unended,
@@ -96,11 +102,12 @@ impl Victims<'_> {
         let sessions = plan.streams.iter().flat_map(|stream| request::sessions(&plan, stream)).collect();
         self.scene.gateway.set_sessions(sessions)?;
         self.scene.gateway.clear_calls();
-        let kills = Box::pin(run::make(&plan, running, self.directory));
+        let writes = PlainWrites::new(self.scene.client.clone(), &plan.name);
+        let kills = Box::pin(async { Ok(writes.beside(run::make(&plan, running, self.directory)).await) });
         let connection = Box::pin(told(self.new_connection(&plan.name)));
         let removal = Box::pin(told(self.removal(&plan.name)));
-        let (report, connection_ms, removal_ms) = tokio::try_join!(kills, connection, removal)?;
-        let Report { streams, .. } = report;
+        let ((report, writes), connection_ms, removal_ms) = tokio::try_join!(kills, connection, removal)?;
+        let Report { streams, .. } = report?;
         let samples = streams.first().context("a load without requests")?;
         let waited = |sample: &Sample| sample.latency_ms().unwrap_or(LIMIT.as_secs_f64() * 1000.0);
         let waits: Vec<f64> = samples.iter().map(waited).collect();
@@ -113,6 +120,7 @@ impl Victims<'_> {
             p50_ms: wait(50.0)?,
             p99_ms: wait(99.0)?,
             max_ms: wait(100.0)?,
+            writes_p99_ms: percentile(&writes, 99.0).context("no plain write was made")?,
             killed: u32::try_from(ended_as("SessionsKilled"))?,
             expired: u32::try_from(ended_as("DeadlineExceeded"))?,
             unended: u32::try_from(samples.iter().filter(|sample| sample.ended.is_none()).count())?,
