@@ -58,6 +58,7 @@ mod reconcile;
 mod refusal;
 mod released;
 mod removal;
+mod report;
 mod request;
 mod ring;
 mod route;

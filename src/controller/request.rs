@@ -13,8 +13,9 @@ use super::metadata::Size;
 use super::orphan::SharedList;
 use super::permits::Permit;
 use super::queue::{Item, Next};
+use super::report::report_waiting;
 use super::route::connection;
-use super::settle::{Settled, Target, report, settle};
+use super::settle::{Settled, Target, settle};
 use super::spans::root;
 use super::tenant::TenantKey;
 use crate::api::{SessionKill, SessionKillStatus, WaitReason};
@@ -194,7 +195,7 @@ impl Request {
         if !differs(self.object.status.as_ref(), status) {
             return None;
         }
-        match report(&self.context, &self.context.reports, &self.key, &self.target(), status).await {
+        match report_waiting(&self.context, &self.key, &self.target(), status).await {
             Ok(()) => None,
             Err(error) if error.is_too_large() || error.is_server_error() => {
                 let _logged = self.unanswered(&error);

@@ -160,20 +160,8 @@ impl Writing {
     }
 }
 
-/// Writes the status of a request that goes on, once: it is written again with the next try.
-pub async fn report(
-    context: &Context,
-    usual: &Arc<Permits>,
-    key: &Arc<TenantKey>,
-    target: &Target,
-    status: &SessionKillStatus,
-) -> Result<(), ApiError> {
-    let _permit = permits(context, usual, target).acquire(key).await;
-    write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
-}
-
 /// Those under which the status of `target` is written: `usual` ones, unless it is large.
-fn permits<'a>(context: &'a Context, usual: &'a Arc<Permits>, target: &Target) -> &'a Arc<Permits> {
+pub(super) fn permits<'a>(context: &'a Context, usual: &'a Arc<Permits>, target: &Target) -> &'a Arc<Permits> {
     match target.size {
         Size::Usual => usual,
         Size::Large => &context.large_writes,

@@ -13,7 +13,7 @@ use super::calls::Lane;
 use super::context::Context;
 use super::dispatch::tenant;
 use super::observer::{NotRead, observe};
-use super::settle::report;
+use super::report::report_called;
 use super::tenant::TenantKey;
 use super::writes::collect_each;
 use crate::domain::observation::Snapshot;
@@ -93,7 +93,7 @@ impl Made {
         let object = &self.request.object;
         let status = verifying(object, &self.call, Timestamp::now());
         let (context, key) = (&self.request.context, &self.request.key);
-        match report(context, &context.writes, key, &self.request.target(), &status).await {
+        match report_called(context, key, &self.request.target(), &status).await {
             Ok(()) => true,
             // Gone or re-created: the receipt gets the outcome.
             Err(error) if error.is_not_found() || error.is_invalid() => true,
