@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kube::core::Status;
 
 use crate::api_error::in_words;
@@ -85,35 +86,44 @@ impl ApiError {
 }
 
 /// Runs `future` under the deadline; `call` names it in errors.
-pub async fn bounded<T>(
+///
+/// In a box of its own: a call of the client takes four kilobytes, and whoever calls would have them for as long as it waits for
+/// its turn. Ten thousand requests wait so.
+pub fn bounded<'a, T: 'a>(
     call: &'static str,
-    future: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, ApiError> {
-    match tokio::time::timeout(CALL_TIMEOUT, future).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(ApiError::Failed { call, source: Box::new(source) }),
-        Err(_) => Err(ApiError::TimedOut { call }),
-    }
+    future: impl Future<Output = Result<T, kube::Error>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, ApiError>> {
+    Box::pin(async move {
+        match tokio::time::timeout(CALL_TIMEOUT, future).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(ApiError::Failed { call, source: Box::new(source) }),
+            Err(_) => Err(ApiError::TimedOut { call }),
+        }
+    })
 }
 
 /// The same for a call that others wait behind: under a shorter deadline than that of all calls.
-pub async fn within<T>(
+pub fn within<'a, T: 'a>(
     limit: Duration,
     call: &'static str,
-    future: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, ApiError> {
-    tokio::time::timeout(limit, bounded(call, future)).await.unwrap_or(Err(ApiError::TimedOut { call }))
+    future: impl Future<Output = Result<T, kube::Error>> + Send + 'a,
+) -> impl Future<Output = Result<T, ApiError>> + Send {
+    let called = bounded(call, future);
+    async move { tokio::time::timeout(limit, called).await.unwrap_or(Err(ApiError::TimedOut { call })) }
 }
 
 /// The same for a read of one object, which may not exist. kube's `get_opt` takes any 404 for that.
-pub async fn found<T>(
+pub fn found<'a, T: 'a>(
     call: &'static str,
-    future: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<Option<T>, ApiError> {
-    match bounded(call, future).await {
-        Ok(object) => Ok(Some(object)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
+    future: impl Future<Output = Result<T, kube::Error>> + Send + 'a,
+) -> impl Future<Output = Result<Option<T>, ApiError>> + Send {
+    let called = bounded(call, future);
+    async move {
+        match called.await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -57,7 +57,8 @@ pub(super) async fn attempt(
     let Worked { members, decided, left } = claim_all(context, attempts, &route, &observed).await;
     drop(slot);
     put_back(context, key, left);
-    join(call_all(context, key, &route, members), carry_out_all(context, decided)).await;
+    // In boxes: those whose connection cannot be called wait above, and may be thousands.
+    join(call_all(context, key, &route, members).boxed(), carry_out_all(context, decided).boxed()).await;
 }
 
 /// The calls of one group whose claims are made.

@@ -261,7 +261,8 @@ async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
         if items.is_empty() {
             return;
         }
-        work_on(&context, &key, items, (room, slot)).await;
+        // In a box: of all tasks only those at work need the room that this takes.
+        Box::pin(work_on(&context, &key, items, (room, slot))).await;
         for namespace in context.queue.with_room_again() {
             look_at_namespace(&context, &namespace);
         }

@@ -71,8 +71,7 @@ pub(super) async fn collect_each<T, R, W: Future<Output = R>>(
         while under_way.len() < width(context)
             && let Some((place, item)) = items.next()
         {
-            let work = work(item);
-            under_way.push(async move { (place, work.await) });
+            under_way.push(work(item).map(move |result| (place, result)));
         }
         let Some(result) = under_way.next().await else { break };
         done.push(result);
