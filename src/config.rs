@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use jiff::SignedDuration;
 
 use crate::api_server::WATCH_SECONDS;
 use crate::domain::names::is_object_name;
 use crate::domain::text::quoted;
 use crate::oceanbase::Endpoint;
 use crate::oceanbase::budget::{DEFAULT_BYTES as DEFAULT_ANSWER_BYTES, LEAST_BYTES as LEAST_ANSWER_BYTES};
+
+/// A retry of a pipeline comes within this time, and an old folder after it.
+const MISSED_KILL_SECONDS: u32 = 3600;
 
 /// Options of `sessionkill-operator run`. Each can be set by its environment variable too.
 #[derive(Args, Clone, Debug)]
@@ -96,12 +100,32 @@ pub struct Config {
     /// Seconds after notAfterTime for which a receipt is kept.
     #[arg(long, env = "SESSIONKILL_RECEIPT_RETENTION_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(60..))]
     pub receipt_retention_seconds: u32,
+
+    /// A Kill that is created less than so many seconds after its notAfterTime, and of which there is no receipt, was missed: it
+    /// ends as a failure, to GitOps tools as well. One that is created later is an old manifest, and harmless; with 0 each is.
+    /// At most as long as receipts are kept; without it, an hour, or as long as they are kept if that is less.
+    #[arg(long, env = "SESSIONKILL_MISSED_KILL_SECONDS", value_parser = clap::value_parser!(u32).range(0..=604_800))]
+    pub missed_kill_seconds: Option<u32>,
 }
 
 impl Config {
+    /// Refuses what no option can be refused for by itself, or must not be by its parser.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_proxy()?;
+        let kept = self.receipt_retention_seconds;
+        match self.missed_kill_seconds {
+            // Without its receipt a kill that was executed would be taken for one that was missed.
+            Some(missed) if missed > kept => Err(format!(
+                "--missed-kill-seconds is {missed}, and receipts are kept for {kept} s only: set it to {kept} or less, or \
+                 --receipt-retention-seconds to {missed} or more"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a proxy that cannot be used, which the HTTP client would go around. Not by a parser of the option: what that
     /// refuses is repeated on standard error, and the URL may hold a password.
-    pub fn check(&self) -> Result<(), String> {
+    fn check_proxy(&self) -> Result<(), String> {
         let Some(proxy) = &self.proxy else { return Ok(()) };
         let uri = proxy.parse::<http::Uri>().unwrap_or_default();
         match (uri.scheme_str(), uri.host()) {
@@ -120,6 +144,13 @@ impl Config {
     #[must_use]
     pub fn watch(&self) -> Duration {
         Duration::from_secs(self.watch_seconds.into())
+    }
+
+    /// A Kill that is created less than this after its `notAfterTime`, and has no receipt, was missed.
+    #[must_use]
+    pub fn missed_within(&self) -> SignedDuration {
+        let seconds = self.missed_kill_seconds.unwrap_or(MISSED_KILL_SECONDS.min(self.receipt_retention_seconds));
+        SignedDuration::from_secs(seconds.into())
     }
 
     /// The time between two sweeps.
@@ -243,6 +274,31 @@ mod tests {
             assert!(error.contains("--proxy") && !error.contains("hid"), "{error}");
         }
         assert!(Run::parse_from(["run"]).config.check().is_ok());
+    }
+
+    #[test]
+    fn a_kill_is_not_called_missed_when_its_receipt_may_be_gone() {
+        #[derive(Parser)]
+        struct Run {
+            #[command(flatten)]
+            config: Config,
+        }
+        let run = |arguments: &[&str]| Run::parse_from([&["run"][..], arguments].concat()).config;
+        let check = |missed: &str, kept: &str| {
+            run(&["--missed-kill-seconds", missed, "--receipt-retention-seconds", kept]).check()
+        };
+        for (missed, kept) in [("0", "60"), ("60", "60"), ("604800", "604800")] {
+            assert_eq!(check(missed, kept), Ok(()), "{missed} {kept}");
+        }
+        let error = check("61", "60").unwrap_err();
+        for words in ["--missed-kill-seconds is 61", "60 or less", "--receipt-retention-seconds to 61 or more"] {
+            assert!(error.contains(words), "{error}");
+        }
+        let within = |arguments: &[&str]| run(arguments).missed_within().as_secs();
+        assert_eq!(within(&[]), 3600);
+        assert_eq!(within(&["--missed-kill-seconds", "0"]), 0);
+        let short = ["--receipt-retention-seconds", "60"];
+        assert_eq!((run(&short).check(), within(&short)), (Ok(()), 60), "whoever keeps receipts for less");
     }
 
     #[test]

@@ -122,8 +122,11 @@ pub enum Outcome {
     AlreadyExecuted,
     /// A DryRun said what a Kill would do.
     DryRunCompleted,
-    /// Created after its own `notAfterTime`; nothing was sent. Neutral for health.
+    /// Created long after its own `notAfterTime`, as an old manifest is; nothing was sent. Neutral for health.
     ExpiredOnArrival,
+    /// Created after its own `notAfterTime`, but so shortly that it was meant to be executed, and there is no receipt of its
+    /// content; nothing was sent.
+    KillMissed,
     /// `notAfterTime` passed while the request waited; nothing was sent.
     DeadlineExceeded,
     /// The request was deleted before it was sent, and somebody's finalizer keeps the object; nothing was sent. Neutral for
@@ -155,6 +158,7 @@ impl Outcome {
             Self::AlreadyExecuted => "AlreadyExecuted",
             Self::DryRunCompleted => "DryRunCompleted",
             Self::ExpiredOnArrival => "ExpiredOnArrival",
+            Self::KillMissed => "KillMissed",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Deleted => "Deleted",
             Self::PreconditionFailed => "PreconditionFailed",

@@ -17,8 +17,8 @@ use super::request::Request;
 use super::route::Route;
 use super::settle::has_ended;
 use crate::api::{
-    Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionKillSpec, SessionOutcome, SessionReason,
-    SessionStatus, VerificationPolicy, WaitReason,
+    Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionKillSpec, SessionOutcome, SessionStatus,
+    VerificationPolicy, WaitReason,
 };
 use crate::domain::admission::must_see;
 use crate::domain::claim::Standing;
@@ -26,6 +26,7 @@ use crate::domain::conclusion::Conclusion;
 use crate::domain::observation::{MustSee, Snapshot, precheck};
 use crate::domain::orphan::without_receipt;
 use crate::domain::plan::{Intent, KillIntent};
+use crate::domain::unsent::unsent;
 use crate::metrics::labels::ClaimResult;
 use crate::oceanbase::CallError;
 use crate::oceanbase::reads::LIST_ACTION;
@@ -58,29 +59,16 @@ pub(super) enum Decision {
 }
 
 impl Request {
-    /// Step 3: its time has passed, or it is being deleted. A claim made before decides: its call may have been sent, and only
-    /// if there is none can it be said that nothing was.
+    /// Step 3: its time has passed, or it is being deleted. A claim made before decides, whoever made it and whenever this
+    /// request was created: its call may have been sent, and only if there is none can it be said that nothing was. A `DryRun`
+    /// makes no claim, and that of a Kill says nothing of what it was asked.
     pub(super) async fn end_unsent(&self, outcome: Outcome) -> Result<Next, ApiError> {
-        if outcome != Outcome::ExpiredOnArrival
-            && self.object.spec.mode == Mode::Kill
+        if self.object.spec.mode == Mode::Kill
             && let Some((receipt, standing)) = find(&self.context, &self.object).await?
         {
             return self.settled(receipt, standing).await;
         }
-        let not_after = self.object.spec.not_after_time.0;
-        let (why, message) = match outcome {
-            Outcome::Deleted => (SessionReason::Deleted, "deleted before it was sent; nothing was sent".to_owned()),
-            Outcome::ExpiredOnArrival => {
-                let message = format!("created after its own notAfterTime {not_after}; nothing was sent");
-                (SessionReason::DeadlineExceeded, message)
-            }
-            _ => {
-                let waited_for = self.what_it_waited_for();
-                let message = format!("notAfterTime {not_after} passed; nothing was sent{waited_for}");
-                (SessionReason::DeadlineExceeded, message)
-            }
-        };
-        Ok(self.end(&Conclusion::nothing_sent(&self.object, outcome, why, message)).await)
+        Ok(self.end(&unsent(&self.object, outcome, self.context.config.missed_within())).await)
     }
 
     /// A call was made for it: its claim decides, however long ago that was. Nothing is sent.
@@ -260,16 +248,6 @@ impl Request {
             return Ok(Next::Ended);
         }
         Ok(self.end(&Conclusion::recorded(receipt, record, same_object)).await)
-    }
-
-    /// What kept the request from going out, for its last message.
-    fn what_it_waited_for(&self) -> String {
-        let conditions = self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        conditions
-            .iter()
-            .find(|condition| condition.type_ == "Succeeded")
-            .map(|condition| format!("; it waited for {}: {}", condition.reason, condition.message))
-            .unwrap_or_default()
     }
 }
 

@@ -22,7 +22,7 @@ const LAST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 /// The time of the next try of the request `uid`, first worked on at `start`: it waits as long again as it has waited so
 /// far, which doubles the pause each time, between 1 s and 30 s, and a little longer, so that many do not try at once.
 /// `at_least` is the pause the other side asked for; a request that has less time until `not_after` tries once more all the
-/// same.
+/// same. When that is over it is in no hurry.
 #[must_use]
 pub fn next_attempt(
     start: Timestamp,
@@ -36,7 +36,12 @@ pub fn next_attempt(
     let part = part(uid, now);
     let until = later(now, pause + (pause / SPREAD / PARTS) * part);
     let last_try = not_after.saturating_sub(LAST_TRY + (LAST_SPREAD / PARTS) * part).unwrap_or(Timestamp::MIN);
-    until.min(if now < last_try { last_try } else { later(now, LAST_PAUSE + (LAST_PAUSE / PARTS) * part) })
+    match now {
+        _ if now < last_try => until.min(last_try),
+        _ if now < later(not_after, CLOCK_SKEW) => until.min(later(now, LAST_PAUSE + (LAST_PAUSE / PARTS) * part)),
+        // Nothing is sent for it any more: a thousand that wait to be told what was executed need not ask every other second.
+        _ => until,
+    }
 }
 
 /// When to look again at a request that is not sent after `not_after`, if nothing else calls for it before `until`: while there
@@ -128,6 +133,16 @@ mod tests {
             assert!(next <= at(93) || now >= 93 && next <= at(now + 2), "at {now}: {next:?}");
         }
         assert_eq!(in_time(at(7), at(0), at(100)), at(7));
+    }
+
+    #[test]
+    fn what_is_over_is_in_no_hurry() {
+        for (waited, pause) in [(1, 1), (16, 16), (400, 30)] {
+            let next = next_attempt(at(200), at(200 + waited), None, "uid", at(100)).duration_since(at(200 + waited));
+            let bounds = SignedDuration::from_secs(pause)..=SignedDuration::from_millis(pause * 1250);
+            assert!(bounds.contains(&next), "{waited} s: {next:?}");
+        }
+        assert!(next_attempt(at(0), at(104), None, "uid", at(100)) <= at(108), "its end is told in time");
     }
 
     #[test]

@@ -174,7 +174,7 @@ pub const fn is_goal_reached(reason: Outcome) -> bool {
     )
 }
 
-/// Whether a request that ended with `reason` did not reach its goal, and nobody need be alarmed: a year-old manifest was
+/// Whether a request that ended with `reason` did not reach its goal, and nobody need be alarmed: an old manifest was
 /// applied again, or whoever deleted the request wants no more of it.
 #[must_use]
 pub const fn is_neutral(reason: Outcome) -> bool {

@@ -27,6 +27,7 @@ pub mod sql_text;
 pub mod status;
 pub mod sweeping;
 pub mod text;
+pub mod unsent;
 pub mod verification;
 
 #[cfg(test)]

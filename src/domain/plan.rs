@@ -20,8 +20,8 @@ pub enum Step {
     /// A call was made for it, as its status says: find out by the receipt what came of it. Nothing is sent, even if somebody
     /// deleted the receipt, which would otherwise let it be claimed again.
     Follow,
-    /// Nothing is sent for it any more, as its time has passed or it is being deleted. End it by its receipt if it has one,
-    /// else as this.
+    /// Nothing is sent for it any more, as its time has passed or it is being deleted. End it by the receipt of its content if
+    /// there is one, else as this: [`unsent`](super::unsent::unsent) tells what was missed from what is old.
     End(Outcome),
     /// Go on towards the call.
     Attempt(Intent),

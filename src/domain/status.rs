@@ -297,7 +297,13 @@ mod tests {
             ["Succeeded=False(ExpiredOnArrival)", "Ready=True(ExpiredOnArrival)"]
         );
         assert_eq!(shown(&ended(Outcome::Deleted)), ["Succeeded=False(Deleted)", "Ready=True(Deleted)"]);
-        for reason in [Outcome::DeadlineExceeded, Outcome::NotAllowed, Outcome::KillFailed, Outcome::OutcomeUnknown] {
+        for reason in [
+            Outcome::DeadlineExceeded,
+            Outcome::KillMissed,
+            Outcome::NotAllowed,
+            Outcome::KillFailed,
+            Outcome::OutcomeUnknown,
+        ] {
             let status = ended(reason);
             let name = reason.as_str();
             let expected =

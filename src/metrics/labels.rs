@@ -169,7 +169,7 @@ impl Ending {
             Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted | Outcome::DryRunCompleted => {
                 Self::Succeeded
             }
-            Outcome::ExpiredOnArrival | Outcome::DeadlineExceeded => Self::Expired,
+            Outcome::ExpiredOnArrival | Outcome::KillMissed | Outcome::DeadlineExceeded => Self::Expired,
             Outcome::Deleted => Self::Deleted,
             Outcome::OutcomeUnknown => Self::Unknown,
             Outcome::PreconditionFailed
@@ -214,7 +214,7 @@ closed_set! {
 closed_set! {
     /// Every reason with which a request ends.
     OUTCOMES, outcome(Outcome): SessionsKilled SessionsGone AlreadyExecuted DryRunCompleted ExpiredOnArrival
-        DeadlineExceeded Deleted PreconditionFailed NotAllowed InvalidObject PartiallyKilled KillFailed StillPresent OutcomeUnknown
+        KillMissed DeadlineExceeded Deleted PreconditionFailed NotAllowed InvalidObject PartiallyKilled KillFailed StillPresent OutcomeUnknown
 }
 closed_set! {
     /// Every reason for which a request waits.

@@ -62,8 +62,9 @@ fn choices() -> Vec<(&'static str, Value)> {
 fn options() -> Value {
     json!({"operator": {
         "allowEndpoints": ["gateway.example:8443", "10.1.2.3"], "apiServerHTTP1": true, "dispatchWindowSeconds": 10,
-        "maxConcurrentCalls": 8, "sweepIntervalSeconds": 30, "receiptRetentionSeconds": 172_800, "logFormat": "text",
-        "logLevel": "debug", "extraArgs": ["--identity=me"], "extraEnv": [{"name": "A", "value": "b"}],
+        "maxConcurrentCalls": 8, "sweepIntervalSeconds": 30, "receiptRetentionSeconds": 172_800, "missedKillSeconds": 0,
+        "logFormat": "text", "logLevel": "debug", "extraArgs": ["--identity=me"],
+        "extraEnv": [{"name": "A", "value": "b"}],
     }})
 }
 
@@ -326,6 +327,9 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("digest", json!({"image": {"digest": "latest"}})),
         ("dispatchWindowSeconds", json!({"operator": {"dispatchWindowSeconds": 5}})),
         ("receiptRetentionSeconds", json!({"operator": {"receiptRetentionSeconds": 1}})),
+        ("missedKillSeconds", json!({"operator": {"missedKillSeconds": 604_801}})),
+        ("missedKillSeconds", json!({"operator": {"missedKillSeconds": 86_401}})),
+        ("missedKillSeconds", json!({"operator": {"missedKillSeconds": 61, "receiptRetentionSeconds": 60}})),
         ("terminationGracePeriodSeconds", json!({"terminationGracePeriodSeconds": 30})),
         // A password belongs into a Secret.
         ("url", json!({"proxy": {"url": "http://user:password@proxy.example:3128"}})),

@@ -88,6 +88,8 @@ pub fn permitted(case: &Case, struck: Struck) -> Vec<End> {
             vec![End::Done]
         }
         Plan::Call(step, fault) => after_call_fault(step, fault),
+        // What is recorded is told, whoever is struck.
+        Plan::Struck { .. } if scene == Scene::PutBack => vec![End::Done],
         // The number of a step does not tell whose of the two requests it is.
         Plan::Struck { .. } if scene == Scene::Shared => {
             vec![End::Done, End::SeenGone, End::SeenThere, End::AtItsWord]

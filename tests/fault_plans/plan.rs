@@ -62,6 +62,8 @@ pub enum Scene {
     Unreachable,
     /// It shares its first call with a request that the gateway refuses, and goes out again without that.
     Shared,
+    /// It was made before, and its request is deleted and created again after its `notAfterTime`: nothing is sent.
+    PutBack,
 }
 
 /// A kill, and what goes wrong.
@@ -120,7 +122,7 @@ impl fmt::Display for Step {
 }
 
 impl Scene {
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Throttled, Self::Unreachable, Self::Shared];
+    pub const ALL: [Self; 5] = [Self::Plain, Self::Throttled, Self::Unreachable, Self::Shared, Self::PutBack];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -128,6 +130,7 @@ impl Scene {
             Self::Throttled => "throttled",
             Self::Unreachable => "unreachable",
             Self::Shared => "shared",
+            Self::PutBack => "put-back",
         }
     }
 
@@ -161,6 +164,7 @@ impl Scene {
     /// Whether only this kill makes `step`.
     fn is_own(self, step: &Step) -> bool {
         match (step.kind.as_str(), step.nth) {
+            ("get sessionkillreceipts" | "patch sessionkills/status", 0) => self == Self::PutBack,
             ("delete sessionkillreceipts", 0) => true,
             ("create sessionkillreceipts", 1) => self == Self::Throttled,
             ("KillProcessList", 1) => self != Self::Unreachable,
@@ -178,6 +182,7 @@ impl Case {
             Scene::Throttled => "throttled",
             Scene::Unreachable => "unreachable",
             Scene::Shared => "shared",
+            Scene::PutBack => "put back too late",
         }
     }
 }

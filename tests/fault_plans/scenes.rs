@@ -4,6 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::pending;
+use jiff::Timestamp;
+use kube::api::DeleteParams;
+use sessionkill::api::SessionKill;
 use testbed::arena::{kill_of, session_id};
 use testbed::fault_proxy::{At, Fault, Rule};
 use testbed::gateway::{Fault as GatewayFault, FaultKind};
@@ -15,6 +18,9 @@ use crate::stage::{POLL, REFUSED, REQUEST, Stage};
 
 /// For how long a claim holds of a kill that is throttled: with room for another call under it, however slow the machine is.
 pub const WINDOW_OF_THROTTLED: u16 = 12;
+
+/// For how many seconds a kill may be sent that is put back later: enough for it on a slow machine.
+const TIME_OF_PUT_BACK: i64 = 45;
 
 impl Stage {
     /// Plays `plan` in its scene.
@@ -30,6 +36,9 @@ impl Stage {
             // It is there when the operators start, as the other is: they go together.
             self.arena.request("refused", kill_of(&[REFUSED], 600).unwrap()).await.unwrap();
         }
+        if self.scene == Scene::PutBack {
+            self.kill_before().await;
+        }
         if self.scene == Scene::Unreachable {
             // What goes wrong beside is met first.
             return tokio::select! {
@@ -39,6 +48,23 @@ impl Stage {
             };
         }
         self.act_out(plan).await
+    }
+
+    /// Makes the kill by an operator that is gone afterwards, and deletes the request. Returns when it is too late for it.
+    async fn kill_before(&self) {
+        let spec = kill_of(&[1, 2, 3], TIME_OF_PUT_BACK).unwrap();
+        let not_after = self.asked.get_or_init(|| spec).not_after_time.0;
+        self.ask().await;
+        let operator = self.arena.start(self.launch).await.unwrap();
+        self.all_is_done().await;
+        operator.operator.kill();
+        self.arena.api_of::<SessionKill>().delete(REQUEST, &DeleteParams::default()).await.unwrap();
+        while Timestamp::now() <= not_after {
+            sleep(POLL).await;
+        }
+        for (proxy, before) in [&self.arena.api, &self.arena.calls].into_iter().zip(&self.before) {
+            before.store(proxy.trace().len(), Ordering::Relaxed);
+        }
     }
 
     /// Nobody listens at the gateway from the claim on, until the request says so.

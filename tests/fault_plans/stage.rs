@@ -1,13 +1,13 @@
 //! How a plan is played.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::ResourceExt as _;
 use serde_json::json;
-use sessionkill::api::{Outcome, SessionKill};
+use sessionkill::api::{Outcome, SessionKill, SessionKillSpec};
 use testbed::arena::{Arena, Ground, Launch, Replica, kill_of, session};
 use testbed::fault_proxy::{Fault, FaultProxy, Order, Passed, Rule, StreamFault};
 use testbed::gateway::{Fault as GatewayFault, FaultKind};
@@ -73,7 +73,7 @@ pub async fn play(ground: &Arc<Ground>, name: &str, case: &Case) -> Played {
         problems.push(format!("its requests:\n  {}", brief(&passed).join("\n  ")));
         problems.push(format!("{struck:?}, see {}", stage.arena.directory().display()));
     }
-    Played { trace: passed.into_iter().map(|it| it.kind).collect(), writes, problems, is_disturbed }
+    Played { trace: stage.trace(), writes, problems, is_disturbed }
 }
 
 /// Without what is repeated for as long as an operator runs.
@@ -90,11 +90,24 @@ pub struct Stage {
     pub scene: Scene,
     /// An operator was struck, and what it asked for goes on its way.
     pub is_struck: AtomicBool,
+    /// What was asked for before, and how many requests the API server and the gateway got for that.
+    pub asked: OnceLock<SessionKillSpec>,
+    pub before: [AtomicUsize; 2],
 }
 
 impl Stage {
     pub fn of(arena: Arena, launch: Launch, scene: Scene) -> Self {
-        Self { arena, launch, scene, is_struck: AtomicBool::new(false) }
+        let (is_struck, asked) = (AtomicBool::new(false), OnceLock::new());
+        let before = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        Self { arena, launch, scene, is_struck, asked, before }
+    }
+
+    /// What each request was, but for those of before.
+    fn trace(&self) -> Vec<String> {
+        let since = |(proxy, before): (&FaultProxy, &AtomicUsize)| {
+            proxy.trace().into_iter().skip(before.load(Ordering::Relaxed)).map(|it| it.kind)
+        };
+        [&self.arena.api, &self.arena.calls].into_iter().zip(&self.before).flat_map(since).collect()
     }
 
     /// `plan`, whatever else the kill meets.
@@ -133,7 +146,8 @@ impl Stage {
     }
 
     pub async fn ask(&self) {
-        self.arena.request(REQUEST, kill_of(&[1, 2, 3], 600).unwrap()).await.unwrap();
+        let spec = self.asked.get().cloned().unwrap_or_else(|| kill_of(&[1, 2, 3], 600).unwrap());
+        self.arena.request(REQUEST, spec).await.unwrap();
     }
 
     /// The request is there when the operators start: everything they do is part of the kill.
@@ -284,7 +298,8 @@ impl Stage {
         let is_killed = |number| killed.keys().any(|(_, id)| *id == testbed::arena::session_id(number));
         let is_it = |end: &&End| {
             let (wanted, said, kills) = end.says();
-            outcome == wanted
+            let told = if self.scene == Scene::PutBack { Outcome::AlreadyExecuted } else { wanted };
+            outcome == told
                 && record.outcome == wanted
                 && sessions(&status.sessions) == said
                 && sessions(&record.sessions) == said

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use sessionkill::api::{SessionKill, SessionKillSpec};
 use testbed::arena::{kill_of, session};
-use testbed::gateway::{Fault, FaultKind};
+use testbed::gateway::{Fault, FaultKind, Session};
 
 use crate::examples::documents;
 use crate::stage::{Stage, condition, eventually, repository, text, verdict};
@@ -74,6 +75,56 @@ async fn a_hook_that_is_re_created_while_its_call_is_in_flight_stays_one_kill() 
     .await;
     sync(&stage, name, &metadata, &spec).await;
     assert_eq!(succeeded(&stage, name).await, "AlreadyExecuted");
+    assert_eq!(stage.kills(), [1], "one session, one kill");
+}
+
+/// What a retry of the sync meets when `notAfterTime` has passed meanwhile: the migration behind the hook must not run beside a
+/// session that was to be ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_is_created_again_after_its_time_opens_no_gate_unless_its_sessions_were_killed() {
+    let stage = Stage::set("hooks-again-late", vec![session(1), Session { protected: true, ..session(2) }]).await;
+    stage.start_operator().await;
+    let metadata = metadata(&stage).await;
+    let spec = kill_of(&[1], 20).unwrap();
+    let failing = SessionKillSpec { sessions: kill_of(&[2], 20).unwrap().sessions, ..spec.clone() };
+    let named = |name: &str| {
+        let mut metadata = metadata.clone();
+        metadata["name"] = name.into();
+        metadata
+    };
+    let failed = async |reason: &str, name: &str| {
+        let ended = stage.ended(name).await;
+        assert_eq!(verdict(&ended).await, ("Failed".to_owned(), "Degraded".to_owned()), "{ended}");
+        assert_eq!(text(condition(&ended, "Succeeded"), "reason"), reason, "{ended}");
+        text(condition(&ended, "Ready"), "message").to_owned()
+    };
+    sync(&stage, "killed", &named("killed"), &spec).await;
+    sync(&stage, "failed", &named("failed"), &failing).await;
+    assert_eq!(succeeded(&stage, "killed").await, "SessionsKilled");
+    failed("KillFailed", "failed").await;
+    eventually("the records", async || {
+        let receipts = stage.arena.receipts().await.unwrap();
+        let recorded = receipts.iter().filter(|receipt| receipt.status.is_some()).count();
+        if recorded == 2 { Ok(()) } else { Err(format!("{recorded}")) }
+    })
+    .await;
+
+    eventually("notAfterTime to pass", async || {
+        let left = spec.not_after_time.0.duration_since(Timestamp::now());
+        if left.is_negative() { Ok(()) } else { Err(format!("{left} left")) }
+    })
+    .await;
+    for _ in 0..2 {
+        sync(&stage, "killed", &named("killed"), &spec).await;
+        sync(&stage, "failed", &named("failed"), &failing).await;
+        assert_eq!(succeeded(&stage, "killed").await, "AlreadyExecuted");
+        let message = failed("KillFailed", "failed").await;
+        assert!(message.contains("executed as SessionKill failed and ended at"), "{message}");
+    }
+    // One that had never been there: the kill was missed.
+    stage.create("missed", &named("missed"), &kill_of(&[1], -60).unwrap()).await;
+    let message = failed("KillMissed", "missed").await;
+    assert!(message.contains("create a new SessionKill with a new notAfterTime"), "{message}");
     assert_eq!(stage.kills(), [1], "one session, one kill");
 }
 

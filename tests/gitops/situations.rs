@@ -48,7 +48,7 @@ const LONG: Duration = Duration::from_mins(5);
 
 static FRESH: Row = Row("created, not yet seen by an operator", "fresh", "", Class::Unseen);
 
-static ROWS: [Row; 15] = [
+static ROWS: [Row; 16] = [
     Row("waiting for its notBeforeTime", "scheduled", "Scheduled", Class::Working),
     Row("the call was made, its end is being verified", "lingering", "Verifying", Class::Working),
     Row("waiting: the connection's Secret is missing", "no-secret", "CredentialsUnavailable", Class::Working),
@@ -57,7 +57,8 @@ static ROWS: [Row; 15] = [
     Row("all killed", "killed", "SessionsKilled", Class::Reached),
     Row("all gone before", "gone", "SessionsGone", Class::Reached),
     Row("a dry run", "dry-run", "DryRunCompleted", Class::Reached),
-    Row("created after its notAfterTime", "late", "ExpiredOnArrival", Class::Neutral),
+    Row("created long after its notAfterTime", "late", "ExpiredOnArrival", Class::Neutral),
+    Row("created less than an hour after it, never executed", "missed", "KillMissed", Class::Failed),
     Row("its notAfterTime passed while it waited", "deadline", "DeadlineExceeded", Class::Failed),
     Row("no session is as expect says", "other-user", "PreconditionFailed", Class::Failed),
     Row("the connection does not allow it", "not-allowed", "NotAllowed", Class::Failed),
@@ -109,7 +110,7 @@ async fn create_all(stage: &Stage) -> SessionKillSpec {
     let killed = of(&[2]);
     let mut other_user = of(&[4]);
     other_user.sessions[0].expect.as_mut().unwrap().user = Some("somebody".to_owned());
-    let late = SessionKillSpec { not_after_time: in_seconds(-60), ..of(&[5]) };
+    let late = |seconds: i64| SessionKillSpec { not_after_time: in_seconds(-seconds), ..of(&[5]) };
     let deadline = SessionKillSpec { suspend: true, not_after_time: in_seconds(4), ..of(&[5]) };
     // It is met twice: while it is looked for, which must take longer than kubectl, and at its end.
     let mut lingering = of(&[9]);
@@ -124,7 +125,8 @@ async fn create_all(stage: &Stage) -> SessionKillSpec {
         ("killed", killed.clone()),
         ("gone", of(&[99])),
         ("dry-run", SessionKillSpec { mode: Mode::DryRun, ..of(&[3]) }),
-        ("late", late),
+        ("late", late(7200)),
+        ("missed", late(60)),
         ("other-user", other_user),
         ("not-allowed", through("narrow-ob")),
         ("partly", of(&[6, 7])),

@@ -43,6 +43,7 @@ mod secrecy;
 mod shared_reads;
 mod sql_text;
 mod timing;
+mod too_late;
 mod unknown_fields;
 mod unread_output;
 mod verification;

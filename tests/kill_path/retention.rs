@@ -29,7 +29,7 @@ async fn a_finished_request_goes_after_its_ttl_but_never_before_not_after_time_a
 
     // A GitOps tool puts it back.
     request.create().await;
-    scene.wait_for("inc-1", "to say ExpiredOnArrival", |it| (it.reason() == "ExpiredOnArrival").then_some(())).await;
+    scene.wait_for("inc-1", "to say AlreadyExecuted", |it| (it.reason() == "AlreadyExecuted").then_some(())).await;
     scene.assert_killed_once([1, 2]);
 
     let kept = scene.receipts().await.into_iter().find(|receipt| receipt.spec.session_kill_ref.name == "inc-1");

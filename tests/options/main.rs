@@ -77,6 +77,8 @@ fn limits() -> Vec<Limits> {
         run("--sweep-interval-seconds", "SESSIONKILL_SWEEP_INTERVAL_SECONDS", &["1", "86400"], &["0", "86401"], number),
         run("--cache-budget-mib", "SESSIONKILL_CACHE_BUDGET_MIB", &["0", "4096"], &["4097"], number),
         run("--receipt-retention-seconds", "SESSIONKILL_RECEIPT_RETENTION_SECONDS", &["60", "4294967295"], &["59", "4294967296"], number),
+        run("--missed-kill-seconds", "SESSIONKILL_MISSED_KILL_SECONDS", &["0", "86400"], &["604801", "-1"], number),
+        run("--missed-kill-seconds", "SESSIONKILL_MISSED_KILL_SECONDS", &[], &["86401", "604800"], "set it to 86400 or less, or --receipt-retention-seconds to"),
         run("--log-format", "SESSIONKILL_LOG_FORMAT", &["json", "text"], &["", "yaml"], "possible values: json, text"),
         run("--log-filter", "RUST_LOG", &["", "debug", "info,sessionkill=debug"], &["verbose", "info;debug"], "use one of off, error"),
         run("--log-filter-file", "SESSIONKILL_LOG_FILTER_FILE", &["/nowhere"], &[""], "a value is required"),

@@ -3,7 +3,9 @@
 use stateright::{Checker as _, HasDiscoveries, Model as _};
 
 use super::model::Checked;
-use super::properties::{FAILED, FINAL, IN_TIME, LET_GO, NONCES, ONCE, OWN_REFUSAL, SETTLES, SKIPPED};
+use super::properties::{
+    FAILED, FINAL, IN_TIME, LET_GO, NO_SUCCESS, NONCES, ONCE, OWN_REFUSAL, SETTLES, SKIPPED, UNTRIED,
+};
 use super::protocol::{Protocol, Rule};
 use super::scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
 use super::steps;
@@ -69,6 +71,8 @@ mutants! {
     a_claim_of_another_withdrawn: [WithdrawOnlyOurs], early(1, 3) => ONCE;
     a_claim_taken_from_a_holder_at_work: [SettleDeadline], single(0) => FAILED;
     a_session_called_failed_while_its_call_is_on_its_way: [FollowUnanswered], single(1) => FAILED;
+    a_receipt_not_looked_for_by_who_comes_too_late: [ReceiptBeforeExpiry], Scenario::Recreated.with(0, 1) => UNTRIED;
+    a_missed_kill_called_a_success: [MissedIsNoSuccess], Scenario::Recreated.with(0, 1) => NO_SUCCESS;
     a_request_called_expired_by_one_clock: [ExpiryMargin], skewed(0) => SKIPPED;
     a_clock_that_is_far_off_believed: [ServerClock], far_off() => SKIPPED;
     a_receipt_removed_too_early: [Retention], single(0) => ONCE;

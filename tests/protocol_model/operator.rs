@@ -207,14 +207,14 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
                 let end = || without_receipt(&member.object, None, now.own()).unwrap();
                 member.stage = find(protocol, world, operator, &member, ("without receipt", end));
             }
-            // `Request::expire`.
+            // `Request::end_unsent`.
             Step::End(outcome) => {
-                let why = SessionReason::DeadlineExceeded;
-                let text = "nothing was sent".to_owned();
-                let end = || Conclusion::nothing_sent(&member.object, outcome, why, text);
-                member.stage = match outcome {
-                    Outcome::ExpiredOnArrival => member.ends(&outcome.as_str(), end),
-                    _ => find(protocol, world, operator, &member, (outcome.as_str(), end)),
+                let end = || protocol.unsent(&member.object, outcome);
+                let looks = outcome != Outcome::ExpiredOnArrival || protocol.has(Rule::ReceiptBeforeExpiry);
+                member.stage = if looks {
+                    find(protocol, world, operator, &member, (outcome.as_str(), end))
+                } else {
+                    member.ends(&outcome.as_str(), end)
                 };
             }
         }

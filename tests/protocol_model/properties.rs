@@ -8,8 +8,8 @@ use super::model::Checked;
 use super::operator::{Operator, Refusal, Stage};
 use super::scenario::Scenario;
 use super::settling::settles;
-use super::stored::Stored;
-use super::time::{AT_ONCE, EARLY};
+use super::stored::{Stored, lateness};
+use super::time::{AT_ONCE, EARLY, FEW_MOMENTS};
 use super::world::{Trouble, World};
 
 pub(crate) const ONCE: &str = "a request is executed once at most";
@@ -18,6 +18,8 @@ pub(crate) const FAILED: &str = "what is called failed was not and will not be e
 pub(crate) const SKIPPED: &str = "what is called skipped was not and will not be executed";
 pub(crate) const KILLED: &str = "what is called killed was executed or is gone";
 pub(crate) const GONE: &str = "what is called gone is gone";
+pub(crate) const UNTRIED: &str = "what is called expired or missed was never tried, under whatever name";
+pub(crate) const NO_SUCCESS: &str = "a kill that came too late by little is no success unless its content was executed";
 pub(crate) const FINAL: &str = "the outcome of a finished request never changes";
 pub(crate) const OWN_REFUSAL: &str = "a request is refused for good only if it was called for alone";
 pub(crate) const NONCES: &str = "no half of a refused call is sent with its nonce";
@@ -55,6 +57,9 @@ pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
     if matches!(model.scenario, Scenario::Recreated | Scenario::Twins) && model.faults > 0 {
         all.extend(unstored());
     }
+    if model.scenario == Scenario::Recreated && model.moments == FEW_MOMENTS {
+        all.extend(late());
+    }
     all
 }
 
@@ -66,6 +71,10 @@ fn rules() -> Vec<Property<Checked>> {
         Property::always(SKIPPED, |_, world: &World| is_true_of(world, SessionOutcome::Skipped, was_not_executed)),
         Property::always(KILLED, |_, world: &World| is_true_of(world, SessionOutcome::Killed, was_executed_or_is_gone)),
         Property::always(GONE, |_, world: &World| is_true_of(world, SessionOutcome::Gone, is_gone)),
+        Property::always(UNTRIED, |_, world: &World| ends(world).all(|(index, end)| is_untried(world, index, end))),
+        Property::always(NO_SUCCESS, |_, world: &World| {
+            ends(world).all(|(index, end)| is_no_success(world, index, end))
+        }),
         Property::always(FINAL, |_, world: &World| !world.is_overwritten),
         Property::always(OWN_REFUSAL, |_, world: &World| has_own_refusal(world)),
         Property::always(NONCES, |_, world: &World| has_new_nonces(world)),
@@ -167,6 +176,27 @@ fn executed_already() -> Property<Checked> {
     Property::sometimes("a request was executed already", |_, world: &World| any_reason(world, "AlreadyExecuted"))
 }
 
+/// Of what is created again too late.
+fn late() -> [Property<Checked>; 4] {
+    [
+        Property::sometimes("what was executed is told to who comes too late", |_, world: &World| {
+            is_told_late(world, "AlreadyExecuted")
+        }),
+        Property::sometimes("what failed is told to who comes too late", |_, world: &World| {
+            is_told_late(world, "StillPresent")
+        }),
+        Property::sometimes("a kill is missed", |_, world: &World| is_told_late(world, "KillMissed")),
+        Property::sometimes("an old request is harmless", |_, world: &World| is_told_late(world, "ExpiredOnArrival")),
+    ]
+}
+
+/// Whether the request that was created again came too late, and ended for `reason`.
+fn is_told_late(world: &World, reason: &str) -> bool {
+    let again = &world.requests[1];
+    let came_late = again.versions.first().is_some_and(|object| lateness(object).0);
+    came_late && again.end.as_ref().is_some_and(|end| says(end, reason))
+}
+
 fn shared_call() -> Property<Checked> {
     Property::sometimes("one call ends the sessions of two requests", |_, world: &World| {
         world.executions.iter().any(|one| world.executions.iter().any(|other| one.request != other.request))
@@ -240,7 +270,11 @@ fn any_outcome(world: &World, outcome: SessionOutcome) -> bool {
 }
 
 fn any_reason(world: &World, reason: &str) -> bool {
-    ends(world).any(|(_, end)| end.conditions.iter().any(|c| c.type_ == "Succeeded" && c.reason == reason))
+    ends(world).any(|(_, end)| says(end, reason))
+}
+
+fn says(end: &SessionKillStatus, reason: &str) -> bool {
+    end.conditions.iter().any(|c| c.type_ == "Succeeded" && c.reason == reason)
 }
 
 fn reasons(sessions: &[SessionStatus]) -> impl Iterator<Item = SessionReason> {
@@ -259,6 +293,25 @@ fn was_not_executed(world: &World, index: usize, end: &SessionKillStatus) -> boo
         Some(dispatch) => execution.attempt_id != dispatch.attempt_id,
         None => execution.request != index,
     })
+}
+
+/// Whether nothing was executed for the content of the request `index`, and no other ended by a call for it, if it ended as one
+/// that came too late.
+fn is_untried(world: &World, index: usize, end: &SessionKillStatus) -> bool {
+    let is_too_late = ["ExpiredOnArrival", "KillMissed"].iter().any(|reason| says(end, reason));
+    let is_same = |other: usize| world.requests[other].receipt_name == world.requests[index].receipt_name;
+    let is_executed = || world.executions.iter().any(|execution| is_same(execution.request));
+    let is_ended = || ends(world).any(|(other, end)| is_same(other) && end.dispatch.is_some());
+    // Where no receipt can be recorded, a holder that has sent nothing takes its claim back after another has judged it.
+    let is_tried = || world.trouble != Trouble::Records && is_ended();
+    !is_too_late || !is_executed() && !is_tried()
+}
+
+/// Whether the request `index` is not called ready, if it came too late by little and names no call.
+fn is_no_success(world: &World, index: usize, end: &SessionKillStatus) -> bool {
+    let is_ready = end.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let came_late = world.requests[index].versions.first().is_some_and(|object| lateness(object).1);
+    !came_late || !is_ready || end.dispatch.is_some()
 }
 
 fn was_executed_or_is_gone(world: &World, index: usize, end: &SessionKillStatus) -> bool {

@@ -7,13 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use sessionkill::api::{Outcome, SessionKill, SessionKillReceipt};
 use sessionkill::domain::claim::{Attempt, Judge, Standing, receipt};
 use sessionkill::domain::clock::Now;
+use sessionkill::domain::conclusion::Conclusion;
 use sessionkill::domain::plan::{Step, plan};
 use sessionkill::domain::retention::receipt_expired;
+use sessionkill::domain::unsent::unsent;
 use sessionkill::domain::verification::followed_until;
 use sessionkill::oceanbase::{CallError, ErrorKind, TimeSource};
 
 use super::live_claims::{holder, is_at_work};
-use super::time::{RETENTION, SKEW, seconds};
+use super::time::{MISSED_WITHIN, RETENTION, SKEW, seconds};
 use super::world::World;
 
 /// One rule of the protocol.
@@ -51,6 +53,10 @@ pub(crate) enum Rule {
     SettleDeadline,
     /// A session is failed only when no call can reach it any more.
     FollowUnanswered,
+    /// A request that was created too late ends by the receipt of its content, if there is one.
+    ReceiptBeforeExpiry,
+    /// One without a receipt that came too late by little was missed.
+    MissedIsNoSuccess,
     /// Nothing is called expired before clocks that are behind agree.
     ExpiryMargin,
     /// A clock is held against the API server's, and not believed if it is further from it than clocks may be.
@@ -107,6 +113,11 @@ impl Protocol {
             }
             step => step,
         }
+    }
+
+    /// The end of `object`, of whose content no receipt was found.
+    pub(crate) fn unsent(self, object: &SessionKill, outcome: Outcome) -> Conclusion {
+        unsent(object, outcome, if self.has(Rule::MissedIsNoSuccess) { MISSED_WITHIN } else { SignedDuration::ZERO })
     }
 
     /// The receipt that claims `object`; its UID is that of the attempt, as a claim is stored once.

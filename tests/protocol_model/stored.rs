@@ -6,8 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sessionkill::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus, SessionStatus};
+
+use super::time::MISSED_WITHIN;
 
 /// A value, with the digest of what decisions read of it. Texts for people, and times that only people read, are left out:
 /// two states that differ in these alone have the same future.
@@ -129,11 +130,17 @@ fn summary(status: &SessionKillStatus) -> Option<&str> {
     status.conditions.iter().find(|condition| condition.type_ == "Succeeded").map(|c| c.reason.as_str())
 }
 
+/// Whether it was created too late, and whether by so little that it was missed.
+pub(crate) fn lateness(object: &SessionKill) -> (bool, bool) {
+    let late = object.metadata.creation_timestamp.as_ref().map(|it| it.0.duration_since(object.spec.not_after_time.0));
+    let is_late = late.is_some_and(|late| !late.is_negative());
+    (is_late, is_late && late < Some(MISSED_WITHIN))
+}
+
 impl Decisive for SessionKill {
     fn feed(&self, hasher: &mut DefaultHasher) {
         self.metadata.uid.hash(hasher);
-        let is_late = |created: &Time| created.0 >= self.spec.not_after_time.0;
-        self.metadata.creation_timestamp.as_ref().is_some_and(is_late).hash(hasher);
+        lateness(self).hash(hasher);
         self.status.is_some().hash(hasher);
         if let Some(status) = &self.status {
             status.feed(hasher);

@@ -35,6 +35,10 @@ pub(crate) const DISPATCH_WINDOW: SignedDuration = SignedDuration::from_secs(10)
 /// How long a call may take.
 pub(crate) const REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 
+/// What is created less than this after its `notAfterTime` was missed. The first moment after that lies within it, and the next
+/// one beyond.
+pub(crate) const MISSED_WITHIN: SignedDuration = SignedDuration::from_secs(20);
+
 /// For how long a receipt is kept.
 pub(crate) const RETENTION: SignedDuration = SignedDuration::from_secs(60);
 

@@ -73,7 +73,7 @@ impl Scene {
         let namespaces = [&[self.namespace.as_str()][..], &launch.namespaces].concat().join(",");
         arguments.extend(["--namespace", &namespaces, "--allow-endpoint", &gateway]);
         arguments.extend(["--dispatch-window-seconds", &window, "--sweep-interval-seconds", "1"]);
-        arguments.extend(["--receipt-retention-seconds", "60"]);
+        arguments.extend(["--receipt-retention-seconds", "60", "--missed-kill-seconds", "30"]);
         let most = launch.max_concurrent_calls.map(|most| most.to_string());
         arguments.extend(most.iter().flat_map(|most| ["--max-concurrent-calls", most]));
         arguments.extend(launch.allow.iter().flat_map(|endpoint| ["--allow-endpoint", endpoint]));

@@ -1,4 +1,8 @@
 {{- define "sessionkill.arguments" -}}
+{{- $kept := .Values.operator.receiptRetentionSeconds | default 86400 }}
+{{- if gt (int64 .Values.operator.missedKillSeconds) (int64 $kept) }}
+{{- fail (printf "operator.missedKillSeconds: receipts are kept for %d s only: set it to that or less, or receiptRetentionSeconds to more" (int64 $kept)) }}
+{{- end -}}
 - run
 {{- with .Values.watchNamespaces }}
 - --watch-namespaces={{ join "," . }}
@@ -13,8 +17,9 @@
     "dispatch-window-seconds" .Values.operator.dispatchWindowSeconds
     "max-concurrent-calls" .Values.operator.maxConcurrentCalls
     "sweep-interval-seconds" .Values.operator.sweepIntervalSeconds
-    "receipt-retention-seconds" .Values.operator.receiptRetentionSeconds }}
-{{- if $value }}
+    "receipt-retention-seconds" .Values.operator.receiptRetentionSeconds
+    "missed-kill-seconds" .Values.operator.missedKillSeconds }}
+{{- if not (kindIs "invalid" $value) }}
 - --{{ $option }}={{ int $value }}
 {{- end }}
 {{- end }}
