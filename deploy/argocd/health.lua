@@ -23,8 +23,6 @@ elseif ready.status == "True" then
   health.status = "Healthy"
 elseif ready.reason == "Suspended" then
   health.status = "Suspended"
-elseif obj.kind == "OceanBaseConnection" then
-  -- Its last call was not answered. A request is worked on until it ends.
-  health.status = "Degraded"
 end
+-- Else it is worked on, or waits for what may come by itself, such as a Secret: Progressing, as kstatus says.
 return health

@@ -14,7 +14,8 @@ pub enum ConditionType {
     Ready,
     /// True while the operator works or waits to try again. Absent otherwise.
     Reconciling,
-    /// True when the request ended without its goal. Read as Failed by kstatus. Absent otherwise.
+    /// True when the request ended without its goal; on a connection: when it works again only if somebody changes something.
+    /// Read as Failed by kstatus. Absent otherwise.
     Stalled,
     /// On a request: the API named another user, database or client for a killed session than was expected or seen before.
     /// Absent otherwise.

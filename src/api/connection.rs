@@ -217,8 +217,9 @@ pub struct OceanBaseConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
     /// Ready: the last call or probe was answered. CredentialsValid: the gateway took the access key. ServerSideFence:
-    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline. ClockSkew: the gateway's clock and
-    /// the operator's differ by more than they may; absent otherwise.
+    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline. Stalled: it works again only if
+    /// somebody changes something, such as the access key; absent otherwise. ClockSkew: the gateway's clock and the operator's
+    /// differ by more than they may; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -78,6 +78,8 @@ pub fn connection_status(
             ("Unknown", ConnectionReason::ProbeUnanswered.as_str(), message)
         }
     };
+    let needs_somebody = matches!(learned, Learned::Failed(reason, _) if needs_somebody(reason));
+    let stalled = needs_somebody.then(|| new(ConditionType::Stalled, ("True", ready.1, ready.2)));
     let skew = clock_skew(facts.clock_lead);
     let skew = skew.map(|(reason, message)| new(ConditionType::ClockSkew, ("True", reason.as_str(), &message)));
     let conditions = [
@@ -89,8 +91,20 @@ pub fn connection_status(
         observed_generation: facts.generation,
         operation: Some(facts.operation),
         last_probe_time: last_probe(old, learned, facts, now),
-        conditions: conditions.into_iter().chain(skew).collect(),
+        conditions: conditions.into_iter().chain(stalled).chain(skew).collect(),
     }
+}
+
+/// Whether a connection that does not work for this reason stays so until somebody changes its spec, its access key, the rights
+/// of that key or a flag of the operator. A Secret may come by itself, and networks, clocks and limits mend by themselves.
+const fn needs_somebody(reason: WaitReason) -> bool {
+    matches!(
+        reason,
+        WaitReason::CredentialsRejected
+            | WaitReason::PermissionDenied
+            | WaitReason::EndpointNotAllowed
+            | WaitReason::OperationUnavailable
+    )
 }
 
 /// When a connection of `generation` with `status` is to be probed, after `last_try` at this generation, whatever came of
@@ -239,6 +253,37 @@ mod tests {
         assert_eq!(after(&[WaitReason::EndpointUnreachable]), "CredentialsValid=Unknown(NotYetKnown)");
         let kept = [WaitReason::CredentialsRejected, WaitReason::EndpointUnreachable];
         assert_eq!(after(&kept), "CredentialsValid=False(CredentialsRejected)");
+    }
+
+    #[test]
+    fn a_connection_that_needs_somebody_is_stalled_until_it_works_and_is_asked_all_the_same() {
+        let stalled = |reason: WaitReason| {
+            let status = after(&[Learned::Failed(reason, "what to do")]);
+            let found = status.conditions.iter().find(|it| it.type_ == "Stalled").cloned();
+            found.map(|it| (it.status, it.reason, it.message))
+        };
+        for reason in [
+            WaitReason::CredentialsRejected,
+            WaitReason::PermissionDenied,
+            WaitReason::EndpointNotAllowed,
+            WaitReason::OperationUnavailable,
+        ] {
+            let expected = ("True".to_owned(), reason.as_str().to_owned(), "what to do".to_owned());
+            assert_eq!(stalled(reason), Some(expected));
+        }
+        for reason in
+            [WaitReason::CredentialsUnavailable, WaitReason::EndpointUnreachable, WaitReason::TimeStampRefused]
+        {
+            assert_eq!(stalled(reason), None, "{reason:?} may pass by itself");
+        }
+        let refused = Learned::Failed(WaitReason::CredentialsRejected, "why");
+        assert_eq!(probe_due(Some(&after(&[refused])), 1, Some(time("10:00:00"))), time("10:01:00"));
+        let works = after(&[Learned::Answered]);
+        assert_eq!(shown(&after(&[refused, Learned::Answered])), shown(&works));
+        for unsure in [Learned::Unanswered("why"), Learned::Unread("why")] {
+            let shown = shown(&after(&[refused, unsure]));
+            assert!(!shown.iter().any(|it| it.starts_with("Stalled")), "{shown:?}");
+        }
     }
 
     #[test]

@@ -227,9 +227,14 @@ async fn matrix(met: &[Met]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_is_ready_when_the_gateway_has_answered_and_not_before() {
+async fn a_connection_is_ready_when_the_gateway_has_answered_and_stalled_when_it_needs_somebody() {
     let stage = Stage::set("connections", vec![]).await;
+    let secret = ["create", "secret", "generic", "refused", "--from-literal=accessKeyID=LTAI5tExampleKeyID000001"];
+    stage.kubectl(&[&secret[..], &["--from-literal=accessKeySecret=wrong"]].concat()).await.unwrap();
+    stage.kubectl(&["label", "secret", "refused", "sessionkill.dev/credentials=true"]).await.unwrap();
     connection(&stage, "bare-ob", json!({"credentials": {"secretRef": {"name": "missing"}}})).await;
+    connection(&stage, "refused-ob", json!({"credentials": {"secretRef": {"name": "refused"}}})).await;
+    connection(&stage, "elsewhere-ob", json!({"endpoint": "oceanbase.example.com"})).await;
     let connections = stage.raw::<OceanBaseConnection>();
     let now = async |name: &str| serde_json::to_value(connections.get(name).await.unwrap()).unwrap();
     let fresh = now(CONNECTION).await;
@@ -241,21 +246,25 @@ async fn a_connection_is_ready_when_the_gateway_has_answered_and_not_before() {
         })
         .await
     };
-    let works = told(CONNECTION, "True").await;
-    let broken = told("bare-ob", "False").await;
-
-    let objects = [("not yet asked", fresh), ("the gateway answered", works), ("its Secret is missing", broken)];
-    let verdicts = verdicts(objects.iter().map(|(_, object)| object.clone()).collect()).await;
+    let met = [
+        ("not yet asked", fresh, ["InProgress", "Progressing"]),
+        ("the gateway answered", told(CONNECTION, "True").await, ["Current", "Healthy"]),
+        ("its Secret is missing", told("bare-ob", "False").await, ["InProgress", "Progressing"]),
+        ("the gateway refuses its access key", told("refused-ob", "False").await, ["Failed", "Degraded"]),
+        ("its endpoint is not allowed", told("elsewhere-ob", "False").await, ["Failed", "Degraded"]),
+    ];
+    let verdicts = verdicts(met.iter().map(|(_, object, _)| object.clone()).collect()).await;
     let mut table =
-        "| situation of the connection | Ready (reason) | kstatus | Argo CD |\n|---|---|---|---|\n".to_owned();
-    for ((situation, object), verdict) in objects.iter().zip(&verdicts) {
-        let ready = condition(object, "Ready");
+        "| situation of the connection | Ready (reason) | Stalled | kstatus | Argo CD |\n|---|---|---|---|---|\n"
+            .to_owned();
+    for ((situation, object, expected), verdict) in met.iter().zip(&verdicts) {
+        assert_eq!([verdict.kstatus.as_str(), &verdict.argo_cd], *expected, "{object}");
+        let (ready, stalled) = (condition(object, "Ready"), text(condition(object, "Stalled"), "status"));
         let (status, reason) = (text(ready, "status"), text(ready, "reason"));
+        assert_eq!(verdict.argo_cd_message == text(ready, "message"), !status.is_empty(), "{verdict:?}");
         let named = if status.is_empty() { String::new() } else { format!("{status} (`{reason}`)") };
-        writeln!(table, "| {situation} | {named} | {} | {} |", verdict.kstatus, verdict.argo_cd).unwrap();
+        writeln!(table, "| {situation} | {named} | {stalled} | {} | {} |", verdict.kstatus, verdict.argo_cd).unwrap();
     }
     println!("{table}");
-    let seen: Vec<_> = verdicts.iter().map(|it| (it.kstatus.as_str(), it.argo_cd.as_str())).collect();
-    assert_eq!(seen, [("InProgress", "Progressing"), ("Current", "Healthy"), ("InProgress", "Degraded")]);
     shows("gitops.md", "connections", &table, exactly);
 }

@@ -67,8 +67,15 @@ async fn a_wrong_secret_is_found_before_any_request_and_tried_again_when_the_con
     scene.operator().await;
     let words = ["SignatureDoesNotMatch", "correct the access key in Secret aliyun-ak"];
     let connection = broken(&scene, "CredentialsRejected", &words).await;
-    let expected = ["Ready=False(CredentialsRejected)", "CredentialsValid=False(CredentialsRejected)", WORKS[2]];
+    let expected = [
+        "Ready=False(CredentialsRejected)",
+        "CredentialsValid=False(CredentialsRejected)",
+        WORKS[2],
+        "Stalled=True(CredentialsRejected)",
+    ];
     assert_eq!(connection.summary(), expected);
+    let message = |type_| connection.condition(type_).unwrap().message.clone();
+    assert_eq!(message("Stalled"), message("Ready"));
     scene.good_secret().await;
     edit(&scene).await;
     let mended = scene.wait_probed().await;
@@ -88,6 +95,22 @@ async fn a_wrong_secret_that_was_corrected_is_used_by_the_next_request() {
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
     assert_eq!(scene.wait_for_connection(WORKS[0]).await.summary(), WORKS);
     assert_eq!(results(&scene.kill_calls()), [("KillProcessList", "OK")], "the key that was refused was not kept");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_key_that_is_put_right_is_found_by_the_next_probe_without_an_edit_or_a_request() {
+    let scene = Scene::set("probe-key-back").await;
+    scene.secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", "wrong")]).await;
+    scene.operator().await;
+    let stalled = broken(&scene, "CredentialsRejected", &[]).await;
+    assert!(stalled.condition("Stalled").is_some());
+    scene.good_secret().await;
+    let back = scene.wait_for_connection(WORKS[0]).await;
+    assert_eq!(back.summary(), WORKS);
+    assert_eq!(back.status.unwrap().observed_generation, 1, "nobody touched the connection");
+    let asked = [("KillProcessList", "SignatureDoesNotMatch"), ("KillProcessList", "MissingInstanceId")];
+    assert_eq!(results(&scene.probes()), asked, "once a minute");
     scene.end().await;
 }
 
@@ -151,7 +174,8 @@ async fn a_missing_permission_is_found_before_any_request_and_told_from_a_wrong_
     scene.operator().await;
     let words = ["Forbidden.RAM", "allow the access key of Secret aliyun-ak to call KillProcessList on its instances"];
     let connection = broken(&scene, "PermissionDenied", &words).await;
-    assert_eq!(connection.summary(), ["Ready=False(PermissionDenied)", WORKS[1], WORKS[2]]);
+    let expected = ["Ready=False(PermissionDenied)", WORKS[1], WORKS[2], "Stalled=True(PermissionDenied)"];
+    assert_eq!(connection.summary(), expected);
     scene.gateway().clear_faults();
     edit(&scene).await;
     assert_eq!(scene.wait_probed().await.summary(), WORKS);
@@ -165,7 +189,8 @@ async fn a_gateway_that_offers_no_operation_is_found_before_any_request() {
     scene.operator().await;
     let remedy = format!("{} offers neither KillProcessList nor BatchKillProcessList", scene.gateway_url());
     let connection = broken(&scene, "OperationUnavailable", &["InvalidAction.NotFound", &remedy]).await;
-    assert_eq!(connection.summary(), ["Ready=False(OperationUnavailable)", WORKS[1], WORKS[2]]);
+    let expected = ["Ready=False(OperationUnavailable)", WORKS[1], WORKS[2], "Stalled=True(OperationUnavailable)"];
+    assert_eq!(connection.summary(), expected);
     let asked = [("KillProcessList", "InvalidAction.NotFound"), ("BatchKillProcessList", "InvalidAction.NotFound")];
     assert_eq!(results(&scene.probes()), asked);
     scene.end().await;
