@@ -9,8 +9,8 @@ use testbed::chart;
 use crate::{admitted, control_plane::repository, furnished, render, render_of};
 
 const HEADER: &str = "# The chart in deploy/helm with its default values: UPDATE_BASE=1 cargo test --test chart base\n";
-/// What only the base has: whoever uses Helm has made the namespace before.
-const OWN_FILES: [&str; 2] = ["kustomization.yaml", "namespace.yaml"];
+/// What only the base has.
+const KUSTOMIZATION: &str = "kustomization.yaml";
 /// What only Helm needs.
 const HELMS_LABELS: [&str; 2] = ["app.kubernetes.io/managed-by", "helm.sh/chart"];
 
@@ -45,8 +45,8 @@ async fn the_base_is_what_the_chart_renders() {
     }
     let read = |name: String| (name.clone(), fs::read_to_string(directory.join(&name)).unwrap());
     let names = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let committed: BTreeMap<_, _> = names.filter(|name| !OWN_FILES.contains(&name.as_str())).map(read).collect();
-    let kustomization = fs::read_to_string(directory.join(OWN_FILES[0])).unwrap();
+    let committed: BTreeMap<_, _> = names.filter(|name| name != KUSTOMIZATION).map(read).collect();
+    let kustomization = fs::read_to_string(directory.join(KUSTOMIZATION)).unwrap();
     for name in generated.keys() {
         assert!(kustomization.contains(&format!("- {name}")), "deploy/base/kustomization.yaml does not name {name}");
     }
@@ -73,7 +73,7 @@ async fn the_chart_and_the_base_install_the_same_objects() {
 
 /// By kind and name, without what only Helm or only kustomize needs, and what differs each time.
 fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
-    let kinds = ["Namespace", "CustomResourceDefinition", "Pod"];
+    let kinds = ["CustomResourceDefinition", "Pod"];
     let kept = objects.into_iter().filter(|object| !kinds.contains(&object["kind"].as_str().unwrap()));
     let cleaned = kept.map(|mut object| {
         let metadata = object["metadata"].as_object_mut().unwrap();

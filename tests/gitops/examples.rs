@@ -4,9 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::Api;
-use kube::api::PostParams;
 use serde_json::{Deserializer, Value, json};
 use testbed::control_plane::ControlPlane;
 
@@ -146,36 +143,4 @@ async fn the_example_for_flux_waits_for_what_is_in_its_folders() {
         // With it, Flux would delete a request and make another when an immutable field changed.
         assert_ne!(spec["force"], true);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_health_check_is_added_to_argo_cds_own_config_map_and_is_the_tested_one() {
-    let control_plane = &ground().await.control_plane;
-    let client = control_plane.client().await.unwrap();
-    let params = PostParams::default();
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "argocd"}})).unwrap();
-    Api::<Namespace>::all(client.clone()).create(&params, &namespace).await.unwrap();
-    let theirs = json!({"metadata": {"name": "argocd-cm"}, "data": {"url": "https://argocd.example.com"}});
-    let config_maps: Api<ConfigMap> = Api::namespaced(client, "argocd");
-    config_maps.create(&params, &serde_json::from_value(theirs).unwrap()).await.unwrap();
-
-    let file = repository("deploy/argocd/argocd-cm.yaml");
-    let documented = "kubectl apply --server-side --field-manager=sessionkill -f deploy/argocd/argocd-cm.yaml";
-    assert!(fs::read_to_string(&file).unwrap().contains(documented));
-    let arguments = documented.split(' ').skip(1).map(|word| match word {
-        "deploy/argocd/argocd-cm.yaml" => file.to_str().unwrap(),
-        word => word,
-    });
-    control_plane.run_kubectl(&arguments.collect::<Vec<_>>()).await.unwrap();
-
-    let script = fs::read_to_string(repository("deploy/argocd/health.lua")).unwrap();
-    let data = config_maps.get("argocd-cm").await.unwrap().data.unwrap();
-    let scripts: Vec<_> = data.iter().filter(|(key, _)| key.starts_with("resource.customizations.")).collect();
-    for (key, installed) in &scripts {
-        assert_eq!(**installed, script, "{key} is not deploy/argocd/health.lua");
-    }
-    let kinds = ["OceanBaseConnection", "SessionKill"];
-    let keys = kinds.map(|kind| format!("resource.customizations.health.sessionkill.dev_{kind}"));
-    assert_eq!(scripts.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>(), keys);
-    assert_eq!(data["url"], "https://argocd.example.com", "what else is in it stays");
 }

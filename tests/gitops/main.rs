@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
 mod examples;
+mod health_check;
 mod hooks;
 mod page;
 mod situations;

@@ -6,12 +6,14 @@ use std::{collections::BTreeSet, fs, path::Path, sync::LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::control_plane::{Cluster, cluster, repository};
 
 #[path = "../control_plane/mod.rs"]
 mod control_plane;
 mod limits;
+mod ownership;
 
 const STRICTLY: [&str; 4] = ["apply", "--server-side", "--validate=strict", "--warnings-as-errors"];
 
@@ -31,9 +33,14 @@ impl Cluster {
     }
 }
 
-/// The control plane with `deploy/base` installed, after its definitions.
+/// The labels of the operator's namespace, as its administrators have made it.
+const LABELS: &str = "team: platform, pod-security.kubernetes.io/enforce: restricted";
+
+/// The control plane with `deploy/base` installed, after its definitions, in a namespace that others have made.
 async fn installed() -> &'static Cluster {
+    static NAMESPACE: OnceCell<()> = OnceCell::const_new();
     let cluster = cluster().await;
+    NAMESPACE.get_or_init(async || cluster.namespace("sessionkill-system", LABELS).await).await;
     cluster.applies(&["-k", repository("deploy/base").to_str().unwrap()], "").await;
     cluster
 }
@@ -47,12 +54,15 @@ async fn the_base_is_installed_without_a_warning() {
     let cluster = installed().await;
     let base = repository("deploy/base");
     let again = cluster.applies(&["-k", base.to_str().unwrap()], "").await;
-    let cluster_wide = ["namespace", "clusterrole.", "clusterrolebinding."];
+    let cluster_wide = ["clusterrole.", "clusterrolebinding."];
     let limits = ["validatingadmissionpolicy.", "validatingadmissionpolicybinding."];
     let in_it = ["serviceaccount", "role.", "rolebinding.", "deployment", "poddisruptionbudget"];
     for object in cluster_wide.into_iter().chain(limits).chain(in_it) {
         assert!(again.lines().any(|line| line.starts_with(object)), "no {object} in\n{again}");
     }
+    assert!(!again.lines().any(|line| line.starts_with("namespace")), "whoever made it keeps it:\n{again}");
+    let labels = &cluster.get("namespace sessionkill-system").await["metadata"]["labels"];
+    assert_eq!(labels["team"], "platform", "{labels}");
     // A file that the kustomization does not name is installed by nobody.
     let kustomization = fs::read_to_string(base.join("kustomization.yaml")).unwrap();
     for entry in fs::read_dir(&base).unwrap() {
@@ -100,8 +110,6 @@ async fn the_container_has_a_read_only_root_and_nothing_mounted() {
     for absent in ["volumes", "initContainers", "hostNetwork", "hostPID", "hostIPC"] {
         assert_eq!(pod[absent], Value::Null, "{absent}");
     }
-    let namespace = cluster().await.get("namespace sessionkill-system").await;
-    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
 }
 
 #[tokio::test]

@@ -236,6 +236,7 @@ pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlan
         control_plane.run_kubectl(&["apply", "--server-side", "-f", crds]).await?;
         control_plane.run_kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", crds]).await?;
     }
+    control_plane.run_kubectl(&["create", "namespace", NAMESPACE]).await?;
     apply_base(&control_plane, WITHOUT_LIMITS).await?;
     Ok(control_plane)
 }
