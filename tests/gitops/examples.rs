@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kube::Resource as _;
 use serde_json::{Deserializer, Value, json};
+use sessionkill::api::SessionKillReceipt;
 use testbed::control_plane::ControlPlane;
 
+use crate::rules::{Phase, argo_cd_faults, flux_faults, place};
 use crate::stage::{ground, repository, text};
-
-const OURS: &str = "sessionkill.dev/v1alpha1";
 
 /// The documents of a YAML file, of whatever kinds: kubectl reads it, and asks no server.
 pub async fn documents(control_plane: &ControlPlane, file: &Path) -> Vec<Value> {
@@ -54,11 +55,11 @@ async fn applicable(control_plane: &ControlPlane, folder: &str) -> Vec<Value> {
     objects
 }
 
-fn named<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn named<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
-fn name(object: &Value) -> &str {
+pub fn name(object: &Value) -> &str {
     text(&object["metadata"], "name")
 }
 
@@ -84,20 +85,21 @@ fn fit_together(objects: &[Value]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_for_argo_cd_has_the_connection_in_an_earlier_wave_than_the_request() {
+async fn the_example_for_argo_cd_works_on_its_first_sync_and_holds_back_no_later_one() {
     let control_plane = &ground().await.control_plane;
     let objects = applicable(control_plane, "deploy/argocd/example").await;
     fit_together(&objects);
-    let annotation = |object: &Value, key: &str| {
-        object["metadata"]["annotations"][format!("argocd.argoproj.io/{key}")].as_str().map(str::to_owned)
-    };
-    let wave = |object: &Value| annotation(object, "sync-wave").map(|wave| wave.parse::<i32>().unwrap());
-    let connections: Vec<_> = named(&objects, "OceanBaseConnection").into_iter().map(wave).collect();
-    let (hooks, requests): (Vec<&Value>, Vec<&Value>) =
-        named(&objects, "SessionKill").into_iter().partition(|it| annotation(it, "hook").is_some());
-    assert_eq!(connections, [Some(0)]);
-    assert_eq!(requests.into_iter().map(wave).collect::<Vec<_>>(), [Some(1)]);
-    assert_eq!(annotation(hooks[0], "hook-delete-policy").as_deref(), Some("BeforeHookCreation"));
+    assert_eq!(argo_cd_faults(&objects), [""; 0]);
+    let order: Vec<_> = ["prod-ob", "before-migration-42", "inc-4711"]
+        .into_iter()
+        .map(|wanted| place(objects.iter().find(|object| name(object) == wanted).unwrap()))
+        .collect();
+    assert_eq!(order, [(Phase::Sync, 0), (Phase::Sync, 1), (Phase::Sync, 2)]);
+    assert_eq!(objects.len(), order.len());
+    let hook = objects.iter().find(|object| name(object) == "before-migration-42").unwrap();
+    let annotations = &hook["metadata"]["annotations"];
+    assert_eq!(annotations["argocd.argoproj.io/hook"], "Sync");
+    assert_eq!(annotations["argocd.argoproj.io/hook-delete-policy"], "BeforeHookCreation");
 
     let application = documents(control_plane, &repository("deploy/argocd/application.yaml")).await.remove(0);
     assert_eq!((text(&application, "apiVersion"), text(&application, "kind")), ("argoproj.io/v1alpha1", "Application"));
@@ -114,7 +116,7 @@ async fn the_example_for_argo_cd_has_the_connection_in_an_earlier_wave_than_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_for_flux_waits_for_what_is_in_its_folders() {
+async fn the_example_for_flux_waits_for_all_in_its_folders_but_not_for_long() {
     let control_plane = &ground().await.control_plane;
     fit_together(&applicable(control_plane, "deploy/flux/example").await);
     let objects = documents(control_plane, &repository("deploy/flux/sync.yaml")).await;
@@ -125,22 +127,22 @@ async fn the_example_for_flux_waits_for_what_is_in_its_folders() {
     let mut known = BTreeSet::new();
     for kustomization in kustomizations {
         assert_eq!(text(kustomization, "apiVersion"), "kustomize.toolkit.fluxcd.io/v1");
+        assert_eq!(flux_faults(kustomization), [""; 0]);
         let spec = &kustomization["spec"];
         assert_eq!(spec["sourceRef"], json!({"kind": "GitRepository", "name": sources[0]}));
+        assert_eq!((&spec["prune"], &spec["targetNamespace"]), (&json!(true), &json!("dba")));
         for dependency in spec["dependsOn"].as_array().into_iter().flatten() {
             assert!(known.contains(text(dependency, "name")), "{dependency} is not before {}", name(kustomization));
         }
         known.insert(name(kustomization));
         let folder = text(spec, "path").strip_prefix("./").unwrap();
-        let there = applicable(control_plane, &format!("deploy/flux/{folder}")).await;
-        let there: Vec<_> = there.iter().map(|it| (text(it, "apiVersion"), text(it, "kind"), name(it))).collect();
-        let checks = spec["healthChecks"].as_array().unwrap();
-        let waited_for: Vec<_> =
-            checks.iter().map(|it| (text(it, "apiVersion"), text(it, "kind"), text(it, "name"))).collect();
-        assert_eq!(waited_for, there, "{folder}");
-        assert!(waited_for.iter().all(|(version, ..)| *version == OURS));
-        assert!(checks.iter().all(|check| check["namespace"] == spec["targetNamespace"]));
-        // With it, Flux would delete a request and make another when an immutable field changed.
-        assert_ne!(spec["force"], true);
+        assert!(!applicable(control_plane, &format!("deploy/flux/{folder}")).await.is_empty());
     }
+}
+
+#[test]
+fn receipts_are_named_as_an_app_project_ignores_them() {
+    let (group, kind) = (SessionKillReceipt::group(&()), SessionKillReceipt::kind(&()));
+    let page = fs::read_to_string(repository("docs/gitops.md")).unwrap();
+    assert!(page.contains(&format!("\n  - {{group: {group}, kind: {kind}}}\n")), "docs/gitops.md");
 }

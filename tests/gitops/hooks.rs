@@ -15,7 +15,7 @@ use crate::stage::{Stage, condition, eventually, repository, text, verdict};
 async fn metadata(stage: &Stage) -> Value {
     let example = repository("deploy/argocd/example/hook.yaml");
     let mut metadata = documents(&stage.ground.control_plane, &example).await.remove(0)["metadata"].clone();
-    assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook"], "PreSync");
+    assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook"], "Sync");
     assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook-delete-policy"], "BeforeHookCreation");
     let id = format!("session-kills:sessionkill.dev/SessionKill:dba/{}", text(&metadata, "name"));
     metadata["annotations"]["argocd.argoproj.io/tracking-id"] = id.into();

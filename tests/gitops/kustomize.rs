@@ -1,0 +1,70 @@
+//! Names that kustomize changes, and the fields that hold them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use testbed::control_plane::ControlPlane;
+
+use crate::examples::{documents, name, named};
+use crate::stage::{ground, repository, text};
+
+/// Both changes of names: a prefix, and the hash of a Secret that is generated.
+const KUSTOMIZATION: &str = r#"
+namePrefix: bank-
+resources: [connection.yaml, request.yaml]
+secretGenerator:
+- name: aliyun-ak
+  literals: [accessKeyID=LTAI5tExampleKeyID000001, accessKeySecret=replace-me]
+  options: {labels: {sessionkill.dev/credentials: "true"}}
+"#;
+
+/// The example for Flux as `kubectl kustomize` renders it, with `more` in its kustomization: the file and its objects.
+async fn rendered(control_plane: &ControlPlane, folder: &str, more: &str) -> (String, Vec<Value>) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    for (file, from) in [
+        ("connection.yaml", "deploy/flux/example/connections/connection.yaml"),
+        ("request.yaml", "deploy/flux/example/requests/request.yaml"),
+        ("name-references.yaml", "deploy/kustomize/name-references.yaml"),
+    ] {
+        fs::copy(repository(from), folder.join(file)).unwrap();
+    }
+    fs::write(folder.join("kustomization.yaml"), format!("{KUSTOMIZATION}{more}")).unwrap();
+    let text = control_plane.run_kubectl(&["kustomize", folder.to_str().unwrap()]).await.unwrap();
+    let file = folder.join("rendered.yaml");
+    fs::write(&file, text).unwrap();
+    (file.to_str().unwrap().to_owned(), documents(control_plane, &file).await)
+}
+
+/// The name of the connection, and how the request refers to it; that of the Secret, and how the connection refers to it.
+fn references(objects: &[Value]) -> [(&str, &str); 2] {
+    let [secret, connection, request] =
+        ["Secret", "OceanBaseConnection", "SessionKill"].map(|kind| named(objects, kind)[0]);
+    [
+        (name(connection), text(&request["spec"]["connectionRef"], "name")),
+        (name(secret), text(&connection["spec"]["credentials"]["secretRef"], "name")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_that_kustomize_changes_are_changed_where_they_are_referred_to() {
+    let control_plane = &ground().await.control_plane;
+    let line = "configurations: [name-references.yaml]";
+    for file in ["docs/gitops.md", "deploy/kustomize/name-references.yaml"] {
+        assert!(fs::read_to_string(repository(file)).unwrap().contains(line), "{file} does not say: {line}");
+    }
+    let (file, objects) = rendered(control_plane, "kustomize-with-references", line).await;
+    let [(connection, to_connection), (secret, to_secret)] = references(&objects);
+    assert_eq!((connection, to_connection), ("bank-prod-ob", "bank-prod-ob"));
+    assert!(secret.strip_prefix("bank-aliyun-ak-").is_some_and(|hash| !hash.is_empty()), "{secret}");
+    assert_eq!(to_secret, secret);
+    let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"];
+    control_plane.run_kubectl(&[&strictly[..], &["--namespace", "default", "-f", &file]].concat()).await.unwrap();
+
+    // What it is for: without it the references stay as they were.
+    let (_, objects) = rendered(control_plane, "kustomize-without-references", "").await;
+    let [(connection, to_connection), (secret, to_secret)] = references(&objects);
+    assert_eq!((connection, to_connection), ("bank-prod-ob", "prod-ob"));
+    assert_ne!(secret, to_secret);
+}
