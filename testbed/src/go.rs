@@ -83,8 +83,10 @@ mod tests {
         let pinned = |folder, name| super::pinned(&module(folder), name);
         assert!(pinned("helm", "helm.sh/helm/v4").unwrap().starts_with("v4."));
         assert!(pinned("prometheus", "github.com/prometheus/prometheus").unwrap().starts_with("v0."));
-        assert!(pinned("control-plane", "k8s.io/kubernetes").unwrap().starts_with("v1."));
-        assert!(pinned("control-plane", "go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."));
+        for control_plane in ["control-plane", "control-plane-oldest"] {
+            assert!(pinned(control_plane, "k8s.io/kubernetes").unwrap().starts_with("v1."));
+            assert!(pinned(control_plane, "go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."));
+        }
         assert!(pinned("control-plane", "k8s.io/kubernetes/cmd/kubectl").is_err());
     }
 

@@ -28,6 +28,7 @@ pub(crate) use self::access::TEST_AGENT;
 pub use self::{
     access::client_for,
     audit::{Request, RequestCounter},
+    binaries::{Kubernetes, server_version},
     outage::Outage,
 };
 use crate::{
@@ -66,7 +67,8 @@ impl ControlPlane {
     /// Starts etcd and kube-apiserver with their data, certificates and logs in `directory`, and returns when
     /// `/readyz` says ok. What an earlier control plane stored in the same directory is there again; its
     /// kubeconfigs and tokens are not valid any more. The first start on a machine builds the programs, which takes
-    /// several minutes.
+    /// several minutes: those of the newest Kubernetes that is tried, or with `TESTBED_KUBERNETES=oldest` of the oldest
+    /// that is supported.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
