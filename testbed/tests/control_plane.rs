@@ -8,6 +8,7 @@ use kube::{
     Api,
     api::{ListParams, PostParams},
 };
+use serde_json::{Value, json};
 use testbed::{
     control_plane::{ControlPlane, Request, client_for},
     process::{Output, Process},
@@ -75,16 +76,17 @@ metadata:
   labels: {pod-security.kubernetes.io/enforce: restricted}
 ";
     control_plane.apply(namespace).await.unwrap();
-    let pod = |security: &str| {
-        format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: p, namespace: strict}}, spec: {{containers: [{{name: c, \
-             image: i, securityContext: {security}}}]}}}}"
-        )
+    let pod = |security: Value| {
+        let containers = [json!({"name": "c", "image": "i", "securityContext": security})];
+        let metadata = json!({"name": "p", "namespace": "strict"});
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers}}).to_string()
     };
-    let refusal = control_plane.apply(&pod("{}")).await.unwrap_err().to_string();
+    let refusal = control_plane.apply(&pod(json!({}))).await.unwrap_err().to_string();
     assert!(refusal.contains("violates PodSecurity"), "{refusal}");
-    let restricted = "{runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, \
-                      seccompProfile: {type: RuntimeDefault}}";
+    let restricted = json!({
+        "runAsNonRoot": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
     control_plane.apply(&pod(restricted)).await.unwrap();
 }
 

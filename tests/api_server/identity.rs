@@ -49,7 +49,7 @@ async fn the_servers_name_may_be_another_than_the_urls() {
 #[tokio::test]
 async fn a_token_that_is_replaced_is_read_again() {
     let cluster = cluster().await;
-    cluster.namespace("tokens", "").await;
+    cluster.namespace("tokens", &[]).await;
     let directory = scratch("tokens");
     let mut tokens = vec![];
     for account in ["before", "after"] {

@@ -50,7 +50,7 @@ async fn limited() -> &'static Cluster {
 
 async fn limit(cluster: &Cluster) {
     for name in [NAMESPACE, OLD, MISSPELT, PATIENT] {
-        cluster.namespace(name, "").await;
+        cluster.namespace(name, &[]).await;
     }
     store_what_is_too_much(cluster).await;
     store_what_is_misspelt(cluster).await;

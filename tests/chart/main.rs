@@ -12,6 +12,7 @@ use std::{
 use serde_json::Value;
 use testbed::{
     chart,
+    control_plane::server_version as control_plane_version,
     helm::Helm,
     prometheus_operator,
     scratch::{self, TempDir},
@@ -46,6 +47,13 @@ async fn helm() -> &'static Helm {
     HELM.get_or_init(async || tokio::task::spawn_blocking(move || Helm::in_home(&home)).await.unwrap().unwrap()).await
 }
 
+/// The version of Kubernetes that control planes are of.
+async fn server_version() -> &'static str {
+    static VERSION: OnceCell<String> = OnceCell::const_new();
+    let ask = async || tokio::task::spawn_blocking(control_plane_version).await.unwrap().unwrap();
+    VERSION.get_or_init(ask).await
+}
+
 /// The manifests of the chart at `chart` with these values, or what Helm says against them.
 async fn render_of(chart: &Path, values: &Value, options: &[&str]) -> Result<String, String> {
     let directory = scratch::directory().unwrap();
@@ -53,7 +61,7 @@ async fn render_of(chart: &Path, values: &Value, options: &[&str]) -> Result<Str
     fs::write(&file, values.to_string()).unwrap();
     let [chart, file] = [chart, &file].map(|path| path.to_str().unwrap());
     let render = ["template", "sessionkill-operator", chart, "--namespace", NAMESPACE, "--values", file];
-    let arguments = [&render[..], &["--kube-version", "1.36.1"], options].concat();
+    let arguments = [&render[..], &["--kube-version", server_version().await], options].concat();
     helm().await.run(None, &arguments).await.map_err(|error| format!("{error:#}"))
 }
 
@@ -98,10 +106,10 @@ async fn furnished() -> &'static Cluster {
 }
 
 async fn furnish(cluster: &Cluster) {
-    let restricted = "pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/warn: restricted";
-    cluster.namespace(NAMESPACE, restricted).await;
+    let modes = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn"];
+    cluster.namespace(NAMESPACE, &modes.map(|mode| (mode, "restricted"))).await;
     for name in ["team-a", "team-b"] {
-        cluster.namespace(name, "").await;
+        cluster.namespace(name, &[]).await;
     }
     let kinds = ["servicemonitors", "prometheusrules"];
     let files = tokio::task::spawn_blocking(move || prometheus_operator::definitions(kinds)).await.unwrap().unwrap();

@@ -20,7 +20,7 @@ const CAROL: &str = "carol";
 /// The policy in force in one namespace, with its users.
 async fn guarded() -> &'static Cluster {
     let cluster = furnished().await;
-    cluster.namespace(NAMESPACE, "").await;
+    cluster.namespace(NAMESPACE, &[]).await;
     install_roles(cluster).await;
     for (role, user) in [("sessionkill-requester", ALICE), ("sessionkill-requester", BOB), ("sessionkill-admin", CAROL)]
     {

@@ -65,7 +65,7 @@ async fn is_allowed(client: &Client, user: &str, verb: &str, resource: &str, sub
 /// The namespace with one user for each role, named as it.
 async fn staffed() -> &'static Cluster {
     let cluster = furnished().await;
-    cluster.namespace(NAMESPACE, "").await;
+    cluster.namespace(NAMESPACE, &[]).await;
     install_roles(cluster).await;
     for role in ROLES {
         bind(cluster, NAMESPACE, role, role).await;

@@ -3,12 +3,14 @@
 //! What is shared outlives the runtime of any single test, so it holds no client: each test makes its own.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use testbed::control_plane::ControlPlane;
 use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
@@ -70,10 +72,11 @@ impl Cluster {
     }
 
     /// Makes a namespace with these labels.
-    pub async fn namespace(&self, name: &str, labels: &str) {
-        let namespace =
-            format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{labels}}}}}}}");
-        let said = self.kubectl_with(&["create", "-f", "-"], &namespace).await;
+    pub async fn namespace(&self, name: &str, labels: &[(&str, &str)]) {
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        let metadata = json!({"name": name, "labels": labels});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+        let said = self.kubectl_with(&["create", "-f", "-"], &namespace.to_string()).await;
         assert!(said.success, "{}", said.stderr);
     }
 

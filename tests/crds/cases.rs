@@ -114,7 +114,7 @@ impl Server {
     /// Makes the namespace. The policies that refuse unknown fields are in force.
     pub async fn in_namespace(namespace: &'static str) -> Self {
         static POLICIES: OnceCell<()> = OnceCell::const_new();
-        cluster().await.namespace(namespace, "").await;
+        cluster().await.namespace(namespace, &[]).await;
         let client = cluster().await.control_plane.client().await.unwrap();
         let server = Self { client, namespace, validation: "Strict" };
         POLICIES.get_or_init(|| server.install_policies()).await;

@@ -44,7 +44,7 @@ async fn tried(cluster: &Cluster, object: &Value) -> Said {
 #[tokio::test]
 async fn the_base_refuses_metadata_that_nobody_needs_and_requests_that_live_for_longer_than_a_week() {
     let cluster = installed().await;
-    cluster.namespace(NAMESPACE, "").await;
+    cluster.namespace(NAMESPACE, &[]).await;
     let deadline = Instant::now() + LIMIT;
     // The API server learns of a policy a moment after it was stored.
     while tried(cluster, &kill(&labelled(65), 1)).await.success {

@@ -34,13 +34,13 @@ impl Cluster {
 }
 
 /// The labels of the operator's namespace, as its administrators have made it.
-const LABELS: &str = "team: platform, pod-security.kubernetes.io/enforce: restricted";
+const LABELS: [(&str, &str); 2] = [("team", "platform"), ("pod-security.kubernetes.io/enforce", "restricted")];
 
 /// The control plane with `deploy/base` installed, after its definitions, in a namespace that others have made.
 async fn installed() -> &'static Cluster {
     static NAMESPACE: OnceCell<()> = OnceCell::const_new();
     let cluster = cluster().await;
-    NAMESPACE.get_or_init(async || cluster.namespace("sessionkill-system", LABELS).await).await;
+    NAMESPACE.get_or_init(async || cluster.namespace("sessionkill-system", &LABELS).await).await;
     cluster.applies(&["-k", repository("deploy/base").to_str().unwrap()], "").await;
     cluster
 }
@@ -75,7 +75,7 @@ async fn the_base_is_installed_without_a_warning() {
 #[tokio::test]
 async fn the_operators_pod_is_admitted_under_the_restricted_standard() {
     let cluster = cluster().await;
-    cluster.namespace("restricted", "pod-security.kubernetes.io/enforce: restricted").await;
+    cluster.namespace("restricted", &[("pod-security.kubernetes.io/enforce", "restricted")]).await;
     let template = deployment().await["spec"]["template"].clone();
     let pod = json!({
         "apiVersion": "v1",
@@ -241,7 +241,7 @@ async fn the_role_is_bound_to_the_operators_account_only() {
 #[tokio::test]
 async fn each_sample_applies_and_together_they_are_complete() {
     let cluster = cluster().await;
-    cluster.namespace("samples", "").await;
+    cluster.namespace("samples", &[]).await;
     let mut kinds = BTreeSet::new();
     for entry in fs::read_dir(repository("deploy/samples")).unwrap() {
         let sample = sample(&entry.unwrap().path());
@@ -295,7 +295,7 @@ fn in_time(manifest: &str) -> String {
 #[tokio::test]
 async fn the_examples_of_the_readme_apply() {
     let cluster = cluster().await;
-    cluster.namespace("readme", "").await;
+    cluster.namespace("readme", &[]).await;
     let readme = fs::read_to_string(repository("README.md")).unwrap();
     let examples = examples(&readme);
     assert!(!examples.is_empty(), "the README shows no manifest");
