@@ -12,6 +12,9 @@ use crate::domain::text::clamp;
 /// The most characters of what is said: with what was asked for and what to do, it fits the message of a condition.
 const MAX_WORDS: usize = 768;
 
+/// What the API server answers where it serves no such kind, without a sentence of its own.
+const NOT_SERVED: &str = "404 page not found";
+
 /// Why a request failed.
 #[must_use]
 pub fn in_words(error: &kube::Error) -> String {
@@ -42,6 +45,9 @@ fn sentence(status: &Status) -> String {
     let is_of_the_server = !message.is_empty() && !reason.contains(' ');
     if is_of_the_server {
         return clamp(message, MAX_WORDS);
+    }
+    if *code == 404 && message.trim() == NOT_SERVED {
+        return "the API server does not serve this kind: install the definitions of this version".to_owned();
     }
     let text = if message.is_empty() { reason } else { message };
     clamp(format!("HTTP {code} {}", text.trim()).trim_end(), MAX_WORDS)
@@ -89,6 +95,17 @@ mod tests {
         assert_eq!(of_others(""), "HTTP 502 Failed to parse error data");
         assert_eq!(in_words(&kube::Error::Api(refused("", "Conflict", 409))), "HTTP 409 Conflict");
         assert_eq!(in_words(&kube::Error::Api(refused("", "", 500))), "HTTP 500");
+    }
+
+    #[test]
+    fn a_kind_that_is_not_served_is_said_to_lack_its_definition() {
+        let sentence = "the API server does not serve this kind: install the definitions of this version";
+        let unserved = || kube::Error::Api(refused("404 page not found", "Failed to parse error data", 404));
+        assert_eq!(in_words(&unserved()), sentence);
+        assert_eq!(of_watch(&watcher::Error::WatchStartFailed(unserved())), format!("begin watch: {sentence}"));
+        let elsewhere =
+            in_words(&kube::Error::Api(refused("<html>404 Not Found</html>", "Failed to parse error data", 404)));
+        assert_eq!(elsewhere, "HTTP 404 <html>404 Not Found</html>");
     }
 
     #[test]

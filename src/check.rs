@@ -1,4 +1,5 @@
-//! `sessionkill-operator check`: asks the API server, as the operator, whether what it needs is there and its clock is right.
+//! `sessionkill-operator check`: asks the API server, as the operator, whether it is new enough, what the operator needs is
+//! there, and its clock is right.
 //! Does I/O; changes nothing.
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::api_error::{causes, in_words};
 use crate::clock::ServerClock;
 use crate::config::{LeaseRef, Namespaces};
 use crate::domain::clock::{self, CLOCK_SKEW};
+use crate::server_version::too_old;
 
 /// The longest that one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -75,6 +77,7 @@ fn ready_url(text: &str) -> Result<String, String> {
 
 /// Prints what was found. Fails with all that is missing, and what to do. `clock` is what the answers tell of the API server's.
 pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -> Result<(), String> {
+    check_version(&client).await?;
     let places: Vec<Option<&str>> = match &options.watch_namespaces {
         Some(only) => only.iter().map(Some).collect(),
         None => vec![None],
@@ -116,6 +119,19 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
     if let Some(url) = &options.ready_url {
         wait_ready(url, Duration::from_secs(options.timeout_seconds.into())).await?;
         println!("{url}: ready");
+    }
+    Ok(())
+}
+
+/// Fails if the API server is too old: then whatever else is missing cannot be mended.
+async fn check_version(client: &Client) -> Result<(), String> {
+    match in_time(client.apiserver_version()).await {
+        Ok(version) => match too_old(&version) {
+            Some(problem) => return Err(problem),
+            None => println!("API server: Kubernetes {}", version.git_version),
+        },
+        // What follows tells whether the API server can be asked at all.
+        Err(error) => println!("API server: of what version it is cannot be told ({error})"),
     }
     Ok(())
 }
@@ -205,7 +221,7 @@ where
         None => Api::all(client.clone()),
     };
     let error = in_time(api.list(&ListParams::default().limit(1))).await.err()?;
-    Some(format!("cannot list {kind} ({error}): install the definitions of this version"))
+    Some(format!("cannot list {kind}: {error}"))
 }
 
 async fn in_time<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
@@ -230,5 +246,37 @@ async fn wait_ready(url: &str, limit: Duration) -> Result<(), String> {
             return Err(format!("{url} is not ready after {seconds} s ({said}): see the operator's logs"));
         }
         sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_an_api_server_that_is_too_old_nothing_else_is_asked() {
+        let version = json!({
+            "major": "1", "minor": "32", "gitVersion": "v1.32.13", "gitCommit": "", "gitTreeState": "", "buildDate": "",
+            "goVersion": "", "compiler": "", "platform": "",
+        });
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            assert_eq!(request.uri().path(), "/version");
+            ready(Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(version.to_string().into_bytes()))))
+        });
+        let options = CheckOptions {
+            watch_namespaces: None,
+            secrets_namespaces: None,
+            lease: None,
+            ready_url: None,
+            timeout_seconds: 1,
+        };
+        let said = check(Client::new(service, "default"), &ServerClock::default(), options).await;
+        let sentence = "the API server is of Kubernetes v1.32.13, and 1.33 or newer is needed: upgrade the cluster";
+        assert_eq!(said, Err(sentence.to_owned()));
     }
 }

@@ -31,5 +31,6 @@ pub mod metrics;
 pub mod oceanbase;
 pub mod output;
 pub mod pulse;
+pub mod server_version;
 pub mod telemetry;
 pub mod traces;

@@ -43,7 +43,8 @@ enum Command {
     },
     /// Print the custom resource definitions.
     Crd,
-    /// Ask the API server, as the operator, whether the kinds are served and its rights are granted. Changes nothing.
+    /// Ask the API server, as the operator, whether it is new enough, the kinds are served and the operator's rights are
+    /// granted. Changes nothing.
     Check(CheckOptions),
 }
 

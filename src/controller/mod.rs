@@ -9,6 +9,7 @@
 //! endings: the order in which the requests of a tenant end
 //! writes: how many claims, outcomes or records of a tenant are on their way to the API server at a time
 //! unsent: the end of requests for which nothing is sent any more, beside the queue
+//! old_server: says at start if the API server is too old
 //! time: whether the operator's clock can be trusted; without that nothing is sent
 //! awaited_secrets: looks at the Secrets that requests wait for, as there is no watch on Secrets
 //! silence: whether a watch in which nothing comes has nothing to tell, or is dead
@@ -47,6 +48,7 @@ mod leadership;
 mod live_claims;
 mod metadata;
 mod observer;
+mod old_server;
 mod orphan;
 mod pace;
 mod permits;

@@ -22,6 +22,7 @@ use super::election::Election;
 use super::events::Events;
 use super::guarded::GuardedConnection;
 use super::leadership::Leadership;
+use super::old_server::warn_of_an_old_server;
 use super::probe::probe_connections;
 use super::queue::Queue;
 use super::reconcile::{LOOK_AGAIN, comes_again, look_at, reconcile};
@@ -85,6 +86,7 @@ pub async fn run(
         tasks: tasks.clone(),
     });
 
+    tokio::spawn(warn_of_an_old_server(context.client.clone()));
     show_gauges(&context);
     let every = watcher::Config::default().timeout(context.config.watch_seconds).page_size(PAGE);
     let connection_watch =

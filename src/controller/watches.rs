@@ -111,7 +111,7 @@ where
             let event = match event {
                 // Whatever it was for, the next list comes in pages, and tells of what keeps that from coming, too.
                 Err(error) if is_listing => {
-                    tracing::debug!(%error, "no list as a stream");
+                    tracing::debug!(error = of_watch(&error), "no list as a stream");
                     is_refused.notify_one();
                     None
                 }

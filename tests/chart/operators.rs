@@ -17,7 +17,7 @@ use testbed::{
 };
 use tokio::sync::SemaphorePermit;
 
-use crate::{CONTROL_PLANES, LIMIT, eventually, helm};
+use crate::{CONTROL_PLANES, LIMIT, control_plane::repository, eventually, helm};
 
 const ACCOUNT: &str = "sessionkill-operator";
 const BINARY: &str = env!("CARGO_BIN_EXE_sessionkill-operator");
@@ -338,6 +338,46 @@ async fn a_namespace_without_rights_holds_nobody_else_up() {
     site.request("bank", 2, 600, json!({})).await;
     site.wait_killed("bank", 2).await;
     site.assert_killed_once(&[1, 2]);
+    site.end(vec![operator]).await;
+}
+
+/// As where they were forgotten, or an API server refuses them.
+#[tokio::test]
+async fn without_the_definitions_it_says_what_to_install_and_works_once_they_are_there() {
+    const SENTENCE: &str = "the API server does not serve this kind: install the definitions of this version";
+    let site = Site::install(&["shop"], json!({"crds": {"install": false}})).await;
+    let (content, said) = site.check(&["--watch-namespaces", "shop"]).await;
+    assert!(!content);
+    for kind in ["sessionkills", "oceanbaseconnections", "sessionkillreceipts"] {
+        assert!(said.contains(&format!("namespace shop: cannot list {kind}: {SENTENCE}")), "{said}");
+    }
+    let operator = site.operator("pod-1").await;
+    let log = eventually("the log to say so", async || {
+        let log = operator.logs().unwrap();
+        if log.contains("watch failed, trying again") && log.contains(SENTENCE) { Ok(log) } else { Err(log) }
+    })
+    .await;
+    for text in [&said, &log] {
+        let shown = ["Status {", "Some(", "Failed to parse"].into_iter().find(|form| text.contains(form));
+        assert_eq!(shown, None, "{text}");
+    }
+    assert_eq!(health(&operator, "/readyz").await, 503);
+
+    let crds = repository("crds");
+    let install = ["apply", "--server-side", "-f", crds.to_str().unwrap()];
+    site.control_plane.run_kubectl(&install).await.unwrap();
+    // kubectl keeps what it learned of the API before.
+    eventually("the kinds", async || {
+        let kinds = ["api-resources", "--api-group=sessionkill.dev", "--no-headers"];
+        let listed = site.control_plane.run_kubectl(&kinds).await.map_err(|error| error.to_string())?;
+        if listed.lines().count() == 3 { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    wait_ready(&operator).await;
+    site.connect("shop", &site.gateway.url()).await;
+    site.request("shop", 1, 600, json!({})).await;
+    site.wait_killed("shop", 1).await;
+    site.assert_killed_once(&[1]);
     site.end(vec![operator]).await;
 }
 

@@ -35,9 +35,9 @@ async fn it_is_ready_with_its_caches_and_asks_nobody_for_anything_else() {
     for cached in ["watch sessionkills", "watch oceanbaseconnections"] {
         assert!(asked.remove(cached), "not asked for: {cached}");
     }
-    // Both have tried to be the first.
-    for election in ["get leases", "watch leases", "create leases"] {
-        asked.remove(election);
+    // Both have tried to be the first, and have asked at their start whether the API server is new enough.
+    for beside in ["get leases", "watch leases", "create leases", "get /version"] {
+        asked.remove(beside);
     }
     assert_eq!(asked, BTreeSet::new());
     assert_all_is_well(&stage, 3).await;
@@ -80,7 +80,7 @@ async fn it_is_not_ready_before_its_caches_are_synced_even_if_it_leads() {
     assert_eq!(arena.verdict().await.unwrap().kills, 1);
 }
 
-/// As by an API server without `WatchList`, which Kubernetes 1.33 has by default.
+/// As by an API server without `WatchList`: by default that of Kubernetes 1.33.
 #[tokio::test]
 async fn where_no_list_comes_as_a_stream_it_is_asked_for_in_pages() {
     let arena = Arena::set(&ground().await, "lists-in-pages", vec![session(1)]).await.unwrap();

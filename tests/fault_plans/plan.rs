@@ -13,6 +13,8 @@ const PAST_THE_DEADLINE: Duration = Duration::from_secs(16);
 const PAST_THE_SILENCE: Duration = Duration::from_secs(80);
 /// The length of the watches of which events are swallowed: the API server sends bookmarks in it.
 pub const SHORT_WATCH_SECONDS: u32 = 10;
+/// What an operator asks once for its log; no step of a kill.
+const OF_THE_START: &str = "get /version";
 /// Longer than a call to the gateway may take in these plans.
 const PAST_THE_CALL: Duration = Duration::from_secs(6);
 
@@ -288,7 +290,7 @@ pub fn steps_of(traces: &[Vec<String>]) -> Vec<Step> {
             counts
         })
         .collect();
-    let kinds = counts.first().into_iter().flatten();
+    let kinds = counts.first().into_iter().flatten().filter(|(kind, _)| **kind != OF_THE_START);
     let least = kinds.map(|(kind, _)| (*kind, counts.iter().map(|it| it.get(kind).copied().unwrap_or(0)).min()));
     // Of what is repeated for as long as an operator runs, the first.
     let only_once = |kind: &str| kind.contains("(finished)") || kind.starts_with("list ") || kind.starts_with("watch ");

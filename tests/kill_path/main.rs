@@ -29,6 +29,7 @@ mod large_answers;
 mod metrics;
 mod narrowing;
 mod observation;
+mod old_server;
 mod once;
 mod operations;
 mod outage;

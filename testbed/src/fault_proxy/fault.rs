@@ -35,6 +35,8 @@ pub enum Fault {
         /// The header `Retry-After`, in seconds.
         retry_after: Option<u32>,
     },
+    /// It is answered with success and this JSON, and the server never sees it.
+    Say(String),
     /// It is answered with a 404 that says nothing of any object, and the server never sees it.
     NotFoundPage(Page),
     /// The server answers, and the client is told this status.

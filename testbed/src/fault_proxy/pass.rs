@@ -72,6 +72,7 @@ impl OnItsWay {
         match (order, fault) {
             (_, Some(Fault::Close)) => Err(HungUp),
             (_, Some(Fault::Answer { status, retry_after })) => Ok(refusal(*status, *retry_after)),
+            (_, Some(Fault::Say(json))) => Ok(success(json.clone().into())),
             (_, Some(Fault::NotFoundPage(page))) => Ok(not_found(*page)),
             (_, Some(Fault::OlderList)) => match self.older_list() {
                 Some(list) => Ok(list),
@@ -138,10 +139,7 @@ impl OnItsWay {
 
     fn older_list(&self) -> Option<Response> {
         let lists = self.shared.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let list = lists.get(&self.asked.kind)?.clone();
-        let mut response = Response::new(list.into());
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Some(response)
+        lists.get(&self.asked.kind).map(|list| success(list.clone().into()))
     }
 }
 
@@ -176,6 +174,7 @@ async fn afterwards(mut answer: Answer, fault: &Fault) -> Result<Response, HungU
         }
         Fault::Close
         | Fault::Answer { .. }
+        | Fault::Say(_)
         | Fault::NotFoundPage(_)
         | Fault::Delay(..)
         | Fault::Hold(_)
@@ -191,6 +190,13 @@ impl Answer {
         *response.headers_mut() = self.headers;
         response
     }
+}
+
+/// JSON, as an API server answers with.
+fn success(json: Body) -> Response {
+    let mut response = Response::new(json);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// As the API server says that it does not do what it was asked.

@@ -119,6 +119,13 @@ impl Scene {
         Relay::start(&control_plane.url(), Some(&authority)).await
     }
 
+    /// The kubeconfig of an operator by way of `relay`, for a command of its own.
+    pub fn kubeconfig_through(&self, relay: &Relay) -> PathBuf {
+        let directory = self.directory.join("command");
+        fs::create_dir_all(&directory).unwrap();
+        rerouted(&self.cluster.operator_kubeconfig, relay, &directory)
+    }
+
     /// A service account of this scene's own, for an operator to be launched as; its requests can be counted, and its
     /// rights changed. Returns its kubeconfig.
     pub async fn own_account(&self, rights: &Value) -> PathBuf {

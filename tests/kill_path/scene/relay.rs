@@ -68,6 +68,11 @@ impl Relay {
         self.proxy.order(Rule::new(Fault::Answer { status, retry_after: None }, which).times(1));
     }
 
+    /// From now on answers what is asked for at `path` with this JSON.
+    pub fn say(&self, path: &'static str, json: String) {
+        self.proxy.order(Rule::new(Fault::Say(json), move |asked| asked.path() == path));
+    }
+
     /// From now on the header `Date` of all answers is off by `skew`, until the order is released.
     pub fn skew_dates(&self, skew: SignedDuration) -> Arc<Order> {
         self.proxy.order(Rule::new(Fault::DateSkew(skew), |_| true))

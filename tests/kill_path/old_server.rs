@@ -1,0 +1,52 @@
+//! An API server of a version that is too old: whoever runs the operator there reads so, and not only what fails because of it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::scene::{Launch, Request as _, Scene, eventually};
+
+const SENTENCE: &str = "the API server is of Kubernetes v1.32.13, and 1.33 or newer is needed: upgrade the cluster";
+
+#[tokio::test]
+async fn an_api_server_that_is_too_old_is_named_at_the_start_and_by_the_check() {
+    let scene = Scene::set("old-server").await;
+    let old = scene.api_relay().await;
+    let version = json!({
+        "major": "1", "minor": "32", "gitVersion": "v1.32.13", "gitCommit": "c", "gitTreeState": "clean",
+        "buildDate": "2026-02-10T00:00:00Z", "goVersion": "go1.24", "compiler": "gc", "platform": "linux/amd64",
+    });
+    old.say("/version", version.to_string());
+    scene.launch(Launch { api: Some(&old), ..Launch::default() }).await;
+    eventually("the log to name the version", async || {
+        let logs = scene.logs();
+        if logs.contains("API server is too old") && logs.contains(SENTENCE) { Ok(()) } else { Err(logs) }
+    })
+    .await;
+    // What works there works.
+    scene.request("inc-1").create().await;
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1]);
+
+    let (content, said) = check(&scene.kubeconfig_through(&old), &scene.namespace).await;
+    assert!(!content && said.contains(SENTENCE) && !said.contains("granted"), "{said}");
+    let (content, said) = check(&scene.cluster.operator_kubeconfig, &scene.namespace).await;
+    assert!(content && said.contains("API server: Kubernetes v1."), "{said}");
+    scene.end().await;
+}
+
+/// Whether the check was content, and what it said.
+async fn check(kubeconfig: &Path, namespace: &str) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sessionkill-operator"))
+        .args(["check", "--watch-namespaces", namespace])
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.success(), said.concat())
+}
