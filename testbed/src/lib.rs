@@ -6,6 +6,7 @@ pub mod cache;
 pub mod chart;
 pub mod control_plane;
 pub mod dashboard;
+pub mod definitions;
 pub mod demo;
 pub mod failover;
 pub mod fault_proxy;

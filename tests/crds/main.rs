@@ -14,6 +14,7 @@ mod receipt;
 mod session_kill;
 mod session_kill_status;
 mod surface;
+mod versions;
 
 #[path = "../control_plane/mod.rs"]
 mod control_plane;
