@@ -43,6 +43,7 @@ mod retention;
 mod secrecy;
 mod shared_reads;
 mod sql_text;
+mod stricter;
 mod timing;
 mod too_late;
 mod unknown_fields;
