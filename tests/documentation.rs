@@ -4,6 +4,8 @@
 
 #[path = "documentation/reference.rs"]
 mod reference;
+#[path = "documentation/versions.rs"]
+mod versions;
 
 use std::{fs, path::Path};
 

@@ -123,6 +123,23 @@ async fn helm_finds_nothing_to_say_against_the_chart() {
     }
 }
 
+/// Vendors put names of their own behind the version.
+#[tokio::test]
+async fn it_is_for_supported_versions_of_whatever_vendor_and_for_no_older_one() {
+    let of = async |version| render_of(&chart::directory(), &json!({}), &["--kube-version", version]).await;
+    for version in ["1.33.0", "v1.33.1-aliyun.1", "v1.33.5-eks-113cf36", "v1.34.1-gke.1829001", "v1.37.2+k3s1"] {
+        let rendered = of(version).await;
+        assert!(rendered.is_ok(), "{version}: {rendered:?}");
+    }
+    for version in ["1.32.13", "v1.32.9-eks-113cf36", "v1.31.14"] {
+        let refusal = of(version).await.unwrap_err();
+        assert!(
+            refusal.contains("kubeVersion: >=1.33.0-0 which is incompatible with Kubernetes"),
+            "{version}: {refusal}"
+        );
+    }
+}
+
 async fn all_are_admitted(in_some_namespaces: bool) {
     let cluster = furnished().await;
     for (what, values) in choices() {

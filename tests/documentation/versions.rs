@@ -1,0 +1,50 @@
+//! The versions of Kubernetes that are promised, wherever they are said, are those that the operator asks for and that the tests
+//! run on.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use sessionkill::server_version::OLDEST_MINOR;
+use testbed::control_plane::Kubernetes;
+
+/// Where users read it.
+const PLACES: [&str; 3] = ["README.md", "docs/install.md", "deploy/helm/sessionkill-operator/Chart.yaml"];
+
+/// The minor versions that `text` calls the oldest: `1.33 or newer`, and in a chart `>=1.33.0-0`.
+fn promised(text: &str) -> BTreeSet<u32> {
+    let before = text.match_indices(" or newer").filter_map(|(end, _)| text[..end].rsplit([' ', '\n', '"']).next());
+    let after = text.match_indices(">=").filter_map(|(at, sign)| text[at + sign.len()..].split('"').next());
+    before.chain(after).filter_map(minor).collect()
+}
+
+/// That of `1.33` or `1.33.0-0`.
+fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
+}
+
+#[test]
+fn the_oldest_version_is_the_same_wherever_it_is_said() {
+    let oldest = BTreeSet::from([OLDEST_MINOR]);
+    for place in PLACES {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(place)).unwrap();
+        assert_eq!(promised(&text), oldest, "{place}");
+    }
+    assert_eq!(Kubernetes::Oldest.minor().unwrap(), OLDEST_MINOR, "testbed/control-plane-oldest/go.mod");
+}
+
+#[test]
+fn the_versions_that_the_tests_run_on_are_those_that_the_page_names() {
+    let page = include_str!("../../docs/install.md");
+    let [oldest, newest] = [Kubernetes::Oldest, Kubernetes::Newest].map(|it| it.version().unwrap());
+    for (version, what) in [(oldest, "the oldest"), (newest, "the newest")] {
+        let version = version.trim_start_matches('v');
+        assert!(page.contains(&format!("{what} ({version})")), "docs/install.md does not name {what}: {version}");
+    }
+}
+
+#[test]
+fn a_promise_is_found_however_it_is_written() {
+    assert_eq!(promised("Needs Kubernetes 1.33 or newer. Go 1.26\n"), BTreeSet::from([33]));
+    assert_eq!(promised("kubeVersion: \">=1.32.0-0\"\n"), BTreeSet::from([32]));
+    assert_eq!(promised("1.33 or newer, >=1.32.0\n").len(), 2);
+    assert_eq!(promised("Python 3.11 or newer, 1.33\n"), BTreeSet::new());
+}
