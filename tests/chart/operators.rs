@@ -59,8 +59,9 @@ impl Site {
 
     async fn wait_granted(&self, namespace: &str) {
         let account = format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}");
+        // Of a kind that is served without a definition: of another kubectl cannot ask. All are granted by the same binding.
         eventually("the operator's rights", async || {
-            let ask = ["auth", "can-i", "watch", "sessionkills.sessionkill.dev", "-n", namespace, "--as", &account];
+            let ask = ["auth", "can-i", "create", "events.events.k8s.io", "-n", namespace, "--as", &account];
             self.control_plane.run_kubectl(&ask).await.map_err(|error| error.to_string())
         })
         .await;
