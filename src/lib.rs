@@ -32,5 +32,6 @@ pub mod oceanbase;
 pub mod output;
 pub mod pulse;
 pub mod server_version;
+pub mod signals;
 pub mod telemetry;
 pub mod traces;

@@ -14,10 +14,11 @@ use sessionkill::metrics::Metrics;
 use sessionkill::metrics::labels::Output;
 use sessionkill::output::Lines;
 use sessionkill::pulse::Pulse;
+use sessionkill::signals::Signals;
 use sessionkill::telemetry::{self, LogOptions};
 use sessionkill::traces::Traces;
 use sessionkill::{api, api_server, controller, core_dumps, descriptors, kubeconfig};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 /// glibc's and musl's allocators take more processor time for the many small pieces that JSON is made of.
@@ -54,18 +55,46 @@ const LOG_BYTES: usize = 1 << 20;
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    // First of all, even before the command line is read.
+    let (runtime, signals) = match listen() {
+        Ok(listening) => listening,
+        Err(message) => return failed(&mut std::io::stderr(), &message),
+    };
     let result = match Cli::parse().command {
-        Command::Crd => crd(),
-        Command::Run { config, logs } => return run(*config, logs),
-        Command::Check(options) => on_this_thread(check(options)),
+        Command::Run { config, logs } => return run(*config, logs, runtime, signals),
+        Command::Crd => on_this_thread(runtime, unless_asked_to_end(signals, print_definitions())),
+        Command::Check(options) => on_this_thread(runtime, unless_asked_to_end(signals, check(options))),
     };
     result.map_or_else(|message| failed(&mut std::io::stderr(), &message), |()| ExitCode::SUCCESS)
+}
+
+/// The event loop, and the signals that it hears from now on.
+fn listen() -> Result<(Runtime, Signals), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
+    let inside = runtime.enter();
+    let signals = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    drop(inside);
+    Ok((runtime, signals))
+}
+
+/// Does `work`, which can be left at any time.
+async fn unless_asked_to_end(signals: Signals, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    tokio::select! {
+        done = work => done,
+        () = signals.asked_to_end() => Err("asked to end before it was done".to_owned()),
+    }
 }
 
 /// Says why the program ends.
 fn failed(to: &mut impl Write, message: &str) -> ExitCode {
     let _ = to.write_all(format!("sessionkill-operator: {message}\n").as_bytes());
     ExitCode::FAILURE
+}
+
+/// In another thread: who reads them may be slow.
+async fn print_definitions() -> Result<(), String> {
+    tokio::task::spawn_blocking(crd).await.unwrap_or_else(|ended| Err(ended.to_string()))
 }
 
 fn crd() -> Result<(), String> {
@@ -78,7 +107,7 @@ fn crd() -> Result<(), String> {
 }
 
 /// Runs the operator, and ends its outputs: what nobody reads does not keep the program from its end.
-fn run(config: Config, options: LogOptions) -> ExitCode {
+fn run(config: Config, options: LogOptions, runtime: Runtime, signals: Signals) -> ExitCode {
     if let Err(error) = core_dumps::forbid() {
         return failed(
             &mut std::io::stderr(),
@@ -96,7 +125,7 @@ fn run(config: Config, options: LogOptions) -> ExitCode {
             return failed(&mut std::io::stderr(), &format!("cannot start a thread that writes lines: {error}"));
         }
     };
-    let ended = on_this_thread(operate(config, options, metrics, [&logs, &audit]));
+    let ended = on_this_thread(runtime, operate(config, options, signals, metrics, [&logs, &audit]));
     let code = ended.map_or_else(|message| failed(&mut logs, &message), |()| ExitCode::SUCCESS);
     audit.flush(LAST_LINES);
     logs.flush(LAST_LINES);
@@ -106,9 +135,7 @@ fn run(config: Config, options: LogOptions) -> ExitCode {
 /// One thread does all the work: that takes less processor time than one for each core, and a single kill ends sooner, as
 /// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md). Others
 /// write lines and answer at the health port, so that neither can hold it up.
-fn on_this_thread<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
+fn on_this_thread<T>(runtime: Runtime, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let done = runtime.block_on(work);
     // A name that is still being resolved is not waited for.
     runtime.shutdown_background();
@@ -118,6 +145,7 @@ fn on_this_thread<T>(work: impl Future<Output = Result<T, String>>) -> Result<T,
 async fn operate(
     config: Config,
     options: LogOptions,
+    signals: Signals,
     metrics: Arc<Metrics>,
     [logs, audit]: [&Lines; 2],
 ) -> Result<(), String> {
@@ -132,7 +160,7 @@ async fn operate(
     let clock = Arc::new(ServerClock::default());
     let client = api_server_client(config.api_server_http1, clock.clone()).await?;
     let shutdown = CancellationToken::new();
-    on_signal(shutdown.clone())?;
+    tokio::spawn(end_when_asked(signals, shutdown.clone()));
     let health = Arc::new(Health::new(config.places(), config.watch()));
     let longest_stall = Duration::from_secs(config.lease_duration_seconds.into());
     let vitals = Vitals { pulse: Pulse::start(), longest_stall, audit: audit.clone() };
@@ -177,16 +205,8 @@ async fn api_server_client(http1: bool, clock: Arc<ServerClock>) -> Result<kube:
 }
 
 /// SIGTERM and SIGINT start an orderly end.
-fn on_signal(shutdown: CancellationToken) -> Result<(), String> {
-    let on = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
-    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("shutting down");
-        shutdown.cancel();
-    });
-    Ok(())
+async fn end_when_asked(signals: Signals, shutdown: CancellationToken) {
+    signals.asked_to_end().await;
+    tracing::info!("shutting down");
+    shutdown.cancel();
 }

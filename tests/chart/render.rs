@@ -35,6 +35,10 @@ fn choices() -> Vec<(&'static str, Value)> {
         ("traces", tracing()),
         ("a place to run", placement()),
         ("no spreading", json!({"topologySpread": {"enabled": false}})),
+        (
+            "no spreading, but a place",
+            json!({"topologySpread": {"enabled": false}, "affinity": placement()["affinity"]}),
+        ),
         ("no disruption budget", json!({"podDisruptionBudget": {"enabled": false}})),
         ("a network policy", network()),
         ("no Service", json!({"metrics": {"service": {"enabled": false}}})),
@@ -394,4 +398,40 @@ fn every_value_has_a_comment_and_a_type() {
     for name in known.iter().filter(|name| **name != "global") {
         assert!(top.contains(name), "values.yaml does not have {name}");
     }
+}
+
+/// With a second constraint the scheduler would score no node that lacks one of the two labels.
+#[tokio::test]
+async fn replicas_are_spread_over_nodes_by_their_names_alone_and_zones_are_a_preference() {
+    let pod = async |values: Value| {
+        let objects = admitted(furnished().await, "spread", &render(&values).await).await;
+        let deployment = objects.into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+        deployment["spec"]["template"]["spec"].clone()
+    };
+    let keys = |pod: &Value| -> Vec<Value> {
+        let constraints = pod["topologySpreadConstraints"].as_array().into_iter().flatten();
+        constraints.map(|constraint| constraint["topologyKey"].clone()).collect()
+    };
+    let preferred = "/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution";
+    let own = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "rack", "labelSelector": {"matchLabels": {"a": "b"}},
+    }]}});
+    let node = placement()["affinity"].clone();
+
+    let default = pod(json!({})).await;
+    assert_eq!(keys(&default), ["kubernetes.io/hostname"]);
+    let zone = default.pointer(preferred).unwrap();
+    assert_eq!(zone[0]["podAffinityTerm"]["topologyKey"], "topology.kubernetes.io/zone");
+    assert_eq!(zone[0]["podAffinityTerm"]["labelSelector"], default["topologySpreadConstraints"][0]["labelSelector"]);
+
+    let placed = pod(json!({"affinity": node})).await;
+    assert_eq!(placed.pointer(preferred), Some(zone));
+    assert_eq!(placed["affinity"]["nodeAffinity"], node["nodeAffinity"]);
+
+    let owned = pod(json!({"affinity": own})).await;
+    assert_eq!(owned.pointer(preferred), None);
+    assert_eq!(keys(&owned), ["kubernetes.io/hostname"]);
+
+    let off = pod(json!({"topologySpread": {"enabled": false}})).await;
+    assert_eq!((keys(&off), off.get("affinity")), (vec![], None));
 }

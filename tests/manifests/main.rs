@@ -120,7 +120,7 @@ async fn the_image_is_of_this_version_and_its_pod_is_asked_where_the_operator_an
     let config = fs::read_to_string(repository("src/config.rs")).unwrap();
     let port = container["ports"][0]["containerPort"].to_string();
     assert!(config.contains(&format!("default_value = \"0.0.0.0:{port}\"")), "the operator does not listen on {port}");
-    for probe in ["livenessProbe", "readinessProbe"] {
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"], "{probe}");
         let path = container[probe]["httpGet"]["path"].as_str().unwrap();
         let health = fs::read_to_string(repository("src/health.rs")).unwrap();

@@ -93,3 +93,21 @@
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{- /* That of the values and, unless it says something of the kind itself, the preference for zones. */ -}}
+{{- define "sessionkill.affinity" -}}
+{{- with .Values.affinity }}
+{{- toYaml . }}
+{{ end }}
+{{- if and .Values.topologySpread.enabled (not (hasKey .Values.affinity "podAntiAffinity")) -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+  - weight: 100
+    podAffinityTerm:
+      topologyKey: topology.kubernetes.io/zone
+      labelSelector:
+        matchLabels:
+          {{- include "sessionkill.selector" . | nindent 10 }}
+      matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end -}}
