@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, dashboard, demo, failover, gateway, image, measure, rights, stack, torture};
+use testbed::{bench, dashboard, demo, failover, gateway, image, measure, node::Entered, rights, stack, torture};
 use tokio::task::spawn_blocking;
 
 mod hold;
@@ -45,12 +45,34 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // Nodes run in namespaces of their own, which this program then is in.
+    let entered = match &command {
+        Command::Demo(args) => args.enter().await,
+        Command::Failover(args) => args.enter().await,
+        Command::Up(args) => args.enter().await,
+        _ => Ok(Entered::Inside),
+    };
+    let done = match entered {
+        Ok(Entered::Inside) => run(command).await,
+        Ok(Entered::Outside(code)) => return code,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // One line: a backtrace would bury what is to be done.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Bench(args) => bench::bench(args).await,
         Command::BenchLoad(args) => bench::load(args).await,
-        Command::BenchFloor(args) => {
-            spawn_blocking(|| bench::floor(args)).await.unwrap_or_else(|ended| Err(ended.into()))
-        }
+        Command::BenchFloor(args) => spawn_blocking(|| bench::floor(args)).await?,
         Command::Dashboard(args) => dashboard::dashboard(args).await,
         Command::Demo(args) => demo::demo(args).await,
         Command::Failover(args) => failover::failover(args).await,
@@ -61,13 +83,5 @@ async fn main() -> ExitCode {
         Command::Torture(args) => torture::torture(args).await,
         Command::Up(args) => stack::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        // One line: a backtrace would bury what is to be done.
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }

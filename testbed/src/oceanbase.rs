@@ -24,6 +24,11 @@ const PACKAGE: &str = "pylibseekdb==1.4.0.post1";
 const HOST: &str = "127.0.0.1";
 const START_LIMIT: Duration = Duration::from_mins(3);
 
+/// Installs the engine's package, if it is not there yet: where there is no network, it must be. It blocks.
+pub fn prepare() -> anyhow::Result<()> {
+    locate().map(drop)
+}
+
 /// A running engine; it ends when this value is dropped.
 #[derive(Debug)]
 pub struct Engine {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    net::Ipv4Addr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -32,12 +33,8 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn create(directory: &Path, port: u16, identity: &Identity) -> anyhow::Result<Self> {
-        let user = json!({
-            "client-certificate-data": STANDARD.encode(&identity.certificate),
-            "client-key-data": STANDARD.encode(&identity.key),
-        });
         let kubeconfig = directory.join("kubeconfig");
-        write_kubeconfig(&kubeconfig, port, &identity.ca, &user)?;
+        write_kubeconfig(&kubeconfig, &url(port), &identity.ca, &by_certificate(identity))?;
         Ok(Self { directory: directory.into(), port, ca: identity.ca.clone(), kubeconfig })
     }
 
@@ -63,7 +60,15 @@ impl Access {
             .context("the token request has no status")?
             .token;
         let path = self.directory.join(format!("kubeconfig-{namespace}-{name}"));
-        write_kubeconfig(&path, self.port, &self.ca, &json!({"token": token}))?;
+        write_kubeconfig(&path, &url(self.port), &self.ca, &json!({"token": token}))?;
+        Ok(path)
+    }
+
+    /// A kubeconfig that is exactly who `identity` is, for clients that reach the server at this address.
+    pub(super) fn kubeconfig_of(&self, name: &str, identity: &Identity, host: Ipv4Addr) -> anyhow::Result<PathBuf> {
+        let path = self.directory.join(format!("kubeconfig-{name}"));
+        let server = format!("https://{host}:{}", self.port);
+        write_kubeconfig(&path, &server, &self.ca, &by_certificate(identity))?;
         Ok(path)
     }
 }
@@ -85,14 +90,21 @@ pub(super) fn url(port: u16) -> String {
     format!("https://127.0.0.1:{port}")
 }
 
+fn by_certificate(identity: &Identity) -> Value {
+    json!({
+        "client-certificate-data": STANDARD.encode(&identity.certificate),
+        "client-key-data": STANDARD.encode(&identity.key),
+    })
+}
+
 /// In JSON, which is YAML as well.
-fn write_kubeconfig(path: &Path, port: u16, ca: &str, user: &Value) -> anyhow::Result<()> {
+fn write_kubeconfig(path: &Path, server: &str, ca: &str, user: &Value) -> anyhow::Result<()> {
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{
             "name": "testbed",
-            "cluster": {"server": url(port), "certificate-authority-data": STANDARD.encode(ca)},
+            "cluster": {"server": server, "certificate-authority-data": STANDARD.encode(ca)},
         }],
         "users": [{"name": "user", "user": user}],
         "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "user"}}],

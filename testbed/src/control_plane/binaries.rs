@@ -110,7 +110,8 @@ fn complete(directory: PathBuf) -> anyhow::Result<PathBuf> {
     Ok(directory)
 }
 
-fn build(sources: &Path, binary: &Path, package: &str, kubernetes: &str) -> anyhow::Result<()> {
+/// Builds a component of Kubernetes, of the version that the module in `sources` pins.
+pub(crate) fn build(sources: &Path, binary: &Path, package: &str, kubernetes: &str) -> anyhow::Result<()> {
     let (major, minor) = numbers(kubernetes)?;
     // A server that does not know its version serves no API: every one of them is introduced in some version.
     let set = "-X k8s.io/component-base/version";

@@ -1,18 +1,20 @@
 //! A real control plane on loopback: etcd and kube-apiserver with RBAC, TLS, Pod Security admission and an audit log.
 //!
-//! No controllers run. Objects are stored, validated and watched as in any cluster, but nothing acts on them: no Pods
-//! start, owner references are not collected, and a deleted namespace stays `Terminating`.
+//! No controllers run by themselves. Objects are stored, validated and watched as in any cluster, but nothing acts on them: no
+//! Pods start, owner references are not collected, and a deleted namespace stays `Terminating`. `crate::node` is where they do.
 
 mod access;
 mod audit;
 mod binaries;
 mod kubectl;
+mod nodes;
 mod outage;
 mod pki;
 
 use std::{
     collections::BTreeMap,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, PoisonError},
@@ -24,7 +26,7 @@ use kube::Client;
 use tokio::net::TcpStream;
 
 use self::access::Access;
-pub(crate) use self::access::TEST_AGENT;
+pub(crate) use self::{access::TEST_AGENT, binaries::build as build_component};
 pub use self::{
     access::client_for,
     audit::{Request, RequestCounter},
@@ -40,6 +42,11 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_mins(2);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Builds the programs, if they are not there yet: where there is no network, they must be. It blocks, for minutes perhaps.
+pub fn prepare() -> anyhow::Result<()> {
+    binaries::locate().map(drop)
+}
+
 /// A running control plane; both servers end when it is dropped.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -52,6 +59,8 @@ pub struct ControlPlane {
     directory: PathBuf,
     audit_log: PathBuf,
     access: Access,
+    authority: pki::Authority,
+    nodes: Option<Ipv4Addr>,
 }
 
 /// Process ids, for measurements of memory and processor time.
@@ -70,22 +79,32 @@ impl ControlPlane {
     /// several minutes: those of the newest Kubernetes that is tried, or with `TESTBED_KUBERNETES=oldest` of the oldest
     /// that is supported.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        Self::start_for(directory, None).await
+    }
+
+    /// The same for nodes as well, which reach it at this address, and which it asks for logs and runs commands on.
+    pub async fn start_for_nodes(directory: &Path, address: Ipv4Addr) -> anyhow::Result<Self> {
+        Self::start_for(directory, Some(address)).await
+    }
+
+    async fn start_for(directory: &Path, nodes: Option<Ipv4Addr>) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let programs = tokio::task::spawn_blocking(binaries::locate).await??;
-        let identity = pki::create(&directory)?;
+        let (authority, identity) = pki::create(&directory, &nodes::addresses(nodes))?;
         fs::write(directory.join("audit-policy.json"), audit::POLICY)?;
         let audit_log = rights::record_file()?.unwrap_or_else(|| directory.join("audit.log"));
         let (etcd, etcd_port) = port::start_on_free(|port| start_etcd(&programs, &directory, port)).await?;
         let (api_server, access, port) = port::start_on_free(async |port| {
             let access = Access::create(&directory, port, &identity)?;
             let client = access.client().await?;
-            let process = start_api_server(&programs, &directory, &audit_log, port, etcd_port, client).await?;
+            let place = (programs.as_path(), directory.as_path(), audit_log.as_path());
+            let process = start_api_server(place, nodes, port, etcd_port, client).await?;
             Ok((process, access, port))
         })
         .await?;
         let (api_server, etcd) = (Mutex::new(Arc::new(api_server)), Mutex::new(Arc::new(etcd)));
-        Ok(Self { api_server, etcd, etcd_port, port, programs, directory, audit_log, access })
+        Ok(Self { api_server, etcd, etcd_port, port, programs, directory, audit_log, access, authority, nodes })
     }
 
     /// The administrator's kubeconfig, with its certificates inside.
@@ -166,8 +185,8 @@ impl ControlPlane {
     pub async fn start_api_server(&self) -> anyhow::Result<()> {
         self.stop_api_server();
         let client = self.client().await?;
-        let (log, etcd) = (&self.audit_log, self.etcd_port);
-        let process = start_api_server(&self.programs, &self.directory, log, self.port, etcd, client).await?;
+        let place = (self.programs.as_path(), self.directory.as_path(), self.audit_log.as_path());
+        let process = start_api_server(place, self.nodes, self.port, self.etcd_port, client).await?;
         *self.api_server.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(process);
         Ok(())
     }
@@ -206,9 +225,8 @@ async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> anyhow::Res
 }
 
 async fn start_api_server(
-    programs: &Path,
-    directory: &Path,
-    audit_log: &Path,
+    (programs, directory, audit_log): (&Path, &Path, &Path),
+    nodes: Option<Ipv4Addr>,
     port: u16,
     etcd_port: u16,
     client: Client,
@@ -217,11 +235,9 @@ async fn start_api_server(
     let mut command = Command::new(programs.join("kube-apiserver"));
     command
         .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
-        .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+        .args(nodes::flags(nodes, directory))
         .arg(format!("--secure-port={port}"))
         .arg("--service-cluster-ip-range=10.96.0.0/16")
-        // It publishes no endpoint for itself: a loopback address is not accepted as one.
-        .arg("--endpoint-reconciler-type=none")
         .arg(flag("cert-dir", "."))
         .arg(flag("client-ca-file", pki::CA))
         .arg(flag("tls-cert-file", pki::SERVER_CERTIFICATE))
@@ -229,10 +245,6 @@ async fn start_api_server(
         .arg("--service-account-issuer=https://kubernetes.default.svc")
         .arg(flag("service-account-key-file", pki::TOKEN_PUBLIC_KEY))
         .arg(flag("service-account-signing-key-file", pki::TOKEN_KEY))
-        .arg("--authorization-mode=RBAC")
-        // Without a controller manager no namespace gets its default service account, and this plugin would refuse
-        // every Pod for the lack of it.
-        .arg("--disable-admission-plugins=ServiceAccount")
         .arg(flag("audit-policy-file", "audit-policy.json"))
         .arg(format!("--audit-log-path={}", audit_log.display()))
         // In megabytes. The default rotates after 100, and what a reader has not counted by then is gone.

@@ -1,6 +1,6 @@
 //! The certificates of one control plane: made at its first start, never reused for another.
 
-use std::{fs, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use anyhow::Context;
 use rcgen::{
@@ -11,26 +11,46 @@ use rcgen::{
 pub(super) const CA: &str = "ca.crt";
 pub(super) const SERVER_CERTIFICATE: &str = "apiserver.crt";
 pub(super) const SERVER_KEY: &str = "apiserver.key";
+pub(super) const ADMINISTRATOR_CERTIFICATE: &str = "admin.crt";
+pub(super) const ADMINISTRATOR_KEY: &str = "admin.key";
 pub(super) const TOKEN_KEY: &str = "service-accounts.key";
 pub(super) const TOKEN_PUBLIC_KEY: &str = "service-accounts.pub";
 
-/// What the administrator's kubeconfig holds, in PEM.
+/// What a kubeconfig holds, in PEM.
 pub(super) struct Identity {
     pub(super) ca: String,
     pub(super) certificate: String,
     pub(super) key: String,
 }
 
-/// Writes the files that the API server reads into `directory` and returns the administrator's identity.
-pub(super) fn create(directory: &Path) -> anyhow::Result<Identity> {
-    let ca = authority()?;
-    let (certificate, key) = issue(&ca, &serving()?)?;
-    let (admin_certificate, admin_key) = issue(&ca, &administrator()?)?;
+/// Whoever it signs for is who the certificate says.
+#[derive(Debug)]
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    /// A client of this name, in this group.
+    pub(super) fn client(&self, common: &str, organization: Option<&str>) -> anyhow::Result<Identity> {
+        let mut params = CertificateParams::new([])?;
+        params.distinguished_name = name(common, organization);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let (certificate, key) = issue(&self.0, &params)?;
+        Ok(Identity { ca: self.0.pem(), certificate, key })
+    }
+}
+
+/// Writes the files that the API server reads into `directory`; it is reached at these `addresses`, too. Returns who signs, and
+/// the administrator's identity.
+pub(super) fn create(directory: &Path, addresses: &[Ipv4Addr]) -> anyhow::Result<(Authority, Identity)> {
+    let authority = Authority(authority()?);
+    let (certificate, key) = issue(&authority.0, &serving(addresses)?)?;
+    let administrator = authority.client("admin", Some("system:masters"))?;
     let token_key = KeyPair::generate()?;
     let files = [
-        (CA, ca.pem()),
+        (CA, authority.0.pem()),
         (SERVER_CERTIFICATE, certificate),
         (SERVER_KEY, key),
+        (ADMINISTRATOR_CERTIFICATE, administrator.certificate.clone()),
+        (ADMINISTRATOR_KEY, administrator.key.clone()),
         (TOKEN_KEY, token_key.serialize_pem()),
         (TOKEN_PUBLIC_KEY, token_key.public_key_pem()),
     ];
@@ -38,7 +58,7 @@ pub(super) fn create(directory: &Path) -> anyhow::Result<Identity> {
         let path = directory.join(name);
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(Identity { ca: ca.pem(), certificate: admin_certificate, key: admin_key })
+    Ok((authority, administrator))
 }
 
 fn authority() -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {
@@ -49,18 +69,12 @@ fn authority() -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-fn serving() -> anyhow::Result<CertificateParams> {
+fn serving(addresses: &[Ipv4Addr]) -> anyhow::Result<CertificateParams> {
     let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(String::from);
+    let names: Vec<_> = names.into_iter().chain(addresses.iter().map(Ipv4Addr::to_string)).collect();
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = name("kube-apiserver", None);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    Ok(params)
-}
-
-fn administrator() -> anyhow::Result<CertificateParams> {
-    let mut params = CertificateParams::new([])?;
-    params.distinguished_name = name("admin", Some("system:masters"));
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
 

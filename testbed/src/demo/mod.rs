@@ -11,9 +11,10 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::{
+    node::Entered,
     process::{Output, Process},
     python, scratch,
-    stack::{Install, OperatorChoice, Sessions, Stack, StackOptions},
+    stack::{Install, NAMESPACE, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions},
 };
 
 /// How to show it.
@@ -29,6 +30,8 @@ pub struct DemoArgs {
     /// This binary of the operator; the one of this source tree, built, if none is named.
     #[arg(long, value_name = "BINARY")]
     operator: Option<PathBuf>,
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -51,18 +54,28 @@ impl InstallKind {
     }
 }
 
+impl DemoArgs {
+    /// See [`NodeArgs::enter`].
+    pub async fn enter(&self) -> anyhow::Result<Entered> {
+        Client::environment().await?;
+        self.nodes.enter(Sessions::OceanBase).await
+    }
+}
+
 /// Runs the demonstration; ends with an error if anything is not as promised.
 pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
     let directory = scratch::directory()?;
     say(
         "Starting a Kubernetes control plane, an OceanBase engine, the gateway and the operator (the first run builds them)",
     );
-    let options = StackOptions {
-        directory: directory.path().into(),
-        sessions: Sessions::OceanBase,
-        operator: args.operator.map_or(OperatorChoice::Build, OperatorChoice::Binary),
+    let pods = args.nodes.pods(args.operator.clone())?;
+    let operator = match &pods {
+        Some(_) => OperatorChoice::None,
+        None => args.operator.map_or(OperatorChoice::Build, OperatorChoice::Binary),
     };
-    let stack = Stack::start_installed(options, args.install.install()).await?;
+    let options = StackOptions { directory: directory.path().into(), sessions: Sessions::OceanBase, operator };
+    let install = pods.map_or_else(|| args.install.install(), Install::Pods);
+    let stack = Stack::start_installed(options, install).await?;
     let shown = Demo { stack: &stack, directory: directory.path() }.run().await;
     if shown.is_ok() && args.keep {
         keep(&stack).await?;
@@ -78,6 +91,11 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     async fn run(&self) -> anyhow::Result<()> {
+        if self.stack.nodes.is_some() {
+            say("The operator runs as Pods, which its Helm chart has installed");
+            self.kubectl(&["get", "nodes", "-o", "wide"]).await?;
+            self.kubectl(&["get", "pods", "-n", NAMESPACE, "-o", "wide"]).await?;
+        }
         let (session_id, client) = self.open_session().await?;
         self.apply_connection().await?;
 
@@ -140,7 +158,7 @@ impl Demo<'_> {
                 "metadata": {"name": "prod-ob"},
                 "spec": {
                     "regionID": "cn-hangzhou",
-                    "endpoint": self.stack.gateway.url(),
+                    "endpoint": self.stack.gateway_url(),
                     "credentials": {"secretRef": {"name": "aliyun-ak"}},
                 },
             },
@@ -218,9 +236,13 @@ impl Demo<'_> {
 struct Client(Process);
 
 impl Client {
+    /// Where its interpreter is; installed if it is not there yet.
+    async fn environment() -> anyhow::Result<PathBuf> {
+        tokio::task::spawn_blocking(|| python::environment("client", &["PyMySQL==1.2.4"])).await?
+    }
+
     async fn start(directory: &Path, port: u16) -> anyhow::Result<Self> {
-        let environment = tokio::task::spawn_blocking(|| python::environment("client", &["PyMySQL==1.2.4"])).await??;
-        let mut command = Command::new(environment.join("bin/python"));
+        let mut command = Command::new(Self::environment().await?.join("bin/python"));
         command.args(["-c", include_str!("client.py"), &port.to_string()]);
         Ok(Self(Process::start(&command, Output::together(directory.join("client.log")))?))
     }

@@ -1,6 +1,7 @@
 //! `testbed failover`: how long it takes until another replica leads when the one that did dies or stops, while requests
 //! keep coming, and what became of all of them.
 
+mod pods;
 mod stage;
 
 use std::{path::PathBuf, sync::Arc};
@@ -15,8 +16,10 @@ pub use self::stage::{FailOver, Stage, Strike};
 use crate::{
     arena::{Ground, Verdict},
     bench::statistics::percentile,
+    node::Entered,
     operator::build_operator,
     scratch,
+    stack::{NodeArgs, Pods, Sessions},
 };
 
 /// Requests that are made around each strike.
@@ -24,7 +27,10 @@ const REQUESTS: usize = 3;
 
 /// How often, and with which Lease.
 #[derive(Args, Debug)]
-#[command(about = "Kill and stop the leader of two replicas over and over, and measure until the other leads")]
+#[command(
+    about = "Kill and stop the leader of two replicas over and over, and measure until the other leads",
+    after_help = "With nodes: kill its container, delete its Pod and switch off its node."
+)]
 pub struct FailoverArgs {
     /// How often the leader is killed, and how often it is stopped.
     #[arg(long, default_value_t = 100)]
@@ -41,6 +47,15 @@ pub struct FailoverArgs {
     /// Where logs go; kept. Default: a temporary directory.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    nodes: NodeArgs,
+}
+
+impl FailoverArgs {
+    /// See [`NodeArgs::enter`].
+    pub async fn enter(&self) -> anyhow::Result<Entered> {
+        self.nodes.enter(Sessions::Memory).await
+    }
 }
 
 /// What many strikes came to.
@@ -56,6 +71,10 @@ pub struct Tally {
 
 /// Tries, and prints what came of it. An error if a kill was lost or doubled.
 pub async fn failover(args: FailoverArgs) -> anyhow::Result<()> {
+    if let Some(pods) = args.nodes.pods(None)? {
+        let lease_seconds = Some(args.lease_seconds);
+        return pods::on_nodes(Pods { lease_seconds, ..pods }, args.runs).await;
+    }
     let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir)?;
     let profile = args.profile;
     let binary = spawn_blocking(move || build_operator(&profile)).await??;
@@ -114,9 +133,13 @@ impl Tally {
 
     fn row(&self, what: &str, strike: Strike, which: impl Fn(&FailOver) -> SignedDuration) {
         let those = self.strikes.iter().filter(|(struck, _)| *struck == strike);
-        let seconds: Vec<f64> = those.map(|(_, fail_over)| which(fail_over).as_secs_f64()).collect();
-        let at = |percent| percentile(&seconds, percent).unwrap_or_default();
-        let (least, median, high, most) = (at(0.0), at(50.0), at(95.0), at(100.0));
-        println!("{what:<35}{:>6} {least:>8.3} {median:>8.3} {high:>8.3} {most:>8.3}", seconds.len());
+        row(what, &those.map(|(_, fail_over)| which(fail_over).as_secs_f64()).collect::<Vec<_>>());
     }
+}
+
+/// Prints a line of the table.
+fn row(what: &str, seconds: &[f64]) {
+    let at = |percent| percentile(seconds, percent).unwrap_or_default();
+    let (least, median, high, most) = (at(0.0), at(50.0), at(95.0), at(100.0));
+    println!("{what:<35}{:>6} {least:>8.3} {median:>8.3} {high:>8.3} {most:>8.3}", seconds.len());
 }

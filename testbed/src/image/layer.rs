@@ -1,7 +1,8 @@
 //! The one layer: what the Dockerfile copies, to the same paths. The same input gives the same bytes.
 
-use std::io::Write as _;
+use std::{fs, io::Write as _, path::Path, process::Command};
 
+use anyhow::{Context, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
@@ -23,6 +24,21 @@ pub(super) struct Layer {
 impl Layer {
     /// With this binary, and everything of this time.
     pub(super) fn of(binary: &[u8], seconds: u64) -> anyhow::Result<Self> {
+        Self::with(&[(BINARY.to_owned(), binary.to_vec())], seconds, Compression::best())
+    }
+
+    /// With this binary and all libraries that it is linked to, where they are on this machine.
+    pub(super) fn with_libraries(binary: &Path) -> anyhow::Result<Self> {
+        let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let mut files = vec![(BINARY.to_owned(), read(binary)?)];
+        for library in libraries(binary)? {
+            files.push((library.trim_start_matches('/').to_owned(), read(Path::new(&library))?));
+        }
+        Self::with(&files, 0, Compression::fast())
+    }
+
+    /// With these programs and libraries, by their paths.
+    fn with(files: &[(String, Vec<u8>)], seconds: u64, compression: Compression) -> anyhow::Result<Self> {
         let mut builder = Builder::new(vec![]);
         let mut add = |path: &str, mode: u32, content: &[u8]| {
             let mut header = Header::new_ustar();
@@ -38,13 +54,24 @@ impl Layer {
             add(directory, 0o755, &[])?;
         }
         add(ROOTS, 0o644, roots().as_bytes())?;
-        add(BINARY, 0o755, binary)?;
+        for (path, content) in files {
+            add(path, 0o755, content)?;
+        }
         let tar = builder.into_inner()?;
         // Without a time of its own.
-        let mut gzip = GzBuilder::new().mtime(0).write(vec![], Compression::best());
+        let mut gzip = GzBuilder::new().mtime(0).write(vec![], compression);
         gzip.write_all(&tar)?;
         Ok(Self { gzip: gzip.finish()?, tar })
     }
+}
+
+/// What the loader finds for the binary: a static one has none.
+fn libraries(binary: &Path) -> anyhow::Result<Vec<String>> {
+    let said = Command::new("ldd").arg(binary).output().context("cannot run ldd")?;
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    ensure!(!text.contains("not found"), "libraries of {} are missing: {text}", binary.display());
+    let paths = text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    Ok(paths.map(str::to_owned).collect())
 }
 
 /// Mozilla's, of the version that Cargo.lock has, in PEM.

@@ -107,7 +107,7 @@ fn config(layer: &Layer, created: &str) -> Value {
 }
 
 /// As Go names this machine's, which is the binary's.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

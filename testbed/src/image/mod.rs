@@ -25,6 +25,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use self::{commit::Commit, inspect::Pulled, layer::Layer, layout::Digest, tools::Tools};
+pub(crate) use self::{layout::architecture, registry::Registry, tools::crane};
 use crate::{cache, scratch};
 
 /// The name of the binary, in the image and out of it.
@@ -85,6 +86,14 @@ fn build(work: &Path, out: &Path, tools: &Tools) -> anyhow::Result<(Commit, Dige
     layout::write_sbom(&out.join("sbom"), &sbom, &image)?;
     fs::write(out.join("sbom.cdx.json"), sbom)?;
     Ok((commit, image.digest))
+}
+
+/// Writes an image of this binary, which need not be static, into `directory`: for trying it, as building the one that is shipped takes
+/// minutes. It has the libraries of this machine that the binary is linked to.
+pub fn provisional(binary: &Path, directory: &Path) -> anyhow::Result<()> {
+    let now = Commit { id: "provisional".into(), seconds: 0 };
+    layout::write_image(directory, &Layer::with_libraries(binary)?, &now)?;
+    Ok(())
 }
 
 /// In a process of its own, as a person runs it.

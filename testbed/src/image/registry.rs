@@ -1,7 +1,7 @@
 //! A registry on loopback and its client, neither of ours: what they take, other registries and clients take.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output as Said, Stdio},
     time::Duration,
 };
@@ -19,41 +19,42 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A running registry, in memory; it ends when this is dropped.
-pub(super) struct Registry<'a> {
+#[derive(Debug)]
+pub(crate) struct Registry {
     _process: Process,
-    crane: &'a Path,
+    crane: PathBuf,
     host: String,
 }
 
-impl<'a> Registry<'a> {
-    pub(super) async fn start(crane: &'a Path, directory: &Path) -> anyhow::Result<Self> {
-        let (process, host) = port::start_on_free(async |port| {
-            let host = format!("127.0.0.1:{port}");
-            let mut command = Command::new(crane);
-            command.args(["registry", "serve", "--address", &host]);
-            let process = Process::start(&command, Output::together(directory.join("registry.log")))?;
-            process.ready(START_LIMIT, async || Ok(TcpStream::connect(&host).await.map(drop)?)).await?;
-            Ok((process, host))
-        })
-        .await?;
-        Ok(Self { _process: process, crane, host })
+impl Registry {
+    pub(super) async fn start(crane: &Path, directory: &Path) -> anyhow::Result<Self> {
+        port::start_on_free(|port| Self::start_at(crane, directory, format!("127.0.0.1:{port}"))).await
+    }
+
+    /// Starts it where `host` says, by address and port.
+    pub(crate) async fn start_at(crane: &Path, directory: &Path, host: String) -> anyhow::Result<Self> {
+        let mut command = Command::new(crane);
+        command.args(["registry", "serve", "--address", &host]);
+        let process = Process::start(&command, Output::together(directory.join("registry.log")))?;
+        process.ready(START_LIMIT, async || Ok(TcpStream::connect(&host).await.map(drop)?)).await?;
+        Ok(Self { _process: process, crane: crane.into(), host })
     }
 
     /// By its tag.
-    pub(super) fn image(&self) -> String {
+    pub(crate) fn image(&self) -> String {
         format!("{}/{BINARY}:{VERSION}", self.host)
     }
 
     /// Sends a layout of one manifest.
-    pub(super) fn push(&self, layout: &Path, to: &str) -> anyhow::Result<()> {
+    pub(crate) fn push(&self, layout: &Path, to: &str) -> anyhow::Result<()> {
         let layout = layout.to_str().context("crane needs a path in UTF-8")?;
         self.crane(&["push", "--insecure", layout, to]).map(drop)
     }
 
     /// What the client says, if it succeeds.
-    pub(super) fn crane(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn crane(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
         let Said { status, stdout, stderr } =
-            Command::new(self.crane).args(arguments).stdin(Stdio::null()).output().context("cannot run crane")?;
+            Command::new(&self.crane).args(arguments).stdin(Stdio::null()).output().context("cannot run crane")?;
         let said = String::from_utf8_lossy(&stderr);
         ensure!(status.success(), "crane {}: {}", arguments.join(" "), said.trim());
         Ok(stdout)

@@ -82,7 +82,7 @@ fn installed(name: &str, version: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// The client of registries, which is one too: built of the Go module that `testbed/registry/go.mod` pins.
-pub(super) fn crane() -> anyhow::Result<PathBuf> {
+pub(crate) fn crane() -> anyhow::Result<PathBuf> {
     let sources = go::module("registry");
     let version = go::pinned(&sources, CRANE)?;
     let directory = cache::directory(&format!("crane-{}", version.trim_start_matches('v')), |directory| {

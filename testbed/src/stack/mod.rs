@@ -1,6 +1,7 @@
 //! Everything together on loopback: control plane, engine, gateway and the operator as its own service account.
 
 mod environment;
+mod pods;
 mod up;
 
 use std::path::{Path, PathBuf};
@@ -9,12 +10,16 @@ use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-pub use self::up::{UpArgs, up};
+pub use self::{
+    pods::{NodeArgs, Pods, prepare},
+    up::{UpArgs, up},
+};
 use crate::{
     chart::Release,
     control_plane::ControlPlane,
     gateway::{AccessKey, Backend, Gateway, GatewayOptions},
     helm::Helm,
+    node::{self, Nodes},
     oceanbase::Engine,
     operator::{Operator, build_operator},
 };
@@ -68,6 +73,8 @@ pub enum Install {
         /// They are made if they are not there.
         watch_namespaces: Vec<String>,
     },
+    /// The Helm chart on nodes of its own, on which it runs as Pods. Only inside of [`crate::node::enter`].
+    Pods(Pods),
 }
 
 /// The running parts. Dropping it ends them all, the operator first.
@@ -78,6 +85,8 @@ pub struct Stack {
     pub gateway: Gateway,
     /// The engine, unless sessions are in memory.
     pub engine: Option<Engine>,
+    /// The nodes, if the operator runs as Pods.
+    pub nodes: Option<Nodes>,
     /// The control plane, with the custom resources and the operator's account installed.
     pub control_plane: ControlPlane,
     release: Option<Release>,
@@ -101,6 +110,9 @@ impl Stack {
                 match install {
                     Install::Base => start_control_plane(&directory).await,
                     Install::Chart { .. } => ControlPlane::start(&directory.join("control-plane")).await,
+                    Install::Pods(_) => {
+                        ControlPlane::start_for_nodes(&directory.join("control-plane"), node::HOST).await
+                    }
                 }
             },
             start_engine(&directory, options.sessions),
@@ -116,6 +128,7 @@ impl Stack {
             operator: None,
             gateway: Gateway::start(gateway).await?,
             engine,
+            nodes: None,
             control_plane,
             release: None,
             directory,
@@ -123,8 +136,10 @@ impl Stack {
             instance,
             tenant,
         };
-        if let Install::Chart { watch_namespaces } = install {
-            stack.release = Some(stack.install_chart(watch_namespaces).await?);
+        match install {
+            Install::Base => {}
+            Install::Chart { watch_namespaces } => stack.release = Some(stack.install_chart(watch_namespaces).await?),
+            Install::Pods(pods) => stack.nodes = Some(stack.install_pods(&pods).await?),
         }
         if let Some(binary) = binary {
             stack.operator = Some(stack.start_operator(&binary, "operator", &[]).await?);
@@ -158,6 +173,15 @@ impl Stack {
             "operator": {"allowEndpoints": [self.gateway.url()]},
         });
         Release::install(&helm, &self.control_plane, &values).await
+    }
+
+    /// Where the operator reaches the gateway.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        match self.nodes {
+            Some(_) => format!("http://{}:{}", node::HOST, self.gateway.address().port()),
+            None => self.gateway.url(),
+        }
     }
 
     /// The user name that the operator's requests carry, as in the audit log.
@@ -199,7 +223,7 @@ impl Stack {
         let mut variables = vec![
             ("KUBECONFIG", control_plane.kubeconfig().to_string_lossy().into_owned()),
             ("KUBECTL", control_plane.kubectl().get_program().to_string_lossy().into_owned()),
-            ("GATEWAY_URL", self.gateway.url()),
+            ("GATEWAY_URL", self.gateway_url()),
             ("ALIBABA_CLOUD_ACCESS_KEY_ID", self.access_key.id.clone()),
             ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", self.access_key.secret.expose_secret().into()),
             ("INSTANCE_ID", self.instance.clone()),
@@ -220,7 +244,7 @@ impl Stack {
             operator.stop().await;
         }
         self.gateway.stop().await;
-        drop(self.engine);
+        drop((self.engine, self.nodes));
         self.control_plane.stop().await;
     }
 }

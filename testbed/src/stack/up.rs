@@ -6,8 +6,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{OperatorChoice, Sessions, Stack, StackOptions};
-use crate::scratch;
+use super::{Install, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions};
+use crate::{node::Entered, scratch};
 
 /// What to start.
 #[derive(Args, Debug)]
@@ -20,8 +20,10 @@ pub struct UpArgs {
     #[arg(long, value_enum, default_value = "oceanbase")]
     backend: BackendKind,
     /// Leave the operator out, to run one by hand.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "nodes")]
     no_operator: bool,
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -30,18 +32,28 @@ enum BackendKind {
     Memory,
 }
 
-/// Starts the stack, prints `ready`, and stops it at SIGINT or SIGTERM. Ends with an error if the operator does.
-pub async fn up(args: UpArgs) -> anyhow::Result<()> {
-    let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir)?;
-    let options = StackOptions {
-        directory,
-        sessions: match args.backend {
+impl UpArgs {
+    /// See [`NodeArgs::enter`].
+    pub async fn enter(&self) -> anyhow::Result<Entered> {
+        self.nodes.enter(self.sessions()).await
+    }
+
+    fn sessions(&self) -> Sessions {
+        match self.backend {
             BackendKind::Oceanbase => Sessions::OceanBase,
             BackendKind::Memory => Sessions::Memory,
-        },
-        operator: if args.no_operator { OperatorChoice::None } else { OperatorChoice::Build },
-    };
-    let stack = Stack::start(options).await?;
+        }
+    }
+}
+
+/// Starts the stack, prints `ready`, and stops it at SIGINT or SIGTERM. Ends with an error if the operator does.
+pub async fn up(args: UpArgs) -> anyhow::Result<()> {
+    let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir.clone())?;
+    let pods = args.nodes.pods(None)?;
+    let is_process = !args.no_operator && pods.is_none();
+    let operator = if is_process { OperatorChoice::Build } else { OperatorChoice::None };
+    let options = StackOptions { directory, sessions: args.sessions(), operator };
+    let stack = Stack::start_installed(options, pods.map_or(Install::Base, Install::Pods)).await?;
     // From here on only: before, there is nothing that must end in order, and the default action is immediate.
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;

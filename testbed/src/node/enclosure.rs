@@ -1,0 +1,78 @@
+//! Where nodes run: namespaces that only this program and its children are in. Its mounts, links, routes and packet filters are
+//! not the machine's, and all of it is gone when the program that asked for it ends, in whatever way.
+//!
+//! ```text
+//! the program ─┬─ sweeper: waits for the program's end, removes what a namespace does not: control groups, files
+//!              └─ unshare ─ the same program again, inside: the first process of its namespace
+//! ```
+
+use std::{
+    env,
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::Context;
+
+use super::requirements;
+use crate::{process::missing_tool, scratch};
+
+/// Set inside: the name of the control group of all nodes.
+const INSIDE: &str = "SESSIONKILL_TESTBED_ENCLOSURE";
+/// Asked for by name, so that what one of them needs is asked for as well.
+pub(super) const NAMESPACES: [&str; 7] =
+    ["--mount", "--net", "--uts", "--ipc", "--pid", "--kill-child=KILL", "--mount-proc"];
+
+/// Where this program is.
+#[derive(Debug)]
+pub enum Entered {
+    /// Inside: nodes can be started.
+    Inside,
+    /// Outside: the same program has run inside, and ended so.
+    Outside(ExitCode),
+}
+
+/// Runs this program again inside, with the same arguments, and waits for its end; inside, it only says so. Nothing that needs
+/// the machine's network works inside. Its temporary files are removed at the end.
+pub fn enter() -> anyhow::Result<Entered> {
+    if is_inside() {
+        return Ok(Entered::Inside);
+    }
+    requirements::check()?;
+    let scratch = scratch::directory()?.keep();
+    let name = format!("sessionkill-{}", std::process::id());
+    let mut sweeper = Command::new("sh")
+        .args(["-c", include_str!("sweep.sh"), "sweep", &name])
+        .arg(&scratch)
+        // It ends when this program has.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("cannot run sh")?;
+    let status = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--", "unshare"])
+        .args(NAMESPACES)
+        .args(["sh", "-c", include_str!("host.sh"), "host", &name])
+        .arg(env::current_exe()?)
+        .args(env::args_os().skip(1))
+        .env(INSIDE, &name)
+        .env("TMPDIR", &scratch)
+        .status()
+        .map_err(|error| missing_tool(error, "setpriv", "the Debian package util-linux"))?;
+    drop(sweeper.stdin.take());
+    sweeper.wait()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(Entered::Outside(ExitCode::from(code)))
+}
+
+/// Whether this program is inside.
+#[must_use]
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
+/// The name of the control group of all nodes.
+pub(super) fn control_group() -> anyhow::Result<String> {
+    env::var(INSIDE).context("nodes run in namespaces of their own: call node::enter first")
+}

@@ -1,0 +1,75 @@
+//! The network between nodes, in the namespace of all of them: a bridge, to which each node has a cable.
+
+use std::{net::Ipv4Addr, process::Command};
+
+use anyhow::{Context, ensure};
+
+/// Where Pods and nodes reach what runs beside the nodes, the API server first of all.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+/// Where they find images, by its address and port.
+pub const REGISTRY: &str = "172.30.0.1:5000";
+/// All Pods.
+pub(super) const PODS: &str = "10.244.0.0/16";
+/// The name server, as Pods are told.
+pub(super) const DNS: &str = "10.96.0.10";
+
+/// The Pods of one node.
+pub(super) fn pods_of(number: u8) -> String {
+    format!("10.244.{number}.0/24")
+}
+
+pub(super) fn address_of(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(172, 30, 0, 10 + number)
+}
+
+/// The node's network namespace, and the name of its end of the cable outside.
+pub(super) fn name_of(number: u8) -> String {
+    format!("node-{number}")
+}
+
+fn cable_of(number: u8) -> String {
+    format!("cable-{number}")
+}
+
+/// A network namespace for the node, which is on the bridge.
+pub(super) fn connect(number: u8) -> anyhow::Result<()> {
+    let (node, cable, address) = (name_of(number), cable_of(number), address_of(number).to_string());
+    ip(&["netns", "add", &node])?;
+    ip(&["link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &node])?;
+    ip(&["link", "set", &cable, "master", "node0", "up"])?;
+    ip(&["-n", &node, "link", "set", "lo", "up"])?;
+    ip(&["-n", &node, "address", "add", &format!("{address}/24"), "dev", "eth0"])?;
+    ip(&["-n", &node, "link", "set", "eth0", "up"])?;
+    ip(&["-n", &node, "route", "add", "default", "via", &HOST.to_string()])?;
+    ip(&["route", "replace", &pods_of(number), "via", &address])
+}
+
+/// Removes the cable and the namespace, which lives on until the last process in it is gone.
+pub(super) fn disconnect(number: u8) -> anyhow::Result<()> {
+    ip(&["link", "delete", &cable_of(number)])?;
+    ip(&["netns", "delete", &name_of(number)])
+}
+
+/// Pulls the plug, or puts it in again.
+pub(super) fn plug(number: u8, state: &str) -> anyhow::Result<()> {
+    ip(&["link", "set", &cable_of(number), state])
+}
+
+/// Lets Pods and nodes reach at [`HOST`], on the same port, what listens on this port of loopback.
+pub fn expose(port: u16) -> anyhow::Result<()> {
+    let (host, port) = (HOST.to_string(), port.to_string());
+    let to = format!("127.0.0.1:{port}");
+    let rule = ["-t", "nat", "-I", "PREROUTING", "-d", &host, "-p", "tcp", "--dport", &port, "-j", "DNAT", "--to", &to];
+    run("iptables", &rule)
+}
+
+fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+    run("ip", arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {}: {}", arguments.join(" "), said.trim());
+    Ok(())
+}

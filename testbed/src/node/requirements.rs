@@ -1,0 +1,85 @@
+//! What a machine needs to have for a node, and what is said where it has not.
+
+use std::{env, fs, path::Path, process::Command};
+
+use anyhow::{Context, bail, ensure};
+
+/// What is run, and the Debian package that has it.
+const PROGRAMS: [(&str, &str); 10] = [
+    ("bash", "bash"),
+    ("cc", "gcc, libc6-dev"),
+    ("containerd", "containerd"),
+    ("ip", "iproute2"),
+    ("ipset", "ipset"),
+    ("iptables", "iptables"),
+    ("nsenter", "util-linux"),
+    ("runc", "runc"),
+    ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
+];
+/// Where distributions and the plugins' own releases have them.
+const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
+
+/// Whether nodes are wanted, as the variable [`VARIABLE`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Where the machine can: the default.
+    IfPossible,
+    /// `required`: a machine that cannot is a failure.
+    Required,
+    /// `skip`: not even where the machine can.
+    Skip,
+}
+
+/// The variable that says whether tests on nodes are wanted: `required` or `skip`.
+pub const VARIABLE: &str = "SESSIONKILL_NODES";
+
+impl Wanted {
+    /// What the variable says.
+    pub fn from_environment() -> anyhow::Result<Self> {
+        match env::var(VARIABLE).unwrap_or_default().as_str() {
+            "" => Ok(Self::IfPossible),
+            "required" => Ok(Self::Required),
+            "skip" => Ok(Self::Skip),
+            other => bail!("{VARIABLE} is {other}: set it to required or skip, or to nothing"),
+        }
+    }
+}
+
+/// Fails where no node can run: what is missing, and what to do about it.
+pub fn check() -> anyhow::Result<()> {
+    tried().context(
+        "this machine cannot run a node, which takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN on Linux with control groups v1,\n\
+         and the Debian packages containerd, runc, containernetworking-plugins, ipset and iptables",
+    )
+}
+
+fn tried() -> anyhow::Result<()> {
+    ensure!(cfg!(target_os = "linux"), "this is not Linux");
+    ensure!(rustix::process::geteuid().is_root(), "this is not root");
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, _)| !is_on_path(program)).collect();
+    ensure!(missing.is_empty(), "not on the PATH: {missing:?}");
+    plugins()?;
+    // What a container is denied by default.
+    let mut probe = Command::new("unshare");
+    probe.args(super::enclosure::NAMESPACES).args(["sh", "-c", "ip link add dev probe0 type veth peer name probe1"]);
+    let said = probe.output().context("cannot run unshare")?;
+    ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr).trim());
+    let memory = Path::new("/sys/fs/cgroup/memory");
+    ensure!(memory.join("tasks").exists(), "{} is no hierarchy of control groups v1", memory.display());
+    let group = memory.join(format!("sessionkill-probe-{}", std::process::id()));
+    fs::create_dir(&group).and_then(|()| fs::remove_dir(&group)).context("cannot make a control group")?;
+    ensure!(Path::new("/dev/kmsg").exists(), "there is no /dev/kmsg");
+    Ok(())
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// Where the plugins for the network of Pods are.
+pub(super) fn plugins() -> anyhow::Result<&'static str> {
+    let found = PLUGINS.into_iter().find(|directory| Path::new(directory).join("bridge").is_file());
+    found.with_context(|| format!("no CNI plugins in {}", PLUGINS.join(" or ")))
+}

@@ -1,0 +1,181 @@
+//! An operator that runs as Pods, and work for it: namespaces with a connection, and requests in them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
+use rustix::process::Pid;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use sessionkill::api::SessionKill;
+use tokio::time::sleep;
+
+use crate::{
+    arena::{CONNECTION, SERVER_IP, is_finished, kill_of, session, session_id},
+    node::{self, Nodes},
+    stack::{NAMESPACE, SERVICE_ACCOUNT, Stack},
+};
+
+/// A rollout waits for calls in flight, and a node for what it is told of Pods.
+const LIMIT: Duration = Duration::from_mins(3);
+const POLL: Duration = Duration::from_millis(20);
+
+/// The replica that leads, as the Lease says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// Its Pod.
+    pub pod: String,
+    /// The node of the Pod.
+    pub node: String,
+    /// What it calls itself: another one in each life of its container.
+    pub identity: String,
+    /// Since when it leads.
+    pub since: Timestamp,
+}
+
+impl Leader {
+    /// The process of the operator, outside of its container.
+    pub fn process(&self) -> anyhow::Result<Pid> {
+        node::process_of(&self.pod)
+    }
+}
+
+/// A stack with nodes, whose sessions are in memory.
+pub struct Site {
+    /// Its parts.
+    pub stack: Stack,
+    client: Client,
+}
+
+impl Site {
+    /// On this stack.
+    pub async fn new(stack: Stack) -> anyhow::Result<Self> {
+        Ok(Self { client: stack.control_plane.client().await?, stack })
+    }
+
+    /// A namespace with a Secret and a connection to the gateway, which is called by this URL.
+    pub async fn open_namespace(&self, name: &str, endpoint: &str) -> anyhow::Result<()> {
+        let key = self.stack.access_key();
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
+            {
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": {"name": "aliyun-ak", "namespace": name, "labels": {"sessionkill.dev/credentials": "true"}},
+                "stringData": {"accessKeyID": key.id, "accessKeySecret": key.secret.expose_secret()},
+            },
+            {
+                "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
+                "metadata": {"name": CONNECTION, "namespace": name},
+                "spec": {
+                    "regionID": "cn-hangzhou", "endpoint": endpoint, "requestTimeoutSeconds": 10,
+                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                },
+            },
+        ]});
+        self.stack.control_plane.apply(&objects.to_string()).await.map(drop)
+    }
+
+    /// Lets these sessions be there, in memory, and asks for their end.
+    pub async fn ask(&self, namespace: &str, name: &str, numbers: &[i64]) -> anyhow::Result<()> {
+        self.stack.gateway.add_sessions(numbers.iter().map(|number| session(*number)).collect())?;
+        let requests = self.requests(namespace);
+        let request = SessionKill::new(name, kill_of(numbers, 3600)?);
+        requests.create(&PostParams::default(), &request).await.map(drop).context("no request")
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> anyhow::Result<&Nodes> {
+        self.stack.nodes.as_ref().context("the stack has no nodes")
+    }
+
+    /// Waits until the release has exactly the Pods that it should have, and all are ready.
+    pub async fn settled(&self) -> anyhow::Result<()> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let own = ListParams::default().labels(&format!("app.kubernetes.io/name={SERVICE_ACCOUNT}"));
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let deployment = deployments.get(SERVICE_ACCOUNT).await?;
+            let there = pods.list(&own).await?.items;
+            if is_rolled_out(&deployment, there.len()) && there.iter().all(is_ready) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not all Pods are ready: {:?} {there:?}", deployment.status);
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the request has ended.
+    pub async fn ended(&self, namespace: &str, name: &str) -> anyhow::Result<SessionKill> {
+        let requests = self.requests(namespace);
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let request = requests.get(name).await?;
+            if is_finished(&request) {
+                return Ok(request);
+            }
+            ensure!(Instant::now() < deadline, "{name} has not ended: {:?}", request.status);
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits until a replica leads that is `wanted`.
+    pub async fn led_by(&self, wanted: impl Fn(&Leader) -> bool) -> anyhow::Result<Leader> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let leader = self.leader().await?;
+            if let Some(leader) = leader.clone().filter(|leader| wanted(leader)) {
+                return Ok(leader);
+            }
+            ensure!(Instant::now() < deadline, "nobody else leads: {leader:?}");
+            sleep(POLL).await;
+        }
+    }
+
+    /// Requests of the namespace, as the administrator.
+    #[must_use]
+    pub fn requests(&self, namespace: &str) -> Api<SessionKill> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// How often each of these sessions was really killed.
+    #[must_use]
+    pub fn kills(&self, numbers: &[i64]) -> Vec<u32> {
+        let kills = self.stack.gateway.kills_per_session();
+        let of = |number: &i64| kills.get(&(SERVER_IP.to_owned(), session_id(*number))).copied().unwrap_or_default();
+        numbers.iter().map(of).collect()
+    }
+
+    async fn leader(&self) -> anyhow::Result<Option<Leader>> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let spec = leases.get_opt(SERVICE_ACCOUNT).await?.and_then(|lease| lease.spec).unwrap_or_default();
+        let (Some(identity), Some(since)) = (spec.holder_identity.filter(|it| !it.is_empty()), spec.acquire_time)
+        else {
+            return Ok(None);
+        };
+        // It names its Pod, and this life of its container.
+        let pod = identity.rsplit_once('_').map_or(identity.as_str(), |(pod, _)| pod).to_owned();
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let node = pods.get_opt(&pod).await?.and_then(|pod| pod.spec).and_then(|spec| spec.node_name);
+        Ok(node.map(|node| Leader { pod, node, identity, since: since.0 }))
+    }
+}
+
+fn is_rolled_out(deployment: &Deployment, pods: usize) -> bool {
+    let (spec, status) = (deployment.spec.as_ref(), deployment.status.as_ref());
+    let wanted = spec.and_then(|spec| spec.replicas);
+    let seen = status.and_then(|status| status.observed_generation) == deployment.metadata.generation;
+    let updated = status.and_then(|status| status.updated_replicas);
+    seen && updated.or(Some(0)) == wanted && wanted == i32::try_from(pods).ok()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}

@@ -1,0 +1,108 @@
+//! The operator as Pods on nodes of their own.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context;
+use clap::{Args, value_parser};
+use serde_json::json;
+use tokio::task::spawn_blocking;
+
+use super::{NAMESPACE, SERVICE_ACCOUNT, Sessions, Stack};
+use crate::{
+    chart, control_plane,
+    helm::Helm,
+    node::{self, Entered, Nodes, Programs, Source},
+    oceanbase,
+    operator::build_operator,
+};
+
+/// On which nodes the operator runs, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pods {
+    /// How many nodes.
+    pub nodes: u8,
+    /// The image.
+    pub image: Source,
+    /// The duration of the Lease; the chart's own without.
+    pub lease_seconds: Option<u16>,
+}
+
+/// Nodes, if they are wanted.
+#[derive(Args, Debug)]
+pub struct NodeArgs {
+    /// So many real nodes, on which the operator runs as Pods, installed by its chart. Needs root and containerd.
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u8).range(1..=2))]
+    nodes: Option<u8>,
+    /// With nodes: the image of the operator, as an OCI layout that `testbed image` has written. Default: the operator of this
+    /// source tree, built as cargo's `dev` profile says.
+    #[arg(long, value_name = "DIRECTORY", requires = "nodes")]
+    image: Option<PathBuf>,
+}
+
+impl NodeArgs {
+    /// Runs this program where nodes can run, if they are wanted: see [`node::enter`]. Everything is built before.
+    pub async fn enter(&self, sessions: Sessions) -> anyhow::Result<Entered> {
+        if self.nodes.is_none() || node::is_inside() {
+            return Ok(Entered::Inside);
+        }
+        spawn_blocking(move || {
+            node::check()?;
+            prepare(sessions)?;
+            node::enter()
+        })
+        .await?
+    }
+
+    /// What to run on which nodes, if any; `binary` is the operator's if no image was named.
+    pub fn pods(&self, binary: Option<PathBuf>) -> anyhow::Result<Option<Pods>> {
+        let Some(nodes) = self.nodes else { return Ok(None) };
+        let image = match (&self.image, binary) {
+            (Some(layout), _) => Source::Layout(layout.clone()),
+            (None, Some(binary)) => Source::Binary(binary),
+            (None, None) => Source::Binary(build_operator("dev")?),
+        };
+        Ok(Some(Pods { nodes, image, lease_seconds: None }))
+    }
+}
+
+/// Builds and fetches, if they are not there, all programs that a stack with nodes needs: inside of an enclosure there is no
+/// network. It blocks, for some minutes once.
+pub fn prepare(sessions: Sessions) -> anyhow::Result<()> {
+    control_plane::prepare()?;
+    Programs::locate()?;
+    Helm::in_home(&std::env::temp_dir())?;
+    if sessions == Sessions::OceanBase {
+        oceanbase::prepare()?;
+    }
+    build_operator("dev").map(drop)
+}
+
+impl Stack {
+    /// Starts the nodes and installs the operator on them, as a person would into a namespace of restricted Pods; returns when
+    /// all its Pods are ready.
+    pub(super) async fn install_pods(&self, pods: &Pods) -> anyhow::Result<Nodes> {
+        let programs = spawn_blocking(Programs::locate).await??;
+        let nodes = Nodes::start(&self.control_plane, &programs, &self.directory.join("nodes"), pods.nodes).await?;
+        let image = nodes.push(&pods.image)?;
+        let port = self.gateway.address().port();
+        node::expose(port)?;
+        let values = json!({
+            "image": {"repository": image.repository, "digest": image.digest},
+            "leaderElection": {"leaseDurationSeconds": pods.lease_seconds},
+            "operator": {"allowEndpoints": [format!("http://{}:{port}", node::HOST)]},
+        });
+        let file = self.directory.join("values.json");
+        fs::write(&file, values.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        }});
+        self.control_plane.apply(&namespace.to_string()).await?;
+        let home = self.directory.join("helm");
+        let helm = spawn_blocking(move || Helm::in_home(&home)).await??;
+        let (chart, file) = (chart::directory(), file.to_string_lossy().into_owned());
+        let chart = chart.to_str().context("helm needs a path in UTF-8")?;
+        let install = ["install", SERVICE_ACCOUNT, chart, "--namespace", NAMESPACE, "--values", &file, "--wait"];
+        helm.run(Some(self.control_plane.kubeconfig()), &install).await?;
+        Ok(nodes)
+    }
+}
