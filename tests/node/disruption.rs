@@ -1,0 +1,81 @@
+//! Nodes that are drained and cut off.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use testbed::stack::NAMESPACE;
+
+use crate::ground::{Ground, TEAM, eventually, figure};
+
+async fn drain(ground: &Ground, node: &str, timeout: &str) -> anyhow::Result<String> {
+    let drain = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", timeout];
+    ground.site.stack.control_plane.run_kubectl(&drain).await
+}
+
+pub async fn a_drain_leaves_one_replica_at_any_time(ground: &'static Ground) {
+    let _alone = ground.alone().await;
+    let leader = ground.site.led_by(|_| true).await.unwrap();
+    let other = ground.nodes().nodes().iter().map(testbed::node::Node::name).find(|node| *node != leader.node).unwrap();
+    let begun = Instant::now();
+    drain(ground, &leader.node, "--timeout=120s").await.unwrap();
+    figure("the leader's node drained", begun);
+    let numbers = ground.numbers(1);
+    ground.site.ask(TEAM, "after-a-drain", &numbers).await.unwrap();
+    ground.killed_once("after-a-drain", &numbers).await;
+    ground.rolled_out().await;
+    let nodes: Vec<_> = ground.pods().await.iter().map(|pod| pod["spec"]["nodeName"].clone()).collect();
+    assert_eq!(nodes, [other.as_str(); 2]);
+
+    // Nowhere to go: one may leave, the other must stay.
+    let refused = drain(ground, &other, "--timeout=15s").await.unwrap_err().to_string();
+    assert!(refused.contains("disruption budget") || refused.contains("timeout"), "{refused}");
+    let budget = ground.get(&["poddisruptionbudget", "sessionkill-operator"]).await;
+    assert_eq!(budget["status"]["currentHealthy"], 1, "{budget}");
+    let numbers = ground.numbers(1);
+    ground.site.ask(TEAM, "during-a-drain", &numbers).await.unwrap();
+    ground.killed_once("during-a-drain", &numbers).await;
+    for node in [leader.node, other] {
+        ground.kubectl(&["uncordon", &node]).await;
+    }
+    // Again on both, for those who come after.
+    ground.kubectl(&["rollout", "restart", "deployment/sessionkill-operator", "-n", NAMESPACE]).await;
+    ground.rolled_out().await;
+}
+
+pub async fn a_leader_whose_node_is_cut_off_is_followed_and_repeats_nothing(ground: &'static Ground) {
+    let _alone = ground.alone().await;
+    let leader = ground.site.led_by(|_| true).await.unwrap();
+    let node = ground.nodes().node(&leader.node).unwrap();
+    let before = ground.numbers(5);
+    for number in &before {
+        ground.site.ask(TEAM, &format!("cut-off-{number}"), &[*number]).await.unwrap();
+    }
+    let cut = Timestamp::now();
+    let begun = Instant::now();
+    node.cut_off().unwrap();
+    let numbers = ground.numbers(1);
+    ground.site.ask(TEAM, "asked-when-cut-off", &numbers).await.unwrap();
+    let next = ground.site.led_by(|next| next.pod != leader.pod).await.unwrap();
+    println!("    another leads after {:.1} s", next.since.duration_since(cut).as_secs_f64());
+    assert_ne!(next.node, leader.node);
+    ground.killed_once("asked-when-cut-off", &numbers).await;
+    figure("a request made when the leader's node was cut off", begun);
+    for number in &before {
+        // A call that was on its way may have been lost with the node.
+        ground.site.ended(TEAM, &format!("cut-off-{number}")).await.unwrap();
+        assert!(ground.site.kills(&[*number])[0] <= 1);
+    }
+    let lost = async || {
+        let get = ["get", "node", &leader.node, "-o", r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#];
+        let ready = ground.kubectl(&get).await;
+        if ready == "True" { Err("it is ready") } else { Ok(()) }
+    };
+    eventually("the node's loss", lost).await;
+    figure("the node is known to be lost", begun);
+    node.reconnect().unwrap();
+    ground.nodes().ready(&ground.site.stack.control_plane).await.unwrap();
+    ground.rolled_out().await;
+    for number in &before {
+        assert!(ground.site.kills(&[*number])[0] <= 1, "killed again by who was cut off");
+    }
+}

@@ -1,0 +1,198 @@
+//! Two nodes with the operator installed, for all tests of this program.
+
+use std::{
+    env,
+    fmt::Display,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use testbed::{
+    chart,
+    helm::Helm,
+    node::{Nodes, Source},
+    scratch::{self, TempDir},
+    site::Site,
+    stack::{Install, NAMESPACE, OperatorChoice, Pods, SERVICE_ACCOUNT, Sessions, Stack, StackOptions},
+};
+use tokio::{
+    sync::{Mutex, MutexGuard, OnceCell},
+    time::sleep,
+};
+
+/// Far more than anything takes on a busy machine.
+const LIMIT: Duration = Duration::from_mins(4);
+const POLL: Duration = Duration::from_millis(50);
+/// Where requests are.
+pub const TEAM: &str = "team-a";
+
+static GROUND: OnceCell<Ground> = OnceCell::const_new();
+
+/// What all tests share.
+pub struct Ground {
+    /// The operator, in two Pods, and everything around it.
+    pub site: Site,
+    /// Whose releases they are.
+    pub helm: Helm,
+    alone: Mutex<()>,
+    asked: AtomicI64,
+    directory: TempDir,
+}
+
+/// The ground; the first test to ask prepares it.
+pub async fn ground() -> &'static Ground {
+    GROUND.get_or_init(Ground::prepare).await
+}
+
+/// Says what is of use when a test `failed`.
+pub async fn end(failed: bool) {
+    let Some(ground) = GROUND.get() else { return };
+    if failed {
+        println!("{}", ground.nodes().logs());
+        for what in ["pods", "events"] {
+            println!("{}", ground.kubectl(&["get", what, "-A", "-o", "wide"]).await);
+        }
+        let logs = ["logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=sessionkill-operator", "--tail=60"];
+        println!("{}", ground.kubectl(&logs).await);
+    }
+}
+
+impl Ground {
+    async fn prepare() -> Self {
+        let directory = scratch::directory().unwrap();
+        let image = match env::var_os("SESSIONKILL_NODE_IMAGE").filter(|value| !value.is_empty()) {
+            Some(layout) => Source::Layout(layout.into()),
+            None => Source::Binary(env!("CARGO_BIN_EXE_sessionkill-operator").into()),
+        };
+        let options = StackOptions {
+            directory: directory.path().join("stack"),
+            sessions: Sessions::Memory,
+            operator: OperatorChoice::None,
+        };
+        let begun = Instant::now();
+        let stack = Stack::start_installed(options, Install::Pods(Pods { nodes: 2, image, lease_seconds: None }))
+            .await
+            .unwrap();
+        figure("two nodes from nothing, and the chart installed on them", begun);
+        let site = Site::new(stack).await.unwrap();
+        site.open_namespace(TEAM, &site.stack.gateway_url()).await.unwrap();
+        let helm = Helm::in_home(&directory.path().join("helm")).unwrap();
+        Self { site, helm, alone: Mutex::default(), asked: AtomicI64::new(1), directory }
+    }
+
+    /// For a test that must not share the release with another one: both replicas are ready.
+    pub async fn alone(&self) -> MutexGuard<'_, ()> {
+        let alone = self.alone.lock().await;
+        self.rolled_out().await;
+        alone
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &Nodes {
+        self.site.nodes().unwrap()
+    }
+
+    /// A new directory.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Numbers of sessions that nobody has asked for yet.
+    pub fn numbers(&self, count: i64) -> Vec<i64> {
+        let first = self.asked.fetch_add(count, Ordering::Relaxed);
+        (first..first + count).collect()
+    }
+
+    /// What kubectl prints.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        self.site.stack.control_plane.run_kubectl(arguments).await.unwrap()
+    }
+
+    /// The same of an object in the namespace of the release, or of all of a kind.
+    pub async fn get(&self, what: &[&str]) -> Value {
+        let get = ["get", "--namespace", NAMESPACE, "-o", "json"];
+        serde_json::from_str(&self.kubectl(&[&get[..], what].concat()).await).unwrap()
+    }
+
+    /// The Pods of the release.
+    pub async fn pods(&self) -> Vec<Value> {
+        let selector = "app.kubernetes.io/name=sessionkill-operator";
+        self.get(&["pods", "-l", selector]).await["items"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the Deployment is as it should be and nothing else of it is left.
+    pub async fn rolled_out(&self) {
+        self.site.settled().await.unwrap();
+    }
+
+    /// Runs Helm on the release.
+    pub async fn helm(&self, arguments: &[&str]) -> String {
+        let place = ["--namespace", NAMESPACE];
+        let kubeconfig = self.site.stack.control_plane.kubeconfig();
+        self.helm.run(Some(kubeconfig), &[arguments, &place].concat()).await.unwrap()
+    }
+
+    /// Upgrades the release to this chart with the values it has, and what these options of Helm say.
+    pub async fn upgrade(&self, chart: &Path, options: &[&str]) {
+        let upgrade = ["upgrade", SERVICE_ACCOUNT, chart.to_str().unwrap(), "--reuse-values", "--wait"];
+        self.helm(&[&upgrade[..], options].concat()).await;
+    }
+
+    /// Waits until the request waits for one of these reasons; nothing was sent.
+    pub async fn waits(&self, namespace: &str, name: &str, numbers: &[i64], reasons: &[&str]) {
+        eventually("a request that waits", async || {
+            let request = self.site.requests(namespace).get(name).await.map_err(|error| error.to_string())?;
+            let reason = reason(&request);
+            if reasons.contains(&reason.as_str()) { Ok(()) } else { Err(reason) }
+        })
+        .await;
+        assert_eq!(self.site.kills(numbers), vec![0; numbers.len()], "{name}");
+    }
+
+    /// The values that the release was installed with.
+    pub fn values(&self) -> PathBuf {
+        self.directory.path().join("stack/values.json")
+    }
+
+    /// Installs the chart as it is now, with the values of the first time.
+    pub async fn install(&self) {
+        let (chart, values) = (chart::directory(), self.values());
+        let [chart, values] = [&chart, &values].map(|path| path.to_str().unwrap());
+        self.helm(&["install", SERVICE_ACCOUNT, chart, "--values", values, "--wait"]).await;
+    }
+
+    /// Waits for the end of the request; each of its sessions was killed once, and it says so.
+    pub async fn killed_once(&self, name: &str, numbers: &[i64]) {
+        let ended = self.site.ended(TEAM, name).await.unwrap();
+        assert_eq!(reason(&ended), "SessionsKilled", "{:?}", ended.status);
+        assert_eq!(self.site.kills(numbers), vec![1; numbers.len()], "{name}");
+    }
+}
+
+/// Why the request ended, or waits.
+pub fn reason(request: &sessionkill::api::SessionKill) -> String {
+    let conditions = request.status.iter().flat_map(|status| &status.conditions);
+    let succeeded = conditions.into_iter().find(|condition| condition.type_ == "Succeeded");
+    succeeded.map(|condition| condition.reason.clone()).unwrap_or_default()
+}
+
+/// Repeats `check` until it succeeds.
+pub async fn eventually<T, E: Display>(what: &str, mut check: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match check().await {
+            Ok(found) => return found,
+            Err(failure) => assert!(Instant::now() < deadline, "waited in vain for {what}: {failure}"),
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Prints how long something took: to be read, not to be judged.
+pub fn figure(what: &str, since: Instant) {
+    println!("    {what}: {:.1} s", since.elapsed().as_secs_f64());
+}

@@ -1,0 +1,115 @@
+//! The operator as users run it: Pods of its image, installed by its chart, on two real nodes with kubelet and containerd.
+//!
+//! The nodes need namespaces of their own, in which this program runs itself again: its tests have no harness but one that can.
+//! Where a machine cannot run nodes, all tests are ignored, and a line says why; `SESSIONKILL_NODES=required` makes that a
+//! failure, `SESSIONKILL_NODES=skip` leaves them out. `SESSIONKILL_NODE_IMAGE` names the image, an OCI layout as `testbed image`
+//! writes it; without, it is the operator of this source tree as it was built for tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
+
+mod disruption;
+mod ground;
+mod installation;
+mod mounted;
+mod names;
+mod policies;
+mod spread;
+mod work;
+
+use std::{process::ExitCode, sync::LazyLock};
+
+use libtest_mimic::{Arguments, Trial};
+use testbed::{
+    node::{self, Entered, Wanted},
+    stack::{self, Sessions},
+};
+use tokio::runtime::Runtime;
+
+use crate::ground::Ground;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+/// Those who wait for minutes have a thread each; of the others one runs at a time.
+const THREADS: usize = 3;
+
+/// In their order. The first ones wait for what a kubelet does once in a minute.
+macro_rules! trials {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        vec![$(trial(concat!(stringify!($module), "::", stringify!($name)), $module::$name)),*]
+    };
+}
+
+fn trials() -> Vec<Trial> {
+    trials![
+        mounted::a_log_filter_of_a_config_map_is_followed,
+        mounted::a_token_that_is_rotated_is_used_without_a_restart,
+        installation::helm_installs_it_available_into_a_namespace_of_restricted_pods,
+        installation::helm_test_passes,
+        work::a_session_is_killed_through_the_pods_and_is_gone_from_the_list,
+        work::a_rollout_restart_finishes_the_call_in_flight_once_and_records_it,
+        installation::an_upgrade_from_the_chart_before_finishes_the_call_in_flight,
+        work::a_container_that_is_killed_loses_and_doubles_no_kill,
+        work::a_container_without_memory_loses_and_doubles_no_kill,
+        work::a_pod_that_is_deleted_while_it_starts_ends_at_once,
+        names::names_that_are_not_found_are_found_later_and_nothing_is_lost,
+        policies::a_network_policy_lets_the_operator_work_and_nobody_else_in,
+        work::a_namespace_is_deleted_under_load,
+        disruption::a_drain_leaves_one_replica_at_any_time,
+        disruption::a_leader_whose_node_is_cut_off_is_followed_and_repeats_nothing,
+        spread::replicas_are_on_two_nodes_with_and_without_zones,
+        installation::uninstalled_it_leaves_requests_and_installed_again_it_ends_them,
+        installation::kustomize_installs_it,
+    ]
+}
+
+fn trial<F: Future<Output = ()> + 'static>(name: &str, test: fn(&'static Ground) -> F) -> Trial {
+    Trial::test(name, move || {
+        RUNTIME.block_on(async { test(ground::ground().await).await });
+        Ok(())
+    })
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(THREADS);
+    let entered = match why_not(&arguments) {
+        Ok(None) => enter(),
+        Ok(Some(reason)) => {
+            println!("warning: no real node was tried: {reason}");
+            let ignored = trials().into_iter().map(|trial| trial.with_ignored_flag(true)).collect();
+            return libtest_mimic::run(&arguments, ignored).exit_code();
+        }
+        Err(error) => Err(error),
+    };
+    match entered {
+        Ok(Entered::Inside) => {
+            let conclusion = libtest_mimic::run(&arguments, trials());
+            RUNTIME.block_on(ground::end(conclusion.has_failed()));
+            conclusion.exit_code()
+        }
+        Ok(Entered::Outside(code)) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why no node is to be tried, if none is. An error where one must be.
+fn why_not(arguments: &Arguments) -> anyhow::Result<Option<String>> {
+    let is_wanted = |trial: &Trial| arguments.filter.as_ref().is_none_or(|filter| trial.name().contains(filter));
+    if arguments.list || !trials().iter().any(is_wanted) {
+        return Ok(Some("none is asked for".into()));
+    }
+    match Wanted::from_environment()? {
+        Wanted::Skip => Ok(Some(format!("{} says so", node::VARIABLE))),
+        Wanted::Required => node::check().map(|()| None),
+        Wanted::IfPossible => Ok(node::check().err().map(|error| format!("{error:#}"))),
+    }
+}
+
+fn enter() -> anyhow::Result<Entered> {
+    if !node::is_inside() {
+        stack::prepare(Sessions::Memory)?;
+    }
+    node::enter()
+}

@@ -1,0 +1,51 @@
+//! On which nodes replicas land.
+
+use std::env;
+
+use testbed::stack::{NAMESPACE, SERVICE_ACCOUNT};
+
+use crate::ground::{Ground, eventually};
+
+/// How often each is tried; `SESSIONKILL_SPREAD_TIMES` says another number.
+const TIMES: usize = 2;
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+async fn scale(ground: &Ground, replicas: usize) {
+    let deployment = format!("deployment/{SERVICE_ACCOUNT}");
+    ground.kubectl(&["scale", &deployment, "-n", NAMESPACE, &format!("--replicas={replicas}")]).await;
+}
+
+/// Whether the replicas, which all start at once, are on different nodes.
+async fn apart(ground: &Ground) -> bool {
+    scale(ground, 0).await;
+    eventually("the end of all Pods", async || {
+        let left = ground.pods().await.len();
+        if left == 0 { Ok(()) } else { Err(format!("{left} are left")) }
+    })
+    .await;
+    scale(ground, 2).await;
+    ground.rolled_out().await;
+    let nodes: Vec<_> = ground.pods().await.iter().map(|pod| pod["spec"]["nodeName"].clone()).collect();
+    nodes[0] != nodes[1]
+}
+
+pub async fn replicas_are_on_two_nodes_with_and_without_zones(ground: &'static Ground) {
+    let _alone = ground.alone().await;
+    let times = env::var("SESSIONKILL_SPREAD_TIMES").map_or(TIMES, |times| times.parse().unwrap());
+    let nodes: Vec<_> = ground.nodes().nodes().iter().map(testbed::node::Node::name).collect();
+    for zones in [&["", ""], &["a", "b"], &["a", "a"]] {
+        for (node, zone) in nodes.iter().zip(zones) {
+            let label = if zone.is_empty() { format!("{ZONE}-") } else { format!("{ZONE}={zone}") };
+            ground.kubectl(&["label", "node", node, "--overwrite", &label]).await;
+        }
+        let mut together = 0;
+        for _ in 0..times {
+            together += usize::from(!apart(ground).await);
+        }
+        println!("    on the same node, with the zones {zones:?}: {together} of {times}");
+        assert_eq!(together, 0, "with the zones {zones:?}");
+    }
+    for node in &nodes {
+        ground.kubectl(&["label", "node", node, &format!("{ZONE}-")]).await;
+    }
+}
