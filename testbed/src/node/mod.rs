@@ -173,6 +173,8 @@ fn start_controllers(
         file("service-account-private-key-file", control_plane.token_key_file()),
         file("root-ca-file", control_plane.authority_file()),
         "--use-service-account-credentials".into(),
+        // It would make its default on the machine.
+        file("flex-volume-plugin-dir", directory.join("volume-plugins")),
         // A node is known to be lost after so long, and not after 50 s.
         "--node-monitor-grace-period=10s".into(),
         "--node-monitor-period=1s".into(),
