@@ -37,6 +37,39 @@ pub fn pinned(sources: &Path, module: &str) -> anyhow::Result<String> {
     version.map(str::to_owned).with_context(|| format!("{} does not pin {module}", file.display()))
 }
 
+/// Copies the manifests that `module` brings in one of its folders to the directory `to`, which is made if it is not there. The
+/// module in the folder `sources` uses it and was built with it.
+pub(crate) fn copy_manifests(sources: &Path, module: &str, folder: &str, to: &Path) -> anyhow::Result<()> {
+    let from = folder_of(sources, module)?.join(folder);
+    let is_manifest =
+        |path: &Path| path.extension().is_some_and(|it| it == "yaml") && !path.ends_with("kustomization.yaml");
+    let copy = || -> std::io::Result<usize> {
+        fs::create_dir_all(to)?;
+        let files = fs::read_dir(&from)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        let manifests = files.iter().filter(|path| is_manifest(path));
+        // Without its permissions: the module cache is read-only.
+        let copied = manifests.map(|path| fs::write(to.join(path.file_name().unwrap_or_default()), fs::read(path)?));
+        Ok(copied.collect::<std::io::Result<Vec<()>>>()?.len())
+    };
+    let copied = copy().with_context(|| format!("cannot copy {}", from.display()))?;
+    ensure!(copied > 0, "{} has no manifests", from.display());
+    Ok(())
+}
+
+/// Where the sources of a module are.
+fn folder_of(sources: &Path, module: &str) -> anyhow::Result<PathBuf> {
+    let output = Command::new("go")
+        .args(["list", "-m", "-f", "{{.Dir}}", module])
+        .current_dir(sources)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| missing_tool(error, "go", "Go 1.26 or later"))?;
+    let folder = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success() && !folder.trim().is_empty(), "go does not know where {module} is, see above");
+    Ok(folder.trim().into())
+}
+
 /// Compiles `packages` of the module in the folder `sources` to `output`: a file or, for several, a directory. Of `flags` that
 /// are set here, too, those given hold. Blocks, for minutes perhaps.
 pub fn compile(sources: &Path, flags: &[&str], packages: &[&str], output: &Path) -> anyhow::Result<()> {

@@ -21,8 +21,9 @@ pub fn shows(page: &str, name: &str, printed: &str, same: fn(&str) -> String) {
     }
     assert!(
         same(shown) == same(printed),
-        "docs/{page} does not show what was printed: run UPDATE_DOCS=1 cargo test --test gitops and commit the result\n\
-         --- shown\n{shown}--- printed\n{printed}"
+        "docs/{page} does not show what was printed: run UPDATE_DOCS=1 cargo test --test {} and commit the result\n\
+         --- shown\n{shown}--- printed\n{printed}",
+        env!("CARGO_CRATE_NAME"),
     );
 }
 

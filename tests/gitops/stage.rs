@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::{Api, Client, Resource};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sessionkill::api::{SessionKill, SessionKillSpec};
-use testbed::arena::{Arena, Ground, Launch};
+use testbed::arena::{Arena, Ground, Launch, manifest};
 use testbed::gateway::Session;
 use testbed::gitops::{Verdict, judge};
 use tokio::sync::OnceCell;
@@ -28,7 +28,7 @@ pub fn repository(path: &str) -> PathBuf {
 pub async fn ground() -> Arc<Ground> {
     static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
     let prepare = async || {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gitops");
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
         // What an earlier run left.
         let _ = fs::remove_dir_all(&directory);
         let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
@@ -77,11 +77,7 @@ impl Stage {
 
     /// A request with these annotations and labels.
     pub async fn create(&self, name: &str, metadata: &Value, spec: &SessionKillSpec) {
-        let mut object = json!({
-            "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": metadata, "spec": spec,
-        });
-        object["metadata"]["name"] = name.into();
-        let object = serde_json::from_value(object).unwrap();
+        let object = serde_json::from_value(manifest(name, metadata, spec)).unwrap();
         self.raw::<SessionKill>().create(&PostParams::default(), &object).await.unwrap();
     }
 

@@ -2,6 +2,7 @@
 //! that can be killed and frozen. Many arenas share one control plane.
 
 mod election;
+mod example;
 mod ground;
 mod replica;
 mod verdict;
@@ -32,6 +33,7 @@ use tokio::sync::{Mutex, RwLockReadGuard};
 
 pub use self::{
     election::LEASE,
+    example::{example_request, manifest},
     ground::Ground,
     replica::{Launch, Replica},
     verdict::{Verdict, is_finished},

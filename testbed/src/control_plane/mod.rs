@@ -1,7 +1,8 @@
 //! A real control plane on loopback: etcd and kube-apiserver with RBAC, TLS, Pod Security admission and an audit log.
 //!
-//! No controllers run by themselves. Objects are stored, validated and watched as in any cluster, but nothing acts on them: no
-//! Pods start, owner references are not collected, and a deleted namespace stays `Terminating`. `crate::node` is where they do.
+//! No controllers run by themselves, unless a [`ControllerManager`](crate::controller_manager::ControllerManager) is started beside
+//! it. Objects are stored, validated and watched as in any cluster, but nothing acts on them: no Pods start, owner references are not
+//! collected, and a deleted namespace stays `Terminating`. `crate::node` is where they do.
 
 mod access;
 mod audit;

@@ -1,0 +1,88 @@
+//! What Flux does by itself and after people: it applies again and again, puts back, prunes.
+
+use serde_json::Value;
+use testbed::arena::{example_request, kill_of, session};
+
+use crate::folder::Folder;
+use crate::stage::{condition, eventually, text};
+
+fn reason(request: &Value) -> &str {
+    text(condition(request, "Succeeded"), "reason")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_is_executed_at_its_first_sync_and_never_again() {
+    let folder = Folder::set("first-sync", vec![session(1)]).await;
+    let request = example_request("deploy/flux/example/requests/request.yaml", 1, 600).unwrap();
+    let name = text(&request["metadata"], "name");
+    folder.put_object(&request);
+    let commit = folder.follow().await;
+    folder.synced(&commit).await;
+    assert_eq!(reason(&folder.stage.ended(name).await), "SessionsKilled");
+    for _ in 0..3 {
+        // The ID was given out again: to the same user, so that expect alone would let the kill through.
+        folder.stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
+        folder.sync_again().await;
+    }
+    folder.suspend(true).await;
+    folder.suspend(false).await;
+    folder.sync_again().await;
+    assert_eq!(reason(&folder.stage.ended(name).await), "SessionsKilled");
+    assert_eq!(folder.stage.kills(), [1], "one session, one kill");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_deleted_by_hand_is_put_back_and_not_executed_again() {
+    let folder = Folder::set("put-back", vec![session(1)]).await;
+    folder.put("inc-1", &kill_of(&[1], 600).unwrap());
+    let commit = folder.follow().await;
+    folder.synced(&commit).await;
+    assert_eq!(reason(&folder.stage.ended("inc-1").await), "SessionsKilled");
+    // In the foreground it is the garbage collector that removes it.
+    for cascade in ["background", "foreground", "orphan"] {
+        folder.stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
+        let cascade = format!("--cascade={cascade}");
+        folder.stage.kubectl(&["delete", "sessionkill", "inc-1", &cascade, "--timeout=60s"]).await.unwrap();
+        folder.sync_again().await;
+        assert_eq!(reason(&folder.stage.ended("inc-1").await), "AlreadyExecuted");
+    }
+    assert_eq!(folder.stage.kills(), [1], "one session, one kill");
+    assert_eq!(folder.stage.arena.receipts().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_file_was_removed_is_pruned_and_its_receipt_stays() {
+    let folder = Folder::set("pruned", vec![session(1), session(2), session(3)]).await;
+    let first = kill_of(&[1], 600).unwrap();
+    folder.put("inc-1", &first);
+    folder.put("inc-2", &kill_of(&[2], 600).unwrap());
+    // It is removed before its call.
+    let later = kill_of(&[3], 7200).unwrap();
+    folder.put("inc-3", &crate::waiting::not_before(later, 3600));
+    folder.follow().await;
+    folder.stage.saying("inc-3", "Scheduled").await;
+    for name in ["inc-1", "inc-2"] {
+        assert_eq!(reason(&folder.stage.ended(name).await), "SessionsKilled");
+    }
+    folder.remove("inc-1");
+    folder.remove("inc-3");
+    let commit = folder.commit("remove two").await;
+    folder.synced(&commit).await;
+    eventually("the requests to be gone", async || {
+        let there = folder.stage.arena.requests().await.map_err(|error| error.to_string())?;
+        let names: Vec<_> = there.into_iter().filter_map(|it| it.metadata.name).collect();
+        if names == ["inc-2"] { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await;
+    assert_eq!(folder.stage.arena.receipts().await.unwrap().len(), 2);
+
+    folder.stage.arena.gateway.add_sessions(vec![session(1)]).unwrap();
+    folder.put("inc-1", &first);
+    folder.put("renamed", &first);
+    let commit = folder.commit("put one back, under another name, too").await;
+    folder.synced(&commit).await;
+    for name in ["inc-1", "renamed"] {
+        assert_eq!(reason(&folder.stage.ended(name).await), "AlreadyExecuted");
+    }
+    assert_eq!(folder.stage.kills(), [1, 1], "two sessions, one kill each");
+}
