@@ -177,8 +177,12 @@ pub fn allowance(case: &Case, kind: &str) -> usize {
             (_, "patch oceanbaseconnections/status") => 4,
             // A request that may have been stored is made again.
             (Plan::Api(step, fault), _) if may_be_stored(fault) && is_repeated(step) > 0 => 2,
-            // Shown on a slow machine only: that the list is not read yet, and that the call is being verified.
-            (Plan::Api(..) | Plan::Watch(..) | Plan::None, "patch sessionkills/status" | "create events") => 1,
+            // Shown on a slow machine only: that the list is not read yet, and that the call is being verified. An Event is counted
+            // up where the request is tried again before a watch has told of the status that says why it waits.
+            (
+                Plan::Api(..) | Plan::Watch(..) | Plan::None,
+                "patch sessionkills/status" | "create events" | "patch events",
+            ) => 1,
             (Plan::Api(..) | Plan::Watch(..) | Plan::None, _) => 0,
             // The claim that was stored is deleted, the request says why it waits, and claims anew.
             (Plan::ClaimLostThenRefused, _) => 1,
