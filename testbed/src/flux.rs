@@ -94,9 +94,7 @@ async fn start(
 /// Its kinds, its namespace, and an account for each controller. Both may do anything, as its own installation lets
 /// kustomize-controller.
 async fn install(control_plane: &ControlPlane, definitions: &Path) -> anyhow::Result<()> {
-    let files = definitions.to_str().context("kubectl needs a path in UTF-8")?;
-    control_plane.run_kubectl(&["apply", "--server-side", "-f", files]).await?;
-    control_plane.run_kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", files]).await?;
+    control_plane.install_kinds(definitions).await?;
     let account = |name| json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": name, "namespace": NAMESPACE}});
     let subject = |name| json!({"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE});
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [

@@ -55,13 +55,7 @@ impl Cluster {
             fs::remove_dir_all(&directory).unwrap();
         }
         let control_plane = ControlPlane::start(&directory).await.unwrap();
-        let crds = repository("crds");
-        let install = ["apply", "--server-side", "-f", crds.to_str().unwrap()];
-        let installed = run(&control_plane, &install, "").await;
-        assert!(installed.success, "crds/ cannot be installed: {}", installed.stderr);
-        let established = ["wait", "--for=condition=Established", "--timeout=60s", "-f", crds.to_str().unwrap()];
-        let established = run(&control_plane, &established, "").await;
-        assert!(established.success, "{}", established.stderr);
+        control_plane.install_kinds(&repository("crds")).await.unwrap();
         // kubectl keeps what it learned of the API before: not every command of it would look again.
         let kinds = ["api-resources", "--api-group=sessionkill.dev", "--no-headers"];
         let deadline = Instant::now() + Duration::from_mins(1);

@@ -23,8 +23,12 @@ use std::{
 };
 
 use anyhow::Context;
-use kube::Client;
-use tokio::net::TcpStream;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    runtime::wait::{await_condition, conditions::is_crd_established},
+};
+use tokio::{net::TcpStream, time::timeout};
 
 use self::access::Access;
 pub(crate) use self::{access::TEST_AGENT, binaries::build as build_component};
@@ -152,6 +156,19 @@ impl ControlPlane {
         let option = if path.join("kustomization.yaml").is_file() { "-k" } else { "-f" };
         let path = path.to_str().context("kubectl needs a path in UTF-8")?;
         self.run_kubectl(&["apply", option, path]).await
+    }
+
+    /// Installs the definitions in a file or a directory, and returns when their kinds are served.
+    pub async fn install_kinds(&self, path: &Path) -> anyhow::Result<()> {
+        let path = path.to_str().context("kubectl needs a path in UTF-8")?;
+        let applied = self.run_kubectl(&["apply", "--server-side", "-o", "name", "-f", path]).await?;
+        let definitions = Api::<CustomResourceDefinition>::all(self.client().await?);
+        // `kubectl wait` fails on a definition that has no condition yet.
+        for name in applied.lines().filter_map(|line| Some(line.rsplit_once('/')?.1)) {
+            let established = await_condition(definitions.clone(), name, is_crd_established());
+            timeout(START_LIMIT, established).await.with_context(|| format!("{name} is not served"))??;
+        }
+        Ok(())
     }
 
     /// The audit log: JSON lines at level `Metadata`, one per stage of each request.

@@ -256,9 +256,7 @@ pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlan
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let crds = repository.join("crds");
     if crds.is_dir() {
-        let crds = crds.to_str().context("kubectl needs a path in UTF-8")?;
-        control_plane.run_kubectl(&["apply", "--server-side", "-f", crds]).await?;
-        control_plane.run_kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", crds]).await?;
+        control_plane.install_kinds(&crds).await?;
     }
     control_plane.run_kubectl(&["create", "namespace", NAMESPACE]).await?;
     apply_base(&control_plane, WITHOUT_LIMITS).await?;
