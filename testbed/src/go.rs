@@ -57,7 +57,7 @@ pub(crate) fn copy_manifests(sources: &Path, module: &str, folder: &str, to: &Pa
 }
 
 /// Where the sources of a module are.
-fn folder_of(sources: &Path, module: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn folder_of(sources: &Path, module: &str) -> anyhow::Result<PathBuf> {
     let output = Command::new("go")
         .args(["list", "-m", "-f", "{{.Dir}}", module])
         .current_dir(sources)

@@ -1,6 +1,7 @@
 //! The real parts that sessionkill is tested on: control plane, `OceanBase` engine, `OpenAPI` gateway. Never shipped.
 
 pub mod arena;
+pub mod argocd;
 pub mod bench;
 pub mod cache;
 pub mod chart;

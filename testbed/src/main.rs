@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, dashboard, demo, failover, gateway, image, measure, node::Entered, rights, stack, torture};
+use testbed::{
+    argocd, bench, dashboard, demo, failover, gateway, image, measure, node::Entered, rights, stack, torture,
+};
 use tokio::task::spawn_blocking;
 
 mod hold;
@@ -24,6 +26,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Failover(failover::FailoverArgs),
     Gateway(gateway::GatewayArgs),
+    Gitops(argocd::GitopsArgs),
     Image(image::ImageArgs),
     Measure(measure::MeasureArgs),
     Rights(rights::RightsArgs),
@@ -77,6 +80,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::demo(args).await,
         Command::Failover(args) => failover::failover(args).await,
         Command::Gateway(args) => gateway::run(args).await,
+        Command::Gitops(args) => Box::pin(argocd::gitops(args)).await,
         Command::Image(args) => image::image(args).await,
         Command::Measure(args) => measure::measure(args).await,
         Command::Rights(args) => rights::rights(&args),

@@ -1,0 +1,107 @@
+//! What is tried with Argo CD. Each scene fails if anything is not as promised, and says what was seen.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use jiff::{SignedDuration, Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sessionkill::api::SessionKillSpec;
+
+use super::application::Application;
+use crate::{
+    arena::{Ground, kill_of, session},
+    gateway::Session,
+};
+
+/// What was seen in a scene, and in whose words where that matters.
+pub(super) type Seen = anyhow::Result<Vec<(&'static str, String)>>;
+
+/// One that the example's hook expects.
+fn of_the_hook(number: i64) -> Session {
+    Session { user: "batch_rw".into(), client_ip: "10.2.3.5".into(), ..session(number) }
+}
+
+/// The example as it is shipped, synced again and again, with somebody's deletions between.
+pub(super) async fn example(ground: &Arc<Ground>, directory: &Path) -> Seen {
+    let app = Application::set(ground, directory, "example", vec![of_the_hook(1), session(2)]).await?;
+    let hook = app.put_example("hook.yaml", 1, 900)?;
+    let request = app.put_example("request.yaml", 2, 900)?;
+    app.create(true).await?;
+    app.health("Healthy").await?;
+    ensure!(app.ended(&hook).await? == "SessionsKilled" && app.ended(&request).await? == "SessionsKilled");
+    ensure!(app.kills() == [1, 1], "killed {:?}", app.kills());
+    for _ in 0..3 {
+        app.arena.gateway.set_sessions(vec![of_the_hook(1), session(2)])?;
+        let (succeeded, said) = app.sync().await?;
+        ensure!(succeeded, "{said}");
+        ensure!(app.ended(&hook).await? == "AlreadyExecuted" && app.ended(&request).await? == "SessionsKilled");
+    }
+    app.delete(&request).await?;
+    app.saying(&request, "AlreadyExecuted").await?;
+    app.health("Healthy").await?;
+    app.remove("request.yaml")?;
+    app.commit("remove the request").await?;
+    app.gone(&request).await?;
+    app.health("Healthy").await?;
+    ensure!(app.kills() == [1, 1], "killed {:?}", app.kills());
+    Ok(vec![("the example: its first sync, three more, a deletion by hand, a removal", String::new())])
+}
+
+/// A request of the last wave that fails.
+pub(super) async fn failed(ground: &Arc<Ground>, directory: &Path) -> Seen {
+    let app = Application::set(ground, directory, "failed", vec![Session { protected: true, ..session(1) }]).await?;
+    app.put("inc-90", &kill_of(&[1], 900)?)?;
+    app.create(false).await?;
+    let (succeeded, sync) = app.sync().await?;
+    ensure!(succeeded, "Argo CD does not wait for the last wave: {sync}");
+    let health = app.health("Degraded").await?;
+    ensure!(app.kills() == [0; 0], "killed {:?}", app.kills());
+    Ok(vec![("a kill that failed, in the last wave: the sync", sync), ("its health, Degraded", health)])
+}
+
+/// A hook that fails keeps what comes after it away, also when its notAfterTime has passed.
+pub(super) async fn gate(ground: &Arc<Ground>, directory: &Path) -> Seen {
+    let lasting = Session { protected: true, ..of_the_hook(1) };
+    let app = Application::set(ground, directory, "gate", vec![lasting, session(2)]).await?;
+    let not_after = Timestamp::now() + SignedDuration::from_secs(60);
+    let hook = app.put_example("hook.yaml", 1, 60)?;
+    app.put("migration", &kill_of(&[2], 900)?)?;
+    app.create(false).await?;
+    let (succeeded, said) = app.sync().await?;
+    ensure!(!succeeded && !app.is_there("migration").await?, "the gate is open: {said}");
+    let left = not_after.duration_since(Timestamp::now()) + SignedDuration::from_secs(2);
+    tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+    let (succeeded, later) = app.sync().await?;
+    ensure!(!succeeded && !app.is_there("migration").await?, "the gate opened by itself: {later}");
+    ensure!(app.ended(&hook).await? == "KillFailed", "{later}");
+    ensure!(app.kills() == [0; 0], "killed {:?}", app.kills());
+    Ok(vec![("a kill that failed, as a hook: the sync, which fails", said), ("the same after its notAfterTime", later)])
+}
+
+/// A request that waits holds nobody back.
+pub(super) async fn waits(ground: &Arc<Ground>, directory: &Path) -> Seen {
+    let app = Application::set(ground, directory, "waits", vec![session(1), session(2)]).await?;
+    let not_before = Some(Time((Timestamp::now() + SignedDuration::from_hours(1)).round(Unit::Second)?));
+    app.put("inc-91", &SessionKillSpec { not_before_time: not_before, ..kill_of(&[1], 7200)? })?;
+    app.create(true).await?;
+    let said = app.health("Progressing").await?;
+    app.put("urgent", &kill_of(&[2], 900)?)?;
+    app.commit("an incident").await?;
+    app.saying("urgent", "SessionsKilled").await?;
+    app.saying("inc-91", "Scheduled").await?;
+    ensure!(app.kills() == [1], "killed {:?}", app.kills());
+    Ok(vec![("one that waits for its notBeforeTime: its health, Progressing", said)])
+}
+
+/// A kill that was missed is not green, and an old folder is.
+pub(super) async fn missed(ground: &Arc<Ground>, directory: &Path) -> Seen {
+    let app = Application::set(ground, directory, "missed", vec![session(1)]).await?;
+    app.put("old", &kill_of(&[1], -31_536_000)?)?;
+    app.create(true).await?;
+    app.health("Healthy").await?;
+    app.put("inc-92", &kill_of(&[1], -120)?)?;
+    app.commit("too late").await?;
+    let said = app.health("Degraded").await?;
+    ensure!(app.kills() == [0; 0], "killed {:?}", app.kills());
+    Ok(vec![("one that was missed: its health, Degraded", said)])
+}
