@@ -164,7 +164,7 @@ impl Stack {
     async fn install_chart(&self, watch_namespaces: Vec<String>) -> anyhow::Result<Release> {
         let namespaces = watch_namespaces.iter().filter(|name| *name != "default");
         for name in namespaces {
-            self.control_plane.run_kubectl(&["create", "namespace", name]).await?;
+            make_namespace(&self.control_plane, name).await?;
         }
         let home = self.directory.join("helm");
         let helm = tokio::task::spawn_blocking(move || Helm::in_home(&home)).await??;
@@ -258,9 +258,15 @@ pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlan
     if crds.is_dir() {
         control_plane.install_kinds(&crds).await?;
     }
-    control_plane.run_kubectl(&["create", "namespace", NAMESPACE]).await?;
+    make_namespace(&control_plane, NAMESPACE).await?;
     apply_base(&control_plane, WITHOUT_LIMITS).await?;
     Ok(control_plane)
+}
+
+/// A namespace may be there from the time before.
+async fn make_namespace(control_plane: &ControlPlane, name: &str) -> anyhow::Result<()> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    control_plane.apply(&namespace.to_string()).await.map(drop)
 }
 
 /// Installs the limits of objects, too, which are part of every installation unless somebody leaves them out.
