@@ -95,16 +95,11 @@ pub fn connection_status(
     }
 }
 
-/// Whether a connection that does not work for this reason stays so until somebody changes its spec, its access key, the rights
-/// of that key or a flag of the operator. A Secret may come by itself, and networks, clocks and limits mend by themselves.
+/// Whether a connection that does not work for this reason stays so until somebody changes its spec, its access key or a flag of
+/// the operator. A Secret may come by itself, and networks, clocks and limits mend by themselves. What the key may not do with
+/// one instance is no fault of the connection: whoever asks for a wrong instance must not have it called failed.
 const fn needs_somebody(reason: WaitReason) -> bool {
-    matches!(
-        reason,
-        WaitReason::CredentialsRejected
-            | WaitReason::PermissionDenied
-            | WaitReason::EndpointNotAllowed
-            | WaitReason::OperationUnavailable
-    )
+    matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointNotAllowed)
 }
 
 /// When a connection of `generation` with `status` is to be probed, after `last_try` at this generation, whatever came of
@@ -262,19 +257,18 @@ mod tests {
             let found = status.conditions.iter().find(|it| it.type_ == "Stalled").cloned();
             found.map(|it| (it.status, it.reason, it.message))
         };
-        for reason in [
-            WaitReason::CredentialsRejected,
-            WaitReason::PermissionDenied,
-            WaitReason::EndpointNotAllowed,
-            WaitReason::OperationUnavailable,
-        ] {
+        for reason in [WaitReason::CredentialsRejected, WaitReason::EndpointNotAllowed] {
             let expected = ("True".to_owned(), reason.as_str().to_owned(), "what to do".to_owned());
             assert_eq!(stalled(reason), Some(expected));
         }
-        for reason in
-            [WaitReason::CredentialsUnavailable, WaitReason::EndpointUnreachable, WaitReason::TimeStampRefused]
-        {
-            assert_eq!(stalled(reason), None, "{reason:?} may pass by itself");
+        for reason in [
+            WaitReason::CredentialsUnavailable,
+            WaitReason::EndpointUnreachable,
+            WaitReason::TimeStampRefused,
+            WaitReason::PermissionDenied,
+            WaitReason::OperationUnavailable,
+        ] {
+            assert_eq!(stalled(reason), None, "{reason:?} may pass by itself, or is of one instance");
         }
         let refused = Learned::Failed(WaitReason::CredentialsRejected, "why");
         assert_eq!(probe_due(Some(&after(&[refused])), 1, Some(time("10:00:00"))), time("10:01:00"));

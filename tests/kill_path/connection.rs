@@ -174,7 +174,7 @@ async fn a_missing_permission_is_found_before_any_request_and_told_from_a_wrong_
     scene.operator().await;
     let words = ["Forbidden.RAM", "allow the access key of Secret aliyun-ak to call KillProcessList on its instances"];
     let connection = broken(&scene, "PermissionDenied", &words).await;
-    let expected = ["Ready=False(PermissionDenied)", WORKS[1], WORKS[2], "Stalled=True(PermissionDenied)"];
+    let expected = ["Ready=False(PermissionDenied)", WORKS[1], WORKS[2]];
     assert_eq!(connection.summary(), expected);
     scene.gateway().clear_faults();
     edit(&scene).await;
@@ -189,7 +189,7 @@ async fn a_gateway_that_offers_no_operation_is_found_before_any_request() {
     scene.operator().await;
     let remedy = format!("{} offers neither KillProcessList nor BatchKillProcessList", scene.gateway_url());
     let connection = broken(&scene, "OperationUnavailable", &["InvalidAction.NotFound", &remedy]).await;
-    let expected = ["Ready=False(OperationUnavailable)", WORKS[1], WORKS[2], "Stalled=True(OperationUnavailable)"];
+    let expected = ["Ready=False(OperationUnavailable)", WORKS[1], WORKS[2]];
     assert_eq!(connection.summary(), expected);
     let asked = [("KillProcessList", "InvalidAction.NotFound"), ("BatchKillProcessList", "InvalidAction.NotFound")];
     assert_eq!(results(&scene.probes()), asked);
