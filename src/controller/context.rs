@@ -46,9 +46,9 @@ const ROOMS: usize = 32;
 const ROOMS_OF_NAMESPACE: usize = 2;
 /// The most statuses that are written at once.
 const WRITES_AT_ONCE: usize = 32;
-/// The most statuses that are written at once of requests that only wait: thousands of them after a start must leave the API
-/// server to kills. So each namespace has one at a time.
-const REPORTS_AT_ONCE: usize = 4;
+/// The most statuses of requests that only wait which are being written, or have just been, with the pause after them: thousands of
+/// them after a start must leave the API server to kills. So each namespace has one at a time.
+const REPORTS_AT_ONCE: usize = 8;
 
 /// What every part of the controller shares.
 pub struct Context {
@@ -191,7 +191,7 @@ impl Context {
             slots: Permits::new(SLOTS),
             rooms: Permits::by_namespace(ROOMS, ROOMS_OF_NAMESPACE),
             writes: Permits::of_writes(WRITES_AT_ONCE),
-            reports: Permits::of_writes(REPORTS_AT_ONCE),
+            reports: Permits::by_namespace(REPORTS_AT_ONCE, 1),
             large_writes: Permits::of_writes(1),
             connection_reports: Permits::of_writes(1),
             recording: Permits::of_quick(RECORDS_AT_ONCE),

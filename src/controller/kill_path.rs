@@ -77,12 +77,15 @@ async fn call_all(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, c
     }
 }
 
-/// Does what was decided of those of one group for which no call is made. Large ones wait for their turn among those of all
-/// namespaces: the next kill of the tenant does not wait with them.
+/// Does what was decided of those of one group for which no call is made. What large ones and those that wait have to say waits
+/// for its turn among those of all namespaces: the next kill of the tenant does not wait with it.
 async fn carry_out_all(context: &Context, decided: Vec<(Request, Decision)>) {
-    let (large, usual): (Vec<_>, Vec<_>) = decided.into_iter().partition(|(request, _)| request.size == Size::Large);
-    beside(context, large.into_iter().map(|(request, decision)| carry_out(request, decision).boxed()).collect());
-    collect_each(context, usual, |(request, decision)| carry_out(request, decision)).await;
+    let takes_turns = |(request, decision): &(Request, Decision)| {
+        request.size == Size::Large || matches!(decision, Decision::Wait(..))
+    };
+    let (slow, ends): (Vec<_>, Vec<_>) = decided.into_iter().partition(takes_turns);
+    beside(context, slow.into_iter().map(|(request, decision)| carry_out(request, decision).boxed()).collect());
+    collect_each(context, ends, |(request, decision)| carry_out(request, decision)).await;
 }
 
 async fn carry_out(request: Request, decision: Decision) {

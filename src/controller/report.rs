@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn half_of_the_time_is_left_by_a_namespace_and_no_other_waits_for_it() {
-        let (tasks, permits) = (TaskTracker::new(), Permits::of_writes(4));
+        let (tasks, permits) = (TaskTracker::new(), Permits::by_namespace(8, 1));
         let began = Instant::now();
         let work = async |namespace: &str, took: u64| {
             let key = Arc::new(TenantKey::of_connection(namespace, "prod-ob"));
