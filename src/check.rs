@@ -17,7 +17,7 @@ use crate::api_error::{causes, in_words};
 use crate::clock::ServerClock;
 use crate::config::{LeaseRef, Namespaces};
 use crate::domain::clock::{self, CLOCK_SKEW};
-use crate::server_version::too_old;
+use crate::server_version::{name, too_old};
 
 /// The longest that one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -128,7 +128,7 @@ async fn check_version(client: &Client) -> Result<(), String> {
     match in_time(client.apiserver_version()).await {
         Ok(version) => match too_old(&version) {
             Some(problem) => return Err(problem),
-            None => println!("API server: Kubernetes {}", version.git_version),
+            None => println!("API server: Kubernetes {}", name(&version)),
         },
         // What follows tells whether the API server can be asked at all.
         Err(error) => println!("API server: of what version it is cannot be told ({error})"),

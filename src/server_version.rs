@@ -2,6 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 
+use crate::domain::text::clamp;
+
+/// The most characters of a version's name.
+const MAX_NAME: usize = 64;
+
 /// The oldest minor version of Kubernetes 1 that is supported. An older API server refuses the definition of `SessionKill`,
 /// whose rules it takes for too costly. And where a later definition is stricter than an object that is stored, it refuses the
 /// status of that object, so that no outcome could be told.
@@ -13,10 +18,16 @@ pub const OLDEST_MINOR: u32 = 33;
 pub fn too_old(version: &Info) -> Option<String> {
     let wanted = (1, OLDEST_MINOR);
     let found = (number(&version.major)?, number(&version.minor)?);
-    let name = &version.git_version;
+    let name = name(version);
     (found < wanted).then(|| {
         format!("the API server is of Kubernetes {name}, and 1.{OLDEST_MINOR} or newer is needed: upgrade the cluster")
     })
+}
+
+/// What `version` is called: by whatever answers at the address of an API server.
+#[must_use]
+pub fn name(version: &Info) -> String {
+    clamp(&version.git_version, MAX_NAME)
 }
 
 /// The number that `text` begins with: vendors write `33+`.
@@ -40,6 +51,8 @@ mod tests {
         assert_eq!(said("1", "32", "v1.32.13").as_deref(), Some(sentence));
         assert!(said("1", "32+", "v1.32.9-eks-1-32-30").unwrap().contains("v1.32.9-eks-1-32-30"));
         assert!(said("1", "9", "v1.9.0").is_some());
+        let odd = said("1", "9", &"\u{1b}[2J".repeat(1000)).unwrap();
+        assert!(odd.chars().count() < 400 && !odd.contains('\u{1b}'), "{odd}");
     }
 
     #[test]
