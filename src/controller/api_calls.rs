@@ -65,6 +65,11 @@ impl ApiError {
         })
     }
 
+    /// What is stored is nothing that this version can read: asking again soon changes nothing.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if matches!(source.as_ref(), kube::Error::SerdeError(_)))
+    }
+
     /// The object would be too large to be stored, so that only a smaller one can be. The API server says so with 413, etcd
     /// behind it with a 500.
     pub fn is_too_large(&self) -> bool {
@@ -169,5 +174,13 @@ mod tests {
         let passing = failed(500, "InternalError", "etcdserver: leader changed");
         assert!(passing.is_server_error() && !passing.is_too_large());
         assert!(!ApiError::TimedOut { call: "write" }.is_server_error());
+    }
+
+    #[test]
+    fn what_this_version_cannot_read_is_told_from_what_did_not_come() {
+        let error = serde_json::from_str::<u8>("[]").unwrap_err();
+        let unreadable = ApiError::Failed { call: "read", source: Box::new(kube::Error::SerdeError(error)) };
+        assert!(unreadable.is_unreadable() && !unreadable.is_refused());
+        assert!(!failed(404, "NotFound", "not found").is_unreadable());
     }
 }

@@ -211,6 +211,10 @@ impl Request {
             let message = format!("the API server refuses what the operator needs: {error}");
             return self.wait(WaitReason::Pending, message, None).await;
         }
+        if error.is_unreadable() {
+            let message = format!("what is stored cannot be read by this version of the operator: {error}");
+            return self.wait(WaitReason::Pending, message, None).await;
+        }
         self.unanswered(error)
     }
 
