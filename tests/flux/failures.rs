@@ -1,5 +1,6 @@
 //! What fails, and what comes after it.
 
+use serde_json::Value;
 use testbed::arena::{kill_of, session};
 use testbed::gateway::Session;
 
@@ -12,10 +13,17 @@ async fn a_kill_that_failed_fails_the_sync_and_another_request_mends_it() {
     folder.put("inc-1", &kill_of(&[1], 600).unwrap());
     folder.put("inc-2", &kill_of(&[2], 600).unwrap());
     let commit = folder.follow().await;
-    folder.failed(&commit, "failed early due to stalled resources: [SessionKill/failed/inc-1 status: 'Failed']").await;
-    // It fails again and again, and is not sent again.
-    folder.ask_again().await;
+    let words = "failed early due to stalled resources: [SessionKill/failed/inc-1 status: 'Failed']";
+    folder.failed(&commit, words).await;
+    folder.stage.ended("inc-2").await;
     assert_eq!(folder.stage.kills(), [1], "the other one");
+    let sent = folder.stage.arena.calls_for(1).len();
+    assert_ne!(sent, 0);
+    for _ in 0..2 {
+        let asked = folder.ask_again().await;
+        folder.failed_again(&asked, words).await;
+    }
+    assert_eq!(folder.stage.arena.calls_for(1).len(), sent, "it fails again and again, and is not sent again");
 
     folder.stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
     folder.remove("inc-1");
@@ -40,7 +48,8 @@ async fn requests_wait_for_a_connection_that_works_and_are_executed_when_its_key
         if is_failed { Ok(()) } else { Err(found["status"].to_string()) }
     })
     .await;
-    assert_eq!(text(condition(&folder.requests().await, "Ready"), "reason"), "DependencyNotReady");
+    let depends = |found: &Value| text(condition(found, "Ready"), "reason") == "DependencyNotReady";
+    folder.until("held back by the connections", depends).await;
     assert!(folder.stage.arena.requests().await.unwrap().is_empty(), "nothing can be missed before it is there");
 
     key(&folder, &right).await;

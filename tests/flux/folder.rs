@@ -88,6 +88,11 @@ impl Folder {
 
     /// Commits, and lets Flux follow the repository.
     pub async fn follow(&self) -> String {
+        self.follow_with(&json!({})).await
+    }
+
+    /// The same with more in the Kustomization of the requests.
+    pub async fn follow_with(&self, more: &Value) -> String {
         let commit = self.repository.commit("the first").await.unwrap();
         let namespace = self.stage.arena.namespace.as_str();
         let mut objects = manifests::read("deploy/flux/sync.yaml").unwrap();
@@ -97,6 +102,9 @@ impl Folder {
                 object["spec"]["url"] = self.repository.url().into();
             } else {
                 object["spec"]["targetNamespace"] = namespace.into();
+            }
+            if object["metadata"]["name"] == REQUESTS {
+                object["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             }
         }
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
@@ -111,44 +119,69 @@ impl Folder {
         commit
     }
 
-    /// Waits until Flux has applied this commit and all that is in it is well.
-    pub async fn synced(&self, commit: &str) {
-        eventually("the requests to be synced", async || {
-            let found = self.requests().await;
-            let applied = text(&found["status"], "lastAppliedRevision").ends_with(commit);
-            if applied && is_ready(&found) { Ok(()) } else { Err(found["status"].to_string()) }
+    /// Waits until Flux has fetched this commit, whether it applies it or not.
+    pub async fn fetched(&self, commit: &str) {
+        eventually("the commit to be fetched", async || {
+            let found = serde_json::to_value(self.sources.get(SOURCE).await.unwrap()).unwrap();
+            let fetched = text(&found["status"]["artifact"], "revision").ends_with(commit);
+            if fetched { Ok(()) } else { Err(found["status"].to_string()) }
         })
         .await;
+    }
+
+    /// Waits until Flux has applied this commit and all that is in it is well.
+    pub async fn synced(&self, commit: &str) {
+        let is_so = |found: &Value| text(&found["status"], "lastAppliedRevision").ends_with(commit) && is_ready(found);
+        self.until("synced", is_so).await;
     }
 
     /// Syncs once more what is in Git, and waits until all is well.
     pub async fn sync_again(&self) {
-        let asked = ask(&self.kustomizations, REQUESTS).await;
-        eventually("the requests to be synced again", async || {
-            let found = self.requests().await;
-            let handled = text(&found["status"], "lastHandledReconcileAt") == asked;
-            if handled && is_ready(&found) { Ok(()) } else { Err(found["status"].to_string()) }
-        })
-        .await;
+        let asked = self.ask_again().await;
+        self.until("synced again", |found| has_handled(found, &asked) && is_ready(found)).await;
     }
 
     /// Waits until Flux says that the sync of this commit failed, in these words among others. What it says.
     pub async fn failed(&self, commit: &str, words: &str) -> String {
-        eventually(&format!("the sync to fail with {words:?}"), async || {
+        let has_tried = |found: &Value| text(&found["status"], "lastAttemptedRevision").ends_with(commit);
+        let what = format!("failed with {words:?}");
+        let found = self.until(&what, |found| has_tried(found) && says_failed(found, words)).await;
+        text(condition(&found, "Ready"), "message").to_owned()
+    }
+
+    /// Asks for another sync of the requests, which is not waited for. By what it was asked.
+    pub async fn ask_again(&self) -> String {
+        ask(&self.kustomizations, REQUESTS).await
+    }
+
+    /// Waits until Flux is done with what it was asked by, and says that it failed, in these words among others.
+    pub async fn failed_again(&self, asked: &str, words: &str) {
+        let what = format!("failed again with {words:?}");
+        self.until(&what, |found| has_handled(found, asked) && says_failed(found, words)).await;
+    }
+
+    /// Waits until Flux is done with what it was asked by, whatever came of it. The Kustomization then.
+    pub async fn handled(&self, asked: &str) -> Value {
+        self.until("looked at again", |found| has_handled(found, asked)).await
+    }
+
+    /// The Kustomization of the requests once it is so.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        eventually(&format!("the requests to be {what}"), async || {
             let found = self.requests().await;
-            let ready = condition(&found, "Ready");
-            let tried = text(&found["status"], "lastAttemptedRevision").ends_with(commit);
-            if tried && ready["status"] == "False" && text(ready, "message").contains(words) {
-                return Ok(text(ready, "message").to_owned());
-            }
-            Err(found["status"].to_string())
+            if is_so(&found) { Ok(found) } else { Err(found["status"].to_string()) }
         })
         .await
     }
 
-    /// Asks for another sync of the requests; it is not waited for.
-    pub async fn ask_again(&self) {
-        ask(&self.kustomizations, REQUESTS).await;
+    /// Waits until these requests are there, and no other.
+    pub async fn holds(&self, names: &[&str]) {
+        eventually(&format!("the requests to be {names:?}"), async || {
+            let there = self.stage.arena.requests().await.map_err(|error| error.to_string())?;
+            let there: Vec<_> = there.into_iter().filter_map(|it| it.metadata.name).collect();
+            if there == names { Ok(()) } else { Err(format!("{there:?}")) }
+        })
+        .await;
     }
 
     /// Holds Flux back, or lets it go on.
@@ -179,6 +212,15 @@ async fn ask(objects: &Api<DynamicObject>, name: &str) -> String {
 fn is_ready(kustomization: &Value) -> bool {
     let ready = condition(kustomization, "Ready");
     ready["status"] == "True" && ready["observedGeneration"] == kustomization["metadata"]["generation"]
+}
+
+fn has_handled(kustomization: &Value, asked: &str) -> bool {
+    text(&kustomization["status"], "lastHandledReconcileAt") == asked
+}
+
+fn says_failed(kustomization: &Value, words: &str) -> bool {
+    let ready = condition(kustomization, "Ready");
+    ready["status"] == "False" && text(ready, "message").contains(words)
 }
 
 fn path(request: &str) -> String {

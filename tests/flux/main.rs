@@ -10,6 +10,7 @@ mod page;
 #[allow(dead_code, reason = "made for the tests of objects")]
 mod stage;
 
+mod edits;
 mod failures;
 mod folder;
 mod refusals;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use testbed::arena::{example_request, kill_of, session};
 
 use crate::folder::Folder;
-use crate::stage::{condition, eventually, text};
+use crate::stage::{condition, text};
 
 fn reason(request: &Value) -> &str {
     text(condition(request, "Succeeded"), "reason")
@@ -24,11 +24,52 @@ async fn the_example_is_executed_at_its_first_sync_and_never_again() {
         folder.stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
         folder.sync_again().await;
     }
-    folder.suspend(true).await;
-    folder.suspend(false).await;
-    folder.sync_again().await;
     assert_eq!(reason(&folder.stage.ended(name).await), "SessionsKilled");
     assert_eq!(folder.stage.kills(), [1], "one session, one kill");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_flux_is_suspended_nothing_is_applied_and_what_was_executed_is_not_executed_when_it_goes_on() {
+    let folder = Folder::set("held-back", vec![session(1), session(2)]).await;
+    folder.put("inc-1", &kill_of(&[1], 600).unwrap());
+    let first = folder.follow().await;
+    folder.synced(&first).await;
+    assert_eq!(folder.stage.kills(), [1]);
+    folder.stage.arena.gateway.add_sessions(vec![session(1)]).unwrap();
+
+    folder.suspend(true).await;
+    // It may be at work still; when it has looked once more it knows.
+    folder.handled(&folder.ask_again().await).await;
+    folder.put("inc-2", &kill_of(&[2], 600).unwrap());
+    let commit = folder.commit("while it is suspended").await;
+    folder.fetched(&commit).await;
+    let seen = folder.handled(&folder.ask_again().await).await;
+    let tried = text(&seen["status"], "lastAttemptedRevision");
+    assert!(tried.ends_with(&first), "{tried} was tried");
+    folder.holds(&["inc-1"]).await;
+
+    folder.suspend(false).await;
+    folder.synced(&commit).await;
+    assert_eq!(reason(&folder.stage.ended("inc-2").await), "SessionsKilled");
+    assert_eq!(folder.stage.kills(), [1, 1], "two sessions, one kill each");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_folder_in_two_namespaces_is_executed_in_each() {
+    let (one, two) = (Folder::set("copy-one", vec![session(1)]).await, Folder::set("copy-two", vec![session(1)]).await);
+    let spec = kill_of(&[1], 600).unwrap();
+    let mut claims = vec![];
+    for folder in [&one, &two] {
+        folder.put("inc-1", &spec);
+        let commit = folder.follow().await;
+        folder.synced(&commit).await;
+        assert_eq!(reason(&folder.stage.ended("inc-1").await), "SessionsKilled");
+        assert_eq!(folder.stage.kills(), [1]);
+        let receipts = folder.stage.arena.receipts().await.unwrap();
+        claims.push(receipts.into_iter().map(|it| it.metadata.name).collect::<Vec<_>>());
+    }
+    assert_eq!(claims[0].len(), 1);
+    assert_eq!(claims[0], claims[1], "it is the same content, claimed in each namespace");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,12 +109,7 @@ async fn a_request_whose_file_was_removed_is_pruned_and_its_receipt_stays() {
     folder.remove("inc-3");
     let commit = folder.commit("remove two").await;
     folder.synced(&commit).await;
-    eventually("the requests to be gone", async || {
-        let there = folder.stage.arena.requests().await.map_err(|error| error.to_string())?;
-        let names: Vec<_> = there.into_iter().filter_map(|it| it.metadata.name).collect();
-        if names == ["inc-2"] { Ok(()) } else { Err(format!("{names:?}")) }
-    })
-    .await;
+    folder.holds(&["inc-2"]).await;
     assert_eq!(folder.stage.arena.receipts().await.unwrap().len(), 2);
 
     folder.stage.arena.gateway.add_sessions(vec![session(1)]).unwrap();

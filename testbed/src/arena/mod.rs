@@ -40,7 +40,7 @@ pub use self::{
 };
 use crate::{
     fault_proxy::FaultProxy,
-    gateway::{AccessKey, Backend, Gateway, GatewayOptions, Session},
+    gateway::{AccessKey, Backend, CallRecord, Gateway, GatewayOptions, Session},
 };
 
 /// The connection that requests name.
@@ -182,6 +182,14 @@ impl Arena {
     /// All Events.
     pub async fn events(&self) -> anyhow::Result<Vec<Event>> {
         self.list().await
+    }
+
+    /// The gateway's calls that named the session `number`, whatever came of them. Of a session that is not let go no count of
+    /// kills tells.
+    #[must_use]
+    pub fn calls_for(&self, number: i64) -> Vec<CallRecord> {
+        let names = |call: &CallRecord| call.sessions.iter().any(|it| it.session_id == session_id(number));
+        self.gateway.calls().into_iter().filter(names).collect()
     }
 
     /// The logs and audit lines of all replicas so far.
