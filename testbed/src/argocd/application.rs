@@ -160,6 +160,11 @@ impl Application {
             .await
     }
 
+    /// The request as it is stored.
+    pub(super) async fn stored(&self, name: &str) -> anyhow::Result<SessionKill> {
+        Ok(self.arena.api_of::<SessionKill>().get(name).await?)
+    }
+
     /// Whether there is such a request.
     pub(super) async fn is_there(&self, name: &str) -> anyhow::Result<bool> {
         Ok(self.arena.api_of::<SessionKill>().get_opt(name).await?.is_some())
@@ -194,7 +199,8 @@ impl Application {
     }
 }
 
-async fn eventually(what: &str, mut check: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+/// Returns when `check` says so, and fails if it never does.
+pub(super) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let deadline = Instant::now() + LIMIT;
     while !check().await? {
         if Instant::now() >= deadline {

@@ -6,7 +6,7 @@ mod servers;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 
 use self::servers::Servers;
@@ -19,7 +19,7 @@ use crate::{arena::Ground, controller_manager::ControllerManager, operator::buil
 )]
 pub struct GitopsArgs {
     /// Argo CD: its application-controller and its repo-server.
-    #[arg(long, required = true)]
+    #[arg(long)]
     argocd: bool,
     /// Data and logs; kept. Default: a temporary directory.
     #[arg(long, value_name = "DIRECTORY")]
@@ -45,23 +45,19 @@ pub async fn gitops(args: GitopsArgs) -> anyhow::Result<()> {
         scenes::missed(&ground, &directory),
     );
     let scenes = [("example", example), ("failed", failed), ("gate", gate), ("waits", waits), ("missed", missed)];
-    let mut broken = None;
+    let mut broken = vec![];
     for (name, seen) in scenes {
         match seen {
             Ok(seen) => seen.iter().for_each(|(what, said)| println!("| {what} | {} |", quoted(said))),
-            Err(error) => broken = Some(error.context(format!("in the scene {name}"))),
+            Err(error) => broken.push(format!("in the scene {name}: {error:#}")),
         }
     }
-    match broken {
-        None => {
-            println!(
-                "\nEach session that was to be ended was killed once, and no other. It took {} s.",
-                begin.elapsed().as_secs()
-            );
-            Ok(())
-        }
-        Some(error) => Err(error).context("not as promised"),
-    }
+    ensure!(broken.is_empty(), "not as promised:\n{}", broken.join("\n"));
+    println!(
+        "\nEach session that was to be ended was killed once, and no other. It took {} s.",
+        begin.elapsed().as_secs()
+    );
+    Ok(())
 }
 
 fn quoted(said: &str) -> String {

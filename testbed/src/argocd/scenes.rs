@@ -1,13 +1,13 @@
 //! What is tried with Argo CD. Each scene fails if anything is not as promised, and says what was seen.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sessionkill::api::SessionKillSpec;
 
-use super::application::Application;
+use super::application::{Application, eventually};
 use crate::{
     arena::{Ground, kill_of, session},
     gateway::Session,
@@ -55,6 +55,18 @@ pub(super) async fn failed(ground: &Arc<Ground>, directory: &Path) -> Seen {
     let (succeeded, sync) = app.sync().await?;
     ensure!(succeeded, "Argo CD does not wait for the last wave: {sync}");
     let health = app.health("Degraded").await?;
+    let sent = app.arena.calls_for(1).len();
+    ensure!(sent > 0, "nothing was sent");
+    for is_made_anew in [false, true] {
+        if is_made_anew {
+            app.delete("inc-90").await?;
+            app.gone("inc-90").await?;
+        }
+        let (succeeded, said) = app.sync().await?;
+        ensure!(succeeded, "{said}");
+        ensure!(app.ended("inc-90").await? == "KillFailed");
+    }
+    ensure!(app.arena.calls_for(1).len() == sent, "sent again: {:?}", app.arena.calls_for(1));
     ensure!(app.kills() == [0; 0], "killed {:?}", app.kills());
     Ok(vec![("a kill that failed, in the last wave: the sync", sync), ("its health, Degraded", health)])
 }
@@ -63,17 +75,22 @@ pub(super) async fn failed(ground: &Arc<Ground>, directory: &Path) -> Seen {
 pub(super) async fn gate(ground: &Arc<Ground>, directory: &Path) -> Seen {
     let lasting = Session { protected: true, ..of_the_hook(1) };
     let app = Application::set(ground, directory, "gate", vec![lasting, session(2)]).await?;
-    let not_after = Timestamp::now() + SignedDuration::from_secs(60);
     let hook = app.put_example("hook.yaml", 1, 60)?;
     app.put("migration", &kill_of(&[2], 900)?)?;
     app.create(false).await?;
     let (succeeded, said) = app.sync().await?;
     ensure!(!succeeded && !app.is_there("migration").await?, "the gate is open: {said}");
-    let left = not_after.duration_since(Timestamp::now()) + SignedDuration::from_secs(2);
-    tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+    ensure!(app.ended(&hook).await? == "KillFailed", "{said}");
+    let sent = app.arena.calls_for(1).len();
+    ensure!(sent > 0, "nothing was sent");
+    let not_after = app.stored(&hook).await?.spec.not_after_time.0;
+    eventually("notAfterTime to pass", async || Ok(Timestamp::now() > not_after)).await?;
     let (succeeded, later) = app.sync().await?;
     ensure!(!succeeded && !app.is_there("migration").await?, "the gate opened by itself: {later}");
     ensure!(app.ended(&hook).await? == "KillFailed", "{later}");
+    let created = app.stored(&hook).await?.metadata.creation_timestamp.context("it was created at no time")?.0;
+    ensure!(created >= not_after, "the hook is of {created}, and its notAfterTime is {not_after}");
+    ensure!(app.arena.calls_for(1).len() == sent, "sent again: {:?}", app.arena.calls_for(1));
     ensure!(app.kills() == [0; 0], "killed {:?}", app.kills());
     Ok(vec![("a kill that failed, as a hook: the sync, which fails", said), ("the same after its notAfterTime", later)])
 }
