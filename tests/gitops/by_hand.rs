@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sessionkill::api::{SessionKill, SessionKillSpec};
-use testbed::arena::{kill_of, session};
+use testbed::arena::{kill_of, manifest, session};
 
 use crate::stage::Stage;
 
@@ -17,9 +17,7 @@ const ARGO_CD: &str = "argocd-controller";
 
 /// The request as it is in Git, where `suspend` may be named.
 fn in_git(name: &str, spec: &SessionKillSpec, suspend: Option<bool>) -> PathBuf {
-    let mut object = json!({
-        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": name}, "spec": spec,
-    });
+    let mut object = manifest(name, &json!({}), spec);
     if let Some(suspend) = suspend {
         object["spec"]["suspend"] = suspend.into();
     }

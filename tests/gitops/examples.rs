@@ -5,28 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kube::Resource as _;
-use serde_json::{Deserializer, Value, json};
+use serde_json::{Value, json};
 use sessionkill::api::SessionKillReceipt;
 use testbed::control_plane::ControlPlane;
+use testbed::manifests;
 
 use crate::rules::{Phase, argo_cd_faults, flux_faults, place};
 use crate::stage::{ground, repository, text};
-
-/// The documents of a YAML file, of whatever kinds: kubectl reads it, and asks no server.
-pub async fn documents(control_plane: &ControlPlane, file: &Path) -> Vec<Value> {
-    let file = file.to_str().unwrap();
-    let arguments = ["label", "--local", "--overwrite", "-o", "json", "-f", file, "read=yes"];
-    let read = control_plane.run_kubectl(&arguments).await.unwrap();
-    let mut documents: Vec<Value> = Deserializer::from_str(&read).into_iter().collect::<Result<_, _>>().unwrap();
-    for document in &mut documents {
-        let labels = document["metadata"]["labels"].as_object_mut().unwrap();
-        labels.remove("read");
-        if labels.is_empty() {
-            document["metadata"].as_object_mut().unwrap().remove("labels");
-        }
-    }
-    documents
-}
 
 /// All files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -50,7 +35,7 @@ async fn applicable(control_plane: &ControlPlane, folder: &str) -> Vec<Value> {
         let path = file.to_str().unwrap();
         let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"];
         control_plane.run_kubectl(&[&strictly[..], &["-f", path]].concat()).await.unwrap();
-        objects.extend(documents(control_plane, &file).await);
+        objects.extend(manifests::read(path).unwrap());
     }
     objects
 }
@@ -101,7 +86,7 @@ async fn the_example_for_argo_cd_works_on_its_first_sync_and_holds_back_no_later
     assert_eq!(annotations["argocd.argoproj.io/hook"], "Sync");
     assert_eq!(annotations["argocd.argoproj.io/hook-delete-policy"], "BeforeHookCreation");
 
-    let application = documents(control_plane, &repository("deploy/argocd/application.yaml")).await.remove(0);
+    let application = manifests::read("deploy/argocd/application.yaml").unwrap().remove(0);
     assert_eq!((text(&application, "apiVersion"), text(&application, "kind")), ("argoproj.io/v1alpha1", "Application"));
     let spec = &application["spec"];
     assert_eq!(spec["source"]["path"], "example", "the folder beside it");
@@ -119,7 +104,7 @@ async fn the_example_for_argo_cd_works_on_its_first_sync_and_holds_back_no_later
 async fn the_example_for_flux_waits_for_all_in_its_folders_but_not_for_long() {
     let control_plane = &ground().await.control_plane;
     fit_together(&applicable(control_plane, "deploy/flux/example").await);
-    let objects = documents(control_plane, &repository("deploy/flux/sync.yaml")).await;
+    let objects = manifests::read("deploy/flux/sync.yaml").unwrap();
     let sources: Vec<_> = named(&objects, "GitRepository").into_iter().map(name).collect();
     let kustomizations = named(&objects, "Kustomization");
     assert_eq!((sources.len(), kustomizations.len(), objects.len()), (1, 2, 3));

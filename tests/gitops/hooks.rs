@@ -7,14 +7,16 @@ use serde_json::Value;
 use sessionkill::api::{SessionKill, SessionKillSpec};
 use testbed::arena::{kill_of, session};
 use testbed::gateway::{Fault, FaultKind, Session};
+use testbed::manifests;
 
-use crate::examples::documents;
-use crate::stage::{Stage, condition, eventually, repository, text, verdict};
+use crate::stage::{Stage, condition, eventually, text, verdict};
+
+/// Within which hooks end on a slow machine, too. It is waited out.
+const IN_TIME: i64 = 45;
 
 /// The metadata of the hook that is shipped as an example, with what Argo CD adds to it.
-async fn metadata(stage: &Stage) -> Value {
-    let example = repository("deploy/argocd/example/hook.yaml");
-    let mut metadata = documents(&stage.ground.control_plane, &example).await.remove(0)["metadata"].clone();
+fn metadata() -> Value {
+    let mut metadata = manifests::read("deploy/argocd/example/hook.yaml").unwrap().remove(0)["metadata"].take();
     assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook"], "Sync");
     assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook-delete-policy"], "BeforeHookCreation");
     let id = format!("session-kills:sessionkill.dev/SessionKill:dba/{}", text(&metadata, "name"));
@@ -41,7 +43,7 @@ async fn succeeded(stage: &Stage, name: &str) -> String {
 async fn a_hook_that_is_deleted_and_created_at_each_sync_stays_one_kill() {
     let stage = Stage::set("hooks", vec![session(1)]).await;
     stage.start_operator().await;
-    let metadata = metadata(&stage).await;
+    let metadata = metadata();
     let name = text(&metadata, "name");
     let spec = kill_of(&[1], 600).unwrap();
 
@@ -61,7 +63,7 @@ async fn a_hook_that_is_deleted_and_created_at_each_sync_stays_one_kill() {
 async fn a_hook_that_is_re_created_while_its_call_is_in_flight_stays_one_kill() {
     let stage = Stage::set("hooks-in-flight", vec![session(1)]).await;
     stage.start_operator().await;
-    let metadata = metadata(&stage).await;
+    let metadata = metadata();
     let name = text(&metadata, "name");
     let spec = kill_of(&[1], 600).unwrap();
 
@@ -84,9 +86,9 @@ async fn a_hook_that_is_re_created_while_its_call_is_in_flight_stays_one_kill() 
 async fn a_hook_that_is_created_again_after_its_time_opens_no_gate_unless_its_sessions_were_killed() {
     let stage = Stage::set("hooks-again-late", vec![session(1), Session { protected: true, ..session(2) }]).await;
     stage.start_operator().await;
-    let metadata = metadata(&stage).await;
-    let spec = kill_of(&[1], 20).unwrap();
-    let failing = SessionKillSpec { sessions: kill_of(&[2], 20).unwrap().sessions, ..spec.clone() };
+    let metadata = metadata();
+    let spec = kill_of(&[1], IN_TIME).unwrap();
+    let failing = SessionKillSpec { sessions: kill_of(&[2], IN_TIME).unwrap().sessions, ..spec.clone() };
     let named = |name: &str| {
         let mut metadata = metadata.clone();
         metadata["name"] = name.into();
@@ -102,6 +104,8 @@ async fn a_hook_that_is_created_again_after_its_time_opens_no_gate_unless_its_se
     sync(&stage, "failed", &named("failed"), &failing).await;
     assert_eq!(succeeded(&stage, "killed").await, "SessionsKilled");
     failed("KillFailed", "failed").await;
+    let sent = stage.arena.calls_for(2).len();
+    assert_ne!(sent, 0);
     eventually("the records", async || {
         let receipts = stage.arena.receipts().await.unwrap();
         let recorded = receipts.iter().filter(|receipt| receipt.status.is_some()).count();
@@ -121,6 +125,7 @@ async fn a_hook_that_is_created_again_after_its_time_opens_no_gate_unless_its_se
         let message = failed("KillFailed", "failed").await;
         assert!(message.contains("executed as SessionKill failed and ended at"), "{message}");
     }
+    assert_eq!(stage.arena.calls_for(2).len(), sent, "what failed is not sent again");
     // One that had never been there: the kill was missed.
     stage.create("missed", &named("missed"), &kill_of(&[1], -60).unwrap()).await;
     let message = failed("KillMissed", "missed").await;
@@ -132,7 +137,7 @@ async fn a_hook_that_is_created_again_after_its_time_opens_no_gate_unless_its_se
 async fn a_hook_of_last_year_does_nothing_and_is_healthy() {
     let stage = Stage::set("hooks-late", vec![session(1)]).await;
     stage.start_operator().await;
-    let metadata = metadata(&stage).await;
+    let metadata = metadata();
     let name = text(&metadata, "name");
     stage.create(name, &metadata, &kill_of(&[1], -31_536_000).unwrap()).await;
     assert_eq!(succeeded(&stage, name).await, "ExpiredOnArrival");

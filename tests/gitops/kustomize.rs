@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 use testbed::control_plane::ControlPlane;
+use testbed::manifests;
 
-use crate::examples::{documents, name, named};
+use crate::examples::{name, named};
 use crate::stage::{ground, repository, text};
 
 /// Both changes of names: a prefix, and the hash of a Secret that is generated.
@@ -34,7 +35,9 @@ async fn rendered(control_plane: &ControlPlane, folder: &str, more: &str) -> (St
     let text = control_plane.run_kubectl(&["kustomize", folder.to_str().unwrap()]).await.unwrap();
     let file = folder.join("rendered.yaml");
     fs::write(&file, text).unwrap();
-    (file.to_str().unwrap().to_owned(), documents(control_plane, &file).await)
+    let file = file.to_str().unwrap().to_owned();
+    let objects = manifests::read(&file).unwrap();
+    (file, objects)
 }
 
 /// The name of the connection, and how the request refers to it; that of the Secret, and how the connection refers to it.
