@@ -14,6 +14,8 @@ const NOT_SENT: (SessionOutcome, SessionReason) = (SessionOutcome::Skipped, Sess
 /// Within what operators of these tests take for missed, and beyond.
 const A_LITTLE: i64 = -5;
 const LONG: i64 = -45;
+/// Within which a call is made on a slow machine, too. It is waited out.
+const IN_TIME: i64 = 40;
 
 /// Returns when what is created is too late.
 async fn passed(not_after: Timestamp) {
@@ -24,7 +26,7 @@ async fn passed(not_after: Timestamp) {
 async fn put_back_after_its_time_a_request_says_what_was_executed_and_a_failure_stays_one() {
     let scene = Scene::ready("put-back-late").await;
     scene.gateway().set_sessions(vec![session(1), Session { protected: true, ..session(2) }]).unwrap();
-    let not_after = in_seconds(20);
+    let not_after = in_seconds(IN_TIME);
     let request = |name: &str, number| scene.request(name).sessions([number]).not_after(not_after);
     let requests = [("killed", request("killed", 1)), ("failed", request("failed", 2))];
     let mut before = vec![];
@@ -72,8 +74,8 @@ async fn what_was_missed_is_told_and_no_success_and_what_is_old_is_harmless() {
     late("suspended", 2, A_LITTLE).suspended().create().await;
     late("dry-run", 3, A_LITTLE).dry_run().create().await;
     late("old", 4, LONG).create().await;
-    late("waited", 5, 15).create().await;
-    until(in_seconds(31)).await;
+    late("waited", 5, IN_TIME).create().await;
+    until(in_seconds(IN_TIME)).await;
     scene.operator().await;
 
     for name in ["missed", "suspended"] {
@@ -100,12 +102,38 @@ async fn what_was_missed_is_told_and_no_success_and_what_is_old_is_harmless() {
     scene.end().await;
 }
 
+/// It was asked what a Kill would do, and leaves no receipt: that of a Kill with its content is no answer to it.
+#[tokio::test]
+async fn a_dry_run_that_comes_too_late_copies_nothing_of_a_kill_that_was_executed() {
+    let scene = Scene::ready("late-dry-run").await;
+    let not_after = in_seconds(IN_TIME);
+    let kill = scene.request("inc-1").not_after(not_after);
+    kill.create().await;
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
+    scene.wait_recorded("inc-1").await;
+    passed(not_after).await;
+    scene.delete("inc-1").await;
+    for name in ["inc-1", "another"] {
+        kill.named(name).dry_run().create().await;
+        let ended = scene.wait_finished(name).await;
+        let summary = ["Succeeded=False(ExpiredOnArrival)", "Ready=True(ExpiredOnArrival)"];
+        assert_eq!((ended.summary(), ended.outcomes()), (summary.map(str::to_owned).to_vec(), vec![NOT_SENT]));
+        assert!(ended.status.unwrap().dispatch.is_none(), "the call was not its own");
+    }
+    // What it may not copy is there.
+    kill.named("kill-again").create().await;
+    assert_eq!(scene.wait_finished("kill-again").await.reason(), "AlreadyExecuted");
+    assert_eq!(scene.calls_for(1).len(), 1);
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn while_its_receipt_cannot_be_read_nobody_says_that_a_request_came_too_late() {
     let scene = Scene::set("late-unread").await;
     let api = scene.api_relay().await;
     scene.launch(Launch { api: Some(&api), ..Launch::default() }).await;
-    let not_after = in_seconds(20);
+    let not_after = in_seconds(IN_TIME);
     let request = scene.request("inc-1").not_after(not_after);
     request.create().await;
     scene.wait_recorded("inc-1").await;
@@ -140,7 +168,8 @@ async fn put_back_too_late_a_request_waits_for_the_call_that_another_operator_ma
     let (scene, relay) = Scene::relayed("late-in-flight", 60).await;
     scene.operator_through(&relay).await;
     let call = Scene::hold_call(&relay, At::Answer);
-    let not_after = in_seconds(15);
+    // It is waited out while the call is held, which is given up after a minute.
+    let not_after = in_seconds(25);
     let request = scene.request("inc-1").not_after(not_after);
     request.create().await;
     call.reached().await;
@@ -163,7 +192,7 @@ async fn put_back_too_late_a_request_finds_out_what_a_crash_left() {
     let (scene, relay) = Scene::relayed("late-orphan", 3).await;
     let operator = scene.operator_through(&relay).await;
     let call = Scene::hold_call(&relay, At::Answer);
-    let not_after = in_seconds(15);
+    let not_after = in_seconds(IN_TIME);
     let request = scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1).not_after(not_after);
     request.create().await;
     call.reached().await;
