@@ -1,10 +1,10 @@
 //! The versions of Kubernetes that are promised, wherever they are said, are those that the operator asks for and that the tests
-//! run on.
+//! run on; those of GitOps tools are those that are tried.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use sessionkill::server_version::OLDEST_MINOR;
-use testbed::control_plane::Kubernetes;
+use testbed::{control_plane::Kubernetes, flux::Flux, go};
 
 /// Where users read it.
 const PLACES: [&str; 3] = ["README.md", "docs/install.md", "deploy/helm/sessionkill-operator/Chart.yaml"];
@@ -39,6 +39,37 @@ fn the_versions_that_the_tests_run_on_are_those_that_the_page_names() {
         let version = version.trim_start_matches('v');
         assert!(page.contains(&format!("{what} ({version})")), "docs/install.md does not name {what}: {version}");
     }
+}
+
+/// The versions that `text` gives to `program`, as `3.5.7`: `Argo CD 3.5.7`, and `Argo CD v3.5.7,`.
+fn given<'a>(text: &'a str, program: &str) -> BTreeSet<&'a str> {
+    let after = text.match_indices(program).filter_map(|(at, _)| text[at + program.len()..].strip_prefix(' '));
+    let words = after.filter_map(|rest| rest.split_whitespace().next());
+    let is_digit = |c: char| c.is_ascii_digit();
+    let versions = words.map(|word| word.trim_start_matches('v').trim_end_matches(|c: char| !is_digit(c)));
+    versions.filter(|version| version.starts_with(is_digit)).collect()
+}
+
+#[test]
+fn the_versions_of_the_gitops_tools_that_are_tried_are_those_that_the_page_names() {
+    let page = include_str!("../../docs/gitops.md");
+    let [source, kustomize] = Flux::versions().unwrap();
+    let argo_cd = go::pinned(&go::module("argocd"), "github.com/argoproj/argo-cd/v3").unwrap();
+    for (program, version) in [
+        ("source-controller", source),
+        ("kustomize-controller", kustomize),
+        ("Argo CD", argo_cd),
+        ("kube-apiserver", Kubernetes::Newest.version().unwrap()),
+    ] {
+        let version = version.trim_start_matches('v');
+        assert_eq!(given(page, program), BTreeSet::from([version]), "{program} in docs/gitops.md");
+    }
+}
+
+#[test]
+fn a_version_is_found_however_it_is_written() {
+    let text = "Argo CD's way: Argo CD 3.5.7, or Argo CD v3.6.1.\nArgo CD tries 5 times";
+    assert_eq!(given(text, "Argo CD"), BTreeSet::from(["3.5.7", "3.6.1"]));
 }
 
 #[test]
