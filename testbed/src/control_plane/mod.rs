@@ -39,7 +39,7 @@ pub use self::{
     outage::Outage,
 };
 use crate::{
-    port,
+    node, port,
     process::{Output, Process},
     rights,
 };
@@ -87,8 +87,10 @@ impl ControlPlane {
         Self::start_for(directory, None).await
     }
 
-    /// The same for nodes as well, which reach it at this address, and which it asks for logs and runs commands on.
+    /// The same for nodes as well, which reach it at this address, and which it asks for logs and runs commands on. It listens
+    /// on all addresses: only inside of [`crate::node::enter`].
     pub async fn start_for_nodes(directory: &Path, address: Ipv4Addr) -> anyhow::Result<Self> {
+        node::ensure_inside()?;
         Self::start_for(directory, Some(address)).await
     }
 

@@ -66,3 +66,16 @@ impl ControlPlane {
         self.directory.join(pki::TOKEN_KEY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch;
+
+    #[tokio::test]
+    async fn nothing_listens_for_nodes_outside_of_their_namespaces() {
+        let directory = scratch::directory().unwrap();
+        let refused = ControlPlane::start_for_nodes(directory.path(), Ipv4Addr::LOCALHOST).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("call node::enter first"), "{refused:#}");
+    }
+}

@@ -50,7 +50,7 @@ pub fn enter() -> anyhow::Result<Entered> {
         .process_group(0)
         .spawn()
         .context("cannot run sh")?;
-    let status = Command::new("setpriv")
+    let mut inside = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args(NAMESPACES)
         .args(["sh", "-c", include_str!("host.sh"), "host", &name])
@@ -58,8 +58,14 @@ pub fn enter() -> anyhow::Result<Entered> {
         .args(env::args_os().skip(1))
         .env(INSIDE, &name)
         .env("TMPDIR", &scratch)
-        .status()
+        .spawn()
         .map_err(|error| missing_tool(error, "setpriv", "the Debian package util-linux"))?;
+    let target = inside.id();
+    eprintln!(
+        "nodes run in namespaces of their own; to get there, as root: \
+         nsenter --target {target} --mount --net --pid=/proc/{target}/ns/pid_for_children"
+    );
+    let status = inside.wait()?;
     drop(sweeper.stdin.take());
     sweeper.wait()?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
@@ -70,6 +76,11 @@ pub fn enter() -> anyhow::Result<Entered> {
 #[must_use]
 pub fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
+}
+
+/// Fails outside, where what listens for nodes would listen on the machine.
+pub(crate) fn ensure_inside() -> anyhow::Result<()> {
+    control_group().map(drop)
 }
 
 /// The name of the control group of all nodes.

@@ -31,6 +31,7 @@ use kube::{Api, api::ListParams};
 use serde_json::json;
 use tokio::time::sleep;
 
+pub(crate) use self::enclosure::ensure_inside;
 pub use self::{
     enclosure::{Entered, enter, is_inside},
     images::{Image, Source},
@@ -70,6 +71,7 @@ impl Nodes {
         directory: &Path,
         count: u8,
     ) -> anyhow::Result<Self> {
+        ensure_inside()?;
         std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let controllers = start_controllers(control_plane, programs, &directory)?;

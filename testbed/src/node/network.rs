@@ -4,6 +4,8 @@ use std::{net::Ipv4Addr, process::Command};
 
 use anyhow::{Context, ensure};
 
+use super::ensure_inside;
+
 /// Where Pods and nodes reach what runs beside the nodes, the API server first of all.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 /// Where they find images, by its address and port.
@@ -57,6 +59,7 @@ pub(super) fn plug(number: u8, state: &str) -> anyhow::Result<()> {
 
 /// Lets Pods and nodes reach at [`HOST`], on the same port, what listens on this port of loopback.
 pub fn expose(port: u16) -> anyhow::Result<()> {
+    ensure_inside()?;
     let (host, port) = (HOST.to_string(), port.to_string());
     let to = format!("127.0.0.1:{port}");
     let rule = ["-t", "nat", "-I", "PREROUTING", "-d", &host, "-p", "tcp", "--dport", &port, "-j", "DNAT", "--to", &to];
