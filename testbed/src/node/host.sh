@@ -11,7 +11,7 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 # What listens on loopback only can be shown to Pods.
 echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
 for hierarchy in /sys/fs/cgroup/*/; do
-    mkdir "$hierarchy$group"
+    mkdir -p "$hierarchy$group"
     # A group without processors and memory takes nobody in.
     for file in cpuset.cpus cpuset.mems; do
         [ ! -e "$hierarchy$file" ] || cat "$hierarchy$file" >"$hierarchy$group/$file"

@@ -9,7 +9,7 @@ mkdir -p lib log
 mount --bind lib /var/lib
 mount --bind log /var/log
 # The kubelet would write these, which are the whole machine's.
-mkdir /run/sysctl
+mkdir -p /run/sysctl
 for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do
     file=/run/sysctl/$(basename "${setting%=*}")
     echo "${setting#*=}" >"$file"
