@@ -17,6 +17,9 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];
+/// All of the above, and the plugins.
+const PACKAGES: &str =
+    "bash containerd containernetworking-plugins gcc iproute2 ipset iptables libc6-dev runc util-linux";
 /// Where distributions and the plugins' own releases have them.
 const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
@@ -46,12 +49,15 @@ impl Wanted {
     }
 }
 
-/// Fails where no node can run: what is missing, and what to do about it.
+/// Fails where no node can run: what is missing, and what to do about it. It judges the machine: inside of an enclosure
+/// nobody asks again.
 pub fn check() -> anyhow::Result<()> {
-    tried().context(
-        "this machine cannot run a node, which takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN on Linux with control groups v1,\n\
-         and the Debian packages containerd, runc, containernetworking-plugins, ipset and iptables",
-    )
+    tried().with_context(|| {
+        format!(
+            "this machine cannot run a node, which takes root with CAP_SYS_ADMIN and CAP_NET_ADMIN on Linux with control\n\
+             groups v1, and the Debian packages {PACKAGES}"
+        )
+    })
 }
 
 fn tried() -> anyhow::Result<()> {
@@ -82,4 +88,21 @@ fn is_on_path(program: &str) -> bool {
 pub(super) fn plugins() -> anyhow::Result<&'static str> {
     let found = PLUGINS.into_iter().find(|directory| Path::new(directory).join("bridge").is_file());
     found.with_context(|| format!("no CNI plugins in {}", PLUGINS.join(" or ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packages_are_those_that_are_installed_and_named_to_people() {
+        let packages: Vec<_> = PACKAGES.split(' ').collect();
+        let needed =
+            PROGRAMS.iter().flat_map(|(_, packages)| packages.split(", ")).chain(["containernetworking-plugins"]);
+        assert!(needed.clone().all(|package| packages.contains(&package)));
+        assert!(packages.iter().all(|package| needed.clone().any(|other| other == *package)));
+        for text in [include_str!("../../../.ci/run"), include_str!("../../../docs/install.md")] {
+            assert!(text.contains(PACKAGES));
+        }
+    }
 }
