@@ -1,4 +1,5 @@
-// What makes real nodes of the control plane: the kubelet and the parts that act on objects, built as Go tools.
+// What makes real nodes of the control plane: the kubelet and the parts that act on objects, built as Go tools. The controller
+// manager runs without nodes, too.
 // kubernetes requires its staging modules at v0.0.0; each is replaced by its published release.
 module sessionkill.dev/testbed/node
 

@@ -1,5 +1,5 @@
 //! The controllers of a cluster that deletion needs, of the real kube-controller-manager: built once from the Go modules that
-//! `testbed/controller-manager/go.mod` pins.
+//! `testbed/node/go.mod` pins, for nodes as well.
 //!
 //! Without them a deletion in the foreground never ends, and a deleted namespace stays.
 
@@ -54,8 +54,9 @@ impl ControllerManager {
     }
 }
 
-fn locate() -> anyhow::Result<PathBuf> {
-    let sources = go::module("controller-manager");
+/// Finds the program, or builds it. It blocks.
+pub(crate) fn locate() -> anyhow::Result<PathBuf> {
+    let sources = go::module("node");
     let version = go::pinned(&sources, "k8s.io/kubernetes")?;
     let directory = cache::directory(&format!("{PROGRAM}-{version}"), |directory| {
         eprintln!("building {PROGRAM} {version} (once, several minutes) ...");

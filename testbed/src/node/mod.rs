@@ -164,9 +164,9 @@ fn start_controllers(
     programs: &Programs,
     directory: &Path,
 ) -> anyhow::Result<[Process; 2]> {
-    let start = |name: &str, arguments: &[String]| {
+    let start = |name: &str, program: &Path, arguments: &[String]| {
         let access = control_plane.component_kubeconfig(&format!("system:{name}"), None, Ipv4Addr::LOCALHOST)?;
-        let mut command = Command::new(programs.path(name));
+        let mut command = Command::new(program);
         command.arg(format!("--kubeconfig={}", access.display())).arg("--leader-elect=false").args(arguments);
         Process::start(&command, Output::together(directory.join(format!("{name}.log"))))
     };
@@ -181,7 +181,11 @@ fn start_controllers(
         "--node-monitor-grace-period=10s".into(),
         "--node-monitor-period=1s".into(),
     ];
-    Ok([start("kube-controller-manager", &manager)?, start("kube-scheduler", &[])?])
+    let scheduler = programs.path("kube-scheduler");
+    Ok([
+        start("kube-controller-manager", &programs.controller_manager, &manager)?,
+        start("kube-scheduler", &scheduler, &[])?,
+    ])
 }
 
 /// The Service of the name server, which is no Pod.

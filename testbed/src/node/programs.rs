@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::{cache, control_plane, go, image, process::missing_tool};
+use crate::{cache, control_plane, controller_manager, go, image, process::missing_tool};
 
-const KUBERNETES: [&str; 4] = ["kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"];
+const KUBERNETES: [&str; 3] = ["kube-proxy", "kube-scheduler", "kubelet"];
 /// The first container of each Pod: its source is part of Kubernetes.
 const PAUSE: &str = "pause";
 
@@ -18,6 +18,8 @@ const PAUSE: &str = "pause";
 pub struct Programs {
     /// Those of Kubernetes, and `pause`.
     pub(super) directory: PathBuf,
+    /// Of Kubernetes as well, and used without nodes, too.
+    pub(super) controller_manager: PathBuf,
     pub(super) dns: PathBuf,
     pub(super) network_policy: PathBuf,
     pub(super) crane: PathBuf,
@@ -39,6 +41,7 @@ impl Programs {
         })?;
         Ok(Self {
             directory,
+            controller_manager: controller_manager::locate()?,
             dns: go::build(&go::module("dns"), "coredns", "coredns")?,
             network_policy: go::build(&go::module("network-policy"), "network-policy", "network-policy")?,
             crane: image::crane()?,
