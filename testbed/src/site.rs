@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
 use kube::{
@@ -43,6 +43,15 @@ impl Leader {
     pub fn process(&self) -> anyhow::Result<Pid> {
         node::process_of(&self.pod)
     }
+}
+
+/// What became of a request for one session, as both the gateway and the request say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its session was killed, once.
+    Killed,
+    /// It was claimed when its operator died, and not sent: its session is still there.
+    Unsent,
 }
 
 /// A stack with nodes, whose sessions are in memory.
@@ -124,6 +133,17 @@ impl Site {
         }
     }
 
+    /// What has become of the request for the session of this number, which it waits for. An error if more than one kill was made,
+    /// or if the request says what the gateway's ledger does not.
+    pub async fn fate(&self, namespace: &str, name: &str, number: i64) -> anyhow::Result<Fate> {
+        let ended = self.ended(namespace, name).await?;
+        match (self.kills(&[number])[0], reason(&ended)) {
+            (1, "SessionsKilled" | "SessionsGone") => Ok(Fate::Killed),
+            (0, "StillPresent") => Ok(Fate::Unsent),
+            (kills, _) => bail!("{name}: {kills} kills, and it says {:?}", ended.status),
+        }
+    }
+
     /// Waits until a replica leads that is `wanted`.
     pub async fn led_by(&self, wanted: impl Fn(&Leader) -> bool) -> anyhow::Result<Leader> {
         let deadline = Instant::now() + LIMIT;
@@ -164,6 +184,14 @@ impl Site {
         let node = pods.get_opt(&pod).await?.and_then(|pod| pod.spec).and_then(|spec| spec.node_name);
         Ok(node.map(|node| Leader { pod, node, identity, since: since.0 }))
     }
+}
+
+/// Why the request ended, or waits; empty if it does not say so yet.
+#[must_use]
+pub fn reason(request: &SessionKill) -> &str {
+    let conditions = request.status.iter().flat_map(|status| &status.conditions);
+    let succeeded = conditions.into_iter().find(|condition| condition.type_ == "Succeeded");
+    succeeded.map_or("", |condition| condition.reason.as_str())
 }
 
 fn is_rolled_out(deployment: &Deployment, pods: usize) -> bool {

@@ -25,10 +25,10 @@ pub struct DemoArgs {
     #[arg(long)]
     keep: bool,
     /// How the operator is installed; it runs with the rights that it gets by that, and no others.
-    #[arg(long, value_enum, default_value = "base")]
+    #[arg(long, value_enum, default_value = "base", conflicts_with = "nodes")]
     install: InstallKind,
     /// This binary of the operator; the one of this source tree, built, if none is named.
-    #[arg(long, value_name = "BINARY")]
+    #[arg(long, value_name = "BINARY", conflicts_with = "image")]
     operator: Option<PathBuf>,
     #[command(flatten)]
     nodes: NodeArgs,

@@ -39,13 +39,13 @@ pub struct FailoverArgs {
     #[arg(long, default_value_t = 3)]
     lease_seconds: u16,
     /// How many pairs of replicas are tried at once, each with a part of the runs.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, conflicts_with = "nodes")]
     at_once: usize,
     /// The cargo profile of the operator.
-    #[arg(long, default_value = "dev")]
+    #[arg(long, default_value = "dev", conflicts_with = "nodes")]
     profile: String,
     /// Where logs go; kept. Default: a temporary directory.
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "nodes")]
     dir: Option<PathBuf>,
     #[command(flatten)]
     nodes: NodeArgs,
@@ -54,6 +54,7 @@ pub struct FailoverArgs {
 impl FailoverArgs {
     /// See [`NodeArgs::enter`].
     pub async fn enter(&self) -> anyhow::Result<Entered> {
+        ensure!(self.nodes.count() != Some(1), "whoever loses its only node is followed by nobody: say --nodes 2");
         self.nodes.enter(Sessions::Memory).await
     }
 }
@@ -142,4 +143,32 @@ fn row(what: &str, seconds: &[f64]) {
     let at = |percent| percentile(seconds, percent).unwrap_or_default();
     let (least, median, high, most) = (at(0.0), at(50.0), at(95.0), at(100.0));
     println!("{what:<35}{:>6} {least:>8.3} {median:>8.3} {high:>8.3} {most:>8.3}", seconds.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn parsed(words: &str) -> Result<FailoverArgs, clap::Error> {
+        let matches = FailoverArgs::augment_args(Command::new("failover"))
+            .try_get_matches_from(std::iter::once("failover").chain(words.split_whitespace()))?;
+        FailoverArgs::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn what_would_have_no_effect_on_nodes_is_refused() {
+        assert!(parsed("--runs 1 --at-once 3 --profile dev --dir x").is_ok());
+        assert!(parsed("--runs 1 --lease-seconds 15 --nodes 2 --image x").is_ok());
+        for words in ["--nodes 2 --at-once 3", "--nodes 2 --profile dev", "--nodes 2 --dir x", "--image x"] {
+            assert!(parsed(words).is_err(), "{words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_node_is_too_few_to_lose_one() {
+        let refused = parsed("--nodes 1").unwrap().enter().await.unwrap_err().to_string();
+        assert!(refused.contains("--nodes 2"), "{refused}");
+    }
 }

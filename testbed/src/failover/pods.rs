@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::row;
 use crate::{
     scratch,
-    site::{Leader, Site},
+    site::{Fate, Leader, Site},
     stack::{Install, NAMESPACE, OperatorChoice, Pods, Sessions, Stack, StackOptions},
 };
 
@@ -116,16 +116,20 @@ async fn print(site: &Site, lease_seconds: u16, take_overs: &[TakeOver], asked: 
         row(&format!("{}: another leads", blow.words()), &those().map(|it| seconds(it.leads)).collect::<Vec<_>>());
         row(&format!("{}: a request ended", blow.words()), &those().map(|it| seconds(it.serves)).collect::<Vec<_>>());
     }
+    let mut fates = vec![];
     for number in asked {
-        site.ended(WORK, &name(*number)).await?;
+        fates.push(site.fate(WORK, &name(*number), *number).await);
     }
-    let kills = site.kills(asked);
-    let killed = kills.iter().filter(|count| **count == 1).count();
-    let twice = kills.iter().filter(|count| **count > 1).count();
+    let of = |fate: Fate| fates.iter().flatten().filter(|it| **it == fate).count();
+    for violation in fates.iter().filter_map(|fate| fate.as_ref().err()) {
+        println!("LOST OR FALSE {violation:#}");
+    }
+    let violations = fates.iter().filter(|fate| fate.is_err()).count();
     println!("requests made around the blows     {:>6}", asked.len());
-    println!("sessions killed                    {killed:>6}");
-    println!("killed twice                       {twice:>6}");
-    println!("not killed, and the request says so{:>6}", asked.len() - killed - twice);
-    ensure!(twice == 0, "{twice} sessions were killed twice");
+    println!("sessions killed                    {:>6}", of(Fate::Killed));
+    println!("killed twice                       {:>6}", site.kills(asked).iter().filter(|count| **count > 1).count());
+    println!("not killed, and the request says so{:>6}", of(Fate::Unsent));
+    println!("lost, or said falsely              {violations:>6}");
+    ensure!(violations == 0, "{violations} things did not hold, see above");
     Ok(())
 }

@@ -53,6 +53,12 @@ impl NodeArgs {
         .await?
     }
 
+    /// How many, if they are wanted.
+    #[must_use]
+    pub fn count(&self) -> Option<u8> {
+        self.nodes
+    }
+
     /// What to run on which nodes, if any; `binary` is the operator's if no image was named.
     pub fn pods(&self, binary: Option<PathBuf>) -> anyhow::Result<Option<Pods>> {
         let Some(nodes) = self.nodes else { return Ok(None) };
