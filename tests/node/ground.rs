@@ -1,26 +1,34 @@
 //! Two nodes with the operator installed, for all tests of this program.
 
 use std::{
+    collections::BTreeMap,
     env,
     fmt::Display,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use serde_json::Value;
 use testbed::{
     chart,
     helm::Helm,
     node::{Nodes, Source},
     scratch::{self, TempDir},
-    site::Site,
+    site::{Site, reason},
     stack::{Install, NAMESPACE, OperatorChoice, Pods, SERVICE_ACCOUNT, Sessions, Stack, StackOptions},
 };
 use tokio::{
-    sync::{Mutex, MutexGuard, OnceCell},
+    sync::{Mutex, MutexGuard},
     time::sleep,
 };
+
+use crate::{calls, spread::ZONE};
 
 /// Far more than anything takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -28,7 +36,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Where requests are.
 pub const TEAM: &str = "team-a";
 
-static GROUND: OnceCell<Ground> = OnceCell::const_new();
+static GROUND: OnceLock<Ground> = OnceLock::new();
 
 /// What all tests share.
 pub struct Ground {
@@ -37,31 +45,55 @@ pub struct Ground {
     /// Whose releases they are.
     pub helm: Helm,
     alone: Mutex<()>,
+    is_spoiled: AtomicBool,
     asked: AtomicI64,
     directory: TempDir,
 }
 
-/// The ground; the first test to ask prepares it.
-pub async fn ground() -> &'static Ground {
-    GROUND.get_or_init(Ground::prepare).await
+/// The turn of a test that shares the release with no other one.
+pub struct Alone<'a> {
+    ground: &'a Ground,
+    _turn: MutexGuard<'a, ()>,
 }
 
-/// Says what is of use when a test `failed`.
-pub async fn end(failed: bool) {
-    let Some(ground) = GROUND.get() else { return };
-    if failed {
-        println!("{}", ground.nodes().logs());
-        for what in ["pods", "events"] {
-            println!("{}", ground.kubectl(&["get", what, "-A", "-o", "wide"]).await);
+impl Drop for Alone<'_> {
+    /// A test that fails does not clean up.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.ground.is_spoiled.store(true, Ordering::Relaxed);
         }
-        let logs = ["logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=sessionkill-operator", "--tail=60"];
-        println!("{}", ground.kubectl(&logs).await);
+    }
+}
+
+/// Prepares the ground for all tests.
+pub async fn prepare() -> anyhow::Result<()> {
+    let ground = Ground::prepare().await.context("no ground for tests")?;
+    GROUND.get_or_init(|| ground);
+    Ok(())
+}
+
+/// The ground, which is prepared.
+pub fn ground() -> &'static Ground {
+    GROUND.get().unwrap()
+}
+
+/// Prints what is of use when a test has failed, as far as it can be had then.
+pub async fn explain() {
+    let Some(stack) = GROUND.get().map(|ground| &ground.site.stack) else { return };
+    println!("{}", stack.nodes.as_ref().map(Nodes::logs).unwrap_or_default());
+    let asked: [&[&str]; 3] = [
+        &["get", "pods", "-A", "-o", "wide"],
+        &["get", "events", "-A", "-o", "wide"],
+        &["logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=sessionkill-operator", "--tail=60"],
+    ];
+    for arguments in asked {
+        println!("{}", stack.control_plane.run_kubectl(arguments).await.unwrap_or_else(|error| format!("{error:#}")));
     }
 }
 
 impl Ground {
-    async fn prepare() -> Self {
-        let directory = scratch::directory().unwrap();
+    async fn prepare() -> anyhow::Result<Self> {
+        let directory = scratch::directory()?;
         let image = match env::var_os("SESSIONKILL_NODE_IMAGE").filter(|value| !value.is_empty()) {
             Some(layout) => Source::Layout(layout.into()),
             None => Source::Binary(env!("CARGO_BIN_EXE_sessionkill-operator").into()),
@@ -72,21 +104,39 @@ impl Ground {
             operator: OperatorChoice::None,
         };
         let begun = Instant::now();
-        let stack = Stack::start_installed(options, Install::Pods(Pods { nodes: 2, image, lease_seconds: None }))
-            .await
-            .unwrap();
+        let pods = Install::Pods(Pods { nodes: 2, image, lease_seconds: None });
+        let stack = Stack::start_installed(options, pods).await?;
         figure("two nodes from nothing, and the chart installed on them", begun);
-        let site = Site::new(stack).await.unwrap();
-        site.open_namespace(TEAM, &site.stack.gateway_url()).await.unwrap();
-        let helm = Helm::in_home(&directory.path().join("helm")).unwrap();
-        Self { site, helm, alone: Mutex::default(), asked: AtomicI64::new(1), directory }
+        let site = Site::new(stack).await?;
+        site.open_namespace(TEAM, &site.stack.gateway_url()).await?;
+        calls::open(&site).await?;
+        let helm = Helm::in_home(&directory.path().join("helm"))?;
+        let (alone, is_spoiled, asked) = (Mutex::default(), AtomicBool::default(), AtomicI64::new(1));
+        Ok(Self { site, helm, alone, is_spoiled, asked, directory })
     }
 
     /// For a test that must not share the release with another one: both replicas are ready.
-    pub async fn alone(&self) -> MutexGuard<'_, ()> {
-        let alone = self.alone.lock().await;
+    pub async fn alone(&self) -> Alone<'_> {
+        let alone = Alone { ground: self, _turn: self.alone.lock().await };
+        if self.is_spoiled.swap(false, Ordering::Relaxed) {
+            self.restore().await;
+        }
         self.rolled_out().await;
         alone
+    }
+
+    /// Undoes whatever a test has left that failed.
+    async fn restore(&self) {
+        self.site.stack.gateway.clear_faults();
+        for node in self.nodes().nodes() {
+            node.reconnect().unwrap();
+            self.kubectl(&["uncordon", &node.name()]).await;
+            self.kubectl(&["label", "node", &node.name(), &format!("{ZONE}-")]).await;
+        }
+        self.nodes().start_dns().unwrap();
+        self.nodes().ready(&self.site.stack.control_plane).await.unwrap();
+        self.helm(&["uninstall", SERVICE_ACCOUNT, "--ignore-not-found", "--wait"]).await;
+        self.install().await;
     }
 
     /// The nodes.
@@ -124,6 +174,15 @@ impl Ground {
         self.get(&["pods", "-l", selector]).await["items"].as_array().unwrap().clone()
     }
 
+    /// The Pods, by their UIDs, and how often the container of each was started again.
+    pub async fn lives(&self) -> BTreeMap<String, i64> {
+        let life = |pod: &Value| {
+            let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
+            (uid, pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap())
+        };
+        self.pods().await.iter().map(life).collect()
+    }
+
     /// Waits until the Deployment is as it should be and nothing else of it is left.
     pub async fn rolled_out(&self) {
         self.site.settled().await.unwrap();
@@ -146,7 +205,7 @@ impl Ground {
     pub async fn waits(&self, namespace: &str, name: &str, numbers: &[i64], reasons: &[&str]) {
         eventually("a request that waits", async || {
             let request = self.site.requests(namespace).get(name).await.map_err(|error| error.to_string())?;
-            let reason = reason(&request);
+            let reason = reason(&request).to_owned();
             if reasons.contains(&reason.as_str()) { Ok(()) } else { Err(reason) }
         })
         .await;
@@ -173,16 +232,14 @@ impl Ground {
     }
 }
 
-/// Why the request ended, or waits.
-pub fn reason(request: &sessionkill::api::SessionKill) -> String {
-    let conditions = request.status.iter().flat_map(|status| &status.conditions);
-    let succeeded = conditions.into_iter().find(|condition| condition.type_ == "Succeeded");
-    succeeded.map(|condition| condition.reason.clone()).unwrap_or_default()
+/// Repeats `check` until it succeeds.
+pub async fn eventually<T, E: Display>(what: &str, check: impl AsyncFnMut() -> Result<T, E>) -> T {
+    within(LIMIT, what, check).await
 }
 
-/// Repeats `check` until it succeeds.
-pub async fn eventually<T, E: Display>(what: &str, mut check: impl AsyncFnMut() -> Result<T, E>) -> T {
-    let deadline = Instant::now() + LIMIT;
+/// The same for what takes longer than anything else.
+pub async fn within<T, E: Display>(limit: Duration, what: &str, mut check: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         match check().await {
             Ok(found) => return found,

@@ -8,8 +8,10 @@ use testbed::{
     stack::{NAMESPACE, SERVICE_ACCOUNT},
 };
 
-use crate::ground::{Ground, TEAM, eventually, figure};
-use crate::work::in_flight;
+use crate::{
+    calls::InFlight,
+    ground::{Ground, TEAM, eventually, figure},
+};
 
 pub async fn helm_installs_it_available_into_a_namespace_of_restricted_pods(ground: &'static Ground) {
     let _alone = ground.alone().await;
@@ -66,11 +68,12 @@ pub async fn an_upgrade_from_the_chart_before_finishes_the_call_in_flight(ground
     ground.upgrade(&chart_before(ground), &[]).await;
     ground.rolled_out().await;
     let before = ground.pods().await;
-    let numbers = in_flight(ground, "upgraded").await;
-    let begun = Instant::now();
-    ground.upgrade(&chart::directory(), &[]).await;
+    let call = InFlight::begin(ground, "upgraded").await;
+    call.leader_goes_first(ground).await;
+    let (chart, begun) = (chart::directory(), Instant::now());
+    tokio::join!(ground.upgrade(&chart, &[]), call.leader_is_told_to_end(ground));
     figure("helm upgrade --wait with a call in flight", begun);
-    ground.killed_once("upgraded", &numbers).await;
+    call.ended(ground, "SessionsKilled").await;
     ground.rolled_out().await;
     let name = |pod: &Value| pod["metadata"]["name"].clone();
     let after: Vec<_> = ground.pods().await.iter().map(name).collect();

@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
+mod availability;
+mod calls;
 mod disruption;
 mod ground;
 mod installation;
@@ -63,41 +65,56 @@ fn trials() -> Vec<Trial> {
 
 fn trial<F: Future<Output = ()> + 'static>(name: &str, test: fn(&'static Ground) -> F) -> Trial {
     Trial::test(name, move || {
-        RUNTIME.block_on(async { test(ground::ground().await).await });
+        RUNTIME.block_on(test(ground::ground()));
         Ok(())
     })
 }
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(THREADS);
-    let entered = match why_not(&arguments) {
-        Ok(None) => enter(),
-        Ok(Some(reason)) => {
-            println!("warning: no real node was tried: {reason}");
-            let ignored = trials().into_iter().map(|trial| trial.with_ignored_flag(true)).collect();
-            return libtest_mimic::run(&arguments, ignored).exit_code();
-        }
-        Err(error) => Err(error),
-    };
-    match entered {
-        Ok(Entered::Inside) => {
-            let conclusion = libtest_mimic::run(&arguments, trials());
-            RUNTIME.block_on(ground::end(conclusion.has_failed()));
-            conclusion.exit_code()
-        }
-        Ok(Entered::Outside(code)) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+    let arguments = Arguments { test_threads: Some(THREADS), ..Arguments::from_args() };
+    run(arguments).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.list {
+        return Ok(libtest_mimic::run(&arguments, trials()).exit_code());
     }
+    // Inside, all of this is decided.
+    if !node::is_inside() {
+        if let Some(reason) = why_not(&arguments)? {
+            println!("warning: no real node was tried: {reason}");
+            return Ok(run_none(arguments));
+        }
+        stack::prepare(Sessions::Memory)?;
+    }
+    match node::enter()? {
+        Entered::Inside => run_inside(&arguments),
+        Entered::Outside(code) => Ok(code),
+    }
+}
+
+/// Says of each that it is ignored, whatever was asked for: outside it would work on the machine.
+fn run_none(arguments: Arguments) -> ExitCode {
+    let ignored = trials().into_iter().map(|trial| trial.with_ignored_flag(true)).collect();
+    libtest_mimic::run(&Arguments { ignored: false, include_ignored: false, ..arguments }, ignored).exit_code()
+}
+
+fn run_inside(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    RUNTIME.block_on(ground::prepare())?;
+    let conclusion = libtest_mimic::run(arguments, trials());
+    if conclusion.has_failed() {
+        RUNTIME.block_on(ground::explain());
+    }
+    Ok(conclusion.exit_code())
 }
 
 /// Why no node is to be tried, if none is. An error where one must be.
 fn why_not(arguments: &Arguments) -> anyhow::Result<Option<String>> {
-    let is_wanted = |trial: &Trial| arguments.filter.as_ref().is_none_or(|filter| trial.name().contains(filter));
-    if arguments.list || !trials().iter().any(is_wanted) {
+    let is_wanted = |trial: &Trial| !arguments.is_filtered_out(trial) && !arguments.is_ignored(trial);
+    if !trials().iter().any(is_wanted) {
         return Ok(Some("none is asked for".into()));
     }
     match Wanted::from_environment()? {
@@ -105,11 +122,4 @@ fn why_not(arguments: &Arguments) -> anyhow::Result<Option<String>> {
         Wanted::Required => node::check().map(|()| None),
         Wanted::IfPossible => Ok(node::check().err().map(|error| format!("{error:#}"))),
     }
-}
-
-fn enter() -> anyhow::Result<Entered> {
-    if !node::is_inside() {
-        stack::prepare(Sessions::Memory)?;
-    }
-    node::enter()
 }

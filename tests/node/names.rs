@@ -1,9 +1,9 @@
 //! A name server that fails and comes back.
 
 use serde_json::json;
-use testbed::node;
+use testbed::{node, site::reason};
 
-use crate::ground::{Ground, reason};
+use crate::ground::Ground;
 
 const NAMESPACE: &str = "by-name";
 

@@ -8,7 +8,8 @@ use crate::ground::{Ground, eventually};
 
 /// How often each is tried; `SESSIONKILL_SPREAD_TIMES` says another number.
 const TIMES: usize = 2;
-const ZONE: &str = "topology.kubernetes.io/zone";
+/// The label of a node that says where it is.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
 
 async fn scale(ground: &Ground, replicas: usize) {
     let deployment = format!("deployment/{SERVICE_ACCOUNT}");

@@ -1,34 +1,23 @@
 //! Kills, through whatever happens to the Pods that do them.
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use testbed::{
-    gateway::{Fault, FaultKind},
-    site::Leader,
+    site::{Fate, Leader},
     stack::{NAMESPACE, SERVICE_ACCOUNT},
 };
 
-use crate::ground::{Ground, TEAM, eventually, figure, reason};
-
-/// How long the answer of a call in flight takes.
-const IN_FLIGHT: Duration = Duration::from_secs(4);
-
-/// Asks for a kill whose call is done, but not answered yet; the number of its session.
-pub async fn in_flight(ground: &Ground, name: &str) -> Vec<i64> {
-    let numbers = ground.numbers(1);
-    let fault = Fault::new(FaultKind::Delay).on_kills().after().delayed(IN_FLIGHT).times(1);
-    ground.site.stack.gateway.inject(fault);
-    ground.site.ask(TEAM, name, &numbers).await.unwrap();
-    eventually("the call", async || if ground.site.kills(&numbers) == [1] { Ok(()) } else { Err("it was not made") })
-        .await;
-    numbers
-}
+use crate::{
+    calls::{InFlight, SLOW},
+    ground::{Ground, TEAM, eventually, figure},
+};
 
 pub async fn a_session_is_killed_through_the_pods_and_is_gone_from_the_list(ground: &'static Ground) {
     let _alone = ground.alone().await;
@@ -48,81 +37,104 @@ pub async fn a_session_is_killed_through_the_pods_and_is_gone_from_the_list(grou
 
 pub async fn a_rollout_restart_finishes_the_call_in_flight_once_and_records_it(ground: &'static Ground) {
     let _alone = ground.alone().await;
-    let numbers = in_flight(ground, "restarted").await;
+    let call = InFlight::begin(ground, "restarted").await;
+    call.leader_goes_first(ground).await;
     let begun = Instant::now();
     ground.kubectl(&["rollout", "restart", &format!("deployment/{SERVICE_ACCOUNT}"), "-n", NAMESPACE]).await;
+    call.leader_is_told_to_end(ground).await;
     ground.rolled_out().await;
     figure("a rollout restart with a call in flight", begun);
-    ground.killed_once("restarted", &numbers).await;
-    let uid = ground.site.ended(TEAM, "restarted").await.unwrap().metadata.uid.unwrap();
+    call.ended(ground, "SessionsKilled").await;
+    let uid = ground.site.ended(SLOW, &call.name).await.unwrap().metadata.uid.unwrap();
     let receipts: Value =
-        serde_json::from_str(&ground.kubectl(&["get", "sessionkillreceipts", "-n", TEAM, "-o", "json"]).await).unwrap();
+        serde_json::from_str(&ground.kubectl(&["get", "sessionkillreceipts", "-n", SLOW, "-o", "json"]).await).unwrap();
     let receipts = receipts["items"].as_array().unwrap();
     let own: Vec<_> = receipts.iter().filter(|receipt| receipt.to_string().contains(&uid)).collect();
     assert!(own.len() == 1 && own[0]["status"]["outcome"] == "SessionsKilled", "{own:?}");
 }
 
-/// Asks for many kills, strikes the leader meanwhile, and waits until each request has ended as one may after such a death.
-async fn strike(ground: &Ground, prefix: &str, strike: impl AsyncFnOnce(&Leader)) {
-    let leader = ground.site.led_by(|_| true).await.unwrap();
+/// The leader's process, as long as it lives.
+struct Life {
+    pid: Pid,
+    /// Cannot be read any more when the process is gone, whoever has its number then.
+    stat: File,
+}
+
+impl Life {
+    fn of(leader: &Leader) -> Self {
+        let pid = leader.process().unwrap();
+        Self { pid, stat: File::open(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap() }
+    }
+
+    fn is_over(&self) -> Result<(), &'static str> {
+        if self.stat.read_at(&mut [0], 0).is_err() { Ok(()) } else { Err("it lives") }
+    }
+
+    /// The file that says how much memory the container may have.
+    fn memory_limit(&self) -> PathBuf {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid.as_raw_nonzero())).unwrap();
+        let group = groups.lines().find_map(|line| line.split_once(":memory:")).unwrap().1;
+        PathBuf::from(format!("/sys/fs/cgroup/memory{group}/memory.limit_in_bytes"))
+    }
+}
+
+/// What is said of the leader's container.
+async fn container(ground: &Ground, leader: &Leader) -> Value {
+    let pods = ground.pods().await;
+    let own = pods.iter().find(|pod| pod["metadata"]["name"] == leader.pod.as_str()).unwrap();
+    own["status"]["containerStatuses"][0].clone()
+}
+
+/// Asks for many kills beside one that is in flight, strikes the leader meanwhile, and waits until each request has ended as one
+/// may after such a death, which is said to have come of `why`.
+async fn strike(ground: &Ground, prefix: &str, why: &str, strike: impl AsyncFnOnce(&Life)) {
+    let call = InFlight::begin(ground, &format!("{prefix}-in-flight")).await;
+    let (before, life) = (container(ground, &call.leader).await, Life::of(&call.leader));
     let mut asked = vec![];
     for number in ground.numbers(30) {
         let name = format!("{prefix}-{number}");
         ground.site.ask(TEAM, &name, &[number]).await.unwrap();
         asked.push((name, number));
     }
-    strike(&leader).await;
+    strike(&life).await;
+    eventually("the leader's death", async || life.is_over()).await;
+    call.is_unfinished(ground).await;
     let mut unsent = 0;
     for (name, number) in asked {
-        let ended = ground.site.ended(TEAM, &name).await.unwrap();
-        match (ground.site.kills(&[number])[0], reason(&ended).as_str()) {
-            (1, "SessionsKilled" | "SessionsGone") => {}
-            // Claimed when its operator died: it is not sent again, and says that its session is still there.
-            (0, "StillPresent") => unsent += 1,
-            (kills, reason) => panic!("{name}: {kills} kills, {reason}: {:?}", ended.status),
-        }
+        unsent += usize::from(ground.site.fate(TEAM, &name, number).await.unwrap() == Fate::Unsent);
     }
     println!("    {unsent} of 30 requests were claimed and not sent, and say so");
     assert!(unsent < 30, "it ended before it did anything");
-    let restarted = async || {
-        let pods = ground.pods().await;
-        let of = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap();
-        let struck = pods.iter().find(|pod| pod["metadata"]["name"] == leader.pod.as_str()).unwrap();
-        if of(struck) > 0 { Ok(struck.clone()) } else { Err("it was not started again") }
-    };
-    let struck = eventually("the container", restarted).await;
-    println!("    {}", struck["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"]);
+    // Nobody got the answer: the session is gone, and that is all that can be known.
+    call.ended(ground, "SessionsGone").await;
+    let restarts = |container: &Value| container["restartCount"].as_i64().unwrap();
+    let after = eventually("the container", async || {
+        let now = container(ground, &call.leader).await;
+        if restarts(&now) > restarts(&before) { Ok(now) } else { Err("it was not started again") }
+    })
+    .await;
+    let death = &after["lastState"]["terminated"];
+    assert!(death["reason"] == why && death["exitCode"] == 137, "{after}");
     ground.rolled_out().await;
 }
 
 pub async fn a_container_that_is_killed_loses_and_doubles_no_kill(ground: &'static Ground) {
     let _alone = ground.alone().await;
-    strike(ground, "killed", async |leader| {
-        kill_process(leader.process().unwrap(), Signal::KILL).unwrap();
-    })
-    .await;
-}
-
-/// The file that says how much memory the container may have.
-fn memory_limit(leader: &Leader) -> PathBuf {
-    let process = leader.process().unwrap().as_raw_nonzero();
-    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
-    let group = groups.lines().find_map(|line| line.split_once(":memory:")).unwrap().1;
-    PathBuf::from(format!("/sys/fs/cgroup/memory{group}/memory.limit_in_bytes"))
+    strike(ground, "killed", "Error", async |life| kill_process(life.pid, Signal::KILL).unwrap()).await;
 }
 
 /// Its limit becomes what it has.
 pub async fn a_container_without_memory_loses_and_doubles_no_kill(ground: &'static Ground) {
     let _alone = ground.alone().await;
-    strike(ground, "out-of-memory", async |leader| {
-        let limit = memory_limit(leader);
+    strike(ground, "out-of-memory", "OOMKilled", async |life| {
+        let limit = life.memory_limit();
         let before = fs::read_to_string(&limit).unwrap();
         let gone = async || {
             // It gives back what it can; then the kernel kills it.
             let resident = fs::read_to_string(limit.with_file_name("memory.usage_in_bytes")).unwrap_or_default();
             let less = resident.trim().parse::<u64>().unwrap_or_default().saturating_sub(4096);
             let _ = fs::write(&limit, less.to_string());
-            if leader.process().is_err() { Ok(()) } else { Err("it lives") }
+            life.is_over()
         };
         eventually("the end of its memory", gone).await;
         println!("    it had {} bytes at most", before.trim());
@@ -157,6 +169,7 @@ pub async fn a_namespace_is_deleted_under_load(ground: &'static Ground) {
     for number in &numbers {
         ground.site.ask("doomed", &format!("request-{number}"), &[*number]).await.unwrap();
     }
+    let lives = ground.lives().await;
     let begun = Instant::now();
     ground.kubectl(&["delete", "namespace", "doomed", "--timeout=180s"]).await;
     figure("a namespace with 40 requests deleted", begun);
@@ -166,4 +179,5 @@ pub async fn a_namespace_is_deleted_under_load(ground: &'static Ground) {
     let numbers = ground.numbers(1);
     ground.site.ask(TEAM, "after-the-deletion", &numbers).await.unwrap();
     ground.killed_once("after-the-deletion", &numbers).await;
+    assert_eq!(ground.lives().await, lives, "Pods and how often they were started again");
 }
