@@ -3,7 +3,8 @@
 //! The nodes need namespaces of their own, in which this program runs itself again: its tests have no harness but one that can.
 //! Where a machine cannot run nodes, all tests are ignored, and a line says why; `SESSIONKILL_NODES=required` makes that a
 //! failure, `SESSIONKILL_NODES=skip` leaves them out. `SESSIONKILL_NODE_IMAGE` names the image, an OCI layout as `testbed image`
-//! writes it; without, it is the operator of this source tree as it was built for tests.
+//! writes it; without, it is the operator of this source tree as it was built for tests. What takes ten minutes runs with
+//! `--ignored` only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
@@ -41,7 +42,7 @@ macro_rules! trials {
 }
 
 fn trials() -> Vec<Trial> {
-    trials![
+    let mut all = trials![
         mounted::a_log_filter_of_a_config_map_is_followed,
         mounted::a_token_that_is_rotated_is_used_without_a_restart,
         installation::helm_installs_it_available_into_a_namespace_of_restricted_pods,
@@ -60,7 +61,10 @@ fn trials() -> Vec<Trial> {
         spread::replicas_are_on_two_nodes_with_and_without_zones,
         installation::uninstalled_it_leaves_requests_and_installed_again_it_ends_them,
         installation::kustomize_installs_it,
-    ]
+    ];
+    let long = trials![mounted::a_token_that_expires_is_replaced_without_a_restart];
+    all.extend(long.into_iter().map(|trial| trial.with_ignored_flag(true)));
+    all
 }
 
 fn trial<F: Future<Output = ()> + 'static>(name: &str, test: fn(&'static Ground) -> F) -> Trial {

@@ -1,11 +1,16 @@
 //! What a kubelet mounts into Pods and changes while they run: it looks once in a minute.
 
-use std::{collections::BTreeSet, fs, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testbed::{chart, stack::SERVICE_ACCOUNT};
 
-use crate::ground::{Ground, eventually, figure};
+use crate::ground::{Ground, eventually, figure, within};
 
 /// A release beside the other tests', which works in its own namespace only and has one replica.
 async fn release(ground: &Ground, namespace: &str, values: &Value) {
@@ -32,12 +37,16 @@ async fn logs(ground: &Ground, namespace: &str) -> Result<String, String> {
     ground.site.stack.control_plane.run_kubectl(&logs).await.map_err(|error| error.to_string())
 }
 
-/// The only Pod of a release, which must be the one that there was.
+async fn pods(ground: &Ground, namespace: &str) -> Vec<Value> {
+    let said = ground.kubectl(&["get", "pods", "-n", namespace, "-o", "json"]).await;
+    serde_json::from_str::<Value>(&said).unwrap()["items"].as_array().unwrap().clone()
+}
+
+/// The only Pod of a release.
 async fn pod(ground: &Ground, namespace: &str) -> Value {
-    let pods: Value =
-        serde_json::from_str(&ground.kubectl(&["get", "pods", "-n", namespace, "-o", "json"]).await).unwrap();
-    assert_eq!(pods["items"].as_array().unwrap().len(), 1, "{pods}");
-    pods["items"][0].clone()
+    let pods = pods(ground, namespace).await;
+    assert_eq!(pods.len(), 1, "{pods:?}");
+    pods[0].clone()
 }
 
 pub async fn a_log_filter_of_a_config_map_is_followed(ground: &'static Ground) {
@@ -56,16 +65,27 @@ pub async fn a_log_filter_of_a_config_map_is_followed(ground: &'static Ground) {
     })
     .await;
     figure("a ConfigMap until its log filter is in force", begun);
+    assert_lives_on(ground, namespace, &before).await;
+}
+
+/// The Pod is the one that it was, and was not started again.
+async fn assert_lives_on(ground: &Ground, namespace: &str, before: &Value) {
     let after = pod(ground, namespace).await;
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 0);
 }
 
-/// The tokens, by their IDs, that the account has used, as the API server has logged them.
-fn tokens(ground: &Ground, account: &str) -> BTreeSet<String> {
+/// The tokens, by their IDs, that the Pod has used since then and that were accepted, as the API server has logged them.
+fn tokens(ground: &Ground, pod: &Value, since: Timestamp) -> BTreeSet<String> {
     let log = fs::read_to_string(ground.site.stack.control_plane.audit_log()).unwrap();
     let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let own = entries.filter(|entry| entry["user"]["username"] == account);
+    let is_since = |entry: &Value| {
+        let received = entry["requestReceivedTimestamp"].as_str().unwrap_or_default().parse::<Timestamp>();
+        received.is_ok_and(|received| received >= since)
+    };
+    let own = entries.filter(|entry| {
+        entry["user"]["extra"]["authentication.kubernetes.io/pod-uid"][0] == pod["metadata"]["uid"] && is_since(entry)
+    });
     own.filter_map(|entry| {
         let id = &entry["user"]["extra"]["authentication.kubernetes.io/credential-id"][0];
         id.as_str().map(str::to_owned)
@@ -73,29 +93,78 @@ fn tokens(ground: &Ground, account: &str) -> BTreeSet<String> {
     .collect()
 }
 
+/// Waits until the Pod has used its first token, and no other one.
+async fn first_token(ground: &Ground, pod: &Value) -> BTreeSet<String> {
+    eventually("requests", async || {
+        let used = tokens(ground, pod, Timestamp::MIN);
+        if used.len() == 1 { Ok(used) } else { Err(format!("{used:?}")) }
+    })
+    .await
+}
+
+/// It went on in the same Pod, and nothing was refused.
+async fn assert_not_noticed(ground: &Ground, namespace: &str, before: &Value) {
+    assert_lives_on(ground, namespace, before).await;
+    let logs = eventually("the logs", async || logs(ground, namespace).await).await;
+    assert!(!logs.contains("Unauthorized"), "{logs}");
+}
+
 /// A kubelet that is started again knows nothing of tokens that it has given: it asks for new ones.
 pub async fn a_token_that_is_rotated_is_used_without_a_restart(ground: &'static Ground) {
     let namespace = "rotated";
-    let account = format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}");
     release(ground, namespace, &json!({})).await;
     let before = pod(ground, namespace).await;
-    eventually("requests", async || if tokens(ground, &account).len() == 1 { Ok(()) } else { Err("none") }).await;
+    let first = first_token(ground, &before).await;
     let node = before["spec"]["nodeName"].as_str().unwrap();
     ground.nodes().node(node).unwrap().restart_kubelet().unwrap();
     let begun = Instant::now();
     eventually("the new token", async || {
-        let used = tokens(ground, &account);
-        if used.len() > 1 { Ok(()) } else { Err(format!("{used:?}")) }
+        let used = tokens(ground, &before, Timestamp::MIN);
+        if used.is_superset(&first) && used.len() > 1 { Ok(()) } else { Err(format!("{used:?}")) }
     })
     .await;
     figure("a new token until it is used", begun);
-    let after = pod(ground, namespace).await;
-    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
-    assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 0);
-    eventually("the logs", async || {
-        let logs = logs(ground, namespace).await?;
-        assert!(!logs.contains("Unauthorized"), "{logs}");
-        Ok::<_, String>(())
+    assert_not_noticed(ground, namespace, &before).await;
+}
+
+/// The shortest that the API server gives. The kubelet replaces a token when four fifths of its time are over.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
+/// For how long after its end the API server still takes one, and some more.
+const LEEWAY: SignedDuration = SignedDuration::from_mins(2);
+
+/// Without any help: it takes as long as the token lasts.
+pub async fn a_token_that_expires_is_replaced_without_a_restart(ground: &'static Ground) {
+    let _alone = ground.alone().await;
+    let namespace = "expired";
+    release(ground, namespace, &json!({})).await;
+    let token = json!({"name": "token", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": SHORTEST.as_secs()}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]}});
+    let mount =
+        json!({"name": "token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true});
+    let patch = json!({"spec": {"template": {"spec": {
+        "automountServiceAccountToken": false, "volumes": [token],
+        "containers": [{"name": "operator", "volumeMounts": [mount]}],
+    }}}});
+    let deployment = format!("deployment/{SERVICE_ACCOUNT}");
+    ground.kubectl(&["patch", &deployment, "-n", namespace, "-p", &patch.to_string()]).await;
+    ground.kubectl(&["rollout", "status", &deployment, "-n", namespace, "--timeout=180s"]).await;
+    let before = eventually("the end of the Pod before", async || {
+        let pods = pods(ground, namespace).await;
+        if let [only] = pods.as_slice() { Ok(only.clone()) } else { Err(format!("{} Pods", pods.len())) }
     })
     .await;
+    let first = first_token(ground, &before).await;
+    let expired = Timestamp::now() + SHORTEST + LEEWAY;
+    within(Duration::from_mins(20), "requests when the first token has expired", async || {
+        if Timestamp::now() < expired {
+            return Err("it has not".to_owned());
+        }
+        let used = tokens(ground, &before, expired);
+        if !used.is_empty() && used.is_disjoint(&first) { Ok(()) } else { Err(format!("{used:?}")) }
+    })
+    .await;
+    assert_not_noticed(ground, namespace, &before).await;
 }
