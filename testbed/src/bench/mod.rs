@@ -15,6 +15,7 @@ mod contender;
 mod floor;
 mod hostile;
 mod load;
+mod markdown;
 mod plan;
 mod plot;
 mod record;

@@ -5,18 +5,17 @@ use std::{fs, time::Duration};
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, api::ListParams};
-use serde::{Deserialize, Serialize};
 use sessionkill::api::{SessionKill, VerificationPolicy};
 use tokio::time::{Instant, sleep};
 
 use super::{
     args::Agenda,
     contender::Contender,
+    markdown::{MEBIBYTE, table},
     plan::{NAMESPACE, Plan, Stream},
-    record::Record,
+    record::{Held, Record, SoakRun},
     request, run,
     scene::Scene,
-    table::{MEBIBYTE, table},
 };
 use crate::{operator, scratch};
 
@@ -32,48 +31,13 @@ const GRACE: SignedDuration = SignedDuration::from_mins(1);
 /// So many of the sessions to be killed are there ahead of time: with all of them, lists would be longer than they are.
 const AHEAD: u32 = 300;
 
-/// A contender that has killed for long.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SoakRun {
-    /// Who killed.
-    pub contender: String,
-    /// How many sessions were to be killed.
-    pub requests: u32,
-    /// How many were.
-    pub killed: u32,
-    /// How often one session was killed at most.
-    pub most_kills_of_one: u32,
-    /// After the first five minutes, or a sixth of the time if that is less.
-    pub early: Held,
-    /// When the last kill had ended.
-    pub late: Held,
-    /// Requests that were still stored then, more than a minute after they were to be removed.
-    pub overdue: u32,
-    /// How long it took then until no request was left, in seconds; none if it took longer than two minutes.
-    pub cleared_after: Option<f64>,
-}
-
-/// What a process holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Held {
-    /// Physical memory.
-    pub memory_bytes: u64,
-    /// Open descriptors.
-    pub descriptors: usize,
-    /// Threads.
-    pub threads: usize,
-}
-
-impl Held {
-    fn now(pid: u32) -> anyhow::Result<Self> {
-        let entries = |name: &str| {
-            let path = format!("/proc/{pid}/{name}");
-            Ok::<_, anyhow::Error>(fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?.count())
-        };
-        Ok(Self { memory_bytes: operator::rss_bytes(pid)?, descriptors: entries("fd")?, threads: entries("task")? })
-    }
+/// What the process `pid` holds now.
+fn held(pid: u32) -> anyhow::Result<Held> {
+    let entries = |name: &str| {
+        let path = format!("/proc/{pid}/{name}");
+        Ok::<_, anyhow::Error>(fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?.count())
+    };
+    Ok(Held { memory_bytes: operator::rss_bytes(pid)?, descriptors: entries("fd")?, threads: entries("task")? })
 }
 
 /// Lets one contender kill for `length`, on a control plane of its own. An error if the contender ended.
@@ -87,10 +51,10 @@ pub(super) async fn soak(agenda: &Agenda, contender: &Contender, length: Duratio
     let made = run::make(&plan, &running, directory.path());
     let early = async {
         sleep(SETTLED.min(length / 6)).await;
-        Held::now(pid)
+        held(pid)
     };
     let (_, early, ()) = tokio::try_join!(made, early, provide_sessions(&scene, &plan))?;
-    let late = Held::now(pid)?;
+    let late = held(pid)?;
     let (overdue, cleared_after) = (overdue(&scene).await?, cleared(&scene).await?);
     let kills = scene.gateway.kills_per_session();
     running.stop().await;

@@ -6,14 +6,12 @@ use sessionkill::api::VerificationPolicy;
 
 use super::{
     hostile,
-    record::{Load, Record, Run, Setting, Summary},
+    markdown::{MEBIBYTE, table},
+    record::{CpuSpread, Load, Record, Run, Setting, Summary},
     soak,
     statistics::Spread,
     summary::{loads, run_of, starts, summaries},
 };
-
-/// In bytes.
-pub(super) const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// All that `records` tell, as Markdown: first the setting, then a table for each kind of figure.
 pub(super) fn report(records: &[Record]) -> String {
@@ -107,9 +105,8 @@ fn costs(records: &[Record], summaries: &[Summary]) -> String {
             #[allow(clippy::cast_precision_loss, reason = "memory in MiB with one decimal")]
             Spread::of(runs.iter().map(|run| value(run) as f64 / MEBIBYTE)).map_or("–".into(), |it| spread(it, 1))
         };
-        let cpu = |value: fn(&super::record::CpuSpread) -> Spread| {
-            it.cpu_per_thousand.map_or("–".into(), |cpu| spread(value(&cpu), 2))
-        };
+        let cpu =
+            |value: fn(&CpuSpread) -> Spread| it.cpu_per_thousand.map_or("–".into(), |cpu| spread(value(&cpu), 2));
         vec![
             it.contender.clone(),
             each(&runs, |run| &run.api_requests),
@@ -172,15 +169,4 @@ fn spread(spread: Spread, decimals: usize) -> String {
         return format!("{median:.decimals$}");
     }
     format!("{median:.decimals$} ({least:.decimals$}–{most:.decimals$})")
-}
-
-/// A table under a heading; nothing without rows.
-pub(super) fn table(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let head_line = line(head.iter().map(|cell| (*cell).to_owned()).collect());
-    let rule = format!("|{}\n", "---|".repeat(head.len()));
-    format!("\n### {title}\n\n{head_line}{rule}{}", rows.into_iter().map(line).collect::<String>())
 }

@@ -7,14 +7,14 @@ mod victim;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use serde::{Deserialize, Serialize};
 
 pub(super) use self::table::{report, verdict};
-use self::victim::{Kills, Victims};
+use self::victim::Victims;
 use super::{
     args::Agenda,
     contender::{Contender, Running},
     plan::{CONNECTION, NAMESPACE},
+    record::{AttackRun, Kills},
     scene::Scene,
     usage::{MemoryBytes, watch_peak},
 };
@@ -24,32 +24,6 @@ use crate::{
 };
 
 const SWEEP_SECONDS: u32 = 2;
-
-/// One attack on one contender, and what became of the victim's kills.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AttackRun {
-    /// Who was attacked.
-    pub contender: String,
-    /// The attack, as the command line spells it.
-    pub attack: String,
-    /// Objects that were stored for it, or connections opened.
-    pub made: u64,
-    /// Those that were refused.
-    pub refused: u64,
-    /// Why the first one was.
-    pub first_refusal: Option<String>,
-    /// The victim's kills before the attack.
-    pub alone: Kills,
-    /// The victim's kills while it lasted.
-    pub beside: Kills,
-    /// Memory of the contender: before, at most, and when the victim's last kill had ended.
-    pub memory_bytes: MemoryBytes,
-    /// Requests of the contender to the API server while the victim killed beside the attack.
-    pub api_requests: u64,
-    /// The longest start beside what the attack had stored, if it was started again.
-    pub ready_ms: Option<f64>,
-}
 
 /// Makes one attack on one contender, on a control plane of its own. An error if the contender ended.
 pub(super) async fn measure(agenda: &Agenda, contender: &Contender, kind: Kind) -> anyhow::Result<AttackRun> {

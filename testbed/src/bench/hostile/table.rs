@@ -2,12 +2,9 @@
 
 use anyhow::ensure;
 
-use super::{
-    super::{
-        record::{Failure, Record},
-        table::{MEBIBYTE, table},
-    },
-    AttackRun,
+use super::super::{
+    markdown::{MEBIBYTE, table},
+    record::{AttackRun, Failure, Record},
 };
 
 /// A table of all attacks; nothing without any.
@@ -104,7 +101,7 @@ fn sentence(Failure { contender, what, why }: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{super::usage::MemoryBytes, Kills},
+        super::super::{record::Kills, usage::MemoryBytes},
         *,
     };
 

@@ -1,13 +1,18 @@
 //! What is measured, as it is written: one JSON object for each run, and one for each summary.
 
+mod attack;
+mod soak;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use sessionkill::api::VerificationPolicy;
 
+pub use self::{
+    attack::{AttackRun, Kills},
+    soak::{Held, SoakRun},
+};
 use super::{
-    hostile::AttackRun,
-    soak::SoakRun,
     statistics::Spread,
     usage::{CpuSeconds, MemoryBytes},
 };
