@@ -20,6 +20,7 @@ pub mod go;
 pub mod helm;
 pub mod hostile;
 pub mod image;
+mod inside;
 pub mod manifests;
 pub mod measure;
 pub mod node;

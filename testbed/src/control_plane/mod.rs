@@ -11,6 +11,8 @@ mod kubectl;
 mod nodes;
 mod outage;
 mod pki;
+mod record;
+mod servers;
 
 use std::{
     collections::BTreeMap,
@@ -28,23 +30,22 @@ use kube::{
     Api, Client,
     runtime::wait::{await_condition, conditions::is_crd_established},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::{sleep, timeout};
 
-use self::access::Access;
+use self::{
+    access::Access,
+    servers::{START_LIMIT, serves, start_api_server, start_etcd},
+};
 pub(crate) use self::{access::TEST_AGENT, binaries::build as build_component};
 pub use self::{
     access::client_for,
     audit::{Request, RequestCounter},
     binaries::{Kubernetes, server_version},
     outage::Outage,
+    record::RECORD,
 };
-use crate::{
-    node, port,
-    process::{Output, Process},
-    rights,
-};
+use crate::{inside::ensure_inside, port, process::Process};
 
-const START_LIMIT: Duration = Duration::from_mins(2);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Builds the programs, if they are not there yet: where there is no network, they must be. It blocks, for minutes perhaps.
@@ -90,7 +91,7 @@ impl ControlPlane {
     /// The same for nodes as well, which reach it at this address, and which it asks for logs and runs commands on. It listens
     /// on all addresses: only inside of [`crate::node::enter`].
     pub async fn start_for_nodes(directory: &Path, address: Ipv4Addr) -> anyhow::Result<Self> {
-        node::ensure_inside()?;
+        ensure_inside()?;
         Self::start_for(directory, Some(address)).await
     }
 
@@ -100,7 +101,7 @@ impl ControlPlane {
         let programs = tokio::task::spawn_blocking(binaries::locate).await??;
         let (authority, identity) = pki::create(&directory, &nodes::addresses(nodes))?;
         fs::write(directory.join("audit-policy.json"), audit::POLICY)?;
-        let audit_log = rights::record_file()?.unwrap_or_else(|| directory.join("audit.log"));
+        let audit_log = record::file()?.unwrap_or_else(|| directory.join("audit.log"));
         let (etcd, etcd_port) = port::start_on_free(|port| start_etcd(&programs, &directory, port)).await?;
         let (api_server, access, port) = port::start_on_free(async |port| {
             let access = Access::create(&directory, port, &identity)?;
@@ -135,6 +136,28 @@ impl ControlPlane {
     /// A kubeconfig that is exactly this service account, by a token that is valid for a day.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
         self.access.service_account_kubeconfig(namespace, name).await
+    }
+
+    /// A kubeconfig that is exactly this user of this group, by a certificate, for a component that reaches the API server at
+    /// `host`. The file has the user's name.
+    pub(crate) fn component_kubeconfig(
+        &self,
+        user: &str,
+        group: Option<&str>,
+        host: Ipv4Addr,
+    ) -> anyhow::Result<PathBuf> {
+        let identity = self.authority.client(user, group)?;
+        self.access.kubeconfig_of(&user.replace(':', "-"), &identity, host)
+    }
+
+    /// The file with the certificate of who signs for everybody, clients of a kubelet among them.
+    pub(crate) fn authority_file(&self) -> PathBuf {
+        self.directory.join(pki::CA)
+    }
+
+    /// The file with the key of service accounts' tokens.
+    pub(crate) fn token_key_file(&self) -> PathBuf {
+        self.directory.join(pki::TOKEN_KEY)
     }
 
     /// kubectl of the same version as the server, as administrator; add the arguments and run it.
@@ -211,6 +234,26 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Lets `outage` begin, says so by `begun`, and ends it after `pause`; returns when the API server is ready again.
+    pub async fn suffer(&self, outage: Outage, pause: Duration, begun: impl FnOnce()) -> anyhow::Result<()> {
+        match outage {
+            Outage::ApiServerKilled => self.stop_api_server(),
+            Outage::EtcdKilled => self.etcd().kill(),
+            Outage::EtcdFrozen => self.etcd().pause()?,
+        }
+        begun();
+        sleep(pause).await;
+        match outage {
+            Outage::ApiServerKilled => return self.start_api_server().await,
+            Outage::EtcdKilled => {
+                let (etcd, _) = start_etcd(&self.programs, &self.directory, self.etcd_port).await?;
+                *self.etcd.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(etcd);
+            }
+            Outage::EtcdFrozen => self.etcd().resume()?,
+        }
+        serves(&self.api_server(), &self.client().await?).await
+    }
+
     /// Stops both servers in order; dropping kills them instead.
     pub async fn stop(self) {
         // Its graceful end waits for watches to finish; there is nothing in it to save.
@@ -227,59 +270,15 @@ impl ControlPlane {
     }
 }
 
-async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> anyhow::Result<(Process, u16)> {
-    let client = format!("http://127.0.0.1:{port}");
-    let peer = format!("http://127.0.0.1:{}", port::free()?);
-    let mut command = Command::new(programs.join("etcd"));
-    command
-        .arg("--data-dir")
-        .arg(directory.join("etcd"))
-        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("default={peer}")])
-        // The default of 2 GiB is less than a benchmark's history.
-        .args(["--quota-backend-bytes", "8589934592"]);
-    let process = Process::start(&command, Output::together(directory.join("etcd.log")))?;
-    process.ready(START_LIMIT, async || Ok(TcpStream::connect(("127.0.0.1", port)).await.map(drop)?)).await?;
-    Ok((process, port))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch;
 
-async fn start_api_server(
-    (programs, directory, audit_log): (&Path, &Path, &Path),
-    nodes: Option<Ipv4Addr>,
-    port: u16,
-    etcd_port: u16,
-    client: Client,
-) -> anyhow::Result<Process> {
-    let flag = |name: &str, file: &str| format!("--{name}={}", directory.join(file).display());
-    let mut command = Command::new(programs.join("kube-apiserver"));
-    command
-        .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
-        .args(nodes::flags(nodes, directory))
-        .arg(format!("--secure-port={port}"))
-        .arg("--service-cluster-ip-range=10.96.0.0/16")
-        .arg(flag("cert-dir", "."))
-        .arg(flag("client-ca-file", pki::CA))
-        .arg(flag("tls-cert-file", pki::SERVER_CERTIFICATE))
-        .arg(flag("tls-private-key-file", pki::SERVER_KEY))
-        .arg("--service-account-issuer=https://kubernetes.default.svc")
-        .arg(flag("service-account-key-file", pki::TOKEN_PUBLIC_KEY))
-        .arg(flag("service-account-signing-key-file", pki::TOKEN_KEY))
-        .arg(flag("audit-policy-file", "audit-policy.json"))
-        .arg(format!("--audit-log-path={}", audit_log.display()))
-        // In megabytes. The default rotates after 100, and what a reader has not counted by then is gone.
-        .arg("--audit-log-maxsize=100000")
-        .arg("--profiling=false");
-    let process = Process::start(&command, Output::together(directory.join("kube-apiserver.log")))?;
-    serves(&process, &client).await?;
-    Ok(process)
-}
-
-/// Waits until the API server is ready, and its store with it.
-async fn serves(api_server: &Process, client: &Client) -> anyhow::Result<()> {
-    let check = async || {
-        let request = http::Request::get("/readyz").body(Vec::new())?;
-        client.request_text(request).await.map(drop).map_err(anyhow::Error::from)
-    };
-    api_server.ready(START_LIMIT, check).await
+    #[tokio::test]
+    async fn nothing_listens_for_nodes_outside_of_their_namespaces() {
+        let directory = scratch::directory().unwrap();
+        let refused = ControlPlane::start_for_nodes(directory.path(), Ipv4Addr::LOCALHOST).await.unwrap_err();
+        assert!(format!("{refused:#}").contains("call node::enter first"), "{refused:#}");
+    }
 }

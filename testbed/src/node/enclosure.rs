@@ -15,10 +15,8 @@ use std::{
 use anyhow::Context;
 
 use super::requirements;
-use crate::{process::missing_tool, scratch};
+use crate::{inside::INSIDE, process::missing_tool, scratch};
 
-/// Set inside: the name of the control group of all nodes.
-const INSIDE: &str = "SESSIONKILL_TESTBED_ENCLOSURE";
 /// Asked for by name, so that what one of them needs is asked for as well.
 pub(super) const NAMESPACES: [&str; 7] =
     ["--mount", "--net", "--uts", "--ipc", "--pid", "--kill-child=KILL", "--mount-proc"];
@@ -76,14 +74,4 @@ pub fn enter() -> anyhow::Result<Entered> {
 #[must_use]
 pub fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
-}
-
-/// Fails outside, where what listens for nodes would listen on the machine.
-pub(crate) fn ensure_inside() -> anyhow::Result<()> {
-    control_group().map(drop)
-}
-
-/// The name of the control group of all nodes.
-pub(super) fn control_group() -> anyhow::Result<String> {
-    env::var(INSIDE).context("nodes run in namespaces of their own: call node::enter first")
 }

@@ -10,9 +10,10 @@ use std::{
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{config, enclosure, network, programs::Programs, requirements};
+use super::{config, network, programs::Programs, requirements};
 use crate::{
     control_plane::ControlPlane,
+    inside,
     process::{Output, Process},
 };
 
@@ -53,7 +54,7 @@ impl Node {
     }
 
     fn configure(&self, control_plane: &ControlPlane) -> anyhow::Result<()> {
-        let group = format!("/{}/{}", enclosure::control_group()?, self.name());
+        let group = format!("/{}/{}", inside::control_group()?, self.name());
         let user = format!("system:node:{}", self.name());
         let access = control_plane.component_kubeconfig(&user, Some("system:nodes"), network::HOST)?;
         let proxy = control_plane.component_kubeconfig("system:kube-proxy", None, network::HOST)?;
@@ -82,7 +83,7 @@ impl Node {
             .args(["--", "unshare", "--mount", "--uts", "--ipc", "--pid", "--kill-child=KILL", "--mount-proc"])
             .arg("bash")
             .arg(self.directory.join("node.sh"))
-            .args([self.name(), enclosure::control_group()?])
+            .args([self.name(), inside::control_group()?])
             .args([&self.programs, &self.directory])
             .arg(network::address_of(self.number).to_string());
         let process = Process::start(&command, Output::together(self.directory.join("node.log")))?;

@@ -31,7 +31,6 @@ use kube::{Api, api::ListParams};
 use serde_json::json;
 use tokio::time::sleep;
 
-pub(crate) use self::enclosure::ensure_inside;
 pub use self::{
     enclosure::{Entered, enter, is_inside},
     images::{Image, Source},
@@ -43,6 +42,7 @@ pub use self::{
 use crate::{
     control_plane::ControlPlane,
     image::Registry,
+    inside::ensure_inside,
     process::{Output, Process},
 };
 

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, process::Command};
 
 use anyhow::{Context, ensure};
 
-use super::ensure_inside;
+use crate::inside::ensure_inside;
 
 /// Where Pods and nodes reach what runs beside the nodes, the API server first of all.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);

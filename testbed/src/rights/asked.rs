@@ -10,19 +10,8 @@ use std::{
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::granted::Granted;
+use super::{granted::Granted, request::Request};
 use crate::control_plane::TEST_AGENT;
-
-/// One kind of request, as rules tell them apart.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Request {
-    pub(super) verb: String,
-    pub(super) group: String,
-    /// With its subresource, as `sessionkills/status`.
-    pub(super) resource: String,
-    /// Only if some right is for named objects and has this name.
-    pub(super) name: String,
-}
 
 /// How often it was asked, and what came of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

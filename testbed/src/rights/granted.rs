@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use super::asked::Request;
+use super::request::Request;
 
 /// A right, as small as rules can say it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,16 +5,15 @@
 mod asked;
 mod granted;
 mod report;
+mod request;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use self::{asked::Asked, granted::Granted};
-
-/// The variable that names the directory in which each API server of the testbed writes its audit log.
-pub const RECORD: &str = "SESSIONKILL_RIGHTS_RECORD";
+use crate::control_plane::RECORD;
 
 /// All rights of the operator.
 const OPERATORS: [&str; 2] = [
@@ -51,19 +50,4 @@ pub fn rights(args: &RightsArgs) -> anyhow::Result<()> {
     print!("{report}");
     let faults = report.faults();
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("; ")) }
-}
-
-/// Where an API server that is started now writes its audit log, if a record is wanted: a file of its own.
-pub(crate) fn record_file() -> anyhow::Result<Option<PathBuf>> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let Some(directory) = std::env::var_os(RECORD).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let directory = Path::new(&directory);
-    // Test programs run in different directories.
-    ensure!(directory.is_absolute(), "{RECORD} is {}: name a directory by its whole path", directory.display());
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ok(Some(directory.join(format!("{}-{number}.log", std::process::id()))))
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{
-    asked::{Asked, Request, Times},
+    asked::{Asked, Times},
     granted::{Granted, Right},
+    request::Request,
 };
 
 /// What was found.
