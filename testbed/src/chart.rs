@@ -11,10 +11,10 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::{
+    base::{NAMESPACE, SERVICE_ACCOUNT},
     control_plane::ControlPlane,
     helm::Helm,
     operator::Operator,
-    stack::{NAMESPACE, SERVICE_ACCOUNT},
 };
 
 /// The chart's source.

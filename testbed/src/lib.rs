@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod argocd;
+pub mod base;
 pub mod bench;
 pub mod cache;
 pub mod chart;

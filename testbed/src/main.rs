@@ -31,7 +31,7 @@ enum Command {
     Measure(measure::MeasureArgs),
     Rights(rights::RightsArgs),
     Torture(torture::TortureArgs),
-    Up(stack::UpArgs),
+    Up(stack::up::UpArgs),
     /// The load of a measurement.
     #[command(hide = true)]
     BenchLoad(bench::LoadArgs),
@@ -85,7 +85,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Measure(args) => measure::measure(args).await,
         Command::Rights(args) => rights::rights(&args),
         Command::Torture(args) => torture::torture(args).await,
-        Command::Up(args) => stack::up(args).await,
+        Command::Up(args) => stack::up::up(args).await,
         Command::Hold { directory } => hold::run(&directory).await,
     }
 }

@@ -17,8 +17,9 @@ use tokio::time::sleep;
 
 use crate::{
     arena::{CONNECTION, SERVER_IP, is_finished, kill_of, session, session_id},
+    base::{NAMESPACE, SERVICE_ACCOUNT},
     node::{self, Nodes},
-    stack::{NAMESPACE, SERVICE_ACCOUNT, Stack},
+    stack::Stack,
 };
 
 /// A rollout waits for calls in flight, and a node for what it is told of Pods.

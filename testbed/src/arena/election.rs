@@ -9,7 +9,7 @@ use kube::{Api, api::PostParams};
 use serde_json::json;
 
 use super::Arena;
-use crate::stack::{NAMESPACE, SERVICE_ACCOUNT};
+use crate::base::{NAMESPACE, SERVICE_ACCOUNT};
 
 /// Its name, as `deploy/base` gives the right to it.
 pub const LEASE: &str = "sessionkill-operator";

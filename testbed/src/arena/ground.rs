@@ -15,10 +15,10 @@ use tokio::{
 };
 
 use crate::{
+    base::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane},
     control_plane::{ControlPlane, Outage, client_for},
     fault_proxy::Certificate,
     oceanbase::Engine,
-    stack::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane},
 };
 
 const LIMIT: Duration = Duration::from_mins(2);

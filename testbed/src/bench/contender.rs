@@ -14,12 +14,12 @@ use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
 
 use super::scene::{ACCOUNTS, Scene};
 use crate::{
+    base::{NAMESPACE, SERVICE_ACCOUNT},
     hostile::Needs,
     operator::{Operator, build_operator},
     peers::{self, Peer, PeerOptions},
     port,
     process::{Output, Process},
-    stack::{NAMESPACE, SERVICE_ACCOUNT},
 };
 
 /// As many as the operator has calls in flight by default.

@@ -15,9 +15,9 @@ use super::{
     usage::{CpuSeconds, cpu_seconds},
 };
 use crate::{
+    base,
     control_plane::{ControlPlane, RequestCounter},
     gateway::{Backend, Gateway, GatewayOptions},
-    stack,
 };
 
 /// Where the accounts of the contenders are that have no manifests of their own.
@@ -49,7 +49,7 @@ impl Scene {
         let instance = options.instance.clone();
         let tenants = [vec![options.tenant.clone()], options.more_tenants.clone()].concat();
         let gateway = Gateway::start(GatewayOptions { backend: Backend::Memory(vec![]), ..options }).await?;
-        let control_plane = stack::start_control_plane(directory).await?;
+        let control_plane = base::start_control_plane(directory).await?;
         control_plane.apply(include_str!("accounts.yaml")).await?;
         let secret = json!({
             "apiVersion": "v1",

@@ -11,10 +11,11 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::{
+    base::NAMESPACE,
     node::Entered,
     process::{Output, Process},
     python, scratch,
-    stack::{Install, NAMESPACE, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions},
+    stack::{Install, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions},
 };
 
 /// How to show it.

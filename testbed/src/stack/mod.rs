@@ -1,8 +1,9 @@
 //! Everything together on loopback: control plane, engine, gateway and the operator as its own service account.
 
 mod environment;
+mod options;
 mod pods;
-mod up;
+pub mod up;
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,12 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 pub use self::{
-    pods::{NodeArgs, Pods, prepare},
-    up::{UpArgs, up},
+    options::{Install, OperatorChoice, Pods, Sessions, StackOptions},
+    pods::{NodeArgs, prepare},
 };
+pub use crate::base::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane};
 use crate::{
+    base::make_namespace,
     chart::Release,
     control_plane::ControlPlane,
     gateway::{AccessKey, Backend, Gateway, GatewayOptions},
@@ -23,59 +26,6 @@ use crate::{
     oceanbase::Engine,
     operator::{Operator, build_operator},
 };
-
-/// The namespace of `deploy/base`.
-pub const NAMESPACE: &str = "sessionkill-system";
-/// The service account in it, as which the operator runs.
-pub const SERVICE_ACCOUNT: &str = "sessionkill-operator";
-/// Selects the limits of objects in `deploy/base`, and what it has beside them.
-const LIMITS: &str = "app.kubernetes.io/component=limits";
-const WITHOUT_LIMITS: &str = "app.kubernetes.io/component!=limits";
-
-/// Which parts to start, and where.
-#[derive(Debug, Clone)]
-pub struct StackOptions {
-    /// Data and logs of all parts, each in a directory of its own.
-    pub directory: PathBuf,
-    /// Where the gateway finds sessions.
-    pub sessions: Sessions,
-    /// Whether an operator runs.
-    pub operator: OperatorChoice,
-}
-
-/// Where sessions live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sessions {
-    /// In a real engine, which is started.
-    OceanBase,
-    /// In the gateway's memory.
-    Memory,
-}
-
-/// Whether an operator runs, and which one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OperatorChoice {
-    /// None: somebody starts one by hand.
-    None,
-    /// The one in this source tree, built as cargo's `dev` profile says.
-    Build,
-    /// This binary.
-    Binary(PathBuf),
-}
-
-/// What is installed for the operator before it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Install {
-    /// The definitions and `deploy/base`, without its limits of objects.
-    Base,
-    /// The Helm chart; to work in these namespaces only, or if there is none, in all.
-    Chart {
-        /// They are made if they are not there.
-        watch_namespaces: Vec<String>,
-    },
-    /// The Helm chart on nodes of its own, on which it runs as Pods. Only inside of [`crate::node::enter`].
-    Pods(Pods),
-}
 
 /// The running parts. Dropping it ends them all, the operator first.
 pub struct Stack {
@@ -139,7 +89,10 @@ impl Stack {
         match install {
             Install::Base => {}
             Install::Chart { watch_namespaces } => stack.release = Some(stack.install_chart(watch_namespaces).await?),
-            Install::Pods(pods) => stack.nodes = Some(stack.install_pods(&pods).await?),
+            Install::Pods(pods) => {
+                let port = stack.gateway.address().port();
+                stack.nodes = Some(pods::install(&pods, &stack.control_plane, port, &stack.directory).await?);
+            }
         }
         if let Some(binary) = binary {
             stack.operator = Some(stack.start_operator(&binary, "operator", &[]).await?);
@@ -247,40 +200,6 @@ impl Stack {
         drop((self.engine, self.nodes));
         self.control_plane.stop().await;
     }
-}
-
-/// A control plane in `directory/control-plane` with the custom resources and `deploy/base` installed, but for its limits of
-/// objects: what the operator withstands must get past them.
-pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlane> {
-    let control_plane = ControlPlane::start(&directory.join("control-plane")).await?;
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let crds = repository.join("crds");
-    if crds.is_dir() {
-        control_plane.install_kinds(&crds).await?;
-    }
-    make_namespace(&control_plane, NAMESPACE).await?;
-    apply_base(&control_plane, WITHOUT_LIMITS).await?;
-    Ok(control_plane)
-}
-
-/// A namespace may be there from the time before.
-async fn make_namespace(control_plane: &ControlPlane, name: &str) -> anyhow::Result<()> {
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    control_plane.apply(&namespace.to_string()).await.map(drop)
-}
-
-/// Installs the limits of objects, too, which are part of every installation unless somebody leaves them out.
-pub async fn install_limits(control_plane: &ControlPlane) -> anyhow::Result<()> {
-    apply_base(control_plane, LIMITS).await
-}
-
-async fn apply_base(control_plane: &ControlPlane, selector: &str) -> anyhow::Result<()> {
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base");
-    if base.is_dir() {
-        let base = base.to_str().context("kubectl needs a path in UTF-8")?;
-        control_plane.run_kubectl(&["apply", "-k", base, "-l", selector]).await?;
-    }
-    Ok(())
 }
 
 async fn start_engine(directory: &Path, sessions: Sessions) -> anyhow::Result<Option<Engine>> {

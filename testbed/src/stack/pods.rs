@@ -1,31 +1,25 @@
 //! The operator as Pods on nodes of their own.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::{Args, value_parser};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::{NAMESPACE, SERVICE_ACCOUNT, Sessions, Stack};
+use super::options::{Pods, Sessions};
 use crate::{
-    chart, control_plane,
+    base::{NAMESPACE, SERVICE_ACCOUNT},
+    chart,
+    control_plane::{self, ControlPlane},
     helm::Helm,
     node::{self, Entered, Nodes, Programs, Source},
     oceanbase,
     operator::build_operator,
 };
-
-/// On which nodes the operator runs, and what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pods {
-    /// How many nodes.
-    pub nodes: u8,
-    /// The image.
-    pub image: Source,
-    /// The duration of the Lease; the chart's own without.
-    pub lease_seconds: Option<u16>,
-}
 
 /// Nodes, if they are wanted.
 #[derive(Args, Debug)]
@@ -83,32 +77,34 @@ pub fn prepare(sessions: Sessions) -> anyhow::Result<()> {
     build_operator("dev").map(drop)
 }
 
-impl Stack {
-    /// Starts the nodes and installs the operator on them, as a person would into a namespace of restricted Pods; returns when
-    /// all its Pods are ready.
-    pub(super) async fn install_pods(&self, pods: &Pods) -> anyhow::Result<Nodes> {
-        let programs = spawn_blocking(Programs::locate).await??;
-        let nodes = Nodes::start(&self.control_plane, &programs, &self.directory.join("nodes"), pods.nodes).await?;
-        let image = nodes.push(&pods.image)?;
-        let port = self.gateway.address().port();
-        node::expose(port)?;
-        let values = json!({
-            "image": {"repository": image.repository, "digest": image.digest},
-            "leaderElection": {"leaseDurationSeconds": pods.lease_seconds},
-            "operator": {"allowEndpoints": [format!("http://{}:{port}", node::HOST)]},
-        });
-        let file = self.directory.join("values.json");
-        fs::write(&file, values.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-            "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-        }});
-        self.control_plane.apply(&namespace.to_string()).await?;
-        let home = self.directory.join("helm");
-        let helm = spawn_blocking(move || Helm::in_home(&home)).await??;
-        let (chart, file) = (chart::directory(), file.to_string_lossy().into_owned());
-        let chart = chart.to_str().context("helm needs a path in UTF-8")?;
-        let install = ["install", SERVICE_ACCOUNT, chart, "--namespace", NAMESPACE, "--values", &file, "--wait"];
-        helm.run(Some(self.control_plane.kubeconfig()), &install).await?;
-        Ok(nodes)
-    }
+/// Starts the nodes and installs the operator on them, as a person would into a namespace of restricted Pods; returns when
+/// all its Pods are ready. They reach the gateway at `gateway_port`.
+pub(super) async fn install(
+    pods: &Pods,
+    control_plane: &ControlPlane,
+    gateway_port: u16,
+    directory: &Path,
+) -> anyhow::Result<Nodes> {
+    let programs = spawn_blocking(Programs::locate).await??;
+    let nodes = Nodes::start(control_plane, &programs, &directory.join("nodes"), pods.nodes).await?;
+    let image = nodes.push(&pods.image)?;
+    node::expose(gateway_port)?;
+    let values = json!({
+        "image": {"repository": image.repository, "digest": image.digest},
+        "leaderElection": {"leaseDurationSeconds": pods.lease_seconds},
+        "operator": {"allowEndpoints": [format!("http://{}:{gateway_port}", node::HOST)]},
+    });
+    let file = directory.join("values.json");
+    fs::write(&file, values.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+    }});
+    control_plane.apply(&namespace.to_string()).await?;
+    let home = directory.join("helm");
+    let helm = spawn_blocking(move || Helm::in_home(&home)).await??;
+    let (chart, file) = (chart::directory(), file.to_string_lossy().into_owned());
+    let chart = chart.to_str().context("helm needs a path in UTF-8")?;
+    let install = ["install", SERVICE_ACCOUNT, chart, "--namespace", NAMESPACE, "--values", &file, "--wait"];
+    helm.run(Some(control_plane.kubeconfig()), &install).await?;
+    Ok(nodes)
 }

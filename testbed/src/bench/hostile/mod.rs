@@ -19,8 +19,9 @@ use super::{
     usage::{MemoryBytes, watch_peak},
 };
 use crate::{
+    base,
     hostile::{Attack, Ground, Kind, Needs, Tally, Victim},
-    operator, scratch, stack,
+    operator, scratch,
 };
 
 const SWEEP_SECONDS: u32 = 2;
@@ -34,7 +35,7 @@ pub(super) async fn measure(agenda: &Agenda, contender: &Contender, kind: Kind) 
         let all = ["delete", "validatingadmissionpolicybindings", "--all"];
         scene.control_plane.run_kubectl(&all).await?;
     } else {
-        stack::install_limits(&scene.control_plane).await?;
+        base::install_limits(&scene.control_plane).await?;
     }
     let running = contender.start_with(&needs(attack.as_ref()), &scene, directory.path()).await?;
     let victims = Victims { scene: &scene, directory: directory.path(), seconds: agenda.hostile.seconds };
