@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{
-    backend::{Session, SessionStore, Verdict, Wanted},
+    backend::{Session, SessionStore, Verdict, Wanted, tenant_of},
     errors::ApiError,
     ledger::Ledger,
     process_list::{Composition, Filter},
@@ -197,12 +197,6 @@ impl Actions {
             "ExecuteTime": session.execute_time.to_string(),
         })
     }
-}
-
-/// The tenant of a session; the first one, if it names none.
-#[must_use]
-pub fn tenant_of<'a>(session: &'a Session, first: &'a str) -> &'a str {
-    if session.tenant_id.is_empty() { first } else { &session.tenant_id }
 }
 
 /// Reads a list of sessions, `SessionId` being a string or a number.

@@ -34,7 +34,6 @@ pub mod verify;
 
 pub use admission::AccessKey;
 pub use backend::Session;
-pub use cli::{GatewayArgs, run};
 pub use faults::{Fault, FaultKind, When};
 pub use ledger::{CallRecord, SessionRecord};
 pub use quota::Quota;

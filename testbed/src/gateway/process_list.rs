@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{actions::tenant_of, backend::Session, errors::ApiError, request::Call};
+use super::{
+    backend::{Session, tenant_of},
+    errors::ApiError,
+    request::Call,
+};
 
 /// The conditions of a process list; what is not given fits all.
 pub struct Filter<'a> {

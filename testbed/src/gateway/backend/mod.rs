@@ -47,6 +47,12 @@ pub struct Session {
     pub protected: bool,
 }
 
+/// The tenant of a session; the first one, if it names none.
+#[must_use]
+pub fn tenant_of<'a>(session: &'a Session, first: &'a str) -> &'a str {
+    if session.tenant_id.is_empty() { first } else { &session.tenant_id }
+}
+
 /// What became of an order to kill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
