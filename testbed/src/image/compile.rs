@@ -10,13 +10,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{BINARY, tools::Tools};
+use super::{names::BINARY, target, tools::Tools};
 use crate::operator::cargo;
-
-/// Static, as the image has no libraries.
-pub(super) fn target() -> String {
-    format!("{}-unknown-linux-musl", env::consts::ARCH)
-}
 
 /// Builds the operator of `sources` as released; its path.
 ///
@@ -24,7 +19,7 @@ pub(super) fn target() -> String {
 /// are named alike, so that neither the machine nor the directory shows in the binary.
 pub(super) fn compile(sources: &Path, work: &Path, tools: &Tools) -> anyhow::Result<PathBuf> {
     let built = work.join("target");
-    let target = target();
+    let target = target::rust();
     let variable = |name: &str| format!("{name}_{}", target.replace('-', "_"));
     let status = cargo()
         .args(["auditable", "build", "--release", "--locked", "--package", "sessionkill", "--bin", BINARY])
@@ -35,16 +30,12 @@ pub(super) fn compile(sources: &Path, work: &Path, tools: &Tools) -> anyhow::Res
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(sources, &built)?)
         // Not the commit's: with another one all that is made of C is built again, and nothing of it shows in the binary.
         .env("SOURCE_DATE_EPOCH", "0")
-        .env(variable("CC"), wrapper(work, "cc", &tools.compiler(), &zig_target())?)
+        .env(variable("CC"), wrapper(work, "cc", &tools.compiler(), &target::zig())?)
         .env(variable("AR"), wrapper(work, "ar", &tools.archiver(), "")?)
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "cargo auditable build failed ({status}), see above");
     Ok(built.join(target).join("release").join(BINARY))
-}
-
-fn zig_target() -> String {
-    format!("-target {}-linux-musl", env::consts::ARCH)
 }
 
 fn rustflags(sources: &Path, built: &Path) -> anyhow::Result<OsString> {

@@ -12,7 +12,12 @@ use anyhow::{Context, ensure};
 use auditable_info::json_from_slice;
 use serde_json::{Value, json};
 
-use super::{BINARY, VERSION, layer::ROOTS, layout::Digest, registry::Registry};
+use super::{
+    layer::ROOTS,
+    layout::Digest,
+    names::{BINARY, VERSION},
+    registry::Registry,
+};
 use crate::scratch;
 
 /// As it is stored and sent.

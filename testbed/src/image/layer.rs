@@ -8,7 +8,7 @@ use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::BINARY;
+use super::names::BINARY;
 
 /// Whom the operator trusts, where it looks for that.
 pub(super) const ROOTS: &str = "etc/ssl/certs/ca-certificates.crt";

@@ -6,7 +6,11 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{BINARY, VERSION, commit::Commit, layer::Layer};
+use super::{
+    commit::Commit,
+    layer::Layer,
+    names::{BINARY, VERSION},
+};
 use std::env::consts::ARCH;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -10,8 +10,10 @@ mod compile;
 mod inspect;
 mod layer;
 mod layout;
+mod names;
 mod registry;
 mod sbom;
+mod target;
 mod tools;
 
 use std::{
@@ -27,11 +29,6 @@ use clap::Args;
 use self::{commit::Commit, inspect::Pulled, layer::Layer, layout::Digest, tools::Tools};
 pub(crate) use self::{layout::architecture, registry::Registry, tools::crane};
 use crate::{cache, scratch};
-
-/// The name of the binary, in the image and out of it.
-const BINARY: &str = "sessionkill-operator";
-/// The operator's version, and the image's tag.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What to make and how to try it.
 #[derive(Args, Debug)]

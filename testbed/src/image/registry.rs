@@ -10,7 +10,10 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{BINARY, VERSION, layout::Digest};
+use super::{
+    layout::Digest,
+    names::{BINARY, VERSION},
+};
 use crate::{
     port,
     process::{Output, Process},

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, ensure};
 
-use super::{BINARY, commit::Commit, compile, tools::Tools};
+use super::{commit::Commit, names::BINARY, target, tools::Tools};
 use crate::operator::cargo;
 
 /// Describes the binary of `sources`. Wherever those are, it is the same text.
@@ -13,7 +13,7 @@ pub(super) fn describe(commit: &Commit, sources: &Path, tools: &Tools) -> anyhow
     command.env("PATH", tools.path()?).current_dir(sources).env("SOURCE_DATE_EPOCH", commit.seconds.to_string());
     let status = command
         .args(["cyclonedx", "--quiet", "--manifest-path", "Cargo.toml", "--format", "json", "--spec-version", "1.5"])
-        .args(["--describe", "binaries", "--target", &compile::target()])
+        .args(["--describe", "binaries", "--target", &target::rust()])
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "cargo cyclonedx failed ({status}), see above");

@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, ensure};
 
-use super::compile;
+use super::target;
 use crate::{cache, go, operator::cargo, process::missing_tool, python};
 
 const AUDITABLE: &str = "0.7.7";
@@ -51,7 +51,7 @@ impl Tools {
 
 /// The standard library of the target, for the toolchain that cargo runs here.
 fn add_target() -> anyhow::Result<()> {
-    let target = compile::target();
+    let target = target::rust();
     let status = Command::new("rustup")
         .args(["--quiet", "target", "add", &target])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
