@@ -2,6 +2,7 @@
 //! keep coming, and what became of all of them.
 
 mod pods;
+mod row;
 mod stage;
 
 use std::{path::PathBuf, sync::Arc};
@@ -12,10 +13,10 @@ use futures::TryStreamExt as _;
 use jiff::SignedDuration;
 use tokio::task::spawn_blocking;
 
+use self::row::row;
 pub use self::stage::{FailOver, Stage, Strike};
 use crate::{
     arena::{Ground, Verdict},
-    bench::statistics::percentile,
     node::Entered,
     operator::build_operator,
     scratch,
@@ -136,13 +137,6 @@ impl Tally {
         let those = self.strikes.iter().filter(|(struck, _)| *struck == strike);
         row(what, &those.map(|(_, fail_over)| which(fail_over).as_secs_f64()).collect::<Vec<_>>());
     }
-}
-
-/// Prints a line of the table.
-fn row(what: &str, seconds: &[f64]) {
-    let at = |percent| percentile(seconds, percent).unwrap_or_default();
-    let (least, median, high, most) = (at(0.0), at(50.0), at(95.0), at(100.0));
-    println!("{what:<35}{:>6} {least:>8.3} {median:>8.3} {high:>8.3} {most:>8.3}", seconds.len());
 }
 
 #[cfg(test)]

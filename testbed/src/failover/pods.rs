@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Signal, kill_process};
 use tokio::time::sleep;
 
-use super::row;
+use super::row::row;
 use crate::{
     scratch,
     site::{Fate, Leader, Site},

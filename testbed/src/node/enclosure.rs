@@ -17,10 +17,6 @@ use anyhow::Context;
 use super::requirements;
 use crate::{inside::INSIDE, process::missing_tool, scratch};
 
-/// Asked for by name, so that what one of them needs is asked for as well.
-pub(super) const NAMESPACES: [&str; 7] =
-    ["--mount", "--net", "--uts", "--ipc", "--pid", "--kill-child=KILL", "--mount-proc"];
-
 /// Where this program is.
 #[derive(Debug)]
 pub enum Entered {
@@ -50,7 +46,7 @@ pub fn enter() -> anyhow::Result<Entered> {
         .context("cannot run sh")?;
     let mut inside = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "unshare"])
-        .args(NAMESPACES)
+        .args(requirements::NAMESPACES)
         .args(["sh", "-c", include_str!("host.sh"), "host", &name])
         .arg(env::current_exe()?)
         .args(env::args_os().skip(1))

@@ -22,6 +22,9 @@ const PACKAGES: &str =
     "bash containerd containernetworking-plugins gcc iproute2 ipset iptables libc6-dev runc util-linux";
 /// Where distributions and the plugins' own releases have them.
 const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
+/// The namespaces of nodes, asked for by name, so that what one of them needs is asked for as well.
+pub(super) const NAMESPACES: [&str; 7] =
+    ["--mount", "--net", "--uts", "--ipc", "--pid", "--kill-child=KILL", "--mount-proc"];
 
 /// Whether nodes are wanted, as the variable [`VARIABLE`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,7 @@ fn tried() -> anyhow::Result<()> {
     plugins()?;
     // What a container is denied by default.
     let mut probe = Command::new("unshare");
-    probe.args(super::enclosure::NAMESPACES).args(["sh", "-c", "ip link add dev probe0 type veth peer name probe1"]);
+    probe.args(NAMESPACES).args(["sh", "-c", "ip link add dev probe0 type veth peer name probe1"]);
     let said = probe.output().context("cannot run unshare")?;
     ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr).trim());
     let memory = Path::new("/sys/fs/cgroup/memory");
