@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use sessionkill::api::{OceanBaseConnection, SessionKill};
 
 use super::{
-    Attack, Ground, Needs,
+    attack::{Attack, Needs},
     gateways::{self, Manners},
-    ground::{Role, TEAM},
+    ground::{Ground, Role, TEAM},
     objects,
 };
 use crate::gateway::Gateway;

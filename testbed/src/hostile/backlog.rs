@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use sessionkill::api::SessionKill;
 
 use super::{
-    Attack, Ground,
     annotations::{LARGEST, annotated},
-    ground::{Role, TEAM},
+    attack::Attack,
+    ground::{Ground, Role, TEAM},
     objects,
 };
 

@@ -9,8 +9,8 @@ use sessionkill::api::{OceanBaseConnection, SessionKill};
 use tokio::time::sleep;
 
 use super::{
-    Attack, Ground, Needs,
-    ground::{Role, TEAM},
+    attack::{Attack, Needs},
+    ground::{Ground, Role, TEAM},
     objects,
 };
 use crate::gateway::{Backend, Fault, FaultKind, Gateway, GatewayOptions};

@@ -23,25 +23,12 @@ use serde_json::{Value, json};
 use sessionkill::api::{OceanBaseConnection, SessionKill};
 use tokio::time::{Instant, sleep};
 
-use super::objects;
+use super::{objects, victim::Victim};
 use crate::control_plane::{ControlPlane, client_for};
 
 /// Objects of one attacker on their way to the API server: more would measure the API server.
 pub(super) const AT_ONCE: usize = 8;
 const RIGHTS_LIMIT: Duration = Duration::from_secs(30);
-
-/// Whose kills must go on.
-#[derive(Clone, Debug)]
-pub struct Victim {
-    /// Where the kills are requested.
-    pub namespace: String,
-    /// The connection that they name.
-    pub connection: String,
-    /// The instance that they name.
-    pub instance: String,
-    /// The tenant whose sessions they end.
-    pub tenant: String,
-}
 
 /// What an attack is made on.
 pub struct Ground<'a> {

@@ -10,7 +10,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Attack, Ground, Needs, Tally};
+use super::{
+    attack::{Attack, Needs},
+    ground::{Ground, Tally},
+};
 
 /// Of an operator that is started with the limit of many container runtimes.
 const SOFT_FILES: u32 = 1024;

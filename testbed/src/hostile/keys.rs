@@ -5,9 +5,9 @@ use k8s_openapi::api::core::v1::Secret;
 use sessionkill::api::{OceanBaseConnection, SessionKill};
 
 use super::{
-    Attack, Ground, Needs,
+    attack::{Attack, Needs},
     gateways::{self, Manners},
-    ground::{Role, TEAM},
+    ground::{Ground, Role, TEAM},
     objects,
 };
 use crate::gateway::Gateway;

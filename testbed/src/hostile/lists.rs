@@ -7,9 +7,9 @@ use sessionkill::api::SessionKill;
 use tokio::time::sleep;
 
 use super::{
-    Attack, Ground, Needs,
+    attack::{Attack, Needs},
     gateways::{self, Manners},
-    ground::{Role, TEAM},
+    ground::{Ground, Role, TEAM},
     objects,
 };
 use crate::gateway::Gateway;

@@ -7,6 +7,7 @@
 //! Everything is bounded in number, on loopback, and ends when the attack is dropped.
 
 mod annotations;
+mod attack;
 mod backlog;
 mod gateways;
 mod ground;
@@ -18,15 +19,15 @@ mod output;
 mod receipts;
 mod requests;
 mod statuses;
-
-use std::path::PathBuf;
+mod victim;
 
 use clap::ValueEnum;
-use futures::future::{BoxFuture, FutureExt as _, ready};
 
 pub use self::{
+    attack::{Attack, Needs},
     backlog::Backlog,
-    ground::{Ground, Tally, Victim},
+    ground::{Ground, Tally},
+    victim::Victim,
 };
 use self::{gateways::Manners, requests::Requests};
 
@@ -113,37 +114,6 @@ pub struct Size(pub u32);
 impl Size {
     fn of(self, full: u32) -> u32 {
         (full * self.0 / 100).max(1)
-    }
-}
-
-/// What the operator under attack is started with.
-#[derive(Debug, Default)]
-pub struct Needs {
-    /// Endpoints that it may call.
-    pub endpoints: Vec<String>,
-    /// Where its standard output goes, if not to a file.
-    pub stdout: Option<PathBuf>,
-    /// Its soft limit of open files, if it is not the inherited one.
-    pub soft_files: Option<u32>,
-    /// Seconds between its sweeps, if not the default.
-    pub sweep_seconds: Option<u32>,
-}
-
-/// An attack that is ready to be made.
-pub trait Attack: Send + Sync {
-    /// What the operator must be started with.
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
-
-    /// Stores what stands before others' kills are measured; for what takes longer to make than it is to last.
-    fn lay<'a>(&'a self, _ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
-        ready(Ok(())).boxed()
-    }
-
-    /// Attacks, until it is dropped or there is no more to do.
-    fn strike<'a>(&'a self, _ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
-        ready(Ok(())).boxed()
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::ground::Victim;
+use super::victim::Victim;
 use crate::gateway::GatewayOptions;
 
 /// The connection of whoever needs one only.

@@ -13,7 +13,10 @@ use std::{
 use futures::future::{BoxFuture, FutureExt as _, pending};
 use tokio::task::spawn_blocking;
 
-use super::{Attack, Ground, Needs};
+use super::{
+    attack::{Attack, Needs},
+    ground::Ground,
+};
 
 /// The pipe. It is read until the attack begins.
 pub(super) struct Unread {

@@ -17,10 +17,11 @@ use sessionkill::{
 };
 
 use super::{
-    Attack, Ground, Needs, Victim,
+    attack::{Attack, Needs},
     gateways::{self, Manners, tenant},
-    ground::{AT_ONCE, Role, TEAM, User},
+    ground::{AT_ONCE, Ground, Role, TEAM, User},
     objects,
+    victim::Victim,
 };
 use crate::gateway::Gateway;
 

@@ -7,10 +7,11 @@ use serde_json::Value;
 use sessionkill::api::SessionKill;
 
 use super::{
-    Attack, Ground, Needs,
+    attack::{Attack, Needs},
     gateways::{self, Manners},
-    ground::{Role, TEAM},
+    ground::{Ground, Role, TEAM},
     objects,
+    victim::Victim,
 };
 use crate::gateway::Gateway;
 
@@ -18,7 +19,7 @@ use crate::gateway::Gateway;
 pub(super) struct Requests {
     gateway: Gateway,
     count: u32,
-    object: fn(&super::Victim, &str, &str, &str, u32) -> Value,
+    object: fn(&Victim, &str, &str, &str, u32) -> Value,
     has_secret: bool,
     /// Whether all stand before others' kills are measured.
     is_laid: bool,

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use sessionkill::api::SessionKill;
 
 use super::{
-    Attack, Ground,
-    ground::{Role, TEAM, User},
+    attack::Attack,
+    ground::{Ground, Role, TEAM, User},
     objects,
 };
 
