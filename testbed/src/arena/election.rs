@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 use kube::{Api, api::PostParams};
 use serde_json::json;
 
-use super::Arena;
+use super::namespace::Arena;
 use crate::base::{NAMESPACE, SERVICE_ACCOUNT};
 
 /// Its name, as `deploy/base` gives the right to it.

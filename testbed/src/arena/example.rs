@@ -4,7 +4,10 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use sessionkill::api::SessionKillSpec;
 
-use super::{Arena, INSTANCE, SERVER_IP, TENANT, kill_of, session_id};
+use super::{
+    namespace::Arena,
+    sessions::{INSTANCE, SERVER_IP, TENANT, kill_of, session_id},
+};
 use crate::manifests;
 
 impl Arena {

@@ -1,17 +1,9 @@
 //! A replica of the operator: a process with doors of its own to the API server and to the gateway.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use anyhow::Context;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::Value;
 
-use super::Arena;
 use crate::operator::Operator;
 
 /// How a replica is started.
@@ -19,7 +11,7 @@ use crate::operator::Operator;
 pub struct Launch {
     /// Speaks HTTP/1.1 to the API server, where it is offered HTTP/2.
     pub http1: bool,
-    /// Stands for election, with a Lease of so many seconds; see [`Arena::allow_election`].
+    /// Stands for election, with a Lease of so many seconds; see [`Arena::allow_election`](super::Arena::allow_election).
     pub lease_seconds: Option<u16>,
     /// How long its watches last, where it is not the default.
     pub watch_seconds: Option<u32>,
@@ -30,7 +22,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    fn arguments(self, namespace: &str) -> Vec<String> {
+    pub(super) fn arguments(self, namespace: &str) -> Vec<String> {
         let window = self.dispatch_window_seconds.unwrap_or(8).to_string();
         let mut arguments = vec!["--dispatch-window-seconds".to_owned(), window];
         if !self.everywhere {
@@ -55,43 +47,6 @@ pub struct Replica {
     pub operator: Operator,
     /// How it was started.
     pub launch: Launch,
-}
-
-impl Arena {
-    /// Starts one more replica; it is not waited for.
-    pub async fn start(&self, launch: Launch) -> anyhow::Result<Arc<Replica>> {
-        let mut replicas = self.replicas.lock().await;
-        let client = format!("replica-{}", replicas.len() + 1);
-        let directory = self.directory.join(&client);
-        fs::create_dir_all(&directory)?;
-        let api = self.api.tls_door(&client, &self.ground.certificate).await?;
-        let kubeconfig = self.rerouted(&api, &directory)?;
-        // Through env, which becomes the operator: these are variables.
-        let proxy = format!("SESSIONKILL_PROXY={}", self.calls.door(&client).await?);
-        let http1 = format!("SESSIONKILL_API_SERVER_HTTP1={}", launch.http1);
-        let binary = self.ground.binary.to_str().context("the binary's path is not in UTF-8")?;
-        let gateway = self.gateway.url();
-        let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
-        arguments.extend(["--allow-endpoint", &gateway]);
-        arguments.extend(["--sweep-interval-seconds", "4"]);
-        let chosen = launch.arguments(&self.namespace);
-        arguments.extend(chosen.iter().map(String::as_str));
-        let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments)?;
-        let replica = Arc::new(Replica { client, operator, launch });
-        replicas.push(replica.clone());
-        Ok(replica)
-    }
-
-    /// The same user by another way.
-    fn rerouted(&self, url: &str, directory: &Path) -> anyhow::Result<PathBuf> {
-        let mut config: Value = serde_json::from_slice(&fs::read(&self.ground.kubeconfig)?)?;
-        let cluster = &mut config["clusters"][0]["cluster"];
-        cluster["server"] = url.into();
-        cluster["certificate-authority-data"] = STANDARD.encode(self.ground.certificate.pem()).into();
-        let path = directory.join("kubeconfig");
-        fs::write(&path, config.to_string())?;
-        Ok(path)
-    }
 }
 
 impl Replica {

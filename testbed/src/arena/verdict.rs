@@ -10,7 +10,7 @@ use sessionkill::api::{
     OceanBaseConnection, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus,
 };
 
-use super::{Arena, CANARIES};
+use super::namespace::{Arena, CANARIES};
 use crate::gateway::SessionRecord;
 
 /// What was found.

@@ -1,0 +1,68 @@
+//! Sessions of an arena, and requests to kill them.
+
+use jiff::{SignedDuration, Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+use sessionkill::api::{ConnectionRef, Mode, SessionKillSpec, Verification, VerificationPolicy};
+
+use crate::gateway::Session;
+
+/// The connection that requests name.
+pub const CONNECTION: &str = "prod-ob";
+/// The server that sessions are on.
+pub const SERVER_IP: &str = "192.168.13.119";
+/// Their instance.
+pub const INSTANCE: &str = "ob317v4uif0001";
+/// Their tenant.
+pub const TENANT: &str = "t4louaeei0001";
+
+/// The session number `number`, in the middle of a long query.
+#[must_use]
+pub fn session(number: i64) -> Session {
+    Session {
+        server_ip: SERVER_IP.into(),
+        session_id: session_id(number),
+        client_ip: "10.2.3.4".into(),
+        user: "report_ro".into(),
+        database: "reports".into(),
+        command: "Query".into(),
+        status: "ACTIVE".into(),
+        sql_text: "SELECT SUM(amount) FROM orders".into(),
+        execute_time: 742,
+        ..Session::default()
+    }
+}
+
+/// Its ID, with bit 31 set as for sessions of a server.
+#[must_use]
+pub const fn session_id(number: i64) -> i64 {
+    3_221_600_000 + number
+}
+
+/// A request to kill these sessions of the report user, to be sent for so many seconds from now.
+pub fn kill_of(numbers: &[i64], seconds: i64) -> anyhow::Result<SessionKillSpec> {
+    let sessions: Vec<_> = numbers.iter().map(|number| session(*number)).collect();
+    kill_sessions(&sessions, seconds)
+}
+
+/// A request to kill these sessions of these users, to be sent for so many seconds from now.
+pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<SessionKillSpec> {
+    let sessions: Vec<_> = sessions
+        .iter()
+        .map(|it| json!({"serverIP": it.server_ip, "sessionID": it.session_id, "expect": {"user": it.user}}))
+        .collect();
+    let not_after = (Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second)?;
+    Ok(SessionKillSpec {
+        connection_ref: ConnectionRef { name: CONNECTION.into() },
+        instance_id: INSTANCE.into(),
+        tenant_id: TENANT.into(),
+        mode: Mode::Kill,
+        sessions: serde_json::from_value(sessions.into())?,
+        not_before_time: None,
+        not_after_time: Time(not_after),
+        reason: None,
+        verification: Verification { policy: VerificationPolicy::BestEffort, timeout_seconds: 11 },
+        suspend: false,
+        ttl_seconds_after_finished: None,
+    })
+}

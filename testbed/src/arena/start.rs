@@ -1,0 +1,54 @@
+//! Starts replicas, each with doors of its own to the API server and to the gateway.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::{
+    namespace::Arena,
+    replica::{Launch, Replica},
+};
+use crate::operator::Operator;
+
+impl Arena {
+    /// Starts one more replica; it is not waited for.
+    pub async fn start(&self, launch: Launch) -> anyhow::Result<Arc<Replica>> {
+        let mut replicas = self.replicas.lock().await;
+        let client = format!("replica-{}", replicas.len() + 1);
+        let directory = self.directory.join(&client);
+        fs::create_dir_all(&directory)?;
+        let api = self.api.tls_door(&client, &self.ground.certificate).await?;
+        let kubeconfig = self.rerouted(&api, &directory)?;
+        // Through env, which becomes the operator: these are variables.
+        let proxy = format!("SESSIONKILL_PROXY={}", self.calls.door(&client).await?);
+        let http1 = format!("SESSIONKILL_API_SERVER_HTTP1={}", launch.http1);
+        let binary = self.ground.binary.to_str().context("the binary's path is not in UTF-8")?;
+        let gateway = self.gateway.url();
+        let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
+        arguments.extend(["--allow-endpoint", &gateway]);
+        arguments.extend(["--sweep-interval-seconds", "4"]);
+        let chosen = launch.arguments(&self.namespace);
+        arguments.extend(chosen.iter().map(String::as_str));
+        let operator = Operator::start(Path::new("env"), &kubeconfig, &directory, &arguments)?;
+        let replica = Arc::new(Replica { client, operator, launch });
+        replicas.push(replica.clone());
+        Ok(replica)
+    }
+
+    /// The same user by another way.
+    fn rerouted(&self, url: &str, directory: &Path) -> anyhow::Result<PathBuf> {
+        let mut config: Value = serde_json::from_slice(&fs::read(&self.ground.kubeconfig)?)?;
+        let cluster = &mut config["clusters"][0]["cluster"];
+        cluster["server"] = url.into();
+        cluster["certificate-authority-data"] = STANDARD.encode(self.ground.certificate.pem()).into();
+        let path = directory.join("kubeconfig");
+        fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+}
