@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::{GROUP, OceanBaseConnection, SessionKill, SessionKillReceipt};
-use crate::api_error::{causes, in_words};
 use crate::clock::ServerClock;
 use crate::config::{LeaseRef, Namespaces};
 use crate::domain::clock::{self, CLOCK_SKEW};
-use crate::server_version::{name, too_old};
+use crate::kubernetes::api_error::{causes, in_words};
+use crate::kubernetes::server_version::{name, too_old};
 
 /// The longest that one question may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::clock::{Bounds, Dates, Now};
+use crate::domain::clock::{self, Bounds, Now};
 
 /// The clock of one server, as its answers tell.
 #[derive(Debug)]
 pub struct ServerClock {
     /// The moment zero of all that is known.
     began: Instant,
-    dates: Mutex<Dates>,
+    dates: Mutex<clock::Dates>,
 }
 
 impl Default for ServerClock {
@@ -45,17 +45,11 @@ impl ServerClock {
         self.bounds().map_or(SignedDuration::ZERO, |bounds| bounds.lead_of(Timestamp::now()))
     }
 
-    fn dates(&self) -> MutexGuard<'_, Dates> {
+    fn dates(&self) -> MutexGuard<'_, clock::Dates> {
         self.dates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn signed(duration: std::time::Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
-}
-
-/// The time that a header `Date` names; none if it names none.
-#[must_use]
-pub fn date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp())
 }

@@ -9,9 +9,9 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use jiff::SignedDuration;
 
-use crate::api_server::WATCH_SECONDS;
 use crate::domain::names::is_object_name;
 use crate::domain::text::quoted;
+use crate::kubernetes::client::WATCH_SECONDS;
 use crate::oceanbase::Endpoint;
 use crate::oceanbase::budget::{DEFAULT_BYTES as DEFAULT_ANSWER_BYTES, LEAST_BYTES as LEAST_ANSWER_BYTES};
 

@@ -6,11 +6,10 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use axum::Router;
 use hyper::server::conn::http1;

@@ -1,37 +1,41 @@
 //! sessionkill: a Kubernetes operator that ends database sessions of ApsaraDB for OceanBase, at most once.
 //!
 //! ```text
-//!  api ←────── domain ←────── controller ──────→ oceanbase
-//!  wire types   decisions      the only code       the API client:
-//!  of the       (pure)         that touches        knows nothing
-//!  three kinds                 both sides          of Kubernetes
+//! main → run → kill → connections → queue → kubernetes → metrics, health, traces
+//!                └────────┴→ oceanbase → domain → api
+//!                            the client   the       wire types of
+//!                            of the API   decisions the three kinds
+//!                                         (pure)
 //!
 //!  SessionKill ─plan→ Step ─observe→ sessions ─claim→ receipt ─call→ answer ─verify→ outcome ─settle→ status ─record→ receipt
 //! ```
+//!
+//! Each imports only what stands to its right, or below.
 //!
 //! Never twice, never late: a kill is sent only under a claim, an object whose name is derived from the request and whose
 //! uniqueness the API server enforces, and never after `notAfterTime`.
 //! Never the wrong session, never a guess: what is killed was seen right before, and what is said of it afterwards too.
 
-pub mod api;
-pub mod api_error;
-pub mod api_server;
-pub mod audit;
 pub mod check;
 pub mod clock;
 pub mod config;
-pub mod controller;
+mod connections;
 pub mod core_dumps;
 pub mod descriptors;
-pub mod domain;
 pub mod health;
+pub mod health_port;
 pub mod http;
-pub mod kubeconfig;
+mod kill;
+pub mod kubernetes;
 pub mod metrics;
-pub mod oceanbase;
 pub mod output;
 pub mod pulse;
-pub mod server_version;
+mod queue;
+pub mod run;
 pub mod signals;
 pub mod telemetry;
 pub mod traces;
+
+pub use sessionkill_api as api;
+pub use sessionkill_backends::alibaba as oceanbase;
+pub use sessionkill_core as domain;

@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 use sessionkill::check::{self, CheckOptions};
 use sessionkill::clock::ServerClock;
 use sessionkill::config::Config;
-use sessionkill::health::{self, Health, Vitals};
+use sessionkill::health::Health;
+use sessionkill::health_port::{self, Vitals};
+use sessionkill::kubernetes::{client, kubeconfig};
 use sessionkill::metrics::Metrics;
 use sessionkill::metrics::labels::Output;
 use sessionkill::output::Lines;
@@ -17,7 +19,7 @@ use sessionkill::pulse::Pulse;
 use sessionkill::signals::Signals;
 use sessionkill::telemetry::{self, LogOptions};
 use sessionkill::traces::Traces;
-use sessionkill::{api, api_server, controller, core_dumps, descriptors, kubeconfig};
+use sessionkill::{api, core_dumps, descriptors, run};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -166,15 +168,19 @@ async fn operate(
     let vitals = Vitals { pulse: Pulse::start(), longest_stall, audit: audit.clone() };
     measure(&metrics, &health, &vitals, logs);
     let traces = Arc::new(Traces::from_environment()?);
-    health::serve(health::routes(health.clone(), metrics.clone(), vitals), config.health_address, descriptors)?;
-    let work = controller::run((client, clock), config, health, metrics, traces.clone(), audit.clone(), shutdown);
+    health_port::serve(
+        health_port::routes(health.clone(), metrics.clone(), vitals),
+        config.health_address,
+        descriptors,
+    )?;
+    let work = run::run((client, clock), config, health, metrics, traces.clone(), audit.clone(), shutdown);
     let ended = Box::pin(work).await;
     // In another thread: what is sent needs this one.
     let _ = tokio::task::spawn_blocking(move || traces.end()).await;
     ended.map_err(|error| error.to_string())
 }
 
-/// Has looked up at each scrape what is not the controller's.
+/// Has looked up at each scrape what is not of the kill path.
 fn measure(metrics: &Metrics, health: &Arc<Health>, vitals: &Vitals, logs: &Lines) {
     let (health, vitals, logs) = (health.clone(), vitals.clone(), logs.clone());
     metrics.before_scrape(move |gauges| {
@@ -201,7 +207,7 @@ fn install_tls_provider() -> Result<(), String> {
 
 async fn api_server_client(http1: bool, clock: Arc<ServerClock>) -> Result<kube::Client, String> {
     let config = kubeconfig::infer().await.map_err(|error| error.to_string())?;
-    api_server::client(config, http1, clock).map_err(|error| format!("cannot make a client of the API server: {error}"))
+    client::client(config, http1, clock).map_err(|error| format!("cannot make a client of the API server: {error}"))
 }
 
 /// SIGTERM and SIGINT start an orderly end.

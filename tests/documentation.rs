@@ -74,7 +74,7 @@ fn loose_reasons(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_reason_of_a_condition_or_an_event_has_a_row() {
-    let words = written_words(include_str!("../src/api/conditions.rs"));
+    let words = written_words(include_str!("../crates/api/src/conditions.rs"));
     for known in ["CredentialsRejected", "StillPresent", "DeadlineTimeStamp", "TTLIgnored", "AnswerDiffers", "Ready"] {
         assert!(words.contains(&known), "{known} is not among {words:?}");
     }
@@ -85,7 +85,7 @@ fn every_reason_of_a_condition_or_an_event_has_a_row() {
     assert_eq!(silent, [""; 0], "docs/troubleshooting.md does not say what to do");
     // An Event whose reason is of no closed set would pass by this test.
     assert_eq!(
-        loose_reasons(include_str!("../src/controller/events.rs")),
+        loose_reasons(include_str!("../src/kubernetes/events.rs")),
         ["Normal", "Warning", "KillSessions"],
         "the types and the action of all Events"
     );
@@ -103,16 +103,21 @@ fn a_reason_without_a_row_is_noticed() {
 
 /// The commands in `page` that run one test.
 fn test_commands(page: &str) -> Vec<&str> {
-    page.split('`').filter(|code| code.starts_with("cargo test --")).collect()
+    page.split('`').filter(|code| code.starts_with("cargo test -")).collect()
 }
 
-/// Whether the command runs a test that exists: `--lib module::name`, or `--test target module::name`.
+/// Whether the command runs a test that exists: `--lib module::name`, of the operator or of a crate, or
+/// `--test target module::name`.
 fn runs_a_test(command: &str) -> bool {
     let words: Vec<_> = command.split(' ').skip(2).collect();
     let (files, test) = match words.as_slice() {
         ["--lib", test] => {
             let modules = test.split("::").take_while(|name| *name != "tests").collect::<Vec<_>>().join("/");
             (vec![format!("src/{modules}.rs")], *test)
+        }
+        ["-p", of, "--lib", test] => {
+            let modules = test.split("::").take_while(|name| *name != "tests").collect::<Vec<_>>().join("/");
+            (vec![format!("crates/{}/src/{modules}.rs", of.trim_start_matches("sessionkill-"))], *test)
         }
         ["--test", target, test] => {
             let module = test.rsplit_once("::").map_or("main", |(module, _)| module);
@@ -151,13 +156,16 @@ fn a_test_that_does_not_exist_is_noticed() {
     assert!(!runs_a_test("cargo test --test nothing main::has_test") && !runs_a_test("cargo test --lib"));
 }
 
-/// The pages: the README and everything in `docs/`.
+/// The pages: those at the top, and everything in `docs/`.
 fn pages() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let names = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let is_page = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "md");
-    let pages = names.filter(is_page).map(|name| format!("docs/{name}"));
-    std::iter::once("README.md".to_owned()).chain(pages).collect()
+    let pages_of = |folder: &str| {
+        let names =
+            fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let is_page = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "md");
+        names.filter(is_page).map(|name| format!("{folder}{name}")).collect::<Vec<_>>()
+    };
+    ["", "docs/", "docs/decisions/"].into_iter().flat_map(pages_of).collect()
 }
 
 /// The links of a page to files of the repository and to its own headings, as it writes them.

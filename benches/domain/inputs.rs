@@ -3,10 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sessionkill::api::{Operation, SessionKill, SessionStatus, SqlTextPolicy};
-use sessionkill::domain::claim::Attempt;
-use sessionkill::domain::observation::{MustSee, Seen, Snapshot, precheck};
-use sessionkill::domain::outcome::{Row, from_answer};
-use sessionkill::oceanbase::answer::RawAnswer;
+use sessionkill::domain::kill::claim::Attempt;
+use sessionkill::domain::kill::outcome::from_answer;
+use sessionkill::domain::kill::precheck::{MustSee, precheck};
+use sessionkill::domain::session::Row;
+use sessionkill::domain::session::{Seen, Snapshot};
+use sessionkill::oceanbase::raw_answer::RawAnswer;
 
 /// Inputs live until the process ends: to drop them would be counted too.
 pub fn kept<T>(input: T) -> &'static T {

@@ -24,16 +24,20 @@ use sessionkill::api::{
     Operation, Session, SessionKill, SessionKillReceipt, SessionKillStatus, SessionStatus, SqlTextPolicy,
     VerificationPolicy,
 };
-use sessionkill::domain::claim::{Attempt, receipt};
-use sessionkill::domain::conclusion::{Conclusion, dispatch};
-use sessionkill::domain::observation::{MustSee, Seen, Snapshot, Undecided, precheck};
-use sessionkill::domain::outcome::{Row, from_answer};
-use sessionkill::domain::plan::{Step, plan};
-use sessionkill::domain::status::finished;
-use sessionkill::domain::verification::{Looked, look};
-use sessionkill::oceanbase::answer::{KillAnswer, RawAnswer};
+use sessionkill::domain::kill::claim::{Attempt, receipt};
+use sessionkill::domain::kill::conclusion::{Conclusion, dispatch};
+use sessionkill::domain::kill::outcome::from_answer;
+use sessionkill::domain::kill::plan::{Step, plan};
+use sessionkill::domain::kill::precheck::{MustSee, Undecided, precheck};
+use sessionkill::domain::kill::status::finished;
+use sessionkill::domain::kill::verification::{Looked, look};
+use sessionkill::domain::session::Row;
+use sessionkill::domain::session::{Seen, Snapshot};
+use sessionkill::oceanbase::answer::read_answer;
+use sessionkill::oceanbase::process_list::read_list;
+use sessionkill::oceanbase::raw_answer::RawAnswer;
 use sessionkill::oceanbase::signature::{enc, v3};
-use sessionkill::oceanbase::{AccessKey, CallError, KillOperation, ProcessList, Sieve};
+use sessionkill::oceanbase::{AccessKey, CallError, KillAnswer, ProcessList, Sieve};
 
 use inputs::{
     NOW, attempt, kept, killed, planned, process_list, raw, request, row, rows, server_ip, session_id, snapshot,
@@ -181,7 +185,7 @@ fn answer(rows: usize) -> Answer {
 #[bench::rows_10(args = (10), setup = answer, config = limit(counted::ANSWER_10))]
 #[bench::rows_100(args = (100), setup = answer, config = limit(counted::ANSWER_100))]
 fn parsing_the_answer((raw, key): Answer) -> Result<KillAnswer, CallError> {
-    black_box(KillAnswer::read(black_box(raw), KillOperation::KillProcessList, Sieve::new(key, &|_| true)))
+    black_box(read_answer(black_box(raw), Operation::KillProcessList, Sieve::new(key, &|_| true)))
 }
 
 type Answered = (&'static [Session], &'static [SessionStatus], &'static [Row]);
@@ -234,7 +238,7 @@ fn list_answer(rows: usize) -> Answer {
 #[bench::rows_100(args = (100), setup = list_answer, config = limit(counted::PROCESS_LIST_100))]
 #[bench::rows_1000(args = (1000), setup = list_answer, config = limit(counted::PROCESS_LIST_1000))]
 fn parsing_the_process_list((raw, key): Answer) -> Result<ProcessList, CallError> {
-    black_box(ProcessList::read(black_box(raw), Sieve::new(key, &|_| true)))
+    black_box(read_list(black_box(raw), Sieve::new(key, &|_| true)))
 }
 
 library_benchmark_group!(

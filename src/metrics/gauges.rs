@@ -8,8 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Label;
-use super::labels::{self, Clock, Output, Stage};
+use super::labels::{self, Clock, Label, Output, Stage};
 
 type Seconds = Gauge<f64, AtomicU64>;
 

@@ -2,7 +2,10 @@
 //! gateway can make the operator keep one series more.
 
 use crate::api::{Outcome, SessionOutcome, SessionReason, WaitReason};
-use crate::oceanbase::{CallError, ErrorKind};
+use crate::domain::backend::{CallError, ErrorKind};
+
+/// The name of a label, and its value.
+pub(super) type Label = (&'static str, &'static str);
 
 /// The variants of an enum, and the name of each. A variant that is missing here does not compile.
 macro_rules! closed_set {
@@ -242,10 +245,11 @@ pub(super) const RESOLUTIONS: &[SessionOutcome] =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oceanbase::error_codes::from_body;
 
     #[test]
     fn a_code_from_outside_is_put_into_a_class() {
-        let of = |code: &str| Code::of(&CallError::from_body(code, "", "", None, None)).map(Code::as_str);
+        let of = |code: &str| Code::of(&from_body(code, "", "", None, None)).map(Code::as_str);
         assert_eq!(of("Throttling.User"), Some("Throttled"));
         assert_eq!(of("made up by a gateway\n"), Some("OtherError"));
         let local = |kind, code| Code::of(&CallError::local(kind, code, "")).map(Code::as_str);

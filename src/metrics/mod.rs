@@ -21,7 +21,7 @@ pub mod labels;
 mod series;
 
 pub use gauges::{Gauges, Limits};
-use labels::{Call, ClaimResult, Code, Ending, Output, Stage};
+use labels::{Call, ClaimResult, Code, Ending, Label, Output, Stage};
 
 /// What `/metrics` answers with.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,7 +30,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 /// The upper ends of numbers of requests and of sessions in one call.
 const SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
-type Label = (&'static str, &'static str);
 type Counters<const N: usize> = Family<[Label; N], Counter>;
 /// The trace of one request, beside the bucket that it fell into.
 type Exemplar = [(&'static str, String); 1];

@@ -4,19 +4,20 @@
 //! The IDs follow from the object's UID and from the attempt's ID, so that whoever works on a request, after a restart too,
 //! adds to the same trace, and that a trace is found from the object. No header of the calls tells Alibaba Cloud of it.
 
-use std::time::{Duration, SystemTime};
-
-use sha2::{Digest as _, Sha256};
+use std::time::SystemTime;
 
 #[cfg(not(feature = "otlp"))]
 mod off;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod span;
 
 #[cfg(not(feature = "otlp"))]
 use off::Exporter;
 #[cfg(feature = "otlp")]
 use otlp::Exporter;
+use span::trace_id;
+pub use span::{Id, Span};
 
 /// The variables that name a receiver.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -24,44 +25,6 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 /// Where spans go; nowhere by default.
 #[derive(Default)]
 pub struct Traces(Option<Exporter>);
-
-/// A step that is over, of the trace of one request.
-#[derive(Debug)]
-pub struct Span<'a> {
-    /// The UID of the request.
-    pub uid: &'a str,
-    /// What was done: a closed set.
-    pub name: &'static str,
-    /// What its span ID follows from; random if nothing does.
-    pub id: Id<'a>,
-    /// How long it took, until now.
-    pub took: Duration,
-    /// It did not do what it was for.
-    pub is_error: bool,
-    /// The call of another request that is the same call: UID and attempt ID.
-    pub same_as: Option<(&'a str, &'a str)>,
-    /// What else there is to say. Nothing secret.
-    pub attributes: Vec<(&'static str, String)>,
-}
-
-/// What the ID of a span follows from.
-#[derive(Clone, Copy, Debug)]
-pub enum Id<'a> {
-    /// The request: its first span, of which all others are parts.
-    Root,
-    /// The attempt of this ID: its call.
-    Call(&'a str),
-    /// Nothing.
-    Random,
-}
-
-impl<'a> Span<'a> {
-    /// A part of the trace of the request `uid`, without more to say.
-    #[must_use]
-    pub const fn part(uid: &'a str, name: &'static str, took: Duration) -> Self {
-        Self { uid, name, id: Id::Random, took, is_error: false, same_as: None, attributes: vec![] }
-    }
-}
 
 impl Traces {
     /// As the environment says (`OTEL_EXPORTER_OTLP_ENDPOINT` and the others of the specification). The error says what is wrong
@@ -99,18 +62,10 @@ impl Traces {
     }
 }
 
-fn trace_id(uid: &str) -> [u8; 16] {
-    first(uid)
-}
-
-/// The first bytes of a hash: unlike a UID, of which some bits are the same in all, it may be sampled by its bits.
-fn first<const N: usize>(text: &str) -> [u8; N] {
-    let hash = Sha256::digest(text);
-    std::array::from_fn(|place| hash[place])
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

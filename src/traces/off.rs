@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Span;
+use super::span::Span;
 
 /// There is none.
 pub(super) enum Exporter {}

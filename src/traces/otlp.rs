@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::runtime::Handle;
 
-use super::{Id, Span, first, trace_id};
+use super::span::{Id, Span, first, trace_id};
 
 /// How long the end waits for what is still to be sent.
 const END: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use sessionkill::{
     api::{Outcome, SessionKill, SessionKillReceipt},
-    domain::claim::receipt_name,
+    domain::kill::claim::receipt_name,
 };
 use testbed::{
     control_plane::Request,

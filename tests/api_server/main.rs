@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::config::Kubeconfig;
-use sessionkill::api_server;
+use sessionkill::kubernetes::client;
 
 /// Far more than anything takes: it only ends a test that would never end.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -26,13 +26,13 @@ const LIMIT: Duration = Duration::from_mins(4);
 fn client(config: kube::Config, http1: bool) -> Client {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    api_server::client(config, http1, std::sync::Arc::default()).unwrap()
+    client::client(config, http1, std::sync::Arc::default()).unwrap()
 }
 
 /// What a kubeconfig says, but for the way to the server.
 async fn config(kubeconfig: &Path, url: &str) -> kube::Config {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-    let mut config = sessionkill::kubeconfig::config(kubeconfig).await.unwrap();
+    let mut config = sessionkill::kubernetes::kubeconfig::config(kubeconfig).await.unwrap();
     config.cluster_url = url.parse().unwrap();
     config
 }

@@ -27,7 +27,7 @@ fn the_definitions_in_crds_are_those_of_the_types() {
     for (name, manifest) in generated {
         assert!(
             committed[&name] == manifest,
-            "crds/{name} is not what src/api defines: run UPDATE_CRDS=1 cargo test --test crds drift and commit the result"
+            "crds/{name} is not what crates/api/src defines: run UPDATE_CRDS=1 cargo test --test crds drift and commit the result"
         );
     }
 }

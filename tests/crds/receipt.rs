@@ -1,7 +1,7 @@
 //! The receipt: its name is the claim, its spec is immutable, its outcome is written once.
 
 use serde_json::{Value, json};
-use sessionkill::{api::MAX_SESSIONS, domain::conclusion::bounded};
+use sessionkill::{api::MAX_SESSIONS, domain::kill::conclusion::bounded};
 
 use crate::{
     cases::{Case, Server, longest, set, without},

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use serde_json::json;
-use sessionkill::server_version::OLDEST_MINOR;
+use sessionkill::kubernetes::server_version::OLDEST_MINOR;
 use testbed::{control_plane::Kubernetes, definitions, scratch};
 
 use crate::control_plane::repository;

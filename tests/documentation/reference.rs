@@ -7,7 +7,7 @@ use sessionkill::api::definitions;
 
 const HEAD: &str = "# API reference
 
-Generated from the types in `src/api`, as `kubectl explain` shows them; `cargo test --test documentation reference` compares. All
+Generated from the types in `crates/api/src`, as `kubectl explain` shows them; `cargo test --test documentation reference` compares. All
 kinds are namespaced. Fields marked * are required. Lists and strings are bounded, so that the API server refuses what the operator could not handle.
 Of what users write [nothing is dropped](install.md#unknown-fields-and-nulls): a null and a field that is not named here are refused.
 ";
@@ -124,7 +124,7 @@ fn the_reference_is_what_the_types_say() {
     }
     assert!(
         fs::read_to_string(&path).unwrap() == generated,
-        "docs/api.md is not what src/api defines: run UPDATE_DOCS=1 cargo test --test documentation reference and commit it"
+        "docs/api.md is not what crates/api/src defines: run UPDATE_DOCS=1 cargo test --test documentation reference and commit it"
     );
 }
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use sessionkill::server_version::OLDEST_MINOR;
+use sessionkill::kubernetes::server_version::OLDEST_MINOR;
 use testbed::{control_plane::Kubernetes, flux::Flux, go};
 
 /// Where users read it.

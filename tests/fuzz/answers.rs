@@ -7,12 +7,14 @@ use bolero::check;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sessionkill::api::{Operation, Session, SessionKill, SessionOutcome, SessionReason, SqlTextPolicy};
-use sessionkill::domain::conclusion::Conclusion;
-use sessionkill::domain::observation::{MustSee, Seen, precheck};
-use sessionkill::domain::outcome::{Row, from_answer, summary, target_mismatch};
-use sessionkill::domain::status::finished;
-use sessionkill::oceanbase::answer::{KillAnswer, KilledSession, RawAnswer};
-use sessionkill::oceanbase::{KillOperation, SessionRow, Sieve};
+use sessionkill::domain::kill::conclusion::Conclusion;
+use sessionkill::domain::kill::outcome::{from_answer, summary, target_mismatch};
+use sessionkill::domain::kill::precheck::{MustSee, precheck};
+use sessionkill::domain::kill::status::finished;
+use sessionkill::domain::session::Row;
+use sessionkill::oceanbase::answer::read_answer;
+use sessionkill::oceanbase::raw_answer::RawAnswer;
+use sessionkill::oceanbase::{KillAnswer, Sieve};
 
 use crate::material::{Plan, assert_secret, body, key};
 use crate::tally::{ITERATIONS, Tally};
@@ -31,9 +33,9 @@ fn kill_answers() {
         let status = if status % 8 == 0 { 100 + status / 8 % 500 } else { 200 };
         let read = |operation| {
             let raw = RawAnswer { status, retry_after: None, gateway_time: None, body: body.as_slice() };
-            KillAnswer::read(raw, operation, Sieve::new(&key(), &|_| true))
+            read_answer(raw, operation, Sieve::new(&key(), &|_| true))
         };
-        let (batch, answer) = (read(KillOperation::BatchKillProcessList), read(KillOperation::KillProcessList));
+        let (batch, answer) = (read(Operation::BatchKillProcessList), read(Operation::KillProcessList));
         match (&batch, &answer) {
             (Ok(batch), Ok(answer)) => assert!(batch.rows.is_empty() && batch.request_id == answer.request_id),
             (batch, answer) => assert_eq!(batch.as_ref().unwrap_err(), answer.as_ref().unwrap_err()),
@@ -59,7 +61,7 @@ fn check_answer((status, body): (u16, &[u8]), answer: &KillAnswer, others: usize
     let read_errors = answer.rows.iter().filter(|row| !row.error_message.is_empty()).count();
     // A row may be left out, its session then counts as not answered; but none loses its error.
     assert!(read_errors + (data.len() - answer.rows.len()) >= sent_errors, "{sent}");
-    assert!(answer.rows.iter().all(|row| row.session.session_id > 0));
+    assert!(answer.rows.iter().all(|row| row.seen.session_id > 0));
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -74,9 +76,9 @@ fn others(choice: u8) -> usize {
 /// A request for the sessions that the answer names, and so many others; for one at least.
 fn request(answer: &KillAnswer, others: usize) -> SessionKill {
     // The API server takes no other servers in a request.
-    let is_address = |row: &&KilledSession| row.session.server_ip.parse::<IpAddr>().is_ok();
+    let is_address = |row: &&Row| row.seen.server_ip.parse::<IpAddr>().is_ok();
     let named = answer.rows.iter().filter(is_address);
-    let named: Vec<_> = named.map(|row| (row.session.server_ip.clone(), row.session.session_id)).collect();
+    let named: Vec<_> = named.map(|row| (row.seen.server_ip.clone(), row.seen.session_id)).collect();
     let others = others.max(usize::from(named.is_empty()));
     let others = (1..).map(|id| ("10.0.0.1".to_owned(), id)).take(others);
     let sessions = named.into_iter().chain(others).take(MAX_SESSIONS);
@@ -101,14 +103,11 @@ static EMPTY: LazyLock<SessionKill> = LazyLock::new(|| {
 /// No session has ended that has an error, and what is stored is bounded and printable.
 fn check_status(answer: &KillAnswer, request: &SessionKill) {
     let sessions: &[Session] = &request.spec.sessions;
-    let rows: Vec<Row> = answer
-        .rows
-        .iter()
-        .map(|row| Row { seen: seen(row.session.clone()), error_message: row.error_message.clone() })
-        .collect();
+    let rows = &answer.rows;
     let planned = precheck(sessions, None, MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
     let now = Timestamp::UNIX_EPOCH;
-    let outcome = from_answer(sessions, &planned, (Operation::KillProcessList, &rows), SqlTextPolicy::Truncated, now);
+    let outcome =
+        from_answer(sessions, &planned, (Operation::KillProcessList, rows.as_slice()), SqlTextPolicy::Truncated, now);
     for session in &outcome {
         let named = |row: &&Row| row.seen.session_id == session.session_id;
         let killed = session.outcome == SessionOutcome::Killed;
@@ -116,7 +115,7 @@ fn check_status(answer: &KillAnswer, request: &SessionKill) {
         assert!(!killed || rows.iter().filter(named).any(|row| row.error_message.trim().is_empty()), "{session:?}");
     }
     let conclusion = Conclusion {
-        target_mismatch: target_mismatch(sessions, &planned, &rows),
+        target_mismatch: target_mismatch(sessions, &planned, rows),
         ..Conclusion::uncalled(summary(&outcome), "m".repeat(5000), outcome)
     };
     let status = json!(finished(request, &conclusion, now));
@@ -131,22 +130,5 @@ fn assert_printable(value: &Value) {
         Value::Array(values) => values.iter().for_each(assert_printable),
         Value::Object(members) => members.values().for_each(assert_printable),
         _ => {}
-    }
-}
-
-fn seen(row: SessionRow) -> Seen {
-    Seen {
-        server_ip: row.server_ip,
-        session_id: row.session_id,
-        status: row.status,
-        client_ip: row.client_ip,
-        tenant_id: row.tenant_id,
-        user: row.user,
-        database: row.database,
-        sql_text: row.sql_text,
-        sql_id: row.sql_id,
-        command: row.command,
-        execute_time: row.execute_time,
-        proxy_session_id: row.proxy_sess_id,
     }
 }

@@ -2,9 +2,11 @@
 
 use bolero::check;
 use serde_json::json;
-use sessionkill::clock::date;
-use sessionkill::oceanbase::answer::{KillAnswer, RawAnswer, retry_after};
-use sessionkill::oceanbase::{CallError, KillOperation, Sieve};
+use sessionkill::domain::clock::date;
+use sessionkill::oceanbase::answer::read_answer;
+use sessionkill::oceanbase::error_codes::from_body;
+use sessionkill::oceanbase::raw_answer::{RawAnswer, retry_after};
+use sessionkill::oceanbase::{CallError, Operation, Sieve};
 
 use crate::material::{Plan, assert_secret, key, text};
 use crate::tally::{ITERATIONS, Tally};
@@ -48,7 +50,7 @@ fn error_bodies() {
             let family = FAMILIES[usize::from(*family) % FAMILIES.len()];
             let code = if code.base % 2 == 0 { family.to_owned() } else { format!("{family}{}", text(code)) };
             let (message, id) = (text(message), text(id));
-            let error = CallError::from_body(&code, &message, &id, retry_after(&id), date(&message));
+            let error = from_body(&code, &message, &id, retry_after(&id), date(&message));
             tally.count(error.kind.is_not_executed());
             check_bounds(&error);
             let known =
@@ -58,7 +60,7 @@ fn error_bodies() {
             let body = json!({"Code": code, "Message": message, "RequestId": id}).to_string().into_bytes();
             let raw = RawAnswer { status: 400, retry_after: None, gateway_time: None, body: body.as_slice() };
             let key = key();
-            let read = KillAnswer::read(raw, KillOperation::KillProcessList, Sieve::new(&key, &|_| true)).unwrap_err();
+            let read = read_answer(raw, Operation::KillProcessList, Sieve::new(&key, &|_| true)).unwrap_err();
             check_bounds(&read);
             assert_secret(&format!("{read} {read:?}"));
             assert!(

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use bolero::check;
 use serde_json::Value;
-use sessionkill::oceanbase::answer::RawAnswer;
-use sessionkill::oceanbase::withheld::WITHHELD;
+use sessionkill::oceanbase::process_list::read_list;
+use sessionkill::oceanbase::raw_answer::RawAnswer;
+use sessionkill::oceanbase::redact::WITHHELD;
 use sessionkill::oceanbase::{CallError, ErrorKind, ProcessList, Sieve};
 
 use crate::material::{Plan, assert_secret, body, key};
@@ -46,7 +47,7 @@ fn a_list_that_is_read_for_some_sessions_says_of_them_what_the_whole_says() {
 
 fn read(body: &[u8], wanted: &dyn Fn(i64) -> bool) -> Result<ProcessList, CallError> {
     let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body };
-    ProcessList::read(raw, Sieve::new(&key(), wanted))
+    read_list(raw, Sieve::new(&key(), wanted))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bolero::{check, produce};
 use reqwest::Url;
 use secrecy::SecretString;
 use sessionkill::oceanbase::signature::{v1, v3};
-use sessionkill::oceanbase::signed::SignedRequest;
+use sessionkill::oceanbase::signed_request::SignedRequest;
 use sessionkill::oceanbase::{Access, Endpoint, Stamp};
 use testbed::gateway::{request::decode_pairs, verify};
 

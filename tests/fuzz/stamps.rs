@@ -2,8 +2,8 @@
 
 use bolero::check;
 use jiff::{SignedDuration, Timestamp};
-use sessionkill::clock;
-use sessionkill::oceanbase::answer::retry_after;
+use sessionkill::domain::clock;
+use sessionkill::oceanbase::raw_answer::retry_after;
 use sessionkill::oceanbase::{Stamp, TimeSource};
 use uuid::Uuid;
 

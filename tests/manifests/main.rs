@@ -131,10 +131,10 @@ async fn the_image_is_of_this_version_and_its_pod_is_asked_where_the_operator_an
 /// A Pod that is killed while the operator still finishes would leave outcomes unknown.
 #[tokio::test]
 async fn the_grace_period_is_longer_than_the_operators_own_shutdown() {
-    let run = fs::read_to_string(repository("src/controller/run.rs")).unwrap();
+    let run = fs::read_to_string(repository("src/run.rs")).unwrap();
     let limit = "const SHUTDOWN_LIMIT: Duration = Duration::from_secs(";
     let limit = run.split_once(limit).and_then(|(_, rest)| rest.split_once(')')).map(|(seconds, _)| seconds);
-    let limit: u64 = limit.unwrap_or_else(|| panic!("src/controller/run.rs has no shutdown limit")).parse().unwrap();
+    let limit: u64 = limit.unwrap_or_else(|| panic!("src/run.rs has no shutdown limit")).parse().unwrap();
     let pod = &deployment().await["spec"]["template"]["spec"];
     assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= limit + 5, "{pod}");
 }

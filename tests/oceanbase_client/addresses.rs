@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use sessionkill::oceanbase::{Addresses, Client, ClientOptions, ErrorKind, KillOperation};
+use sessionkill::oceanbase::{Addresses, Client, ClientOptions, ErrorKind, Operation};
 
 use crate::{
     calls::{Permit, access, answered, client, kill, not_executed, tenant},
@@ -24,7 +24,7 @@ async fn a_name_that_leads_inside_is_not_called_unless_the_operator_named_it() {
         let client = client(addresses);
         let killed = not_executed(client.kill(Permit::valid(), &kill(), &endpoint).await);
         let listed = client.list_sessions(&tenant(), |_| true, SignedDuration::ZERO, &endpoint).await.unwrap_err();
-        let probe = client.probe(KillOperation::KillProcessList, SignedDuration::ZERO, &endpoint);
+        let probe = client.probe(Operation::KillProcessList, SignedDuration::ZERO, &endpoint);
         for error in [killed, listed, probe.await.unwrap_err()] {
             assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
             let told = error.message.contains("localhost leads to ") && error.message.contains("--allow-endpoint");

@@ -1,6 +1,6 @@
 //! BatchKillProcessList: it ends the sessions that it names and no other, and its answer names none.
 
-use sessionkill::oceanbase::{Called, ErrorKind, KillCall, KillOperation};
+use sessionkill::oceanbase::{Called, ErrorKind, KillCall, Operation};
 use testbed::gateway::{Fault, FaultKind};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 /// The named session shares its proxy session with another one of the gateway's.
 fn batch_kill(sessions: Vec<(String, i64)>) -> KillCall {
-    let mut kill = KillCall { operation: KillOperation::BatchKillProcessList, ..kill() };
+    let mut kill = KillCall { operation: Operation::BatchKillProcessList, ..kill() };
     kill.target.sessions = sessions;
     kill
 }
@@ -52,7 +52,7 @@ async fn session_ids_are_numbers_and_meant_for_single_sessions() {
     let server = Server::answering(http("200 OK", "", r#"{"RequestId":"R","Data":[{"Success":true}]}"#)).await;
     let named = vec![("192.168.13.119".to_owned(), 3_221_614_618), ("fd00::1".to_owned(), 9_007_199_254_740_991)];
     answered(fast().kill(Permit::valid(), &batch_kill(named.clone()), &access(&server.url())).await);
-    let by_name = KillCall { operation: KillOperation::KillProcessList, ..batch_kill(named) };
+    let by_name = KillCall { operation: Operation::KillProcessList, ..batch_kill(named) };
     answered(fast().kill(Permit::valid(), &by_name, &access(&server.url())).await);
     let requests = server.requests();
     assert!(requests[0].to_ascii_lowercase().contains("x-acs-action: batchkillprocesslist\r\n"), "{}", requests[0]);
@@ -98,7 +98,7 @@ async fn the_permit_that_came_back_serves_the_other_operation() {
     gateway.inject(Fault::new(FaultKind::RemoveAction).on("KillProcessList"));
     let access = access(&gateway.url());
     let kill = batch_kill(vec![one_of_two_behind_a_proxy()]);
-    let first = KillCall { operation: KillOperation::KillProcessList, ..kill.clone() };
+    let first = KillCall { operation: Operation::KillProcessList, ..kill.clone() };
     let permit = match fast().kill(Permit::valid(), &first, &access).await {
         Called::NotExecuted(permit, error) if error.kind == ErrorKind::OperationNotFound => permit,
         other => panic!("{other:?}"),

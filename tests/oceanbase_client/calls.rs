@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill::oceanbase::{
-    Access, AccessKey, Addresses, CallError, Called, Client, ClientOptions, Endpoint, ErrorKind, KillCall,
-    KillOperation, KillPermit, KillTarget, Tenant, TimeSource, answer::KillAnswer,
+    Access, AccessKey, Addresses, CallError, Called, Client, ClientOptions, Endpoint, ErrorKind, KillAnswer, KillCall,
+    KillPermit, KillTarget, Operation, Tenant, TimeSource,
 };
 
 use crate::{recorder, server::LIMIT};
@@ -79,7 +79,7 @@ pub fn tenant() -> Tenant {
 pub fn kill() -> KillCall {
     let sessions = vec![("192.168.13.119".to_owned(), 3_221_614_618), ("192.168.13.120".to_owned(), 3_221_555_062)];
     KillCall {
-        operation: KillOperation::KillProcessList,
+        operation: Operation::KillProcessList,
         target: KillTarget { tenant: tenant(), sessions },
         time_source: TimeSource::DispatchDeadline,
         request: 0,

@@ -35,9 +35,9 @@ async fn both_signatures_are_accepted_with_and_without_a_token() {
             let called = fast().kill(Permit::valid(), &kill(), &signed(&gateway, v1, token)).await;
             let answer = answered(called);
             let rows: Vec<_> =
-                answer.rows.iter().map(|row| (row.session.session_id, row.error_message.as_str())).collect();
+                answer.rows.iter().map(|row| (row.seen.session_id, row.error_message.as_str())).collect();
             assert_eq!(rows, [(3_221_614_618, ""), (3_221_555_062, "")]);
-            assert_eq!(answer.rows[0].session.sql_text, "SELECT region, SUM(amount) FROM orders GROUP BY region");
+            assert_eq!(answer.rows[0].seen.sql_text, "SELECT region, SUM(amount) FROM orders GROUP BY region");
 
             let calls = gateway.calls();
             assert_eq!(calls.len(), 1);

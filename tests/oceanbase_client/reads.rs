@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sessionkill::oceanbase::{
-    CallError, Endpoint, ErrorKind,
-    KillOperation::{BatchKillProcessList, KillProcessList},
-    ProcessList, SessionRow,
-};
+use sessionkill::oceanbase::Operation::{BatchKillProcessList, KillProcessList};
+use sessionkill::oceanbase::{CallError, Endpoint, ErrorKind, ProcessList, Seen};
 use testbed::gateway::{Fault, FaultKind, Session, request::SignatureVersion};
 use tokio::io::AsyncWriteExt as _;
 
@@ -49,8 +46,8 @@ fn gateways_session() -> Session {
     }
 }
 
-fn as_listed(session: Session) -> SessionRow {
-    SessionRow {
+fn as_listed(session: Session) -> Seen {
+    Seen {
         session_id: session.session_id,
         server_ip: session.server_ip,
         client_ip: session.client_ip,
@@ -62,7 +59,7 @@ fn as_listed(session: Session) -> SessionRow {
         sql_text: session.sql_text,
         sql_id: session.sql_id,
         execute_time: session.execute_time.to_string(),
-        proxy_sess_id: session.proxy_sess_id.unwrap_or_default(),
+        proxy_session_id: session.proxy_sess_id.unwrap_or_default(),
     }
 }
 

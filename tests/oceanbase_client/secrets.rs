@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use sessionkill::oceanbase::{CallError, Called, Client, KillOperation};
+use sessionkill::oceanbase::{CallError, Called, Client, Operation};
 use testbed::gateway::{self, Gateway, GatewayOptions};
 
 use crate::{
@@ -75,7 +75,7 @@ async fn errors_of_each_call(client: &Client, server: &str, v1: bool) -> Vec<Cal
         Called::Answered(_) => None,
     };
     let listed = client.list_sessions(&tenant(), |_| true, SignedDuration::ZERO, &access).await.err();
-    let probed = client.probe(KillOperation::KillProcessList, SignedDuration::ZERO, &access).await.err();
+    let probed = client.probe(Operation::KillProcessList, SignedDuration::ZERO, &access).await.err();
     [killed, listed, probed].into_iter().flatten().collect()
 }
 

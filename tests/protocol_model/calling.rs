@@ -4,11 +4,12 @@ use jiff::SignedDuration;
 use sessionkill::api::{
     Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy, WaitReason,
 };
-use sessionkill::domain::conclusion::{Conclusion, dispatch};
-use sessionkill::domain::outcome::{Row, for_sent, from_answer, rejected};
-use sessionkill::domain::sharing::Sharing;
-use sessionkill::domain::status::{InVerification, finished, verifying};
-use sessionkill::domain::verification::{Read, follow, is_open};
+use sessionkill::domain::kill::conclusion::{Conclusion, dispatch};
+use sessionkill::domain::kill::outcome::{for_sent, from_answer, rejected};
+use sessionkill::domain::kill::sharing::Sharing;
+use sessionkill::domain::kill::status::{InVerification, finished, verifying};
+use sessionkill::domain::kill::verification::{Read, follow, is_open};
+use sessionkill::domain::session::Row;
 
 use super::live_claims::give_up as give_up_claim;
 use super::operator::{Member, Refusal, Stage, Task};

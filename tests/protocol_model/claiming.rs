@@ -1,10 +1,10 @@
 //! The effects of a request before its call, and of one that meets the claim of another: one effect each.
 
 use sessionkill::api::{SessionKillReceipt, SessionKillReceiptStatus, WaitReason};
-use sessionkill::domain::claim::{Judge, Standing};
-use sessionkill::domain::conclusion::Conclusion;
-use sessionkill::domain::orphan::conclude;
-use sessionkill::domain::retention::record_of;
+use sessionkill::domain::kill::claim::{Judge, Standing};
+use sessionkill::domain::kill::conclusion::Conclusion;
+use sessionkill::domain::kill::orphan::conclude;
+use sessionkill::domain::kill::retention::record_of;
 
 use super::live_claims::{give_up, try_again};
 use super::operator::{Member, Stage};

@@ -6,13 +6,13 @@ use sessionkill::api::{
     Operation, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus, SessionReason,
     SessionStatus, SqlTextPolicy, WaitReason,
 };
-use sessionkill::domain::backoff::next_attempt;
-use sessionkill::domain::claim::Attempt;
-use sessionkill::domain::conclusion::Conclusion;
-use sessionkill::domain::observation::{MustSee, precheck};
-use sessionkill::domain::orphan::without_receipt;
-use sessionkill::domain::plan::{Intent, Step};
-use sessionkill::domain::status::{Waiting, differs, finished, waiting};
+use sessionkill::domain::kill::backoff::next_attempt;
+use sessionkill::domain::kill::claim::Attempt;
+use sessionkill::domain::kill::conclusion::Conclusion;
+use sessionkill::domain::kill::orphan::without_receipt;
+use sessionkill::domain::kill::plan::{Intent, Step};
+use sessionkill::domain::kill::precheck::{MustSee, precheck};
+use sessionkill::domain::kill::status::{Waiting, differs, finished, waiting};
 use sessionkill::oceanbase::ErrorKind;
 
 use super::claiming::find;

@@ -5,14 +5,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill::api::{Outcome, SessionKill, SessionKillReceipt};
-use sessionkill::domain::claim::{Attempt, Judge, Standing, receipt};
 use sessionkill::domain::clock::Now;
-use sessionkill::domain::conclusion::Conclusion;
-use sessionkill::domain::plan::{Step, plan};
-use sessionkill::domain::retention::receipt_expired;
-use sessionkill::domain::unsent::unsent;
-use sessionkill::domain::verification::followed_until;
-use sessionkill::oceanbase::{CallError, ErrorKind, TimeSource};
+use sessionkill::domain::kill::claim::{Attempt, Judge, Standing, receipt};
+use sessionkill::domain::kill::conclusion::Conclusion;
+use sessionkill::domain::kill::plan::{Step, plan};
+use sessionkill::domain::kill::retention::receipt_expired;
+use sessionkill::domain::kill::unsent::unsent;
+use sessionkill::domain::kill::verification::followed_until;
+use sessionkill::oceanbase::error_codes::from_body;
+use sessionkill::oceanbase::{ErrorKind, TimeSource};
 
 use super::live_claims::{holder, is_at_work};
 use super::time::{MISSED_WITHIN, RETENTION, SKEW, seconds};
@@ -176,7 +177,7 @@ impl Protocol {
 
 /// What the client makes of an error Code of the gateway.
 pub(crate) fn kind_of(code: &str) -> ErrorKind {
-    CallError::from_body(code, "", "R", None, None).kind
+    from_body(code, "", "R", None, None).kind
 }
 
 /// The bound of the clocks is the one that the product names.

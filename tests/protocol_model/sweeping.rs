@@ -1,8 +1,8 @@
 //! The sweep: what is not on the path of any kill.
 
 use sessionkill::api::SessionKillReceipt;
-use sessionkill::domain::claim::{Judge, Standing};
-use sessionkill::domain::retention::{is_awaited, record_of, ttl_expired};
+use sessionkill::domain::kill::claim::{Judge, Standing};
+use sessionkill::domain::kill::retention::{is_awaited, record_of, ttl_expired};
 
 use super::claiming::{delete_if_given_up, record_for};
 use super::protocol::{Protocol, Rule};

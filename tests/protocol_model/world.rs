@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use sessionkill::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
-use sessionkill::domain::claim::receipt_name;
 use sessionkill::domain::clock::{Bounds, Now};
-use sessionkill::domain::observation::{Seen, Snapshot};
+use sessionkill::domain::kill::claim::receipt_name;
+use sessionkill::domain::session::{Seen, Snapshot};
 use sessionkill::oceanbase::stamp::ACCEPTANCE;
 
 use super::operator::Operator;

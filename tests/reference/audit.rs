@@ -2,7 +2,7 @@
 
 use std::{env, fs};
 
-use sessionkill::audit::schema;
+use sessionkill::api::audit_line::schema;
 
 use super::repository;
 

@@ -21,7 +21,7 @@ const WINDOW: u32 = 4 * 1024 * 1024;
 pub(super) async fn fast(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = sessionkill::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
+    let config = sessionkill::kubernetes::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     // Otherwise small writes wait for the acknowledgement of the one before, up to 40 ms.

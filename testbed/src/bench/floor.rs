@@ -15,10 +15,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sessionkill::{
     api::{SessionKill, SessionKillReceipt},
-    domain::status::finished,
+    domain::kill::status::finished,
     oceanbase::{
-        Access, AccessKey, Addresses, Called, Client, ClientOptions, Endpoint, KillCall, KillOperation, KillPermit,
-        KillTarget, Tenant, TimeSource,
+        Access, AccessKey, Addresses, Called, Client, ClientOptions, Endpoint, KillCall, KillPermit, KillTarget,
+        Operation, Tenant, TimeSource,
     },
 };
 use tokio::{
@@ -130,7 +130,7 @@ impl Gateway {
         let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
         let sessions = spec.sessions.iter().map(|session| (session.server_ip.clone(), session.session_id)).collect();
         let call = KillCall {
-            operation: KillOperation::KillProcessList,
+            operation: Operation::KillProcessList,
             target: KillTarget { tenant, sessions },
             time_source: TimeSource::DispatchDeadline,
             request: 0,

@@ -8,10 +8,13 @@ use sessionkill::{
         SessionStatus,
     },
     domain::{
-        claim::{Attempt, receipt},
-        conclusion::{Conclusion, dispatch},
-        outcome::{ended, session_status},
-        status::finished,
+        kill::{
+            claim::{Attempt, receipt},
+            conclusion::{Conclusion, dispatch},
+            outcome::ended,
+            status::finished,
+        },
+        session::session_status,
     },
 };
 

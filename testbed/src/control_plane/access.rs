@@ -80,7 +80,7 @@ pub(crate) const TEST_AGENT: &str = "sessionkill-testbed";
 pub async fn client_for(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = sessionkill::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
+    let mut config = sessionkill::kubernetes::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
     config.default_retry = false;
     config.headers.push((USER_AGENT, HeaderValue::from_static(TEST_AGENT)));
     Ok(Client::try_from(config)?)

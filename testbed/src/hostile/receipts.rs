@@ -11,8 +11,8 @@ use serde_json::json;
 use sessionkill::{
     api::{Operation, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason},
     domain::{
-        claim::{Attempt, receipt},
-        outcome::session_status,
+        kill::claim::{Attempt, receipt},
+        session::session_status,
     },
 };
 

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
+use sessionkill::api::audit_line::AuditLine;
 use sessionkill::api::{OceanBaseConnection, SessionKill};
-use sessionkill::audit::AuditLine;
 
 use super::Scene;
 use super::objects::Request as _;

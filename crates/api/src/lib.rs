@@ -1,0 +1,79 @@
+//! The wire types of the three kinds: schema, bounds, CEL rules, columns. No logic, no I/O.
+//!
+//! Names follow the [Kubernetes API conventions](https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md);
+//! words that belong to Alibaba Cloud or OceanBase keep their meaning (`instanceID`, `tenantID`, `serverIP`, `sessionID`).
+//! Everything is bounded, so that the API server refuses what the operator could not handle.
+
+pub mod audit_line;
+mod conditions;
+mod connection;
+mod expect;
+mod receipt;
+mod session_kill;
+mod status;
+mod strict;
+
+pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
+pub use connection::{
+    Credentials, KillOperation, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus,
+    SecretRef, SignatureMethod, SqlTextPolicy,
+};
+pub use expect::{Expect, SessionState};
+pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};
+pub use session_kill::{
+    ConnectionRef, MAX_SESSIONS, Mode, Session, SessionKill, SessionKillSpec, Verification, VerificationPolicy,
+};
+pub use status::{
+    Counts, Dispatch, ObservedSession, Operation, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
+use kube_core::CustomResourceExt as _;
+
+/// The API group of all three kinds.
+pub const GROUP: &str = "sessionkill.dev";
+
+/// The label a Secret must carry, with the value `"true"`, before its data may be read and sent anywhere.
+/// Without it, whoever may create an `OceanBaseConnection` could make the operator read any Secret of the namespace.
+pub const CREDENTIALS_LABEL: &str = "sessionkill.dev/credentials";
+
+/// The custom resource definitions, in the order in which they are installed.
+#[must_use]
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    let mut definitions = [SessionKill::crd(), OceanBaseConnection::crd(), SessionKillReceipt::crd()];
+    for status in definitions.iter_mut().filter_map(status_schema) {
+        // A null would replace a status that is write-once, past all its rules.
+        status.nullable = None;
+    }
+    // A fresh object has an observedGeneration, so that no tool calls it healthy before the operator saw it: kstatus and
+    // Argo CD compare this field with metadata.generation.
+    // Receipts are nobody's to wait for.
+    for status in definitions.iter_mut().take(2).filter_map(status_schema) {
+        status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+    }
+    // Nobody but the operator writes receipts.
+    for object in definitions.iter_mut().take(2).filter_map(object_schema) {
+        strict::keep_unknown_fields(object);
+        if let Some(spec) = object.properties.as_mut().and_then(|parts| parts.get_mut("spec")) {
+            strict::drop_nothing(spec);
+        }
+    }
+    definitions
+}
+
+/// The same as YAML, one document each: what `crds/` holds.
+pub fn manifests() -> Result<Vec<String>, serde_saphyr::ser::Error> {
+    definitions().iter().map(serde_saphyr::to_string).collect()
+}
+
+/// The schema of the status as a whole, of which the derive macros set neither default nor nullability.
+fn status_schema(definition: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
+    object_schema(definition)?.properties.as_mut()?.get_mut("status")
+}
+
+/// The schema of the whole object.
+fn object_schema(definition: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
+    definition.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()
+}

@@ -1,0 +1,112 @@
+//! `SessionKillReceipt`: the claim before a kill and the record after it. Written by the operator only.
+
+#![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube_derive::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::conditions::Outcome;
+use super::status::{Operation, SessionStatus};
+
+/// The claim: who may make the one call, until when, for what. Immutable.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    crates(kube = "::kube_derive", kube_core = "::kube_core"),
+    attr = "x_kube(crates(kube_core = \"::kube_core\"))",
+    group = "sessionkill.dev",
+    version = "v1alpha1",
+    kind = "SessionKillReceipt",
+    namespaced,
+    status = "SessionKillReceiptStatus",
+    derive = "PartialEq",
+    shortname = "skr",
+    category = "sessionkill-dev",
+    doc = "SessionKillReceipt is the operator's claim on a kill and the record of what happened. Its name is derived from the content of the request, so the same request can be executed once only. It outlives the request; the operator removes it after notAfterTime. Do not edit or delete it: that takes away the protection against a second kill.",
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
+    printcolumn(name = "Request", type_ = "string", json_path = ".spec.sessionKillRef.name"),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantID"),
+    printcolumn(name = "Not After", type_ = "string", json_path = ".spec.notAfterTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Request ID", type_ = "string", json_path = ".status.requestID", priority = 1),
+    printcolumn(name = "Holder", type_ = "string", json_path = ".spec.holderIdentity", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^sk-[0-9a-f]{40}$')")
+        .message("a receipt's name is sk- and 40 hexadecimal digits derived from the request; only the operator makes receipts"),
+    validation = Rule::new("!has(oldSelf.status) || has(self.status)")
+        .message("a receipt's outcome is write-once")
+)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self == oldSelf", "a receipt's spec is immutable"))]
+pub struct SessionKillReceiptSpec {
+    /// The request that made the claim.
+    pub session_kill_ref: SessionKillRef,
+    /// The attempt that may make the call; unique to it.
+    #[serde(rename = "attemptID")]
+    #[schemars(length(min = 1, max = 64))]
+    pub attempt_id: String,
+    /// The operator process that made the claim.
+    #[schemars(length(min = 1, max = 256))]
+    pub holder_identity: String,
+    /// When the claim was made.
+    pub claim_time: Time,
+    /// Nothing is sent under this claim after this time.
+    pub dispatch_deadline_time: Time,
+    /// By this time the holder has written the outcome or is gone: dispatchDeadlineTime plus the time-outs of the
+    /// call and of its verification and a margin. Until then only the holder may move the claim on.
+    pub settle_deadline_time: Time,
+    /// As in the request.
+    pub not_after_time: Time,
+    /// The OceanBaseConnection, as in the request.
+    #[schemars(length(max = 253))]
+    pub connection_name: String,
+    /// As in the request.
+    #[serde(rename = "instanceID")]
+    #[schemars(length(max = 64))]
+    pub instance_id: String,
+    /// As in the request.
+    #[serde(rename = "tenantID")]
+    #[schemars(length(max = 64))]
+    pub tenant_id: String,
+    /// The operation to be called first.
+    pub operation: Operation,
+    /// The sessions of the request as they stood at the claim: Pending ones are to be killed, with what was observed of
+    /// them; the others were decided before and are not named in the call.
+    #[schemars(length(min = 1, max = 100))]
+    pub sessions: Vec<SessionStatus>,
+}
+
+/// The request that made a claim.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase")]
+pub struct SessionKillRef {
+    /// The name of the SessionKill.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID: a re-created object of the same name is another request.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+}
+
+/// The record of what happened. Write-once.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self == oldSelf", "a receipt's outcome is write-once"))]
+pub struct SessionKillReceiptStatus {
+    /// The outcome of the request, as in the reason of its Succeeded condition.
+    pub outcome: Outcome,
+    /// When the outcome was known.
+    pub completion_time: Time,
+    /// Alibaba Cloud's RequestId of the answer. Empty when no answer came.
+    #[serde(rename = "requestID", default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub request_id: String,
+    /// The operation that was called last.
+    #[serde(default)]
+    pub operation: Operation,
+    /// The outcome of each session.
+    #[schemars(length(max = 100))]
+    pub sessions: Vec<SessionStatus>,
+}

@@ -1,0 +1,106 @@
+//! The client: what all calls have in common. Does I/O.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use sessionkill_api::Operation;
+use sessionkill_core::backend::{CallError, ErrorKind, KillAnswer};
+
+use super::access::Access;
+use super::addresses::Addresses;
+use super::answer::MAX_ANSWER_BYTES;
+use super::budget::{AnswerBudget, DEFAULT_BYTES};
+use super::raw_answer::RawAnswer;
+use super::receive::{ReadKill, receive};
+use super::transport::{Receiving, Transport};
+
+/// Options of the HTTP client.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// The longest a call may take in all.
+    pub request_timeout: Duration,
+    /// The addresses that may be called; with a proxy, which resolves names itself, this cannot be enforced.
+    pub addresses: Addresses,
+    /// The proxy to use; none is taken from the environment.
+    pub proxy: Option<String>,
+}
+
+/// Hears of the date of each answer, by which the clock of whoever answers is known.
+pub trait Dates: std::fmt::Debug + Send + Sync {
+    /// An answer with `date` has come just now to what was asked at `asked`.
+    fn answered(&self, date: Timestamp, asked: Instant);
+}
+
+/// Nobody.
+impl Dates for () {
+    fn answered(&self, _: Timestamp, _: Instant) {}
+}
+
+/// The client of the API; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(super) transport: Transport,
+    pub(super) request_timeout: Duration,
+    pub(super) budget: Arc<AnswerBudget>,
+    pub(super) account: Arc<str>,
+    dates: Arc<dyn Dates>,
+}
+
+impl Client {
+    /// Builds a client with memory for answers of its own. Fails when the proxy's URL or the system's certificates cannot be
+    /// read.
+    pub fn new(options: &ClientOptions) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            transport: Transport::new(options.addresses, options.proxy.as_deref())?,
+            request_timeout: options.request_timeout,
+            budget: AnswerBudget::new(DEFAULT_BYTES),
+            account: "".into(),
+            dates: Arc::new(()),
+        })
+    }
+
+    /// The same client for those who wait `request_timeout` for an answer, and take memory for it out of `budget` on
+    /// `account`. `dates` hears of the date of each answer.
+    #[must_use]
+    pub fn sharing(
+        &self,
+        request_timeout: Duration,
+        (budget, account): (&Arc<AnswerBudget>, &str),
+        dates: Arc<dyn Dates>,
+    ) -> Self {
+        let transport = self.transport.clone();
+        Self { transport, request_timeout, budget: budget.clone(), account: account.into(), dates }
+    }
+
+    /// Sends `request` once.
+    pub(super) async fn exchange(
+        &self,
+        request: reqwest::Request,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<RawAnswer<Receiving>, CallError> {
+        let asked = Instant::now();
+        let answer = self.transport.exchange(request, timeout, max_bytes).await?;
+        if let Some(date) = answer.gateway_time {
+            self.dates.answered(date, asked);
+        }
+        Ok(answer)
+    }
+
+    /// What `operation` answers of the sessions with `wanted` IDs.
+    pub(super) async fn answer_to_kill(
+        &self,
+        request: reqwest::Request,
+        timeout: Duration,
+        operation: Operation,
+        access: &Access,
+        wanted: impl Fn(i64) -> bool + Send + 'static,
+    ) -> Result<KillAnswer, CallError> {
+        let answer = self.exchange(request, timeout, MAX_ANSWER_BYTES).await?;
+        let read = ReadKill { operation, access_key: access.access_key.clone(), wanted };
+        // What was executed is not asked for again.
+        let read = receive(answer, read, async || Some(self.budget.large(&self.account).await)).await?;
+        read.ok_or_else(|| CallError::local(ErrorKind::Ambiguous, "NotRead", "there is no memory for the answer"))
+    }
+}

@@ -1,0 +1,185 @@
+//! What an error body says: whether the call may have been executed. Branches on the error `Code`, never on the
+//! HTTP status: the API's own pages disagree about statuses.
+
+use jiff::{SignedDuration, Timestamp};
+use sessionkill_core::backend::{CallError, ErrorKind, bounded};
+
+/// An error body of the API.
+#[must_use]
+pub fn from_body(
+    code: &str,
+    message: &str,
+    request_id: &str,
+    retry_after: Option<SignedDuration>,
+    gateway_time: Option<Timestamp>,
+) -> CallError {
+    let kind = kind_of(code, retry_after, gateway_time);
+    let message = if echoes_what_was_signed(code, message) { String::new() } else { bounded(message) };
+    let word = |text: &str| text.chars().filter(char::is_ascii_graphic).take(64).collect();
+    let is_of_whole_call = kind == ErrorKind::Rejected && names_instance_or_tenant(code);
+    CallError { kind, code: word(code), message, request_id: word(request_id), is_of_whole_call }
+}
+
+/// Whether the instance or the tenant was refused, which all sessions of a call have in common.
+fn names_instance_or_tenant(code: &str) -> bool {
+    ["MissingInstanceId", "InvalidInstanceId", "MissingTenantId", "InvalidTenantId"].contains(&family(code))
+}
+
+/// The class of an error Code, by the common error pages and public clients. A Code that is not known here is
+/// ambiguous: it may stand for a failure in the middle of the execution.
+fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option<Timestamp>) -> ErrorKind {
+    let family = family(code);
+    match family {
+        "Throttling" => ErrorKind::Throttled { retry_after },
+        "Rejected" if code == "Rejected.Throttling" => ErrorKind::Throttled { retry_after },
+        // Seen before under this nonce: a copy of this very request came first and may have been executed.
+        "SignatureNonceUsed" => ErrorKind::Ambiguous,
+        "InvalidTimeStamp" => ErrorKind::TimeStampRefused { gateway_time },
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "InvalidSecurityToken"
+        | "MissingSecurityToken"
+        | "InvalidAccessKeySecret"
+        | "InvalidSignatureMethod" => ErrorKind::CredentialsRejected,
+        "Forbidden" | "NoPermission" => ErrorKind::PermissionDenied,
+        // The exact codes only: they alone prove that another operation must be used.
+        "InvalidAction" | "InvalidApi" if matches!(code, "InvalidAction.NotFound" | "InvalidApi.NotFound") => {
+            ErrorKind::OperationNotFound
+        }
+        "InvalidAction" | "InvalidApi" | "NoSuchVersion" | "UnsupportedHTTPMethod" => ErrorKind::OperationUnavailable,
+        // The Terraform provider's word for an instance or tenant that does not exist.
+        "IllegalOperation" if code == "IllegalOperation.Resource" => ErrorKind::Rejected,
+        _ if names_a_parameter(family, "Missing") || names_a_parameter(family, "Invalid") => ErrorKind::Rejected,
+        _ => ErrorKind::Ambiguous,
+    }
+}
+
+/// A code without what is more precise in it.
+fn family(code: &str) -> &str {
+    code.split('.').next().unwrap_or(code)
+}
+
+/// `MissingInstanceId`, `InvalidParameter`: the prefix and a name.
+fn names_a_parameter(family: &str, prefix: &str) -> bool {
+    family.strip_prefix(prefix).is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
+/// These answers repeat the string to sign: the access key ID, the security token and the SQL text are in it.
+fn echoes_what_was_signed(code: &str, message: &str) -> bool {
+    let lower = message.to_ascii_lowercase();
+    code.starts_with("Signature")
+        || code == "IncompleteSignature"
+        || ["string to sign", "stringtosign", "canonicalrequest", "accesskeyid=", "securitytoken", "signature="]
+            .iter()
+            .any(|mark| lower.contains(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(code: &str) -> ErrorKind {
+        kind_of(code, None, None)
+    }
+
+    #[test]
+    fn known_refusals_are_provably_not_executed() {
+        for code in [
+            "Throttling",
+            "Throttling.User",
+            "Throttling.Api",
+            "Rejected.Throttling",
+            "SignatureDoesNotMatch",
+            "IncompleteSignature",
+            "InvalidAccessKeyId.NotFound",
+            "InvalidAccessKeyId.Inactive",
+            "InvalidSecurityToken.Expired",
+            "MissingSecurityToken",
+            "InvalidTimeStamp.Expired",
+            "InvalidTimeStamp.Format",
+            "Forbidden",
+            "Forbidden.RAM",
+            "Forbidden.RiskControl",
+            "NoPermission",
+            "InvalidAction.NotFound",
+            "InvalidApi.NotFound",
+            "NoSuchVersion",
+            "MissingInstanceId",
+            "MissingParameter",
+            "InvalidParameter",
+            "InvalidTenantId",
+            "IllegalOperation.Resource",
+        ] {
+            assert!(kind(code).is_not_executed(), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_what_names_the_instance_or_the_tenant_is_of_all_sessions_of_a_call() {
+        let is_of_whole_call = |code| from_body(code, "", "R", None, None).is_of_whole_call;
+        for code in ["InvalidInstanceId.NotFound", "InvalidTenantId", "MissingInstanceId", "MissingTenantId"] {
+            assert!(is_of_whole_call(code), "{code}");
+        }
+        // It does not say which resource.
+        for code in
+            ["IllegalOperation.Resource", "InvalidParameter", "InvalidSessionList", "MissingParameter", "Throttling"]
+        {
+            assert!(!is_of_whole_call(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_the_exact_codes_prove_that_an_operation_does_not_exist() {
+        for code in ["InvalidAction.NotFound", "InvalidApi.NotFound"] {
+            assert_eq!(kind(code), ErrorKind::OperationNotFound, "{code}");
+        }
+        for code in [
+            "InvalidAction",
+            "InvalidApi",
+            "InvalidAction.Forbidden",
+            "InvalidAction.NotFound.Version",
+            "InvalidApi.notfound",
+            "NoSuchVersion",
+            "UnsupportedHTTPMethod",
+        ] {
+            assert_eq!(kind(code), ErrorKind::OperationUnavailable, "{code}");
+            assert!(kind(code).is_not_executed(), "{code}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_ambiguous() {
+        for code in [
+            "InternalError",
+            "UnknownError",
+            "ServiceUnavailable",
+            "SignatureNonceUsed",
+            "SomethingNew",
+            "Invalid",
+            "Invalidated",
+            "Missing",
+            "throttling",
+            "",
+        ] {
+            assert_eq!(kind(code), ErrorKind::Ambiguous, "{code}");
+        }
+    }
+
+    #[test]
+    fn texts_from_outside_are_bounded() {
+        let long = "数\n".repeat(1000);
+        let lengths = |error: CallError| [error.code, error.message, error.request_id].map(|text| text.chars().count());
+        assert_eq!(lengths(from_body(&"c".repeat(1000), &long, &"r".repeat(1000), None, None)), [64, 256, 64]);
+        assert_eq!(lengths(CallError::local(ErrorKind::Unreachable, "Unreachable", long)), [11, 256, 0]);
+    }
+
+    #[test]
+    fn messages_that_echo_what_was_signed_are_dropped() {
+        let echo = "server string to sign is:POST&%2F&AccessKeyId%3DLTAI";
+        assert_eq!(from_body("SignatureDoesNotMatch", echo, "R", None, None).message, "");
+        assert_eq!(from_body("InvalidParameter", echo, "R", None, None).message, "");
+        let plain = from_body("Throttling.User", "slow\n\u{202e}\u{200b}down", "R-1", None, None);
+        assert_eq!(plain.to_string(), "Throttling.User: slowdown (request R-1)");
+    }
+}

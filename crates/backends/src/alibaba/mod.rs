@@ -1,0 +1,50 @@
+//! The client of the OceanBasePro API, version 2019-09-01. Knows nothing of Kubernetes.
+//!
+//! ```text
+//! kill_call, reads ── client ── signed_request (signature, stamp) ── transport (addresses, connecting)
+//!                          └── receive (budget, pieces) ── answer, process_list (raw_answer, session_row, json) ── sieve, redact
+//! ```
+//!
+//! A call returns what the API said, or a [`CallError`] that says whether the call may have been executed. Nothing here
+//! retries: the caller holds the claim and decides.
+
+pub mod access;
+pub mod addresses;
+pub mod answer;
+pub mod budget;
+pub mod client;
+mod connecting;
+pub mod credentials;
+pub mod endpoint;
+pub mod error_codes;
+mod json;
+pub mod kill_call;
+mod pieces;
+pub mod process_list;
+pub mod raw_answer;
+pub mod reads;
+mod receive;
+pub mod redact;
+pub mod session_row;
+pub mod shares;
+pub mod sieve;
+pub mod signature;
+pub mod signed_request;
+pub mod stamp;
+mod transport;
+
+pub use access::Access;
+pub use addresses::Addresses;
+pub use budget::AnswerBudget;
+pub use client::{Client, ClientOptions, Dates};
+pub use credentials::AccessKey;
+pub use endpoint::Endpoint;
+pub use kill_call::KillCall;
+pub use reads::Listed;
+pub use sessionkill_api::Operation;
+pub use sessionkill_core::backend::{
+    ANSWER_LOST, CallError, Called, ErrorKind, KillAnswer, KillPermit, KillTarget, ProcessList, Tenant,
+};
+pub use sessionkill_core::session::{Row, Seen};
+pub use sieve::Sieve;
+pub use stamp::{Stamp, TimeSource};

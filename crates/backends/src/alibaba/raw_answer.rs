@@ -1,0 +1,168 @@
+//! What every answer has: an HTTP status, headers, and a body that is an error or has `Data`. Pure, and total: no input makes
+//! it panic.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
+use sessionkill_core::backend::{CallError, ErrorKind};
+
+use super::credentials::AccessKey;
+use super::error_codes::from_body;
+use super::json::{By, Reader, Text};
+use super::redact::{told, without};
+
+/// The most bytes of a RequestId that are kept: several times those of a UUID.
+pub(super) const MAX_REQUEST_ID: usize = 128;
+
+/// The parts of an HTTP answer that matter. No `Debug`: the body may carry statements, or what was signed.
+#[derive(Clone, Copy)]
+pub struct RawAnswer<B> {
+    /// The HTTP status; only says whether a body without a Code can be a success.
+    pub status: u16,
+    /// `x-acs-retry-after`.
+    pub retry_after: Option<SignedDuration>,
+    /// The `Date` header.
+    pub gateway_time: Option<Timestamp>,
+    /// The whole body, or the way to it.
+    pub body: B,
+}
+
+/// A body that can be read once.
+pub trait Body {
+    /// The one JSON value that it consists of, as `seed` reads it.
+    fn json<S, V>(self, seed: S) -> serde_json::Result<V>
+    where
+        S: for<'de> DeserializeSeed<'de, Value = V>;
+}
+
+impl Body for &[u8] {
+    fn json<S, V>(self, seed: S) -> serde_json::Result<V>
+    where
+        S: for<'de> DeserializeSeed<'de, Value = V>,
+    {
+        let mut json = serde_json::Deserializer::from_slice(self);
+        let value = seed.deserialize(&mut json)?;
+        json.end().map(|()| value)
+    }
+}
+
+impl<B> RawAnswer<B> {
+    /// The answer without its body, and the body.
+    pub(super) fn split(self) -> (RawAnswer<()>, B) {
+        let Self { status, retry_after, gateway_time, body } = self;
+        (RawAnswer { status, retry_after, gateway_time, body: () }, body)
+    }
+
+    /// The same answer with this body.
+    pub(super) fn with<C>(self, body: C) -> RawAnswer<C> {
+        let Self { status, retry_after, gateway_time, body: _ } = self;
+        RawAnswer { status, retry_after, gateway_time, body }
+    }
+}
+
+impl<B: Body> RawAnswer<B> {
+    /// The RequestId of a success, and its `Data` as `data` reads it; none if there is none. The call was made with `key`,
+    /// of which no part is repeated.
+    ///
+    /// A body with a `Code` is an error whatever the HTTP status says; a body that is no JSON object, an error status
+    /// without a Code, and `Data` that is there twice are ambiguous.
+    pub(super) fn read<R, V>(self, key: &AccessKey, data: R) -> Result<(String, Option<V>), CallError>
+    where
+        R: for<'de> Reader<'de, Value = V>,
+    {
+        let unreadable = |with| Err(unreadable(self.status, with));
+        let Ok(Some(mut members)) = self.body.json(By(Object(data))) else {
+            return unreadable("a body that is no JSON object");
+        };
+        let [code, message, mut request_id] = ["Code", "Message", "RequestId"].map(|name| members.take(name));
+        if !code.is_empty() {
+            let error = from_body(&code, &message, &request_id, self.retry_after, self.gateway_time);
+            return Err(without(key, error, [&code, &message, &request_id]));
+        }
+        if !(200..300).contains(&self.status) {
+            let message = format!("HTTP {} without an error code", self.status);
+            return Err(CallError::local(ErrorKind::Ambiguous, UNREADABLE, message));
+        }
+        if members.has_data_twice {
+            return unreadable("Data twice");
+        }
+        told(key, &mut request_id, MAX_REQUEST_ID);
+        Ok((request_id, members.data))
+    }
+}
+
+/// The error of an answer that has something other than what the API documents.
+#[must_use]
+pub(super) fn unreadable(status: u16, with: &str) -> CallError {
+    CallError::local(ErrorKind::Ambiguous, UNREADABLE, format!("HTTP {status} with {with}"))
+}
+
+/// The pause that the header `x-acs-retry-after` asks for, in milliseconds; none if it asks for none.
+#[must_use]
+pub fn retry_after(text: &str) -> Option<SignedDuration> {
+    let milliseconds = text.parse::<u32>().ok().filter(|milliseconds| *milliseconds > 0);
+    milliseconds.map(|milliseconds| SignedDuration::from_millis(milliseconds.into()))
+}
+
+/// The error code of what is no answer of the API.
+const UNREADABLE: &str = "UnreadableAnswer";
+
+/// Reads the body: an object. Its `Data` is left to another reader.
+struct Object<R>(R);
+
+/// What of a body says what became of the call.
+struct Members<V> {
+    /// `Code`, `Message` and `RequestId`, by their names as sent.
+    texts: BTreeMap<String, String>,
+    data: Option<V>,
+    has_data_twice: bool,
+}
+
+impl<V> Members<V> {
+    /// Clients accept either spelling of the names.
+    fn take(&mut self, name: &str) -> String {
+        let text = self.texts.remove(name).filter(|text| !text.is_empty());
+        text.or_else(|| self.texts.remove(&lower_first(name))).unwrap_or_default()
+    }
+}
+
+impl<'de, R: Reader<'de>> Reader<'de> for Object<R> {
+    type Value = Option<Members<R::Value>>;
+
+    fn scalar(self, _: Option<Cow<'_, str>>) -> Self::Value {
+        None
+    }
+
+    fn passed_over(self) -> Self::Value {
+        None
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut data_reader = Some(self.0);
+        let mut read = Members { texts: BTreeMap::new(), data: None, has_data_twice: false };
+        while let Some(name) = members.next_key::<String>()? {
+            match name.as_str() {
+                "Code" | "code" | "Message" | "message" | "RequestId" | "requestId" => {
+                    read.texts.insert(name, members.next_value_seed(By(Text))?);
+                }
+                "Data" | "data" => {
+                    if let Some(reader) = data_reader.take() {
+                        read.data = Some(members.next_value_seed(By(reader))?);
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                        read.has_data_twice = true;
+                    }
+                }
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Some(read))
+    }
+}
+
+fn lower_first(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map(|first| first.to_ascii_lowercase().to_string() + chars.as_str()).unwrap_or_default()
+}

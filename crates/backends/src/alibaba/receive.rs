@@ -1,0 +1,93 @@
+//! Receives an answer and has it read: a small one whole and in place, a large one piece by piece beside the others' work.
+//! Does I/O; the client consumes it.
+
+use sessionkill_api::Operation;
+use sessionkill_core::backend::{CallError, ErrorKind, KillAnswer, ProcessList};
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+
+use super::answer::read_answer;
+use super::budget::SMALL;
+use super::credentials::AccessKey;
+use super::pieces::Pieces;
+use super::process_list::read_list;
+use super::raw_answer::{Body, RawAnswer};
+use super::shares::Share;
+use super::sieve::Sieve;
+use super::transport::Receiving;
+
+/// What an answer is to be read as.
+pub(super) trait Interpret: Send + 'static {
+    type Answer: Send + 'static;
+
+    /// Reads it.
+    fn read<B: Body>(self, raw: RawAnswer<B>) -> Result<Self::Answer, CallError>;
+}
+
+/// The answer to a call of `operation`, as far as it is of the sessions with `wanted` IDs.
+pub(super) struct ReadKill<W> {
+    pub(super) operation: Operation,
+    pub(super) access_key: AccessKey,
+    pub(super) wanted: W,
+}
+
+impl<W: Fn(i64) -> bool + Send + 'static> Interpret for ReadKill<W> {
+    type Answer = KillAnswer;
+
+    fn read<B: Body>(self, raw: RawAnswer<B>) -> Result<KillAnswer, CallError> {
+        read_answer(raw, self.operation, Sieve::new(&self.access_key, &self.wanted))
+    }
+}
+
+/// A list, as far as it is of the sessions with `wanted` IDs.
+pub(super) struct ReadList<W> {
+    pub(super) access_key: AccessKey,
+    pub(super) wanted: W,
+}
+
+impl<W: Fn(i64) -> bool + Send + 'static> Interpret for ReadList<W> {
+    type Answer = ProcessList;
+
+    fn read<B: Body>(self, raw: RawAnswer<B>) -> Result<ProcessList, CallError> {
+        read_list(raw, Sieve::new(&self.access_key, &self.wanted))
+    }
+}
+
+/// What `answer` says. If it is large, `room` gives the memory for it; none, if there is none.
+pub(super) async fn receive<I: Interpret>(
+    answer: RawAnswer<Receiving>,
+    interpret: I,
+    room: impl AsyncFnOnce() -> Option<Share>,
+) -> Result<Option<I::Answer>, CallError> {
+    let (head, mut receiving) = answer.split();
+    let mut body = vec![];
+    while let Some(piece) = receiving.next().await? {
+        body.extend_from_slice(&piece);
+        if body.len() > SMALL {
+            let Some(room) = room().await else { return Ok(None) };
+            let (sender, pieces) = Pieces::new(body);
+            let reading = tokio::task::spawn_blocking(move || {
+                let read = interpret.read(head.with(pieces));
+                drop(room);
+                read
+            });
+            let received = pass_on(receiving, sender).await;
+            // It fails only when the process ends.
+            let failed = |error: JoinError| Err(CallError::local(ErrorKind::Ambiguous, "NotRead", error.to_string()));
+            let read = reading.await.unwrap_or_else(failed);
+            // First: what was cut off may have been read as if it were whole.
+            return received.and(read).map(Some);
+        }
+    }
+    interpret.read(head.with(body.as_slice())).map(Some)
+}
+
+/// Sends the rest of a body to its reader, unless that has given up.
+async fn pass_on(mut receiving: Receiving, reader: mpsc::Sender<Vec<u8>>) -> Result<(), CallError> {
+    while let Some(piece) = receiving.next().await? {
+        if reader.send(piece).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

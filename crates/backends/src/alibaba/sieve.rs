@@ -1,0 +1,100 @@
+//! What of an answer is kept: the rows that somebody asked for, of each text no more than is used, and nothing that repeats
+//! the access key. Pure.
+//!
+//! So what an answer leaves in memory follows from what was asked, not from what a gateway lists.
+
+use sessionkill_core::session::Seen;
+
+use super::credentials::AccessKey;
+use super::redact::told;
+use super::session_row::{MAX_STATEMENT, texts};
+
+/// The most bytes of all rows that are kept of one answer: 500 with the longest statements.
+const MAX_KEPT: usize = 6 * 1024 * 1024;
+
+/// What is kept of one answer.
+pub struct Sieve<'a> {
+    key: &'a AccessKey,
+    wanted: &'a dyn Fn(i64) -> bool,
+    room: usize,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sifted {
+    Kept,
+    /// Nobody asked for it.
+    Unwanted,
+    /// More is asked for than is kept.
+    NoRoom,
+}
+
+impl<'a> Sieve<'a> {
+    /// For the answer to a call that was made with `key`, of which the sessions with `wanted` IDs are kept.
+    #[must_use]
+    pub fn new(key: &'a AccessKey, wanted: &'a dyn Fn(i64) -> bool) -> Self {
+        Self { key, wanted, room: MAX_KEPT }
+    }
+
+    /// The key that the call was made with.
+    pub(super) const fn key(&self) -> &AccessKey {
+        self.key
+    }
+
+    /// Says whether `row` is kept with the text `beside` it; if so, they are as they may be kept.
+    pub(super) fn sift(&mut self, row: &mut Seen, beside: &mut String) -> Sifted {
+        if !(self.wanted)(row.session_id) {
+            return Sifted::Unwanted;
+        }
+        let mut size = size_of::<Seen>();
+        for (text, max) in texts(row).chain([(beside, MAX_STATEMENT)]) {
+            told(self.key, text, max);
+            size += text.len();
+        }
+        let Some(room) = self.room.checked_sub(size) else { return Sifted::NoRoom };
+        self.room = room;
+        Sifted::Kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alibaba::redact::WITHHELD;
+    use crate::alibaba::session_row::MAX_WORD;
+
+    fn key() -> AccessKey {
+        AccessKey { id: "LTAI5tCanaryKeyID0000001".into(), secret: "s3cret".into(), security_token: None }
+    }
+
+    #[test]
+    fn texts_are_cut_and_a_key_at_the_cut_is_withheld_whole() {
+        let mut row = Seen {
+            session_id: 7,
+            user: "数".repeat(MAX_WORD),
+            database: format!("{}LTAI5tCanaryKeyID0000001", "x".repeat(MAX_WORD - 10)),
+            sql_text: "x".repeat(100_000),
+            ..Seen::default()
+        };
+        let key = key();
+        assert_eq!(Sieve::new(&key, &|_| true).sift(&mut row, &mut String::new()), Sifted::Kept);
+        assert_eq!(row.user.len(), MAX_WORD - MAX_WORD % 3);
+        assert_eq!((row.database.as_str(), row.sql_text.len()), (WITHHELD, MAX_STATEMENT));
+        assert!(row.sql_text.capacity() < 2 * MAX_STATEMENT);
+    }
+
+    #[test]
+    fn rows_that_nobody_asked_for_take_no_room_and_there_is_no_room_without_end() {
+        let key = key();
+        let wanted = |id: i64| id == 7;
+        let mut sieve = Sieve::new(&key, &wanted);
+        let mut sift = |session_id| {
+            let mut row = Seen { session_id, sql_text: "x".repeat(MAX_STATEMENT), ..Seen::default() };
+            sieve.sift(&mut row, &mut String::new())
+        };
+        assert!((0..2000).all(|_| sift(8) == Sifted::Unwanted));
+        let kept = (0..2000).filter(|_| sift(7) == Sifted::Kept).count();
+        assert!((500..=MAX_KEPT / MAX_STATEMENT).contains(&kept), "{kept}");
+        assert_eq!(sift(7), Sifted::NoRoom);
+    }
+}

@@ -1,0 +1,104 @@
+//! The signed request: URL, headers and body of one call, in V1 or V3. Pure.
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::ExposeSecret as _;
+use sessionkill_core::backend::{CallError, ErrorKind};
+
+use super::access::Access;
+use super::signature::{enc, v1, v3};
+use super::stamp::Stamp;
+
+const VERSION: &str = "2019-09-01";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A request that authenticates itself. No `Debug`: the URL of V1 and the headers of V3 carry the signature.
+pub struct SignedRequest {
+    /// Where it goes.
+    pub url: String,
+    /// All headers but those that every HTTP request has.
+    pub headers: HeaderMap,
+    /// The business parameters.
+    pub body: String,
+}
+
+impl SignedRequest {
+    /// Signs the call of `action` with the business parameters `form`. Fails with [`ErrorKind::CredentialsRejected`] if
+    /// no header can carry the key.
+    pub fn new(action: &str, form: &[(&str, String)], stamp: &Stamp, access: &Access) -> Result<Self, CallError> {
+        let body = encode(form.iter().map(|(name, value)| (*name, value.as_str())));
+        let (url, headers) = if access.signature_v1 {
+            (v1_url(action, form, stamp, access), vec![])
+        } else {
+            (access.endpoint.url(), v3_headers(action, &body, stamp, access))
+        };
+        let mut headers = sensitive(&headers)?;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
+        Ok(Self { url, headers, body })
+    }
+}
+
+/// The URL of a V1 request: common parameters and the signature in the query, business parameters in the body.
+fn v1_url(action: &str, form: &[(&str, String)], stamp: &Stamp, access: &Access) -> String {
+    let key = &access.access_key;
+    let mut query = vec![
+        ("AccessKeyId", key.id.as_str()),
+        ("Action", action),
+        ("Format", "JSON"),
+        ("SignatureMethod", "HMAC-SHA1"),
+        ("SignatureNonce", &stamp.nonce),
+        ("SignatureVersion", "1.0"),
+        ("Timestamp", &stamp.time),
+        ("Version", VERSION),
+    ];
+    if let Some(token) = &key.security_token {
+        query.push(("SecurityToken", token.expose_secret()));
+    }
+    let signed = query.iter().copied().chain(form.iter().map(|(name, value)| (*name, value.as_str())));
+    let signature = v1::signature("POST", signed, &key.secret);
+    query.push(("Signature", &signature));
+    format!("{}?{}", access.endpoint.url(), encode(query))
+}
+
+/// The headers of a V3 request, `Authorization` among them.
+fn v3_headers(action: &str, body: &str, stamp: &Stamp, access: &Access) -> Vec<(&'static str, String)> {
+    let key = &access.access_key;
+    let payload_hash = v3::payload_hash(body.as_bytes());
+    let mut headers = vec![
+        ("x-acs-action", action.to_owned()),
+        ("x-acs-content-sha256", payload_hash.clone()),
+        ("x-acs-date", stamp.time.clone()),
+        ("x-acs-signature-nonce", stamp.nonce.clone()),
+        ("x-acs-version", VERSION.to_owned()),
+    ];
+    if let Some(token) = &key.security_token {
+        headers.push(("x-acs-accesskey-id", key.id.clone()));
+        headers.push(("x-acs-security-token", token.expose_secret().to_owned()));
+    }
+    let mut signed = vec![("content-type", FORM), ("host", access.endpoint.host_header())];
+    signed.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let request = v3::Request { method: "POST", path: "/", query: &[], headers: &signed, payload_hash: &payload_hash };
+    headers.push((AUTHORIZATION_NAME, request.authorization(&key.id, &key.secret)));
+    headers.push(("accept", "application/json".to_owned()));
+    headers
+}
+
+const AUTHORIZATION_NAME: &str = "authorization";
+
+/// The headers, marked so that no library logs those that authenticate.
+fn sensitive(headers: &[(&'static str, String)]) -> Result<HeaderMap, CallError> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            let message = "the access key or its token has characters that no HTTP header can carry";
+            CallError::local(ErrorKind::CredentialsRejected, "InvalidAccessKey", message)
+        })?;
+        value.set_sensitive(*name == AUTHORIZATION.as_str() || *name == "x-acs-security-token");
+        map.insert(HeaderName::from_static(name), value);
+    }
+    Ok(map)
+}
+
+fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| format!("{}={}", enc(name), enc(value))).collect();
+    pairs.join("&")
+}

@@ -1,0 +1,130 @@
+//! One HTTP request, one answer. Does I/O; the client consumes it.
+//!
+//! What is never done, because each could kill twice: no retries, no redirects, no reuse of pooled connections (a request
+//! on a dead one would be replayed), no HTTP/2 (its NACKs are retried), no proxy that was not asked for.
+
+use std::time::Duration;
+
+use reqwest::header::DATE;
+use sessionkill_core::backend::{ANSWER_LOST, CallError, ErrorKind};
+use sessionkill_core::clock::date;
+use tokio::time::Instant;
+
+use super::addresses::{Addresses, Resolver};
+use super::connecting::{CONNECT_WITHIN, ConnectLimit};
+use super::raw_answer::{RawAnswer, retry_after};
+use super::signed_request::SignedRequest;
+
+/// The longest that name resolution, connecting and TLS may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends requests; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Transport(reqwest::Client);
+
+impl Transport {
+    /// Requests go to one of `addresses`; `proxy` is the URL of the proxy to use, which then resolves names itself; none is
+    /// taken from the environment. Fails when that URL or the system's certificates cannot be read.
+    pub fn new(addresses: Addresses, proxy: Option<&str>) -> Result<Self, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .tcp_nodelay(true)
+            .connector_layer(ConnectLimit)
+            .referer(false)
+            .user_agent(concat!("sessionkill/", env!("CARGO_PKG_VERSION")))
+            .no_proxy();
+        builder = match proxy {
+            Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?),
+            None => builder.dns_resolver(Resolver(addresses)),
+        };
+        Ok(Self(builder.build()?))
+    }
+
+    /// Makes the request ready to be sent. Nothing is sent: a failure is [`ErrorKind::Rejected`].
+    pub fn prepare(&self, signed: SignedRequest) -> Result<reqwest::Request, CallError> {
+        let SignedRequest { url, headers, body } = signed;
+        let request = self.0.post(url).headers(headers).body(body).build();
+        request.map_err(|error| CallError::local(ErrorKind::Rejected, "InvalidRequest", without_url(error)))
+    }
+
+    /// Sends the request once. The gateway may take `timeout` in all until its answer has come, which is ambiguous if its
+    /// body has more than `max_bytes`.
+    pub async fn exchange(
+        &self,
+        request: reqwest::Request,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<RawAnswer<Receiving>, CallError> {
+        // Half of the total: a time-out while connecting must be told apart from one after the send.
+        let sending = CONNECT_WITHIN.scope(CONNECT_TIMEOUT.min(timeout / 2), self.0.execute(request));
+        let started = Instant::now();
+        let sent = tokio::time::timeout(timeout, sending).await;
+        let response = sent.map_err(|_| late(timeout))?.map_err(error)?;
+        Ok(RawAnswer {
+            status: response.status().as_u16(),
+            retry_after: header(&response, "x-acs-retry-after").and_then(retry_after),
+            gateway_time: header(&response, DATE.as_str()).and_then(date),
+            body: Receiving { response, timeout, waited: started.elapsed(), received: 0, max_bytes },
+        })
+    }
+}
+
+/// A body on its way.
+pub struct Receiving {
+    response: reqwest::Response,
+    timeout: Duration,
+    /// For how long the gateway has been waited for.
+    waited: Duration,
+    received: usize,
+    max_bytes: usize,
+}
+
+impl Receiving {
+    /// The next piece of the body; none at its end. Only the time in which the gateway is waited for counts: not that in
+    /// which the piece before is read.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, CallError> {
+        let started = Instant::now();
+        let next = tokio::time::timeout(self.timeout.saturating_sub(self.waited), self.response.chunk()).await;
+        self.waited += started.elapsed();
+        let Some(piece) = next.map_err(|_| late(self.timeout))?.map_err(error)? else { return Ok(None) };
+        self.received += piece.len();
+        // Counted piece by piece: neither Content-Length nor its absence may decide how much of an answer is read.
+        if self.received > self.max_bytes {
+            let (status, max_bytes) = (self.response.status().as_u16(), self.max_bytes);
+            let message = format!("HTTP {status} with a body of more than {max_bytes} bytes");
+            return Err(CallError::local(ErrorKind::Ambiguous, "AnswerTooLarge", message));
+        }
+        Ok(Some(piece.into()))
+    }
+}
+
+fn late(timeout: Duration) -> CallError {
+    let message = format!("no answer within {} s", timeout.as_secs());
+    CallError::local(ErrorKind::Ambiguous, ANSWER_LOST, message)
+}
+
+/// A failure to connect proves that nothing was sent; every other one may have come after the send.
+fn error(error: reqwest::Error) -> CallError {
+    let (kind, code) =
+        if error.is_connect() { (ErrorKind::Unreachable, "Unreachable") } else { (ErrorKind::Ambiguous, ANSWER_LOST) };
+    CallError::local(kind, code, without_url(error))
+}
+
+fn header<'a>(response: &'a reqwest::Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// The error and its causes; never the URL, which in V1 carries the access key ID, the token and the signature.
+fn without_url(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

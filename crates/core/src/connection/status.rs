@@ -1,0 +1,374 @@
+//! The status of a connection, from what is learned of its gateway. Pure; the controller writes it when it changes.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use sessionkill_api::{ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
+
+use crate::clock::{CLOCK_SKEW, in_words, is_skew};
+use crate::conditions::{condition, without_request};
+use crate::text::clamp;
+
+/// Between two probes of a connection that works.
+const PROBE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// Between two probes of one that does not.
+const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+
+/// What was learned of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned<'a> {
+    /// The gateway answered a call or a probe.
+    Answered,
+    /// A call or a probe could not be made or was refused; the text says what to do.
+    Failed(WaitReason, &'a str),
+    /// A probe was made, and nothing certain came back; the text says what did.
+    Unanswered(&'a str),
+    /// No probe could be made, as the API server did not give out the Secret; the text says why.
+    Unread(&'a str),
+}
+
+impl Learned<'_> {
+    /// Whether the Secret was there and had an access key.
+    const fn has_read_key(self) -> bool {
+        !matches!(
+            self,
+            Self::Unread(_) | Self::Failed(WaitReason::CredentialsUnavailable | WaitReason::EndpointNotAllowed, _)
+        )
+    }
+}
+
+/// What holds of a connection beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The `metadata.generation` of the connection.
+    pub generation: i64,
+    /// Time stamps are signed for the dispatch deadline.
+    pub fenced: bool,
+    /// The operation in use.
+    pub operation: Operation,
+    /// When a probe was answered just now.
+    pub probed: Option<Timestamp>,
+    /// By how much the operator's clock is ahead of the gateway's at the least; negative if it is behind, zero if it may be
+    /// right, none if that is not known.
+    pub clock_lead: Option<SignedDuration>,
+}
+
+/// The status after `learned`; `old` is the one before.
+#[must_use]
+pub fn connection_status(
+    old: &OceanBaseConnectionStatus,
+    learned: Learned<'_>,
+    facts: &Facts,
+    now: Timestamp,
+) -> OceanBaseConnectionStatus {
+    let new = |kind: ConditionType, (status, reason, message): (&str, &str, &str)| {
+        let new = Condition {
+            type_: kind.as_str().to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: clamp(message, 1024),
+            last_transition_time: Time(now),
+            observed_generation: Some(facts.generation),
+        };
+        condition(&old.conditions, new)
+    };
+    let ready = match learned {
+        Learned::Answered => ("True", ConnectionReason::CallAnswered.as_str(), "the gateway answered the last call"),
+        Learned::Failed(reason, message) => ("False", reason.as_str(), message),
+        Learned::Unanswered(message) | Learned::Unread(message) => {
+            ("Unknown", ConnectionReason::ProbeUnanswered.as_str(), message)
+        }
+    };
+    let needs_somebody = matches!(learned, Learned::Failed(reason, _) if needs_somebody(reason));
+    let stalled = needs_somebody.then(|| new(ConditionType::Stalled, ("True", ready.1, ready.2)));
+    let skew = clock_skew(facts.clock_lead);
+    let skew = skew.map(|(reason, message)| new(ConditionType::ClockSkew, ("True", reason.as_str(), &message)));
+    let conditions = [
+        new(ConditionType::Ready, ready),
+        new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
+        new(ConditionType::ServerSideFence, fence(facts.fenced)),
+    ];
+    OceanBaseConnectionStatus {
+        observed_generation: facts.generation,
+        operation: Some(facts.operation),
+        last_probe_time: last_probe(old, learned, facts, now),
+        conditions: conditions.into_iter().chain(stalled).chain(skew).collect(),
+    }
+}
+
+/// Whether a connection that does not work for this reason stays so until somebody changes its spec, its access key or a flag of
+/// the operator. A Secret may come by itself, and networks, clocks and limits mend by themselves. What the key may not do with
+/// one instance is no fault of the connection: whoever asks for a wrong instance must not have it called failed.
+const fn needs_somebody(reason: WaitReason) -> bool {
+    matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointNotAllowed)
+}
+
+/// When a connection of `generation` with `status` is to be probed, after `last_try` at this generation, whatever came of
+/// it: at once if it is new or changed, soon again if it does not work, else an hour after the last answer.
+#[must_use]
+pub fn probe_due(
+    status: Option<&OceanBaseConnectionStatus>,
+    generation: i64,
+    last_try: Option<Timestamp>,
+) -> Timestamp {
+    let after = |time: Timestamp, by| time.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let is_ready = |status: &&OceanBaseConnectionStatus| {
+        let ready = ConditionType::Ready.as_str();
+        status.conditions.iter().any(|condition| condition.type_ == ready && condition.status == "True")
+    };
+    let works = status.filter(|status| status.observed_generation == generation).filter(is_ready);
+    let next = works.and_then(|status| status.last_probe_time.as_ref()).map(|time| after(time.0, PROBE_INTERVAL));
+    let retry = last_try.map(|time| after(time, RETRY_INTERVAL));
+    next.max(retry).unwrap_or(Timestamp::MIN)
+}
+
+/// Whether `new` says the same as `old` in other words. The ID of the gateway's request is none of them.
+#[must_use]
+pub fn rewords(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus) -> bool {
+    let words = |status: &OceanBaseConnectionStatus| -> Vec<String> {
+        status.conditions.iter().map(|condition| without_request(&condition.message).into_owned()).collect()
+    };
+    words(old) != words(new)
+}
+
+/// Whether `new` says anything that `old` did not, its texts apart.
+#[must_use]
+pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus) -> bool {
+    let essence = |status: &OceanBaseConnectionStatus| {
+        let mut status = status.clone();
+        for condition in &mut status.conditions {
+            condition.message.clear();
+            // Set anew for each condition; it counts only where the status changes, which is compared.
+            condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+        }
+        status
+    };
+    essence(old) != essence(new)
+}
+
+/// A call that showed another operation to be in use is as good as a probe: its time is kept with the operation.
+fn last_probe(old: &OceanBaseConnectionStatus, learned: Learned<'_>, facts: &Facts, now: Timestamp) -> Option<Time> {
+    let is_found = learned == Learned::Answered && old.operation != Some(facts.operation);
+    let found = is_found.then_some(now);
+    facts.probed.or(found).map(Time).or_else(|| old.last_probe_time.clone())
+}
+
+type Said<'a> = (&'a str, &'a str, &'a str);
+
+fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, facts: &Facts) -> Said<'a> {
+    let accepted = ("True", ConnectionReason::CredentialsAccepted.as_str(), "the gateway took the access key");
+    match learned {
+        // Refused for something else, which is looked at after the key.
+        Learned::Answered | Learned::Failed(WaitReason::PermissionDenied | WaitReason::OperationUnavailable, _) => {
+            accepted
+        }
+        Learned::Failed(reason @ (WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected), message) => {
+            ("False", reason.as_str(), message)
+        }
+        // Says nothing of the key: what was known stays, unless the connection now names another one, or there was none.
+        Learned::Failed(..) | Learned::Unanswered(_) | Learned::Unread(_) => {
+            let type_ = ConditionType::CredentialsValid.as_str();
+            let known = old.conditions.iter().find(|known| known.type_ == type_);
+            let holds = |known: &&Condition| {
+                let was_missing = known.reason == WaitReason::CredentialsUnavailable.as_str();
+                known.observed_generation == Some(facts.generation) && !(was_missing && learned.has_read_key())
+            };
+            match known.filter(holds) {
+                Some(known) => (&known.status, &known.reason, &known.message),
+                None => ("Unknown", ConnectionReason::NotYetKnown.as_str(), "no call has been answered yet"),
+            }
+        }
+    }
+}
+
+fn fence(fenced: bool) -> Said<'static> {
+    if fenced {
+        let message = "the gateway itself refuses a call that arrives after its deadline";
+        return ("True", ConnectionReason::DeadlineTimeStamp.as_str(), message);
+    }
+    let message = "the gateway refused the time stamp of a call inside its deadline: calls carry the current time by the \
+                   gateway's clock, and only the operator keeps them from being late; check the clocks of both";
+    ("False", ConnectionReason::TimeStampRefused.as_str(), message)
+}
+
+/// What is to be said of the gateway's clock, if anything.
+fn clock_skew(lead: Option<SignedDuration>) -> Option<(ConnectionReason, String)> {
+    let lead = lead.filter(|lead| is_skew(*lead))?;
+    let reason = if lead.is_negative() { ConnectionReason::GatewayAhead } else { ConnectionReason::GatewayBehind };
+    let message = format!(
+        "the operator's clock is {} the gateway's, by the dates of its answers, and clocks may differ by {} s: the gateway may \
+         refuse calls that are in time, or take calls that are late; check the clocks of both",
+        in_words(lead),
+        CLOCK_SKEW.as_secs()
+    );
+    Some((reason, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_objects::time;
+
+    const FACTS: Facts = Facts {
+        generation: 1,
+        fenced: true,
+        operation: Operation::KillProcessList,
+        probed: None,
+        clock_lead: Some(SignedDuration::ZERO),
+    };
+
+    fn shown(status: &OceanBaseConnectionStatus) -> Vec<String> {
+        status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
+    }
+
+    fn after(learned: &[Learned<'_>]) -> OceanBaseConnectionStatus {
+        let fresh = OceanBaseConnectionStatus::default();
+        learned.iter().fold(fresh, |status, learned| connection_status(&status, *learned, &FACTS, time("10:00:00")))
+    }
+
+    #[test]
+    fn an_answer_makes_all_of_it_good() {
+        let status = after(&[Learned::Answered]);
+        let expected = [
+            "Ready=True(CallAnswered)",
+            "CredentialsValid=True(CredentialsAccepted)",
+            "ServerSideFence=True(DeadlineTimeStamp)",
+        ];
+        assert_eq!(shown(&status), expected);
+        assert_eq!((status.observed_generation, status.operation), (1, Some(Operation::KillProcessList)));
+    }
+
+    #[test]
+    fn a_refused_key_is_told_from_a_lack_of_rights_and_from_silence() {
+        let after = |reasons: &[WaitReason]| {
+            let learned: Vec<_> = reasons.iter().map(|reason| Learned::Failed(*reason, "why")).collect();
+            shown(&after(&learned)).remove(1)
+        };
+        assert_eq!(after(&[WaitReason::CredentialsRejected]), "CredentialsValid=False(CredentialsRejected)");
+        assert_eq!(after(&[WaitReason::PermissionDenied]), "CredentialsValid=True(CredentialsAccepted)");
+        assert_eq!(after(&[WaitReason::EndpointUnreachable]), "CredentialsValid=Unknown(NotYetKnown)");
+        let kept = [WaitReason::CredentialsRejected, WaitReason::EndpointUnreachable];
+        assert_eq!(after(&kept), "CredentialsValid=False(CredentialsRejected)");
+    }
+
+    #[test]
+    fn a_connection_that_needs_somebody_is_stalled_until_it_works_and_is_asked_all_the_same() {
+        let stalled = |reason: WaitReason| {
+            let status = after(&[Learned::Failed(reason, "what to do")]);
+            let found = status.conditions.iter().find(|it| it.type_ == "Stalled").cloned();
+            found.map(|it| (it.status, it.reason, it.message))
+        };
+        for reason in [WaitReason::CredentialsRejected, WaitReason::EndpointNotAllowed] {
+            let expected = ("True".to_owned(), reason.as_str().to_owned(), "what to do".to_owned());
+            assert_eq!(stalled(reason), Some(expected));
+        }
+        for reason in [
+            WaitReason::CredentialsUnavailable,
+            WaitReason::EndpointUnreachable,
+            WaitReason::TimeStampRefused,
+            WaitReason::PermissionDenied,
+            WaitReason::OperationUnavailable,
+        ] {
+            assert_eq!(stalled(reason), None, "{reason:?} may pass by itself, or is of one instance");
+        }
+        let refused = Learned::Failed(WaitReason::CredentialsRejected, "why");
+        assert_eq!(probe_due(Some(&after(&[refused])), 1, Some(time("10:00:00"))), time("10:01:00"));
+        let works = after(&[Learned::Answered]);
+        assert_eq!(shown(&after(&[refused, Learned::Answered])), shown(&works));
+        for unsure in [Learned::Unanswered("why"), Learned::Unread("why")] {
+            let shown = shown(&after(&[refused, unsure]));
+            assert!(!shown.iter().any(|it| it.starts_with("Stalled")), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_without_a_certain_answer_leaves_no_reason_that_holds_no_longer() {
+        let missing = Learned::Failed(WaitReason::CredentialsUnavailable, "secret ak does not exist");
+        let status = after(&[missing, Learned::Unanswered("no certain answer")]);
+        let expected = ["Ready=Unknown(ProbeUnanswered)", "CredentialsValid=Unknown(NotYetKnown)"];
+        assert_eq!(shown(&status)[..2], expected);
+        assert!(status.conditions.iter().all(|condition| !condition.message.contains("does not exist")), "{status:?}");
+        assert_eq!(probe_due(Some(&status), 1, Some(time("10:00:00"))), time("10:01:00"), "asked again soon");
+        let unread = after(&[missing, Learned::Unread("no answer from the API server")]);
+        assert_eq!(shown(&unread)[..2], [expected[0], "CredentialsValid=False(CredentialsUnavailable)"]);
+        let unreached = after(&[missing, Learned::Failed(WaitReason::EndpointUnreachable, "why")]);
+        assert_eq!(shown(&unreached)[1], "CredentialsValid=Unknown(NotYetKnown)", "the Secret is there");
+        let works = after(&[Learned::Answered, Learned::Unanswered("no certain answer")]);
+        assert_eq!(shown(&works)[..2], [expected[0], "CredentialsValid=True(CredentialsAccepted)"]);
+    }
+
+    #[test]
+    fn what_was_known_of_another_key_is_forgotten() {
+        let status = after(&[Learned::Answered]);
+        let edited = Facts { generation: 2, ..FACTS };
+        let failed = Learned::Failed(WaitReason::EndpointUnreachable, "why");
+        let status = connection_status(&status, failed, &edited, time("10:00:01"));
+        assert_eq!(shown(&status)[1], "CredentialsValid=Unknown(NotYetKnown)");
+    }
+
+    #[test]
+    fn the_operation_in_use_is_kept_with_the_time_at_which_it_was_found() {
+        let unanswered = after(&[Learned::Failed(WaitReason::EndpointUnreachable, "why")]);
+        assert_eq!(unanswered.last_probe_time, None);
+        let status = after(&[Learned::Answered]);
+        let again = connection_status(&status, Learned::Answered, &FACTS, time("10:30:00"));
+        assert_eq!(again.last_probe_time, Some(Time(time("10:00:00"))));
+        let batch = Facts { operation: Operation::BatchKillProcessList, ..FACTS };
+        let fallen_back = connection_status(&again, Learned::Answered, &batch, time("10:40:00"));
+        assert_eq!(fallen_back.last_probe_time, Some(Time(time("10:40:00"))));
+        assert_eq!(probe_due(Some(&fallen_back), 1, None), time("11:40:00"), "an hour later, whether it is back");
+    }
+
+    #[test]
+    fn a_connection_that_works_is_probed_hourly_and_one_that_does_not_each_minute() {
+        let works = after(&[Learned::Answered]);
+        assert_eq!(probe_due(Some(&works), 1, None), time("11:00:00"), "also after a restart");
+        assert_eq!(probe_due(Some(&works), 2, None), Timestamp::MIN, "changed");
+        assert_eq!(probe_due(None, 1, None), Timestamp::MIN, "new");
+        let broken = after(&[Learned::Answered, Learned::Failed(WaitReason::PermissionDenied, "why")]);
+        assert_eq!(probe_due(Some(&broken), 1, Some(time("10:05:00"))), time("10:06:00"));
+        let unanswered = probe_due(Some(&works), 1, Some(time("11:00:30")));
+        assert_eq!(unanswered, time("11:01:30"), "no answer makes it due no sooner");
+    }
+
+    #[test]
+    fn a_gateways_clock_that_differs_is_told_with_its_side_and_by_how_much() {
+        let told = |seconds: Option<i64>| {
+            let facts = Facts { clock_lead: seconds.map(SignedDuration::from_secs), ..FACTS };
+            let fresh = OceanBaseConnectionStatus::default();
+            let status = connection_status(&fresh, Learned::Answered, &facts, time("10:00:00"));
+            status
+                .conditions
+                .get(3)
+                .map(|it| (format!("{}={}({})", it.type_, it.status, it.reason), it.message.clone()))
+        };
+        for seconds in [None, Some(-5), Some(0), Some(5)] {
+            assert_eq!(told(seconds), None);
+        }
+        let ahead = (-90, "ClockSkew=True(GatewayAhead)", "is 90 s behind the gateway's");
+        let behind = (3600, "ClockSkew=True(GatewayBehind)", "is 3600 s ahead of the gateway's");
+        for (seconds, expected, words) in [ahead, behind] {
+            let (condition, message) = told(Some(seconds)).unwrap();
+            assert!(condition == expected && message.contains(words), "{condition}: {message}");
+        }
+    }
+
+    #[test]
+    fn news_is_told_from_other_words_for_the_same() {
+        let unanswered = after(&[Learned::Failed(WaitReason::EndpointUnreachable, "why")]);
+        assert_eq!(unanswered.last_probe_time, None);
+        let status = after(&[Learned::Answered]);
+        let again = connection_status(&status, Learned::Answered, &FACTS, time("11:00:00"));
+        assert!(!says_more(&status, &again));
+        assert_eq!(again.conditions[0].last_transition_time, status.conditions[0].last_transition_time);
+        let failed = |message| Learned::Failed(WaitReason::EndpointUnreachable, message);
+        let (one, other) = (after(&[failed("one")]), after(&[failed("other")]));
+        assert!(!says_more(&one, &other) && rewords(&one, &other));
+        let (one, again) = (after(&[failed("E: m (request A)")]), after(&[failed("E: m (request B)")]));
+        assert!(!rewords(&one, &again), "another request, and the same answer");
+        assert!(says_more(&status, &one));
+        let batch = Facts { operation: Operation::BatchKillProcessList, ..FACTS };
+        assert!(says_more(&status, &connection_status(&status, Learned::Answered, &batch, time("10:00:00"))));
+        let probed = Facts { probed: Some(time("11:00:00")), ..FACTS };
+        assert!(says_more(&status, &connection_status(&status, Learned::Answered, &probed, time("11:00:00"))));
+    }
+}

@@ -1,0 +1,121 @@
+//! How much memory a request takes while it is kept. Pure.
+
+use std::mem::size_of;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use sessionkill_api::{Expect, ObservedSession, Session, SessionKill, SessionKillStatus, SessionStatus};
+
+/// About how many bytes of memory `object` takes, with all that it owns. Of its metadata only the names count: the rest is
+/// not kept.
+#[must_use]
+pub fn footprint(object: &SessionKill) -> usize {
+    let (metadata, spec) = (&object.metadata, &object.spec);
+    let names = [&metadata.name, &metadata.namespace, &metadata.uid, &metadata.resource_version, &spec.reason];
+    size_of::<SessionKill>()
+        + optional(&names)
+        + texts(&[&spec.connection_ref.name, &spec.instance_id, &spec.tenant_id])
+        + list(&spec.sessions, session)
+        + object.status.as_ref().map_or(0, status)
+}
+
+fn session(session: &Session) -> usize {
+    let Session { server_ip, session_id: _, expect } = session;
+    texts(&[server_ip]) + expect.as_ref().map_or(0, expectation)
+}
+
+fn expectation(expect: &Expect) -> usize {
+    let Expect { user, database, client_ip, command, state: _, sql_id, proxy_session_id, min_execution_seconds: _ } =
+        expect;
+    optional(&[user, database, client_ip, command, sql_id, proxy_session_id])
+}
+
+fn status(status: &SessionKillStatus) -> usize {
+    let dispatch = status.dispatch.as_ref();
+    dispatch.map_or(0, |dispatch| texts(&[&dispatch.receipt_name, &dispatch.attempt_id, &dispatch.request_id]))
+        + list(&status.sessions, session_status)
+        + list(&status.conditions, condition)
+}
+
+fn session_status(session: &SessionStatus) -> usize {
+    let SessionStatus { server_ip, session_id: _, outcome: _, reason: _, status, error_message, message, observed } =
+        session;
+    texts(&[server_ip, status, error_message, message]) + observed.as_ref().map_or(0, observation)
+}
+
+fn observation(seen: &ObservedSession) -> usize {
+    let ObservedSession {
+        client_ip,
+        user,
+        database,
+        command,
+        execute_time,
+        sql_id,
+        proxy_session_id,
+        sql_text,
+        tenant_id,
+        observation_time: _,
+    } = seen;
+    let texts_seen = [client_ip, user, database, command, execute_time, sql_id, proxy_session_id, sql_text, tenant_id];
+    texts(&texts_seen)
+}
+
+fn condition(condition: &Condition) -> usize {
+    texts(&[&condition.type_, &condition.status, &condition.reason, &condition.message])
+}
+
+fn list<T>(items: &Vec<T>, owned: impl Fn(&T) -> usize) -> usize {
+    items.capacity() * size_of::<T>() + items.iter().map(owned).sum::<usize>()
+}
+
+fn optional(texts: &[&Option<String>]) -> usize {
+    texts.iter().filter_map(|text| text.as_ref()).map(text).sum()
+}
+
+fn texts(texts: &[&String]) -> usize {
+    texts.iter().copied().map(text).sum()
+}
+
+/// An allocator gives out pieces of 16 bytes and their multiples.
+fn text(text: &String) -> usize {
+    text.capacity().next_multiple_of(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kill::status::{Waiting, waiting};
+    use crate::test_objects::{request, time};
+    use sessionkill_api::WaitReason;
+
+    #[test]
+    fn all_that_an_object_owns_counts() {
+        let plain = footprint(&request());
+        let grows = |change: fn(&mut SessionKill), by: usize| {
+            let mut object = request();
+            change(&mut object);
+            let grown = footprint(&object) - plain;
+            assert!((by..by + 2000).contains(&grown), "{grown} instead of {by}");
+        };
+        grows(|object| object.spec.reason = Some("x".repeat(10_000)), 10_000);
+        grows(|object| object.spec.sessions[0].server_ip = "x".repeat(10_000), 10_000 - 16);
+        let user = |object: &mut SessionKill| {
+            object.spec.sessions[1].expect = Some(Expect { user: Some("x".repeat(10_000)), ..Expect::default() });
+        };
+        grows(user, 10_000);
+        let sessions = |object: &mut SessionKill| {
+            object.spec.sessions = vec![object.spec.sessions[0].clone(); 100];
+            object.spec.sessions.shrink_to_fit();
+        };
+        grows(sessions, 98 * size_of::<Session>());
+    }
+
+    #[test]
+    fn a_status_counts_as_well() {
+        let mut object = request();
+        let plain = footprint(&object);
+        let why = Waiting { reason: WaitReason::Suspended, message: "x".repeat(1000), next_attempt: None };
+        object.status = Some(waiting(&object, &why, time("10:00:00")));
+        let with_conditions = footprint(&object) - plain;
+        assert!((2000..6000).contains(&with_conditions), "{with_conditions}: of two conditions and sessions");
+    }
+}

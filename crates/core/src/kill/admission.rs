@@ -1,0 +1,79 @@
+//! Whether a connection allows what a request names. Pure; checked before credentials are read.
+
+use sessionkill_api::{Mode, OceanBaseConnectionSpec, SessionKillSpec, VerificationPolicy};
+
+use crate::kill::precheck::MustSee;
+
+/// Refuses a request that names an instance or a tenant outside the connection's allow-lists; the text says which.
+pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) -> Result<(), String> {
+    allowed("instance", &request.instance_id, &connection.instance_ids, "instanceIDs", request)?;
+    allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)
+}
+
+/// Which sessions must be seen in the list of their tenant before they are killed through `connection`. All, if it limits what
+/// may be named: a request names a tenant and a session, and only the list shows that the one is the other's.
+#[must_use]
+pub const fn must_see(connection: &OceanBaseConnectionSpec) -> MustSee {
+    if connection.instance_ids.is_empty() && connection.tenant_ids.is_empty() {
+        MustSee::Expected
+    } else {
+        MustSee::All
+    }
+}
+
+fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &SessionKillSpec) -> Result<(), String> {
+    if list.is_empty() || list.iter().any(|allowed| allowed == id) {
+        return Ok(());
+    }
+    let connection = &request.connection_ref.name;
+    Err(format!(
+        "{what} {id} is not in spec.{field} of OceanBaseConnection {connection}: use another connection, or have it \
+         added and create a new SessionKill"
+    ))
+}
+
+/// Whether the process list is read before the kill.
+#[must_use]
+pub fn needs_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
+    rests_on_list(spec, must_see) || spec.verification.policy != VerificationPolicy::None
+}
+
+/// Whether nothing may be done without the process list.
+#[must_use]
+pub fn rests_on_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
+    must_see == MustSee::All
+        || spec.mode == Mode::DryRun
+        || spec.sessions.iter().any(|session| session.expect.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_objects::{connection, request};
+
+    #[test]
+    fn empty_lists_allow_everything() {
+        assert_eq!(admit(&request().spec, &connection().spec), Ok(()));
+    }
+
+    #[test]
+    fn nothing_outside_a_list_can_be_named() {
+        let mut listed = connection();
+        listed.spec.instance_ids = vec!["ob1".to_owned()];
+        listed.spec.tenant_ids = vec!["t1".to_owned()];
+        assert_eq!(admit(&request().spec, &listed.spec), Ok(()));
+        listed.spec.tenant_ids = vec!["t2".to_owned()];
+        assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("tenant t1 is not in spec.tenantIDs"));
+        listed.spec.instance_ids = vec!["OB1".to_owned()];
+        assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("instance ob1"));
+    }
+
+    #[test]
+    fn where_a_connection_limits_what_may_be_named_all_sessions_must_be_seen() {
+        let (mut instances, mut tenants) = (connection(), connection());
+        assert_eq!(must_see(&connection().spec), MustSee::Expected);
+        instances.spec.instance_ids = vec!["ob1".to_owned()];
+        tenants.spec.tenant_ids = vec!["t1".to_owned()];
+        assert_eq!([instances, tenants].map(|it| must_see(&it.spec)), [MustSee::All; 2]);
+    }
+}

@@ -1,0 +1,243 @@
+//! The rules of the claim: the receipt's name, its times, and whose it is. Pure; the API server enforces the name.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube_core::ResourceExt as _;
+use serde::Serialize;
+use sessionkill_api::{
+    Operation, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus,
+    SessionKillRef, SessionKillSpec, SessionStatus,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::kill::conclusion::bounded;
+
+/// Between the latest end of a verification and the moment at which others may take its claim for orphaned: room for a
+/// last look at the process list, for the holder's writes of a whole group and for clocks that differ.
+const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(20);
+
+/// The name of the receipt of a request: the same request always has the same name, a different one never.
+///
+/// Derived from the content, not from the object: a request that is deleted and applied again, or applied under a second
+/// name, meets its own receipt. The canonical form is JSON of (connection, instance, tenant, sorted sessions
+/// with `expect`, `notAfterTime` in nanoseconds).
+#[must_use]
+pub fn receipt_name(spec: &SessionKillSpec) -> String {
+    #[derive(Serialize)]
+    struct Canonical<'a> {
+        form: u8,
+        connection: &'a str,
+        instance: &'a str,
+        tenant: &'a str,
+        sessions: Vec<&'a Session>,
+        not_after: i128,
+    }
+    let mut sessions: Vec<&Session> = spec.sessions.iter().collect();
+    sessions.sort();
+    let canonical = Canonical {
+        form: 1,
+        connection: &spec.connection_ref.name,
+        instance: &spec.instance_id,
+        tenant: &spec.tenant_id,
+        sessions,
+        not_after: spec.not_after_time.0.as_nanosecond(),
+    };
+    // Serialising strings and integers into memory cannot fail; an empty form would still be hashed, never sent.
+    let canonical = serde_json::to_vec(&canonical).unwrap_or_default();
+    format!("sk-{}", &hex::encode(Sha256::digest(canonical))[..40])
+}
+
+/// What one attempt brings to the claim.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// Unique to the attempt.
+    pub attempt_id: String,
+    /// The process that makes it.
+    pub holder_identity: String,
+    /// When the claim is made.
+    pub claim_time: Timestamp,
+    /// How long after it the call may be sent.
+    pub dispatch_window: SignedDuration,
+    /// How long a call may take.
+    pub request_timeout: SignedDuration,
+    /// The operation to call first.
+    pub operation: Operation,
+    /// How the sessions stand before the call.
+    pub planned: Vec<SessionStatus>,
+}
+
+/// The receipt that claims `object` for `attempt`. Its dispatch deadline is never after `notAfterTime`.
+#[must_use]
+pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
+    let spec = &object.spec;
+    let not_after = spec.not_after_time.0;
+    let later = |time: Timestamp, by: SignedDuration| time.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let dispatch_deadline = later(attempt.claim_time, attempt.dispatch_window).min(not_after);
+    let verification = SignedDuration::from_secs(spec.verification.timeout_seconds.into());
+    let settle_deadline = later(dispatch_deadline, attempt.request_timeout + verification + SETTLE_MARGIN);
+    SessionKillReceipt::new(
+        &receipt_name(spec),
+        SessionKillReceiptSpec {
+            session_kill_ref: SessionKillRef { name: object.name_any(), uid: object.uid().unwrap_or_default() },
+            attempt_id: attempt.attempt_id.clone(),
+            holder_identity: attempt.holder_identity.clone(),
+            claim_time: Time(attempt.claim_time),
+            dispatch_deadline_time: Time(dispatch_deadline),
+            settle_deadline_time: Time(settle_deadline),
+            not_after_time: spec.not_after_time.clone(),
+            connection_name: spec.connection_ref.name.clone(),
+            instance_id: spec.instance_id.clone(),
+            tenant_id: spec.tenant_id.clone(),
+            operation: attempt.operation,
+            sessions: bounded(attempt.planned.clone()),
+        },
+    )
+}
+
+/// Where an existing receipt leaves an attempt that found it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It is this very attempt's: the answer to the claim had been lost.
+    Ours,
+    /// Its outcome is recorded: copy it, send nothing.
+    Recorded(SessionKillReceiptStatus),
+    /// Its holder may still be at work: look again at `until`. `own` says that it was made for the same object, by
+    /// another operator or by this one before a restart.
+    InFlight {
+        /// When its holder must have settled.
+        until: Timestamp,
+        /// Made for the same object.
+        own: bool,
+    },
+    /// Its holder is gone without a word. Never send; find out what happened.
+    Orphaned,
+}
+
+/// Who judges a receipt that was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
+    /// The object that wants to claim.
+    pub uid: &'a str,
+    /// The attempt that wants to claim; empty for none.
+    pub attempt_id: &'a str,
+    /// Whether somebody in the process of the judge has the claim at work.
+    pub is_at_work: bool,
+}
+
+impl Judge<'_> {
+    /// Where `receipt` leaves the judge at `now`. A claim that is at work in the judge's own process is never orphaned: its
+    /// outcome is recorded as soon as the API server lets it. One that is at work nowhere, such as one whose record was
+    /// refused, would be waited for until the next restart.
+    #[must_use]
+    pub fn standing(self, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {
+        let spec = &receipt.spec;
+        // Also of this very attempt: another operator took it for orphaned while this one slept.
+        if let Some(status) = &receipt.status {
+            return Standing::Recorded(status.clone());
+        }
+        if spec.attempt_id == self.attempt_id {
+            return Standing::Ours;
+        }
+        let own = spec.session_kill_ref.uid == self.uid;
+        let until = spec.settle_deadline_time.0;
+        if now < until {
+            return Standing::InFlight { until, own };
+        }
+        if self.is_at_work {
+            return Standing::InFlight { until: now.saturating_add(SETTLE_MARGIN).unwrap_or(Timestamp::MAX), own };
+        }
+        Standing::Orphaned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_objects::{attempt, request, time};
+    use sessionkill_api::{Expect, Outcome};
+
+    #[test]
+    fn the_same_content_has_the_same_name_whatever_the_object_is_called() {
+        let mut twin = request();
+        twin.metadata.name = Some("other".to_owned());
+        twin.spec.sessions.reverse();
+        twin.spec.reason = Some("another wording".to_owned());
+        twin.spec.suspend = true;
+        assert_eq!(receipt_name(&request().spec), receipt_name(&twin.spec));
+    }
+
+    #[test]
+    fn the_same_moment_has_the_same_name_however_it_is_written() {
+        let mut twin = request();
+        twin.spec.not_after_time = serde_json::from_value("2026-10-05T18:30:00.000+08:00".into()).unwrap();
+        assert_eq!(receipt_name(&request().spec), receipt_name(&twin.spec));
+    }
+
+    #[test]
+    fn the_name_never_changes_between_releases() {
+        // A release that derived another name would not see the receipts of the one before it.
+        assert_eq!(receipt_name(&request().spec), "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b");
+    }
+
+    #[test]
+    fn different_content_has_different_names() {
+        let mut names = vec![receipt_name(&request().spec)];
+        let changes: [fn(&mut SessionKillSpec); 8] = [
+            |s| s.sessions[0].expect = Some(Expect { user: Some("a".to_owned()), ..Expect::default() }),
+            |s| s.sessions[0].expect = Some(Expect { database: Some("a".to_owned()), ..Expect::default() }),
+            |s| s.connection_ref.name.push('x'),
+            |s| s.instance_id.push('x'),
+            |s| s.tenant_id.push('x'),
+            |s| s.sessions[0].session_id += 1,
+            |s| drop(s.sessions.pop()),
+            |s| s.not_after_time.0 += SignedDuration::from_secs(1),
+        ];
+        for change in changes {
+            let mut spec = request().spec;
+            change(&mut spec);
+            names.push(receipt_name(&spec));
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn nothing_may_be_sent_after_not_after_time() {
+        let spec = receipt(&request(), &Attempt { claim_time: time("10:29:55"), ..attempt() }).spec;
+        assert_eq!(spec.dispatch_deadline_time.0, time("10:30:00"));
+        assert_eq!(spec.settle_deadline_time.0, time("10:31:30"));
+    }
+
+    #[test]
+    fn a_claim_that_others_have_recorded_is_nobodys_any_more() {
+        let mut receipt = receipt(&request(), &attempt());
+        let record = SessionKillReceiptStatus {
+            outcome: Outcome::StillPresent,
+            completion_time: Time(time("10:02:00")),
+            request_id: String::new(),
+            operation: Operation::KillProcessList,
+            sessions: vec![],
+        };
+        receipt.status = Some(record.clone());
+        for attempt_id in ["a1", "a2"] {
+            let judge = Judge { uid: "uid-1", attempt_id, is_at_work: true };
+            assert_eq!(judge.standing(&receipt, time("10:03:00")), Standing::Recorded(record.clone()));
+        }
+    }
+
+    #[test]
+    fn only_the_holder_moves_a_claim_on_before_its_settle_deadline() {
+        let receipt = receipt(&request(), &attempt());
+        let by = |uid, attempt_id, clock| Judge { uid, attempt_id, is_at_work: false }.standing(&receipt, time(clock));
+        let until = time("10:01:45");
+        assert_eq!(by("uid-1", "a1", "10:00:01"), Standing::Ours);
+        assert_eq!(by("uid-1", "a2", "10:01:44"), Standing::InFlight { until, own: true });
+        assert_eq!(by("uid-2", "a2", "10:01:44"), Standing::InFlight { until, own: false });
+        assert_eq!(by("uid-1", "a2", "10:01:45"), Standing::Orphaned);
+        let holder = Judge { uid: "uid-2", attempt_id: "a2", is_at_work: true };
+        let standing = holder.standing(&receipt, time("10:10:00"));
+        assert!(matches!(standing, Standing::InFlight { own: false, .. }));
+    }
+}

@@ -1,0 +1,355 @@
+//! How a request ended, in words for people and for programs. Pure; `status` makes the status of it.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sessionkill_api::{
+    Dispatch, Operation, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome,
+    SessionReason, SessionStatus,
+};
+
+use crate::kill::outcome::{counts, ended, for_all, for_sent, summary};
+use crate::text::{clamp, clamp_bytes};
+
+/// The most bytes the sessions of a status may take, so that the whole of it stays below 256 KiB: five conditions take 4 KiB
+/// each at most. An object too large for etcd would be refused after the kill, when it is too late.
+const MAX_BYTES: usize = 232 * 1024;
+
+/// What a user does who wants another try.
+const TRY_AGAIN: &str = "to try again, create a new SessionKill with a new notAfterTime";
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conclusion {
+    /// The reason of the `Succeeded` condition.
+    pub reason: Outcome,
+    /// What happened and what to do, for people.
+    pub message: String,
+    /// The outcome of each session.
+    pub sessions: Vec<SessionStatus>,
+    /// The call, if one was made.
+    pub dispatch: Option<Dispatch>,
+    /// For which sessions the answer named others than were meant.
+    pub target_mismatch: Option<String>,
+    /// The outcome is that of another request of the same content.
+    pub is_copied: bool,
+    /// The audit line of the call was lost.
+    pub is_unaudited: bool,
+}
+
+impl Conclusion {
+    /// Ends a request without a call.
+    #[must_use]
+    pub fn uncalled(reason: Outcome, message: String, sessions: Vec<SessionStatus>) -> Self {
+        Self { reason, message, sessions, dispatch: None, target_mismatch: None, is_copied: false, is_unaudited: false }
+    }
+
+    /// Ends `object` without a call: every session is skipped for `why`.
+    #[must_use]
+    pub fn nothing_sent(object: &SessionKill, reason: Outcome, why: SessionReason, message: String) -> Self {
+        Self::uncalled(reason, message, for_all(&object.spec.sessions, SessionOutcome::Skipped, why))
+    }
+
+    /// Ends a request of whose sessions none is left to kill.
+    #[must_use]
+    pub fn nothing_left(sessions: Vec<SessionStatus>) -> Self {
+        let message = format!("nothing was sent: {}", in_words(&sessions));
+        Self::uncalled(summary(&sessions), message, sessions)
+    }
+
+    /// Ends a `DryRun`: each of `planned` says what a Kill would do. `executed` is the request, if any, that the same
+    /// content was executed as before: a Kill would not be sent at all.
+    #[must_use]
+    pub fn dry_run(planned: &[SessionStatus], executed: Option<&str>) -> Self {
+        let word = if executed.is_some() { "no Kill" } else { "a Kill" };
+        let would = |session: &SessionStatus| match session.outcome {
+            SessionOutcome::Pending => SessionStatus {
+                message: format!("{word} would be sent for it"),
+                ..ended(session, SessionOutcome::Skipped, SessionReason::DryRun)
+            },
+            _ => session.clone(),
+        };
+        let sessions: Vec<_> = planned.iter().map(would).collect();
+        let killed = sessions.iter().filter(|session| session.reason == SessionReason::DryRun).count();
+        let mut message = format!("nothing was sent: a Kill would be sent for {killed} of {} sessions", sessions.len());
+        if let Some(name) = executed {
+            message = format!(
+                "nothing was sent, and nor would a Kill be: the same request was executed before as SessionKill {name}"
+            );
+        }
+        Self::uncalled(Outcome::DryRunCompleted, message, sessions)
+    }
+
+    /// Ends a request whose call left `sessions`. `detail` says why an outcome that cannot be told cannot.
+    #[must_use]
+    pub fn called(sessions: Vec<SessionStatus>, dispatch: Dispatch, detail: &str) -> Self {
+        let reason = summary(&sessions);
+        let words = in_words(&sessions);
+        let message = match (rejected(&sessions), reason) {
+            (Some(why), _) => format!("refused by the API before execution, {why}: correct it in a new SessionKill"),
+            (_, Outcome::SessionsKilled | Outcome::SessionsGone) => words,
+            (_, Outcome::OutcomeUnknown) => format!(
+                "whether the sessions ended cannot be told ({words}): {detail}; nothing is sent again; look at the \
+                 sessions, and if they are still there: {TRY_AGAIN}"
+            ),
+            _ => format!("{words}: see status.sessions; nothing is sent again; {TRY_AGAIN}"),
+        };
+        let dispatch = Some(dispatch);
+        Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: false, is_unaudited: false }
+    }
+
+    /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
+    #[must_use]
+    pub fn recorded(receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus, same_object: bool) -> Self {
+        let sessions = record.sessions.clone();
+        let dispatch = dispatch(receipt, record.operation, &record.request_id);
+        if same_object {
+            return Self { reason: record.outcome, ..Self::called(sessions, dispatch, &nothing_certain(receipt)) };
+        }
+        let name = &receipt.spec.session_kill_ref.name;
+        let completed = &record.completion_time.0;
+        let outcome = record.outcome.as_str();
+        let word = if rejected(&sessions).is_some() { "refused" } else { "executed" };
+        let message = format!(
+            "the same request was {word} as SessionKill {name} and ended at {completed} with {outcome}; nothing was \
+             sent again; to kill again, create a SessionKill with a new notAfterTime"
+        );
+        let reason = if is_goal_reached(record.outcome) { Outcome::AlreadyExecuted } else { record.outcome };
+        let dispatch = Some(dispatch);
+        Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: true, is_unaudited: false }
+    }
+
+    /// The record of this conclusion for the receipt.
+    #[must_use]
+    pub fn record(&self, now: Timestamp) -> SessionKillReceiptStatus {
+        SessionKillReceiptStatus {
+            outcome: self.reason,
+            completion_time: Time(now),
+            request_id: self.dispatch.as_ref().map(|d| d.request_id.clone()).unwrap_or_default(),
+            operation: self.dispatch.as_ref().map(|d| d.operation).unwrap_or_default(),
+            sessions: bounded(self.sessions.clone()),
+        }
+    }
+}
+
+/// Why the API refused the call as a whole before execution, if it did.
+fn rejected(sessions: &[SessionStatus]) -> Option<&str> {
+    let rejected = sessions.iter().find(|session| session.reason == SessionReason::RequestRejected);
+    rejected.map(|session| session.message.as_str())
+}
+
+/// What is known of the sessions of `receipt` by nobody but a holder that is gone: those that it named may have been
+/// killed.
+#[must_use]
+pub fn orphaned(receipt: &SessionKillReceipt) -> Vec<SessionStatus> {
+    for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost)
+}
+
+/// Why the outcome of `receipt` cannot be told.
+#[must_use]
+pub fn nothing_certain(receipt: &SessionKillReceipt) -> String {
+    format!(
+        "operator {} claimed the call and recorded no certain answer, and the process list could not be read",
+        receipt.spec.holder_identity
+    )
+}
+
+/// What the status says of the call of `operation` made under `receipt`.
+#[must_use]
+pub fn dispatch(receipt: &SessionKillReceipt, operation: Operation, request_id: &str) -> Dispatch {
+    Dispatch {
+        receipt_name: receipt.metadata.name.clone().unwrap_or_default(),
+        attempt_id: receipt.spec.attempt_id.clone(),
+        operation,
+        request_id: clamp(request_id, 64),
+        start_time: receipt.spec.claim_time.clone(),
+    }
+}
+
+/// Whether a request that ended with `reason` reached its goal.
+#[must_use]
+pub const fn is_goal_reached(reason: Outcome) -> bool {
+    matches!(
+        reason,
+        Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted | Outcome::DryRunCompleted
+    )
+}
+
+/// Whether a request that ended with `reason` did not reach its goal, and nobody need be alarmed: an old manifest was
+/// applied again, or whoever deleted the request wants no more of it.
+#[must_use]
+pub const fn is_neutral(reason: Outcome) -> bool {
+    matches!(reason, Outcome::ExpiredOnArrival | Outcome::Deleted)
+}
+
+/// Keeps the sessions of a status or of a claim within the limit: first without statements, then without anything that
+/// was observed, then with short messages.
+#[must_use]
+pub fn bounded(mut sessions: Vec<SessionStatus>) -> Vec<SessionStatus> {
+    if size(&sessions) > MAX_BYTES {
+        for observed in sessions.iter_mut().filter_map(|session| session.observed.as_mut()) {
+            observed.sql_text.clear();
+        }
+    }
+    if size(&sessions) > MAX_BYTES {
+        for session in &mut sessions {
+            session.observed = None;
+        }
+    }
+    if size(&sessions) > MAX_BYTES {
+        for session in &mut sessions {
+            session.error_message = clamp_bytes(&session.error_message, 256);
+            session.message = clamp_bytes(&session.message, 256);
+        }
+    }
+    sessions
+}
+
+fn size(sessions: &[SessionStatus]) -> usize {
+    serde_json::to_vec(sessions).map_or(0, |json| json.len())
+}
+
+/// `2 of 4 sessions killed, 1 already gone, 1 skipped`.
+fn in_words(sessions: &[SessionStatus]) -> String {
+    let counts = counts(sessions);
+    let still = sessions.iter().filter(|session| session.reason == SessionReason::StillPresent).count();
+    let failed = usize::try_from(counts.failed).unwrap_or_default().saturating_sub(still);
+    let others = [
+        (usize::try_from(counts.gone).unwrap_or_default(), "gone"),
+        (usize::try_from(counts.skipped).unwrap_or_default(), "skipped"),
+        (failed, "failed"),
+        (still, "still present"),
+        (usize::try_from(counts.unknown).unwrap_or_default(), "unknown"),
+    ];
+    let others = others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+    format!("{} of {} sessions killed{}", counts.killed, counts.total, others.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kill::claim::receipt;
+    use crate::kill::status::finished;
+    use crate::test_objects::{attempt, request, time};
+    use sessionkill_api::ObservedSession;
+
+    fn planned(outcomes: &[(SessionOutcome, SessionReason)]) -> Vec<SessionStatus> {
+        let session = &attempt().planned[0];
+        outcomes.iter().map(|(outcome, reason)| ended(session, *outcome, *reason)).collect()
+    }
+
+    #[test]
+    fn a_dry_run_says_for_each_session_what_a_kill_would_do() {
+        let planned = planned(&[
+            (SessionOutcome::Pending, SessionReason::Waiting),
+            (SessionOutcome::Gone, SessionReason::NotFound),
+            (SessionOutcome::Skipped, SessionReason::PreconditionMismatch),
+        ]);
+        let conclusion = Conclusion::dry_run(&planned, None);
+        assert_eq!(conclusion.reason, Outcome::DryRunCompleted);
+        assert_eq!(conclusion.message, "nothing was sent: a Kill would be sent for 1 of 3 sessions");
+        let reasons: Vec<_> = conclusion.sessions.iter().map(|session| (session.outcome, session.reason)).collect();
+        assert_eq!(
+            reasons,
+            [
+                (SessionOutcome::Skipped, SessionReason::DryRun),
+                (SessionOutcome::Gone, SessionReason::NotFound),
+                (SessionOutcome::Skipped, SessionReason::PreconditionMismatch),
+            ]
+        );
+        assert_eq!(conclusion.dispatch, None);
+        let executed = Conclusion::dry_run(&planned, Some("first"));
+        assert!(executed.message.contains("executed before as SessionKill first"), "{}", executed.message);
+        let messages = [&conclusion, &executed].map(|conclusion| conclusion.sessions[0].message.as_str());
+        assert_eq!(messages, ["a Kill would be sent for it", "no Kill would be sent for it"]);
+    }
+
+    #[test]
+    fn a_request_without_a_session_left_ends_without_a_call() {
+        let gone = planned(&[(SessionOutcome::Gone, SessionReason::NotFound); 2]);
+        let conclusion = Conclusion::nothing_left(gone);
+        assert_eq!(conclusion.reason, Outcome::SessionsGone);
+        assert_eq!(conclusion.message, "nothing was sent: 0 of 2 sessions killed, 2 gone");
+        let skipped = planned(&[(SessionOutcome::Skipped, SessionReason::PreconditionMismatch)]);
+        assert_eq!(Conclusion::nothing_left(skipped).reason, Outcome::PreconditionFailed);
+    }
+
+    #[test]
+    fn a_message_says_how_many_stand_where_and_what_to_do() {
+        let receipt = receipt(&request(), &attempt());
+        let call = |sessions| {
+            Conclusion::called(sessions, dispatch(&receipt, Operation::KillProcessList, "R"), "the list is down")
+                .message
+        };
+        let all = planned(&[
+            (SessionOutcome::Killed, SessionReason::Verified),
+            (SessionOutcome::Gone, SessionReason::NotFound),
+            (SessionOutcome::Skipped, SessionReason::PreconditionMismatch),
+            (SessionOutcome::Failed, SessionReason::KillRefused),
+            (SessionOutcome::Failed, SessionReason::StillPresent),
+        ]);
+        assert_eq!(
+            call(all),
+            "1 of 5 sessions killed, 1 gone, 1 skipped, 1 failed, 1 still present: see status.sessions; nothing is sent \
+             again; to try again, create a new SessionKill with a new notAfterTime"
+        );
+        let unknown = call(planned(&[(SessionOutcome::Unknown, SessionReason::AnswerLost)]));
+        assert!(unknown.contains("cannot be told (0 of 1 sessions killed, 1 unknown): the list is down"), "{unknown}");
+        assert!(unknown.ends_with("create a new SessionKill with a new notAfterTime"), "{unknown}");
+    }
+
+    #[test]
+    fn an_orphaned_claim_leaves_only_what_it_named_unknown() {
+        let mut attempt = attempt();
+        attempt.planned[1] = ended(&attempt.planned[1], SessionOutcome::Gone, SessionReason::NotFound);
+        let sessions = orphaned(&receipt(&request(), &attempt));
+        assert_eq!((sessions[0].outcome, sessions[0].reason), (SessionOutcome::Unknown, SessionReason::HolderLost));
+        assert_eq!((sessions[1].outcome, sessions[1].reason), (SessionOutcome::Gone, SessionReason::NotFound));
+    }
+
+    #[test]
+    fn a_copied_outcome_is_already_executed_unless_it_failed() {
+        let receipt = receipt(&request(), &attempt());
+        let mut record = SessionKillReceiptStatus {
+            outcome: Outcome::SessionsKilled,
+            completion_time: Time(time("10:00:01")),
+            request_id: "R".to_owned(),
+            operation: Operation::BatchKillProcessList,
+            sessions: vec![],
+        };
+        let copied = Conclusion::recorded(&receipt, &record, false);
+        assert_eq!(copied.reason, Outcome::AlreadyExecuted);
+        let call = copied.dispatch.unwrap();
+        assert_eq!((call.request_id.as_str(), call.operation), ("R", Operation::BatchKillProcessList));
+        assert_eq!(Conclusion::recorded(&receipt, &record, true).reason, Outcome::SessionsKilled);
+        record.outcome = Outcome::PartiallyKilled;
+        assert_eq!(Conclusion::recorded(&receipt, &record, false).reason, Outcome::PartiallyKilled);
+    }
+
+    #[test]
+    fn a_status_never_outgrows_the_limit() {
+        let text = "数".repeat(1024);
+        let observed = ObservedSession { sql_text: text.clone(), user: text.clone(), ..ObservedSession::default() };
+        let session = |session_id| SessionStatus {
+            server_ip: "10.0.0.1".to_owned(),
+            session_id,
+            outcome: SessionOutcome::Failed,
+            reason: SessionReason::KillRefused,
+            status: String::new(),
+            error_message: text.clone(),
+            message: text.clone(),
+            observed: Some(observed.clone()),
+        };
+        let conclusion = Conclusion {
+            reason: Outcome::KillFailed,
+            message: text.clone(),
+            sessions: (0..100).map(session).collect(),
+            dispatch: None,
+            target_mismatch: Some("\u{10ffff}".repeat(2000)),
+            is_copied: false,
+            is_unaudited: true,
+        };
+        let status = finished(&request(), &conclusion, time("10:00:00"));
+        assert!(serde_json::to_vec(&status).unwrap().len() < 256 * 1024);
+        assert_eq!(status.sessions.len(), 100);
+    }
+}

@@ -1,0 +1,138 @@
+//! Whether a session is the one that was meant. Pure.
+
+use sessionkill_api::{Expect, SessionState};
+
+use crate::session::{Seen, same_address};
+use crate::text::quoted;
+
+/// The most characters of a value that are told: as many as `expect` may have.
+const MAX_SHOWN: usize = 128;
+
+/// What of `seen` is not as `expect` says: each field that differs, and how. None if all given fields hold.
+#[must_use]
+pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
+    let state = expect.state.map(|state| match state {
+        SessionState::Active => "ACTIVE",
+        SessionState::Sleep => "SLEEP",
+    });
+    let same: fn(&str, &str) -> bool = |expected, found| expected == found;
+    let same_word: fn(&str, &str) -> bool = |expected, found| expected.eq_ignore_ascii_case(found);
+    let fields = [
+        ("user", expect.user.as_deref(), &seen.user, same),
+        ("database", expect.database.as_deref(), &seen.database, same),
+        ("clientIP", expect.client_ip.as_deref(), &seen.client_ip, same_address),
+        ("command", expect.command.as_deref(), &seen.command, same_word),
+        ("state", state, &seen.status, same_word),
+        ("sqlID", expect.sql_id.as_deref(), &seen.sql_id, same_word),
+        ("proxySessionID", expect.proxy_session_id.as_deref(), &seen.proxy_session_id, same),
+    ];
+    let mut differences: Vec<String> = fields
+        .into_iter()
+        .filter_map(|(name, expected, found, holds)| {
+            let expected = expected?;
+            (!holds(expected, found)).then(|| format!("{name} is {}, expected {}", shown(found), shown(expected)))
+        })
+        .collect();
+    if let Some(least) = expect.min_execution_seconds {
+        // Declared a number of seconds; a fraction is cut off, and what is no number proves nothing.
+        let seconds = seen.execute_time.split('.').next().and_then(|text| text.trim().parse::<i64>().ok());
+        if seconds.is_none_or(|seconds| seconds < i64::from(least)) {
+            let found = shown(&seen.execute_time);
+            differences.push(format!("ExecuteTime is {found}, expected minExecutionSeconds {least} at least"));
+        }
+    }
+    (!differences.is_empty()).then(|| differences.join("; "))
+}
+
+fn shown(value: &str) -> String {
+    quoted(value, MAX_SHOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> Seen {
+        Seen {
+            client_ip: "10.2.3.4".to_owned(),
+            user: "report_ro".to_owned(),
+            database: "reports".to_owned(),
+            command: "Query".to_owned(),
+            status: "ACTIVE".to_owned(),
+            sql_id: "45CCBDC7F1D2A0B34C5D6E7F8091A2B3".to_owned(),
+            proxy_session_id: "752113700739156671".to_owned(),
+            execute_time: "300".to_owned(),
+            ..Seen::default()
+        }
+    }
+
+    fn all() -> Expect {
+        Expect {
+            user: Some("report_ro".to_owned()),
+            database: Some("reports".to_owned()),
+            client_ip: Some("::ffff:10.2.3.4".to_owned()),
+            command: Some("query".to_owned()),
+            state: Some(SessionState::Active),
+            sql_id: Some("45ccbdc7f1d2a0b34c5d6e7f8091a2b3".to_owned()),
+            proxy_session_id: Some("752113700739156671".to_owned()),
+            min_execution_seconds: Some(300),
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_as_expected_has_no_mismatch() {
+        assert_eq!(mismatch(&all(), &seen()), None);
+        assert_eq!(mismatch(&Expect::default(), &Seen::default()), None);
+    }
+
+    type Change = fn(&mut Seen);
+
+    #[test]
+    fn each_field_counts_and_is_named_with_both_values() {
+        let changes: [(Change, &str); 8] = [
+            (|s| s.user = "Report_ro".to_owned(), r#"user is "Report_ro", expected "report_ro""#),
+            (|s| s.database.clear(), r#"database is "", expected "reports""#),
+            (|s| s.client_ip = "10.2.3.5".to_owned(), r#"clientIP is "10.2.3.5", expected "::ffff:10.2.3.4""#),
+            (|s| s.command = "Sleep".to_owned(), r#"command is "Sleep", expected "query""#),
+            (|s| s.status = "SLEEP".to_owned(), r#"state is "SLEEP", expected "ACTIVE""#),
+            (|s| s.sql_id = "0".to_owned(), r#"sqlID is "0", expected "45ccbdc7f1d2a0b34c5d6e7f8091a2b3""#),
+            (|s| s.proxy_session_id.clear(), r#"proxySessionID is "", expected "752113700739156671""#),
+            (
+                |s| s.execute_time = "299.9".to_owned(),
+                r#"ExecuteTime is "299.9", expected minExecutionSeconds 300 at least"#,
+            ),
+        ];
+        for (change, message) in changes {
+            let mut seen = seen();
+            change(&mut seen);
+            assert_eq!(mismatch(&all(), &seen).as_deref(), Some(message));
+        }
+    }
+
+    #[test]
+    fn what_looks_the_same_and_is_not_is_told_apart() {
+        let named = |user: &str, expected: &str| {
+            let expect = Expect { user: Some(expected.to_owned()), ..Expect::default() };
+            mismatch(&expect, &Seen { user: user.to_owned(), ..Seen::default() })
+        };
+        assert_eq!(named("batch ", "batch "), None);
+        assert_eq!(named("a\u{200b}", "a\u{200b}"), None);
+        assert_eq!(named("batch ", "batch").as_deref(), Some(r#"user is "batch ", expected "batch""#));
+        assert_eq!(named("a\u{200b}", "a").as_deref(), Some(r#"user is "a\u{200b}", expected "a""#));
+        assert_eq!(named("a", "a\u{202e}").as_deref(), Some(r#"user is "a", expected "a\u{202e}""#));
+    }
+
+    #[test]
+    fn all_differences_are_named() {
+        let found = mismatch(&all(), &Seen::default()).unwrap();
+        assert_eq!(found.matches("expected").count(), 8, "{found}");
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_proves_nothing() {
+        for time in ["", "long", "-1"] {
+            let seen = Seen { execute_time: time.to_owned(), ..seen() };
+            assert!(mismatch(&all(), &seen).is_some(), "{time}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What became of a claim whose holder is gone: nothing is ever sent again, so it is told by what the holder left and by the
+//! process list. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use kube_core::ResourceExt as _;
+use sessionkill_api::{Dispatch, SessionKill, SessionKillReceipt, SessionOutcome, SessionStatus, VerificationPolicy};
+
+use crate::kill::conclusion::{Conclusion, dispatch, nothing_certain, orphaned};
+use crate::kill::verification::{close, is_open, look};
+use crate::session::Snapshot;
+
+/// For how long after its settle deadline an orphaned claim is observed before its outcome is given up.
+const OBSERVATION_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// The end of the orphaned `receipt`. `request` is what is stored under the name of the request that made the claim, and
+/// `snapshot` the process list, which by now shows the end of whatever was sent; none if it cannot be read. `None` while a
+/// later look may tell more.
+#[must_use]
+pub fn conclude(
+    receipt: &SessionKillReceipt,
+    request: Option<&SessionKill>,
+    snapshot: Option<&Snapshot>,
+    now: Timestamp,
+) -> Option<Conclusion> {
+    let known = Known::of(receipt, request);
+    let sessions = known.after(snapshot, now);
+    let is_told = !is_open(&known.sessions, known.policy)
+        || snapshot.is_some() && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown);
+    let settle_deadline = receipt.spec.settle_deadline_time.0;
+    let gives_up = settle_deadline.saturating_add(OBSERVATION_WINDOW).unwrap_or(Timestamp::MAX);
+    (is_told || now >= gives_up).then(|| Conclusion::called(sessions, known.dispatch, &nothing_certain(receipt)))
+}
+
+/// The end of `object` by what its status tells of the call that was made for it and by the process list, as there is no
+/// receipt of the call any more: somebody deleted it. None if there was no call.
+#[must_use]
+pub fn without_receipt(object: &SessionKill, snapshot: Option<&Snapshot>, now: Timestamp) -> Option<Conclusion> {
+    let status = object.status.as_ref()?;
+    let (sessions, dispatch) = (status.sessions.clone(), status.dispatch.clone()?);
+    let why =
+        format!("SessionKillReceipt {} was deleted, and the process list could not be read", dispatch.receipt_name);
+    let known = Known { sessions, dispatch, policy: object.spec.verification.policy };
+    Some(Conclusion::called(known.after(snapshot, now), known.dispatch, &why))
+}
+
+/// What the holder left.
+struct Known {
+    sessions: Vec<SessionStatus>,
+    dispatch: Dispatch,
+    policy: VerificationPolicy,
+}
+
+impl Known {
+    /// What the request says of the call, if its holder could still write that; else only that it may have been made.
+    fn of(receipt: &SessionKillReceipt, request: Option<&SessionKill>) -> Self {
+        let made_by = |request: &&SessionKill| Some(&receipt.spec.session_kill_ref.uid) == request.uid().as_ref();
+        let request = request.filter(made_by);
+        let policy = request.map(|request| request.spec.verification.policy).unwrap_or_default();
+        let status = request.and_then(|request| request.status.as_ref());
+        let told = status.and_then(|status| {
+            let dispatch = status.dispatch.as_ref().filter(|call| call.attempt_id == receipt.spec.attempt_id)?;
+            Some((status.sessions.clone(), dispatch.clone()))
+        });
+        let (sessions, dispatch) =
+            told.unwrap_or_else(|| (orphaned(receipt), dispatch(receipt, receipt.spec.operation, "")));
+        Self { sessions, dispatch, policy }
+    }
+
+    /// The same after a look at the list, which is the last one.
+    fn after(&self, snapshot: Option<&Snapshot>, now: Timestamp) -> Vec<SessionStatus> {
+        let looked = snapshot.map(|snapshot| look(&self.sessions, snapshot, self.policy).sessions);
+        let sessions = looked.unwrap_or_else(|| self.sessions.clone());
+        close(&sessions, snapshot, self.policy, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kill::claim::receipt;
+    use crate::kill::outcome::for_sent;
+    use crate::kill::status::{InVerification, verifying};
+    use crate::test_objects::{attempt, request, seen, snapshot, time};
+    use sessionkill_api::{Operation, Outcome, SessionReason};
+
+    #[test]
+    fn what_is_gone_from_the_list_has_ended_and_what_is_still_there_was_not_killed() {
+        let receipt = receipt(&request(), &attempt());
+        let list = snapshot(vec![seen(0)]);
+        let end = conclude(&receipt, None, Some(&list), time("10:02:00")).unwrap();
+        let reasons: Vec<_> = end.sessions.iter().map(|session| (session.outcome, session.reason)).collect();
+        assert_eq!(
+            reasons,
+            [(SessionOutcome::Failed, SessionReason::StillPresent), (SessionOutcome::Gone, SessionReason::NotFound)]
+        );
+    }
+
+    #[test]
+    fn without_a_list_it_is_given_up_only_after_a_while() {
+        let receipt = receipt(&request(), &attempt());
+        let gives_up = receipt.spec.settle_deadline_time.0 + OBSERVATION_WINDOW;
+        assert_eq!(conclude(&receipt, None, None, gives_up - SignedDuration::from_secs(1)), None);
+        assert_eq!(conclude(&receipt, None, None, gives_up).unwrap().reason, Outcome::OutcomeUnknown);
+    }
+
+    #[test]
+    fn what_the_holder_could_still_write_is_believed_of_its_own_request_only() {
+        let mut object = request();
+        let receipt = receipt(&object, &attempt());
+        let call = InVerification {
+            dispatch: dispatch(&receipt, Operation::KillProcessList, "R"),
+            sessions: for_sent(&receipt.spec.sessions, SessionOutcome::Killed, SessionReason::Accepted),
+            target_mismatch: None,
+            until: time("10:01:00"),
+        };
+        object.status = Some(verifying(&object, &call, time("10:00:02")));
+        let end = |request: &SessionKill| {
+            conclude(&receipt, Some(request), Some(&snapshot(vec![])), time("10:02:00")).unwrap().reason
+        };
+        assert_eq!(end(&object), Outcome::SessionsKilled);
+        object.metadata.uid = Some("uid-2".to_owned());
+        assert_eq!(end(&object), Outcome::SessionsGone);
+    }
+}

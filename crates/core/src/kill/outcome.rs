@@ -1,0 +1,377 @@
+//! From what a call came to, to what became of each session, and of the request. Pure.
+
+use jiff::Timestamp;
+use sessionkill_api::{
+    Counts, Operation, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy,
+};
+
+use crate::session::{MAX_ADDRESS, MAX_NAME, Row, Seen, observed, same_address, session_status};
+use crate::text::{clamp, quoted};
+
+/// The outcome of each of `planned` after `operation` was answered with `rows`; `sessions` are those of the request, in
+/// the same order. Those that had been decided before stay as they are.
+///
+/// A row succeeded if its ErrorMessage is empty; rows are matched by (ServerIp, SessionId). A session without a row may or
+/// may not have been killed: `Unknown`. BatchKillProcessList has no rows, and so only an observation tells.
+#[must_use]
+pub fn from_answer(
+    sessions: &[Session],
+    planned: &[SessionStatus],
+    (operation, rows): (Operation, &[Row]),
+    policy: SqlTextPolicy,
+    now: Timestamp,
+) -> Vec<SessionStatus> {
+    let missing = match operation {
+        Operation::KillProcessList => SessionReason::MissingInAnswer,
+        Operation::BatchKillProcessList => SessionReason::NotVerified,
+    };
+    let answered = |session: &Session, planned: &SessionStatus| {
+        let row = rows.iter().find(|row| is_of(planned, &row.seen));
+        let Some(row) = row else { return ended(planned, SessionOutcome::Unknown, missing) };
+        let (outcome, reason) = if row.error_message.trim().is_empty() {
+            (SessionOutcome::Killed, SessionReason::Accepted)
+        } else {
+            (SessionOutcome::Failed, SessionReason::KillRefused)
+        };
+        SessionStatus {
+            status: clamp(&row.seen.status, 64),
+            error_message: clamp(&row.error_message, 1024),
+            message: clamp(&echo_mismatch(session, planned, &row.seen).unwrap_or_default(), 1024),
+            observed: planned.observed.clone().or_else(|| Some(observed(&row.seen, policy, now))),
+            ..ended(planned, outcome, reason)
+        }
+    };
+    let outcome_of = |(session, planned): (&Session, &SessionStatus)| match planned.outcome {
+        SessionOutcome::Pending => answered(session, planned),
+        _ => planned.clone(),
+    };
+    sessions.iter().zip(planned).map(outcome_of).collect()
+}
+
+/// The sessions for which the answer names another user, database or client than was expected or seen before; none if
+/// it names none.
+#[must_use]
+pub fn target_mismatch(sessions: &[Session], planned: &[SessionStatus], rows: &[Row]) -> Option<String> {
+    let differing = |(session, planned): (&Session, &SessionStatus)| {
+        let row = rows.iter().find(|row| is_of(planned, &row.seen))?;
+        let difference = echo_mismatch(session, planned, &row.seen)?;
+        Some(format!("session {} of {}: {difference}", session.session_id, session.server_ip))
+    };
+    let named: Vec<_> = sessions.iter().zip(planned).filter_map(differing).collect();
+    (!named.is_empty()).then(|| named.join("; "))
+}
+
+/// What of a session is compared with the answer.
+struct Echo<'a> {
+    name: &'static str,
+    /// As it was written.
+    expected: Option<String>,
+    /// As it was stored when the session was seen; empty if nothing was.
+    before: String,
+    /// As the answer has it.
+    echoed: &'a str,
+    /// The most characters of it that are stored.
+    most: usize,
+    same: fn(&str, &str) -> bool,
+}
+
+impl Echo<'_> {
+    /// How the answer differs from what was meant; none if it says nothing, or nothing was meant. What is raw is compared with
+    /// what is raw, and what was stored with what would be.
+    fn difference(self) -> Option<String> {
+        let Self { name, expected, before, echoed, most, same } = self;
+        let (is_same, meant) = match expected {
+            Some(expected) => (same(&expected, echoed), expected),
+            None => (before.is_empty() || same(&before, &clamp(echoed, most)), before),
+        };
+        let differs = !is_same && !echoed.is_empty();
+        differs.then(|| format!("the answer names {name} {}, not {}", quoted(echoed, most), quoted(&meant, most)))
+    }
+}
+
+/// How the answer's session differs from the one that was meant.
+fn echo_mismatch(session: &Session, planned: &SessionStatus, echoed: &Seen) -> Option<String> {
+    let expected = session.expect.clone().unwrap_or_default();
+    let before = planned.observed.clone().unwrap_or_default();
+    let same_text: fn(&str, &str) -> bool = |meant, echoed| meant == echoed;
+    let fields = [
+        ("user", expected.user, before.user, &echoed.user, MAX_NAME, same_text),
+        ("database", expected.database, before.database, &echoed.database, MAX_NAME, same_text),
+        ("client", expected.client_ip, before.client_ip, &echoed.client_ip, MAX_ADDRESS, same_address),
+    ];
+    let named: Vec<_> = fields
+        .into_iter()
+        .filter_map(|(name, expected, before, echoed, most, same)| {
+            Echo { name, expected, before, echoed, most, same }.difference()
+        })
+        .collect();
+    (!named.is_empty()).then(|| named.join("; "))
+}
+
+/// The same outcome for each of `planned` that was to be killed: for a call as a whole.
+#[must_use]
+pub fn for_sent(planned: &[SessionStatus], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
+    let sent = |session: &SessionStatus| match session.outcome {
+        SessionOutcome::Pending => ended(session, outcome, reason),
+        _ => session.clone(),
+    };
+    planned.iter().map(sent).collect()
+}
+
+/// The most characters of the API's word on a call that it refused.
+const MAX_WHY: usize = 512;
+
+/// The end of all of `planned` that were to be killed, by a call that the API refused before execution and would refuse
+/// again, for `why`.
+#[must_use]
+pub fn rejected(planned: &[SessionStatus], why: &str) -> Vec<SessionStatus> {
+    let mut sessions = for_sent(planned, SessionOutcome::Failed, SessionReason::RequestRejected);
+    for session in sessions.iter_mut().filter(|session| session.reason == SessionReason::RequestRejected) {
+        session.message = clamp(why, MAX_WHY);
+    }
+    sessions
+}
+
+/// The same outcome for every session: for what concerns the request as a whole.
+#[must_use]
+pub fn for_all(sessions: &[Session], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
+    sessions.iter().map(|session| session_status(session, outcome, reason)).collect()
+}
+
+/// How many sessions stand where.
+#[must_use]
+pub fn counts(sessions: &[SessionStatus]) -> Counts {
+    let mut counts = Counts::default();
+    for session in sessions {
+        counts.total += 1;
+        match session.outcome {
+            SessionOutcome::Pending => {}
+            SessionOutcome::Killed => counts.killed += 1,
+            SessionOutcome::Gone => counts.gone += 1,
+            SessionOutcome::Skipped => counts.skipped += 1,
+            SessionOutcome::Failed => counts.failed += 1,
+            SessionOutcome::Unknown => counts.unknown += 1,
+        }
+    }
+    counts
+}
+
+/// The reason with which a request ends whose sessions ended like `sessions`.
+#[must_use]
+pub fn summary(sessions: &[SessionStatus]) -> Outcome {
+    let counts = counts(sessions);
+    let ended = counts.killed + counts.gone;
+    if counts.unknown > 0 {
+        Outcome::OutcomeUnknown
+    } else if ended == counts.total {
+        if counts.killed > 0 { Outcome::SessionsKilled } else { Outcome::SessionsGone }
+    } else if counts.killed == 0 && counts.failed == 0 {
+        // Nothing was sent, or what was sent for has ended: the others are not what was meant.
+        Outcome::PreconditionFailed
+    } else if ended > 0 {
+        Outcome::PartiallyKilled
+    } else if sessions.iter().any(|session| session.reason == SessionReason::StillPresent) {
+        Outcome::StillPresent
+    } else {
+        Outcome::KillFailed
+    }
+}
+
+/// `session` with another outcome.
+#[must_use]
+pub fn ended(session: &SessionStatus, outcome: SessionOutcome, reason: SessionReason) -> SessionStatus {
+    SessionStatus { outcome, reason, ..session.clone() }
+}
+
+fn is_of(session: &SessionStatus, row: &Seen) -> bool {
+    row.session_id == session.session_id && same_address(&session.server_ip, &row.server_ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kill::precheck::{MustSee, precheck};
+    use crate::test_objects::{request, seen, snapshot, time};
+    use sessionkill_api::Expect;
+
+    fn row(number: usize, error_message: &str) -> Row {
+        Row { seen: seen(number), error_message: error_message.to_owned() }
+    }
+
+    /// The outcomes of the two sessions of the request, both seen before.
+    fn answered(sessions: &[Session], rows: &[Row]) -> Vec<SessionStatus> {
+        let list = snapshot(vec![seen(0), seen(1)]);
+        let planned = precheck(sessions, Some(&list), MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
+        let answer = (Operation::KillProcessList, rows);
+        from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:01"))
+    }
+
+    fn reason_for(errors: [Option<&str>; 2]) -> (Outcome, Vec<SessionStatus>) {
+        let rows: Vec<Row> =
+            errors.iter().enumerate().filter_map(|(number, error)| Some(row(number, (*error)?))).collect();
+        let sessions = answered(&request().spec.sessions, &rows);
+        (summary(&sessions), sessions)
+    }
+
+    #[test]
+    fn an_empty_error_message_means_killed() {
+        let (reason, sessions) = reason_for([Some(""), Some(" ")]);
+        assert_eq!(reason, Outcome::SessionsKilled);
+        assert_eq!(sessions[0].status, "ACTIVE");
+        assert_eq!(sessions[0].reason, SessionReason::Accepted);
+        assert_eq!(sessions[0].message, "");
+    }
+
+    #[test]
+    fn some_errors_make_it_partial_and_all_errors_make_it_failed() {
+        assert_eq!(reason_for([Some(""), Some("Unknown thread id: 7")]).0, Outcome::PartiallyKilled);
+        let (reason, sessions) = reason_for([Some("Instance not found."), Some("Unknown thread id: 7")]);
+        assert_eq!(reason, Outcome::KillFailed);
+        assert_eq!(sessions[1].error_message, "Unknown thread id: 7");
+    }
+
+    #[test]
+    fn the_counts_add_up_and_the_summary_follows_from_them() {
+        use SessionOutcome::{Failed, Gone, Killed, Pending, Skipped, Unknown};
+        let session = &request().spec.sessions[0];
+        for (outcomes, expected) in [
+            (vec![Killed, Killed], Outcome::SessionsKilled),
+            (vec![Killed, Gone], Outcome::SessionsKilled),
+            (vec![Gone, Gone], Outcome::SessionsGone),
+            (vec![Killed, Failed], Outcome::PartiallyKilled),
+            (vec![Killed, Skipped], Outcome::PartiallyKilled),
+            (vec![Gone, Failed], Outcome::PartiallyKilled),
+            (vec![Failed, Skipped], Outcome::KillFailed),
+            (vec![Skipped, Skipped], Outcome::PreconditionFailed),
+            (vec![Gone, Skipped], Outcome::PreconditionFailed),
+            (vec![Killed, Failed, Unknown], Outcome::OutcomeUnknown),
+            (vec![Killed, Pending], Outcome::PartiallyKilled),
+        ] {
+            let status = |outcome: &SessionOutcome| session_status(session, *outcome, SessionReason::Waiting);
+            let sessions: Vec<_> = outcomes.iter().map(status).collect();
+            let Counts { total, killed, gone, skipped, failed, unknown } = counts(&sessions);
+            assert_eq!(summary(&sessions), expected, "{outcomes:?}");
+            let pending = outcomes.iter().filter(|outcome| **outcome == Pending).count();
+            assert_eq!(total, killed + gone + skipped + failed + unknown + i32::try_from(pending).unwrap());
+        }
+    }
+
+    #[test]
+    fn sessions_that_are_still_there_have_their_own_reason() {
+        let session = &request().spec.sessions[0];
+        let still = session_status(session, SessionOutcome::Failed, SessionReason::StillPresent);
+        let skipped = session_status(session, SessionOutcome::Skipped, SessionReason::PreconditionMismatch);
+        assert_eq!(summary(&[still, skipped]), Outcome::StillPresent);
+    }
+
+    #[test]
+    fn a_missing_row_is_unknown_and_outweighs_the_rest() {
+        let (reason, sessions) = reason_for([Some(""), None]);
+        assert_eq!(reason, Outcome::OutcomeUnknown);
+        assert_eq!(sessions[1].reason, SessionReason::MissingInAnswer);
+    }
+
+    #[test]
+    fn an_answer_without_rows_by_design_says_nothing() {
+        let sessions = request().spec.sessions;
+        let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
+        let answer = (Operation::BatchKillProcessList, &[][..]);
+        let outcome = from_answer(&sessions, &planned, answer, SqlTextPolicy::None, time("10:00:01"));
+        assert!(outcome.iter().all(|session| session.outcome == SessionOutcome::Unknown));
+        assert_eq!(outcome[0].reason, SessionReason::NotVerified);
+    }
+
+    #[test]
+    fn a_row_of_another_server_is_not_an_answer() {
+        let mut stray = row(0, "");
+        stray.seen.server_ip = "10.9.9.9".to_owned();
+        let outcome = answered(&request().spec.sessions, &[stray]);
+        assert_eq!(outcome[0].outcome, SessionOutcome::Unknown);
+    }
+
+    #[test]
+    fn servers_are_matched_by_address_not_by_spelling() {
+        let mut sessions = request().spec.sessions;
+        sessions.truncate(1);
+        sessions[0].server_ip = "fd00::1".to_owned();
+        let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
+        let mut spelled = row(0, "");
+        spelled.seen.server_ip = "FD00:0:0::1".to_owned();
+        let answer = (Operation::KillProcessList, &[spelled][..]);
+        let outcome = from_answer(&sessions, &planned, answer, SqlTextPolicy::None, time("10:00:00"));
+        assert_eq!(outcome[0].outcome, SessionOutcome::Killed);
+    }
+
+    #[test]
+    fn what_was_decided_before_the_call_stays() {
+        let mut sessions = request().spec.sessions;
+        sessions[0].expect = Some(Expect { user: Some("app".to_owned()), ..Expect::default() });
+        let outcome = answered(&sessions, &[row(0, ""), row(1, "")]);
+        assert_eq!(
+            (outcome[0].outcome, outcome[0].reason),
+            (SessionOutcome::Skipped, SessionReason::PreconditionMismatch)
+        );
+        assert_eq!(outcome[1].outcome, SessionOutcome::Killed);
+        let lost = for_sent(&outcome, SessionOutcome::Unknown, SessionReason::AnswerLost);
+        assert_eq!(lost, outcome);
+    }
+
+    #[test]
+    fn an_answer_that_names_another_session_is_noticed() {
+        let sessions = request().spec.sessions;
+        let list = snapshot(vec![seen(0), seen(1)]);
+        let planned = precheck(&sessions, Some(&list), MustSee::Expected, SqlTextPolicy::None).unwrap();
+        let mut echo = row(0, "");
+        assert_eq!(target_mismatch(&sessions, &planned, &[echo.clone()]), None);
+        echo.seen.client_ip = "::ffff:10.2.3.4".to_owned();
+        echo.seen.database.clear();
+        assert_eq!(target_mismatch(&sessions, &planned, &[echo.clone()]), None, "spelling, and nothing said");
+        echo.seen.user = "app".to_owned();
+        let found = target_mismatch(&sessions, &planned, &[echo.clone()]).unwrap();
+        assert_eq!(found, r#"session 3221614618 of 192.168.13.119: the answer names user "app", not "report_ro""#);
+        let outcome = answered(&sessions, &[echo, row(1, "")]);
+        assert_eq!(outcome[0].message, r#"the answer names user "app", not "report_ro""#);
+        assert_eq!(outcome[0].observed.as_ref().unwrap().user, "report_ro");
+    }
+
+    #[test]
+    fn without_an_earlier_observation_the_answer_is_held_against_expect() {
+        let mut sessions = request().spec.sessions;
+        let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
+        sessions[0].expect = Some(Expect { database: Some("hr".to_owned()), ..Expect::default() });
+        let found = target_mismatch(&sessions, &planned, &[row(0, "")]).unwrap();
+        assert!(found.ends_with(r#"the answer names database "reports", not "hr""#), "{found}");
+    }
+
+    #[test]
+    fn what_the_answer_names_is_compared_as_it_came() {
+        let named = |user: &str| Seen { user: user.to_owned(), ..seen(0) };
+        let answer = |user: &str| [Row { seen: named(user), error_message: String::new() }];
+        for (name, alike) in [("batch ", "batch"), (" a", "a"), ("a\n", "a "), ("a\u{200b}b", "ab"), ("a\u{202e}", "a")]
+        {
+            let mut sessions = request().spec.sessions;
+            sessions.truncate(1);
+            for expect in [None, Some(Expect { user: Some(name.to_owned()), ..Expect::default() })] {
+                sessions[0].expect = expect;
+                let list = snapshot(vec![named(name)]);
+                let planned = precheck(&sessions, Some(&list), MustSee::Expected, SqlTextPolicy::None).unwrap();
+                assert_eq!(planned[0].outcome, SessionOutcome::Pending, "{name:?}");
+                assert_eq!(target_mismatch(&sessions, &planned, &answer(name)), None, "{name:?}");
+                assert!(target_mismatch(&sessions, &planned, &answer(alike)).is_some(), "{name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_from_outside_is_bounded() {
+        let mut long = row(0, &"e\u{1b}".repeat(5000));
+        long.seen.sql_text = "数".repeat(5000);
+        let sessions = &request().spec.sessions[..1];
+        let planned = precheck(sessions, None, MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
+        let answer = (Operation::KillProcessList, &[long][..]);
+        let outcome = from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:00")).remove(0);
+        assert_eq!(outcome.error_message.chars().count(), 1024);
+        assert!(!outcome.error_message.contains('\u{1b}'));
+        assert_eq!(outcome.observed.unwrap().sql_text.chars().count(), 256);
+    }
+}

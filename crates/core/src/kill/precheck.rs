@@ -1,0 +1,136 @@
+//! What the process list says of the sessions of a request, before the kill. Pure.
+
+use sessionkill_api::{Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
+
+use crate::kill::expect::mismatch;
+use crate::session::{Presence, Snapshot, observed, session_status};
+use crate::text::clamp;
+
+/// Which sessions must be seen in the list before they are killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MustSee {
+    /// Those of which something is expected.
+    Expected,
+    /// All.
+    All,
+}
+
+/// How each session stands before the kill: `Pending` if it is to be killed, else decided. Without a list nothing can be
+/// decided. `Err` if that leaves a session that must be seen: it could be the wrong one.
+pub fn precheck(
+    sessions: &[Session],
+    snapshot: Option<&Snapshot>,
+    must_see: MustSee,
+    policy: SqlTextPolicy,
+) -> Result<Vec<SessionStatus>, Undecided> {
+    sessions.iter().map(|session| check(session, snapshot, must_see, policy)).collect()
+}
+
+/// The process list cannot tell of a session that must be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecided;
+
+fn check(
+    session: &Session,
+    snapshot: Option<&Snapshot>,
+    must_see: MustSee,
+    policy: SqlTextPolicy,
+) -> Result<SessionStatus, Undecided> {
+    let must_be_seen = must_see == MustSee::All || session.expect.is_some();
+    let pending = session_status(session, SessionOutcome::Pending, SessionReason::Waiting);
+    let presence = snapshot.map(|snapshot| (snapshot.presence(&session.server_ip, session.session_id), snapshot.time));
+    match presence {
+        None | Some((Presence::Unknown, _)) if must_be_seen => Err(Undecided),
+        None | Some((Presence::Unknown, _)) => Ok(pending),
+        Some((Presence::Absent, _)) => Ok(session_status(session, SessionOutcome::Gone, SessionReason::NotFound)),
+        Some((Presence::Present(seen), time)) => {
+            let pending = SessionStatus { observed: Some(observed(seen, policy, time)), ..pending };
+            Ok(match session.expect.as_ref().and_then(|expect| mismatch(expect, seen)) {
+                None => pending,
+                Some(difference) => SessionStatus {
+                    outcome: SessionOutcome::Skipped,
+                    reason: SessionReason::PreconditionMismatch,
+                    message: clamp(&difference, 1024),
+                    ..pending
+                },
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::test_objects::{request, seen, snapshot, time};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use sessionkill_api::Expect;
+
+    fn expecting(user: &str) -> Session {
+        let expect = Expect { user: Some(user.to_owned()), ..Expect::default() };
+        Session { expect: Some(expect), ..request().spec.sessions[0].clone() }
+    }
+
+    fn checked(session: Session, snapshot: Option<&Snapshot>) -> Result<SessionStatus, Undecided> {
+        precheck(&[session], snapshot, MustSee::Expected, SqlTextPolicy::Truncated)
+            .map(|mut sessions| sessions.remove(0))
+    }
+
+    #[test]
+    fn a_session_that_is_there_and_as_expected_is_to_be_killed() {
+        let session = checked(expecting("report_ro"), Some(&snapshot(vec![seen(0)]))).unwrap();
+        assert_eq!((session.outcome, session.reason), (SessionOutcome::Pending, SessionReason::Waiting));
+        let observed = session.observed.unwrap();
+        assert_eq!((observed.user.as_str(), observed.observation_time), ("report_ro", Some(Time(time("10:00:00")))));
+    }
+
+    #[test]
+    fn another_session_is_skipped_and_the_message_says_how_it_differs() {
+        let session = checked(expecting("app"), Some(&snapshot(vec![seen(0)]))).unwrap();
+        assert_eq!((session.outcome, session.reason), (SessionOutcome::Skipped, SessionReason::PreconditionMismatch));
+        assert_eq!(session.message, r#"user is "report_ro", expected "app""#);
+        assert!(session.observed.is_some());
+    }
+
+    #[test]
+    fn only_absence_from_a_complete_list_is_an_end() {
+        let session = checked(expecting("app"), Some(&snapshot(vec![seen(1)]))).unwrap();
+        assert_eq!((session.outcome, session.reason), (SessionOutcome::Gone, SessionReason::NotFound));
+        let part = Snapshot::new(vec![seen(1)], false, time("10:00:00"));
+        assert_eq!(checked(expecting("app"), Some(&part)), Err(Undecided));
+        let plain = checked(request().spec.sessions[0].clone(), Some(&part)).unwrap();
+        assert_eq!(plain.outcome, SessionOutcome::Pending);
+    }
+
+    #[test]
+    fn absence_from_a_list_that_was_not_read_for_a_session_is_no_end() {
+        let ids = Arc::new([seen(1).session_id].into());
+        let list = snapshot(vec![seen(1)]).of_those_asked_for(ids);
+        assert!(list.tells_of(&[seen(1).session_id]) && !list.tells_of(&[seen(1).session_id, seen(0).session_id]));
+        assert_eq!(list.presence(&seen(0).server_ip, seen(0).session_id), Presence::Unknown);
+        assert_eq!(checked(expecting("app"), Some(&list)), Err(Undecided));
+        // Another server's session of an ID that was asked for is not there.
+        assert_eq!(list.presence("10.9.9.9", seen(1).session_id), Presence::Absent);
+    }
+
+    #[test]
+    fn without_a_list_only_sessions_of_which_nothing_is_expected_are_killed() {
+        assert_eq!(checked(expecting("report_ro"), None), Err(Undecided));
+        let plain = checked(request().spec.sessions[0].clone(), None).unwrap();
+        assert_eq!((plain.outcome, plain.observed), (SessionOutcome::Pending, None));
+    }
+
+    #[test]
+    fn where_all_must_be_seen_none_is_killed_without_the_list_or_that_it_does_not_show() {
+        let plain = &request().spec.sessions[..1];
+        let checked = |list: Option<&Snapshot>| {
+            let checked = precheck(plain, list, MustSee::All, SqlTextPolicy::None);
+            checked.map(|sessions| sessions[0].outcome)
+        };
+        let part = Snapshot::new(vec![seen(1)], false, time("10:00:00"));
+        assert_eq!([checked(None), checked(Some(&part))], [Err(Undecided); 2]);
+        assert_eq!(checked(Some(&snapshot(vec![seen(1)]))), Ok(SessionOutcome::Gone));
+        assert_eq!(checked(Some(&snapshot(vec![seen(0)]))), Ok(SessionOutcome::Pending));
+    }
+}

@@ -1,0 +1,351 @@
+//! What the process list says after the kill: `Status` in the answer is a session's state, not proof of its end. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use sessionkill_api::{
+    ObservedSession, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, Verification, VerificationPolicy,
+};
+
+use crate::clock::CLOCK_SKEW;
+use crate::kill::outcome::ended;
+use crate::session::{MAX_ADDRESS, MAX_NAME, Presence, Seen, Snapshot, same_address};
+use crate::text::{clamp, quoted};
+
+/// A call may reach its execution this long after its dispatch deadline by our clock, as the gateway refuses it by its own,
+/// which may be behind. Until then a session that is still there may yet be killed by a call of which no answer came.
+const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(CLOCK_SKEW.as_secs() + 2);
+
+/// Until when a call made under `receipt` is followed that was answered, or given up, at `now`.
+#[must_use]
+pub fn followed_until(
+    receipt: &SessionKillReceipt,
+    verification: &Verification,
+    is_answered: bool,
+    now: Timestamp,
+) -> Timestamp {
+    let later = |time: Timestamp, by| time.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let until = later(now, SignedDuration::from_secs(verification.timeout_seconds.into()));
+    if is_answered { until } else { until.max(later(receipt.spec.dispatch_deadline_time.0, EXECUTION_MARGIN)) }
+}
+
+/// What a look at the list left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Looked {
+    /// The outcome of each session so far.
+    pub sessions: Vec<SessionStatus>,
+    /// Whether another look may tell more.
+    pub is_open: bool,
+}
+
+/// Whether a look at the process list can tell more of `sessions` than is known.
+#[must_use]
+pub fn is_open(sessions: &[SessionStatus], policy: VerificationPolicy) -> bool {
+    sessions.iter().any(|session| end_of(session, policy).is_some())
+}
+
+/// The outcome of each of `sessions`, as they stood after the call, by a list that was read after it.
+#[must_use]
+pub fn look(sessions: &[SessionStatus], snapshot: &Snapshot, policy: VerificationPolicy) -> Looked {
+    let mut is_open = false;
+    let looked = |session: &SessionStatus| {
+        let Some(end) = end_of(session, policy) else { return session.clone() };
+        match state_of(session, snapshot) {
+            State::Ended => ended(session, end.absent.0, end.absent.1),
+            State::Replaced => ended(session, end.absent.0, SessionReason::IdReused),
+            State::Present(_) | State::Unclear => {
+                is_open |= !end.is_final;
+                session.clone()
+            }
+        }
+    };
+    let sessions = sessions.iter().map(looked).collect();
+    Looked { sessions, is_open }
+}
+
+/// What came of one read of the process list.
+#[derive(Clone, Copy, Debug)]
+pub enum Read<'a> {
+    /// The list.
+    List(&'a Snapshot),
+    /// None; another try may be answered.
+    NotYet,
+    /// None, until somebody changes something.
+    Refused,
+}
+
+/// The outcome of each of `sessions` after one more read of the list, for those who follow a call until `until`. Closed
+/// if nothing more is to be learned.
+#[must_use]
+pub fn follow(
+    sessions: &[SessionStatus],
+    read: Read<'_>,
+    policy: VerificationPolicy,
+    until: Timestamp,
+    now: Timestamp,
+) -> Looked {
+    let snapshot = if let Read::List(snapshot) = read { Some(snapshot) } else { None };
+    let sessions = match snapshot.map(|snapshot| look(sessions, snapshot, policy)) {
+        Some(looked) if !looked.is_open => return looked,
+        Some(looked) => looked.sessions,
+        None => sessions.to_vec(),
+    };
+    if now < until && !is_in_vain(&sessions, read, policy) {
+        return Looked { sessions, is_open: true };
+    }
+    Looked { sessions: close(&sessions, snapshot, policy, now), is_open: false }
+}
+
+/// Whether there is nothing to wait for: the list is refused, and the word of the API is good enough for every session.
+fn is_in_vain(sessions: &[SessionStatus], read: Read<'_>, policy: VerificationPolicy) -> bool {
+    matches!(read, Read::Refused)
+        && policy == VerificationPolicy::BestEffort
+        && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown)
+}
+
+/// The outcome of each of `sessions` when nothing more is waited for. `last` is the list as it was just read; none if it
+/// could not be read.
+#[must_use]
+pub fn close(
+    sessions: &[SessionStatus],
+    last: Option<&Snapshot>,
+    policy: VerificationPolicy,
+    now: Timestamp,
+) -> Vec<SessionStatus> {
+    let closed = |session: &SessionStatus| {
+        let Some(end) = end_of(session, policy) else { return session.clone() };
+        match last.map_or(State::Unclear, |snapshot| state_of(session, snapshot)) {
+            _ if end.is_final => session.clone(),
+            State::Present(seen) => SessionStatus {
+                message: still_there(session, seen, now),
+                ..ended(session, SessionOutcome::Failed, SessionReason::StillPresent)
+            },
+            _ if session.reason == SessionReason::Accepted && policy == VerificationPolicy::Required => {
+                ended(session, SessionOutcome::Unknown, SessionReason::NotVerified)
+            }
+            _ => session.clone(),
+        }
+    };
+    sessions.iter().map(closed).collect()
+}
+
+/// What the absence of a session from the list means, given how it stood after the call.
+struct End {
+    absent: (SessionOutcome, SessionReason),
+    /// Its presence means what was known before.
+    is_final: bool,
+}
+
+/// None for a session of which the list can tell nothing more.
+fn end_of(session: &SessionStatus, policy: VerificationPolicy) -> Option<End> {
+    use SessionOutcome::{Failed, Gone, Killed, Unknown};
+    let end = |absent, is_final| Some(End { absent, is_final });
+    match (session.outcome, session.reason) {
+        // The API's word is all that was asked for.
+        (Killed, SessionReason::Accepted) | (Failed, SessionReason::KillRefused)
+            if policy == VerificationPolicy::None =>
+        {
+            None
+        }
+        (Killed, SessionReason::Accepted) | (Unknown, SessionReason::NotVerified) => {
+            end((Killed, SessionReason::Verified), false)
+        }
+        // Sent or not: it has ended, and nobody can tell by whom.
+        (Unknown, _) => end((Gone, SessionReason::NotFound), false),
+        // A refusal because the session had just ended ("Unknown thread id") is no failure.
+        (Failed, SessionReason::KillRefused) => end((Gone, SessionReason::NotFound), true),
+        _ => None,
+    }
+}
+
+enum State<'a> {
+    Present(&'a Seen),
+    Ended,
+    /// Another session has its ID.
+    Replaced,
+    Unclear,
+}
+
+fn state_of<'a>(session: &SessionStatus, snapshot: &'a Snapshot) -> State<'a> {
+    match snapshot.presence(&session.server_ip, session.session_id) {
+        Presence::Absent => State::Ended,
+        Presence::Unknown => State::Unclear,
+        Presence::Present(seen) if session.observed.as_ref().is_some_and(|before| is_another(before, seen)) => {
+            State::Replaced
+        }
+        Presence::Present(seen) => State::Present(seen),
+    }
+}
+
+/// Whether `seen` is another session under the same ID: what does not change while a session lives differs. A database
+/// or a statement may change; what is empty says nothing.
+fn is_another(before: &ObservedSession, seen: &Seen) -> bool {
+    let same_text: fn(&str, &str) -> bool = |before, now| before == now;
+    let fields = [
+        (&before.user, clamp(&seen.user, MAX_NAME), same_text),
+        // The answer to a kill and the list may spell the same address differently.
+        (&before.client_ip, clamp(&seen.client_ip, MAX_ADDRESS), same_address),
+        (&before.proxy_session_id, clamp(&seen.proxy_session_id, 32), same_text),
+    ];
+    fields.iter().any(|(before, now, same)| !before.is_empty() && !now.is_empty() && !same(before, now))
+}
+
+fn still_there(session: &SessionStatus, seen: &Seen, now: Timestamp) -> String {
+    let state = if seen.status.is_empty() { "unknown".to_owned() } else { quoted(&seen.status, 64) };
+    let seconds = now.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let seen = format!("still in the process list at {seconds}, in state {state}; nothing is sent again");
+    if session.message.is_empty() { seen } else { clamp(&format!("{}; {seen}", session.message), 1024) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kill::claim::receipt;
+    use crate::test_objects::{attempt, request, seen, snapshot, time};
+    use SessionOutcome::{Failed, Gone, Killed, Skipped, Unknown};
+    use SessionReason::{
+        Accepted, AnswerLost, HolderLost, IdReused, KillRefused, MissingInAnswer, NotFound, NotVerified,
+        PreconditionMismatch, StillPresent, Verified,
+    };
+    use VerificationPolicy::{BestEffort, None as Trusting, Required};
+
+    fn after(outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
+        vec![ended(&attempt().planned[0], outcome, reason)]
+    }
+
+    fn of(sessions: &[SessionStatus]) -> (SessionOutcome, SessionReason) {
+        (sessions[0].outcome, sessions[0].reason)
+    }
+
+    /// The outcome by a complete list without the session.
+    fn gone(outcome: SessionOutcome, reason: SessionReason) -> (SessionOutcome, SessionReason) {
+        let looked = look(&after(outcome, reason), &snapshot(vec![seen(1)]), BestEffort);
+        assert!(!looked.is_open);
+        of(&looked.sessions)
+    }
+
+    /// The outcome by a list in which another session has the ID.
+    fn reused(outcome: SessionOutcome, reason: SessionReason) -> (SessionOutcome, SessionReason) {
+        let other = Seen { user: "app".to_owned(), ..seen(0) };
+        let looked = look(&after(outcome, reason), &snapshot(vec![other]), BestEffort);
+        assert!(!looked.is_open);
+        of(&looked.sessions)
+    }
+
+    #[test]
+    fn a_call_is_followed_until_its_end_or_until_nothing_more_can_be_learned() {
+        let (until, accepted) = (time("10:01:00"), after(Killed, Accepted));
+        let end = |sessions: &[SessionStatus], read, now| {
+            let looked = follow(sessions, read, BestEffort, until, time(now));
+            (!looked.is_open).then(|| of(&looked.sessions))
+        };
+        let (present, gone) = (snapshot(vec![seen(0)]), snapshot(vec![]));
+        assert_eq!(end(&accepted, Read::List(&gone), "10:00:10"), Some((Killed, Verified)));
+        assert_eq!(end(&accepted, Read::List(&present), "10:00:59"), None);
+        assert_eq!(end(&accepted, Read::List(&present), "10:01:00"), Some((Failed, StillPresent)));
+        assert_eq!(end(&accepted, Read::NotYet, "10:00:10"), None);
+        assert_eq!(end(&accepted, Read::Refused, "10:00:10"), Some((Killed, Accepted)));
+        let lost = after(Unknown, AnswerLost);
+        assert_eq!(end(&lost, Read::Refused, "10:00:10"), None, "only the list can tell");
+        assert_eq!(end(&lost, Read::NotYet, "10:01:00"), Some((Unknown, AnswerLost)));
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_followed_until_the_gateway_refuses_it_by_any_clock() {
+        let receipt = receipt(&request(), &attempt());
+        let verification = Verification { timeout_seconds: 1, ..Verification::default() };
+        let deadline = receipt.spec.dispatch_deadline_time.0;
+        let until = |is_answered, now| followed_until(&receipt, &verification, is_answered, time(now));
+        assert_eq!(until(true, "10:00:02"), time("10:00:03"));
+        assert!(until(false, "10:00:02") > deadline + CLOCK_SKEW, "the gateway takes it up to its own deadline");
+        assert_eq!(until(false, "10:01:00"), time("10:01:01"));
+    }
+
+    #[test]
+    fn a_session_that_is_gone_was_killed_if_the_api_took_the_kill() {
+        assert_eq!(gone(Killed, Accepted), (Killed, Verified));
+        assert_eq!(gone(Unknown, NotVerified), (Killed, Verified));
+        assert_eq!(reused(Killed, Accepted), (Killed, IdReused));
+    }
+
+    #[test]
+    fn a_session_that_is_gone_after_no_answer_has_ended_by_whomever() {
+        for reason in [AnswerLost, MissingInAnswer, HolderLost] {
+            assert_eq!(gone(Unknown, reason), (Gone, NotFound));
+            assert_eq!(reused(Unknown, reason), (Gone, IdReused));
+        }
+        assert_eq!(gone(Failed, KillRefused), (Gone, NotFound));
+        assert_eq!(reused(Failed, KillRefused), (Gone, IdReused));
+    }
+
+    #[test]
+    fn a_session_that_is_there_is_waited_for_and_then_failed() {
+        let list = snapshot(vec![seen(0)]);
+        for (outcome, reason) in [(Killed, Accepted), (Unknown, NotVerified), (Unknown, AnswerLost)] {
+            let sessions = after(outcome, reason);
+            let looked = look(&sessions, &list, BestEffort);
+            assert!(looked.is_open);
+            assert_eq!(looked.sessions, sessions);
+            let closed = close(&sessions, Some(&list), BestEffort, time("10:01:00"));
+            assert_eq!(of(&closed), (Failed, StillPresent));
+            assert_eq!(
+                closed[0].message,
+                "still in the process list at 2026-10-05T10:01:00Z, in state \"ACTIVE\"; nothing is sent again"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_a_session_that_is_there_is_not_waited_for() {
+        let (sessions, list) = (after(Failed, KillRefused), snapshot(vec![seen(0)]));
+        let looked = look(&sessions, &list, BestEffort);
+        assert!(!looked.is_open);
+        assert_eq!(of(&looked.sessions), (Failed, KillRefused));
+        assert_eq!(of(&close(&sessions, Some(&list), BestEffort, time("10:01:00"))), (Failed, KillRefused));
+    }
+
+    #[test]
+    fn without_a_list_the_policy_decides() {
+        let closed = |sessions: &[SessionStatus], policy| of(&close(sessions, None, policy, time("10:01:00")));
+        assert_eq!(closed(&after(Killed, Accepted), BestEffort), (Killed, Accepted));
+        assert_eq!(closed(&after(Killed, Accepted), Required), (Unknown, NotVerified));
+        assert_eq!(closed(&after(Unknown, AnswerLost), BestEffort), (Unknown, AnswerLost));
+        assert_eq!(closed(&after(Unknown, NotVerified), BestEffort), (Unknown, NotVerified));
+    }
+
+    #[test]
+    fn an_incomplete_list_proves_no_end() {
+        let part = Snapshot::new(vec![], false, time("10:00:30"));
+        let sessions = after(Killed, Accepted);
+        assert!(look(&sessions, &part, Required).is_open);
+        assert_eq!(of(&close(&sessions, Some(&part), Required, time("10:01:00"))), (Unknown, NotVerified));
+    }
+
+    #[test]
+    fn only_what_is_missing_is_looked_for_if_the_word_of_the_api_is_enough() {
+        assert!(!is_open(&after(Killed, Accepted), Trusting));
+        assert!(!is_open(&after(Failed, KillRefused), Trusting));
+        assert!(is_open(&after(Unknown, AnswerLost), Trusting));
+        assert!(is_open(&after(Unknown, NotVerified), Trusting));
+        assert!(is_open(&after(Killed, Accepted), BestEffort));
+    }
+
+    #[test]
+    fn what_was_decided_before_the_call_is_not_looked_for() {
+        for sessions in [after(Skipped, PreconditionMismatch), after(Gone, NotFound), after(Killed, Verified)] {
+            assert!(!is_open(&sessions, Required));
+            assert_eq!(look(&sessions, &snapshot(vec![seen(0)]), Required).sessions, sessions);
+        }
+    }
+
+    #[test]
+    fn a_session_stays_the_same_while_its_statement_and_database_change() {
+        let changed = Seen { database: "hr".to_owned(), execute_time: "0".to_owned(), ..seen(0) };
+        let looked = look(&after(Killed, Accepted), &snapshot(vec![changed]), Required);
+        assert!(looked.is_open);
+        let spelt_otherwise = Seen { client_ip: "::ffff:10.2.3.4".to_owned(), ..seen(0) };
+        let looked = look(&after(Killed, Accepted), &snapshot(vec![spelt_otherwise]), Required);
+        assert!(looked.is_open, "the same address in another spelling");
+        let behind_proxy = Seen { proxy_session_id: "1".to_owned(), ..seen(0) };
+        let looked = look(&after(Killed, Accepted), &snapshot(vec![behind_proxy]), Required);
+        assert!(looked.is_open, "nothing was known of a proxy before");
+    }
+}

@@ -1,0 +1,22 @@
+//! The decisions, pure: no client, no clock, no randomness, no async. Time is an argument.
+//!
+//! ```text
+//! SessionKill ─plan→ Step ─(connection)─admission→ ─(process list)─precheck→ ─claim→ Standing
+//!    ─(answer)─outcome→ ─(process list)─verification→ Conclusion ─status→ what is written
+//! ```
+
+pub mod backend;
+pub mod clock;
+pub mod conditions;
+pub mod connection;
+pub mod footprint;
+pub mod kill;
+pub mod lease;
+pub mod names;
+pub mod session;
+pub mod sql_text;
+pub mod tenant;
+pub mod text;
+
+#[cfg(any(test, feature = "test-objects"))]
+pub mod test_objects;

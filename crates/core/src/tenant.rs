@@ -1,0 +1,76 @@
+//! Whose requests go together: the key of queues, permits and ends. Pure.
+
+use kube_core::ResourceExt as _;
+use sessionkill_api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+
+use crate::backend::Tenant;
+
+/// Requests of one key are worked on one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TenantKey {
+    namespace: String,
+    connection: String,
+    instance: String,
+    tenant: String,
+}
+
+impl TenantKey {
+    /// The key of a request.
+    #[must_use]
+    pub fn of(object: &SessionKill) -> Self {
+        Self {
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            connection: object.spec.connection_ref.name.clone(),
+            instance: object.spec.instance_id.clone(),
+            tenant: object.spec.tenant_id.clone(),
+        }
+    }
+
+    /// The key of a request by its receipt.
+    #[must_use]
+    pub fn of_receipt(receipt: &SessionKillReceipt) -> Self {
+        let spec = &receipt.spec;
+        Self {
+            namespace: receipt.metadata.namespace.clone().unwrap_or_default(),
+            connection: spec.connection_name.clone(),
+            instance: spec.instance_id.clone(),
+            tenant: spec.tenant_id.clone(),
+        }
+    }
+
+    /// The key of objects that cannot be read, which have no tenant.
+    #[must_use]
+    pub fn unreadable(namespace: &str) -> Self {
+        let (connection, instance, tenant) = <(String, String, String)>::default();
+        Self { namespace: namespace.to_owned(), connection, instance, tenant }
+    }
+
+    /// The key of a connection itself, which is of no tenant.
+    #[must_use]
+    pub fn of_connection(namespace: &str, name: &str) -> Self {
+        Self { connection: name.to_owned(), ..Self::unreadable(namespace) }
+    }
+
+    /// The key of calls through `connection` that are for `tenant`.
+    #[must_use]
+    pub fn through(connection: &OceanBaseConnection, tenant: &Tenant) -> Self {
+        Self {
+            namespace: connection.namespace().unwrap_or_default(),
+            connection: connection.name_any(),
+            instance: tenant.instance_id.clone(),
+            tenant: tenant.tenant_id.clone(),
+        }
+    }
+
+    /// The namespace of all of them.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The name of the connection that they are called through.
+    #[must_use]
+    pub fn connection(&self) -> &str {
+        &self.connection
+    }
+}

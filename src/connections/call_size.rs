@@ -1,0 +1,57 @@
+//! Learns how many sessions the gateway of a connection takes in one call. No I/O; the decisions are `domain::kill::sharing`.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::api::OceanBaseConnection;
+use crate::connections::state::Learnt;
+use crate::connections::states::ConnectionStates;
+use crate::domain::kill::sharing::CallSize;
+
+/// After this time it is learnt anew: by then the gateway may take more, or less.
+const LEARN_AGAIN: Duration = Duration::from_hours(1);
+
+impl ConnectionStates {
+    /// What is known of the size of calls through `connection`, to be used or added to.
+    pub fn call_size<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut CallSize) -> T) -> T {
+        let generation = connection.metadata.generation;
+        self.with(connection, |state| {
+            let holds = |learnt: &Learnt| learnt.since.elapsed() < LEARN_AGAIN && learnt.generation == generation;
+            state.call_size = state.call_size.take().filter(holds);
+            let new = || Learnt { size: CallSize::default(), since: Instant::now(), generation };
+            f(&mut state.call_size.get_or_insert_with(new).size)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::kill::sharing::MAX_SESSIONS;
+    use crate::domain::test_objects::connection;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_learnt_of_a_connection_holds_for_a_while_and_until_it_is_edited_or_gone() {
+        let states = ConnectionStates::default();
+        let of = |uid: &str, generation| {
+            let mut connection = connection();
+            (connection.metadata.uid, connection.metadata.generation) = (Some(uid.to_owned()), Some(generation));
+            connection
+        };
+        let most = |connection: &OceanBaseConnection| states.call_size(connection, |size| size.most());
+        let (one, other) = (of("uid-1", 1), of("uid-2", 1));
+        let refused = |connection| states.call_size(connection, |size| size.refused(10));
+        refused(&one);
+        assert_eq!((most(&one), most(&other)), (5, MAX_SESSIONS));
+        tokio::time::sleep(LEARN_AGAIN / 2).await;
+        assert_eq!(most(&one), 5);
+        tokio::time::sleep(LEARN_AGAIN / 2).await;
+        assert_eq!(most(&one), MAX_SESSIONS);
+        refused(&one);
+        assert_eq!((most(&one), most(&of("uid-1", 2))), (5, MAX_SESSIONS), "it may name another endpoint");
+        refused(&one);
+        states.forget(&one);
+        assert_eq!(most(&one), MAX_SESSIONS);
+    }
+}

@@ -1,0 +1,32 @@
+//! The clock of each connection's gateway. What it says counts for its own connection only: whoever owns a gateway may have it
+//! say anything. No I/O.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::api::OceanBaseConnection;
+use crate::clock::ServerClock;
+use crate::connections::state::GatewayClock;
+use crate::connections::states::ConnectionStates;
+use crate::oceanbase::Dates;
+
+impl Dates for ServerClock {
+    fn answered(&self, date: Timestamp, asked: Instant) {
+        Self::answered(self, date, asked);
+    }
+}
+
+impl ConnectionStates {
+    /// The clock of the gateway of `connection`, as it is now.
+    pub fn clock(&self, connection: &OceanBaseConnection) -> Arc<ServerClock> {
+        let generation = connection.metadata.generation;
+        self.with(connection, |state| {
+            if state.clock.generation != generation {
+                state.clock = GatewayClock { generation, clock: Arc::default() };
+            }
+            state.clock.clock.clone()
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! Connections: how each is called, what is known of its gateway, and what is told of it. Does I/O.
+//!
+//! ```text
+//! states (state, call_size, gateway_clock, throttle) ←── secrets ←── route ←── process_lists (call_permits), probe
+//!                                                   ←── report
+//! ```
+
+pub mod awaited_secrets;
+pub mod call_permits;
+mod call_size;
+mod gateway_clock;
+pub mod probe;
+pub mod process_lists;
+pub mod refusal;
+pub mod report;
+pub mod route;
+mod secret;
+mod secret_cache;
+pub mod secrets;
+mod state;
+pub mod states;
+mod throttle;

@@ -1,0 +1,258 @@
+//! Reads process lists. Does I/O; one read of a tenant serves all who wait for one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use kube::ResourceExt as _;
+
+use crate::connections::call_permits::{CallPermits, Lane};
+use crate::connections::route::{Route, Routes};
+use crate::connections::states::ConnectionStates;
+use crate::domain::backend::{CallError, ErrorKind, Tenant};
+use crate::domain::session::Snapshot;
+use crate::domain::tenant::TenantKey;
+use crate::metrics::labels::Call;
+use crate::oceanbase::Listed;
+use crate::queue::permits::Permit;
+
+/// What a read gave, and when it began.
+type Read = (Instant, Result<Arc<Snapshot>, CallError>);
+/// The sessions that a list is read for, by ID alone: the same server may be spelled in several ways.
+type Ids = Arc<HashSet<i64>>;
+/// For how long a reader waits for a throttled list.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection by its UID, a tenant, and for what its list is read: who reads for recovery may wait for long, and no kill
+/// with it.
+type Of = (String, Tenant, Lane);
+
+/// Those who wait for the list of a tenant.
+#[derive(Default)]
+struct Slot {
+    /// The sessions that they ask about, until a read begins that is for them.
+    asked_for: Mutex<HashSet<i64>>,
+    /// The last read.
+    last: tokio::sync::Mutex<Option<Read>>,
+}
+
+/// The process lists of all tenants, read when somebody asks.
+pub struct ProcessLists {
+    routes: Arc<Routes>,
+    states: Arc<ConnectionStates>,
+    permits: Arc<CallPermits>,
+    reads: Reads,
+}
+
+impl ProcessLists {
+    /// Read through `routes`, each call under one of `permits`.
+    pub fn new(routes: Arc<Routes>, states: Arc<ConnectionStates>, permits: Arc<CallPermits>) -> Self {
+        Self { routes, states, permits, reads: Reads::default() }
+    }
+
+    /// What the process list of `tenant` says of the sessions with `ids`, by a read that began after this call: an older one
+    /// could miss a session that its request names, or show one that has been killed since.
+    ///
+    /// Those who come while a read is under way wait for the next one, which the first of them makes for all. In the
+    /// same way one read serves the next call of a tenant and those who look what became of the call before. A slot, which
+    /// others may wait for, is given back while a throttled gateway makes the reader wait, and taken again after it.
+    pub async fn observe(
+        &self,
+        route: &Route,
+        tenant: &Tenant,
+        ids: &[i64],
+        lane: Lane,
+        slot: &mut Option<Permit>,
+    ) -> Result<Arc<Snapshot>, CallError> {
+        let of = (route.connection.uid().unwrap_or_default(), tenant.clone(), lane);
+        self.reads.shared(of, ids, |all| self.read(route, tenant, all, (lane, slot))).await
+    }
+
+    /// What the process list of `tenant` says of the sessions with `ids`, through the connection of this name, for those who can
+    /// only try again later; why it cannot be read now is in the log.
+    pub async fn observe_by_name(
+        &self,
+        (namespace, name): (&str, &str),
+        tenant: &Tenant,
+        ids: &[i64],
+        lane: Lane,
+    ) -> Result<Arc<Snapshot>, NotRead> {
+        let not_read = |error: String, why| {
+            tracing::info!(error, connection = name, namespace, "process list not read");
+            why
+        };
+        let connection = self.routes.connection(namespace, name).map_err(|error| not_read(error, NotRead::Yet))?;
+        let route = self.routes.to(connection).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
+        self.states.turn(&route.connection, 1).await;
+        self.observe(&route, tenant, ids, lane, &mut None).await.map_err(|error| {
+            let why = match error.kind {
+                ErrorKind::PermissionDenied
+                | ErrorKind::OperationNotFound
+                | ErrorKind::OperationUnavailable
+                | ErrorKind::Rejected => NotRead::Refused,
+                _ => NotRead::Yet,
+            };
+            not_read(error.to_string(), why)
+        })
+    }
+
+    /// Reads, again after a pause for as long as the gateway throttles and a reader has patience.
+    async fn read(&self, route: &Route, tenant: &Tenant, ids: Ids, (lane, slot): (Lane, &mut Option<Permit>)) -> Read {
+        let states = &self.states;
+        let key = Arc::new(TenantKey::through(&route.connection, tenant));
+        let started = Instant::now();
+        loop {
+            let permit = match self.permits.acquire(&key, lane, lane.patience()).await {
+                Ok(permit) => permit,
+                Err(error) => return (Instant::now(), Err(error)),
+            };
+            let began = Instant::now();
+            let list = |lead| {
+                let ids = ids.clone();
+                route.client.list_sessions(tenant, move |id| ids.contains(&id), lead, &route.access).boxed()
+            };
+            let read = self.routes.read(route, Call::DescribeProcessStatsComposition, list).await;
+            states.pace(&route.connection, read.as_ref().err());
+            self.permits.heard(&key, began.elapsed(), read.as_ref().err());
+            drop(permit);
+            let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
+            let read = match read {
+                // Of its own request: a pause before it makes the list no older.
+                Ok(listed) => (listed.began, Ok(Arc::new(snapshot(listed, ids.clone())))),
+                Err(error) => (began, Err(error)),
+            };
+            if !is_throttled {
+                return read;
+            }
+            let wait = states.reserve(&route.connection, 1);
+            if started.elapsed() + wait > PATIENCE {
+                return read;
+            }
+            let had_slot = slot.take().is_some();
+            tokio::time::sleep(wait).await;
+            if had_slot {
+                *slot = Some(self.permits.slots.acquire(&key).await);
+            }
+        }
+    }
+}
+
+/// The last read of each tenant for which somebody waits.
+#[derive(Default)]
+struct Reads(Mutex<HashMap<Of, Arc<Slot>>>);
+
+impl Reads {
+    /// What `read` gives for all who wait, or another read of the same that began after this call and tells of `ids`.
+    async fn shared<F: Future<Output = Read>>(
+        &self,
+        of: Of,
+        ids: &[i64],
+        read: impl FnOnce(Ids) -> F,
+    ) -> Result<Arc<Snapshot>, CallError> {
+        let asked = Instant::now();
+        let slot = self.slots().entry(of).or_default().clone();
+        slot.asks_for().extend(ids);
+        let mut kept = slot.last.lock().await;
+        let is_for_this =
+            |(began, list): &Read| *began >= asked && list.as_ref().map_or(true, |list| list.tells_of(ids));
+        let (began, list) = if let Some(shared) = kept.take().filter(is_for_this) {
+            shared
+        } else {
+            // Not before all have asked who are ready to.
+            tokio::task::yield_now().await;
+            let mut all = std::mem::take(&mut *slot.asks_for());
+            all.extend(ids);
+            read(Arc::new(all)).await
+        };
+        *kept = Some((began, list.clone()));
+        drop(kept);
+        drop(slot);
+        // Nobody else will take what nobody waits for.
+        self.slots().retain(|_, slot| Arc::strong_count(slot) > 1);
+        list
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<Of, Arc<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn asks_for(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.asked_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why there is no process list now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRead {
+    /// Another try may be answered.
+    Yet,
+    /// The gateway refuses this read: it will not be answered until somebody changes something.
+    Refused,
+}
+
+fn snapshot(Listed { list, time, .. }: Listed, ids: Ids) -> Snapshot {
+    Snapshot::new(list.sessions, list.complete, time).of_those_asked_for(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::join_all;
+    use jiff::Timestamp;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn nobody_there(ids: Ids) -> Snapshot {
+        Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH).of_those_asked_for(ids)
+    }
+
+    #[tokio::test]
+    async fn one_read_serves_those_who_ask_before_it_begins_and_no_one_later() {
+        let observer = Arc::new(Reads::default());
+        let (reads, may_end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let asking = |id: i64| {
+            let (observer, reads, may_end) = (observer.clone(), reads.clone(), may_end.clone());
+            tokio::spawn(async move {
+                let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
+                let read = async |ids| {
+                    let began = Instant::now();
+                    reads.fetch_add(1, Ordering::Relaxed);
+                    may_end.acquire().await.unwrap().forget();
+                    (began, Ok(Arc::new(nobody_there(ids))))
+                };
+                observer.shared(("one".to_owned(), tenant, Lane::Kills), &[id], read).await.unwrap()
+            })
+        };
+        let mut asked: Vec<_> = (0..3).map(asking).collect();
+        while reads.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        asked.push(asking(3));
+        tokio::task::yield_now().await;
+        may_end.add_permits(asked.len());
+        let lists = join_all(asked).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(reads.load(Ordering::Relaxed), 2);
+        assert!(Arc::ptr_eq(&lists[0], &lists[2]) && !Arc::ptr_eq(&lists[0], &lists[3]));
+        assert!(lists[0].tells_of(&[0, 1, 2]) && !lists[0].tells_of(&[3]), "read for those who asked, and no others");
+        assert!(lists[3].tells_of(&[3]) && !lists[3].tells_of(&[0]));
+    }
+
+    #[tokio::test]
+    async fn a_list_is_kept_only_as_long_as_somebody_waits_for_it() {
+        let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
+        let observer = Reads::default();
+        let list = Arc::new(nobody_there(Ids::default()));
+        let read = async |_| (Instant::now(), Ok(list.clone()));
+        let read_by =
+            |connection: &str| observer.shared((connection.to_owned(), tenant.clone(), Lane::Kills), &[], read);
+        let (first, second, other) = tokio::join!(read_by("one"), read_by("one"), read_by("other"));
+        assert_eq!(Arc::strong_count(&list), 4, "kept by those who got it, and by nobody else");
+        drop((first, second, other));
+        assert_eq!(Arc::strong_count(&list), 1);
+    }
+}

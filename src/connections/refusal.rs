@@ -1,0 +1,46 @@
+//! What to make of a call that the gateway refused, provably without executing it, for people. No I/O.
+
+use crate::api::{KillOperation, Operation, WaitReason};
+use crate::connections::route::Route;
+use crate::domain::backend::{CallError, ErrorKind};
+
+/// Why a request waits after `error`, and what to do about it; none if the error says nothing of the connection.
+/// `action` is what was called, on `target`.
+pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
+    let spec = &route.connection.spec;
+    let secret = &spec.credentials.secret_ref.name;
+    let endpoint = &route.access.endpoint;
+    let (reason, advice) = match error.kind {
+        ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
+        ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
+        ErrorKind::Unreachable => {
+            let advice = format!("check the endpoint {endpoint}, DNS, network policies and certificates");
+            (WaitReason::EndpointUnreachable, advice)
+        }
+        ErrorKind::CredentialsRejected => {
+            (WaitReason::CredentialsRejected, format!("correct the access key in Secret {secret}"))
+        }
+        ErrorKind::PermissionDenied => {
+            let advice = format!("allow the access key of Secret {secret} to call {action} on {target}");
+            (WaitReason::PermissionDenied, advice)
+        }
+        ErrorKind::TimeStampRefused { .. } => {
+            (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
+        }
+        // It was asked for only after the other one had turned out not to exist.
+        ErrorKind::OperationNotFound
+            if spec.kill_operation == KillOperation::Auto && action == Operation::BatchKillProcessList.as_str() =>
+        {
+            let advice = format!(
+                "{endpoint} offers neither KillProcessList nor BatchKillProcessList: check the region and the endpoint \
+                 of the connection"
+            );
+            (WaitReason::OperationUnavailable, advice)
+        }
+        ErrorKind::OperationUnavailable | ErrorKind::OperationNotFound => {
+            let advice = format!("{endpoint} does not offer {action}: see spec.killOperation of the connection");
+            (WaitReason::OperationUnavailable, advice)
+        }
+    };
+    Some((reason, format!("not executed, {error}: {advice}")))
+}

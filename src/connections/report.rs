@@ -1,0 +1,157 @@
+//! What a connection's calls and probes came to: those that wait for it are woken, and its status says so. Does I/O off the path
+//! of the kill, on changes only.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::{Client, ResourceExt as _};
+use tokio_util::task::TaskTracker;
+
+use crate::api::{OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::connections::states::ConnectionStates;
+use crate::domain::connection::status::{Facts, Learned, connection_status, rewords, says_more};
+use crate::domain::tenant::TenantKey;
+use crate::kubernetes::calls::{ApiError, Pauses};
+use crate::kubernetes::status_patch::{Target, write_status};
+use crate::oceanbase::TimeSource;
+use crate::queue::lanes::Queue;
+use crate::queue::permits::Permits;
+
+/// The same reason is told in other words no sooner after it was told: whoever owns the gateway chooses the words.
+const REWORDED_AFTER: Duration = Duration::from_secs(10);
+
+/// Tells what is learned of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct ConnectionReports {
+    states: Arc<ConnectionStates>,
+    queue: Arc<Queue>,
+    client: Client,
+    /// One at a time: a connection may be large.
+    permits: Arc<Permits>,
+    tasks: TaskTracker,
+}
+
+impl ConnectionReports {
+    /// Of what `states` knows, to those in `queue` who wait, and to the connections through `client`, in `tasks`.
+    pub fn new(states: Arc<ConnectionStates>, queue: Arc<Queue>, client: Client, tasks: TaskTracker) -> Self {
+        Self { states, queue, client, permits: Permits::of_writes(1), tasks }
+    }
+
+    /// The gateway answered a list as it should: those who wait for the connection need not wait for their next try.
+    pub fn works(&self, connection: &OceanBaseConnection) {
+        if self.states.with(connection, |state| state.is_failing) {
+            self.answered(connection);
+        }
+    }
+
+    /// The gateway answered a call.
+    pub fn answered(&self, connection: &OceanBaseConnection) {
+        self.recovers(connection);
+        self.learn(connection, Learned::Answered, None);
+    }
+
+    fn recovers(&self, connection: &OceanBaseConnection) {
+        if self.states.with(connection, |state| std::mem::take(&mut state.is_failing)) {
+            self.states.unblock(connection);
+            self.queue.wake(&connection.namespace().unwrap_or_default(), &connection.name_any());
+        }
+    }
+
+    /// The gateway answered a probe for `operation`.
+    pub fn probed(&self, connection: &OceanBaseConnection, operation: Operation) {
+        self.states.use_operation(connection, operation);
+        self.recovers(connection);
+        self.learn(connection, Learned::Answered, Some(Timestamp::now()));
+    }
+
+    /// A call or a probe could not be made or was refused.
+    pub fn failed(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
+        // Being throttled now and then is how a healthy connection is used to its limit.
+        if reason != WaitReason::Throttled {
+            // Not of what one access key may do with one instance: others may work, and would wake those for which it does not.
+            if !matches!(reason, WaitReason::PermissionDenied | WaitReason::OperationUnavailable) {
+                self.states.with(connection, |state| state.is_failing = true);
+            }
+            self.learn(connection, Learned::Failed(reason, message), None);
+        }
+    }
+
+    /// A probe was made, and nothing certain came back.
+    pub fn unanswered(&self, connection: &OceanBaseConnection, message: &str) {
+        self.learn(connection, Learned::Unanswered(message), None);
+    }
+
+    /// No probe could be made, as the API server did not give out the Secret.
+    pub fn unread(&self, connection: &OceanBaseConnection, message: &str) {
+        self.learn(connection, Learned::Unread(message), None);
+    }
+
+    fn learn(&self, connection: &OceanBaseConnection, learned: Learned<'_>, probe: Option<Timestamp>) {
+        let must_write = self.states.with(connection, |state| {
+            let old = state.status.clone().or_else(|| connection.status.clone()).unwrap_or_default();
+            let facts = Facts {
+                generation: connection.metadata.generation.unwrap_or_default(),
+                fenced: state.time_source() == TimeSource::DispatchDeadline,
+                operation: state.operation(connection),
+                probed: probe,
+                clock_lead: state.clock.lead(),
+            };
+            let new = connection_status(&old, learned, &facts, Timestamp::now());
+            let is_reworded = rewords(&old, &new) && state.told.is_none_or(|at| at.elapsed() >= REWORDED_AFTER);
+            if !says_more(&old, &new) && !is_reworded {
+                return false;
+            }
+            (state.status, state.told) = (Some(new), Some(Instant::now()));
+            !std::mem::replace(&mut state.is_writing, true)
+        });
+        if must_write {
+            let (reports, target) = (self.clone(), Target::of(connection));
+            self.tasks.spawn(async move { reports.write(&target).await });
+        }
+    }
+
+    /// Writes the status until it says what it should; one task at a time for each connection, so that no older status
+    /// overwrites a newer one.
+    async fn write(&self, target: &Target) {
+        let mut pauses = Pauses::new();
+        let key = Arc::new(TenantKey::of_connection(&target.namespace, &target.name));
+        let mut written = None;
+        while let Some(status) = self.unwritten(&target.uid, written.as_ref()) {
+            let call = "report OceanBaseConnection";
+            let permit = self.permits.acquire(&key).await;
+            let stored = write_status::<OceanBaseConnection>(&self.client, target, call, &status).await;
+            drop(permit);
+            match stored {
+                Ok(()) => written = Some(status),
+                Err(error) if is_final(&error) => {
+                    tracing::warn!(%error, connection = target.name, "status of the connection not written");
+                    return self.give_up(&target.uid);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, connection = target.name, "status of the connection not written yet");
+                    pauses.wait().await;
+                }
+            }
+        }
+    }
+
+    /// What is still to be written, given what was; none ends the writing.
+    fn unwritten(&self, uid: &str, written: Option<&OceanBaseConnectionStatus>) -> Option<OceanBaseConnectionStatus> {
+        let unwritten = self.states.with_known(uid, |state| {
+            state.is_writing = state.status.as_ref() != written;
+            state.status.clone().filter(|_| state.is_writing)
+        });
+        unwritten.flatten()
+    }
+
+    /// The status cannot be written now: the next call tries again.
+    fn give_up(&self, uid: &str) {
+        self.states.with_known(uid, |state| (state.status, state.is_writing) = (None, false));
+    }
+}
+
+/// Gone, or refused as it is: trying the same again changes nothing.
+fn is_final(error: &ApiError) -> bool {
+    error.is_not_found() || error.is_refused() || error.is_too_large()
+}

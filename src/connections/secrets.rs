@@ -1,0 +1,205 @@
+//! Reads the access key of a connection. GETs one Secret by name: no list and no watch, which would mean reading all.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::{AsyncBufRead, AsyncBufReadExt as _};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::GetParams;
+use kube::core::Request;
+use kube::runtime::reflector::Store;
+use kube::{Client, Resource as _, ResourceExt as _};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use crate::connections::secret::Stored;
+use crate::connections::secret_cache::{Cache, MISSING, Named, Read, Version, identity};
+use crate::connections::states::ConnectionStates;
+use crate::kubernetes::calls::{ApiError, found};
+use crate::kubernetes::watch::stored_request::GuardedConnection;
+use crate::oceanbase::{AccessKey, Endpoint};
+use crate::queue::lanes::Queue;
+
+/// Secrets that are read at once: each may have a megabyte, of which a key is the least part.
+const READ_AT_ONCE: usize = 8;
+
+/// The bytes that are read of a Secret: the API server stores no more than 1 MiB of data, a third more as base64, and as
+/// much again of metadata.
+const MAX_BODY: usize = 4 << 20;
+
+/// Room for a Secret with nothing but an access key.
+const USUAL_BODY: usize = 8 << 10;
+
+/// Why there is no access key.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The Secret is missing, may not be read, is not labelled, or lacks a key: the text says what to do.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The API server did not answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// The Secrets of connections, and what they held for seconds.
+pub struct Secrets {
+    client: Client,
+    connections: Store<GuardedConnection>,
+    states: Arc<ConnectionStates>,
+    queue: Arc<Queue>,
+    cache: Cache,
+    reading: Semaphore,
+}
+
+impl Secrets {
+    /// Those of `connections`, read by `client`. Those in `queue` that wait for one are woken when it changes.
+    pub fn new(
+        client: Client,
+        connections: Store<GuardedConnection>,
+        states: Arc<ConnectionStates>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self { client, connections, states, queue, cache: Cache::default(), reading: Semaphore::new(READ_AT_ONCE) }
+    }
+
+    /// The access key in the Secret `name` of `namespace`, if it may be used at `endpoint`.
+    pub async fn access_key(
+        &self,
+        namespace: &str,
+        name: &str,
+        endpoint: &Endpoint,
+    ) -> Result<AccessKey, CredentialsError> {
+        let stored = self.stored(namespace, name).await?;
+        stored.and_then(|stored| stored.for_endpoint(name, endpoint)).map_err(CredentialsError::Unavailable)
+    }
+
+    /// Forgets what a Secret holds: the gateway refused it.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.cache.forget(namespace, name);
+    }
+
+    /// Forgets what is out of date, so that no unused key stays in memory.
+    pub fn prune(&self) {
+        self.cache.prune();
+    }
+
+    /// Reads the Secret again that requests wait for, unless somebody just has.
+    pub async fn look_again(&self, namespace: &str, name: &str) -> Result<(), ApiError> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let _turn = self.reading.acquire().await;
+        if !self.cache.read_within(&key, MISSING) {
+            let _read = self.read_anew(key).await?;
+        }
+        Ok(())
+    }
+
+    /// The Secrets, by namespace and name, that requests wait for.
+    pub fn awaited(&self) -> Vec<(String, String)> {
+        let connections = self.connections.state();
+        let connections = connections.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+        let awaited = connections.filter(|connection| self.states.is_secret_awaited(connection));
+        let named = awaited.map(|it| (it.namespace().unwrap_or_default(), it.spec.credentials.secret_ref.name.clone()));
+        named.collect()
+    }
+
+    /// What the Secret holds, read if it is not known. The inner error says why there is no access key in it; the outer one,
+    /// that nobody can tell.
+    async fn stored(&self, namespace: &str, name: &str) -> Result<Result<Stored, String>, ApiError> {
+        let key = (namespace.to_owned(), name.to_owned());
+        if let Some(read) = self.cache.get(&key) {
+            return Ok(read);
+        }
+        let _turn = self.reading.acquire().await;
+        // Somebody who had a turn before may have read it.
+        if let Some(read) = self.cache.get(&key) {
+            return Ok(read);
+        }
+        self.read_anew(key).await
+    }
+
+    /// Reads the Secret and keeps what it says. Whoever sees that it has changed wakes all that wait for it.
+    async fn read_anew(&self, key: Named) -> Result<Result<Stored, String>, ApiError> {
+        let (namespace, name) = key.clone();
+        let (version, read) = get(&self.client, &namespace, &name).await?;
+        if self.cache.keep(key, (version, read.clone())) {
+            self.wake(&namespace, &name);
+        }
+        Ok(read)
+    }
+
+    /// Wakes all that wait for a connection whose Secret this is.
+    fn wake(&self, namespace: &str, secret: &str) {
+        for guarded in self.connections.state() {
+            let Ok(connection) = &guarded.0 else { continue };
+            let is_of_it = connection.spec.credentials.secret_ref.name == secret;
+            if is_of_it && connection.metadata.namespace.as_deref() == Some(namespace) {
+                self.states.unblock(connection);
+                self.queue.wake(namespace, &connection.name_any());
+            }
+        }
+    }
+}
+
+/// Reads the Secret.
+async fn get(client: &Client, namespace: &str, name: &str) -> Result<Read, ApiError> {
+    match found("read Secret", body(client, namespace, name)).await {
+        Ok(Some(body)) => Ok((Version::Of(identity(&body)), Stored::read(name, &body))),
+        Ok(None) => {
+            let why = format!("secret {name} does not exist: create it in namespace {namespace}");
+            Ok((Version::Missing, Err(why)))
+        }
+        Err(error) if error.is_refused() => {
+            let why = format!(
+                "secret {name} may not be read ({error}): let the operator's service account get it in namespace \
+                 {namespace}, by rbac.secretsNamespaces of the chart or by a RoleBinding there"
+            );
+            Ok((Version::Refused, Err(why)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The Secret as the API server sends it. kube's own `get` would leave copies of it in memory, as text and decoded.
+async fn body(client: &Client, namespace: &str, name: &str) -> Result<Zeroizing<Vec<u8>>, kube::Error> {
+    let request = Request::new(Secret::url_path(&(), Some(namespace)));
+    let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+    cleared(client.request_stream(request).await?).await.map_err(|error| kube::Error::Service(error.into()))
+}
+
+/// All that comes, in memory that is cleared, also where it becomes too small.
+async fn cleared(from: impl AsyncBufRead) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut from = pin!(from);
+    let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));
+    loop {
+        let piece = from.fill_buf().await?;
+        let (come, needed) = (piece.len(), body.len() + piece.len());
+        if come == 0 {
+            return Ok(body);
+        }
+        if needed > MAX_BODY {
+            return Err(std::io::Error::other("it is larger than any Secret"));
+        }
+        if needed > body.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * needed));
+            larger.extend_from_slice(&body);
+            body = larger;
+        }
+        body.extend_from_slice(piece);
+        from.consume_unpin(come);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_in_pieces_is_read_whole_and_what_is_larger_than_any_secret_is_not() {
+        for size in [0, 1, USUAL_BODY, USUAL_BODY + 1, 300_000, MAX_BODY] {
+            let sent = vec![7_u8; size];
+            let read = cleared(futures::io::BufReader::with_capacity(16_000, sent.as_slice())).await.unwrap();
+            assert!(*read == sent, "{size}");
+        }
+        assert!(cleared(vec![7_u8; MAX_BODY + 1].as_slice()).await.is_err());
+    }
+}

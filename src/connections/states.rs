@@ -1,0 +1,136 @@
+//! What is known of each connection's gateway. No I/O.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use kube::ResourceExt;
+
+use crate::api::{OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::connections::state::{Blockade, ConnectionState};
+use crate::metrics::Limits;
+use crate::oceanbase::TimeSource;
+
+/// For so long it is that of all who want to call through the connection: a thousand tenants that wait for one Secret
+/// need not each read it in the same second.
+const SHARED: Duration = Duration::from_secs(1);
+
+/// A request that waits for a Secret tries again within this time.
+const AWAITED: Duration = Duration::from_mins(1);
+
+/// What is known of each connection, by UID.
+#[derive(Debug, Default)]
+pub struct ConnectionStates(Mutex<HashMap<String, ConnectionState>>);
+
+impl ConnectionStates {
+    /// Where the signed time stamps of calls through `connection` come from.
+    pub fn time_source(&self, connection: &OceanBaseConnection) -> TimeSource {
+        self.with(connection, ConnectionState::time_source)
+    }
+
+    /// Calls through `connection` use `source` from now on.
+    pub fn use_time_source(&self, connection: &OceanBaseConnection, source: TimeSource) {
+        tracing::warn!(
+            connection = connection.name_any(),
+            namespace = connection.namespace(),
+            endpoint = connection.spec.endpoint.as_deref().unwrap_or(&connection.spec.region_id),
+            "gateway refused the time stamp of a call inside its deadline: using the current time by its clock"
+        );
+        self.with(connection, |state| state.fallback = Some((source, Instant::now())));
+    }
+
+    /// The operation that ends sessions through `connection`.
+    pub fn operation(&self, connection: &OceanBaseConnection) -> Operation {
+        self.with(connection, |state| state.operation(connection))
+    }
+
+    /// Calls through `connection` use `operation` from now on, if it leaves the choice.
+    pub fn use_operation(&self, connection: &OceanBaseConnection, operation: Operation) {
+        let before = self.with(connection, |state| state.operation.replace(operation));
+        if before != Some(operation) {
+            let (name, namespace) = (connection.name_any(), connection.namespace());
+            tracing::info!(connection = name, namespace, operation = operation.as_str(), "operation in use");
+        }
+    }
+
+    /// All who want to call through `connection`, as it is now, wait for this.
+    pub fn block(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
+        let generation = connection.metadata.generation;
+        let blockade = Blockade { at: Instant::now(), generation, reason, message: message.to_owned() };
+        self.with(connection, |state| state.blocked = Some(blockade));
+    }
+
+    /// What kept calls through `connection` from being made may be gone.
+    pub fn unblock(&self, connection: &OceanBaseConnection) {
+        self.with(connection, |state| state.blocked = None);
+    }
+
+    /// What those wait for who wanted to call through `connection`, as it is now, within the last second.
+    pub fn blocked_just_now(&self, connection: &OceanBaseConnection) -> Option<(WaitReason, String)> {
+        self.with(connection, |state| {
+            let blockade = state.blocked.as_ref()?;
+            let holds = blockade.at.elapsed() < SHARED && blockade.generation == connection.metadata.generation;
+            holds.then(|| (blockade.reason, blockade.message.clone()))
+        })
+    }
+
+    /// What the status says, or will say.
+    pub fn status(&self, connection: &OceanBaseConnection) -> Option<OceanBaseConnectionStatus> {
+        self.with(connection, |state| state.status.clone()).or_else(|| connection.status.clone())
+    }
+
+    /// The clock that differs most from the operator's, of all gateways: by how much the operator's is ahead.
+    pub fn widest_lead(&self) -> SignedDuration {
+        let states = self.known();
+        let leads = states.values().filter_map(|state| state.clock.lead());
+        leads.max_by_key(|lead| lead.abs()).unwrap_or_default()
+    }
+
+    /// How fast calls may go through the connections whose gateways have throttled them.
+    pub fn limits(&self) -> Limits {
+        let states = self.known();
+        let limits = states.values().filter_map(|state| state.rate.limit());
+        limits.fold(Limits::default(), |all, limit| Limits {
+            connections: all.connections + 1,
+            lowest: all.lowest.min(limit),
+        })
+    }
+
+    /// Forgets a connection that is gone.
+    pub fn forget(&self, gone: &impl ResourceExt) {
+        if let Some(uid) = gone.uid() {
+            self.known().remove(&uid);
+        }
+    }
+
+    /// Forgets connections for which `exists` is false.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.known().retain(|uid, _| exists(uid));
+    }
+
+    /// A request waits for the Secret of `connection`.
+    pub fn awaits_secret(&self, connection: &OceanBaseConnection) {
+        self.with(connection, |state| state.secret_awaited = Some(Instant::now()));
+    }
+
+    /// Whether a request waits for the Secret of `connection`.
+    pub fn is_secret_awaited(&self, connection: &OceanBaseConnection) -> bool {
+        self.with(connection, |state| state.secret_awaited.is_some_and(|since| since.elapsed() < AWAITED))
+    }
+
+    /// What is known of the connection with this UID, if anything is, to be used or added to.
+    pub fn with_known<T>(&self, uid: &str, f: impl FnOnce(&mut ConnectionState) -> T) -> Option<T> {
+        self.known().get_mut(uid).map(f)
+    }
+
+    /// What is known of `connection`, to be used or added to.
+    pub fn with<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
+        let mut states = self.known();
+        f(states.entry(connection.uid().unwrap_or_default()).or_default())
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, ConnectionState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

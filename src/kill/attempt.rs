@@ -1,0 +1,247 @@
+//! One request on its way to the call: the steps that are its own. Does I/O; called by the group it goes with.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::api::{
+    Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionStatus, WaitReason,
+};
+use crate::connections::call_permits::Lane;
+use crate::connections::refusal::refusal;
+use crate::connections::route::Route;
+use crate::domain::backend::CallError;
+use crate::domain::kill::admission::{must_see, needs_list, rests_on_list};
+use crate::domain::kill::claim::Standing;
+use crate::domain::kill::conclusion::Conclusion;
+use crate::domain::kill::orphan::without_receipt;
+use crate::domain::kill::plan::{Intent, KillIntent};
+use crate::domain::kill::precheck::precheck;
+use crate::domain::kill::unsent::unsent;
+use crate::domain::session::Snapshot;
+use crate::kill::claim::{Claim, Claimed, claim, find};
+use crate::kill::orphan::resolve;
+use crate::kill::request::Request;
+use crate::kill::settle::has_ended;
+use crate::kill::target::tenant;
+use crate::kubernetes::calls::ApiError;
+use crate::metrics::labels::ClaimResult;
+use crate::oceanbase::reads::LIST_ACTION;
+use crate::queue::item::Next;
+
+/// The process list, as far as it could be read; none if it was not asked for.
+pub type Observed = Option<Result<Arc<Snapshot>, CallError>>;
+
+/// Where an attempt stands after its own steps.
+pub enum Attempted {
+    /// It may make its call.
+    Claimed(Claim),
+    /// There is nothing to call for.
+    Not(Decision),
+    /// The holder of the claim for its content is gone: what came of it has to be found out, by a look at the process list that
+    /// no new kill should wait for.
+    Orphaned(Box<SessionKillReceipt>),
+}
+
+/// What is to be done of a request for which no call is made. Doing it writes to the API server, which may take long: nothing
+/// that others wait for is held meanwhile.
+pub enum Decision {
+    /// It ends so.
+    End(Conclusion),
+    /// It ends by what is recorded in the receipt.
+    Copy(Box<SessionKillReceipt>, Box<SessionKillReceiptStatus>),
+    /// It waits, and says why.
+    Wait(WaitReason, String),
+    /// It is looked at again.
+    Again(Next),
+}
+
+impl Request {
+    /// Step 3: its time has passed, or it is being deleted. A claim made before decides, whoever made it and whenever this
+    /// request was created: its call may have been sent, and only if there is none can it be said that nothing was. A `DryRun`
+    /// makes no claim, and that of a Kill says nothing of what it was asked.
+    pub async fn end_unsent(&self, outcome: Outcome) -> Result<Next, ApiError> {
+        if self.object.spec.mode == Mode::Kill
+            && let Some((receipt, standing)) = find(&self.context, &self.object).await?
+        {
+            return self.settled(receipt, standing).await;
+        }
+        Ok(self.end(&unsent(&self.object, outcome, self.context.config.missed_within())).await)
+    }
+
+    /// A call was made for it: its claim decides, however long ago that was. Nothing is sent.
+    pub async fn follow(&self) -> Result<Next, ApiError> {
+        if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
+            return self.settled(receipt, standing).await;
+        }
+        let spec = &self.object.spec;
+        let namespace = self.object.namespace().unwrap_or_default();
+        let connection = (namespace.as_str(), spec.connection_ref.name.as_str());
+        let ids = self.session_ids();
+        let seen =
+            self.context.process_lists.observe_by_name(connection, &tenant(spec), &ids, Lane::Housekeeping).await.ok();
+        Ok(match without_receipt(&self.object, seen.as_deref(), Timestamp::now()) {
+            Some(conclusion) => self.end(&conclusion).await,
+            None => Next::Later(Timestamp::now()),
+        })
+    }
+
+    /// Steps 4 and 5: how each session stands right before the kill, then the claim. A replica that leads no longer leaves the
+    /// request to the one that does, one whose clock is off leaves it, and a list that has become old is read again: others of its group were claimed before, or
+    /// this process was frozen.
+    pub async fn attempt(&self, intent: Intent, route: &Route, observed: &Observed) -> Result<Attempted, ApiError> {
+        let (now, is_skewed) = (Timestamp::now(), self.context.clock.now().skew().is_some());
+        let is_old = matches!(observed, Some(Ok(list)) if !list.may_decide(now));
+        if is_old || is_skewed || !self.context.leadership.leads() {
+            return Ok(Attempted::Not(Decision::Again(Next::Later(now))));
+        }
+        let planned = match self.planned(route, observed) {
+            Ok(planned) => planned,
+            Err(message) => return self.unobserved(&intent, message).await,
+        };
+        match intent {
+            Intent::DryRun => {
+                let found = find(&self.context, &self.object).await?;
+                let executed = found.map(|(receipt, _)| receipt.spec.session_kill_ref.name);
+                Ok(Attempted::Not(Decision::End(Conclusion::dry_run(&planned, executed.as_deref()))))
+            }
+            Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
+                self.nothing_left(planned).await
+            }
+            Intent::Kill(intent) => self.claim(intent, route, planned).await,
+        }
+    }
+
+    /// The sessions that it names, by ID.
+    pub fn session_ids(&self) -> Vec<i64> {
+        self.object.spec.sessions.iter().map(|session| session.session_id).collect()
+    }
+
+    /// How each session stands. The error says why that cannot be told although it must.
+    fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, String> {
+        let (spec, must_see) = (&self.object.spec, must_see(&route.connection.spec));
+        let observed = observed.as_ref().filter(|_| needs_list(spec, must_see));
+        let snapshot = observed.and_then(|read| read.as_ref().ok()).map(Arc::as_ref);
+        let why = match observed {
+            Some(Err(error)) if rests_on_list(spec, must_see) => self.not_read(route, error),
+            _ => match precheck(&spec.sessions, snapshot, must_see, route.connection.spec.sql_text) {
+                Ok(planned) => return Ok(planned),
+                Err(_) => "it is not complete".to_owned(),
+            },
+        };
+        Err(format!(
+            "OceanBaseConnection {}: the process list of tenant {} cannot be read ({why}), and without it a session could \
+             be the wrong one: nothing was sent; trying again until {}",
+            spec.connection_ref.name, spec.tenant_id, spec.not_after_time.0
+        ))
+    }
+
+    /// Why the list could not be read. What keeps it from being read keeps every call through the connection from being made
+    /// if it is the access key or the way to the gateway: then the connection says so too.
+    fn not_read(&self, route: &Route, error: &CallError) -> String {
+        let instance = &self.object.spec.instance_id;
+        let Some((reason, message)) = refusal(route, LIST_ACTION, instance, error) else { return error.to_string() };
+        if matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointUnreachable) {
+            self.context.connection_reports.failed(&route.connection, reason, &message);
+        }
+        message
+    }
+
+    /// Nothing is sent blindly; but the same content may have been executed before.
+    async fn unobserved(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
+        if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
+            return Ok(self.taken(receipt, standing));
+        }
+        Ok(Attempted::Not(Decision::Wait(WaitReason::ObservationFailed, message)))
+    }
+
+    /// None of the sessions is there any more, or is the one that was meant; perhaps because this very request was executed
+    /// before.
+    async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Attempted, ApiError> {
+        if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
+            return Ok(self.taken(receipt, standing));
+        }
+        Ok(Attempted::Not(Decision::End(Conclusion::nothing_left(planned))))
+    }
+
+    async fn claim(
+        &self,
+        intent: KillIntent,
+        route: &Route,
+        planned: Vec<SessionStatus>,
+    ) -> Result<Attempted, ApiError> {
+        let claimed = claim(&self.context, intent, &self.object, &route.connection, planned).await;
+        self.context.metrics.claim(match &claimed {
+            Ok(Claimed::Granted(_)) => ClaimResult::Granted,
+            Ok(Claimed::Taken(..)) => ClaimResult::Taken,
+            Err(_) => ClaimResult::Failed,
+        });
+        Ok(match claimed? {
+            Claimed::Granted(claim) => Attempted::Claimed(claim),
+            Claimed::Taken(receipt, standing) => self.taken(*receipt, standing),
+        })
+    }
+
+    /// When another claim for the same content exists: whatever its standing, to the end.
+    async fn settled(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
+        match self.taken(receipt, standing) {
+            Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
+            Attempted::Not(decision) => self.carry_out(decision).await,
+            // Nobody claims here.
+            Attempted::Claimed(_) => Ok(Next::Later(Timestamp::now())),
+        }
+    }
+
+    /// When another claim for the same content exists.
+    fn taken(&self, receipt: SessionKillReceipt, standing: Standing) -> Attempted {
+        Attempted::Not(match standing {
+            Standing::Recorded(record) => Decision::Copy(Box::new(receipt), Box::new(record)),
+            Standing::Orphaned => return Attempted::Orphaned(Box::new(receipt)),
+            // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
+            // status flicker.
+            Standing::InFlight { until, own: true } => {
+                Decision::Again(Next::Later(self.context.clock.now().own_time_at(until)))
+            }
+            Standing::InFlight { own: false, .. } | Standing::Ours => {
+                let other = &receipt.spec.session_kill_ref.name;
+                let message = format!("SessionKill {other} is executing the same request: its outcome will be copied");
+                Decision::Wait(WaitReason::Dispatching, message)
+            }
+        })
+    }
+
+    /// Does what was decided.
+    pub async fn carry_out(&self, decision: Decision) -> Result<Next, ApiError> {
+        match decision {
+            Decision::End(conclusion) => Ok(self.end(&conclusion).await),
+            Decision::Copy(receipt, record) => self.copy(&receipt, &record).await,
+            Decision::Wait(reason, message) => Ok(self.wait(reason, message, None).await),
+            Decision::Again(next) => Ok(next),
+        }
+    }
+
+    /// Ends the request by what became of the claim of `receipt`, whose holder is gone, or waits until that can be told.
+    pub async fn find_out(&self, receipt: &SessionKillReceipt) -> Result<Next, ApiError> {
+        if let Some(record) = resolve(&self.context, receipt, &self.orphans).await? {
+            return self.copy(receipt, &record).await;
+        }
+        let holder = &receipt.spec.holder_identity;
+        let message = format!(
+            "operator {holder} claimed the call and is gone: nothing is sent again, and the process list is read to see what \
+             came of it"
+        );
+        Ok(self.wait(WaitReason::Verifying, message, None).await)
+    }
+
+    /// Ends the request by what is recorded in `receipt`.
+    async fn copy(&self, receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus) -> Result<Next, ApiError> {
+        let same_object = Some(&receipt.spec.session_kill_ref.uid) == self.object.metadata.uid.as_ref();
+        // A list may be of a time before its end. Times are stored in seconds, so within the same second the same end would
+        // be stored once more, and told twice.
+        if same_object && has_ended(&self.context, &self.target()).await? {
+            return Ok(Next::Ended);
+        }
+        Ok(self.end(&Conclusion::recorded(receipt, record, same_object)).await)
+    }
+}

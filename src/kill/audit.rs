@@ -1,0 +1,86 @@
+//! Writes one audit line for each kill that was sent, whatever came of it, on standard output; logs go to standard error.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::api::audit_line::{AuditLine, AuditedSession, Subject, Version};
+use crate::api::{SessionKillReceipt, SessionStatus};
+use crate::domain::kill::conclusion::Conclusion;
+use crate::domain::text::clamp;
+use crate::output::Lines;
+
+/// The most characters of a request's own reason, as its schema says.
+const MAX_REASON: usize = 256;
+
+/// Has the line of a kill written; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no
+/// statement. Whether it will be: if too many wait to be written it is lost, which is logged, and must be told.
+#[must_use]
+pub fn kill(
+    to: &Lines,
+    receipt: &SessionKillReceipt,
+    conclusion: &Conclusion,
+    reason: Option<&str>,
+    trace_id: Option<String>,
+) -> bool {
+    write(to, Subject::Kill, receipt, conclusion, (reason, trace_id))
+}
+
+/// Has a line written that says that the status of a request whose kill was told before cannot be stored. One that is lost is
+/// logged: there is no status to tell it in.
+pub fn not_stored(to: &Lines, receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
+    let _is_written = write(to, Subject::StatusNotStored, receipt, conclusion, (reason, None));
+}
+
+fn write(
+    to: &Lines,
+    audit: Subject,
+    receipt: &SessionKillReceipt,
+    conclusion: &Conclusion,
+    (reason, trace_id): (Option<&str>, Option<String>),
+) -> bool {
+    let dispatch = conclusion.dispatch.as_ref();
+    let line = AuditLine {
+        schema: Version::V1,
+        audit,
+        time: Timestamp::now(),
+        namespace: receipt.namespace().unwrap_or_default(),
+        name: receipt.spec.session_kill_ref.name.clone(),
+        uid: receipt.spec.session_kill_ref.uid.clone(),
+        reason: reason.map(|reason| clamp(reason, MAX_REASON)),
+        connection: receipt.spec.connection_name.clone(),
+        instance_id: receipt.spec.instance_id.clone(),
+        tenant_id: receipt.spec.tenant_id.clone(),
+        operation: dispatch.map(|dispatch| dispatch.operation),
+        receipt: receipt.name_any(),
+        attempt_id: receipt.spec.attempt_id.clone(),
+        holder_identity: receipt.spec.holder_identity.clone(),
+        request_id: dispatch.map(|dispatch| dispatch.request_id.clone()).unwrap_or_default(),
+        trace_id,
+        outcome: conclusion.reason,
+        sessions: conclusion.sessions.iter().map(session).collect(),
+    };
+    // Numbers and strings: writing them as JSON cannot fail.
+    let mut text = serde_json::to_vec(&line).unwrap_or_default();
+    text.push(b'\n');
+    let is_kept = to.push(&text);
+    if !is_kept {
+        let (receipt, namespace) = (line.receipt, line.namespace);
+        tracing::error!(receipt, namespace, "audit line lost: those before it are not read");
+    }
+    is_kept
+}
+
+fn session(session: &SessionStatus) -> AuditedSession {
+    let observed = session.observed.clone().unwrap_or_default();
+    AuditedSession {
+        server_ip: session.server_ip.clone(),
+        session_id: session.session_id,
+        outcome: session.outcome,
+        reason: session.reason,
+        error_message: session.error_message.clone(),
+        message: session.message.clone(),
+        user: observed.user,
+        database: observed.database,
+        client_ip: observed.client_ip,
+    }
+}

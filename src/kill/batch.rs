@@ -1,0 +1,203 @@
+//! Steps 2 to 6 of the kill path, for requests of one tenant that go together: one read of the process list and one call serve
+//! all of them. Does I/O; called by the group.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::{BoxFuture, join};
+use futures::{FutureExt as _, StreamExt as _, stream};
+use kube::ResourceExt as _;
+
+use crate::api::SessionKillReceipt;
+use crate::connections::call_permits::Lane;
+use crate::connections::route::Route;
+use crate::domain::kill::admission::{must_see, needs_list};
+use crate::domain::kill::plan::Intent;
+use crate::domain::tenant::TenantKey;
+use crate::kill::attempt::{Attempted, Decision, Observed};
+use crate::kill::blocked::{answers, block, route};
+use crate::kill::context::Context;
+use crate::kill::request::Request;
+use crate::kill::send::{Member, call};
+use crate::kill::target::tenant;
+use crate::kubernetes::calls::ApiError;
+use crate::kubernetes::watch::metadata::Size;
+use crate::metrics::labels::Stage;
+use crate::queue::item::Next;
+use crate::queue::permits::Permit;
+use crate::traces::Span;
+
+/// The first of so many parts of a claim's time to send is for claiming the others of its group.
+const PARTS_OF_WINDOW: i32 = 3;
+/// A claim that leaves less time than this to send goes out before the others.
+const URGENT: Duration = Duration::from_secs(5);
+
+/// Steps 2 to 6 of all `attempts`. The slot is kept up to the claims: a list that many others are read after would be too old
+/// to decide by.
+pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Request, Intent)>, slot: Permit) {
+    let route = match route(context, &attempts[0].0).await {
+        Ok(route) => route,
+        Err(blocked) => {
+            drop(slot);
+            return block(context, attempts, &blocked).await;
+        }
+    };
+    if let Err(blocked) = answers(context, key, &route).await {
+        drop(slot);
+        return block(context, attempts, &blocked).await;
+    }
+    let mut slot = Some(slot);
+    let observed = observe(context, &route, &attempts, &mut slot).await;
+    let Worked { members, decided, left } = claim_all(context, attempts, &route, &observed).await;
+    drop(slot);
+    put_back(context, key, left);
+    // In boxes: those whose connection cannot be called wait above, and may be thousands.
+    join(call_all(context, key, &route, members).boxed(), carry_out_all(context, decided).boxed()).await;
+}
+
+/// The calls of one group whose claims are made.
+async fn call_all(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, claimed: Vec<Member>) {
+    // The earliest deadline holds for a whole call: one that has passed keeps it from being sent, and one that is near may
+    // have the gateway refuse it.
+    let (late, in_time): (Vec<Member>, Vec<Member>) =
+        claimed.into_iter().partition(|member| member.claim.time_left().is_none());
+    let is_urgent = |member: &Member| member.claim.time_left().is_none_or(|left| left < URGENT);
+    let (urgent, others): (Vec<Member>, Vec<Member>) = in_time.into_iter().partition(is_urgent);
+    for members in [urgent, others, late] {
+        if !members.is_empty() {
+            let refused_together = call(context, key, route, members).await;
+            go_again(context, key, refused_together);
+        }
+    }
+}
+
+/// Does what was decided of those of one group for which no call is made. What large ones and those that wait have to say waits
+/// for its turn among those of all namespaces: the next kill of the tenant does not wait with it.
+async fn carry_out_all(context: &Context, decided: Vec<(Request, Decision)>) {
+    let takes_turns = |(request, decision): &(Request, Decision)| {
+        request.size == Size::Large || matches!(decision, Decision::Wait(..))
+    };
+    let (slow, ends): (Vec<_>, Vec<_>) = decided.into_iter().partition(takes_turns);
+    beside(context, slow.into_iter().map(|(request, decision)| carry_out(request, decision).boxed()).collect());
+    context.write_slots.collect_each(ends, |(request, decision)| carry_out(request, decision)).await;
+}
+
+async fn carry_out(request: Request, decision: Decision) {
+    let carried_out = request.carry_out(decision).await;
+    finish(request, carried_out).await;
+}
+
+/// Step 4: one read for all that need it.
+async fn observe(
+    context: &Arc<Context>,
+    route: &Route,
+    attempts: &[(Request, Intent)],
+    slot: &mut Option<Permit>,
+) -> Observed {
+    let must_see = must_see(&route.connection.spec);
+    if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec, must_see)) {
+        return None;
+    }
+    let started = Instant::now();
+    let ids: Vec<i64> = attempts.iter().flat_map(|(request, _)| request.session_ids()).collect();
+    let of = tenant(&attempts[0].0.object.spec);
+    let read = context.process_lists.observe(route, &of, &ids, Lane::Kills, slot).await;
+    for (request, _) in attempts {
+        let span = Span::part(&request.item.uid, "observe", started.elapsed());
+        context.traces.add(&Span { is_error: read.is_err(), ..span });
+    }
+    if read.is_ok() {
+        context.connection_reports.works(&route.connection);
+    }
+    if let Err(error) = &read {
+        let connection = route.connection.name_any();
+        tracing::info!(%error, connection, requests = attempts.len(), "process list not read before the kill");
+    }
+    Some(read)
+}
+
+/// What came of the attempts of a group.
+#[derive(Default)]
+struct Worked {
+    /// Those that may make their call.
+    members: Vec<Member>,
+    /// Those for which no call is made.
+    decided: Vec<(Request, Decision)>,
+    /// Those whose claims would come so late that the time of the first might be over before it is made.
+    left: Vec<Request>,
+}
+
+/// Step 5, in the order of the queue.
+async fn claim_all(
+    context: &Arc<Context>,
+    attempts: Vec<(Request, Intent)>,
+    route: &Route,
+    observed: &Observed,
+) -> Worked {
+    let began = Instant::now();
+    let time = Duration::try_from(context.dispatch_window() / PARTS_OF_WINDOW).unwrap_or_default();
+    let claiming = async |(request, intent): (Request, Intent)| {
+        let started = Instant::now();
+        if started.duration_since(began) > time {
+            return Err(request);
+        }
+        let attempted = request.attempt(intent, route, observed).await;
+        if let Ok(Attempted::Claimed(_)) = &attempted {
+            request.context.traces.add(&Span::part(&request.item.uid, "claim", started.elapsed()));
+        }
+        Ok((request, attempted))
+    };
+    let (mut worked, mut others) = (Worked::default(), vec![]);
+    for claimed in context.write_slots.collect_each(attempts, claiming).await {
+        match claimed {
+            Ok((request, Ok(Attempted::Claimed(claim)))) => {
+                worked.members.push(Member { request: Request { _room: None, ..request }, claim });
+            }
+            Ok((request, Ok(Attempted::Not(decision)))) => worked.decided.push((request, decision)),
+            Ok((request, Ok(Attempted::Orphaned(receipt)))) => others.push(find_out(request, receipt).boxed()),
+            Ok((request, Err(error))) => others.push(finish(request, Err(error)).boxed()),
+            Err(request) => worked.left.push(request),
+        }
+    }
+    beside(context, others);
+    worked
+}
+
+/// Has `left`, all of one tenant, go with its next call.
+fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
+    for request in &left {
+        request.enters(Stage::Queued);
+    }
+    context.queue.put_back(key, left.into_iter().map(|request| request.item));
+}
+
+/// Has `refused`, all of one tenant, go out again in smaller calls, each after its own plan, list and claim.
+fn go_again(context: &Context, key: &Arc<TenantKey>, refused: Vec<Request>) {
+    for request in &refused {
+        request.enters(Stage::Queued);
+    }
+    context.queue.put_behind(key, refused.into_iter().map(|request| request.item));
+}
+
+/// The most of the others of one group that are worked on at once: those that read the process list share one.
+const OTHERS_AT_ONCE: usize = 16;
+
+/// Does `others` in a task of their own.
+pub fn beside(context: &Context, others: Vec<BoxFuture<'static, ()>>) {
+    if !others.is_empty() {
+        context.tasks.spawn(stream::iter(others).for_each_concurrent(OTHERS_AT_ONCE, |other| other));
+    }
+}
+
+async fn find_out(request: Request, receipt: Box<SessionKillReceipt>) {
+    let found_out = request.find_out(&receipt).await;
+    finish(request, found_out).await;
+}
+
+pub async fn finish(request: Request, worked: Result<Next, ApiError>) {
+    let next = match worked {
+        Ok(next) => next,
+        Err(error) => request.put_off(&error).await,
+    };
+    request.done(next);
+}

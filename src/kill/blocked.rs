@@ -1,0 +1,97 @@
+//! Step 2 of the kill path: how a group's connection is called, or why none of the group can go on. Does I/O.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kube::ResourceExt as _;
+
+use crate::api::{Outcome, SessionReason, WaitReason};
+use crate::connections::call_permits::Lane;
+use crate::connections::probe::ask;
+use crate::connections::route::{Route, RouteError};
+use crate::domain::backend::CallError;
+use crate::domain::kill::admission::admit;
+use crate::domain::kill::conclusion::Conclusion;
+use crate::domain::kill::plan::Intent;
+use crate::domain::tenant::TenantKey;
+use crate::kill::context::Context;
+use crate::kill::request::Request;
+use crate::kubernetes::calls::ApiError;
+
+/// Why none of a group can go on.
+pub enum Blocked {
+    NotAllowed(String),
+    Waits(WaitReason, String),
+    Unanswered(ApiError),
+}
+
+/// Step 2. Connection, instance and tenant are the same for all of a group.
+pub async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Blocked> {
+    let spec = &request.object.spec;
+    let namespace = request.object.namespace().unwrap_or_default();
+    let connection = context
+        .routes
+        .connection(&namespace, &spec.connection_ref.name)
+        .map_err(|message| Blocked::Waits(WaitReason::ConnectionNotFound, message))?;
+    admit(spec, &connection.spec).map_err(Blocked::NotAllowed)?;
+    if let Some((reason, message)) = context.connection_states.blocked_just_now(&connection) {
+        return Err(Blocked::Waits(reason, message));
+    }
+    context.routes.to(connection.clone()).await.map_err(|error| match error {
+        RouteError::Api(error) => Blocked::Unanswered(error),
+        RouteError::Unavailable(reason, message) => {
+            context.connection_reports.failed(&connection, reason, &message);
+            context.connection_states.block(&connection, reason, &message);
+            Blocked::Waits(reason, message)
+        }
+    })
+}
+
+/// A connection that did not answer its last call is asked first, by a call that ends nothing: claims for one that does not
+/// answer would be made for nothing. All that wait for it have their turns one after the other until it does.
+pub async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route) -> Result<(), Blocked> {
+    if !context.call_permits.is_silent(key) {
+        return Ok(());
+    }
+    let blocked = |error: &CallError| {
+        let (reason, message) = (WaitReason::EndpointUnreachable, format!("not executed, {error}"));
+        let connection = route.connection.name_any();
+        let advice = format!("check the endpoint {}, DNS, network policies and certificates", route.access.endpoint);
+        context.connection_reports.failed(&route.connection, reason, &message);
+        let message = format!("OceanBaseConnection {connection}: {message}: {advice}");
+        context.connection_states.block(&route.connection, reason, &message);
+        Blocked::Waits(reason, message)
+    };
+    let permit = context
+        .call_permits
+        .acquire(key, Lane::Kills, Lane::Kills.patience())
+        .await
+        .map_err(|error| blocked(&error))?;
+    if !context.call_permits.is_silent(key) {
+        return Ok(());
+    }
+    let started = Instant::now();
+    let (_, answer) = ask(&context.routes, route).await;
+    let error = answer.err();
+    context.call_permits.heard(key, started.elapsed(), error.as_ref());
+    drop(permit);
+    match error.filter(|_| context.call_permits.is_silent(key)) {
+        Some(error) => Err(blocked(&error)),
+        None => Ok(()),
+    }
+}
+
+pub async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
+    let blocking = async |(request, _): (Request, Intent)| {
+        let next = match blocked {
+            Blocked::NotAllowed(refusal) => {
+                let (outcome, why) = (Outcome::NotAllowed, SessionReason::NotAllowed);
+                request.end(&Conclusion::nothing_sent(&request.object, outcome, why, refusal.clone())).await
+            }
+            Blocked::Waits(reason, message) => request.wait(*reason, message.clone(), None).await,
+            Blocked::Unanswered(error) => request.put_off(error).await,
+        };
+        request.done(next);
+    };
+    context.write_slots.collect_each(attempts, blocking).await;
+}

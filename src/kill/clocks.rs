@@ -1,0 +1,56 @@
+//! Whether the operator's clock can be trusted. Asks the API server while it cannot. Does I/O.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::{CLOCK_SKEW, in_words};
+use crate::kill::context::Context;
+use crate::kill::reconcile::look_at;
+use crate::kubernetes::calls::within;
+
+/// Between two looks at the clocks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest that the API server is waited for: a slow answer tells little of its clock.
+const LIMIT: Duration = Duration::from_secs(5);
+
+impl Context {
+    /// What is wrong with the clocks, for people.
+    pub fn clock_is_off(&self) -> String {
+        let lead = in_words(self.clock.lead());
+        let most = CLOCK_SKEW.as_secs();
+        format!(
+            "the clock of the operator's node is {lead} the API server's: whether it is too late cannot be told, and nothing \
+             is sent until they differ by no more than {most} s; set the clocks of both machines right, as by NTP"
+        )
+    }
+}
+
+/// Looks at the clocks until `shutdown`. While they differ, the API server is asked for its time again and again, as it may be
+/// its clock that is set right; then all requests are looked at.
+pub async fn look_at_clocks(context: Arc<Context>, shutdown: CancellationToken) {
+    let mut was_off = false;
+    while tokio::time::timeout(PAUSE, shutdown.cancelled()).await.is_err() {
+        let is_off = context.clock.now().skew().is_some();
+        match (was_off, is_off) {
+            (false, true) => {
+                let seconds = context.clock.lead().as_secs();
+                tracing::error!(
+                    seconds,
+                    "clock differs from the API server's by more than clocks may: nothing is sent"
+                );
+            }
+            (true, false) => {
+                tracing::info!("clock agrees with the API server's again");
+                look_at(&context, context.requests.state());
+            }
+            _ => {}
+        }
+        was_off = is_off;
+        if is_off {
+            // Any answer has a date.
+            let _ = within(LIMIT, "ask for the time", context.client.apiserver_version()).await;
+        }
+    }
+}

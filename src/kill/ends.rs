@@ -1,0 +1,49 @@
+//! Ends requests for which nothing is sent any more, as their time has passed or they are being deleted. Beside the queue:
+//! nothing that a kill of their tenant waits for keeps their end from being told. Does I/O by the steps of the kill path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::tenant::TenantKey;
+use crate::kill::context::Context;
+use crate::kill::work::end_unsent;
+use crate::queue::chores::Limits;
+use crate::queue::item::{Item, Next, Submitted};
+
+/// An end takes two calls of the API server.
+pub const LIMITS: Limits = Limits { at_once: 64, at_once_of_one: 16, waiting: 50_000, waiting_of_one: 12_500 };
+
+/// Between two looks at what waits in the queue.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long an end for which there is no room is put off.
+const PUT_OFF: SignedDuration = SignedDuration::from_secs(2);
+
+/// Has the request of `item`, of the tenant of `key`, ended, unless it is worked on.
+pub fn end(context: &Arc<Context>, key: TenantKey, item: Item, now: Timestamp) -> Submitted {
+    let (key, item) = match context.queue.take_out(key, item, now) {
+        Ok(taken) => taken,
+        Err(submitted) => return submitted,
+    };
+    let (task_context, namespace, again) = (context.clone(), key.namespace().to_owned(), item.clone());
+    let of = item.key();
+    if !context.unsent.add(&namespace, of, move || async move { end_unsent(&task_context, &key, item).await }) {
+        let _ = context.queue.done(again, Next::Later(later(now, PUT_OFF)));
+    }
+    Submitted::Accepted { starts: None }
+}
+
+/// Has those looked at again and again whose time passes while they wait for their turn, until `shutdown`. What waits for a
+/// time is looked at by itself.
+pub async fn look_at_overdue(context: Arc<Context>, shutdown: CancellationToken) {
+    while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
+        let overdue = context.queue.overdue(context.clock.now().earliest());
+        context.queue.look_again_at(overdue);
+    }
+}
+
+fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

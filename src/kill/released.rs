@@ -1,0 +1,113 @@
+//! A call that was provably not executed: what that means for its requests. Their claims are released, and they wait, or go out
+//! again in smaller calls. Does I/O.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::api::Operation;
+use crate::connections::refusal::refusal;
+use crate::connections::route::Route;
+use crate::domain::backend::{CallError, ErrorKind};
+use crate::domain::kill::sharing::{CallSize, Sharing};
+use crate::domain::tenant::TenantKey;
+use crate::kill::claim::{Claim, release};
+use crate::kill::context::Context;
+use crate::kill::request::{API_PAUSE, Request};
+use crate::metrics::labels::ClaimResult;
+use crate::queue::item::Next;
+
+/// A call that was not executed.
+pub struct Refused<'a> {
+    pub context: &'a Arc<Context>,
+    pub key: &'a Arc<TenantKey>,
+    pub route: &'a Route,
+    pub operation: Operation,
+    pub error: &'a CallError,
+}
+
+/// What that means for its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing was wrong with them: they wait.
+    Waits,
+    /// Something was wrong with one of them, or with their number: they go out again, so many in a call.
+    Narrows(Sharing),
+    /// The same call would be refused again.
+    Ends,
+}
+
+impl Refused<'_> {
+    /// What it means for the requests of `members`, whose call named `sessions` in all. Learns how many the gateway takes.
+    pub fn meaning(&self, members: &[(Request, Claim)], sessions: usize) -> Meaning {
+        if self.error.kind != ErrorKind::Rejected {
+            return Meaning::Waits;
+        }
+        if self.error.is_of_whole_call {
+            return Meaning::Ends;
+        }
+        let states = &self.context.connection_states;
+        if let Some(sharing) = Sharing::after_refusal(members.len()) {
+            states.call_size(&self.route.connection, |known| known.refused(sessions));
+            return Meaning::Narrows(sharing);
+        }
+        if members.iter().any(|(request, _)| request.item.sharing.is_narrowed()) {
+            states.call_size(&self.route.connection, CallSize::explained);
+        }
+        Meaning::Ends
+    }
+
+    /// Releases the claims, and gives back the requests, which share calls as `sharing` says from now on.
+    pub async fn narrow(&self, members: Vec<(Request, Claim)>, sharing: Sharing) -> Vec<Request> {
+        let (error, requests) = (self.error, members.len());
+        tracing::info!(%error, requests, "shared call refused before execution: its requests go out again in halves");
+        let mut refused = self.released(members).await;
+        for request in &mut refused {
+            request.item.sharing = sharing;
+        }
+        refused
+    }
+
+    /// Releases the claims, and has the requests wait: none goes out again now.
+    pub async fn wait(&self, members: Vec<(Request, Claim)>) -> Vec<Request> {
+        let waiting = async |request: Request| {
+            let next = request.not_executed(self.route, self.operation, self.error).await;
+            request.done(next);
+        };
+        let released = self.released(members).await;
+        self.context.write_slots.collect_each(released, waiting).await;
+        vec![]
+    }
+
+    /// Releases the claims, and gives back the requests.
+    async fn released(&self, members: Vec<(Request, Claim)>) -> Vec<Request> {
+        let _slot = self.context.slots.acquire(self.key).await;
+        let releasing = async |(request, claim): (Request, Claim)| {
+            release(self.context, claim).await;
+            self.context.metrics.claim(ClaimResult::Released);
+            request
+        };
+        self.context.write_slots.collect_each(members, releasing).await
+    }
+}
+
+impl Request {
+    /// The call was provably not executed and its claim is released: wait and try again.
+    async fn not_executed(&self, route: &Route, operation: Operation, error: &CallError) -> Next {
+        if error.kind == ErrorKind::CredentialsRejected {
+            self.context.routes.forget_access_key(route);
+        }
+        let Some((reason, message)) = refusal(route, operation.as_str(), &self.object.spec.instance_id, error) else {
+            // Nothing is wrong with the connection: the next attempt has a new deadline.
+            return Next::Later(Timestamp::now() + API_PAUSE);
+        };
+        self.context.connection_reports.failed(&route.connection, reason, &message);
+        let pause = match error.kind {
+            ErrorKind::Throttled { retry_after } => retry_after,
+            _ => None,
+        };
+        let connection = route.connection.name_any();
+        self.wait(reason, format!("OceanBaseConnection {connection}: {message}"), pause).await
+    }
+}

@@ -1,0 +1,92 @@
+//! Writes how far a request is that has not ended. Does I/O; its end is written by `settle`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
+
+use crate::api::{SessionKill, SessionKillStatus};
+use crate::domain::tenant::TenantKey;
+use crate::kill::context::Context;
+use crate::kill::settle::permits;
+use crate::kubernetes::calls::ApiError;
+use crate::kubernetes::status_patch::{Target, write_status};
+use crate::kubernetes::watch::metadata::Size;
+use crate::queue::permits::Permits;
+
+/// The longest time after a status of a request that waits until the next one of its namespace is written.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Writes the status of a request whose call has been made, once: it is written again with the next look.
+pub async fn report_called(
+    context: &Context,
+    key: &Arc<TenantKey>,
+    target: &Target,
+    status: &SessionKillStatus,
+) -> Result<(), ApiError> {
+    let _permit = permits(context, &context.writes, target).acquire(key).await;
+    write(context, target, status).await
+}
+
+/// Writes the status of a request that waits, once: it is written again with the next try.
+///
+/// Those who wait may be thousands, and nobody acts on what they say: half of the API server's time is left to kills. Not so
+/// for large ones, whose permit is that of outcomes as well: an outcome waits for writes, and for no pause.
+pub async fn report_waiting(
+    context: &Context,
+    key: &Arc<TenantKey>,
+    target: &Target,
+    status: &SessionKillStatus,
+) -> Result<(), ApiError> {
+    let writing = write(context, target, status);
+    match target.size {
+        Size::Usual => paced(&context.tasks, &context.reports, key, writing).await,
+        Size::Large => {
+            let _permit = context.large_writes.acquire(key).await;
+            writing.await
+        }
+    }
+}
+
+/// Does `work` under one of `permits`, which is given back only after a pause as long as the work took.
+async fn paced<T>(
+    tasks: &TaskTracker,
+    permits: &Arc<Permits>,
+    key: &Arc<TenantKey>,
+    work: impl Future<Output = T>,
+) -> T {
+    let permit = permits.acquire(key).await;
+    let started = Instant::now();
+    let done = work.await;
+    let pause = started.elapsed().min(LONGEST_PAUSE);
+    tasks.spawn(async move {
+        sleep(pause).await;
+        drop(permit);
+    });
+    done
+}
+
+async fn write(context: &Context, target: &Target, status: &SessionKillStatus) -> Result<(), ApiError> {
+    write_status::<SessionKill>(&context.client, target, "report SessionKill", status).await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_the_time_is_left_by_a_namespace_and_no_other_waits_for_it() {
+        let (tasks, permits) = (TaskTracker::new(), Permits::by_namespace(8, 1));
+        let began = Instant::now();
+        let work = async |namespace: &str, took: u64| {
+            let key = Arc::new(TenantKey::of_connection(namespace, "prod-ob"));
+            paced(&tasks, &permits, &key, async { sleep(Duration::from_millis(took)).await }).await;
+            began.elapsed().as_millis()
+        };
+        let ends = join_all([work("a", 100), work("a", 100), work("a", 5000), work("a", 100), work("b", 100)]).await;
+        assert_eq!(ends, [100, 300, 5400, 6500, 100], "a pause as long as the write, and no longer than a second");
+    }
+}

@@ -1,0 +1,97 @@
+//! What is not on the path of any kill: finished requests past their TTL, receipts past their time, and what a crash left
+//! unrecorded. Finds it page by page, so that neither memory nor start-up depends on the history, and leaves what is to be
+//! done to chores: no object waits for another of another namespace. Does I/O.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join3;
+use futures::{StreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::kill::sweeping::pause;
+use crate::domain::tenant::TenantKey;
+use crate::kill::context::Context;
+use crate::kill::sweep_receipts::sweep_receipts;
+use crate::kill::sweep_requests::sweep_requests;
+use crate::queue::chores::{Chores, Limits};
+
+/// Of removals and updates: few, as what people wait for waits behind them in the API server.
+const REMOVALS: Limits = Limits { at_once: 4, at_once_of_one: 2, waiting: 10_000, waiting_of_one: 2_500 };
+/// Of tenants whose orphaned claims are resolved: each may wait for its gateway.
+const RECOVERIES: Limits = Limits { at_once: 16, at_once_of_one: 4, waiting: 256, waiting_of_one: 64 };
+/// Namespaces that are listed at once, where there is a list of each.
+const LISTS_AT_ONCE: usize = 4;
+
+/// What a sweep tells of when the next should be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Swept {
+    /// What its lists have cost.
+    listing: Duration,
+    /// When the next that was seen falls due.
+    soonest: Option<Timestamp>,
+}
+
+impl Swept {
+    fn and(self, other: Self) -> Self {
+        let soonest = self.soonest.into_iter().chain(other.soonest).min();
+        Self { listing: self.listing + other.listing, soonest }
+    }
+
+    fn pause(self, context: &Context) -> Duration {
+        let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        let soonest = self.soonest.map(|soonest| soonest.duration_since(context.clock.now().earliest()));
+        let pause = pause(signed(context.config.sweep_interval()), signed(self.listing), soonest);
+        Duration::try_from(pause).unwrap_or_default()
+    }
+}
+
+/// Sweeps until `shutdown`, whenever this process leads. The kinds do not wait for each other: there are as many receipts as
+/// kills in a day, and requests fall due in seconds.
+pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
+    let removals = Chores::<String>::new(REMOVALS, context.tasks.clone(), shutdown.clone());
+    let recoveries = Chores::<TenantKey>::new(RECOVERIES, context.tasks.clone(), shutdown.clone());
+    let pruning = again_and_again(&context, &shutdown, async || {
+        context.secrets.prune();
+        Swept::default()
+    });
+    let requests = again_and_again(&context, &shutdown, async || {
+        each_place(&context, async |all| {
+            let (listing, soonest) = sweep_requests(&context, &all, &removals).await;
+            Swept { listing, soonest }
+        })
+        .await
+    });
+    let receipts = again_and_again(&context, &shutdown, async || {
+        each_place(&context, async |all| {
+            let listing = sweep_receipts(&context, &all, &removals, &recoveries, &shutdown).await;
+            Swept { listing, soonest: None }
+        })
+        .await
+    });
+    join3(pruning, requests, receipts).await;
+}
+
+async fn again_and_again(context: &Context, shutdown: &CancellationToken, sweep: impl AsyncFn() -> Swept) {
+    let mut pause = context.config.sweep_interval();
+    while tokio::time::timeout(pause, shutdown.cancelled()).await.is_err() {
+        pause = sweep().await.pause(context);
+    }
+}
+
+/// Sweeps each place that this process works in. One that cannot be swept keeps no other from it.
+async fn each_place<K>(context: &Context, sweep: impl AsyncFn(Api<K>) -> Swept) -> Swept
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    if !context.leadership.leads() {
+        return Swept::default();
+    }
+    let sweep = &sweep;
+    let sweeps =
+        stream::iter(context.scope.everywhere::<K>()).map(|place| sweep(place)).buffer_unordered(LISTS_AT_ONCE);
+    sweeps.fold(Swept::default(), async |all, swept| all.and(swept)).await
+}

@@ -1,0 +1,166 @@
+//! The requests of one tenant whose turn has come, together: what each of them needs now. Those that are to be sent go the kill
+//! path. Does I/O; called by the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::core::error_boundary::InvalidObject;
+use tokio::time::timeout;
+
+use crate::api::{Outcome, SessionKill, WaitReason};
+use crate::domain::kill::admission::must_see;
+use crate::domain::kill::backoff::in_time;
+use crate::domain::kill::plan::{Intent, Step, plan, plan_woken};
+use crate::domain::kill::sharing::MAX_SESSIONS;
+use crate::domain::tenant::TenantKey;
+use crate::kill::batch::{attempt, beside, finish};
+use crate::kill::context::Context;
+use crate::kill::orphan::SharedList;
+use crate::kill::request::Request;
+use crate::kill::stored::{room, stored};
+use crate::kill::unreadable;
+use crate::kubernetes::watch::metadata::Size;
+use crate::kubernetes::watch::stored_request::Guarded;
+use crate::metrics::labels::Stage;
+use crate::queue::item::{Item, Next};
+use crate::queue::permits::Permit;
+
+/// Waits until the next of the tenant of `key` may be worked on, before anything is taken that others wait for: a connection that
+/// is throttled must not hold up the others. A shutdown waits for what is in flight, not for what has yet to begin.
+pub async fn wait_for_next(context: &Arc<Context>, key: &Arc<TenantKey>) -> Option<Arc<Permit>> {
+    let first = context.queue.first(key, Timestamp::now())?;
+    let next = async {
+        wait_for_turn(context, &first).await;
+        // Only then: nothing that others wait for is held in the line of a throttled connection.
+        room(context, key, &first).await
+    };
+    tokio::select! {
+        room = next => room,
+        () = context.queue.shutdown.cancelled() => None,
+    }
+}
+
+/// Waits until the connection of `first`, the next of its tenant, may be called, if that is what it wants. It is called
+/// before the group is made up: what comes meanwhile goes along, and what is edited or deleted meanwhile is seen so.
+async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
+    let Some(cached) = context.requests.get(&first.object) else { return };
+    let step = cached.step(context.clock.now(), first.is_woken);
+    let (Some(Step::Attempt(_)), Some(name)) = (step, cached.connection()) else { return };
+    let namespace = cached.namespace().unwrap_or_default();
+    if let Ok(connection) = context.routes.connection(&namespace, name) {
+        // For the list and the call at once: between them, and under a claim, nothing should wait.
+        let calls = if cached.needs_list(must_see(&connection.spec)) { 2 } else { 1 };
+        let turn = context.connection_states.turn(&connection, calls);
+        let now = Timestamp::now();
+        let latest = in_time(Timestamp::MAX, now, first.not_after).duration_since(now);
+        // Its last try is made in any case.
+        let _ = timeout(Duration::try_from(latest).unwrap_or_default(), turn).await;
+    }
+}
+
+/// The most sessions that a call for several requests of `key` names.
+pub fn most_sessions(context: &Context, key: &TenantKey) -> usize {
+    let connection = context.routes.connection(key.namespace(), key.connection());
+    connection.map_or(MAX_SESSIONS, |it| context.connection_states.call_size(&it, |size| size.most()))
+}
+
+fn planned(context: &Context, object: &SessionKill, item: &Item) -> Step {
+    let now = context.clock.now();
+    if item.is_woken { plan_woken(object, now) } else { plan(object, now) }
+}
+
+/// Works on `items`, all of the tenant of `key`, as they are now. Each goes back to the queue when it is done with. New kills
+/// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
+pub async fn work_on(
+    context: &Arc<Context>,
+    key: &Arc<TenantKey>,
+    items: Vec<Item>,
+    (room, slot): (Option<Arc<Permit>>, Permit),
+) {
+    let Work { attempts, others } = work(context, key, items, room).await;
+    beside(context, others);
+    if !attempts.is_empty() {
+        attempt(context, key, attempts, slot).await;
+    }
+}
+
+/// Ends the request of `item`, of the tenant of `key`, for which nothing is sent any more. If it turns out to be another one by
+/// now, it goes back to the queue.
+pub async fn end_unsent(context: &Arc<Context>, key: &Arc<TenantKey>, item: Item) {
+    let room = room(context, key, &item).await;
+    let Work { attempts, others } = work(context, key, vec![item], room).await;
+    join_all(others).await;
+    for (request, _) in attempts {
+        request.done(Next::Later(Timestamp::now()));
+    }
+}
+
+/// What there is to do for requests.
+struct Work {
+    attempts: Vec<(Request, Intent)>,
+    others: Vec<BoxFuture<'static, ()>>,
+}
+
+/// What there is to do for the requests of `items`, as they are now.
+async fn work(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, room: Option<Arc<Permit>>) -> Work {
+    let (mut attempts, mut others) = (vec![], vec![]);
+    let stored = stored(context, items, room.is_some()).await;
+    let objects = stored.iter().filter_map(|(_, guarded)| guarded.0.as_ref().ok());
+    let ids = objects.flat_map(|object| object.spec.sessions.iter().map(|session| session.session_id));
+    let orphans = Arc::new(SharedList::of(ids.collect()));
+    for (item, guarded) in stored {
+        let Guarded(object, size) = guarded;
+        let object = match object {
+            Ok(object) => object,
+            Err(invalid) => {
+                others.push(end_unreadable(context.clone(), (invalid, size), item).boxed());
+                continue;
+            }
+        };
+        let step = planned(context, &object, &item);
+        let request = Request {
+            context: context.clone(),
+            key: key.clone(),
+            orphans: orphans.clone(),
+            item,
+            object,
+            size,
+            _room: room.clone(),
+        };
+        request.enters(Stage::Preparing);
+        match step {
+            Step::Rest => request.done(Next::Ended),
+            Step::Wait { until, reason } => others.push(hold(request, until, reason).boxed()),
+            Step::Follow => others.push(follow(request).boxed()),
+            Step::End(outcome) => others.push(end(request, outcome).boxed()),
+            Step::Attempt(intent) => attempts.push((request, intent)),
+        }
+    }
+    Work { attempts, others }
+}
+
+async fn end_unreadable(context: Arc<Context>, (invalid, size): (InvalidObject, Size), item: Item) {
+    let since = item.put_off_since.map(|since| Timestamp::now().duration_since(since));
+    let failing_for = since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default();
+    let next = unreadable::finish(&context, (&invalid, size), failing_for).await;
+    context.queue.done(item, next);
+}
+
+async fn hold(request: Request, until: Timestamp, reason: Option<WaitReason>) {
+    let next = request.hold(until, reason).await;
+    request.done(next);
+}
+
+async fn follow(request: Request) {
+    let followed = request.follow().await;
+    finish(request, followed).await;
+}
+
+async fn end(request: Request, outcome: Outcome) {
+    let ended = request.end_unsent(outcome).await;
+    finish(request, ended).await;
+}

@@ -1,0 +1,197 @@
+//! An object as the API server gives it out, shared by all who work on it. No I/O.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::error_boundary::InvalidObject;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::api::{OceanBaseConnection, SessionKill};
+use crate::domain::text::clamp;
+use crate::kubernetes::watch::metadata::{Kept, Size};
+
+/// The most characters of why an object does not fit: it repeats what is stored.
+const MAX_ERROR: usize = 256;
+
+/// An object that is stored, and how large: one that does not fit the type must not stop the others. Cheap to clone; of its
+/// metadata only what [`Kept`] has, also of one that does not fit.
+///
+/// kube's `DeserializeGuard` does the same with all of the metadata, by copies of the whole object, of which thousands wait
+/// at once.
+#[derive(Clone, Debug)]
+pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, InvalidObject>, pub Size);
+
+/// A connection that is stored.
+pub type GuardedConnection = Guarded<OceanBaseConnection>;
+
+/// What there is of an object, whatever it means.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+#[expect(clippy::zero_sized_map_values, reason = "what is left can be read as a map only")]
+struct Stored {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    metadata: Kept,
+    spec: Value,
+    status: Value,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
+}
+
+impl Stored {
+    /// What somebody wrote that would be overlooked. A field beside the spec was meant to be in it.
+    fn overlooked(&self) -> Option<String> {
+        let unknown = || self.unknown.keys().next().map(|field| format!("unknown field `{field}` beside spec"));
+        let lost = self.metadata.lost_null();
+        lost.map(|field| format!("`{field}` is null in the manifest that kubectl applied")).or_else(unknown)
+    }
+
+    fn fit<K: DeserializeOwned>(self) -> Result<K, String> {
+        let parts = [("metadata", Value::Object(Map::new())), ("spec", self.spec), ("status", self.status)];
+        let object: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
+        serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())
+    }
+}
+
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut stored = Stored::deserialize(deserializer)?;
+        let (overlooked, size) = (stored.overlooked(), stored.metadata.size());
+        let metadata = ObjectMeta::from(take(&mut stored.metadata));
+        let fits = match overlooked.map_or_else(|| stored.fit::<K>(), Err) {
+            Ok(mut fits) => {
+                *fits.meta_mut() = metadata;
+                Ok(Arc::new(fits))
+            }
+            Err(error) => Err(InvalidObject { error: clamp(&error, MAX_ERROR), metadata }),
+        };
+        Ok(Self(fits, size))
+    }
+}
+
+impl<K> Resource for Guarded<K>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        K::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        K::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        K::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        K::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match &self.0 {
+            Ok(object) => object.meta(),
+            Err(invalid) => &invalid.metadata,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(object) => Arc::make_mut(object).meta_mut(),
+            Err(invalid) => &mut invalid.metadata,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::ResourceExt as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::test_objects::{connection, request};
+
+    #[test]
+    fn what_fits_is_shared_and_has_no_metadata_that_nobody_reads() {
+        let object = request();
+        let mut stored = serde_json::to_value(&object).unwrap();
+        stored["metadata"]["managedFields"] = json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]);
+        stored["metadata"]["annotations"] = json!({"large": "x".repeat(250_000)});
+        let Guarded(Ok(read), Size::Large) = serde_json::from_str::<Guarded>(&stored.to_string()).unwrap() else {
+            panic!("it fits, and is large")
+        };
+        assert_eq!(serde_json::to_value(read.as_ref()).unwrap(), serde_json::to_value(&object).unwrap());
+        assert_eq!(read.spec.sessions.capacity(), read.spec.sessions.len());
+
+        let mut stored = serde_json::to_value(connection()).unwrap();
+        stored["metadata"]["annotations"] = json!({"large": "x".repeat(250_000)});
+        let Guarded(Ok(read), _) = serde_json::from_value::<GuardedConnection>(stored).unwrap() else {
+            panic!("it fits")
+        };
+        assert_eq!(serde_json::to_value(read.as_ref()).unwrap(), serde_json::to_value(connection()).unwrap());
+    }
+
+    #[test]
+    fn what_does_not_fit_keeps_its_name_and_says_why() {
+        let large = "x".repeat(250_000);
+        let stored = json!({
+            "metadata": {"name": "a", "namespace": "b", "uid": "c", "labels": {"l": large}},
+            "spec": {"sessions": "none"},
+        });
+        let read: Guarded = serde_json::from_value(stored).unwrap();
+        assert_eq!((read.name_any().as_str(), read.namespace().as_deref()), ("a", Some("b")));
+        let error = read.0.unwrap_err();
+        assert!(error.error.contains("expected a sequence"), "{error}");
+        assert_eq!(error.metadata.labels, None);
+
+        let read: Guarded = serde_json::from_value(json!({"metadata": {}, "spec": {"sessions": large}})).unwrap();
+        assert!(read.0.unwrap_err().error.chars().count() <= MAX_ERROR);
+        let nameless: Guarded = serde_json::from_value(json!({"spec": 1})).unwrap();
+        assert!(nameless.0.is_err() && serde_json::from_value::<Guarded>(json!({"metadata": 1})).is_err());
+    }
+
+    #[test]
+    fn what_the_type_does_not_name_is_not_overlooked() {
+        let error = |object: Value| serde_json::from_value::<Guarded>(object).unwrap().0.err().map(|it| it.error);
+        let mut stored = serde_json::to_value(request()).unwrap();
+        stored["spec"]["sessions"][0]["expect"] = json!({"user": "report_ro"});
+        assert_eq!(error(stored.clone()), None);
+        for (object, field, near) in [
+            ("", "mode", "beside spec"),
+            ("/spec", "dryRun", "`mode`"),
+            ("/spec", "Mode", "`mode`"),
+            ("/spec/connectionRef", "namespace", "`name`"),
+            ("/spec/verification", "timeout", "`timeoutSeconds`"),
+            ("/spec/sessions/0", "expects", "`expect`"),
+            ("/spec/sessions/0/expect", "clientIp", "`clientIP`"),
+        ] {
+            for value in [json!("x"), Value::Null] {
+                let mut stored = stored.clone();
+                stored.pointer_mut(object).unwrap()[field] = value;
+                let error = error(stored).unwrap();
+                assert!(error.contains(&format!("unknown field `{field}`")) && error.contains(near), "{error}");
+            }
+        }
+
+        let stored = serde_json::to_value(connection()).unwrap();
+        for object in ["", "/spec", "/spec/credentials", "/spec/credentials/secretRef"] {
+            let mut stored = stored.clone();
+            stored.pointer_mut(object).unwrap()["tenantIds"] = json!(["t1"]);
+            let read: GuardedConnection = serde_json::from_value(stored).unwrap();
+            let error = read.0.unwrap_err().error;
+            assert!(error.contains("unknown field `tenantIds`"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Wires the watch, the queue and the sweep together, and ends them in order. Does I/O.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use kube::runtime::controller::{Action, Error as ControllerError};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::ServerClock;
+use crate::config::Config;
+use crate::connections::awaited_secrets::look_at_awaited;
+use crate::connections::probe::{Probes, probe_connections};
+use crate::health::{Health, Watch};
+use crate::kill::clocks::look_at_clocks;
+use crate::kill::context::{Context, Parts};
+use crate::kill::ends;
+use crate::kill::ends::look_at_overdue;
+use crate::kill::reconcile::{LOOK_AGAIN, comes_again, look_at, reconcile, take_up_turned_away};
+use crate::kill::sweep::sweep;
+use crate::kubernetes::api_error::of_watch;
+use crate::kubernetes::events::Events;
+use crate::kubernetes::lease::election::Election;
+use crate::kubernetes::lease::leadership::Leadership;
+use crate::kubernetes::old_server::warn_of_an_old_server;
+use crate::kubernetes::watch::cached::Cached;
+use crate::kubernetes::watch::silent::question;
+use crate::kubernetes::watch::stored_request::GuardedConnection;
+use crate::kubernetes::watch::streams::{PAGE, watch};
+use crate::metrics::Metrics;
+use crate::metrics::labels::Clock;
+use crate::output::Lines;
+use crate::queue::chores::Chores;
+use crate::queue::lanes::Queue;
+use crate::traces::Traces;
+
+/// Only requests that have not ended are watched: memory and start-up follow the work, not the history.
+const UNFINISHED: &str = "status.completionTime=";
+/// How long a shutdown waits for calls in flight and their records; less than the deployment's grace period.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(80);
+
+/// Why the operator ended on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A vital task ended: the process must too, to be restarted.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+/// Runs the operator until `shutdown`, with a client of the API server and what that tells of its clock; then starts no new
+/// work, lets calls in flight finish and be recorded, and another replica lead meanwhile.
+pub async fn run(
+    (client, clock): (Client, Arc<ServerClock>),
+    config: Config,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    traces: Arc<Traces>,
+    audit: Lines,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let tasks = TaskTracker::new();
+    let (again, looked_at_again) = mpsc::unbounded_channel();
+    let (requests, request_writer) = reflector::store();
+    let (connections, connection_writer) = reflector::store();
+    let elected = config.leader_election;
+    let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
+    let context = Context::new(Parts {
+        queue: Arc::new(Queue::new(again, leadership.clone(), shutdown.clone())),
+        unsent: Chores::new(ends::LIMITS, tasks.clone(), shutdown.clone()),
+        events: Events::start(client.clone(), config.identity.clone(), metrics.clone()),
+        client,
+        clock,
+        config,
+        leadership,
+        metrics,
+        traces,
+        audit,
+        requests: requests.clone(),
+        connections: connections.clone(),
+        tasks: tasks.clone(),
+    });
+
+    tokio::spawn(warn_of_an_old_server(context.client.clone()));
+    show_gauges(&context);
+    let length = context.config.watch();
+    let every = watcher::Config::default().timeout(context.config.watch_seconds).page_size(PAGE);
+    let connection_watch =
+        watch((&context.scope, length), &every, connection_writer, &health, Watch::Connections, |connection| {
+            connection
+        });
+    let unfinished = every.clone().fields(UNFINISHED);
+    let kept = within_budget(&context);
+    let request_watch = watch((&context.scope, length), &unfinished, request_writer, &health, Watch::Requests, kept);
+    let heard = context.clone();
+    let request_watch =
+        request_watch.try_filter_map(move |event| std::future::ready(Ok(changed_object(event, &heard))));
+
+    let again = futures::stream::unfold(looked_at_again, |mut receiver| async move {
+        let object: ObjectRef<Cached> = receiver.recv().await?;
+        Some((object, receiver))
+    });
+    let controller = Controller::for_stream(request_watch, requests)
+        .reconcile_on(again)
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .run(reconcile, |_, _, _| Action::requeue(Duration::from_mins(1)), context.clone())
+        .for_each(|result| {
+            log_problem(result);
+            std::future::ready(())
+        });
+
+    let sweeping = sweep(context.clone(), shutdown.clone());
+    let changed = Arc::new(Notify::new());
+    let mut known = KnownConnections::default();
+    let connections_change = connection_watch.for_each(|event| {
+        match event {
+            Ok(watcher::Event::Delete(gone)) => {
+                context.connection_states.forget(&gone);
+                context.call_permits.forget_connection(&gone.namespace().unwrap_or_default(), &gone.name_any());
+                known.forget(&gone);
+            }
+            Ok(watcher::Event::InitDone) => context.call_permits.forget_connections_gone(),
+            Ok(event) => {
+                if let Some((namespace, name)) = known.changed(&event) {
+                    context.queue.wake(&namespace, &name);
+                }
+            }
+            // The watch itself logs its failures.
+            Err(_) => {}
+        }
+        changed.notify_one();
+        std::future::ready(())
+    });
+    let questioning = futures::future::join(
+        question((&context.scope, length), &health, &every, &connections, Watch::Connections),
+        question((&context.scope, length), &health, &unfinished, &context.requests, Watch::Requests),
+    );
+    let probing = probe_connections(probes(&context), changed.clone(), shutdown.clone());
+    let looking = look_after(&context, &changed, &shutdown);
+    let electing = elected.then(|| tokio::spawn(election(&context).run(shutdown.clone())));
+    let ended = tokio::select! {
+        () = controller => "the watch of SessionKills",
+        () = connections_change => "the watch of OceanBaseConnections",
+        () = probing => "the probe",
+        () = sweeping => "the sweep",
+        _ = questioning => "the questioning of watches",
+        () = looking => "the look at all requests",
+        () = shutdown.cancelled() => "",
+    };
+    let in_order = shutdown.is_cancelled();
+    shutdown.cancel();
+    tasks.close();
+    tracing::info!(tasks = tasks.len(), "finishing what is in flight");
+    let finishing = tokio::time::timeout(SHUTDOWN_LIMIT, tasks.wait());
+    let (finished, _) = tokio::join!(finishing, futures::future::OptionFuture::from(electing));
+    if finished.is_err() {
+        tracing::error!(tasks = tasks.len(), "ended with work in flight: its claims resolve after their deadlines");
+    }
+    if in_order { Ok(()) } else { Err(RunError::Ended(ended)) }
+}
+
+/// What the cache keeps of each request that comes.
+fn within_budget(context: &Context) -> impl Fn(Cached) -> Cached + Send + use<> {
+    let (budget, cache) = (context.budget.clone(), context.requests.clone());
+    move |request| {
+        let known = cache.get(&ObjectRef::from_obj(&request));
+        request.kept(&budget, known.as_deref())
+    }
+}
+
+/// All that looks at something again and again.
+async fn look_after(context: &Arc<Context>, changed: &Notify, shutdown: &CancellationToken) {
+    let shutdown = || shutdown.clone();
+    futures::future::join5(
+        look(context, changed),
+        look_at_overdue(context.clone(), shutdown()),
+        look_at_awaited(context.secrets.clone(), context.leadership.clone(), shutdown()),
+        look_at_clocks(context.clone(), shutdown()),
+        take_up_turned_away(context.clone(), shutdown()),
+    )
+    .await;
+}
+
+/// Each time that this process begins to lead: looks at all that has come while it stood by, and at whether connections work.
+/// Then looks at all from time to time: one timer, instead of one for each request.
+async fn look(context: &Arc<Context>, connections: &Notify) {
+    loop {
+        if let Ok(()) = tokio::time::timeout(LOOK_AGAIN, context.leadership.gained()).await {
+            connections.notify_one();
+        }
+        look_at_all(context);
+    }
+}
+
+/// Decides on the object that `event` of the watch is about; those of a list are in the cache when it is complete. What must
+/// be looked at again at some time is left to the controller. It could decide on all, but a moment later, as its scheduler
+/// counts in whole milliseconds, and with a timer and a task for each.
+fn changed_object(event: watcher::Event<Cached>, context: &Arc<Context>) -> Option<Cached> {
+    match event {
+        watcher::Event::Apply(object) => return Some(object).filter(|object| comes_again(object, context)),
+        watcher::Event::InitDone => look_at_all(context),
+        watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Delete(_) => {}
+    }
+    None
+}
+
+/// Decides on all that has not ended.
+fn look_at_all(context: &Arc<Context>) {
+    look_at(context, context.requests.state());
+}
+
+/// The generation of each connection, by its UID: those who wait for one are woken when a user changes it, not with each
+/// status that the operator writes.
+#[derive(Default)]
+struct KnownConnections(HashMap<String, Option<i64>>);
+
+impl KnownConnections {
+    /// Namespace and name of the connection of `event`, if it came or was changed by a user.
+    fn changed(&mut self, event: &watcher::Event<GuardedConnection>) -> Option<(String, String)> {
+        match event {
+            watcher::Event::Apply(it) | watcher::Event::InitApply(it) => {
+                let generation = it.meta().generation;
+                let is_new = self.0.insert(it.uid().unwrap_or_default(), generation) != Some(generation);
+                is_new.then(|| (it.namespace().unwrap_or_default(), it.name_any()))
+            }
+            // What follows is all that there is.
+            watcher::Event::Init => {
+                self.0.clear();
+                None
+            }
+            watcher::Event::Delete(_) | watcher::Event::InitDone => None,
+        }
+    }
+
+    fn forget(&mut self, gone: &GuardedConnection) {
+        self.0.remove(&gone.uid().unwrap_or_default());
+    }
+}
+
+fn probes(context: &Context) -> Arc<Probes> {
+    Arc::new(Probes {
+        routes: context.routes.clone(),
+        states: context.connection_states.clone(),
+        reports: context.connection_reports.clone(),
+        leadership: context.leadership.clone(),
+        tasks: context.tasks.clone(),
+    })
+}
+
+fn election(context: &Context) -> Election {
+    let Context { client, config, .. } = context;
+    let own = client.default_namespace();
+    Election {
+        leases: Api::namespaced(client.clone(), config.leader_election_namespace.as_deref().unwrap_or(own)),
+        name: config.lease_name.clone(),
+        identity: context.holder_identity.clone(),
+        duration: Duration::from_secs(config.lease_duration_seconds.into()),
+        leadership: context.leadership.clone(),
+    }
+}
+
+/// Shows, at each scrape, how much there is now of what is counted.
+fn show_gauges(context: &Arc<Context>) {
+    let measured = Arc::downgrade(context);
+    context.metrics.before_scrape(move |gauges| {
+        if let Some(context) = measured.upgrade() {
+            gauges.set_unfinished(context.requests.len());
+            gauges.set_cache(context.budget.held());
+            gauges.set_stages(&context.queue.stages());
+            gauges.set_limits(context.connection_states.limits());
+            gauges.set_leader(context.leadership.leads());
+            gauges.set_clock_lead(Clock::ApiServer, context.clock.lead());
+            gauges.set_clock_lead(Clock::Gateway, context.connection_states.widest_lead());
+        }
+    });
+}
+
+/// Says what the controller's stream reports; nothing of it is swallowed.
+fn log_problem<T>(result: Result<T, ControllerError<std::convert::Infallible, watcher::Error>>) {
+    match result {
+        Ok(_) => {}
+        Err(ControllerError::ObjectNotFound(object)) => tracing::debug!(%object, "request ended meanwhile"),
+        Err(ControllerError::ReconcilerFailed(error, _)) => match error {},
+        // The watch itself logs its failures.
+        Err(ControllerError::QueueError(error)) => {
+            tracing::debug!(error = of_watch(&error), at = %Timestamp::now(), "controller stream");
+        }
+        Err(ControllerError::RunnerError(error)) => {
+            tracing::debug!(%error, at = %Timestamp::now(), "controller stream");
+        }
+    }
+}

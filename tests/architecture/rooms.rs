@@ -1,0 +1,293 @@
+//! What each room may name. What is not listed it must not.
+
+use crate::{
+    paths::{absolute, module_of, paths},
+    repository::rust_files,
+};
+
+/// Files, and what they may name of this crate, of the standard library, and of others.
+struct Room {
+    /// The folder, or the file.
+    at: &'static str,
+    /// The root of its crate.
+    root: &'static str,
+    why: &'static str,
+    may: &'static [&'static str],
+}
+
+const API: &str = "crates/api/src";
+const CORE: &str = "crates/core/src";
+const BACKENDS: &str = "crates/backends/src";
+
+/// What any room of the operator may name: it has no clock but that of the process, and no way out.
+const CRATES: [Room; 3] = [
+    Room {
+        at: API,
+        root: API,
+        why: "api is wire types only: no logic, no I/O",
+        may: &[
+            "crate",
+            "jiff",
+            "k8s_openapi",
+            "kube_core",
+            "kube_derive",
+            "schemars",
+            "serde",
+            "serde_json",
+            "serde_saphyr",
+            "std::borrow",
+            "std::collections",
+            "std::fmt",
+        ],
+    },
+    Room {
+        at: CORE,
+        root: CORE,
+        why: "core is pure: no client, no clock, no randomness, no async; time is an argument",
+        may: &[
+            "crate",
+            "hex",
+            "jiff",
+            "k8s_openapi",
+            "kube_core",
+            "serde",
+            "serde_json",
+            "sessionkill_api",
+            "sha2",
+            "std::borrow",
+            "std::collections",
+            "std::error",
+            "std::fmt",
+            "std::mem",
+            "std::net::IpAddr",
+            "std::sync::Arc",
+            "std::time::Duration",
+        ],
+    },
+    Room {
+        at: BACKENDS,
+        root: BACKENDS,
+        why: "backends speak to clouds and databases: they know nothing of Kubernetes",
+        may: &[
+            "base64",
+            "crate",
+            "futures",
+            "hex",
+            "hmac",
+            "http",
+            "jiff",
+            "percent_encoding",
+            "reqwest",
+            "secrecy",
+            "serde",
+            "serde_json",
+            "sessionkill_api::Operation",
+            "sessionkill_core::backend",
+            "sessionkill_core::clock",
+            "sessionkill_core::session",
+            "sha1",
+            "sha2",
+            "std",
+            "thiserror",
+            "tokio",
+            "tower",
+            "uuid",
+            "zeroize",
+        ],
+    },
+];
+
+/// The wings of the operator, from the lowest to the highest: what each may name of the crate. Of others they may name anything.
+const WINGS: [Room; 7] = [
+    Room {
+        at: "src/metrics",
+        root: "src",
+        why: WING,
+        may: &["crate::api", "crate::domain", "crate::health", "crate::metrics"],
+    },
+    Room { at: "src/traces", root: "src", why: WING, may: &["crate::api", "crate::traces"] },
+    Room { at: "src/health.rs", root: "src", why: WING, may: &["crate::health"] },
+    Room {
+        at: "src/kubernetes",
+        root: "src",
+        why: WING,
+        may: &["crate::api", "crate::clock", "crate::domain", "crate::health", "crate::kubernetes", "crate::metrics"],
+    },
+    Room {
+        at: "src/queue",
+        root: "src",
+        why: WING,
+        may: &["crate::api", "crate::domain", "crate::kubernetes", "crate::metrics", "crate::queue"],
+    },
+    Room {
+        at: "src/connections",
+        root: "src",
+        why: WING,
+        may: &[
+            "crate::api",
+            "crate::clock",
+            "crate::config",
+            "crate::connections",
+            "crate::domain",
+            "crate::kubernetes",
+            "crate::metrics",
+            "crate::oceanbase",
+            "crate::queue",
+        ],
+    },
+    Room {
+        at: "src/kill",
+        root: "src",
+        why: WING,
+        may: &[
+            "crate::api",
+            "crate::clock",
+            "crate::config",
+            "crate::connections",
+            "crate::domain",
+            "crate::kill",
+            "crate::kubernetes",
+            "crate::metrics",
+            "crate::oceanbase",
+            "crate::output",
+            "crate::queue",
+            "crate::traces",
+        ],
+    },
+];
+
+const WING: &str =
+    "main → run → kill → connections → queue → kubernetes → metrics, traces, health: each names what is right of it";
+
+/// A clock by any path.
+const CLOCKS: [&str; 3] = ["Instant", "SystemTime", "now"];
+
+#[test]
+fn rooms_name_only_what_they_may() {
+    let mut found = vec![];
+    for room in CRATES.iter().chain(&WINGS) {
+        let sources: Vec<_> = rust_files(room.root).into_iter().filter(|(file, _)| file.starts_with(room.at)).collect();
+        assert!(!sources.is_empty(), "{} is not where it was", room.at);
+        for (file, text) in sources {
+            found.extend(room.violations(&file, &text));
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn what_a_room_must_not_name_is_found_however_it_is_written() {
+    let [api, core, backends] = &CRATES;
+    let [_, _, _, kubernetes, queue, connections, kill] = &WINGS;
+    for (room, text) in [
+        (api, "use kube::Client;"),
+        (api, "use std::fs;"),
+        (api, "use sessionkill_core::kill::plan::plan;"),
+        (core, "use kube_client::{ResourceExt, Api};"),
+        (core, "let t = jiff::Timestamp::now();"),
+        (core, "let t = Timestamp\n    ::now();"),
+        (core, "use std::time::{Duration, Instant};"),
+        (core, "use std::{time as t};"),
+        (core, "#[tokio::main] async fn f() {}"),
+        (core, "let id = uuid::Uuid::new_v4();"),
+        (core, "use sessionkill_backends::alibaba::Client;"),
+        (backends, "use sessionkill_api::Session;"),
+        (backends, "use kube;"),
+        (backends, "type T = ::kube::Client;"),
+        (backends, "use sessionkill_core::kill::plan::Step;"),
+        (kubernetes, "use crate::queue::lanes::Queue;"),
+        (queue, "use super::super::kill::context::Context;"),
+        (queue, "use crate::{connections::states::ConnectionStates, metrics};"),
+        (connections, "fn f(context: &crate::kill::context::Context) {}"),
+        (kill, "use crate::run::run;"),
+        (kill, "use crate::*;"),
+    ] {
+        let file = format!("{}/x.rs", room.at);
+        assert!(!room.violations(&file, text).is_empty(), "{text}");
+    }
+    for (room, text) in [
+        (core, "// tokio::spawn would be wrong here\n"),
+        (core, "let text = \"tracing::info\"; let c = '\"'; let l: &'static str = r#\"tokio::x\"#;"),
+        (core, "use kube_core::ResourceExt as _; use sessionkill_api::Session; let now = request.now();"),
+        (core, "fn f() {}\n#[cfg(test)]\nmod tests { use tokio::time; }"),
+        (core, "use super::session::Seen; let all = Vec::new(); fn g() { text::clamp(x) }"),
+        (backends, "use super::endpoint::Endpoint; use sessionkill_core::backend::CallError;"),
+        (kill, "use crate::connections::route::Route; use super::request::Request;"),
+    ] {
+        let file = format!("{}/x.rs", room.at);
+        assert_eq!(room.violations(&file, text), [""; 0], "{text}");
+    }
+}
+
+impl Room {
+    fn violations(&self, file: &str, text: &str) -> Vec<String> {
+        let module = module_of(self.root, file);
+        let paths = paths(text).into_iter().map(|path| absolute(&path, &module));
+        let mut found: Vec<_> = paths
+            .filter(|path| {
+                self.is_foreign(path) && !self.may.iter().any(|may| is_below(path, may)) || self.is_clock(path)
+            })
+            .map(|path| format!("{file} names {path}: {}", self.why))
+            .collect();
+        found.dedup();
+        found
+    }
+
+    /// Whether `path` leads out of its module: not if it begins with a type, a child or a name that was brought in.
+    fn is_foreign(&self, path: &str) -> bool {
+        let first = path.split("::").next().unwrap_or_default();
+        if self.root == "src" {
+            return first == "crate";
+        }
+        first == "crate" || first == "std" || DEPENDENCIES.contains(&first)
+    }
+
+    /// Only core has none.
+    fn is_clock(&self, path: &str) -> bool {
+        let last = path.rsplit("::").next().unwrap_or_default();
+        self.at == CORE && path.contains("::") && CLOCKS.contains(&last)
+    }
+}
+
+/// All crates that somebody could name.
+const DEPENDENCIES: [&str; 35] = [
+    "axum",
+    "base64",
+    "futures",
+    "hex",
+    "hmac",
+    "http",
+    "hyper",
+    "jiff",
+    "k8s_openapi",
+    "kube",
+    "kube_client",
+    "kube_core",
+    "kube_derive",
+    "kube_runtime",
+    "percent_encoding",
+    "prometheus_client",
+    "reqwest",
+    "rustix",
+    "rustls",
+    "schemars",
+    "secrecy",
+    "serde",
+    "serde_json",
+    "serde_saphyr",
+    "sessionkill_api",
+    "sessionkill_backends",
+    "sessionkill_core",
+    "sha1",
+    "sha2",
+    "tokio",
+    "tokio_util",
+    "tower",
+    "tracing",
+    "uuid",
+    "zeroize",
+];
+
+fn is_below(path: &str, parent: &str) -> bool {
+    path == parent || path.strip_prefix(parent).is_some_and(|rest| rest.starts_with("::"))
+}
