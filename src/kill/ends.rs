@@ -13,8 +13,9 @@ use crate::kill::work::end_unsent;
 use crate::queue::chores::Limits;
 use crate::queue::item::{Item, Next, Submitted};
 
-/// An end takes two calls of the API server.
-pub const LIMITS: Limits = Limits { at_once: 64, at_once_of_one: 16, waiting: 50_000, waiting_of_one: 12_500 };
+/// An end takes two calls of the API server; one by a receipt whose holder is gone waits up to 20 s for a process list. Sixteen
+/// namespaces with such receipts have to come together before the end of another namespace waits for them.
+pub const LIMITS: Limits = Limits { at_once: 64, at_once_of_one: 4, waiting: 50_000, waiting_of_one: 12_500 };
 
 /// Between two looks at what waits in the queue.
 const LOOK: Duration = Duration::from_millis(500);
