@@ -1,4 +1,4 @@
-//! What a kill asks of whatever ends the sessions: the types that go there and come back. Pure.
+//! The port to whatever ends sessions: the types of a kill's request, answer and error. Pure.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::session::{Row, Seen};
 
-/// Permission to send one kill. The caller implements it for its claim and for nothing else, so that an unclaimed kill
-/// does not compile: a call takes it by value, and gives it back only if nothing was executed.
+/// Permission to send one kill. A backend takes it by value and returns it only if nothing was executed. The caller
+/// implements it for its claim alone, so that an unclaimed kill does not compile.
 pub trait KillPermit {
-    /// Unique to the attempt; nonces derive from it.
+    /// The attempt's ID, from which the call's nonces derive.
     fn nonce_seed(&self) -> &str;
-    /// Nothing is sent after this time.
+    /// No call starts after this time.
     fn dispatch_deadline(&self) -> Timestamp;
-    /// The time left to send, by the wall clock and by the monotonic one, whichever is less; none if it has passed.
+    /// The time left to send, by whichever of the wall and the monotonic clock has less; `None` after the deadline.
     fn time_left(&self) -> Option<Duration>;
 }
 
-/// Where sessions are.
+/// The tenant whose sessions are listed or killed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tenant {
     /// The ID of the instance.
@@ -26,67 +26,67 @@ pub struct Tenant {
     pub tenant_id: String,
 }
 
-/// What a kill names.
+/// The sessions that one kill names.
 #[derive(Clone, Debug)]
 pub struct KillTarget {
-    /// Where the sessions are.
+    /// Their tenant.
     pub tenant: Tenant,
     /// Server address and ID of each session.
     pub sessions: Vec<(String, i64)>,
 }
 
-/// What became of a kill.
+/// The result of a kill.
 #[derive(Debug)]
 pub enum Called<P> {
-    /// It was answered.
+    /// The backend answered.
     Answered(KillAnswer),
-    /// Provably not executed; the permit may be used again.
+    /// Provably not executed: the permit may be used again.
     NotExecuted(P, CallError),
-    /// It may have been executed; the permit is gone.
+    /// Possibly executed: the permit is used up.
     Ambiguous(CallError),
 }
 
 /// A successful answer to a kill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KillAnswer {
-    /// The ID that the other side gave the request.
+    /// The ID that the backend gave the request.
     pub request_id: String,
-    /// What is said of sessions that were asked for, each as it was at the kill: its state is no proof of its end. Empty if
-    /// the answer names no session.
+    /// The answered sessions, each as it was at the kill: its state does not prove that it ended. Empty if none is
+    /// named.
     pub rows: Vec<Row>,
 }
 
-/// The sessions of a tenant at one moment, as far as they were asked for.
+/// The wanted sessions of a tenant at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessList {
-    /// Each session that was asked for once, in the order of the answer.
+    /// Each wanted session once, in the order of the answer.
     pub sessions: Vec<Seen>,
-    /// Whether all sessions that were asked for are in `sessions`. False when more are counted than listed, or when a
-    /// row, of whichever session, could not be read: then the absence of a session proves nothing.
+    /// Whether `sessions` has every wanted session. False if the answer counts more sessions than it lists or if any
+    /// row is unreadable: a missing session may then still exist.
     pub complete: bool,
 }
 
-/// A call without a usable answer. Its texts never carry keys, tokens, strings to sign or SQL.
+/// A call without a usable answer. Its texts never contain keys, tokens, strings to sign or SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
     /// What went wrong.
     pub kind: ErrorKind,
-    /// The other side's error code, or a word of ours for what is no answer of it.
+    /// The backend's error code, or one of ours if there was no usable answer, such as [`ANSWER_LOST`].
     pub code: String,
-    /// For people; bounded, and empty where the text may echo what was signed.
+    /// For people: 256 characters at most, and empty where the backend's text may echo what was signed.
     pub message: String,
-    /// The ID that the other side gave the request; empty when no answer came.
+    /// The ID that the backend gave the request; empty if no answer came.
     pub request_id: String,
-    /// Whether what was refused is common to all sessions of the call, such as its tenant: none of them could go without it.
+    /// Whether the refused part, such as the tenant, is common to all sessions: a smaller call would be refused too.
     pub is_of_whole_call: bool,
 }
 
 /// What went wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Name resolution, connecting or TLS failed: nothing was sent.
+    /// Name resolution, connecting or TLS failed, so nothing was sent.
     Unreachable,
-    /// Refused for its rate, before execution.
+    /// Refused for the call rate, before execution.
     Throttled {
         /// The pause that the gateway asked for (`x-acs-retry-after`).
         retry_after: Option<SignedDuration>,
@@ -100,23 +100,23 @@ pub enum ErrorKind {
         /// The gateway's clock, by the answer's Date header.
         gateway_time: Option<Timestamp>,
     },
-    /// There is no such operation: it never was, or was removed.
+    /// The operation does not exist (any more).
     OperationNotFound,
     /// The gateway does not offer the operation in this form.
     OperationUnavailable,
-    /// The request itself was refused (parameters, instance, tenant): the same request will be refused again.
+    /// The request itself was refused (parameters, instance or tenant); the same request would be refused again.
     Rejected,
     /// The dispatch deadline passed before the call could be sent.
     DeadlinePassed,
-    /// Sent, and nothing certain came back. It may have been executed.
+    /// Sent, but without a conclusive answer: it may have been executed.
     Ambiguous,
 }
 
-/// The code of a call that was sent and not answered in time, or whose connection broke.
+/// The code of a call that was sent, but timed out or lost its connection.
 pub const ANSWER_LOST: &str = "AnswerLost";
 
 impl ErrorKind {
-    /// Whether the call was provably not executed, so that it may be made again.
+    /// Whether the call was provably not executed, so that it may be sent again.
     #[must_use]
     pub const fn is_not_executed(self) -> bool {
         !matches!(self, Self::Ambiguous)
@@ -124,7 +124,7 @@ impl ErrorKind {
 }
 
 impl CallError {
-    /// An error of ours, not of the other side.
+    /// An error found by the operator itself, not returned by the backend.
     #[must_use]
     pub fn local(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -137,8 +137,8 @@ impl CallError {
     }
 }
 
-/// A text of the other side, which chooses its length: that of its messages, and of the names in a certificate that is refused. What cannot be
-/// seen, such as a mark of direction, goes.
+/// Bounds a text whose length the other side chooses (error messages, names in a refused certificate): keeps 256
+/// characters and drops invisible ones, such as direction marks.
 #[must_use]
 pub fn bounded(text: &str) -> String {
     let is_seen = |c: &char| matches!(c, ' '..='~') || c.escape_debug().len() == 1;

@@ -1,33 +1,33 @@
-//! What the time is by more clocks than one: by the operator's, and by that of a server, as the `Date` of its answers tells.
-//! Pure; `crate::clock` reads the clocks.
+//! Compares the operator's clock with a server's, as shown by the `Date` header of its answers. Pure; the operator's
+//! own `crate::clock` reads the clocks.
 
 use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How far clocks may differ. A request is not called expired before this much time has passed since `notAfterTime`: another
-/// operator, whose clock is behind, may have claimed it in its last second. An operator whose clock is known to be further
-/// from the API server's sends nothing.
+/// How far clocks may differ. A request expires only this long after `notAfterTime`, as another operator with a slower
+/// clock may have claimed it in its last second. An operator whose clock is known to differ from the API server's by
+/// more sends nothing.
 pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
-/// The most answers of one server whose dates are kept. More than half of them decide: a few odd ones, such as those of a
-/// proxy, change nothing.
+/// The most answers kept of one server. More than half of them must agree, so that a few wrong dates, such as a
+/// proxy's, change nothing.
 const KEPT: usize = 8;
-/// A date has no fractions of a second.
+/// A `Date` header has no fractions of a second.
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 
-/// The times between which a clock stands.
+/// The earliest and the latest time that a clock may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// It shows no earlier time.
+    /// The clock does not show an earlier time.
     pub earliest: Timestamp,
-    /// It shows no later time.
+    /// The clock does not show a later time.
     pub latest: Timestamp,
 }
 
 impl Bounds {
-    /// By how much `own`, which is read at the same moment, is ahead of this clock at the least; negative if it is behind.
-    /// Zero if it may be right.
+    /// The least by which `own`, read at the same moment, is ahead of this clock; negative if it is behind, zero if it
+    /// may be right.
     #[must_use]
     pub fn lead_of(self, own: Timestamp) -> SignedDuration {
         own.duration_since(own.clamp(self.earliest, self.latest))
@@ -38,17 +38,17 @@ impl Bounds {
     }
 }
 
-/// What the answers of one server tell of its clock. Moments are durations by the operator's monotonic clock, so that a step
-/// of its wall clock changes nothing of what is known.
+/// The clock of one server, estimated from its answers. Moments are durations on the operator's monotonic clock, so
+/// that setting the wall clock changes no estimate.
 #[derive(Clone, Debug, Default)]
 pub struct Dates {
-    /// What the server's clock showed at the moment zero, by each of the last answers.
+    /// What the server's clock showed at moment zero, according to each of the last answers.
     answers: VecDeque<Bounds>,
 }
 
 impl Dates {
-    /// An answer with `date` came at the moment `came` to what was asked at the moment `asked`: the server wrote the date
-    /// between these.
+    /// Records an answer with `date` that came at the moment `came` to a request sent at the moment `asked`: the server
+    /// wrote the date between the two.
     pub fn add(&mut self, date: Timestamp, asked: SignedDuration, came: SignedDuration) {
         if self.answers.len() == KEPT {
             self.answers.pop_front();
@@ -58,11 +58,11 @@ impl Dates {
         self.answers.push_back(Bounds { earliest, latest });
     }
 
-    /// Between which times the server's clock stands at the moment `at`: what most answers have in common, if they are more
-    /// than half of those that are kept.
+    /// The bounds of the server's clock at the moment `at`: the interval shared by the largest group of answers, if
+    /// that is more than half of those kept.
     #[must_use]
     pub fn bounds(&self, at: SignedDuration) -> Option<Bounds> {
-        // What answers have in common begins where one of them does.
+        // A shared interval always begins where one of the answers begins.
         let in_common = |first: &Bounds| {
             let has_it = |answer: &&Bounds| answer.earliest <= first.earliest && first.earliest <= answer.latest;
             let those = self.answers.iter().filter(has_it);
@@ -74,10 +74,10 @@ impl Dates {
     }
 }
 
-/// The time, by the operator's own clock and, as far as that is known, by the API server's.
+/// The time by the operator's clock and, if known, by the API server's.
 ///
-/// The operator's clock is taken at its word unless the API server's proves that it is off: [`Now::latest`] and
-/// [`Now::earliest`] are both its time if it may be right.
+/// The operator's clock is trusted unless the API server's proves it wrong: while it may be right, [`Now::latest`] and
+/// [`Now::earliest`] are both its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     own: Timestamp,
@@ -92,7 +92,7 @@ impl From<Timestamp> for Now {
 }
 
 impl Now {
-    /// `own` is the time by the operator's clock, `server` what is known of the API server's at the same moment.
+    /// `own` is the time by the operator's clock; `server` bounds the API server's clock at the same moment.
     #[must_use]
     pub const fn new(own: Timestamp, server: Option<Bounds>) -> Self {
         Self { own, server }
@@ -104,33 +104,33 @@ impl Now {
         self.own
     }
 
-    /// The time that has come by both clocks: for what cannot be taken back once it is said that a time is over.
+    /// The earlier of the two clocks. Use it before declaring a time over, which cannot be taken back.
     #[must_use]
     pub fn earliest(self) -> Timestamp {
         self.server.map_or(self.own, |server| self.own.min(server.latest))
     }
 
-    /// The time that has come by one clock or the other: after it nothing may be sent.
+    /// The later of the two clocks. Use it to decide that nothing may be sent any more.
     #[must_use]
     pub fn latest(self) -> Timestamp {
         self.server.map_or(self.own, |server| self.own.max(server.earliest))
     }
 
-    /// The time by the operator's own clock when `time` will have come by both.
+    /// The time by the operator's clock at which both clocks have reached `time`.
     #[must_use]
     pub fn own_time_at(self, time: Timestamp) -> Timestamp {
         later(time, self.own.duration_since(self.earliest()))
     }
 
-    /// By how much the operator's clock is ahead of the API server's at the least, if that is more than clocks may differ;
-    /// negative if it is behind.
+    /// The least by which the operator's clock is ahead of the API server's, if more than [`CLOCK_SKEW`]; negative if
+    /// it is behind.
     #[must_use]
     pub fn skew(self) -> Option<SignedDuration> {
         self.server.map(|server| server.lead_of(self.own)).filter(|lead| is_skew(*lead))
     }
 }
 
-/// Whether clocks that differ by `lead` differ by more than they may.
+/// Whether a difference of `lead` is more than [`CLOCK_SKEW`].
 #[must_use]
 pub fn is_skew(lead: SignedDuration) -> bool {
     lead.abs() > CLOCK_SKEW
@@ -151,7 +151,7 @@ fn earlier(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.saturating_sub(by).unwrap_or(Timestamp::MIN)
 }
 
-/// The time that a header `Date` names; none if it names none.
+/// The time in a `Date` header, or `None` if it cannot be parsed.
 #[must_use]
 pub fn date(text: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp())
@@ -168,7 +168,7 @@ mod tests {
         SignedDuration::from_millis(milliseconds)
     }
 
-    /// Of a server at which it is `shown` at the moment zero, by answers that came at these moments, 20 ms after the question.
+    /// The dates of a server whose clock is at `shown` at moment zero; each answer in `came` takes 20 ms.
     fn dates(shown: Timestamp, came: impl IntoIterator<Item = i64>) -> Dates {
         let mut dates = Dates::default();
         for came in came.into_iter().map(ms) {
@@ -213,7 +213,7 @@ mod tests {
         let mut torn = dates(shown, [1000]);
         torn.add(shown + HOUR, ms(1980), ms(2000));
         assert_eq!(torn.bounds(ms(3000)), None, "one of two is not more than half");
-        // The server's clock was set: soon most answers say so.
+        // After the server's clock was set, most of the kept answers soon agree with it.
         let mut set = dates(shown, 1..=8);
         for came in 10..15 {
             set.add(shown + HOUR, ms(came - 1), ms(came));

@@ -1,10 +1,10 @@
-//! Conditions, and what of their messages is news. Pure.
+//! Helpers for status conditions. Pure.
 
 use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// `message` without the ID of the gateway's request that it names, as the errors of calls do.
+/// `message` without the gateway's request ID, which differs with every call. Errors of calls end with it.
 #[must_use]
 pub fn without_request(message: &str) -> Cow<'_, str> {
     const BEGIN: &str = " (request ";
@@ -13,7 +13,7 @@ pub fn without_request(message: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}{}", &message[..begin], &message[begin + length + 1..]))
 }
 
-/// `new`, with the transition time of the same type in `old` if its status is the same.
+/// Returns `new`, keeping the transition time of the same type in `old` if the status did not change.
 #[must_use]
 pub fn condition(old: &[Condition], mut new: Condition) -> Condition {
     if let Some(unchanged) = old.iter().find(|c| c.type_ == new.type_ && c.status == new.status) {

@@ -1,12 +1,12 @@
-//! How much memory a request takes while it is kept. Pure.
+//! Estimates how much memory a kept request takes. Pure.
 
 use std::mem::size_of;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use sessionkill_api::{Expect, ObservedSession, Session, SessionKill, SessionKillStatus, SessionStatus};
 
-/// About how many bytes of memory `object` takes, with all that it owns. Of its metadata only the names count: the rest is
-/// not kept.
+/// The approximate size of `object` in bytes, including everything that it owns. Only the names of its metadata count:
+/// the rest is dropped before it is kept.
 #[must_use]
 pub fn footprint(object: &SessionKill) -> usize {
     let (metadata, spec) = (&object.metadata, &object.spec);
@@ -75,7 +75,7 @@ fn texts(texts: &[&String]) -> usize {
     texts.iter().copied().map(text).sum()
 }
 
-/// An allocator gives out pieces of 16 bytes and their multiples.
+/// Rounds up, as allocators hand out multiples of 16 bytes.
 fn text(text: &String) -> usize {
     text.capacity().next_multiple_of(16)
 }

@@ -1,28 +1,28 @@
-//! What a Lease says of who leads, and what is written into it. Pure: who has waited for how long is counted outside.
+//! Who leads according to a Lease, and what to write into it. Pure: the caller measures the time without a renewal.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-/// The longest that a Lease is believed for without a renewal, whatever it says of itself: as long as an operator can be told
-/// to hold it. Whoever may write the Lease could keep every replica from leading for years otherwise.
+/// The longest time a Lease counts without a renewal, whatever duration it states: the longest `--lease-duration`
+/// allowed. Otherwise anyone who may write the Lease could keep every replica from leading for years.
 pub const LONGEST: SignedDuration = SignedDuration::from_secs(300);
 
-/// How a Lease leaves one who would like to lead.
+/// Who holds a Lease, as seen by a replica that wants to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tenure {
-    /// It holds it.
+    /// This replica.
     Own,
-    /// Nobody does: it was never held, or given back.
+    /// Nobody: it was never held, or was given back.
     Free,
-    /// Somebody else does, until it has not been renewed for so long.
+    /// Another replica, until it has not renewed the Lease for this long.
     Another(SignedDuration),
 }
 
-/// How `lease` leaves the one of this `identity`. A holder that does not say for how long it holds it is given `default`.
+/// Who holds `lease`, as seen by `identity`. A holder that states no duration is granted `default`.
 ///
-/// The times in the Lease are those of its holder's clock and are not compared with any other: how long it has not been
-/// renewed is what the one who waits has seen of it.
+/// The times in the Lease come from its holder's clock and are never compared with another clock: the waiting replica
+/// measures for itself how long the Lease has not changed.
 #[must_use]
 pub fn tenure(lease: &LeaseSpec, identity: &str, default: SignedDuration) -> Tenure {
     match lease.holder_identity.as_deref() {
@@ -35,13 +35,13 @@ pub fn tenure(lease: &LeaseSpec, identity: &str, default: SignedDuration) -> Ten
     }
 }
 
-/// The seconds for which `lease` says that it is held, if that is longer than any Lease is believed for.
+/// The duration that `lease` states, in seconds, if it is longer than [`LONGEST`].
 #[must_use]
 pub fn overstated(lease: &LeaseSpec) -> Option<i32> {
     lease.lease_duration_seconds.filter(|seconds| SignedDuration::from_secs((*seconds).into()) > LONGEST)
 }
 
-/// The Lease as a new holder writes it; `before` is what it said, if there was one.
+/// The Lease as a new holder writes it; `before` is the old content, if any.
 #[must_use]
 pub fn taken(before: Option<LeaseSpec>, identity: &str, duration: SignedDuration, now: Timestamp) -> LeaseSpec {
     let transitions = before.as_ref().map(|lease| lease.lease_transitions.unwrap_or_default().saturating_add(1));
@@ -60,7 +60,7 @@ pub fn renewed(lease: LeaseSpec, duration: SignedDuration, now: Timestamp) -> Le
     LeaseSpec { renew_time: Some(MicroTime(now)), lease_duration_seconds: Some(seconds), ..lease }
 }
 
-/// The Lease as its holder gives it back. One second is left to those who look at the duration only, not at the holder.
+/// The Lease as its holder releases it. Its duration becomes 1 s for clients that look only at the duration.
 #[must_use]
 pub fn given_back(lease: LeaseSpec, now: Timestamp) -> LeaseSpec {
     LeaseSpec { holder_identity: Some(String::new()), ..renewed(lease, SignedDuration::from_secs(1), now) }

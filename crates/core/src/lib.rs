@@ -1,4 +1,4 @@
-//! The decisions, pure: no client, no clock, no randomness, no async. Time is an argument.
+//! Every decision of the operator, as pure functions: no client, clock, randomness or async; time is an argument.
 //!
 //! ```text
 //! SessionKill ─plan→ Step ─(connection)─admission→ ─(process list)─precheck→ ─claim→ Standing

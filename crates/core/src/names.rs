@@ -1,10 +1,10 @@
-//! Names of objects. Pure.
+//! Object names. Pure.
 
-/// The longest that the name of an object may be.
+/// The most characters in an object name.
 const LONGEST: usize = 253;
 
-/// Whether the API server can have an object of this name: a subdomain of RFC 1123. Any other name stands for no object, and
-/// one with blanks or slashes would ask for something else, or could not be asked for at all.
+/// Whether `name` is an RFC 1123 subdomain, as the API server requires. Check this before using a name in a request
+/// path: a name with blanks or slashes would address another resource, or fail to build a request.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
     let is_end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! A session as it is seen and as it is told of, and the process list of a tenant. Pure.
+//! A session as the backend shows it and as a status stores it, and the process list of a tenant. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,16 +11,16 @@ use sessionkill_api::{ObservedSession, Session, SessionOutcome, SessionReason, S
 use crate::sql_text::stored;
 use crate::text::clamp;
 
-/// For how long after it was read a list decides what may be killed: IDs are used again, and a process that was frozen
-/// meanwhile would act on what is long over.
+/// The longest time that a list may decide kills (15 s). Session IDs are reused, so that a process that was frozen
+/// after reading the list could kill a new session.
 const DECIDES_FOR: SignedDuration = SignedDuration::from_secs(15);
 
-/// The most characters that are stored of the name of a user or a database, and of an address.
+/// The most characters stored of a user name or a database name.
 pub const MAX_NAME: usize = 128;
-/// See [`MAX_NAME`].
+/// The most characters stored of an address.
 pub const MAX_ADDRESS: usize = 64;
 
-/// A session as the API shows it, text as it came.
+/// A session as the API shows it, with unchanged text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// `ServerIp`.
@@ -49,30 +49,30 @@ pub struct Seen {
     pub proxy_session_id: String,
 }
 
-/// The process list of one tenant at one time, or what of it was asked for.
+/// The process list of one tenant at one time, or the part of it that was asked for.
 #[derive(Debug)]
 pub struct Snapshot {
     sessions: HashMap<i64, Vec<Seen>>,
     complete: bool,
-    /// Whose absence it can tell; none if anybody's.
+    /// The IDs whose absence it proves; `None` for all IDs.
     asked: Option<Arc<HashSet<i64>>>,
-    /// When its reading began.
+    /// When reading it began.
     pub time: Timestamp,
 }
 
-/// Where a session stands in a [`Snapshot`].
+/// Whether a session is in a [`Snapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence<'a> {
     /// In the list.
     Present(&'a Seen),
     /// Not in the list, and the list is complete.
     Absent,
-    /// Not in a list that is not complete, or that was not read for its ID: that proves nothing.
+    /// Not in the list, but the list is incomplete or was not read for its ID, so that it may still exist.
     Unknown,
 }
 
 impl Snapshot {
-    /// The sessions of a list. `complete` says that no session is missing from it.
+    /// `complete` says that the list has every session.
     #[must_use]
     pub fn new(sessions: Vec<Seen>, complete: bool, time: Timestamp) -> Self {
         let mut by_id = HashMap::<i64, Vec<Seen>>::with_capacity(sessions.len());
@@ -82,26 +82,26 @@ impl Snapshot {
         Self { sessions: by_id, complete, asked: None, time }
     }
 
-    /// The same of a list of which only the sessions with these IDs were kept: it tells nothing of any other.
+    /// Marks a list as filtered to `ids`, so that it proves nothing about any other session.
     #[must_use]
     pub fn of_those_asked_for(self, ids: Arc<HashSet<i64>>) -> Self {
         Self { asked: Some(ids), ..self }
     }
 
-    /// Whether the sessions with `ids` would be in it.
+    /// Whether the list was read for all of `ids`.
     #[must_use]
     pub fn tells_of(&self, ids: &[i64]) -> bool {
         self.asked.as_ref().is_none_or(|asked| ids.iter().all(|id| asked.contains(id)))
     }
 
-    /// Whether at `now` the list is recent enough to decide what may be killed. Not if the clock was set back since: then
-    /// nobody can tell.
+    /// Whether the list is recent enough at `now` to decide kills. False if the clock was set back since it was read:
+    /// its age is then unknown.
     #[must_use]
     pub fn may_decide(&self, now: Timestamp) -> bool {
         (SignedDuration::ZERO..=DECIDES_FOR).contains(&now.duration_since(self.time))
     }
 
-    /// Where the session with this ID on this server stands.
+    /// Finds the session with this ID on this server.
     #[must_use]
     pub fn presence(&self, server_ip: &str, session_id: i64) -> Presence<'_> {
         let same_id = self.sessions.get(&session_id).map(Vec::as_slice).unwrap_or_default();
@@ -122,7 +122,7 @@ pub struct Row {
     pub error_message: String,
 }
 
-/// Compares addresses, not spellings: the API may write an IPv6 address in another form than the request.
+/// Compares addresses instead of spellings, as the API may write an IPv6 address differently than the request.
 #[must_use]
 pub fn same_address(one: &str, other: &str) -> bool {
     match (one.trim().parse::<IpAddr>(), other.trim().parse::<IpAddr>()) {
@@ -131,7 +131,7 @@ pub fn same_address(one: &str, other: &str) -> bool {
     }
 }
 
-/// What is stored of a session that was seen at `time`.
+/// The part of a session seen at `time` that is stored, with each field cut to its limit in characters.
 #[must_use]
 pub fn observed(seen: &Seen, policy: SqlTextPolicy, time: Timestamp) -> ObservedSession {
     ObservedSession {
@@ -148,7 +148,7 @@ pub fn observed(seen: &Seen, policy: SqlTextPolicy, time: Timestamp) -> Observed
     }
 }
 
-/// The status of a session of which nothing is known yet.
+/// The status of a session that has not been observed.
 #[must_use]
 pub fn session_status(session: &Session, outcome: SessionOutcome, reason: SessionReason) -> SessionStatus {
     SessionStatus {

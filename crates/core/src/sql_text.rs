@@ -1,14 +1,14 @@
-//! What of a statement may be stored where more people read than in the database. Pure.
+//! Which part of a SQL statement is stored: more people can read a status than the database. Pure.
 
 use sessionkill_api::SqlTextPolicy;
 use sha2::{Digest as _, Sha256};
 
 use super::text::clamp;
 
-/// The most characters of a statement that are stored.
+/// The most characters stored of a statement.
 const MAX_CHARS: usize = 256;
 
-/// What is stored of `statement`; an empty one stays empty.
+/// The stored form of `statement`; an empty statement stays empty.
 #[must_use]
 pub fn stored(statement: &str, policy: SqlTextPolicy) -> String {
     match policy {

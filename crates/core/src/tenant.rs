@@ -1,11 +1,11 @@
-//! Whose requests go together: the key of queues, permits and ends. Pure.
+//! The key that groups requests by tenant, for queues, permits and the order of ends. Pure.
 
 use kube_core::ResourceExt as _;
 use sessionkill_api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 
 use crate::backend::Tenant;
 
-/// Requests of one key are worked on one after the other.
+/// Requests with the same key are processed one at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TenantKey {
     namespace: String,
@@ -26,7 +26,7 @@ impl TenantKey {
         }
     }
 
-    /// The key of a request by its receipt.
+    /// The key of the request that made `receipt`.
     #[must_use]
     pub fn of_receipt(receipt: &SessionKillReceipt) -> Self {
         let spec = &receipt.spec;
@@ -38,20 +38,20 @@ impl TenantKey {
         }
     }
 
-    /// The key of objects that cannot be read, which have no tenant.
+    /// The key of a namespace's unreadable objects, which have no known tenant.
     #[must_use]
     pub fn unreadable(namespace: &str) -> Self {
         let (connection, instance, tenant) = <(String, String, String)>::default();
         Self { namespace: namespace.to_owned(), connection, instance, tenant }
     }
 
-    /// The key of a connection itself, which is of no tenant.
+    /// The key of a connection itself, without a tenant.
     #[must_use]
     pub fn of_connection(namespace: &str, name: &str) -> Self {
         Self { connection: name.to_owned(), ..Self::unreadable(namespace) }
     }
 
-    /// The key of calls through `connection` that are for `tenant`.
+    /// The key of calls through `connection` for `tenant`.
     #[must_use]
     pub fn through(connection: &OceanBaseConnection, tenant: &Tenant) -> Self {
         Self {
@@ -62,13 +62,13 @@ impl TenantKey {
         }
     }
 
-    /// The namespace of all of them.
+    /// The namespace of the requests.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The name of the connection that they are called through.
+    /// The name of the connection that their calls go through.
     #[must_use]
     pub fn connection(&self) -> &str {
         &self.connection

@@ -1,4 +1,4 @@
-//! The objects that tests start from.
+//! Fixtures for tests. Pure.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use crate::kill::claim::Attempt;
 use crate::kill::precheck::{MustSee, precheck};
 use crate::session::{Seen, Snapshot};
 
-/// A time of the one day on which all tests play.
+/// A time on the one day that all tests use.
 #[must_use]
 pub fn time(clock: &str) -> Timestamp {
     format!("2026-10-05T{clock}Z").parse().unwrap()
@@ -56,7 +56,7 @@ pub fn connection() -> OceanBaseConnection {
     .unwrap()
 }
 
-/// The session number 0 or 1 of the request, in the middle of a query.
+/// Session 0 or 1 of the request, in the middle of a query.
 #[must_use]
 pub fn seen(number: usize) -> Seen {
     let session = &request().spec.sessions[number];
@@ -79,7 +79,7 @@ pub fn snapshot(sessions: Vec<Seen>) -> Snapshot {
     Snapshot::new(sessions, true, time("10:00:00"))
 }
 
-/// An attempt at the request at 10:00:00, whose sessions were both seen.
+/// An attempt at 10:00:00 for the request, after both of its sessions were seen.
 #[must_use]
 pub fn attempt() -> Attempt {
     let list = snapshot(vec![seen(0), seen(1)]);

@@ -1,40 +1,39 @@
-//! Text that comes from outside, bounded, and so that all of it can be seen. Pure; used wherever such text enters a status, an
-//! Event or a log.
+//! Bounds text from outside and escapes invisible characters in it, for statuses, Events and logs. Pure.
 
-/// They show nothing, although Unicode counts them among letters and symbols: fillers of Hangul, and the blank of Braille.
+/// Invisible, although Unicode classes them as letters and symbols: the Hangul fillers and the blank Braille pattern.
 const BLANKS: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 
 const ELLIPSIS: char = '…';
 
-/// At most `max` characters of `text`, cut with an ellipsis. What cannot be seen is escaped, as `\n` or `\u{202e}`: the API
-/// server stores it verbatim, so that it would reach the terminal of whoever reads the status, and two names that the database
-/// tells apart would look the same.
+/// At most `max` characters of `text`, cut with an ellipsis. Invisible characters are escaped, such as `\n` or
+/// `\u{202e}`: the API server stores them unchanged, so that they would reach the terminal of whoever reads the status,
+/// and two different names could look the same.
 #[must_use]
 pub fn clamp(text: &str, max: usize) -> String {
     cut(text, max, is_seen, |_| 1)
 }
 
-/// At most `max` bytes of `text`, as [`clamp`] does it. For limits that count bytes.
+/// Like [`clamp`], but at most `max` bytes, for limits in bytes.
 #[must_use]
 pub fn clamp_bytes(text: &str, max: usize) -> String {
     cut(text, max, is_seen, char::len_utf8)
 }
 
-/// At most `max` characters of `text` in quotes, as [`clamp`] does it: where a value begins and ends can be seen, too.
+/// Like [`clamp`], but in quotes, which show where a value begins and ends. `max` does not count the quotes.
 #[must_use]
 pub fn quoted(text: &str, max: usize) -> String {
     format!("\"{}\"", cut(text, max, |c| is_seen(c) && !matches!(c, '"' | '\\'), |_| 1))
 }
 
-/// As much of `text` as `max` has room for, by the `size` of characters; those that are not `plain` are escaped.
+/// As much of `text` as fits in `max`, measured by `size`; characters that are not `plain` are escaped.
 fn cut(text: &str, max: usize, plain: fn(char) -> bool, size: fn(char) -> usize) -> String {
-    // Nearly all text is like that, and there is much of it in a process list.
+    // Fast path for printable ASCII, which is nearly all text in a process list.
     let is_usual = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
     if text.len() <= max && text.bytes().all(is_usual) {
         return text.to_owned();
     }
     let (mut out, mut used) = (String::new(), 0);
-    // Where the ellipsis has room.
+    // The last position that leaves room for the ellipsis.
     let mut end = 0;
     for c in text.chars() {
         let begin = out.len();
@@ -58,8 +57,8 @@ fn cut(text: &str, max: usize, plain: fn(char) -> bool, size: fn(char) -> usize)
     out
 }
 
-/// Control characters, marks of direction, joiners, blanks but the usual one, and what only changes the character before it
-/// are not.
+/// Whether `c` is visible by itself: not a control character, direction mark, joiner, combining mark, or blank other
+/// than the ASCII space.
 fn is_seen(c: char) -> bool {
     matches!(c, ' '..='~') || (c.escape_debug().len() == 1 && !BLANKS.contains(&c))
 }

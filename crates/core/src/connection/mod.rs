@@ -1,4 +1,4 @@
-//! What is known of a connection, and how fast it may be called. Pure.
+//! The status of a connection, and the rate of its calls. Pure.
 
 pub mod rate;
 pub mod status;

@@ -1,23 +1,23 @@
-//! How fast calls through a connection may go. Pure: time is an argument, counted from any fixed moment.
+//! The rate limit of the calls through a connection. Pure: time is an argument, counted from any fixed moment.
 //!
-//! Starts without a limit. The quota of an account is not known, and may be shared with others: being throttled tells that
-//! it is used up, and each answer that there is room for a little more.
+//! There is no limit at first, as the account's quota is unknown and may be shared with others. A throttled call lowers
+//! the limit; each answered call raises it a little.
 
 use std::collections::VecDeque;
 
 use jiff::SignedDuration;
 
-/// What is left of the rate at which calls were throttled.
+/// The part of the throttled rate that becomes the new limit.
 const CUT: f64 = 0.7;
-/// Calls per second that a second of answers adds.
+/// Calls per second added to the limit by one second of answers.
 const GROWTH: f64 = 1.0;
-/// Calls per second, at the least: a connection that is throttled all the time is still tried.
+/// The lowest limit, in calls per second, so that a connection that is always throttled is still tried.
 const SLOWEST: f64 = 0.2;
-/// A limit above so many calls per second is none.
+/// A limit above this rate, in calls per second, is dropped.
 const FASTEST: f64 = 100.0;
-/// Without a word from the gateway: the quotas are counted by the second.
+/// The pause after a throttled call if the gateway names none: quotas count calls per second.
 const PAUSE: SignedDuration = SignedDuration::from_secs(1);
-/// In which calls are counted.
+/// The window in which calls are counted.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// The longest pause that the gateway may ask for.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
@@ -25,26 +25,26 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// The rate of the calls through one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
-    /// Calls per second; none for no limit.
+    /// Calls per second; `None` for no limit.
     limit: Option<f64>,
-    /// No call starts before.
+    /// No call starts before this moment.
     next: SignedDuration,
-    /// When the calls of the last while started or will start, in order.
+    /// When recent and scheduled calls start, in order.
     recent: VecDeque<SignedDuration>,
-    /// Throttled answers up to then are of calls that started before the last cut.
+    /// A throttled answer before this moment belongs to a call from before the last cut.
     cut_until: SignedDuration,
 }
 
 impl Rate {
-    /// Takes the turn of `calls` calls that start one right after the other, and returns how long they must wait.
+    /// Reserves slots for `calls` calls that start right after each other, and returns the wait before the first.
     ///
-    /// A limit is of the calls in any one second, as the quotas are: whoever comes while there is room in it waits for
-    /// nothing, also right after another.
+    /// Like the quotas, a limit counts the calls in any one second: while the second has room, a call starts at once,
+    /// even right after another.
     pub fn take_turn(&mut self, now: SignedDuration, calls: u32) -> SignedDuration {
         let mut start = self.next.max(now);
         let (room, window) = self.limit.map_or((usize::MAX, SECOND), room);
         let count = usize::try_from(calls).unwrap_or(usize::MAX);
-        // The one that must be over a window ago when the last of these starts.
+        // The earlier call that must be one window old before the last of these calls starts.
         let before = self.recent.len().saturating_add(count.min(room)).checked_sub(room.saturating_add(1));
         if let Some(before) = before.and_then(|index| self.recent.get(index)) {
             start = start.max(before.saturating_add(window));
@@ -52,21 +52,21 @@ impl Rate {
         while self.recent.front().is_some_and(|at| start.saturating_sub(*at) >= window) {
             self.recent.pop_front();
         }
-        // Those for which one window has no room count in the next.
+        // Calls beyond one window's room count in the next window.
         let windows = (0..count).map(|call| i32::try_from(call / room).unwrap_or(i32::MAX));
         self.recent.extend(windows.map(|after| start.saturating_add(window.saturating_mul(after))));
         self.next = start;
         start.saturating_sub(now)
     }
 
-    /// Calls per second, if the gateway has set a limit by throttling.
+    /// The limit in calls per second, if throttling has set one.
     #[must_use]
     pub const fn limit(&self) -> Option<f64> {
         self.limit
     }
 
-    /// A call was throttled; the gateway may have asked for a pause. Answers to calls that had started before the last
-    /// cut do not cut again.
+    /// Records a throttled call, and the pause if the gateway asked for one. An answer to a call that started before
+    /// the last cut does not cut again.
     pub fn throttled(&mut self, now: SignedDuration, retry_after: Option<SignedDuration>) {
         let pause = retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
         let resume = now.saturating_add(pause);
@@ -81,18 +81,18 @@ impl Rate {
         self.limit = Some((used * CUT).max(SLOWEST));
     }
 
-    /// A call was answered.
+    /// Records an answered call.
     pub fn answered(&mut self) {
-        // So many answers come in a second.
+        // Each answer adds its share: about `limit` answers come per second.
         self.limit = self.limit.map(|limit| limit + GROWTH / limit.max(GROWTH)).filter(|limit| *limit <= FASTEST);
     }
 }
 
-/// How many calls may start within how much time; a limit of less than one in a second is one in more.
+/// How many calls may start in which window: a limit below 1 per second is one call in a longer window.
 fn room(limit: f64) -> (usize, SignedDuration) {
     let calls = limit.floor().clamp(1.0, FASTEST);
     let window = SignedDuration::try_from_secs_f64((1.0 / limit).max(1.0)).unwrap_or(LONGEST_PAUSE);
-    // A whole number from 1 to FASTEST.
+    // The value is a whole number from 1 to FASTEST.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     (calls as usize, window)
 }

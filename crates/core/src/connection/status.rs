@@ -1,4 +1,4 @@
-//! The status of a connection, from what is learned of its gateway. Pure; the controller writes it when it changes.
+//! Builds the status of a connection from the results of its calls. Pure; the controller writes it when it changes.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -8,26 +8,26 @@ use crate::clock::{CLOCK_SKEW, in_words, is_skew};
 use crate::conditions::{condition, without_request};
 use crate::text::clamp;
 
-/// Between two probes of a connection that works.
+/// The pause between two probes of a working connection.
 const PROBE_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
-/// Between two probes of one that does not.
+/// The pause between two probes of a connection that does not work.
 const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
-/// What was learned of a connection.
+/// The last thing learned about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned<'a> {
     /// The gateway answered a call or a probe.
     Answered,
-    /// A call or a probe could not be made or was refused; the text says what to do.
+    /// A call or a probe could not be made, or was refused; the text says what to do.
     Failed(WaitReason, &'a str),
-    /// A probe was made, and nothing certain came back; the text says what did.
+    /// A probe was sent without a conclusive answer; the text describes what came back.
     Unanswered(&'a str),
-    /// No probe could be made, as the API server did not give out the Secret; the text says why.
+    /// No probe could be sent, as the API server did not return the Secret; the text says why.
     Unread(&'a str),
 }
 
 impl Learned<'_> {
-    /// Whether the Secret was there and had an access key.
+    /// Whether the Secret existed and contained an access key.
     const fn has_read_key(self) -> bool {
         !matches!(
             self,
@@ -36,19 +36,19 @@ impl Learned<'_> {
     }
 }
 
-/// What holds of a connection beside it.
+/// Known facts about a connection, beside the last result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The `metadata.generation` of the connection.
     pub generation: i64,
-    /// Time stamps are signed for the dispatch deadline.
+    /// Whether calls carry a time stamp signed for the dispatch deadline.
     pub fenced: bool,
     /// The operation in use.
     pub operation: Operation,
-    /// When a probe was answered just now.
+    /// When a probe was answered, if this result is from a probe.
     pub probed: Option<Timestamp>,
-    /// By how much the operator's clock is ahead of the gateway's at the least; negative if it is behind, zero if it may be
-    /// right, none if that is not known.
+    /// The least by which the operator's clock is ahead of the gateway's; negative if it is behind, zero if it may be
+    /// right, `None` if unknown.
     pub clock_lead: Option<SignedDuration>,
 }
 
@@ -95,15 +95,15 @@ pub fn connection_status(
     }
 }
 
-/// Whether a connection that does not work for this reason stays so until somebody changes its spec, its access key or a flag of
-/// the operator. A Secret may come by itself, and networks, clocks and limits mend by themselves. What the key may not do with
-/// one instance is no fault of the connection: whoever asks for a wrong instance must not have it called failed.
+/// Whether only a person can repair this: by changing the spec, the access key or an operator flag. A Secret may still
+/// appear, and networks, clocks and limits recover. A right that the key lacks on one instance is not the connection's
+/// fault: a request for a wrong instance must not mark it as failed.
 const fn needs_somebody(reason: WaitReason) -> bool {
     matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointNotAllowed)
 }
 
-/// When a connection of `generation` with `status` is to be probed, after `last_try` at this generation, whatever came of
-/// it: at once if it is new or changed, soon again if it does not work, else an hour after the last answer.
+/// When to probe a connection of this `generation` again; `last_try` is the last probe of this generation, whatever its
+/// result. At once if it is new or changed, a minute later if it does not work, else an hour after the last answer.
 #[must_use]
 pub fn probe_due(
     status: Option<&OceanBaseConnectionStatus>,
@@ -121,7 +121,7 @@ pub fn probe_due(
     next.max(retry).unwrap_or(Timestamp::MIN)
 }
 
-/// Whether `new` says the same as `old` in other words. The ID of the gateway's request is none of them.
+/// Whether the messages of `new` differ from those of `old` by more than the gateway's request ID.
 #[must_use]
 pub fn rewords(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus) -> bool {
     let words = |status: &OceanBaseConnectionStatus| -> Vec<String> {
@@ -130,14 +130,14 @@ pub fn rewords(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus)
     words(old) != words(new)
 }
 
-/// Whether `new` says anything that `old` did not, its texts apart.
+/// Whether `new` differs from `old` in anything but its messages.
 #[must_use]
 pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatus) -> bool {
     let essence = |status: &OceanBaseConnectionStatus| {
         let mut status = status.clone();
         for condition in &mut status.conditions {
             condition.message.clear();
-            // Set anew for each condition; it counts only where the status changes, which is compared.
+            // Ignored: it is set anew for every condition, and matters only if the status changes, which is compared.
             condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
         }
         status
@@ -145,7 +145,7 @@ pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatu
     essence(old) != essence(new)
 }
 
-/// A call that showed another operation to be in use is as good as a probe: its time is kept with the operation.
+/// An answered call that reveals a new operation counts as a probe, and its time is kept with the operation.
 fn last_probe(old: &OceanBaseConnectionStatus, learned: Learned<'_>, facts: &Facts, now: Timestamp) -> Option<Time> {
     let is_found = learned == Learned::Answered && old.operation != Some(facts.operation);
     let found = is_found.then_some(now);
@@ -157,14 +157,15 @@ type Said<'a> = (&'a str, &'a str, &'a str);
 fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, facts: &Facts) -> Said<'a> {
     let accepted = ("True", ConnectionReason::CredentialsAccepted.as_str(), "the gateway took the access key");
     match learned {
-        // Refused for something else, which is looked at after the key.
+        // Refused by a check that comes after the access key's.
         Learned::Answered | Learned::Failed(WaitReason::PermissionDenied | WaitReason::OperationUnavailable, _) => {
             accepted
         }
         Learned::Failed(reason @ (WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected), message) => {
             ("False", reason.as_str(), message)
         }
-        // Says nothing of the key: what was known stays, unless the connection now names another one, or there was none.
+        // This says nothing about the key: keep the known state, unless of another generation or of a Secret found
+        // since.
         Learned::Failed(..) | Learned::Unanswered(_) | Learned::Unread(_) => {
             let type_ = ConditionType::CredentialsValid.as_str();
             let known = old.conditions.iter().find(|known| known.type_ == type_);
@@ -190,7 +191,7 @@ fn fence(fenced: bool) -> Said<'static> {
     ("False", ConnectionReason::TimeStampRefused.as_str(), message)
 }
 
-/// What is to be said of the gateway's clock, if anything.
+/// The condition's reason and message if the gateway's clock differs by more than [`CLOCK_SKEW`].
 fn clock_skew(lead: Option<SignedDuration>) -> Option<(ConnectionReason, String)> {
     let lead = lead.filter(|lead| is_skew(*lead))?;
     let reason = if lead.is_negative() { ConnectionReason::GatewayAhead } else { ConnectionReason::GatewayBehind };

@@ -1,17 +1,17 @@
-//! Whether a connection allows what a request names. Pure; checked before credentials are read.
+//! Whether a connection allows a request's instance and tenant. Pure; check it before reading credentials.
 
 use sessionkill_api::{Mode, OceanBaseConnectionSpec, SessionKillSpec, VerificationPolicy};
 
 use crate::kill::precheck::MustSee;
 
-/// Refuses a request that names an instance or a tenant outside the connection's allow-lists; the text says which.
+/// Refuses an instance or a tenant outside the connection's allow-lists; the text names it.
 pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) -> Result<(), String> {
     allowed("instance", &request.instance_id, &connection.instance_ids, "instanceIDs", request)?;
     allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)
 }
 
-/// Which sessions must be seen in the list of their tenant before they are killed through `connection`. All, if it limits what
-/// may be named: a request names a tenant and a session, and only the list shows that the one is the other's.
+/// Which sessions must be in the process list before a kill. If the connection has an allow-list, all of them: only the
+/// list proves that a session belongs to the tenant that the request names.
 #[must_use]
 pub const fn must_see(connection: &OceanBaseConnectionSpec) -> MustSee {
     if connection.instance_ids.is_empty() && connection.tenant_ids.is_empty() {
@@ -32,13 +32,13 @@ fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &Session
     ))
 }
 
-/// Whether the process list is read before the kill.
+/// Whether to read the process list before the kill.
 #[must_use]
 pub fn needs_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
     rests_on_list(spec, must_see) || spec.verification.policy != VerificationPolicy::None
 }
 
-/// Whether nothing may be done without the process list.
+/// Whether the request must wait if the process list cannot be read.
 #[must_use]
 pub fn rests_on_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
     must_see == MustSee::All

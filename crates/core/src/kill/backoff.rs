@@ -1,28 +1,28 @@
-//! How long a request that could not go out waits. Pure and without counters, so that a restart changes nothing.
+//! How long to wait before the next try of a request. Pure, and without counters, so that a restart changes nothing.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::CLOCK_SKEW;
 
 const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
-/// A gateway that is well again is noticed within this time.
+/// A gateway that recovers is noticed within this time.
 const LONGEST: SignedDuration = SignedDuration::from_secs(30);
 
-/// A pause is longer by up to this part of it, by another one for each request: a thousand that began to wait in the same
-/// second would else all try again in the same.
+/// Lengthens each pause by up to a quarter, differently per request. Otherwise a thousand requests that began to wait
+/// in the same second would all retry in the same second.
 const SPREAD: i32 = 4;
 
-/// No pause ends later than this before `notAfterTime`: what is mended by then is still used.
+/// No pause ends later than 7 s before `notAfterTime`, so that a recovery until then still helps.
 const LAST_TRY: SignedDuration = SignedDuration::from_secs(7);
-/// A thousand may have the same `notAfterTime`: their last tries are made within this time before that.
+/// Spreads the last tries of requests with the same `notAfterTime` over the 3 s before that.
 const LAST_SPREAD: SignedDuration = SignedDuration::from_secs(3);
-/// The longest pause after that.
+/// The longest pause from then until `notAfterTime` has passed, before its own spread.
 const LAST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
-/// The time of the next try of the request `uid`, first worked on at `start`: it waits as long again as it has waited so
-/// far, which doubles the pause each time, between 1 s and 30 s, and a little longer, so that many do not try at once.
-/// `at_least` is the pause the other side asked for; a request that has less time until `not_after` tries once more all the
-/// same. When that is over it is in no hurry.
+/// The time of the next try of the request `uid`, first processed at `start`. The pause equals the time waited so far,
+/// which doubles it each time, between 1 s and 30 s, plus a spread. `at_least` is the pause that the backend asked for;
+/// a try before `not_after` is made even if that is sooner. From `not_after` + [`CLOCK_SKEW`] on, only the usual pauses
+/// apply.
 #[must_use]
 pub fn next_attempt(
     start: Timestamp,
@@ -39,13 +39,13 @@ pub fn next_attempt(
     match now {
         _ if now < last_try => until.min(last_try),
         _ if now < later(not_after, CLOCK_SKEW) => until.min(later(now, LAST_PAUSE + (LAST_PAUSE / PARTS) * part)),
-        // Nothing is sent for it any more: a thousand that wait to be told what was executed need not ask every other second.
+        // Nothing can be sent any more, so a thousand requests that await an outcome need not ask every 2 s.
         _ => until,
     }
 }
 
-/// When to look again at a request that is not sent after `not_after`, if nothing else calls for it before `until`: while there
-/// is time for one more try, and when its end can be told.
+/// Limits the wake-up time `until` of a request that cannot be sent after `not_after`, so that it is still tried in
+/// time, and ended as soon as it has expired.
 #[must_use]
 pub fn in_time(until: Timestamp, now: Timestamp, not_after: Timestamp) -> Timestamp {
     let last_try = not_after.saturating_sub(LAST_TRY).unwrap_or(Timestamp::MIN);
@@ -54,7 +54,7 @@ pub fn in_time(until: Timestamp, now: Timestamp, not_after: Timestamp) -> Timest
         _ if now < last_try => until.min(last_try),
         _ if now < not_after => until.min(later(now, LAST_PAUSE)),
         _ if now < is_over => until.min(is_over),
-        // It has ended, or what came of its call is to be found out: that has no deadline.
+        // It has ended, or the outcome of its call is being looked up, which has no deadline.
         _ => until,
     }
 }
@@ -63,12 +63,12 @@ fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// Into how many parts a spread is divided.
+/// The number of steps in a spread.
 const PARTS: i32 = 1024;
 
-/// Which of these parts a try of `uid` gets: always the same at the same time, without any state.
+/// The step of `uid` at `now`: it needs no stored state, as the same input gives the same step.
 fn part(uid: &str, now: Timestamp) -> i32 {
-    // FNV-1a: std's hasher promises no result.
+    // FNV-1a, as std's hasher may change its results between releases.
     let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     let hash = uid.bytes().chain(now.as_second().to_le_bytes()).fold(0x811c_9dc5, mix);
     i32::try_from(hash >> 22).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The rules of the claim: the receipt's name, its times, and whose it is. Pure; the API server enforces the name.
+//! The rules of the claim: the receipt's name, deadlines and holder. Pure; the API server makes the name unique.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,15 +12,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::kill::conclusion::bounded;
 
-/// Between the latest end of a verification and the moment at which others may take its claim for orphaned: room for a
-/// last look at the process list, for the holder's writes of a whole group and for clocks that differ.
+/// The time from the end of verification until others may treat the claim as orphaned (20 s). It leaves room for a last
+/// read of the process list, for the holder's writes of a whole batch, and for clocks that differ.
 const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(20);
 
-/// The name of the receipt of a request: the same request always has the same name, a different one never.
+/// The name of the receipt of a request: equal for equal requests, and different for different ones.
 ///
-/// Derived from the content, not from the object: a request that is deleted and applied again, or applied under a second
-/// name, meets its own receipt. The canonical form is JSON of (connection, instance, tenant, sorted sessions
-/// with `expect`, `notAfterTime` in nanoseconds).
+/// It hashes the content, not the object, so that a request deleted and applied again, or applied under a second name,
+/// meets its own receipt. The hashed form is the JSON of connection, instance, tenant, sorted sessions with `expect`,
+/// and `notAfterTime` in nanoseconds.
 #[must_use]
 pub fn receipt_name(spec: &SessionKillSpec) -> String {
     #[derive(Serialize)]
@@ -47,26 +47,26 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
     format!("sk-{}", &hex::encode(Sha256::digest(canonical))[..40])
 }
 
-/// What one attempt brings to the claim.
+/// The values that one attempt puts into its claim.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// Unique to the attempt.
     pub attempt_id: String,
-    /// The process that makes it.
+    /// The process that makes the attempt.
     pub holder_identity: String,
-    /// When the claim is made.
+    /// The time of the claim.
     pub claim_time: Timestamp,
-    /// How long after it the call may be sent.
+    /// How long after the claim the call may be sent.
     pub dispatch_window: SignedDuration,
     /// How long a call may take.
     pub request_timeout: SignedDuration,
-    /// The operation to call first.
+    /// The operation to try first.
     pub operation: Operation,
-    /// How the sessions stand before the call.
+    /// The state of each session before the call.
     pub planned: Vec<SessionStatus>,
 }
 
-/// The receipt that claims `object` for `attempt`. Its dispatch deadline is never after `notAfterTime`.
+/// The receipt with which `attempt` claims `object`. Its dispatch deadline is never after `notAfterTime`.
 #[must_use]
 pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
     let spec = &object.spec;
@@ -94,44 +94,44 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
     )
 }
 
-/// Where an existing receipt leaves an attempt that found it.
+/// What an attempt may do after it found an existing receipt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
-    /// It is this very attempt's: the answer to the claim had been lost.
+    /// The receipt is this attempt's own: only the API server's answer to the claim was lost.
     Ours,
-    /// Its outcome is recorded: copy it, send nothing.
+    /// Its outcome is recorded: copy it and send nothing.
     Recorded(SessionKillReceiptStatus),
-    /// Its holder may still be at work: look again at `until`. `own` says that it was made for the same object, by
-    /// another operator or by this one before a restart.
+    /// Its holder may still be working: look again at `until`. The holder is another operator, or this one before a
+    /// restart.
     InFlight {
-        /// When its holder must have settled.
+        /// The deadline by which its holder must have settled.
         until: Timestamp,
-        /// Made for the same object.
+        /// The receipt was made for the same object.
         own: bool,
     },
-    /// Its holder is gone without a word. Never send; find out what happened.
+    /// Its holder is gone and recorded nothing. Never send; find out what happened.
     Orphaned,
 }
 
-/// Who judges a receipt that was found.
+/// Who found the receipt.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
     /// The object that wants to claim.
     pub uid: &'a str,
-    /// The attempt that wants to claim; empty for none.
+    /// The attempt that wants to claim; empty if there is none.
     pub attempt_id: &'a str,
-    /// Whether somebody in the process of the judge has the claim at work.
+    /// Whether the claim is at work in the same process.
     pub is_at_work: bool,
 }
 
 impl Judge<'_> {
-    /// Where `receipt` leaves the judge at `now`. A claim that is at work in the judge's own process is never orphaned: its
-    /// outcome is recorded as soon as the API server lets it. One that is at work nowhere, such as one whose record was
-    /// refused, would be waited for until the next restart.
+    /// What `receipt` allows at `now`. A claim at work in this process is never orphaned, as its outcome is recorded as
+    /// soon as the API server accepts it. Any other claim without a record is orphaned after its settle deadline;
+    /// otherwise a claim whose record was refused would block until the next restart.
     #[must_use]
     pub fn standing(self, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {
         let spec = &receipt.spec;
-        // Also of this very attempt: another operator took it for orphaned while this one slept.
+        // Even for this attempt's own receipt: another operator may have taken it over while this one was asleep.
         if let Some(status) = &receipt.status {
             return Standing::Recorded(status.clone());
         }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_name_never_changes_between_releases() {
-        // A release that derived another name would not see the receipts of the one before it.
+        // Pins the name: a release with another derivation would miss the receipts of earlier releases.
         assert_eq!(receipt_name(&request().spec), "sk-43fc0eb8b9218d7a511019b73883fc6e426b028b");
     }
 

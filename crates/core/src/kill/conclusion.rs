@@ -1,4 +1,4 @@
-//! How a request ended, in words for people and for programs. Pure; `status` makes the status of it.
+//! The end of a request, in words for people and for programs. Pure; `status` builds the status from it.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,11 +10,11 @@ use sessionkill_api::{
 use crate::kill::outcome::{counts, ended, for_all, for_sent, summary};
 use crate::text::{clamp, clamp_bytes};
 
-/// The most bytes the sessions of a status may take, so that the whole of it stays below 256 KiB: five conditions take 4 KiB
-/// each at most. An object too large for etcd would be refused after the kill, when it is too late.
+/// The most bytes that the sessions of a status take. With five conditions of 4 KiB each, the status stays below 256
+/// KiB: etcd would refuse a too large object only after the kill, when it is too late.
 const MAX_BYTES: usize = 232 * 1024;
 
-/// What a user does who wants another try.
+/// Advice for a user who wants to try again.
 const TRY_AGAIN: &str = "to try again, create a new SessionKill with a new notAfterTime";
 
 /// How a request ended.
@@ -22,13 +22,13 @@ const TRY_AGAIN: &str = "to try again, create a new SessionKill with a new notAf
 pub struct Conclusion {
     /// The reason of the `Succeeded` condition.
     pub reason: Outcome,
-    /// What happened and what to do, for people.
+    /// What happened and what to do next, for people.
     pub message: String,
     /// The outcome of each session.
     pub sessions: Vec<SessionStatus>,
-    /// The call, if one was made.
+    /// The call, if one was sent.
     pub dispatch: Option<Dispatch>,
-    /// For which sessions the answer named others than were meant.
+    /// For which sessions the answer named another user, database or client than was meant.
     pub target_mismatch: Option<String>,
     /// The outcome is that of another request of the same content.
     pub is_copied: bool,
@@ -49,15 +49,15 @@ impl Conclusion {
         Self::uncalled(reason, message, for_all(&object.spec.sessions, SessionOutcome::Skipped, why))
     }
 
-    /// Ends a request of whose sessions none is left to kill.
+    /// Ends a request that has no sessions left to kill.
     #[must_use]
     pub fn nothing_left(sessions: Vec<SessionStatus>) -> Self {
         let message = format!("nothing was sent: {}", in_words(&sessions));
         Self::uncalled(summary(&sessions), message, sessions)
     }
 
-    /// Ends a `DryRun`: each of `planned` says what a Kill would do. `executed` is the request, if any, that the same
-    /// content was executed as before: a Kill would not be sent at all.
+    /// Ends a `DryRun`: each of `planned` says what a Kill would do. `executed` names the SessionKill that executed the
+    /// same content before, if any: a Kill would then send nothing.
     #[must_use]
     pub fn dry_run(planned: &[SessionStatus], executed: Option<&str>) -> Self {
         let word = if executed.is_some() { "no Kill" } else { "a Kill" };
@@ -79,7 +79,7 @@ impl Conclusion {
         Self::uncalled(Outcome::DryRunCompleted, message, sessions)
     }
 
-    /// Ends a request whose call left `sessions`. `detail` says why an outcome that cannot be told cannot.
+    /// Ends a request after its call left `sessions`. `detail` says why an unknown outcome is unknown.
     #[must_use]
     pub fn called(sessions: Vec<SessionStatus>, dispatch: Dispatch, detail: &str) -> Self {
         let reason = summary(&sessions);
@@ -97,7 +97,8 @@ impl Conclusion {
         Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: false, is_unaudited: false }
     }
 
-    /// Ends a request by the recorded outcome of `receipt`. `same_object` says that the record is of this very object.
+    /// Ends a request with the outcome recorded in `receipt`. `same_object` says that the record is of this very
+    /// object.
     #[must_use]
     pub fn recorded(receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus, same_object: bool) -> Self {
         let sessions = record.sessions.clone();
@@ -118,7 +119,7 @@ impl Conclusion {
         Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: true, is_unaudited: false }
     }
 
-    /// The record of this conclusion for the receipt.
+    /// The record of this conclusion for its receipt.
     #[must_use]
     pub fn record(&self, now: Timestamp) -> SessionKillReceiptStatus {
         SessionKillReceiptStatus {
@@ -131,20 +132,19 @@ impl Conclusion {
     }
 }
 
-/// Why the API refused the call as a whole before execution, if it did.
+/// Why the API refused the whole call before execution, if it did.
 fn rejected(sessions: &[SessionStatus]) -> Option<&str> {
     let rejected = sessions.iter().find(|session| session.reason == SessionReason::RequestRejected);
     rejected.map(|session| session.message.as_str())
 }
 
-/// What is known of the sessions of `receipt` by nobody but a holder that is gone: those that it named may have been
-/// killed.
+/// The state of the sessions of a receipt whose holder is gone: those to be sent may have been killed.
 #[must_use]
 pub fn orphaned(receipt: &SessionKillReceipt) -> Vec<SessionStatus> {
     for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::HolderLost)
 }
 
-/// Why the outcome of `receipt` cannot be told.
+/// Why the outcome of `receipt` is unknown.
 #[must_use]
 pub fn nothing_certain(receipt: &SessionKillReceipt) -> String {
     format!(
@@ -153,7 +153,7 @@ pub fn nothing_certain(receipt: &SessionKillReceipt) -> String {
     )
 }
 
-/// What the status says of the call of `operation` made under `receipt`.
+/// The status entry for the call of `operation` made under `receipt`.
 #[must_use]
 pub fn dispatch(receipt: &SessionKillReceipt, operation: Operation, request_id: &str) -> Dispatch {
     Dispatch {
@@ -174,15 +174,15 @@ pub const fn is_goal_reached(reason: Outcome) -> bool {
     )
 }
 
-/// Whether a request that ended with `reason` did not reach its goal, and nobody need be alarmed: an old manifest was
-/// applied again, or whoever deleted the request wants no more of it.
+/// Whether `reason` is a missed goal that needs no alarm: an old manifest was applied again, or a user deleted the
+/// request.
 #[must_use]
 pub const fn is_neutral(reason: Outcome) -> bool {
     matches!(reason, Outcome::ExpiredOnArrival | Outcome::Deleted)
 }
 
-/// Keeps the sessions of a status or of a claim within the limit: first without statements, then without anything that
-/// was observed, then with short messages.
+/// Keeps the sessions of a status or a claim within [`MAX_BYTES`]: it drops the statements, then everything observed,
+/// then shortens messages to 256 bytes.
 #[must_use]
 pub fn bounded(mut sessions: Vec<SessionStatus>) -> Vec<SessionStatus> {
     if size(&sessions) > MAX_BYTES {

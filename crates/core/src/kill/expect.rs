@@ -1,14 +1,14 @@
-//! Whether a session is the one that was meant. Pure.
+//! Whether a session is the one that the request means. Pure.
 
 use sessionkill_api::{Expect, SessionState};
 
 use crate::session::{Seen, same_address};
 use crate::text::quoted;
 
-/// The most characters of a value that are told: as many as `expect` may have.
+/// The most characters of a value in a message: as many as `expect` may have.
 const MAX_SHOWN: usize = 128;
 
-/// What of `seen` is not as `expect` says: each field that differs, and how. None if all given fields hold.
+/// Each field of `seen` that differs from `expect`, and how; `None` if all given fields match.
 #[must_use]
 pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
     let state = expect.state.map(|state| match state {
@@ -34,7 +34,7 @@ pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
         })
         .collect();
     if let Some(least) = expect.min_execution_seconds {
-        // Declared a number of seconds; a fraction is cut off, and what is no number proves nothing.
+        // The API declares a number of seconds: fractions are cut off, and a text that is no number does not match.
         let seconds = seen.execute_time.split('.').next().and_then(|text| text.trim().parse::<i64>().ok());
         if seconds.is_none_or(|seconds| seconds < i64::from(least)) {
             let found = shown(&seen.execute_time);

@@ -1,25 +1,25 @@
-//! Smaller forms of a final status, for an object in which the whole has no room. Pure.
+//! Smaller forms of a final status, for an object that has no room for all of it. Pure.
 
 use sessionkill_api::{ConditionType, SessionKillStatus};
 
 use crate::text::clamp;
 
-/// How much of a final status is written: each form is smaller than the one before, for an object that would be too large
-/// to be stored with more.
+/// How much of a final status to write: each form is smaller than the one before. Try the next one if the API server
+/// refuses an object as too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
-    /// All of it.
+    /// Everything.
     Whole,
-    /// Nothing that came from outside: for each session its outcome and reason.
+    /// Nothing from outside: only the outcome and reason of each session.
     Short,
     /// No sessions.
     Summary,
-    /// `completionTime` and one condition.
+    /// `completionTime` and the `Succeeded` condition only.
     Least,
 }
 
 impl Form {
-    /// The next smaller one, if there is any.
+    /// The next smaller form, if any.
     #[must_use]
     pub const fn smaller(self) -> Option<Self> {
         match self {
@@ -31,10 +31,10 @@ impl Form {
     }
 }
 
-/// The longest message of a condition in the forms that name no sessions.
+/// The most characters in a condition's message in the forms without sessions.
 const SHORT_MESSAGE: usize = 128;
 
-/// `status` in this form.
+/// `status` in the given form.
 #[must_use]
 pub fn in_form(status: &SessionKillStatus, form: Form) -> SessionKillStatus {
     let mut status = status.clone();

@@ -1,4 +1,4 @@
-//! What becomes of a request, from its plan to the end of its receipt. Pure.
+//! The life of a request, from its plan to the removal of its receipt. Pure.
 
 pub mod admission;
 pub mod backoff;

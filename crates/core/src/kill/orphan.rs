@@ -1,5 +1,5 @@
-//! What became of a claim whose holder is gone: nothing is ever sent again, so it is told by what the holder left and by the
-//! process list. Pure.
+//! The outcome of a claim whose holder is gone: nothing is sent again, so it is derived from what the holder left and
+//! from the process list. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 use kube_core::ResourceExt as _;
@@ -9,12 +9,12 @@ use crate::kill::conclusion::{Conclusion, dispatch, nothing_certain, orphaned};
 use crate::kill::verification::{close, is_open, look};
 use crate::session::Snapshot;
 
-/// For how long after its settle deadline an orphaned claim is observed before its outcome is given up.
+/// How long an orphaned claim is observed after its settle deadline, before it ends with an unknown outcome.
 const OBSERVATION_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
-/// The end of the orphaned `receipt`. `request` is what is stored under the name of the request that made the claim, and
-/// `snapshot` the process list, which by now shows the end of whatever was sent; none if it cannot be read. `None` while a
-/// later look may tell more.
+/// The end of the orphaned `receipt`, or `None` while a later look may tell more. `request` is the object stored under
+/// the name of the request that made the claim. `snapshot` is the process list, which by now shows whatever was
+/// executed; `None` if it cannot be read.
 #[must_use]
 pub fn conclude(
     receipt: &SessionKillReceipt,
@@ -31,8 +31,8 @@ pub fn conclude(
     (is_told || now >= gives_up).then(|| Conclusion::called(sessions, known.dispatch, &nothing_certain(receipt)))
 }
 
-/// The end of `object` by what its status tells of the call that was made for it and by the process list, as there is no
-/// receipt of the call any more: somebody deleted it. None if there was no call.
+/// The end of `object` after its receipt was deleted, from the call in its status and the process list; `None` if its
+/// status names no call.
 #[must_use]
 pub fn without_receipt(object: &SessionKill, snapshot: Option<&Snapshot>, now: Timestamp) -> Option<Conclusion> {
     let status = object.status.as_ref()?;
@@ -43,7 +43,7 @@ pub fn without_receipt(object: &SessionKill, snapshot: Option<&Snapshot>, now: T
     Some(Conclusion::called(known.after(snapshot, now), known.dispatch, &why))
 }
 
-/// What the holder left.
+/// The traces that the holder left.
 struct Known {
     sessions: Vec<SessionStatus>,
     dispatch: Dispatch,
@@ -51,7 +51,7 @@ struct Known {
 }
 
 impl Known {
-    /// What the request says of the call, if its holder could still write that; else only that it may have been made.
+    /// The request's status, if the holder recorded the call there; else only that the call may have been made.
     fn of(receipt: &SessionKillReceipt, request: Option<&SessionKill>) -> Self {
         let made_by = |request: &&SessionKill| Some(&receipt.spec.session_kill_ref.uid) == request.uid().as_ref();
         let request = request.filter(made_by);
@@ -66,7 +66,7 @@ impl Known {
         Self { sessions, dispatch, policy }
     }
 
-    /// The same after a look at the list, which is the last one.
+    /// The sessions after the last look at the process list.
     fn after(&self, snapshot: Option<&Snapshot>, now: Timestamp) -> Vec<SessionStatus> {
         let looked = snapshot.map(|snapshot| look(&self.sessions, snapshot, self.policy).sessions);
         let sessions = looked.unwrap_or_else(|| self.sessions.clone());

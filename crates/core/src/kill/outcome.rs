@@ -1,4 +1,4 @@
-//! From what a call came to, to what became of each session, and of the request. Pure.
+//! Turns the answer to a call into the outcome of each session and of the request. Pure.
 
 use jiff::Timestamp;
 use sessionkill_api::{
@@ -8,11 +8,11 @@ use sessionkill_api::{
 use crate::session::{MAX_ADDRESS, MAX_NAME, Row, Seen, observed, same_address, session_status};
 use crate::text::{clamp, quoted};
 
-/// The outcome of each of `planned` after `operation` was answered with `rows`; `sessions` are those of the request, in
-/// the same order. Those that had been decided before stay as they are.
+/// The outcome of each of `planned` after `operation` was answered with `rows`; `sessions` are the request's, in the
+/// same order. Sessions decided before the call keep their outcome.
 ///
-/// A row succeeded if its ErrorMessage is empty; rows are matched by (ServerIp, SessionId). A session without a row may or
-/// may not have been killed: `Unknown`. BatchKillProcessList has no rows, and so only an observation tells.
+/// A row without an ErrorMessage succeeded; rows are matched by (ServerIp, SessionId). A session without a row is
+/// `Unknown`, as it may have been killed. BatchKillProcessList returns no rows, so that only verification can tell.
 #[must_use]
 pub fn from_answer(
     sessions: &[Session],
@@ -48,8 +48,8 @@ pub fn from_answer(
     sessions.iter().zip(planned).map(outcome_of).collect()
 }
 
-/// The sessions for which the answer names another user, database or client than was expected or seen before; none if
-/// it names none.
+/// The sessions for which the answer names another user, database or client than was expected or seen before, or
+/// `None`.
 #[must_use]
 pub fn target_mismatch(sessions: &[Session], planned: &[SessionStatus], rows: &[Row]) -> Option<String> {
     let differing = |(session, planned): (&Session, &SessionStatus)| {
@@ -61,23 +61,23 @@ pub fn target_mismatch(sessions: &[Session], planned: &[SessionStatus], rows: &[
     (!named.is_empty()).then(|| named.join("; "))
 }
 
-/// What of a session is compared with the answer.
+/// One field of a session that is compared with the answer.
 struct Echo<'a> {
     name: &'static str,
-    /// As it was written.
+    /// As the request's `expect` gives it.
     expected: Option<String>,
-    /// As it was stored when the session was seen; empty if nothing was.
+    /// As stored when the session was seen before the call; empty if it was not seen.
     before: String,
-    /// As the answer has it.
+    /// As the answer gives it.
     echoed: &'a str,
-    /// The most characters of it that are stored.
+    /// The most characters stored of this field.
     most: usize,
     same: fn(&str, &str) -> bool,
 }
 
 impl Echo<'_> {
-    /// How the answer differs from what was meant; none if it says nothing, or nothing was meant. What is raw is compared with
-    /// what is raw, and what was stored with what would be.
+    /// How the answer differs; `None` if it is empty or if nothing was expected or seen. A stored value was cut, so
+    /// that the answer is cut before the two are compared.
     fn difference(self) -> Option<String> {
         let Self { name, expected, before, echoed, most, same } = self;
         let (is_same, meant) = match expected {
@@ -89,7 +89,7 @@ impl Echo<'_> {
     }
 }
 
-/// How the answer's session differs from the one that was meant.
+/// How the session in the answer differs from the one that was meant.
 fn echo_mismatch(session: &Session, planned: &SessionStatus, echoed: &Seen) -> Option<String> {
     let expected = session.expect.clone().unwrap_or_default();
     let before = planned.observed.clone().unwrap_or_default();
@@ -108,7 +108,7 @@ fn echo_mismatch(session: &Session, planned: &SessionStatus, echoed: &Seen) -> O
     (!named.is_empty()).then(|| named.join("; "))
 }
 
-/// The same outcome for each of `planned` that was to be killed: for a call as a whole.
+/// Gives every session that was to be killed the same outcome, for a call that is judged as a whole.
 #[must_use]
 pub fn for_sent(planned: &[SessionStatus], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
     let sent = |session: &SessionStatus| match session.outcome {
@@ -118,11 +118,10 @@ pub fn for_sent(planned: &[SessionStatus], outcome: SessionOutcome, reason: Sess
     planned.iter().map(sent).collect()
 }
 
-/// The most characters of the API's word on a call that it refused.
+/// The most characters kept of the API's reason for a refusal.
 const MAX_WHY: usize = 512;
 
-/// The end of all of `planned` that were to be killed, by a call that the API refused before execution and would refuse
-/// again, for `why`.
+/// Fails every session that was to be killed, as the API refused the call before execution and would refuse it again.
 #[must_use]
 pub fn rejected(planned: &[SessionStatus], why: &str) -> Vec<SessionStatus> {
     let mut sessions = for_sent(planned, SessionOutcome::Failed, SessionReason::RequestRejected);
@@ -132,13 +131,13 @@ pub fn rejected(planned: &[SessionStatus], why: &str) -> Vec<SessionStatus> {
     sessions
 }
 
-/// The same outcome for every session: for what concerns the request as a whole.
+/// Gives every session the same outcome, for a request that is judged as a whole.
 #[must_use]
 pub fn for_all(sessions: &[Session], outcome: SessionOutcome, reason: SessionReason) -> Vec<SessionStatus> {
     sessions.iter().map(|session| session_status(session, outcome, reason)).collect()
 }
 
-/// How many sessions stand where.
+/// How many sessions have which outcome.
 #[must_use]
 pub fn counts(sessions: &[SessionStatus]) -> Counts {
     let mut counts = Counts::default();
@@ -156,7 +155,7 @@ pub fn counts(sessions: &[SessionStatus]) -> Counts {
     counts
 }
 
-/// The reason with which a request ends whose sessions ended like `sessions`.
+/// The reason with which a request with these `sessions` ends.
 #[must_use]
 pub fn summary(sessions: &[SessionStatus]) -> Outcome {
     let counts = counts(sessions);
@@ -166,7 +165,7 @@ pub fn summary(sessions: &[SessionStatus]) -> Outcome {
     } else if ended == counts.total {
         if counts.killed > 0 { Outcome::SessionsKilled } else { Outcome::SessionsGone }
     } else if counts.killed == 0 && counts.failed == 0 {
-        // Nothing was sent, or what was sent for has ended: the others are not what was meant.
+        // Nothing was sent, or all that was sent has ended: only the skipped sessions are left.
         Outcome::PreconditionFailed
     } else if ended > 0 {
         Outcome::PartiallyKilled

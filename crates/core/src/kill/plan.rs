@@ -1,42 +1,42 @@
-//! What to do next with a request, from the object and the time alone. Pure; the first step of every attempt.
+//! The next step of a request, from the object and the time alone. Pure; the first step of every attempt.
 
 use jiff::Timestamp;
 use sessionkill_api::{Mode, Outcome, SessionKill, WaitReason};
 
 use crate::clock::{CLOCK_SKEW, Now};
 
-/// What to do next with a request.
+/// The next step of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing, ever: it has ended.
+    /// Nothing, ever: the request has ended.
     Rest,
-    /// Nothing until `until`, or until the object changes. `reason` is what its status should say, if anything new.
+    /// Nothing until `until`, or until the object changes. `reason` is what its status should say, if it changes.
     Wait {
         /// When to look again, by this operator's clock.
         until: Timestamp,
         /// The reason to show.
         reason: Option<WaitReason>,
     },
-    /// A call was made for it, as its status says: find out by the receipt what came of it. Nothing is sent, even if somebody
-    /// deleted the receipt, which would otherwise let it be claimed again.
+    /// Its status names a call: find its outcome by the receipt. Nothing is sent, even if the receipt was deleted,
+    /// which would otherwise let the request be claimed again.
     Follow,
-    /// Nothing is sent for it any more, as its time has passed or it is being deleted. End it by the receipt of its content if
-    /// there is one, else as this: [`unsent`](super::unsent::unsent) tells what was missed from what is old.
+    /// Nothing is sent any more: the request expired or is being deleted. End it by the receipt of its content, or,
+    /// without one, as this; [`unsent`](super::unsent::unsent) then tells a missed request from an old one.
     End(Outcome),
-    /// Go on towards the call.
+    /// Prepare the call.
     Attempt(Intent),
 }
 
-/// What an attempt is for.
+/// The purpose of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// To say what a Kill would do.
+    /// Say what a Kill would do.
     DryRun,
-    /// To kill.
+    /// Kill.
     Kill(KillIntent),
 }
 
-/// A request that asks for a kill. Only [`plan`] makes one, and the claim takes one: a DryRun can neither claim nor call.
+/// A request that asks for a kill. Only [`plan`] makes one, and a claim needs one: a DryRun can neither claim nor call.
 ///
 /// ```
 /// use sessionkill_core::kill::plan::KillIntent;
@@ -50,9 +50,9 @@ pub struct KillIntent(());
 
 /// Decides the next step of `object` at `now`.
 ///
-/// A call that was made is followed to its end, whatever has passed or was edited since. Deletion comes next: it bumps
-/// `metadata.generation`, so anything derived from the generation would act on it. Then expiry, before every kind of waiting:
-/// even a suspended request ends with a `completionTime`.
+/// A call that was made is followed to its end, whatever was edited since. Deletion comes next: it increases
+/// `metadata.generation`, so that anything derived from the generation would react to it. Then expiry, before any
+/// waiting: even a suspended request ends with a `completionTime`.
 #[must_use]
 pub fn plan(object: &SessionKill, now: impl Into<Now>) -> Step {
     let next_attempt = object.status.as_ref().and_then(|status| status.next_attempt_time.as_ref()).map(|time| time.0);
@@ -60,7 +60,7 @@ pub fn plan(object: &SessionKill, now: impl Into<Now>) -> Step {
     plan_from(object, now, next_attempt.filter(|time| now.own() < *time))
 }
 
-/// The same for a request that what it waited for has come to: its next try is now.
+/// Like [`plan`], for a request whose awaited event has come: it ignores `nextAttemptTime`.
 #[must_use]
 pub fn plan_woken(object: &SessionKill, now: impl Into<Now>) -> Step {
     plan_from(object, now.into(), None)
@@ -78,7 +78,7 @@ fn plan_from(object: &SessionKill, now: Now, next_attempt: Option<Timestamp>) ->
         return Step::End(Outcome::Deleted);
     }
     let not_after = object.spec.not_after_time.0;
-    // Both are of the API server: no clock is needed for that.
+    // Both times are the API server's, so that no local clock is needed.
     if object.metadata.creation_timestamp.as_ref().is_some_and(|created| created.0 >= not_after) {
         return Step::End(Outcome::ExpiredOnArrival);
     }
@@ -96,7 +96,7 @@ fn plan_from(object: &SessionKill, now: Now, next_attempt: Option<Timestamp>) ->
     if let Some(not_before) = object.spec.not_before_time.as_ref().map(|t| t.0).filter(|t| now.earliest() < *t) {
         return Step::Wait { until: now.own_time_at(not_before), reason: Some(WaitReason::Scheduled) };
     }
-    // Whether it is over cannot be told.
+    // A skewed clock cannot tell whether the request has expired.
     if now.skew().is_some() {
         return Step::Wait { until, reason: Some(WaitReason::ClockSkew) };
     }
@@ -213,7 +213,7 @@ mod tests {
         assert!(matches!(plan_woken(&waiting, time("10:00:00")), Step::Wait { .. }), "that does not resume it");
     }
 
-    /// The time by an own clock, and by that of an API server which is known to the second.
+    /// The operator's time, and the API server's, which is known to the second.
     fn by(own: &str, server: &str) -> Now {
         let (earliest, latest) = (time(server), time(server) + jiff::SignedDuration::from_secs(1));
         Now::new(time(own), Some(crate::clock::Bounds { earliest, latest }))
@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn by_a_clock_that_is_off_nothing_is_sent_and_nothing_fresh_is_over() {
         let held = |until| Step::Wait { until: time(until), reason: Some(WaitReason::ClockSkew) };
-        // Ahead by an hour: its own time is past notAfterTime.
+        // The operator is an hour ahead: its own clock is past notAfterTime.
         assert_eq!(plan(&request(), by("11:00:01", "10:00:00")), held("11:30:05"), "when it will be over by both");
         assert_eq!(plan(&request(), by("11:30:06", "10:30:04")), Step::End(Outcome::DeadlineExceeded));
-        // Behind by an hour: by the server's time it is over, and by its own it can be sent.
+        // The operator is an hour behind: the request has expired by the server's clock only.
         assert_eq!(plan(&request(), by("09:00:00", "10:00:00")), held("10:30:05"));
         assert_eq!(plan(&request(), by("09:40:00", "10:40:00")), held("10:30:05"), "not over by both");
         let mut held_back = request();

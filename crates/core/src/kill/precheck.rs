@@ -1,4 +1,4 @@
-//! What the process list says of the sessions of a request, before the kill. Pure.
+//! Compares the sessions of a request with the process list before the kill. Pure.
 
 use sessionkill_api::{Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
 
@@ -6,17 +6,17 @@ use crate::kill::expect::mismatch;
 use crate::session::{Presence, Snapshot, observed, session_status};
 use crate::text::clamp;
 
-/// Which sessions must be seen in the list before they are killed.
+/// Which sessions must be in the list before they are killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MustSee {
-    /// Those of which something is expected.
+    /// Those with an `expect`.
     Expected,
     /// All.
     All,
 }
 
-/// How each session stands before the kill: `Pending` if it is to be killed, else decided. Without a list nothing can be
-/// decided. `Err` if that leaves a session that must be seen: it could be the wrong one.
+/// The state of each session before the kill: `Pending` if it is to be killed, else decided. A session that is not
+/// required in the list stays `Pending` without one; a required one gives `Err`, as it could be the wrong session.
 pub fn precheck(
     sessions: &[Session],
     snapshot: Option<&Snapshot>,
@@ -26,7 +26,7 @@ pub fn precheck(
     sessions.iter().map(|session| check(session, snapshot, must_see, policy)).collect()
 }
 
-/// The process list cannot tell of a session that must be seen.
+/// The process list does not show whether a required session exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecided;
 
@@ -110,7 +110,7 @@ mod tests {
         assert!(list.tells_of(&[seen(1).session_id]) && !list.tells_of(&[seen(1).session_id, seen(0).session_id]));
         assert_eq!(list.presence(&seen(0).server_ip, seen(0).session_id), Presence::Unknown);
         assert_eq!(checked(expecting("app"), Some(&list)), Err(Undecided));
-        // Another server's session of an ID that was asked for is not there.
+        // A session with the same ID on another server does not count.
         assert_eq!(list.presence("10.9.9.9", seen(1).session_id), Presence::Absent);
     }
 

@@ -1,4 +1,4 @@
-//! What may be removed or updated after the end. Pure; the sweep does it.
+//! Which objects to remove or update after a request's end. Pure; the sweep does it.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -6,25 +6,25 @@ use sessionkill_api::{
     Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillRef, SessionKillStatus,
 };
 
-/// What Argo CD's annotations begin with. Its tracking label of old, `app.kubernetes.io/instance`, is no proof: Helm charts
-/// carry it too.
+/// The prefix of Argo CD's annotations. Its older tracking label, `app.kubernetes.io/instance`, proves nothing, as Helm
+/// charts set it too.
 const ARGO_CD_ANNOTATIONS: &str = "argocd.argoproj.io/";
 
-/// The labels by which a tool knows what it keeps, and the tool's name.
+/// Labels by which a GitOps tool tracks its objects, and the tool's name.
 const TRACKING_LABELS: [(&str, &str); 3] = [
     ("argocd.argoproj.io/instance", "Argo CD"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux"),
     ("helm.toolkit.fluxcd.io/name", "Flux"),
 ];
 
-/// Whether a finished request has outlived its `ttlSecondsAfterFinished`.
+/// Whether the `ttlSecondsAfterFinished` of a finished request has passed.
 #[must_use]
 pub fn ttl_expired(request: &SessionKill, now: Timestamp) -> bool {
     ttl_due(request).is_some_and(|due| due <= now)
 }
 
-/// When a finished request is to be removed by its `ttlSecondsAfterFinished`, if ever. Never before its `notAfterTime`: until
-/// then, a tool that re-creates it must find it, or find its receipt. Never for one that a GitOps tool would put back.
+/// When to remove a finished request by its `ttlSecondsAfterFinished`, if ever. Never before its `notAfterTime`: until
+/// then, a tool that re-creates it must find it or its receipt. Never if a GitOps tool would put it back.
 #[must_use]
 pub fn ttl_due(request: &SessionKill) -> Option<Timestamp> {
     let completed = request.status.as_ref().and_then(|status| status.completion_time.as_ref())?;
@@ -34,7 +34,7 @@ pub fn ttl_due(request: &SessionKill) -> Option<Timestamp> {
     is_removed.then_some(due)
 }
 
-/// Why the `ttlSecondsAfterFinished` of `request` is not followed, for people; none if it is, or if there is none.
+/// Why the `ttlSecondsAfterFinished` of `request` is ignored, for people; `None` if it is obeyed or absent.
 #[must_use]
 pub fn ttl_ignored(request: &SessionKill) -> Option<String> {
     request.spec.ttl_seconds_after_finished?;
@@ -45,19 +45,19 @@ pub fn ttl_ignored(request: &SessionKill) -> Option<String> {
     ))
 }
 
-/// Whether an annotation of this key tells which GitOps tool keeps the object.
+/// Whether this annotation key shows which GitOps tool tracks the object.
 #[must_use]
 pub fn is_tracking_annotation(key: &str) -> bool {
     key.starts_with(ARGO_CD_ANNOTATIONS)
 }
 
-/// Whether a label of this key tells which GitOps tool keeps the object.
+/// Whether this label key shows which GitOps tool tracks the object.
 #[must_use]
 pub fn is_tracking_label(key: &str) -> bool {
     TRACKING_LABELS.iter().any(|(tracking, _)| *tracking == key)
 }
 
-/// The GitOps tool that puts an object with `metadata` back when it is deleted, and the mark by which that is known.
+/// The GitOps tool that would re-create the object after its deletion, and the annotation or label that shows it.
 fn tracker(metadata: &ObjectMeta) -> Option<(&'static str, String)> {
     let annotations = metadata.annotations.iter().flatten();
     let mut of_argo_cd = annotations.filter(|(key, _)| is_tracking_annotation(key));
@@ -69,15 +69,15 @@ fn tracker(metadata: &ObjectMeta) -> Option<(&'static str, String)> {
     Some((tool, format!("label {key}")))
 }
 
-/// Whether a receipt has been kept for `retention` after its `notAfterTime`: its request can never be sent again anyway.
+/// Whether a receipt was kept for `retention` after its `notAfterTime`, when no request of its content can be sent.
 #[must_use]
 pub fn receipt_expired(receipt: &SessionKillReceipt, retention: SignedDuration, now: Timestamp) -> bool {
     let latest = receipt.spec.not_after_time.0.max(receipt.spec.settle_deadline_time.0);
     latest.saturating_add(retention).unwrap_or(Timestamp::MAX) <= now
 }
 
-/// Whether `request`, which is stored under the name of the one that made a claim, has yet to end by it. While it has, the
-/// receipt must stay, however old: without it the request would say that nothing was sent.
+/// Whether the request that made a claim still has to end by it; `request` is the object now stored under its name.
+/// Keep the receipt until then, however old: without it the request would say that nothing was sent.
 #[must_use]
 pub fn is_awaited(made_by: &SessionKillRef, request: Option<&SessionKill>) -> bool {
     request.is_some_and(|request| {
@@ -86,8 +86,8 @@ pub fn is_awaited(made_by: &SessionKillRef, request: Option<&SessionKill>) -> bo
     })
 }
 
-/// The status of a finished request whose mutable fields were edited after its end, brought up to its generation; none
-/// if it already is. Without it, tools would wait for ever.
+/// The status of a finished request raised to the generation of a later edit; `None` if it is current. Without it,
+/// tools that compare generations would wait for ever.
 #[must_use]
 pub fn observed_again(request: &SessionKill) -> Option<SessionKillStatus> {
     let generation = request.metadata.generation?;
@@ -103,14 +103,14 @@ pub fn observed_again(request: &SessionKill) -> Option<SessionKillStatus> {
     Some(status)
 }
 
-/// The record for `receipt`, if `request` made its claim and has settled the outcome of it.
+/// The record for `receipt`, if `request` made the claim and its own outcome is settled.
 #[must_use]
 pub fn record_of(request: &SessionKill, receipt: &SessionKillReceipt) -> Option<SessionKillReceiptStatus> {
     let status = request.status.as_ref()?;
     let dispatch = status.dispatch.as_ref().filter(|dispatch| dispatch.attempt_id == receipt.spec.attempt_id)?;
     let succeeded = status.conditions.iter().find(|condition| condition.type_ == "Succeeded")?;
     let outcome: Outcome = serde_json::from_value(succeeded.reason.as_str().into()).ok()?;
-    // A copied outcome is no new one: the receipt it was copied from had it already.
+    // A copied outcome is not recorded: the receipt that it was copied from has it.
     if outcome == Outcome::AlreadyExecuted {
         return None;
     }
@@ -190,7 +190,7 @@ mod tests {
             object.spec.ttl_seconds_after_finished = None;
             assert_eq!(ttl_ignored(&object), None, "{key}");
         }
-        // Of Helm charts, of the other's prefix, and of nobody.
+        // Labels of Helm charts, of another annotation prefix, and of no tool.
         for (annotation, key) in [
             (false, "app.kubernetes.io/instance"),
             (true, "kustomize.toolkit.fluxcd.io/name"),

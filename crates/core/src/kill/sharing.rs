@@ -1,72 +1,73 @@
-//! How many requests, and how many sessions, share one call. A refusal of a shared call says nothing of each request in it.
-//! Pure.
+//! How many requests and sessions share one call. A refusal of a shared call does not say which of its requests caused
+//! it. Pure.
 
-/// The most sessions that one call names, for one request or for many. A lost answer leaves all of them open until the list
-/// is read.
+/// The most sessions that one call names, over all its requests. If its answer is lost, all of them stay unknown until
+/// the process list is read.
 pub const MAX_SESSIONS: usize = 500;
 
-/// The most requests that may share a call with a request, itself among them.
+/// The most requests in a call with this request, itself included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sharing(usize);
 
 impl Default for Sharing {
-    /// With any number.
+    /// No limit.
     fn default() -> Self {
         Self(usize::MAX)
     }
 }
 
 impl Sharing {
-    /// For each of `requests` whose call was refused before its execution: half of them share the next one. None if there was
-    /// only one: the refusal is its own.
+    /// The limit for each of `requests` after a refusal of their shared call before its execution: half as many share
+    /// the next. `None` for a single request: the refusal is its own.
     #[must_use]
     pub const fn after_refusal(requests: usize) -> Option<Self> {
         if requests > 1 { Some(Self(requests.div_ceil(2))) } else { None }
     }
 
-    /// How many requests may share a call.
+    /// The most requests in one call.
     #[must_use]
     pub const fn requests(self) -> usize {
         self.0
     }
 
-    /// Whether a shared call with the request was refused.
+    /// Whether a shared call with this request was refused.
     #[must_use]
     pub const fn is_narrowed(self) -> bool {
         self.0 < usize::MAX
     }
 }
 
-/// How many sessions a gateway takes in one call, as far as its answers have shown.
+/// How many sessions a gateway accepts in one call, as learned from its answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallSize {
-    /// The most that it took.
+    /// The most that it accepted.
     taken: usize,
-    /// The fewest in a shared call that it refused; none while it refused none, or for another cause than the size.
+    /// The fewest that it refused in a shared call, unless the size was not the cause; `None` if it refused none.
     refused: Option<usize>,
 }
 
 impl CallSize {
-    /// The most sessions that a shared call may name.
+    /// The most sessions to put into a shared call.
     #[must_use]
     pub fn most(self) -> usize {
         self.refused.map_or(MAX_SESSIONS, |refused| self.taken.max(refused.div_ceil(2)).max(1))
     }
 
-    /// A call for `sessions` was answered.
+    /// Records an answered call for `sessions` sessions.
     pub fn took(&mut self, sessions: usize) {
         self.taken = self.taken.max(sessions);
         self.refused = self.refused.filter(|refused| sessions < *refused);
     }
 
-    /// A shared call for `sessions` was refused before its execution. The size is not the cause if as many were taken before.
+    /// Records a shared call refused before execution. The size is not the cause if as many sessions were accepted
+    /// before.
     pub fn refused(&mut self, sessions: usize) {
         if sessions > self.taken {
             self.refused = Some(self.refused.map_or(sessions, |refused| refused.min(sessions)));
         }
     }
 
-    /// A request whose shared calls were refused is refused alone: it was the cause, not the size.
+    /// Records that a request was refused alone too: it caused the refusals of its shared calls, not their size.
     pub fn explained(&mut self) {
         self.refused = None;
     }
@@ -78,8 +79,8 @@ mod tests {
 
     use super::*;
 
-    /// What a gateway does that takes `limit` sessions in a call and refuses the `odd` ones, when requests of one session each
-    /// go out in halves: the requests that are refused for good, the calls that are refused, and what is learnt.
+    /// Simulates a gateway that takes `limit` sessions per call and refuses the `odd` requests, of one session each.
+    /// Returns the requests refused for good, the number of refused calls, and the call size learned.
     fn narrowed(requests: usize, odd: &[usize], limit: usize) -> (Vec<usize>, usize, CallSize) {
         let (mut size, mut refused, mut refusals) = (CallSize::default(), vec![], 0);
         let mut waiting: VecDeque<(usize, Sharing)> = (0..requests).map(|it| (it, Sharing::default())).collect();
@@ -143,7 +144,7 @@ mod tests {
         let mut size = CallSize::default();
         size.refused(2);
         assert_eq!(size.most(), 1);
-        // One request may name more than a shared call.
+        // A single request may have more sessions than a shared call may.
         size.took(100);
         assert_eq!(size.most(), MAX_SESSIONS);
         size.refused(50);

@@ -1,4 +1,4 @@
-//! The status that is written for a request, waiting or ended. Pure; the controller only sends it.
+//! Builds the status to write for a waiting or ended request. Pure; the controller only sends it.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
@@ -19,18 +19,18 @@ pub struct Waiting {
     pub reason: WaitReason,
     /// What is wrong and what to do, for people.
     pub message: String,
-    /// The earliest next try; none when only a change of the object moves it on.
+    /// The earliest next try; `None` if only a change of the object continues it.
     pub next_attempt: Option<Timestamp>,
 }
 
-/// A call that was made and is being verified.
+/// A call that was sent and is being verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InVerification {
     /// The call.
     pub dispatch: Dispatch,
     /// The outcome of each session so far.
     pub sessions: Vec<SessionStatus>,
-    /// For which sessions the answer named others than were meant.
+    /// For which sessions the answer named another user, database or client than was meant.
     pub target_mismatch: Option<String>,
     /// When the verification ends.
     pub until: Timestamp,
@@ -42,7 +42,7 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
     let old = object.status.clone().unwrap_or_default();
     let held_back = matches!(waiting.reason, WaitReason::Suspended | WaitReason::Scheduled | WaitReason::ClockSkew);
     let reason = waiting.reason.as_str();
-    // Of a call that was made nothing is forgotten, whatever its request waits for.
+    // Keep the results of a call that was made, whatever the request waits for.
     let sessions = match &old.dispatch {
         Some(_) => old.sessions,
         None => for_all(&object.spec.sessions, SessionOutcome::Pending, SessionReason::Waiting),
@@ -54,7 +54,7 @@ pub fn waiting(object: &SessionKill, waiting: &Waiting, now: Timestamp) -> Sessi
     }
     SessionKillStatus {
         observed_generation: object.metadata.generation.unwrap_or_default(),
-        // Pauses grow with the time since startTime: time in which nothing could be tried must not count.
+        // Pauses grow with the time since startTime, so that time without any possible try must not count.
         start_time: if held_back { old.start_time } else { old.start_time.or(Some(Time(now))) },
         completion_time: None,
         next_attempt_time: waiting.next_attempt.map(Time),
@@ -88,7 +88,7 @@ pub fn verifying(object: &SessionKill, call: &InVerification, now: Timestamp) ->
     status
 }
 
-/// The condition for an answer that named other sessions than were meant; kept once it is there.
+/// The condition for an answer that named another user, database or client than was meant; it stays once set.
 fn target_mismatch(object: &SessionKill, named: Option<&str>, now: Timestamp) -> Option<Condition> {
     let old = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let type_ = ConditionType::TargetMismatch.as_str();
@@ -112,7 +112,7 @@ pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -
     let goal_reached = is_goal_reached(conclusion.reason);
     let succeeded = if goal_reached { "True" } else { "False" };
     let mut set = vec![(ConditionType::Succeeded, succeeded, reason)];
-    // A GitOps tool must not call it degraded.
+    // Otherwise a GitOps tool would show the request as degraded.
     if goal_reached || is_neutral(conclusion.reason) {
         set.push((ConditionType::Ready, "True", reason));
     } else {
@@ -144,7 +144,7 @@ fn unaudited(object: &SessionKill, now: Timestamp) -> Option<Condition> {
     conditions(object.metadata.generation, &[], &set, message, now).pop()
 }
 
-/// The status of an object that cannot be read, of which only `metadata` is known.
+/// The status of an unreadable object, of which only `metadata` is known.
 #[must_use]
 pub fn unreadable(metadata: &ObjectMeta, outcome: Outcome, message: &str, now: Timestamp) -> SessionKillStatus {
     let reason = outcome.as_str();
@@ -161,7 +161,7 @@ pub fn unreadable(metadata: &ObjectMeta, outcome: Outcome, message: &str, now: T
     }
 }
 
-/// Whether the status of `object` already says that it waits for `reason`, at its present generation.
+/// Whether the status of `object` already says, at its current generation, that it waits for `reason`.
 #[must_use]
 pub fn says(object: &SessionKill, reason: WaitReason) -> bool {
     let generation = object.metadata.generation.unwrap_or_default();
@@ -171,9 +171,8 @@ pub fn says(object: &SessionKill, reason: WaitReason) -> bool {
     })
 }
 
-/// Whether `new` says anything that `old` did not: a write that changes nothing is not made. When the next try is, and which
-/// request of the gateway was refused this time, is no news: a thousand requests that wait for one Secret would write it
-/// with every try.
+/// Whether `new` needs a write, as it says something that `old` did not. The next attempt time and the gateway's
+/// request ID do not count: otherwise a thousand requests that wait for one Secret would write on every try.
 #[must_use]
 pub fn differs(old: Option<&SessionKillStatus>, new: &SessionKillStatus) -> bool {
     let Some(old) = old else { return true };
@@ -201,7 +200,7 @@ pub fn differs(old: Option<&SessionKillStatus>, new: &SessionKillStatus) -> bool
         || !old.conditions.iter().zip(conditions).all(is_same)
 }
 
-/// The conditions in `set`, all with `message`; the transition time of one whose status stays is kept.
+/// The conditions in `set`, all with `message`; one whose status is unchanged keeps its transition time.
 fn conditions(
     generation: Option<i64>,
     old: &[Condition],

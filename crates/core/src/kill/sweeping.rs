@@ -1,22 +1,21 @@
-//! When to sweep again. Pure.
+//! When the next sweep is due. Pure.
 
 use jiff::SignedDuration;
 
-/// One part in so many of the time may go into listing: what has ended cannot be listed by when it falls due, only all of it,
-/// so that a large history is listed less often, not at a higher cost.
+/// Lists take at most about 1/20 of the time. The API server can list all objects but not only those that are due, so
+/// that a large history is listed less often instead of at a higher cost.
 const REST_FACTOR: i32 = 20;
 /// The longest pause, however large the history.
 const LONGEST: SignedDuration = SignedDuration::from_hours(1);
-/// A sweep that finds something to fall due comes again after this part of the interval at the earliest: under a steady flow
-/// something always falls due within the next moment.
+/// After finding objects that fall due soon, wait at least this part of the interval: under a steady load, something
+/// always falls due in the next moment.
 const PARTS: i32 = 4;
-/// No sweep comes sooner after another.
+/// The shortest pause.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 
-/// The pause until the next sweep, after one whose lists took `listing`: as long as `interval`; shorter if something that was
-/// seen falls due in `soonest`, so that at the default of a minute it is gone within a quarter of a minute of its time; longer
-/// if lists take more than their share. What is done with what was found counts for nothing, as it has limits of its own and
-/// makes the next list shorter.
+/// The pause after a sweep whose lists took `listing`. It is `interval`, or shorter if something falls due in
+/// `soonest`: at the default interval of 1 min, it is gone within 15 s of its time. It is longer if the lists took more
+/// than their share; the removals do not count, as they have their own limits and shorten the next list.
 #[must_use]
 pub fn pause(interval: SignedDuration, listing: SignedDuration, soonest: Option<SignedDuration>) -> SignedDuration {
     let earliest = (interval / PARTS).max(SHORTEST).min(interval);

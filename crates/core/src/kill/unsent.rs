@@ -1,17 +1,17 @@
-//! How a request ends for which nothing was sent: its time has passed, or it is being deleted, and there is no receipt of its
-//! content. Pure.
+//! The end of a request for which nothing was sent: it expired or is being deleted, and its content has no receipt.
+//! Pure.
 
 use jiff::SignedDuration;
 use sessionkill_api::{Mode, Outcome, SessionKill, SessionReason};
 
 use crate::kill::conclusion::Conclusion;
 
-/// The end of `object` as `outcome`, which [`plan`](super::plan::plan) says.
+/// Ends `object` with `outcome`, as decided by [`plan`](super::plan::plan).
 ///
-/// A Kill that was created less than `missed_within` after its `notAfterTime` was meant to be executed, and ends as
-/// [`Outcome::KillMissed`]: a gate must not open for it. One that comes later is an old manifest. By how much it came late is
-/// told by its creation, not by when it was first seen. A `DryRun` leaves no receipt: whether it was missed, or done before and
-/// put back, cannot be told.
+/// A Kill created less than `missed_within` after its `notAfterTime` was meant to be executed: it ends as
+/// [`Outcome::KillMissed`], so that no gate opens for it. A Kill created later is an old manifest. The API server's
+/// creation time decides, not the time of its first processing. A `DryRun` leaves no receipt, so that a missed one
+/// looks like one that was completed and applied again.
 #[must_use]
 pub fn unsent(object: &SessionKill, outcome: Outcome, missed_within: SignedDuration) -> Conclusion {
     let not_after = object.spec.not_after_time.0;
@@ -43,13 +43,13 @@ pub fn unsent(object: &SessionKill, outcome: Outcome, missed_within: SignedDurat
     Conclusion::nothing_sent(object, outcome, why, message)
 }
 
-/// How long after its `notAfterTime` it was created, by the API server's clock; negative if before.
+/// How long after its `notAfterTime` the object was created, by the API server's clock; negative if before.
 fn late_by(object: &SessionKill) -> Option<SignedDuration> {
     let created = object.metadata.creation_timestamp.as_ref()?;
     Some(created.0.duration_since(object.spec.not_after_time.0))
 }
 
-/// What kept the request from going out, for its last message.
+/// What the request was waiting for, for its last message.
 fn what_it_waited_for(object: &SessionKill) -> String {
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     conditions

@@ -1,4 +1,4 @@
-//! What the process list says after the kill: `Status` in the answer is a session's state, not proof of its end. Pure.
+//! Reads the outcome of a kill from the process list: the answer's `Status` is a state, not proof of an end. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::{
@@ -10,11 +10,11 @@ use crate::kill::outcome::ended;
 use crate::session::{MAX_ADDRESS, MAX_NAME, Presence, Seen, Snapshot, same_address};
 use crate::text::{clamp, quoted};
 
-/// A call may reach its execution this long after its dispatch deadline by our clock, as the gateway refuses it by its own,
-/// which may be behind. Until then a session that is still there may yet be killed by a call of which no answer came.
+/// A call may still execute this long after its dispatch deadline by our clock (7 s), as the gateway checks it by its
+/// own clock, which may be behind. Until then, an unanswered call may still kill a session that is in the list.
 const EXECUTION_MARGIN: SignedDuration = SignedDuration::from_secs(CLOCK_SKEW.as_secs() + 2);
 
-/// Until when a call made under `receipt` is followed that was answered, or given up, at `now`.
+/// How long to follow the call under `receipt`, which was answered or given up at `now`.
 #[must_use]
 pub fn followed_until(
     receipt: &SessionKillReceipt,
@@ -27,22 +27,22 @@ pub fn followed_until(
     if is_answered { until } else { until.max(later(receipt.spec.dispatch_deadline_time.0, EXECUTION_MARGIN)) }
 }
 
-/// What a look at the list left.
+/// The result of one look at the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Looked {
     /// The outcome of each session so far.
     pub sessions: Vec<SessionStatus>,
-    /// Whether another look may tell more.
+    /// Whether another look may change an outcome.
     pub is_open: bool,
 }
 
-/// Whether a look at the process list can tell more of `sessions` than is known.
+/// Whether the process list can still change an outcome in `sessions`.
 #[must_use]
 pub fn is_open(sessions: &[SessionStatus], policy: VerificationPolicy) -> bool {
     sessions.iter().any(|session| end_of(session, policy).is_some())
 }
 
-/// The outcome of each of `sessions`, as they stood after the call, by a list that was read after it.
+/// The outcome of each session, given its state after the call and a list read after the call.
 #[must_use]
 pub fn look(sessions: &[SessionStatus], snapshot: &Snapshot, policy: VerificationPolicy) -> Looked {
     let mut is_open = false;
@@ -61,19 +61,19 @@ pub fn look(sessions: &[SessionStatus], snapshot: &Snapshot, policy: Verificatio
     Looked { sessions, is_open }
 }
 
-/// What came of one read of the process list.
+/// The result of one read of the process list.
 #[derive(Clone, Copy, Debug)]
 pub enum Read<'a> {
     /// The list.
     List(&'a Snapshot),
-    /// None; another try may be answered.
+    /// No list now; another try may succeed.
     NotYet,
-    /// None, until somebody changes something.
+    /// No list until somebody changes something.
     Refused,
 }
 
-/// The outcome of each of `sessions` after one more read of the list, for those who follow a call until `until`. Closed
-/// if nothing more is to be learned.
+/// The outcome of each session after one more read of a list that is followed until `until`. `is_open` is false once
+/// nothing more can be learned.
 #[must_use]
 pub fn follow(
     sessions: &[SessionStatus],
@@ -94,15 +94,14 @@ pub fn follow(
     Looked { sessions: close(&sessions, snapshot, policy, now), is_open: false }
 }
 
-/// Whether there is nothing to wait for: the list is refused, and the word of the API is good enough for every session.
+/// Whether waiting is useless: the list is refused, and the API's answer is enough for every session.
 fn is_in_vain(sessions: &[SessionStatus], read: Read<'_>, policy: VerificationPolicy) -> bool {
     matches!(read, Read::Refused)
         && policy == VerificationPolicy::BestEffort
         && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown)
 }
 
-/// The outcome of each of `sessions` when nothing more is waited for. `last` is the list as it was just read; none if it
-/// could not be read.
+/// The final outcome of each session. `last` is the list as just read; `None` if it could not be read.
 #[must_use]
 pub fn close(
     sessions: &[SessionStatus],
@@ -127,19 +126,19 @@ pub fn close(
     sessions.iter().map(closed).collect()
 }
 
-/// What the absence of a session from the list means, given how it stood after the call.
+/// What a session's absence from the list means, given its state after the call.
 struct End {
     absent: (SessionOutcome, SessionReason),
-    /// Its presence means what was known before.
+    /// Its presence in the list changes nothing.
     is_final: bool,
 }
 
-/// None for a session of which the list can tell nothing more.
+/// `None` if the list can tell nothing more about the session.
 fn end_of(session: &SessionStatus, policy: VerificationPolicy) -> Option<End> {
     use SessionOutcome::{Failed, Gone, Killed, Unknown};
     let end = |absent, is_final| Some(End { absent, is_final });
     match (session.outcome, session.reason) {
-        // The API's word is all that was asked for.
+        // The request asked for no more than the API's answer.
         (Killed, SessionReason::Accepted) | (Failed, SessionReason::KillRefused)
             if policy == VerificationPolicy::None =>
         {
@@ -148,9 +147,9 @@ fn end_of(session: &SessionStatus, policy: VerificationPolicy) -> Option<End> {
         (Killed, SessionReason::Accepted) | (Unknown, SessionReason::NotVerified) => {
             end((Killed, SessionReason::Verified), false)
         }
-        // Sent or not: it has ended, and nobody can tell by whom.
+        // Sent or not: if it is absent it has ended, and nobody can tell why.
         (Unknown, _) => end((Gone, SessionReason::NotFound), false),
-        // A refusal because the session had just ended ("Unknown thread id") is no failure.
+        // "Unknown thread id" is no failure: the session had just ended by itself.
         (Failed, SessionReason::KillRefused) => end((Gone, SessionReason::NotFound), true),
         _ => None,
     }
@@ -159,7 +158,7 @@ fn end_of(session: &SessionStatus, policy: VerificationPolicy) -> Option<End> {
 enum State<'a> {
     Present(&'a Seen),
     Ended,
-    /// Another session has its ID.
+    /// Another session has the same ID.
     Replaced,
     Unclear,
 }
@@ -175,13 +174,13 @@ fn state_of<'a>(session: &SessionStatus, snapshot: &'a Snapshot) -> State<'a> {
     }
 }
 
-/// Whether `seen` is another session under the same ID: what does not change while a session lives differs. A database
-/// or a statement may change; what is empty says nothing.
+/// Whether `seen` is another session with a reused ID: a field that never changes in a session's life differs. The
+/// database and the statement may change; an empty field proves nothing.
 fn is_another(before: &ObservedSession, seen: &Seen) -> bool {
     let same_text: fn(&str, &str) -> bool = |before, now| before == now;
     let fields = [
         (&before.user, clamp(&seen.user, MAX_NAME), same_text),
-        // The answer to a kill and the list may spell the same address differently.
+        // The answer to a kill and the list may spell an address differently.
         (&before.client_ip, clamp(&seen.client_ip, MAX_ADDRESS), same_address),
         (&before.proxy_session_id, clamp(&seen.proxy_session_id, 32), same_text),
     ];
