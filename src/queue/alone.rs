@@ -1,4 +1,4 @@
-//! Lets those who do the same to one object do it one after the other. Waits; no I/O.
+//! A mutex per object, so that only one task at a time does the same work on it. Waits; no I/O.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,12 +7,12 @@ use tokio::sync::OwnedMutexGuard;
 
 type Turn = tokio::sync::Mutex<()>;
 
-/// The objects that somebody works on, by UID; there are no more of them than work on one.
+/// The mutexes in use, by object UID. Unused ones are removed when another is added.
 #[derive(Debug, Default)]
 pub struct Alone(Mutex<HashMap<String, Weak<Turn>>>);
 
 impl Alone {
-    /// Waits until nobody else works on the object of this `uid`; nobody else does while the guard is held.
+    /// Waits until no other task holds the object with this `uid`; the guard holds it.
     pub async fn with(&self, uid: &str) -> OwnedMutexGuard<()> {
         self.turn(uid).lock_owned().await
     }

@@ -1,5 +1,5 @@
-//! Work that no kill waits for, and its turns. Each namespace has a few at once and a line of its own, and namespaces take
-//! turns: what hangs in one of them, at a dead gateway or a slow webhook, holds up nobody else's. No I/O of its own.
+//! Background work that no kill waits for. Each namespace has its own FIFO and a limit, and namespaces take turns: a
+//! chore that hangs in one of them, at a dead gateway or a slow webhook, delays no other namespace. No I/O of its own.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -9,23 +9,23 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How much of it there may be.
+/// The most chores that may wait or run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Under way at once.
+    /// Running at once.
     pub at_once: usize,
-    /// Under way at once for one namespace.
+    /// Running at once for one namespace.
     pub at_once_of_one: usize,
-    /// Waiting. A namespace for which no more wait than may be under way is not refused: those of others must not keep it out.
+    /// Waiting. Over this limit, a namespace may still queue up to `at_once_of_one`, so that others cannot lock it out.
     pub waiting: usize,
     /// Waiting for one namespace.
     pub waiting_of_one: usize,
 }
 
-/// A future that is made when its turn comes: what waits is small.
+/// Creates the future only when the chore starts, so that a waiting chore stays small.
 type Chore = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
-/// Chores by keys of this type, each of which is there once. Cheap to clone.
+/// Chores by key, each key at most once. Cheap to clone.
 #[derive(Clone)]
 pub struct Chores<K> {
     lines: Arc<Mutex<Lines<K>>>,
@@ -34,13 +34,13 @@ pub struct Chores<K> {
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Chores<K> {
-    /// None. Those to come are tasks of `tasks`, and none begins after `shutdown`.
+    /// An empty set. Chores run as tasks of `tasks`; none starts after `shutdown`.
     pub fn new(limits: Limits, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
         Self { lines: Arc::new(Mutex::new(Lines::new(limits))), tasks, shutdown }
     }
 
-    /// Does `chore` for `namespace` when its turn comes, unless one of the same key waits or is under way. False if too many
-    /// wait: whoever finds what is to be done must find it again.
+    /// Queues `chore` for `namespace`, unless one with the same key waits or runs. Returns false if too many wait: the
+    /// caller must then find the work again later.
     pub fn add<F>(&self, namespace: &str, key: K, chore: impl FnOnce() -> F + Send + 'static) -> bool
     where
         F: Future<Output = ()> + Send + 'static,
@@ -50,7 +50,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Chores<K> {
         added
     }
 
-    /// Begins what may begin.
+    /// Starts every chore that may start.
     fn start(&self) {
         while !self.shutdown.is_cancelled() {
             let Some((namespace, key, chore)) = self.lines().next() else { return };
@@ -69,7 +69,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Chores<K> {
     }
 }
 
-/// Gives its turn back also if its task ends in another way.
+/// Frees the slot on drop, even if the task panics or is aborted.
 struct UnderWay<K: Clone + Eq + Hash + Send + 'static> {
     chores: Chores<K>,
     namespace: String,
@@ -85,9 +85,9 @@ impl<K: Clone + Eq + Hash + Send + 'static> Drop for UnderWay<K> {
 struct Lines<K> {
     limits: Limits,
     of_namespaces: HashMap<String, Line<K>>,
-    /// Namespaces for which something waits, the next first.
+    /// Namespaces with waiting chores, the next one first.
     turns: VecDeque<String>,
-    /// Of what waits and of what is under way.
+    /// The keys of waiting and running chores.
     keys: HashSet<K>,
     under_way: usize,
 }
@@ -122,7 +122,7 @@ impl<K: Clone + Eq + Hash> Lines<K> {
         true
     }
 
-    /// Takes out what is to begin now, if anything.
+    /// Takes out the next chore that may start, if any.
     fn next(&mut self) -> Option<(String, K, Chore)> {
         if self.under_way >= self.limits.at_once {
             return None;
@@ -159,7 +159,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { at_once: 5, at_once_of_one: 2, waiting: 12, waiting_of_one: 10 };
 
-    /// Chores that tell when they begin, and end when they may.
+    /// Chores that report their start, and run until they are allowed to end.
     struct Scene {
         chores: Chores<&'static str>,
         begun: (mpsc::UnboundedSender<&'static str>, mpsc::UnboundedReceiver<&'static str>),
@@ -174,7 +174,7 @@ mod tests {
             Self { chores, begun: mpsc::unbounded_channel(), may_end, shutdown }
         }
 
-        /// Its namespace is the first letter of `key`.
+        /// The first letter of `key` is its namespace.
         fn add(&self, key: &'static str) -> bool {
             let (begun, may_end) = (self.begun.0.clone(), self.may_end.clone());
             self.chores.add(&key[..1], key, move || async move {
@@ -183,7 +183,7 @@ mod tests {
             })
         }
 
-        /// What has begun since, when nothing else can.
+        /// The chores started since the last call, once no more can start.
         async fn begun(&mut self) -> Vec<&'static str> {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
@@ -224,7 +224,7 @@ mod tests {
         assert!(!scene.add("ad"), "ten of one wait");
         assert!(scene.add("b1") && scene.add("b2") && scene.add("b3") && scene.add("b4"));
         assert!(!scene.add("b5"), "twelve of all wait");
-        // One of them at once.
+        // A namespace may still queue `at_once_of_one` chores.
         assert!(scene.add("c1") && scene.add("c2") && scene.add("c3") && !scene.add("c4"), "others' lines are theirs");
     }
 

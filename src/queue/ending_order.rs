@@ -1,4 +1,4 @@
-//! Keeps the ends of a tenant's requests in the order of their calls. Waits; no I/O.
+//! Ends a tenant's requests in the order of their calls. Waits; no I/O.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,19 +8,19 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::domain::tenant::TenantKey;
 
-/// How long the ends of one call may keep those of the next waiting: an end that the API server does not store for a while
-/// must not hold up all that come after it.
+/// How long the ends of one call may delay those of the next: an end that the API server does not store must not block
+/// all later ones.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Turn = tokio::sync::Mutex<()>;
 
-/// The tenants whose requests are being ended. A call of few requests would overtake the one of many before it.
+/// A mutex per tenant whose requests are ending. Without it, a small call would overtake a larger one before it.
 #[derive(Debug, Default)]
 pub struct Endings(Mutex<HashMap<TenantKey, Weak<Turn>>>);
 
 impl Endings {
-    /// Waits until the ends of the calls before have been written, in the order in which this is asked for. None after a
-    /// while in which they have not: then there is no order.
+    /// Waits, in FIFO order, until the ends of the earlier calls are written. `None` after 5 s: proceed without an
+    /// order.
     pub async fn in_order(&self, key: TenantKey) -> Option<OwnedMutexGuard<()>> {
         tokio::time::timeout(PATIENCE, self.turn(key).lock_owned()).await.ok()
     }

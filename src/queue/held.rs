@@ -1,4 +1,4 @@
-//! What is not worked on before a time, and what ends its wait. No I/O; the queue keeps it.
+//! Requests that must wait until a time, and the events that end the wait. No I/O; the queue owns it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,40 +13,40 @@ use crate::domain::tenant::TenantKey;
 use crate::kubernetes::watch::cached::Cached;
 use crate::queue::item::{Item, Next};
 
-/// For how long a finished request is not looked at again: its end is not in the watch cache yet.
+/// How long to ignore a finished request, as its end may not have reached the watch cache.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
-/// Holds are looked through for those that have passed when there are this many, or twice those that were left last time.
+/// Expired holds are removed at this many holds, or at twice the number left after the last removal.
 const MIN_HELD: usize = 1024;
 
-/// For how long it is remembered that a connection was mended: longer than an attempt takes.
+/// How long a recovered connection is remembered: longer than an attempt takes.
 const REMEMBERED: Duration = Duration::from_mins(2);
 
-/// Requests by UID that are not worked on before a time. Their statuses say so too, but the watch cache may not know yet.
+/// Requests on hold, by UID. Their statuses have the time too, but the watch cache may still show an older one.
 #[derive(Debug, Default)]
 pub struct Held {
     holds: HashMap<String, Hold>,
-    /// With so many, those that have passed are forgotten.
+    /// The number of holds at which expired ones are removed.
     prune_at: usize,
-    /// When those that wait for a connection were woken last, by its namespace and name.
+    /// When the requests waiting for each connection were last woken, by namespace and name.
     wakes: HashMap<(String, String), Instant>,
-    /// With so many, those that are long ago are forgotten.
+    /// The number of wakes at which old ones are removed.
     prune_wakes_at: usize,
 }
 
 #[derive(Debug)]
 struct Hold {
     until: Timestamp,
-    /// What was decided for one generation must not delay another: resuming a suspended request ends its wait. None
-    /// holds every generation.
+    /// The generation that it holds: an edit, such as resuming a suspended request, ends the wait. `None` holds every
+    /// generation.
     generation: Option<i64>,
-    /// The only version that it holds; none holds every one.
+    /// The only resource version that it holds; `None` holds every version.
     version: Option<String>,
-    /// Since when it has been put off; none for one that ended.
+    /// Since when it has been put off; `None` for a finished request.
     since: Option<Timestamp>,
-    /// What is looked at when its connection works again, and whose that is.
+    /// The object to look at again when its connection works, and the tenant that names the connection.
     waits_for: Option<(ObjectRef<Cached>, Arc<TenantKey>)>,
     is_woken: bool,
-    /// With how many others it may share a call.
+    /// The most requests that may share its call.
     sharing: Sharing,
 }
 
@@ -59,27 +59,27 @@ impl Hold {
 }
 
 impl Held {
-    /// Until when `item` is held; none if it may be worked on.
+    /// Until when `item` is on hold; `None` if it may be processed.
     pub fn until(&self, item: &Item, now: Timestamp) -> Option<Timestamp> {
         self.holds.get(&item.uid).filter(|hold| hold.applies(item, now)).map(|hold| hold.until)
     }
 
-    /// `item` is worked on: it learns what is known of it.
+    /// Ends the hold of `item` and gives the item what the hold remembers.
     pub fn release(&mut self, item: &mut Item) {
         if let Some(hold) = self.holds.remove(&item.uid) {
             (item.put_off_since, item.is_woken, item.sharing) = (hold.since, hold.is_woken, hold.sharing);
         }
     }
 
-    /// Whether what the request of this UID waited for has come.
+    /// Whether the event that this request waited for has come.
     pub fn is_woken(&self, uid: &str) -> bool {
         self.holds.get(uid).is_some_and(|hold| hold.is_woken)
     }
 
-    /// Holds `item`, which is of `tenant`, until `next` comes.
+    /// Holds `item`, which belongs to `tenant`, until `next` is due.
     pub fn hold(&mut self, item: Item, next: Next, tenant: Option<Arc<TenantKey>>, now: Timestamp) {
         let hold = match next {
-            // None of its generations, nor of its versions.
+            // Holds every generation and version of a finished request.
             Next::Ended => Hold {
                 until: now.saturating_add(SETTLED).unwrap_or(Timestamp::MAX),
                 generation: None,
@@ -109,13 +109,13 @@ impl Held {
         self.holds.insert(item.uid, hold);
     }
 
-    /// Whether what `hold` waits for has come since its request was `seen`, while that was worked on.
+    /// Whether the connection recovered after the request was `seen`, while the request was being processed.
     fn has_come(&self, hold: &Hold, seen: Instant) -> bool {
         let of = hold.waits_for.as_ref().map(|(_, key)| (key.namespace().to_owned(), key.connection().to_owned()));
         of.and_then(|of| self.wakes.get(&of)).is_some_and(|woken| *woken > seen)
     }
 
-    /// Ends the wait of all that wait for this connection, and returns them.
+    /// Ends the wait of every request that waits for this connection, and returns those requests.
     pub fn wake(&mut self, namespace: &str, connection: &str) -> Vec<ObjectRef<Cached>> {
         if self.wakes.len() >= self.prune_wakes_at.max(MIN_HELD) {
             self.wakes.retain(|_, woken| woken.elapsed() < REMEMBERED);
@@ -132,7 +132,7 @@ impl Held {
     }
 }
 
-/// `hold`, which ends now.
+/// Ends `hold` now.
 fn woken(hold: Hold) -> Hold {
     Hold { until: Timestamp::MIN, is_woken: true, waits_for: None, ..hold }
 }
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    /// What an item learns of this UID: since when it has been put off, and whether it was woken.
+    /// What an item learns on release: since when it has been put off, and whether it was woken.
     fn released(held: &mut Held, uid: &str) -> (Option<Timestamp>, bool) {
         let mut item = item(uid, 1, "7");
         held.release(&mut item);
@@ -259,7 +259,7 @@ mod tests {
             let ended = now() + SignedDuration::from_millis(i64::try_from(number).unwrap() * 10);
             held.hold(item(&number.to_string(), 1, "7"), Next::Ended, None, ended);
         }
-        // 100 end in a second, and each is held for a minute.
+        // 100 requests end per second, and each is held for 60 s.
         assert!(held.holds.len() <= 2 * 6_001, "{}", held.holds.len());
     }
 }

@@ -1,4 +1,4 @@
-//! What waits in the queue, and what becomes of it. No I/O.
+//! The items of the queue, and the results of submitting and processing them. No I/O.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,65 +10,65 @@ use crate::domain::kill::sharing::Sharing;
 use crate::domain::tenant::TenantKey;
 use crate::kubernetes::watch::cached::Cached;
 
-/// One object to work on. The object itself is looked up when its turn comes, to see it as it is then.
+/// One object to process. The object is looked up when its turn comes, so that its newest version is used.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// The object.
     pub object: ObjectRef<Cached>,
-    /// Its UID: a re-created object of the same name is another one.
+    /// Its UID, as an object re-created under the same name is another object.
     pub uid: String,
-    /// Its generation when it was submitted: it goes up when a user edits the spec.
+    /// Its generation when it was submitted; an edit of the spec increases it.
     pub generation: Option<i64>,
-    /// Its version when it was submitted.
+    /// Its resource version when it was submitted.
     pub version: Option<String>,
     /// How many sessions it names.
     pub sessions: usize,
     /// Nothing is sent for it after this time.
     pub not_after: Timestamp,
-    /// When the watch, or the end of a wait, brought it.
+    /// When the watch delivered it, or when its wait ended.
     pub seen: Instant,
-    /// Since when it has been put off again and again, as far as this process knows.
+    /// Since when this process has been putting it off.
     pub put_off_since: Option<Timestamp>,
-    /// What it waited for has come, whatever its status says of the next try.
+    /// The event that it waited for has come: ignore `nextAttemptTime` in its status.
     pub is_woken: bool,
-    /// With how many others it may share a call.
+    /// The most requests that may share its call.
     pub sharing: Sharing,
 }
 
-/// What an item is known by: the UID of its request, and when it was submitted.
+/// Identifies an item: the UID of its request, and when it was seen.
 pub type ItemKey = (String, Instant);
 
 impl Item {
-    /// What it is known by.
+    /// The key of this item.
     pub fn key(&self) -> ItemKey {
         (self.uid.clone(), self.seen)
     }
 }
 
-/// What an attempt left to do.
+/// What to do after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing.
+    /// Nothing: the request has ended.
     Ended,
-    /// Look again then.
+    /// Look again at this time.
     Later(Timestamp),
-    /// Look again then, or when its connection works again.
+    /// Look again at this time, or when its connection works again.
     WithConnection(Timestamp),
-    /// Look again then, or when anybody has changed the object.
+    /// Look again at this time, or when the object has changed.
     Unchanged(Timestamp),
 }
 
-/// What became of an item that was submitted.
+/// The result of submitting an item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Submitted {
-    /// It will be worked on, or already is.
+    /// It will be processed, or already is.
     Accepted {
-        /// The tenant, if nobody works on its requests yet: whoever submitted it must have somebody begin.
+        /// The tenant if no worker processes it yet: the caller must start one.
         starts: Option<Arc<TenantKey>>,
     },
-    /// Not before this time.
+    /// It is on hold until this time.
     Held(Timestamp),
-    /// Too many of its tenant, of its namespace or in all are waiting: it is looked at again, in the order in which it was
-    /// created, once there is room.
+    /// Too many items of its tenant, of its namespace or in total are waiting. It is submitted again once there is
+    /// room, in the order of creation.
     Full,
 }

@@ -1,6 +1,5 @@
-//! Work that waits for its turn: a bounded FIFO per (namespace, connection, instance, tenant), outside the controller
-//! runtime, whose own waiting keys have no order. What waits while a call is in flight goes out in the next one. No I/O; whoever
-//! works on it takes it out.
+//! The queue: a bounded FIFO for each (namespace, connection, instance, tenant), as the controller runtime keeps no
+//! order. All that waits while a call is in flight goes out in the next call. No I/O; workers take the items out.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,40 +18,40 @@ use crate::queue::held::Held;
 use crate::queue::item::{Item, Next, Submitted};
 use crate::queue::stages::Places;
 
-/// The most requests that wait in memory; the others wait in the API server.
+/// The most requests waiting in memory; all others wait in the API server.
 const MAX_WAITING: usize = 50_000;
-/// The most of these of one namespace, and of one tenant: who makes many requests at once fills no place of others'.
+/// The most of one namespace, and of one tenant, so that a burst of requests leaves room for others.
 const MAX_OF_NAMESPACE: usize = MAX_WAITING / 4;
 const MAX_OF_TENANT: usize = MAX_WAITING / 5;
-/// So many a namespace has even when others fill all of them.
+/// Requests that each namespace may queue even if others fill the queue.
 const KEPT_FOR_NAMESPACE: usize = 100;
-/// Requests that have less time than this go first.
+/// Requests with less time left than this go first.
 const NEARLY_OVER: SignedDuration = SignedDuration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct State {
     pub tenants: HashMap<Arc<TenantKey>, VecDeque<Item>>,
-    /// What waits or is worked on.
+    /// The stage of everything that waits or is being processed.
     pub places: Places,
-    /// What is not worked on before a time.
+    /// Requests on hold until a time.
     pub held: Held,
-    /// The namespaces of which something was turned away for lack of room.
+    /// Namespaces with requests that were refused for lack of room.
     turned_away: BTreeSet<String>,
 }
 
-/// The queue. Cheap to share.
+/// The queue. Share it in an `Arc`.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
     again: mpsc::UnboundedSender<ObjectRef<Cached>>,
-    /// Told when work has ended, as there may be room again.
+    /// Notified when an item is done, as there may be room again.
     room: Notify,
     leadership: Arc<Leadership>,
     pub shutdown: CancellationToken,
 }
 
 impl Queue {
-    /// An empty queue. `again` gets every object that is to be looked at again; no work is started after `shutdown`, nor while
-    /// this process does not lead.
+    /// An empty queue. `again` receives every object to look at again. No work starts after `shutdown`, or while this
+    /// process is not the leader.
     pub fn new(
         again: mpsc::UnboundedSender<ObjectRef<Cached>>,
         leadership: Arc<Leadership>,
@@ -61,7 +60,7 @@ impl Queue {
         Self { state: Mutex::default(), again, room: Notify::new(), leadership, shutdown }
     }
 
-    /// Adds `item` behind the others of `key`, unless it is there already.
+    /// Appends `item` to the FIFO of `key`, unless it is queued or being processed.
     pub fn submit(&self, key: TenantKey, mut item: Item, now: Timestamp) -> Submitted {
         let mut state = self.state();
         if state.places.has(&item.uid) {
@@ -83,18 +82,18 @@ impl Queue {
         Submitted::Accepted { starts: is_new.then_some(tenant) }
     }
 
-    /// Whether what the request of this UID waited for has come, whatever its status says of the next try.
+    /// Whether this request's awaited event has come, so that `nextAttemptTime` in its status does not count.
     pub fn is_woken(&self, uid: &str) -> bool {
         self.state().held.is_woken(uid)
     }
 
-    /// The connection of this name works again, or is another: has all looked at again that wait for it.
+    /// Wakes every request that waits for this connection, because it works again or was replaced.
     pub fn wake(&self, namespace: &str, connection: &str) {
         let woken = self.state().held.wake(namespace, connection);
         self.look_again_at(woken);
     }
 
-    /// Waits until there is room again in namespaces of which something was turned away, and names them.
+    /// Waits until namespaces with refused requests have room again, and returns them.
     pub async fn room_again(&self) -> Vec<String> {
         loop {
             let told = self.room.notified();
@@ -106,11 +105,11 @@ impl Queue {
         }
     }
 
-    /// The namespaces of which something was turned away and that have room again.
+    /// The namespaces with refused requests that have room again.
     fn with_room_again(&self) -> Vec<String> {
         let mut state = self.state();
         let State { places, turned_away, .. } = &mut *state;
-        // Half of it: not each request that ends has all others of its namespace looked at.
+        // Waits for half of the room: otherwise each ended request would relist its whole namespace.
         let has_room = |namespace: &String| {
             places.len() < MAX_WAITING / 2 && places.of_namespace(namespace) < MAX_OF_NAMESPACE / 2
         };
@@ -121,22 +120,22 @@ impl Queue {
         with_room
     }
 
-    /// What comes next of `key`.
+    /// The next item of `key`, without taking it.
     pub fn first(&self, key: &TenantKey, now: Timestamp) -> Option<Item> {
         let state = self.state();
         let waiting = state.tenants.get(key)?;
         waiting.iter().find(|item| is_nearly_over(item, now)).or_else(|| waiting.front()).cloned()
     }
 
-    /// The next items of `key`, which go together and name no more than `most_sessions` if they are several; none, and the key
-    /// forgotten, when there are none or no work may start now.
+    /// Takes the next items of `key` for one call, which has at most `most_sessions` sessions unless it is a single
+    /// item. If there are none, or if no work may start now, it removes the FIFO and returns an empty list.
     pub fn next(&self, key: &TenantKey, most_sessions: usize, now: Timestamp) -> Vec<Item> {
         let mut state = self.state();
         let may_start = !self.shutdown.is_cancelled() && self.leadership.leads();
         let waiting = state.tenants.get_mut(key).filter(|_| may_start);
         let next = waiting.map(|waiting| next_group(waiting, most_sessions, now)).unwrap_or_default();
         if next.is_empty() {
-            // What was left waiting is submitted anew when this process leads again.
+            // The remaining items are submitted again when this process leads again.
             for left in state.tenants.remove(key).unwrap_or_default() {
                 state.places.moves(&left.uid, None);
             }
@@ -144,43 +143,43 @@ impl Queue {
         next
     }
 
-    /// Puts `items` of `key` before the others, for the next call.
+    /// Puts `items` at the front of the FIFO of `key`, for the next call.
     pub fn put_back(&self, key: &Arc<TenantKey>, items: impl DoubleEndedIterator<Item = Item>) {
         let mut state = self.state();
-        // It is there for as long as its items are worked on.
+        // The FIFO still exists, as its worker processes these items.
         let waiting = state.tenants.entry(key.clone()).or_default();
         items.rev().for_each(|item| waiting.push_front(item));
     }
 
-    /// Puts `items` of `key` behind the others: those whose shared call was refused hold up nobody who had no part in it.
+    /// Appends `items` to the FIFO of `key`: after a refused shared call, they must not delay requests outside it.
     pub fn put_behind(&self, key: &Arc<TenantKey>, items: impl Iterator<Item = Item>) {
         self.state().tenants.entry(key.clone()).or_default().extend(items);
     }
 
-    /// Has `objects` looked at again.
+    /// Requests another look at `objects`.
     pub fn look_again_at(&self, objects: impl IntoIterator<Item = ObjectRef<Cached>>) {
         for object in objects {
-            // The receiver is gone only when the operator ends.
+            // Fails only at shutdown, when the receiver is gone.
             let _ = self.again.send(object);
         }
     }
 
-    /// The item of this UID enters the stage `next`. Returns the stage that it leaves, and since when it was there.
+    /// Moves an item to the stage `next`. Returns the stage that it leaves, and since when it was there.
     pub fn enters(&self, uid: &str, next: Stage) -> Option<(Stage, Instant)> {
         self.state().places.moves(uid, Some(next))
     }
 
-    /// Whether work is under way for no more than one tenant.
+    /// Whether at most one tenant has work in progress.
     pub fn is_of_one_tenant(&self) -> bool {
         self.state().places.tenants_at_work() <= 1
     }
 
-    /// For each item on its way: its stage, and for how long it has been there.
+    /// The stage of each item, and how long it has been there.
     pub fn stages(&self) -> Vec<(Stage, Duration)> {
         self.state().places.stages()
     }
 
-    /// `item` was worked on, and `next` is left to do. Returns the stage that it leaves, and since when it was there.
+    /// Finishes an attempt at `item` that left `next` to do. Returns the stage that it leaves, and when it entered it.
     pub fn done(&self, item: Item, next: Next) -> Option<(Stage, Instant)> {
         let mut state = self.state();
         let tenant = state.places.tenant(&item.uid);
@@ -213,10 +212,10 @@ fn is_nearly_over(item: &Item, now: Timestamp) -> bool {
     item.not_after <= now.saturating_add(NEARLY_OVER).unwrap_or(Timestamp::MAX)
 }
 
-/// Takes out of `waiting` what goes together: in the order in which it came, but for items whose time is nearly over, which
-/// come first. Those whose shared call was refused go with no others, and with no more of themselves than they may.
+/// Takes the next items for one call: the most urgent first, the others in FIFO order. Items whose shared call was
+/// refused share a call only with items of the same limit.
 fn next_group(waiting: &mut VecDeque<Item>, most_sessions: usize, now: Timestamp) -> Vec<Item> {
-    // Stable: among those that are in a hurry, and among the others, the order stays.
+    // The sort is stable: urgent items keep their order, and so do the others.
     if waiting.iter().any(|item| is_nearly_over(item, now)) {
         waiting.make_contiguous().sort_by_key(|item| !is_nearly_over(item, now));
     }

@@ -1,10 +1,10 @@
-//! What waits for its turn, and turns. No I/O.
+//! The queue of requests and everything that limits their concurrency. No I/O.
 //!
 //! ```text
-//! lanes: a FIFO for each tenant (stages: where each request is; held: what waits for a time; overdue: what waited too long)
-//! permits: of what all share, by namespace, connection and tenant (turns, ring)
-//! write_slots, ending_order: how many writes of a tenant are on their way, and in which order its requests end
-//! chores: work that no kill waits for, namespaces in turn; alone: one at a time for each key
+//! lanes: a FIFO per tenant (stages: the stage of each request; held: requests on hold; overdue: expired requests)
+//! permits: for resources shared by all, in turn by namespace, connection and tenant (turns, ring)
+//! write_slots, ending_order: how many writes of a tenant are in flight, and in which order its requests end
+//! chores: work that no kill waits for, in turn by namespace; alone: a mutex per object
 //! ```
 
 pub mod alone;

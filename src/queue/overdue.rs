@@ -1,4 +1,4 @@
-//! What waits for its turn although its time is over. No I/O.
+//! Finds queued requests that have expired. No I/O.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::queue::item::{Item, Submitted};
 use crate::queue::lanes::{Queue, State};
 
 impl Queue {
-    /// Takes `item` out of the line of its tenant, if it waits there, and gives it a place of its own. The error says why it is
-    /// not to be worked on now.
+    /// Takes `item` out of its tenant's FIFO, so that it is processed by itself. The error says why it must not be
+    /// processed now.
     pub fn take_out(&self, key: TenantKey, item: Item, now: Timestamp) -> Result<(Arc<TenantKey>, Item), Submitted> {
         take_out(&mut self.state(), key, item, now)
     }
 
-    /// What waits for its turn although its time is over at `now`.
+    /// The queued requests that have expired at `now`.
     pub fn overdue(&self, now: Timestamp) -> Vec<ObjectRef<Cached>> {
         let state = self.state();
         let overdue = state.tenants.values().flatten().filter(|item| is_over(item, now));
@@ -82,7 +82,7 @@ mod tests {
         take_out(state, TenantKey::of(&request()), item(uid), time("10:00:05")).map(|(_, item)| item.uid)
     }
 
-    /// The requests of these UIDs wait in the line of their tenant.
+    /// Requests with these UIDs in the FIFO of their tenant.
     fn waiting(uids: &[&str]) -> State {
         let (mut state, tenant) = (State::default(), Arc::new(TenantKey::of(&request())));
         for uid in uids {

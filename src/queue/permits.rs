@@ -1,9 +1,9 @@
-//! Permits for what all namespaces share, given in turn: by namespace, then by connection, then by tenant, and to each tenant
-//! in the order in which it asked. Waits; no I/O.
+//! Permits for resources shared by all namespaces. Turns rotate by namespace, then by connection, then by tenant; each
+//! tenant is served in FIFO order. Waits; no I/O.
 //!
-//! A permit is held for as long as the other side takes, so fair turns are not enough: who holds all of them keeps everybody
-//! waiting until it is answered. So what does not answer at once has shares that it never exceeds, also while nobody waits,
-//! and all of that kind together leave a half to those that do.
+//! A permit is held for as long as the backend takes to answer, so that fair turns alone do not help: whoever holds all
+//! permits blocks everybody. So connections that answer slowly have limits that always hold, and all of them together
+//! use at most half of the permits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,14 +13,14 @@ use crate::domain::tenant::TenantKey;
 pub use crate::queue::turns::Pace;
 use crate::queue::turns::{Connection, Limits, Namespace, Turns, Waiter};
 
-/// Permits of one kind.
+/// A pool of permits of one kind.
 #[derive(Debug)]
 pub struct Permits {
     limits: Limits,
     state: Mutex<Turns<oneshot::Sender<Permit>>>,
 }
 
-/// The right to do one thing, until it is dropped.
+/// The right to do one thing until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     of: Arc<Permits>,
@@ -29,23 +29,23 @@ pub struct Permit {
 }
 
 impl Permits {
-    /// So many permits, at least one.
+    /// A pool of `total` permits, at least one.
     pub fn new(total: usize) -> Arc<Self> {
         Self::within(Limits::of(total))
     }
 
-    /// The same for what takes no time of anybody's gateway: whoever is alone may have all.
+    /// A pool for quick work that calls no gateway: a single user may hold all of it.
     pub fn of_quick(total: usize) -> Arc<Self> {
         Self::within(Limits { unheard: Pace::Quick, ..Limits::of(total) })
     }
 
-    /// The same for writes to the API server: a namespace never has more than its share, as its objects may be so large that
-    /// each takes long; connections do not matter.
+    /// A pool for writes to the API server: each namespace is always limited to its share, as its objects may be so
+    /// large that each write is slow. Connections have no limit.
     pub fn of_writes(total: usize) -> Arc<Self> {
         Self::by_namespace(total, Limits::of(total).per_namespace)
     }
 
-    /// So many permits, of which a namespace never has more than `each`; connections do not matter.
+    /// A pool of `total` permits with at most `each` per namespace; connections have no limit.
     pub fn by_namespace(total: usize, each: usize) -> Arc<Self> {
         let limits = Limits::of(total);
         Self::within(Limits { per_namespace: each, per_connection: each, slow: limits.total, ..limits })
@@ -55,7 +55,7 @@ impl Permits {
         Arc::new(Self { limits, state: Mutex::default() })
     }
 
-    /// Waits for the turn of `key`. Who stops waiting loses its place and nothing else.
+    /// Waits for a permit for `key`. It is safe to cancel: the caller only loses its place in the line.
     pub async fn acquire(self: &Arc<Self>, key: &Arc<TenantKey>) -> Permit {
         let (granted, receiver) = oneshot::channel();
         let mut place = Place { of: self.clone(), key: key.clone(), id: 0 };
@@ -73,18 +73,18 @@ impl Permits {
         self.grant();
         match receiver.await {
             Ok(permit) => permit,
-            // The sender is dropped only when this place is left, or with all permits.
+            // The sender is dropped only with this place, or with the whole pool.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// What was heard of the connection of `key`: those that wait for it may have their turns earlier or later for it.
+    /// Records how fast the connection of `key` answered, and grants the permits that this allows.
     pub fn heard(self: &Arc<Self>, key: &TenantKey, pace: Pace) {
         self.state().connection(key).pace = Some(pace);
         self.grant();
     }
 
-    /// How the connection of `key` answered last.
+    /// How fast the connection of `key` answered last.
     pub fn pace(&self, key: &TenantKey) -> Pace {
         let state = self.state();
         let namespace = state.namespaces.values.get(key.namespace());
@@ -94,7 +94,7 @@ impl Permits {
             .unwrap_or(self.limits.unheard)
     }
 
-    /// Forgets what is known of the connections, by namespace and name, for which `exists` is false.
+    /// Forgets the connections, by namespace and name, for which `exists` returns false.
     pub fn retain(&self, exists: impl Fn(&str, &str) -> bool) {
         let mut state = self.state();
         state.namespaces.values.retain(|name, namespace| {
@@ -108,7 +108,7 @@ impl Permits {
         });
     }
 
-    /// The same for one connection.
+    /// Forgets one connection.
     pub fn forget(&self, namespace: &str, connection: &str) {
         let mut state = self.state();
         let Some(of) = state.namespaces.values.get_mut(namespace) else { return };
@@ -123,9 +123,9 @@ impl Permits {
         }
     }
 
-    /// Gives out all permits that may be given out now.
+    /// Grants every permit that may be granted now.
     fn grant(self: &Arc<Self>) {
-        // Dropped after the lock: a permit for somebody who went away meanwhile gives itself back.
+        // Dropped after the lock, as a permit for a caller that has gone away returns itself.
         let mut unclaimed = vec![];
         let mut state = self.state();
         while state.held < self.limits.total {
@@ -150,7 +150,7 @@ impl Drop for Permit {
     }
 }
 
-/// The place of somebody who waits.
+/// A waiting caller's place in the line.
 struct Place {
     of: Arc<Permits>,
     key: Arc<TenantKey>,
@@ -181,7 +181,7 @@ mod tests {
 
     type Waiting = BoxFuture<'static, Permit>;
 
-    /// Begins to wait.
+    /// Asks for a permit, and returns the wait if there is none yet.
     fn ask(permits: &Arc<Permits>, key: &Arc<TenantKey>) -> Result<Permit, Waiting> {
         let (permits, key) = (permits.clone(), key.clone());
         let mut waiting: Waiting = Box::pin(async move { permits.acquire(&key).await });
@@ -345,7 +345,7 @@ mod tests {
         drop(gone);
         drop(held);
         let permit = (&mut stays).now_or_never().unwrap();
-        // Granted, and never looked at.
+        // Granted, but never polled.
         let unclaimed = ask(&permits, &key("d", "x", "1")).unwrap_err();
         drop(permit);
         drop(unclaimed);

@@ -1,9 +1,9 @@
-//! Values that take turns. No I/O.
+//! A round robin over keys. No I/O.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Values by key, and the order in which those that wait have their turns.
+/// Values by key, and the waiting keys in the order of their turns.
 #[derive(Debug)]
 pub struct Ring<K, V> {
     pub values: HashMap<K, V>,
@@ -21,7 +21,7 @@ impl<K: Clone + Eq + Hash, V: Default> Ring<K, V> {
         self.values.entry(key.clone()).or_default()
     }
 
-    /// Something of `key` begins to wait.
+    /// Marks `key` as waiting; `had_turn` says that it is in the order already.
     pub fn waits(&mut self, key: &K, had_turn: bool) -> &mut V {
         if !had_turn {
             self.turns.push_back(key.clone());
@@ -29,7 +29,7 @@ impl<K: Clone + Eq + Hash, V: Default> Ring<K, V> {
         self.value(key)
     }
 
-    /// The first of those that wait for which `take` takes something; it has its next turn after the others, if it still waits.
+    /// Takes from the first waiting key for which `take` returns something; a key that still waits moves to the end.
     pub fn take<T>(&mut self, mut take: impl FnMut(&K, &mut V) -> Option<T>, waits: impl Fn(&V) -> bool) -> Option<T> {
         for index in 0..self.turns.len() {
             let key = self.turns.get(index)?.clone();

@@ -1,4 +1,4 @@
-//! Where each request is on its way through the operator. No I/O; the queue keeps it.
+//! The stage of each request on its way through the operator. No I/O; the queue owns it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crate::domain::tenant::TenantKey;
 use crate::metrics::labels::Stage;
 
-/// What waits or is worked on, by its UID.
+/// The requests that wait or are being processed, by UID.
 #[derive(Debug, Default)]
 pub struct Places {
     by_uid: HashMap<String, Place>,
-    /// For each tenant, how many of its requests are worked on; those without any are left out.
+    /// How many requests of each tenant are being processed; tenants with none are left out.
     at_work: HashMap<Arc<TenantKey>, usize>,
-    /// For each namespace, how many there are; those without any are left out.
+    /// How many requests each namespace has; namespaces with none are left out.
     of_namespace: HashMap<String, usize>,
 }
 
@@ -31,12 +31,12 @@ impl Places {
         self.by_uid.len()
     }
 
-    /// Those of `namespace`.
+    /// How many requests `namespace` has.
     pub fn of_namespace(&self, namespace: &str) -> usize {
         self.of_namespace.get(namespace).copied().unwrap_or_default()
     }
 
-    /// Whose the request of this UID is.
+    /// The tenant of this request.
     pub fn tenant(&self, uid: &str) -> Option<Arc<TenantKey>> {
         self.by_uid.get(uid).map(|place| place.tenant.clone())
     }
@@ -45,23 +45,23 @@ impl Places {
         self.by_uid.contains_key(uid)
     }
 
-    /// The tenants of which something is worked on.
+    /// How many tenants have a request being processed.
     pub fn tenants_at_work(&self) -> usize {
         self.at_work.len()
     }
 
-    /// The stage of each, and for how long it has been there.
+    /// The stage of each request, and how long it has been there.
     pub fn stages(&self) -> Vec<(Stage, Duration)> {
         self.by_uid.values().map(|place| (place.stage, place.since.elapsed())).collect()
     }
 
-    /// The request of this UID begins to wait.
+    /// Adds a request that begins to wait.
     pub fn add(&mut self, uid: &str, tenant: Arc<TenantKey>) {
         *self.of_namespace.entry(tenant.namespace().to_owned()).or_default() += 1;
         self.by_uid.insert(uid.to_owned(), Place { tenant, stage: Stage::Queued, since: Instant::now() });
     }
 
-    /// The request of this UID enters `next`, or, with none, leaves. Returns the stage in which it was, and since when.
+    /// Moves a request to `next`, or removes it for `None`. Returns the stage that it leaves, and when it entered it.
     pub fn moves(&mut self, uid: &str, next: Option<Stage>) -> Option<(Stage, Instant)> {
         let place = self.by_uid.get_mut(uid)?;
         let (tenant, left) = (place.tenant.clone(), (place.stage, place.since));
@@ -80,7 +80,7 @@ impl Places {
     }
 }
 
-/// One less of `key`; without any it is left out.
+/// Decreases the count of `key` and removes it at 0.
 fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     if let Entry::Occupied(mut count) = counts.entry(key) {
         *count.get_mut() -= 1;

@@ -1,5 +1,5 @@
-//! Whose turn it is for one of some permits: by namespace, then by connection, then by tenant, and of each tenant in the order
-//! in which it asked. No I/O, and nothing waits here.
+//! Decides who gets the next permit: by namespace, then by connection, then by tenant, and for each tenant in FIFO
+//! order. No I/O, and nothing waits here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use std::sync::Arc;
 use crate::domain::tenant::TenantKey;
 use crate::queue::ring::Ring;
 
-/// While others wait, a namespace holds no more than this part of the permits.
+/// While others wait, a namespace holds at most 1/4 of the permits.
 const PER_NAMESPACE: usize = 4;
-/// While others wait, a connection holds no more than this part of the permits.
+/// While others wait, a connection holds at most 1/8 of the permits.
 const PER_CONNECTION: usize = 8;
-/// Connections that do not answer at once hold no more than this part of the permits, all together.
+/// All slow connections together hold at most 1/2 of the permits.
 const SLOW: usize = 2;
 
-/// How many permits there are, and what nobody may exceed.
+/// The number of permits, and the limits on holding them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub total: usize,
-    /// Of all connections together that do not answer at once.
+    /// The most for all slow connections together.
     pub slow: usize,
-    /// While others wait, and always of what does not answer at once.
+    /// The most for one namespace: while others wait, and always for slow connections.
     pub per_namespace: usize,
-    /// The same.
+    /// The most for one connection: while others wait, and always for slow connections.
     pub per_connection: usize,
-    /// How a connection is taken to answer of which nothing was heard.
+    /// The assumed pace of a connection that has not answered yet.
     pub unheard: Pace,
 }
 
 impl Limits {
-    /// Of so many permits, at least one.
+    /// The limits for `total` permits, at least one.
     pub fn of(total: usize) -> Self {
         let part = |of: usize| (total / of).max(1);
         let (slow, per_namespace, per_connection) = (part(SLOW), part(PER_NAMESPACE), part(PER_CONNECTION));
@@ -37,18 +37,18 @@ impl Limits {
     }
 }
 
-/// How a connection answers.
+/// How fast a connection answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// Within a second: what it holds is given back before anybody misses it.
+    /// Within a second, so that nobody notices how many permits it holds.
     Quick,
-    /// Later, or nothing is known of it.
+    /// In more than a second, or unknown.
     Slow,
-    /// It timed out or could not be reached: it has one permit at a time until it answers.
+    /// It timed out or could not be reached: it gets one permit at a time until it answers.
     Silent,
 }
 
-/// Who waits, and what is held. `W` is how somebody who waits is told of its turn.
+/// The waiting callers and the permits held. `W` is the channel that tells a caller of its permit.
 #[derive(Debug)]
 pub struct Turns<W> {
     pub held: usize,
@@ -66,7 +66,7 @@ pub struct Namespace<W> {
 #[derive(Debug)]
 pub struct Connection<W> {
     pub held: usize,
-    /// None if nothing was heard of it.
+    /// `None` if it has not answered yet.
     pub pace: Option<Pace>,
     pub tenants: Ring<Arc<TenantKey>, VecDeque<Waiter<W>>>,
 }
@@ -77,7 +77,7 @@ pub struct Waiter<W> {
     pub granted: W,
 }
 
-// Derived ones would ask for a `Default` of `W`.
+// Derived implementations would require `W: Default`.
 impl<W> Default for Turns<W> {
     fn default() -> Self {
         Self { held: 0, held_by_slow: 0, last_id: 0, namespaces: Ring::default() }
@@ -111,7 +111,7 @@ impl<W> Connection<W> {
         !self.tenants.turns.is_empty()
     }
 
-    /// Whether anything would be lost with it. One of which nothing is known is made anew when it is needed.
+    /// Whether removing it would lose information. Other connections are created again when needed.
     pub fn is_kept(&self) -> bool {
         self.held > 0 || self.waits() || self.pace.is_some()
     }
@@ -122,7 +122,7 @@ impl<W> Turns<W> {
         self.namespaces.value(&key.namespace().to_owned()).connections.value(&key.connection().to_owned())
     }
 
-    /// Takes out the next who may have a permit within `limits`, and counts it.
+    /// Takes out the next caller that may have a permit within `limits`, and counts the permit.
     pub fn next(&mut self, limits: &Limits) -> Option<(Waiter<W>, Arc<TenantKey>, bool)> {
         let others_wait = self.namespaces.turns.len() > 1;
         let slow_is_full = self.held_by_slow >= limits.slow;
@@ -168,7 +168,7 @@ impl<W> Turns<W> {
         self.forget(key);
     }
 
-    /// The one of this ID waits no longer.
+    /// Removes a caller that stopped waiting.
     pub fn leave(&mut self, key: &TenantKey, id: u64) {
         let namespace = self.namespaces.value(&key.namespace().to_owned());
         let connection = namespace.connections.value(&key.connection().to_owned());
@@ -189,7 +189,7 @@ impl<W> Turns<W> {
         self.forget(key);
     }
 
-    /// Forgets what is left of `key` and says nothing.
+    /// Removes the entries of `key` that hold no information.
     pub fn forget(&mut self, key: &TenantKey) {
         let Some(namespace) = self.namespaces.values.get_mut(key.namespace()) else { return };
         if let Some(connection) = namespace.connections.values.get_mut(key.connection()) {

@@ -1,5 +1,5 @@
-//! How many writes of one tenant are on their way to the API server at a time, and what becomes of those that do not end.
-//! Waits for what it is given; no I/O of its own.
+//! Limits how many writes of a tenant are sent to the API server at once, and moves stuck ones aside. Waits for the
+//! futures that it is given; no I/O of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,28 +14,28 @@ use tokio_util::task::TaskTracker;
 use crate::domain::tenant::TenantKey;
 use crate::queue::lanes::Queue;
 
-/// So many of a tenant that has the operator to itself: enough to keep the API server busy.
+/// Writes at once for a tenant that is alone in the operator: enough to keep the API server busy.
 const ALONE: usize = 2;
-/// So many of each of several: what one tenant has in flight is what another's next write waits behind.
+/// Writes at once for each of several tenants, as one tenant's writes in flight delay the next write of another.
 const BESIDE_OTHERS: usize = 1;
-/// When none has come to its end for so long, those on their way go on in a task of their own: one that the API server refuses
-/// again and again must not keep all that come after it from being written.
+/// If no write finishes for this long, those in flight move to a task of their own: a write that the API server keeps
+/// refusing must not block all later ones.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The most such tasks of one namespace; beyond that its own writes wait for one of them.
+/// The most such tasks per namespace; beyond that, its later writes wait.
 const MOST_ASIDE: usize = 16;
 
-/// The writes that go on in tasks of their own, by namespace.
+/// How many tasks finish stuck writes, by namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Aside(Arc<Mutex<HashMap<String, usize>>>);
 
-/// One of them, until it is dropped.
+/// One such task, until dropped.
 struct Place {
     of: Aside,
     namespace: String,
 }
 
 impl Aside {
-    /// None if the namespace has as many as it may.
+    /// `None` if the namespace has [`MOST_ASIDE`] such tasks.
     fn place(&self, namespace: &str) -> Option<Place> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(namespace.to_owned()).or_default();
@@ -59,7 +59,7 @@ impl Drop for Place {
     }
 }
 
-/// For the writes of each tenant. Cheap to clone.
+/// The write slots of all tenants. Cheap to clone.
 #[derive(Clone)]
 pub struct WriteSlots {
     queue: Arc<Queue>,
@@ -68,13 +68,13 @@ pub struct WriteSlots {
 }
 
 impl WriteSlots {
-    /// For those whose requests are in `queue`. Writes that do not come to their end go on as tasks of `tasks`.
+    /// Slots for the tenants in `queue`. Stuck writes continue as tasks of `tasks`.
     pub fn new(queue: Arc<Queue>, tasks: TaskTracker) -> Self {
         Self { queue, tasks, aside: Aside::default() }
     }
 
-    /// Does `work` for each of `items`, all of one tenant, with as many writes at once as it may have at the time. They begin, and
-    /// their results come, in the order of the items. Each must come to its end by itself.
+    /// Runs `work` for each of `items` of one tenant, within its write slots. Work starts, and results are returned, in
+    /// the order of the items. Each `work` must finish by itself.
     pub async fn collect_each<T, R, W: Future<Output = R>>(
         &self,
         items: impl IntoIterator<Item = T>,
@@ -95,7 +95,7 @@ impl WriteSlots {
         done.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// The same for writes that are tried for as long as it takes, of the tenant of `key`.
+    /// Like [`Self::collect_each`], for writes of the tenant of `key` that are retried until they succeed.
     pub async fn write_each<T, W: Future<Output = ()> + Send + 'static>(
         &self,
         key: &TenantKey,
@@ -120,7 +120,7 @@ impl WriteSlots {
 
 type Writes = FuturesUnordered<BoxFuture<'static, ()>>;
 
-/// `set_aside` gives those back that it does not take.
+/// `set_aside` returns the writes that it does not take.
 async fn in_order(
     at_once: impl Fn() -> usize,
     set_aside: impl Fn(Writes) -> Option<Writes>,
@@ -155,7 +155,7 @@ mod tests {
             async move {
                 *under_way.lock().unwrap() += 1;
                 begun.lock().unwrap().push((number, *under_way.lock().unwrap()));
-                // Later ones are ready first.
+                // Later items take fewer polls, and so finish first.
                 for _ in number..10 {
                     tokio::task::yield_now().await;
                 }
