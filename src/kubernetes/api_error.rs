@@ -1,6 +1,6 @@
-//! Why a request to the API server failed, in words for people: what the server says, and that once. Pure.
+//! Turns a failed request to the API server into a sentence for people, without repetition. Pure.
 //!
-//! kube's own texts repeat it in the form in which Rust prints its types.
+//! kube's own texts repeat the error in the debug form of its Rust types.
 
 use std::error::Error;
 
@@ -9,10 +9,10 @@ use kube::runtime::watcher;
 
 use crate::domain::text::clamp;
 
-/// The most characters of what is said: with what was asked for and what to do, it fits the message of a condition.
+/// The most characters of a text: with the call's name and the advice, it must fit a condition's message.
 const MAX_WORDS: usize = 768;
 
-/// What the API server answers where it serves no such kind, without a sentence of its own.
+/// The API server's plain answer for a kind that it does not serve.
 const NOT_SERVED: &str = "404 page not found";
 
 /// Why a request failed.
@@ -20,7 +20,7 @@ const NOT_SERVED: &str = "404 page not found";
 pub fn in_words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => sentence(status),
-        // What it wraps says it all.
+        // The wrapped error says everything.
         kube::Error::Service(cause) => causes(cause.as_ref()),
         other => causes(other),
     }
@@ -38,10 +38,10 @@ pub fn of_watch(error: &watcher::Error) -> String {
     }
 }
 
-/// The server's own sentence; where there is none, or it is somebody else's page, the code stands before it.
+/// The server's own sentence, or the HTTP code and the text if the answer is not the API server's.
 fn sentence(status: &Status) -> String {
     let Status { code, message, reason, .. } = status;
-    // For what it cannot read, kube puts a sentence where the server has a word.
+    // For an answer that it cannot parse, kube sets a sentence as the reason; the API server sets a single word.
     let is_of_the_server = !message.is_empty() && !reason.contains(' ');
     if is_of_the_server {
         return clamp(message, MAX_WORDS);
@@ -53,7 +53,7 @@ fn sentence(status: &Status) -> String {
     clamp(format!("HTTP {code} {}", text.trim()).trim_end(), MAX_WORDS)
 }
 
-/// `error` and what caused it, as far as the text does not say that already.
+/// `error` and its causes, without texts that are contained already.
 #[must_use]
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -1,6 +1,6 @@
 //! Calls to the Kubernetes API, each with a deadline. Does I/O.
 //!
-//! The client repeats nothing ([`crate::kubernetes::client`]): who retries what is decided where the call is made.
+//! The client retries nothing ([`crate::kubernetes::client`]), so each caller decides whether to retry.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use kube::core::Status;
 
 use crate::kubernetes::api_error::in_words;
 
-/// The longest a call to the API server may take.
+/// The longest that a call to the API server may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What etcd and its client say of an object that is larger than they take.
+/// The messages of etcd and of its client for an object that is too large.
 const TOO_LARGE: [&str; 2] = ["request is too large", "trying to send message larger than max"];
 
 /// Why a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No answer in time; a write may have been stored.
+    /// No answer in time; a write may still have been stored.
     #[error("{call}: no answer from the API server in time")]
     TimedOut {
-        /// What was being done.
+        /// The name of the call.
         call: &'static str,
     },
     /// The client's error.
     #[error("{call}: {}", in_words(.source))]
     Failed {
-        /// What was being done.
+        /// The name of the call.
         call: &'static str,
         /// Why it failed.
         #[source]
@@ -46,18 +46,18 @@ impl ApiError {
         }
     }
 
-    /// The object does not exist, in the API server's own word. A 404 of anything else is none: a load balancer's page, or
-    /// "404 page not found" while the definition is not served yet, says nothing of the object.
+    /// The API server says that the object does not exist. Any other 404, such as a load balancer's page or "404 page
+    /// not found" for a CRD that is not served yet, says nothing about the object.
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(|status| status.reason == "NotFound")
     }
 
-    /// Another write came first, or an object of that name exists.
+    /// Another write came first, or an object with that name exists.
     pub fn is_conflict(&self) -> bool {
         self.status().is_some_and(|status| status.code == 409)
     }
 
-    /// The API server refused the request: nothing was stored.
+    /// The API server refused the request, so nothing was stored.
     pub fn is_refused(&self) -> bool {
         self.status().is_some_and(|status| {
             let is_client_error = (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429);
@@ -65,26 +65,26 @@ impl ApiError {
         })
     }
 
-    /// What is stored is nothing that this version can read: asking again soon changes nothing.
+    /// The stored object cannot be read by this version, so asking again soon is useless.
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Failed { source, .. } if matches!(source.as_ref(), kube::Error::SerdeError(_)))
     }
 
-    /// The object would be too large to be stored, so that only a smaller one can be. The API server says so with 413, etcd
-    /// behind it with a 500.
+    /// The object is too large to be stored: try a smaller one. The API server answers 413; etcd's refusal comes as a
+    /// 500.
     pub fn is_too_large(&self) -> bool {
         self.status().is_some_and(|status| {
             status.code == 413 || TOO_LARGE.iter().any(|sentence| status.message.contains(sentence))
         })
     }
 
-    /// The API server failed at this request. If it does so again and again, that may be for what is written.
+    /// The API server failed at this request. If it keeps failing, the written content may be the cause.
     pub fn is_server_error(&self) -> bool {
         self.status().is_some_and(|status| status.code == 500)
     }
 
-    /// The API server does not take this content, so that repeating it changes nothing. Not so a lack of rights: they can
-    /// be given back, and an API server that starts refuses everybody for a moment.
+    /// The API server refuses this content, so that retrying is useless. Missing rights (401, 403) do not count: they
+    /// can be granted again, and a starting API server refuses everybody for a moment.
     pub fn is_invalid(&self) -> bool {
         self.is_refused() && !self.status().is_some_and(|status| matches!(status.code, 401 | 403))
     }
@@ -92,8 +92,8 @@ impl ApiError {
 
 /// Runs `future` under the deadline; `call` names it in errors.
 ///
-/// In a box of its own: a call of the client takes four kilobytes, and whoever calls would have them for as long as it waits for
-/// its turn. Ten thousand requests wait so.
+/// The future is boxed, as a client call takes 4 KiB: 10,000 callers that wait for their turn would all hold that
+/// memory.
 pub fn bounded<'a, T: 'a>(
     call: &'static str,
     future: impl Future<Output = Result<T, kube::Error>> + Send + 'a,
@@ -107,7 +107,7 @@ pub fn bounded<'a, T: 'a>(
     })
 }
 
-/// The same for a call that others wait behind: under a shorter deadline than that of all calls.
+/// Like [`bounded`], with a shorter deadline, for a call that blocks others.
 pub fn within<'a, T: 'a>(
     limit: Duration,
     call: &'static str,
@@ -117,7 +117,7 @@ pub fn within<'a, T: 'a>(
     async move { tokio::time::timeout(limit, called).await.unwrap_or(Err(ApiError::TimedOut { call })) }
 }
 
-/// The same for a read of one object, which may not exist. kube's `get_opt` takes any 404 for that.
+/// Like [`bounded`], for a read of an object that may not exist; kube's `get_opt` would accept any 404 as that.
 pub fn found<'a, T: 'a>(
     call: &'static str,
     future: impl Future<Output = Result<T, kube::Error>> + Send + 'a,
@@ -132,17 +132,17 @@ pub fn found<'a, T: 'a>(
     }
 }
 
-/// Pauses between tries of a write that must not be lost: 100 ms, doubling up to 5 s.
+/// The pauses between retries of a write that must not be lost: 100 ms, doubling up to 5 s.
 #[derive(Debug)]
 pub struct Pauses(Duration);
 
 impl Pauses {
-    /// Starts with the shortest.
+    /// Starts with 100 ms.
     pub const fn new() -> Self {
         Self(Duration::from_millis(100))
     }
 
-    /// Waits for the present pause and doubles the next.
+    /// Waits for the current pause and doubles the next one.
     pub async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(Duration::from_secs(5));

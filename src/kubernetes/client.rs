@@ -1,7 +1,7 @@
-//! The way to the Kubernetes API server: a client that hides nothing and waits for nothing for ever. Does I/O.
+//! A client for the Kubernetes API server without hidden retries or unlimited waits. Does I/O.
 //!
-//! kube's own transport repeats requests, has no limit for an answer, speaks HTTP/1.1 only and leaves Nagle's algorithm on.
-//! This one is built of the same parts (who we are, whom we trust, where to), and differs in just that.
+//! kube's own transport retries requests, has no limit for an answer, speaks only HTTP/1.1 and leaves Nagle's algorithm
+//! on. This client uses the same parts for login, trust and address, and differs only in these four points.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,62 +22,62 @@ use tower_http::trace::TraceLayer;
 use crate::clock::ServerClock;
 use crate::domain::clock::date;
 
-/// After at most so many seconds the API server ends a watch, which goes on from where it was.
+/// The length of a watch in seconds: the API server ends it then, and the next one continues from there.
 pub const WATCH_SECONDS: u32 = 60;
 
-/// The longest silence in answer to a request. Only watches and their first lists have no deadline of their own: a list
-/// that is never answered would stop the operator for ever, while it looks alive.
+/// The longest silence in an answer. Watches and their first lists have no other deadline: without this, a list that is
+/// never answered would stop the operator for ever while it looks healthy.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
-/// The longest that name resolution, connecting and TLS may take. Less than a call may take, so that an API server that
-/// cannot be reached is told apart from one that does not answer, where a write may have been stored.
+/// The longest that DNS, TCP and TLS may take. It is shorter than a call's deadline, to tell an unreachable API server
+/// from one that does not answer, which may have stored a write.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an unused connection is kept. Longer than a watch lasts: each new watch proves the connection that all calls
-/// share, and the first kill after a quiet night must not wait for TLS. Shorter than the 90 s after which an API server
-/// closes it: a request must not be sent into that end.
+/// How long an idle connection is kept. It is longer than a watch, so that each new watch keeps the shared connection
+/// open and the first kill after a quiet night needs no new TLS handshake. It is shorter than the 90 s after which the
+/// API server closes the connection, so that no request is sent into that.
 const IDLE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
-/// When nothing was read for so long on a connection of HTTP/2, the peer is asked whether it is there.
+/// After this long without any data, an HTTP/2 connection is checked with a ping.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// For so long it may be silent then. All calls share that connection: together no longer than one call may take, so that a
-/// peer that vanished costs one call, and the next has a new connection.
+/// How long to wait for the ping's answer. All calls share the connection: with [`PING_INTERVAL`], a vanished peer is
+/// noticed within one call's deadline, so that only that call fails and the next one gets a new connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 
-/// Why there can be no client.
+/// Why the client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Going around a proxy that was asked for would be a guess. Its URL may hold a password.
+    /// Ignoring a configured proxy would be a guess. Its URL may contain a password, so the text does not name it.
     #[error("the kubeconfig names a proxy, and the API server is only reached directly: remove proxy-url from it")]
     Proxy,
-    /// `tls-server-name` is not a name.
+    /// `tls-server-name` is not a valid host name.
     #[error("tls-server-name {0:?} is not a host name: correct the kubeconfig")]
     ServerName(String),
-    /// The certificates, the keys or the ways to log in cannot be used.
+    /// The certificates, the keys or the login method cannot be used.
     #[error(transparent)]
     Config(#[from] kube::Error),
 }
 
-/// A client of the API server of `config`, as whom `config` says; needs a Tokio runtime. Connects when it is first used, by
-/// HTTP/2 if the server offers that, unless `http1`: then each request in flight has a connection of its own, which a TCP
-/// load balancer can send to another API server. `clock` hears of the date of each answer.
+/// A client for the API server and the identity in `config`; it needs a Tokio runtime. It connects on first use, by
+/// HTTP/2 if the server offers that. With `http1`, each request in flight has its own connection, which a TCP load
+/// balancer can send to another API server. `clock` receives the date of each answer.
 ///
-/// Guarantees: a request is sent at most once, whatever is answered; none waits for ever, neither for the beginning of an
-/// answer nor for more of it; a peer that has vanished is noticed. Fails when `config` cannot be used.
+/// A request is sent at most once, whatever the answer. No request waits for ever, neither for the start of an answer
+/// nor for its rest. A vanished peer is noticed. Fails if `config` cannot be used.
 pub fn client(config: kube::Config, http1: bool, clock: Arc<ServerClock>) -> Result<kube::Client, ClientError> {
     if config.proxy_url.is_some() {
         return Err(ClientError::Proxy);
     }
     let connector = connector(&config, http1)?;
     let service = ServiceBuilder::new()
-        // On each request, not on the connection: a connection of HTTP/2 is alive by what its other requests are answered.
+        // Per request, not per connection: the answers to other requests keep an HTTP/2 connection alive.
         .layer(TimeoutLayer::new(SILENCE))
         .layer(ResponseBodyTimeoutLayer::new(SILENCE))
-        // As kube stacks them, without its retries: a write that was stored and answered 504 would be repeated and look
-        // like somebody else's. The layer that logs in reads tokens again as they rotate.
+        // The same layers as kube's, but without retries: a write that was stored and answered with 504 would be
+        // repeated, and then look like someone else's. The auth layer reads rotated tokens again.
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
@@ -88,7 +88,7 @@ pub fn client(config: kube::Config, http1: bool, clock: Arc<ServerClock>) -> Res
     Ok(kube::Client::new(service, config.default_namespace))
 }
 
-/// `answer`, of whose date `clock` hears.
+/// Passes the date of `answer` to `clock`.
 async fn dated(
     answer: ResponseFuture,
     clock: Arc<ServerClock>,
@@ -102,7 +102,7 @@ async fn dated(
     Ok(answer)
 }
 
-/// TCP and TLS as `config` says: its certificates and keys, the authority that it trusts and reads again, the server name.
+/// TCP and TLS by `config`: its certificates and keys, its CA (read again on rotation), and the server name.
 fn connector(config: &kube::Config, http1: bool) -> Result<Connector, ClientError> {
     let mut tls = config.rustls_client_config()?;
     tls.alpn_protocols = if http1 { vec![b"http/1.1".into()] } else { vec![b"h2".into(), b"http/1.1".into()] };
@@ -115,30 +115,30 @@ fn connector(config: &kube::Config, http1: bool) -> Result<Connector, ClientErro
     };
     let mut connector = TimeoutConnector::new(HttpsConnector::new(tcp(), tls, false, server_name));
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    // A peer that takes nothing any more: without a limit its connection would stay for ever.
+    // Otherwise a connection whose peer reads nothing any more would stay open for ever.
     connector.set_write_timeout(Some(SILENCE));
     Ok(connector)
 }
 
 fn tcp() -> HttpConnector {
     let mut tcp = HttpConnector::new();
-    // TLS comes above it.
+    // Accept https URLs: TLS is added above this layer.
     tcp.enforce_http(false);
-    // Nagle's algorithm holds the end of a request back until the beginning is acknowledged: up to 40 ms for each write.
+    // Nagle's algorithm delays the end of a request until its start is acknowledged: up to 40 ms per write.
     tcp.set_nodelay(true);
     tcp
 }
 
 fn http_client(connector: Connector) -> HttpClient<Connector, Body> {
     HttpClient::builder(TokioExecutor::new())
-        // Whether to repeat a request is decided where it is made, and nowhere else.
+        // Only the caller decides whether to retry a request.
         .retry_canceled_requests(false)
         .pool_idle_timeout(IDLE)
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
-        // Else the next call would find out, by waiting in vain.
+        // Otherwise the next call would find a dead connection only by its timeout.
         .http2_keep_alive_while_idle(true)
         .build(connector)
 }

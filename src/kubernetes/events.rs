@@ -1,9 +1,10 @@
-//! Events for people who look at a request with `kubectl describe`. Does I/O in one task of its own, off the path of the
-//! kill; best effort: namespaces take turns, and when too many wait, the last of the namespace with most of them is dropped.
+//! Writes Events, for people who look at a request with `kubectl describe`. Does I/O in a task of its own, so that no
+//! kill waits. Best effort: namespaces take turns, and if too many Events wait, the namespace with the most loses its
+//! last one.
 //!
-//! kube's `Recorder` does the same for twice the processor time of any other write here: it reads the answer as an object and
-//! keeps and looks through all that it wrote, also for Events that come once. And to an object whose name is nearly as long as
-//! a name may be it can give none.
+//! kube's `Recorder` takes twice the processor time of any other write here: it parses each answer, and keeps and
+//! searches all Events that it wrote, even unique ones. It also fails for an object with a name of almost the maximum
+//! length.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,41 +30,41 @@ use crate::kubernetes::fair::FairQueue;
 use crate::kubernetes::status_patch::FIELD_MANAGER;
 use crate::metrics::Metrics;
 
-/// The most Events that wait to be written.
+/// The most Events that wait.
 const MAX_WAITING: usize = 4096;
-/// For each Event, before the next: in a burst, the writes that people wait for come first.
+/// The pause per Event before the next write: in a burst, the writes that people wait for come first.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The most Events that are written at once: together they take less processor time than one after the other, but what
-/// people wait for waits behind them.
+/// The most Events written at once. Parallel writes take less processor time than sequential ones, but they delay the
+/// writes that people wait for.
 const MAX_AT_ONCE: usize = 2;
-/// So many Events are kept in mind, to count their repetitions; then a repetition is an Event of its own.
+/// The most Events remembered to count repetitions; beyond that, a repetition becomes a new Event.
 const MAX_KEPT: usize = 64;
-/// The API server refuses longer notes.
+/// The API server's limit for a note.
 const MAX_NOTE_BYTES: usize = 1024;
-/// An Event is named after its object and the moment, and no name may have more than 253 bytes.
+/// An Event's name is the object's name plus the time, and a name may have at most 253 bytes.
 const MAX_NAME_BYTES: usize = 230;
-/// Who writes them, as `kubectl get events -o wide` shows it.
+/// The controller shown by `kubectl get events -o wide`.
 const CONTROLLER: &str = "sessionkill-operator";
 
-/// The sending end.
+/// The sending side.
 #[derive(Clone)]
 pub struct Events(Arc<Backlog>);
 
 struct Backlog {
-    /// By their namespaces.
+    /// The waiting Events, by namespace.
     queue: Mutex<FairQueue<Told>>,
     filled: Notify,
     metrics: Arc<Metrics>,
 }
 
-/// What an Event tells.
+/// One Event to write.
 #[derive(Debug)]
 struct Told {
     level: Level,
     reason: &'static str,
     note: String,
     regarding: ObjectReference,
-    /// Whether this can come again for the same object.
+    /// Whether this Event may occur again for the same object.
     can_repeat: bool,
 }
 
@@ -83,7 +84,7 @@ impl Level {
 }
 
 impl Events {
-    /// Starts the task that writes Events; it ends with the process.
+    /// Starts the task that writes Events; it runs until the process ends.
     pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> Self {
         let (queue, filled) = (Mutex::new(FairQueue::new(MAX_WAITING)), Notify::new());
         let backlog = Arc::new(Backlog { queue, filled, metrics });
@@ -107,7 +108,7 @@ impl Events {
         self.send(object, level, conclusion.reason.as_str(), &conclusion.message, false);
     }
 
-    /// The request waits; told once for each reason.
+    /// The request waits. Sent once per reason.
     pub fn waiting(&self, object: &SessionKill, why: &Waiting) {
         if !says(object, why.reason) {
             let level = if matches!(why.reason, WaitReason::Dispatching | WaitReason::Verifying) {
@@ -119,7 +120,7 @@ impl Events {
         }
     }
 
-    /// The answer named other sessions than were meant.
+    /// The answer named another user, database or client than was meant.
     pub fn target_mismatch(&self, object: &SessionKill, named: &str) {
         self.send(object, Level::Warning, Notice::TargetMismatch.as_str(), named, false);
     }
@@ -133,7 +134,7 @@ impl Events {
         self.send(object, Level::Warning, Notice::StatusNotStored.as_str(), &note, true);
     }
 
-    /// The request is at its end and stays, although its TTL says otherwise; `why` tells the reason.
+    /// The finished request is kept in spite of its TTL; `why` gives the reason.
     pub fn ttl_ignored(&self, object: &SessionKill, why: &str) {
         self.send(object, Level::Normal, Notice::TtlIgnored.as_str(), why, true);
     }
@@ -166,7 +167,7 @@ impl Events {
 }
 
 impl Backlog {
-    /// Waits for what is to be written next: something, and no more than is written at once.
+    /// Waits for the next Events: at least one, at most [`MAX_AT_ONCE`].
     async fn next(&self) -> Vec<Told> {
         loop {
             let told: Vec<Told> = {
@@ -181,23 +182,23 @@ impl Backlog {
     }
 }
 
-/// The receiving end.
+/// The receiving side.
 struct Writer {
     client: Client,
     /// This process.
     instance: String,
-    /// What was written of late and can come again, by the UID of its object and its reason.
+    /// Recent Events that may occur again, by object UID and reason.
     kept: HashMap<(String, &'static str), Written>,
 }
 
-/// An Event that is stored, unless it has expired.
+/// An Event that is stored, unless it has expired since.
 struct Written {
     name: String,
     count: i32,
 }
 
 impl Writer {
-    /// Writes `told`: at once what is told once, then in order what may be told again.
+    /// Writes unique Events in parallel, then the repeatable ones in order.
     async fn write_all(&mut self, told: Vec<Told>) {
         let (repeating, once): (Vec<Told>, Vec<Told>) = told.into_iter().partition(|told| told.can_repeat);
         for written in join_all(once.into_iter().map(|told| self.create(told))).await {
@@ -208,13 +209,13 @@ impl Writer {
         }
     }
 
-    /// Writes an Event, or counts its repetition in the one that is there.
+    /// Writes an Event, or counts a repetition in the stored one.
     async fn write_or_count(&mut self, told: Told) -> Result<(), ApiError> {
         let key = (told.regarding.uid.clone().unwrap_or_default(), told.reason);
         if let Some(mut written) = self.kept.remove(&key) {
             written.count = written.count.saturating_add(1);
             match self.count(&told, &written).await {
-                // Expired, or deleted by somebody.
+                // The stored Event expired or was deleted.
                 Err(error) if error.is_not_found() => {}
                 counted => {
                     self.kept.insert(key, written);
@@ -230,7 +231,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes an Event of its own; its name.
+    /// Writes a new Event and returns its name.
     async fn create(&self, told: Told) -> Result<String, ApiError> {
         let now = Timestamp::now();
         let name = event_name(told.regarding.name.as_deref().unwrap_or(CONTROLLER), now);
@@ -254,7 +255,7 @@ impl Writer {
         Ok(name)
     }
 
-    /// Writes into the Event that told it first how often it was told.
+    /// Updates the count in the first Event.
     async fn count(&self, told: &Told, written: &Written) -> Result<(), ApiError> {
         let series = json!({"series": {"count": written.count, "lastObservedTime": MicroTime(Timestamp::now())}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -275,7 +276,7 @@ fn log_failure<T>(written: Result<T, ApiError>) {
 }
 
 fn event_name(object: &str, now: Timestamp) -> String {
-    // Names are of ASCII. One that ended with a dot or a hyphen would have an empty or an invalid part.
+    // Names are ASCII, and a part of a name must not end with a dot or a hyphen.
     let object = &object[..object.floor_char_boundary(MAX_NAME_BYTES)];
     format!("{}.{:x}", object.trim_end_matches(['.', '-']), now.as_nanosecond())
 }

@@ -1,32 +1,32 @@
-//! A bounded queue in which nobody's many keep the few of others waiting, or out. No I/O.
+//! A bounded queue in which an owner with many items cannot delay or displace an owner with few. No I/O.
 
 use std::collections::{HashMap, VecDeque};
 
-/// Things that wait, each of an owner: owners take turns, and of one owner the first comes first.
+/// Waiting items by owner: owners take turns, and each owner's items are FIFO.
 #[derive(Debug)]
 pub struct FairQueue<T> {
     of: HashMap<String, VecDeque<T>>,
-    /// Each owner of something, once.
+    /// Each owner with items, once, the next first.
     turns: VecDeque<String>,
     count: usize,
     most: usize,
 }
 
 impl<T> FairQueue<T> {
-    /// An empty queue for at most so many things.
+    /// An empty queue for at most `most` items.
     pub fn new(most: usize) -> Self {
         Self { of: HashMap::new(), turns: VecDeque::new(), count: 0, most }
     }
 
-    /// Adds `thing`. In a full queue whoever has most of all loses its last one, if that is fairer than to lose this; whether
-    /// one was lost.
+    /// Adds `thing`. In a full queue, the owner with the most items loses its last one; if it has at most one more than
+    /// `owner`, `thing` is dropped instead. Returns whether one was lost.
     #[must_use]
     pub fn push(&mut self, owner: &str, thing: T) -> bool {
         let is_full = self.count >= self.most;
         if is_full {
             let own = self.of.get(owner).map_or(0, VecDeque::len);
             let longest = self.of.values_mut().max_by_key(|things| things.len());
-            // It has two at least, so that its turn stays its own.
+            // It keeps at least one item, so that it stays in `turns`.
             let Some(longest) = longest.filter(|longest| longest.len() > own + 1) else { return true };
             longest.pop_back();
             self.count -= 1;
@@ -39,7 +39,7 @@ impl<T> FairQueue<T> {
         is_full
     }
 
-    /// The first thing of the owner whose turn it is.
+    /// The first item of the next owner.
     pub fn pop(&mut self) -> Option<T> {
         let owner = self.turns.pop_front()?;
         let things = self.of.get_mut(&owner)?;

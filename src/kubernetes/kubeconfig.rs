@@ -1,14 +1,15 @@
-//! Where the API server is and who we are for it: a kubeconfig, or else the service account of the Pod. Does I/O: reads files.
+//! Finds the API server's address and our identity in a kubeconfig, or in the Pod's service account. Does I/O: reads
+//! files.
 //!
-//! The API server is reached directly. kube would go by `HTTPS_PROXY` where a kubeconfig names no proxy, and fail with what is
-//! no URL there; that variable is for what leaves the cluster.
+//! The API server is reached directly. Without a proxy in the kubeconfig, kube would use `HTTPS_PROXY`, and fail if it
+//! is no URL; that variable is for traffic out of the cluster.
 
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-/// Stands for no proxy while kube reads a kubeconfig, so that it looks for none in the environment.
+/// Set as the proxy while kube reads a kubeconfig, so that it ignores the environment's proxy.
 const DIRECTLY: &str = "http://directly.invalid/";
 
-/// There is neither a kubeconfig that can be used, nor the service account of a Pod.
+/// Neither a usable kubeconfig nor a Pod's service account was found.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no way to reach an API server: {kubeconfig}; {in_cluster}: run in a cluster, or set KUBECONFIG to a kubeconfig file"
@@ -18,8 +19,8 @@ pub struct Nowhere {
     in_cluster: InClusterError,
 }
 
-/// As [`kube::Config::infer`]: what KUBECONFIG names, or the kubeconfig of the home directory; if neither can be used, the
-/// service account of the Pod.
+/// Like [`kube::Config::infer`]: uses KUBECONFIG, else the kubeconfig in the home directory, else the Pod's service
+/// account.
 pub async fn infer() -> Result<kube::Config, Nowhere> {
     let found = async { config(Kubeconfig::read()?).await };
     let mut config = match found.await {
@@ -30,7 +31,7 @@ pub async fn infer() -> Result<kube::Config, Nowhere> {
     Ok(config)
 }
 
-/// What `kubeconfig` says for its current context. It has a proxy only if the kubeconfig itself names one.
+/// The configuration of the current context. It has a proxy only if the kubeconfig itself names one.
 pub async fn config(mut kubeconfig: Kubeconfig) -> Result<kube::Config, KubeconfigError> {
     for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
         if cluster.proxy_url.as_deref().is_none_or(str::is_empty) {
@@ -39,7 +40,7 @@ pub async fn config(mut kubeconfig: Kubeconfig) -> Result<kube::Config, Kubeconf
     }
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.proxy_url = config.proxy_url.filter(|proxy| proxy != DIRECTLY);
-    // The plugin that logs in may be told of the cluster, and is to be told the same.
+    // The login plugin may get the cluster's configuration, so it must not see the placeholder either.
     if let Some(cluster) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
         cluster.proxy_url = cluster.proxy_url.take().filter(|proxy| proxy != DIRECTLY);
     }

@@ -1,4 +1,4 @@
-//! The way to the API server: its client and its watches, single objects, Events, and who leads. Does I/O.
+//! Access to the API server: client, calls, watches, status writes, Events and leader election. Does I/O.
 
 pub mod api_error;
 pub(crate) mod calls;

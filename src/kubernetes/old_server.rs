@@ -1,5 +1,4 @@
-//! Whether the API server is of a version that is too old: said once, at start, as what fails on one does not tell why.
-//! Does I/O.
+//! Warns once at start if the API server is too old, as the errors that follow from that do not say so. Does I/O.
 
 use std::time::Duration;
 
@@ -8,12 +7,12 @@ use kube::Client;
 use crate::kubernetes::calls::{Pauses, within};
 use crate::kubernetes::server_version::too_old;
 
-/// The longest that one answer is waited for.
+/// The longest wait for one answer.
 const LIMIT: Duration = Duration::from_secs(5);
-/// With the pauses between them, five minutes and more: an operator whose watches fail for so long is restarted.
+/// Together with the pauses, more than 5 min: an operator whose watches fail for that long is restarted.
 const TRIES: u32 = 64;
 
-/// Asks the API server for its version until it says it, or may not be asked, and logs if it is too old.
+/// Asks for the API server's version until it is answered or refused, and logs an error if the version is too old.
 pub async fn warn_of_an_old_server(client: Client) {
     let mut pauses = Pauses::new();
     for _ in 0..TRIES {
@@ -24,7 +23,7 @@ pub async fn warn_of_an_old_server(client: Client) {
                 }
                 return;
             }
-            // Whoever is logged in may ask, unless the cluster's administrator has taken that away.
+            // Every user may ask, unless the cluster's administrator has removed that right.
             Err(error) if error.is_refused() => return tracing::debug!(%error, "version of the API server not known"),
             Err(_) => pauses.wait().await,
         }

@@ -1,4 +1,4 @@
-//! Looks at all objects of a kind, page by page, so that memory does not depend on how many there are. Does I/O.
+//! Reads all objects of a kind page by page, so that memory does not grow with their number. Does I/O.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,16 @@ use serde::de::DeserializeOwned;
 
 use crate::kubernetes::calls::{ApiError, Pauses, bounded};
 
-/// Few: a page is read at once, and each of its objects may be large.
+/// A small page: it is read into memory at once, and each object may be large.
 const PAGE: u32 = 20;
-/// A page is asked for so often, and then left: the next walk asks again.
+/// How often a page is asked for before the walk ends; the next walk asks again.
 const TRIES: u32 = 3;
-/// A page costs no more than this; what takes longer is waiting, as while an API server starts.
+/// The most time counted per page: a longer answer is waiting, not work, such as while an API server starts.
 const COST_LIMIT: Duration = Duration::from_millis(500);
 
-/// Shows `see` each object of `all` that `fields` selects; why it could not show all is in the log. Returns what the lists have
-/// cost. An object may be shown again: a walk so long that the API server forgets the version that it is of goes on at the
-/// version of now, or begins anew.
+/// Passes each object of `all` that `fields` selects to `see`, logs why it could not pass all, and returns the time
+/// that the lists cost. An object may be passed twice: if the walk is so long that its resource version expires, it
+/// continues at the current version or starts again.
 pub async fn walk<K>(all: &Api<K>, call: &'static str, fields: Option<&str>, see: impl FnMut(K)) -> Duration
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
@@ -65,7 +65,7 @@ where
     }
 }
 
-/// Asks for one page, again if that fails: one failure in a long walk must not leave all that comes after it to the next.
+/// Reads one page, with retries: one failure in a long walk must not put off the rest to the next walk.
 async fn page<K>(all: &Api<K>, call: &'static str, of: &ListParams) -> Result<ObjectList<K>, ApiError>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// What the API server says if it has forgotten the version of the list: the status may name a token to go on with.
+/// The status of an expired resource version, which may contain a token to continue with.
 fn expired(error: &ApiError) -> Option<&Status> {
     let ApiError::Failed { source, .. } = error else { return None };
     match source.as_ref() {
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server that gives these answers, and what it was asked.
+    /// A fake API server with these answers; it records the requests.
     fn server(answers: Vec<(u16, Value)>) -> (Api<ConfigMap>, Arc<Mutex<Vec<String>>>) {
         let (answers, asked) = (Arc::new(Mutex::new(answers.into_iter())), Arc::<Mutex<Vec<String>>>::default());
         let asked_of = asked.clone();

@@ -1,4 +1,4 @@
-//! Removes exactly what was looked at. Does I/O.
+//! Deletes an object only in the version that was judged. Does I/O.
 
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::core::NamespaceResourceScope;
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::kubernetes::calls::{ApiError, bounded};
 
-/// An object as it was when it was looked at, by what tells it from any other and from itself after an edit.
+/// Identifies an object in the version that was seen, by UID and resource version.
 #[derive(Clone, Debug)]
 pub struct Sighting {
     /// Its namespace.
@@ -20,7 +20,7 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    /// Of `object`, as it is.
+    /// The current version of `object`.
     pub fn of<K: Resource>(object: &K) -> Self {
         Self {
             namespace: object.namespace().unwrap_or_default(),
@@ -30,7 +30,7 @@ impl Sighting {
         }
     }
 
-    /// Deletes it, unless it changed since: then the next sweep looks at it again.
+    /// Deletes it unless it has changed; the next sweep looks at a changed object again.
     pub async fn remove<K>(&self, client: &Client) -> Result<(), ApiError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -41,7 +41,7 @@ impl Sighting {
         ignore_change(bounded("delete", all.delete(&self.name, &params)).await.map(drop))
     }
 
-    /// Says so if it could not be done with what was due. It costs nobody else anything, and the next sweep tries again.
+    /// Logs a failure. Other objects are not affected, and the next sweep tries again.
     pub fn report(&self, swept: Result<(), ApiError>) {
         if let Err(error) = swept {
             tracing::warn!(%error, name = self.name, namespace = self.namespace, "object not swept");
@@ -49,7 +49,7 @@ impl Sighting {
     }
 }
 
-/// An object that changed or went away meanwhile is left to the next sweep.
+/// Ignores an object that changed or vanished, and leaves it to the next sweep.
 pub fn ignore_change(result: Result<(), ApiError>) -> Result<(), ApiError> {
     match result {
         Err(error) if error.is_not_found() || error.is_conflict() || error.is_invalid() => Ok(()),

@@ -1,4 +1,4 @@
-//! Which version of Kubernetes an API server is of, and whether that is new enough. Pure.
+//! Whether the Kubernetes version of an API server is new enough. Pure.
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 
@@ -7,13 +7,12 @@ use crate::domain::text::clamp;
 /// The most characters of a version's name.
 const MAX_NAME: usize = 64;
 
-/// The oldest minor version of Kubernetes 1 that is supported. An older API server refuses the definition of `SessionKill`,
-/// whose rules it takes for too costly. And where a later definition is stricter than an object that is stored, it refuses the
-/// status of that object, so that no outcome could be told.
+/// The oldest supported minor version of Kubernetes 1. An older API server refuses the CRD of `SessionKill`, as it
+/// estimates its validation rules as too costly. Also, it would refuse a status update of an object stored before a CRD
+/// became stricter, so that its outcome could not be shown.
 pub const OLDEST_MINOR: u32 = 33;
 
-/// What is to be done, for people, if an API server that says this of itself is too old; none if it is new enough, or says
-/// nothing that is a version.
+/// What to do, for people, if this API server is too old; `None` if it is new enough or gives no parseable version.
 #[must_use]
 pub fn too_old(version: &Info) -> Option<String> {
     let wanted = (1, OLDEST_MINOR);
@@ -24,13 +23,13 @@ pub fn too_old(version: &Info) -> Option<String> {
     })
 }
 
-/// What `version` is called: by whatever answers at the address of an API server.
+/// The version's name, cut, as anything may answer at the API server's address.
 #[must_use]
 pub fn name(version: &Info) -> String {
     clamp(&version.git_version, MAX_NAME)
 }
 
-/// The number that `text` begins with: vendors write `33+`.
+/// The leading number of `text`, as vendors write `33+`.
 fn number(text: &str) -> Option<u32> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()

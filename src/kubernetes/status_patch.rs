@@ -1,7 +1,7 @@
 //! Replaces the status of exactly one object. Does I/O.
 //!
-//! A write is a JSON patch that tests the object's UID: a re-created object of the same name is never hit, and editors of
-//! other fields never conflict.
+//! Each write is a JSON patch that tests the UID, so that it never hits a re-created object with the same name, and
+//! never conflicts with edits of other fields.
 
 use kube::api::{Patch, PatchParams, Request};
 use kube::{Client, Resource, ResourceExt as _};
@@ -11,10 +11,10 @@ use serde::de::IgnoredAny;
 use crate::kubernetes::calls::{ApiError, bounded};
 use crate::kubernetes::watch::metadata::Size;
 
-/// The name under which all fields are owned.
+/// The field manager of all our writes.
 pub const FIELD_MANAGER: &str = "sessionkill-operator";
 
-/// Names one object: a namespace, a name, and the UID that tells it from a re-created one.
+/// Identifies one object; its UID tells it from a re-created one with the same name.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Its namespace.
@@ -23,7 +23,7 @@ pub struct Target {
     pub name: String,
     /// Its UID.
     pub uid: String,
-    /// How large it is.
+    /// How large its metadata is.
     pub size: Size,
 }
 
@@ -38,7 +38,7 @@ impl Target {
         }
     }
 
-    /// The same, of an object of this size.
+    /// The same target with this size.
     pub fn sized(self, size: Size) -> Self {
         Self { size, ..self }
     }
@@ -68,13 +68,13 @@ where
     );
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let request = Request::new(K::url_path(&(), Some(&target.namespace)));
-    // Its own patches hold the status as a tree of values, which would be made and dropped for each of the writes that cost most.
+    // kube's JSON patch would build the status as a tree of values first, for the most costly of our writes.
     let empty = Patch::Json::<()>(json_patch::Patch(vec![]));
     let request = request.patch_subresource("status", &target.name, &params, &empty).map_err(kube::Error::BuildRequest);
     let request = request.and_then(|request| {
         let body = serde_json::to_vec(&operations).map_err(kube::Error::SerdeError)?;
         Ok(request.map(|_| body))
     });
-    // The answer is the object as stored, which nobody looks at: an `Api` would make one of it.
+    // The answer is the stored object, which nobody reads; `Api` would parse it.
     bounded(call, async { client.request::<IgnoredAny>(request?).await }).await.map(drop)
 }

@@ -1,7 +1,8 @@
-//! Which of several replicas leads: whoever holds a Lease. Does I/O: renews it, waits for another's to end, gives it back.
+//! Leader election with a Lease. Does I/O: takes, renews, watches and releases the Lease.
 //!
-//! The protocol is that of other Kubernetes components, and clocks of different machines are not compared in it: the one who
-//! waits counts from when it saw the last renewal, the holder from when it began to write it. So the holder always stops first.
+//! It uses the protocol of other Kubernetes components, which never compares two machines' clocks. A waiting replica
+//! counts from when it saw the last renewal, the holder from when it began to write it: so the holder always stops
+//! first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,12 @@ use crate::kubernetes::client::WATCH_SECONDS;
 use crate::kubernetes::lease::leadership::Leadership;
 use crate::kubernetes::status_patch::FIELD_MANAGER;
 
-/// A Lease is renewed after this part of its duration, and a try takes no longer: one that fails is followed by another
-/// before the holder has to stop.
+/// A Lease is renewed after a third of its duration, and a try takes no longer than that: after a failed try, another
+/// one fits before the holder must stop.
 const RENEWALS: u32 = 3;
 /// The longest pause after a try that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest that a shutdown tries to give the Lease back. It ends by itself otherwise.
+/// How long a shutdown tries to release the Lease; after that the Lease expires.
 const GIVE_BACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// One candidate.
@@ -35,39 +36,39 @@ pub struct Election {
     pub leases: Api<Lease>,
     /// The name of the Lease.
     pub name: String,
-    /// This process: no other has the same identity, not even the same Pod before a restart.
+    /// This process's identity: unique, even among restarts of the same Pod.
     pub identity: String,
-    /// For how long the Lease is held without a renewal; whole seconds.
+    /// How long the Lease is held without a renewal, in whole seconds.
     pub duration: Duration,
-    /// Who is told.
+    /// Receives the result.
     pub leadership: Arc<Leadership>,
 }
 
-/// A candidate at work.
+/// A running candidate.
 struct Candidate {
     of: Election,
-    /// The Lease as it was seen last, and since when it is so.
+    /// The Lease as last seen, and since when it has been so.
     seen: Option<(LeaseSpec, Instant)>,
-    /// What was told of it.
+    /// The last logged state.
     leads: bool,
-    /// The duration that was last found too long to be believed.
+    /// The last duration that was logged as too long.
     overstated: Option<i32>,
 }
 
-/// What comes after a look at the Lease.
+/// What to do after a look at the Lease.
 enum Next {
-    /// Another look after this pause.
+    /// Look again after this pause.
     Look(Duration),
-    /// It is another's, as of this version, and not over before this time.
+    /// Watch from this resource version until this time, when the other holder's Lease ends.
     Follow(String, Instant),
 }
 
 impl Election {
-    /// Stands for election until `shutdown`, and then gives the Lease back.
+    /// Takes part in the election until `shutdown`, then releases the Lease.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut candidate = Candidate { of: self, seen: None, leads: false, overstated: None };
         while !shutdown.is_cancelled() {
-            // The shutdown does not cut it short: a write that is on its way could come after the Lease was given back.
+            // A shutdown does not cancel this: a write in flight could otherwise arrive after the release.
             let next = candidate.look().await;
             candidate.tell();
             tokio::select! {
@@ -84,7 +85,7 @@ impl Candidate {
         let pause = (self.of.duration / 10).min(LONGEST_PAUSE);
         match timeout(self.of.duration / RENEWALS, self.try_to_lead()).await {
             Ok(Ok(next)) => return next,
-            // Another write came first: what it says now is looked at again.
+            // Another write came first: look again.
             Ok(Err(error)) if error.is_conflict() || error.is_not_found() => {
                 tracing::debug!(%error, lease = self.of.name, "Lease changed meanwhile");
             }
@@ -119,7 +120,7 @@ impl Candidate {
         self.write(&lease).await
     }
 
-    /// Creates `lease`, or replaces it if nobody else has since it was read. Then it is held.
+    /// Creates or replaces `lease`, unless it was changed since it was read, and leads if that succeeds.
     async fn write(&mut self, lease: &Lease) -> Result<Next, ApiError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let started = Instant::now();
@@ -129,12 +130,12 @@ impl Candidate {
             bounded("update Lease", self.of.leases.replace(&self.of.name, &params, lease)).await?
         };
         self.observe(&written.spec.unwrap_or_default());
-        // A little less than others wait: there is time to come to a stop.
+        // Shorter than the others wait (4/5 of the duration), which leaves time to stop.
         self.of.leadership.hold(started + self.of.duration * 4 / 5);
         Ok(Next::Look(self.of.duration / RENEWALS))
     }
 
-    /// Since when the Lease is as it is now.
+    /// Since when the Lease has had this content.
     fn observe(&mut self, spec: &LeaseSpec) -> Instant {
         match &self.seen {
             Some((seen, since)) if seen == spec => *since,
@@ -142,7 +143,7 @@ impl Candidate {
         }
     }
 
-    /// How the Lease leaves this candidate; says once if its holder claims it for longer than it is believed.
+    /// Who holds the Lease. Logs once if its holder states a longer duration than [`LONGEST`].
     fn tenure(&mut self, spec: &LeaseSpec) -> Tenure {
         let default = SignedDuration::try_from(self.of.duration).unwrap_or(SignedDuration::MAX);
         let tenure = tenure(spec, &self.of.identity, default);
@@ -162,8 +163,8 @@ impl Candidate {
         }
     }
 
-    /// Waits until the Lease may be free, which a watch tells at once. It rests on nothing that the watch tells: what was seen
-    /// last ends by the clock, and before anything is written the Lease is read.
+    /// Waits until the Lease may be free. The watch only makes that faster: the last seen duration ends by the clock,
+    /// and the Lease is read before anything is written.
     async fn follow(&mut self, version: &str, mut until: Instant) {
         let only = WatchParams::default().fields(&format!("metadata.name={}", self.of.name)).timeout(WATCH_SECONDS);
         let Ok(watch) = timeout_at(until, self.of.leases.watch(&only, version)).await else { return };
@@ -184,7 +185,7 @@ impl Candidate {
                 }
                 Some(Ok(WatchEvent::Bookmark(_))) => {}
                 Some(Ok(WatchEvent::Deleted(_))) => return,
-                // The API server ends a watch now and then; one that ends at once must not be begun without a pause.
+                // The API server ends a watch regularly; pause, in case each watch ends at once.
                 Some(Ok(WatchEvent::Error(_)) | Err(_)) | None => {
                     return sleep(LONGEST_PAUSE.min(self.of.duration / 10)).await;
                 }
@@ -192,9 +193,9 @@ impl Candidate {
         }
     }
 
-    /// At once, while calls in flight go on: another replica can lead within a moment, and finds their claims, which are not
-    /// its own and not over, so that it leaves them alone. To give the Lease back only after them would keep every other
-    /// request waiting for the slowest call.
+    /// Releases the Lease at once, even with calls in flight: another replica can lead within a moment and leaves their
+    /// claims alone, as those are neither its own nor overdue. Waiting for the calls would delay every other request by
+    /// the slowest one.
     async fn give_back(&mut self) {
         self.of.leadership.lose();
         self.tell();
@@ -230,7 +231,7 @@ impl Candidate {
     }
 }
 
-/// When a Lease ends that has been as it is `since` then and is held for so long.
+/// When a Lease ends that has been unchanged since `since` and lasts for `held`.
 fn end(since: Instant, held: SignedDuration) -> Instant {
     since + Duration::try_from(held).unwrap_or_default()
 }

@@ -1,38 +1,38 @@
-//! Whether this process does the work, or stands by. No I/O; the Lease is `election`'s.
+//! Whether this process leads or stands by. No I/O; `election` handles the Lease.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Whether this process leads: only then it starts work. That saves calls, and nothing more: two that lead at once do each
-/// kill once all the same, by its claim.
+/// Whether this process leads and may start work. It only saves calls: even two leaders execute each kill only once,
+/// because of its claim.
 #[derive(Debug)]
 pub struct Leadership {
-    /// Until when; none leads always.
+    /// Until when it leads; `None` for always.
     until: Option<Mutex<Instant>>,
     gained: Notify,
 }
 
 impl Leadership {
-    /// Of a process that nobody elects: it always leads.
+    /// For a process without leader election: it always leads.
     pub fn unelected() -> Self {
         Self { until: None, gained: Notify::new() }
     }
 
-    /// Of a process that leads once it holds the Lease.
+    /// For a process that leads only while it holds the Lease.
     pub fn elected() -> Self {
         Self { until: Some(Mutex::new(Instant::now())), gained: Notify::new() }
     }
 
-    /// Whether this process leads now. It is asked of the clock, not of a task: a process that was frozen while its Lease
-    /// ended knows so before it does anything else.
+    /// Whether this process leads now. It reads the clock, so that a process that was frozen past the end of its Lease
+    /// knows it before it does anything else.
     pub fn leads(&self) -> bool {
         self.until.as_ref().is_none_or(|until| Instant::now() < *until.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// It leads until then. If it did not right before, even for a moment, somebody who waits for [`Self::gained`] is told:
-    /// what came in that moment was left alone.
+    /// Leads until `until`. If it did not lead just before, even for a moment, [`Self::gained`] returns: work that came
+    /// in that moment was ignored.
     pub fn hold(&self, until: Instant) {
         let led = self.leads();
         self.set(until);
@@ -41,12 +41,12 @@ impl Leadership {
         }
     }
 
-    /// It leads no longer.
+    /// Stops leading at once.
     pub fn lose(&self) {
         self.set(Instant::now());
     }
 
-    /// Waits until this process begins to lead; for one that nobody elects there is nothing to wait for, ever.
+    /// Waits until this process starts to lead; without leader election it never returns.
     pub async fn gained(&self) {
         self.gained.notified().await;
     }

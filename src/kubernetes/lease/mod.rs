@@ -1,4 +1,4 @@
-//! Of several replicas one does the work. No kill rests on it. Does I/O.
+//! Leader election among replicas; no kill relies on it. Does I/O.
 
 pub mod election;
 pub mod leadership;

@@ -1,12 +1,12 @@
-//! The memory that the watch cache may take. No I/O.
+//! The memory budget of the watch cache. No I/O.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that are shared by all namespaces.
+/// A number of bytes shared by all namespaces.
 ///
-/// A namespace gets no more than is left free when it has got it: alone, half of all; of two that want all, a third each;
-/// and what the next may have is as much. So none can take the room of the others, whoever came first.
+/// A share is granted only if the namespace then holds no more than what stays free: a single namespace gets at most
+/// half, and two that want everything get a third each. So no namespace can crowd out the others, whoever came first.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
@@ -16,11 +16,11 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
-    /// Only those that hold any.
+    /// Only namespaces that hold bytes.
     namespaces: HashMap<Arc<str>, usize>,
 }
 
-/// Bytes of a [`Budget`], which it has back when this is dropped.
+/// Bytes of a [`Budget`], returned on drop.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
@@ -29,12 +29,12 @@ pub struct Share {
 }
 
 impl Budget {
-    /// Of `limit` bytes.
+    /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, held: Mutex::default() })
     }
 
-    /// `bytes` for `namespace`, if it may have them.
+    /// Reserves `bytes` for `namespace`; `None` if that is more than it may hold.
     pub fn share(self: &Arc<Self>, namespace: &str, bytes: usize) -> Option<Share> {
         let mut held = self.locked();
         let of_namespace = held.namespaces.get(namespace).copied().unwrap_or_default() + bytes;
@@ -76,7 +76,7 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    /// As many pieces of `bytes` as `namespace` gets.
+    /// As many shares of `bytes` as `namespace` gets.
     fn all(budget: &Arc<Budget>, namespace: &str, bytes: usize) -> Vec<Share> {
         std::iter::from_fn(|| budget.share(namespace, bytes)).collect()
     }
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(second.len(), 30, "half of what is left");
         assert_eq!(all(&budget, "c", 1).len(), 150);
         assert!(budget.share("a", 1).is_none() && budget.share("d", 1200).is_none());
-        // The first gives way as its objects go: then both have a third.
+        // The first namespace gives way as its objects are dropped: then both have a third.
         drop(first);
         let first = all(&budget, "a", 10);
         assert_eq!(first.len(), 45);

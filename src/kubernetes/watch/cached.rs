@@ -1,4 +1,4 @@
-//! A request as the watch cache holds it: whole, or beyond the cache's budget its outline. No I/O.
+//! A request in the watch cache: whole, or only its outline once the cache's budget is used up. No I/O.
 
 use std::borrow::Cow;
 use std::mem::take;
@@ -22,26 +22,26 @@ use crate::kubernetes::watch::budget::{Budget, Share};
 use crate::kubernetes::watch::metadata::Size;
 use crate::kubernetes::watch::stored_request::Guarded;
 
-/// A request that is stored. What it waits for can be asked of all; [`Cached::whole`] alone gives the object, which every
-/// attempt needs, and gives none of an outline. Cheap to clone.
+/// A stored request. Its schedule is known in any form, but an attempt needs the object, which [`Cached::whole`]
+/// returns only if the cache has it. Cheap to clone.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Guarded")]
 pub struct Cached(Content, Size);
 
 #[derive(Clone, Debug)]
 enum Content {
-    /// With its share of the budget, once it is in the cache.
+    /// With its share of the budget once it is in the cache.
     Whole(Arc<SessionKill>, Option<Arc<Share>>),
     Outline(Arc<Outline>),
     Unreadable(Arc<InvalidObject>),
 }
 
-/// Key, times and connection of a request; about a kilobyte. Nobody outside gets the object, whose sessions are gone.
+/// The key, times and connection of a request: about 1 KiB. Keep it private, as the object's sessions are removed.
 #[derive(Clone, Debug)]
 struct Outline {
     object: SessionKill,
     sessions: usize,
-    /// Whatever the connection demands.
+    /// Whether it needs the process list, whatever its connection demands.
     needs_list: bool,
 }
 
@@ -56,9 +56,9 @@ impl From<Guarded> for Cached {
 }
 
 impl Cached {
-    /// What the cache keeps of this object, which was just read, given what is `known` of it already.
+    /// The form in which the cache keeps this object, which was just read; `known` is the cached form.
     pub fn kept(self, budget: &Arc<Budget>, known: Option<&Self>) -> Self {
-        // A list brings everything again: what has not changed must not need its room twice.
+        // A relist delivers everything again: an unchanged object must not take its share twice.
         if let Some(known) = known.filter(|known| known.is_whole() && known.version() == self.version()) {
             return known.clone();
         }
@@ -71,7 +71,7 @@ impl Cached {
         Self(content, self.1)
     }
 
-    /// The request, or why it cannot be read; none if only its outline is here.
+    /// The request, or why it is unreadable; `None` if only its outline is cached.
     pub fn whole(&self) -> Option<Guarded> {
         match &self.0 {
             Content::Whole(object, _) => Some(Guarded(Ok(object.clone()), self.1)),
@@ -80,18 +80,18 @@ impl Cached {
         }
     }
 
-    /// What to do next with it, also before its next try if what it waited for has come; none if it cannot be read.
+    /// The next step; `is_woken` ignores `nextAttemptTime`. `None` if the object is unreadable.
     pub fn step(&self, now: impl Into<Now>, is_woken: bool) -> Option<Step> {
         let (object, now): (_, Now) = (self.shown()?, now.into());
         Some(if is_woken { plan_woken(object, now) } else { plan(object, now) })
     }
 
-    /// Whether its status says already that it waits for `reason`.
+    /// Whether its status already says that it waits for `reason`.
     pub fn says(&self, reason: WaitReason) -> bool {
         self.shown().is_some_and(|object| says(object, reason))
     }
 
-    /// With which others it waits.
+    /// The key of its tenant.
     pub fn key(&self) -> TenantKey {
         match self.shown() {
             Some(object) => TenantKey::of(object),
@@ -99,12 +99,12 @@ impl Cached {
         }
     }
 
-    /// The name of its connection; none if it cannot be read.
+    /// The name of its connection; `None` if the object is unreadable.
     pub fn connection(&self) -> Option<&str> {
         self.shown().map(|object| object.spec.connection_ref.name.as_str())
     }
 
-    /// How many sessions it names; what cannot be read counts as one.
+    /// How many sessions it names; 1 if the object is unreadable.
     pub fn sessions(&self) -> usize {
         match &self.0 {
             Content::Whole(object, _) => object.spec.sessions.len(),
@@ -113,7 +113,7 @@ impl Cached {
         }
     }
 
-    /// Whether the process list is read before its call, if `must_see` is what its connection demands.
+    /// Whether the process list is read before its call; `must_see` is what its connection demands.
     pub fn needs_list(&self, must_see: MustSee) -> bool {
         match &self.0 {
             Content::Whole(object, _) => needs_list(&object.spec, must_see),
@@ -127,7 +127,7 @@ impl Cached {
         self.shown().map_or(Timestamp::MAX, |object| object.spec.not_after_time.0)
     }
 
-    /// The object, for what can be told of its outline as well.
+    /// The object or its outline, for fields that both have.
     fn shown(&self) -> Option<&SessionKill> {
         match &self.0 {
             Content::Whole(object, _) => Some(object),
@@ -152,7 +152,7 @@ impl Outline {
         object.spec.reason = None;
         if let Some(status) = &mut object.status {
             status.sessions = vec![];
-            // What it waits for stands in one of them.
+            // `Succeeded` says what it waits for.
             let summary = take(&mut status.conditions).into_iter().find(|condition| condition.type_ == "Succeeded");
             status.conditions =
                 summary.map_or_else(Vec::new, |summary| vec![Condition { message: String::new(), ..summary }]);
@@ -258,7 +258,7 @@ mod tests {
         let first = read(&suspended()).kept(&budget, None);
         let bytes = footprint(&suspended());
         assert_eq!(budget.held(), bytes);
-        // A list brings the same again.
+        // A relist delivers the same version again.
         let again = read(&suspended()).kept(&budget, Some(&first));
         assert_eq!(budget.held(), bytes);
         drop(first);

@@ -1,7 +1,7 @@
-//! What is kept of an object's metadata. No I/O.
+//! Which parts of an object's metadata are kept. No I/O.
 //!
-//! Users choose how large metadata are: labels fill an object up to the 1.5 MiB that etcd takes, and `managedFields` follow
-//! them. All that nobody here reads is dropped while it is read.
+//! Users decide how large metadata is: labels can fill an object up to etcd's limit of 1.5 MiB, and `managedFields`
+//! grow with them. Everything that the operator does not read is dropped while parsing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::domain::kill::retention::{is_tracking_annotation, is_tracking_label};
 
 type Texts = BTreeMap<String, String>;
 
-/// Where `kubectl apply` keeps the manifest as it was given. What it sends has no nulls.
+/// Where `kubectl apply` stores the manifest as given, including the nulls that it does not send.
 const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Metadata without finalizers, owners, managed fields, and all labels and annotations but one of each that tells which tool
-/// keeps the object; of that without its value. At most two kilobytes, whatever is stored.
+/// Metadata without finalizers, owners and managed fields. Of labels and annotations, it keeps only the first key that
+/// shows which tool tracks the object, without its value. At most 2 KiB, whatever is stored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Kept {
@@ -38,21 +38,21 @@ pub struct Kept {
     managed_fields: Bytes,
 }
 
-/// How much an object's metadata cost the API server.
+/// How large an object's metadata is for the API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
-    /// No more than any tool of use makes.
+    /// No larger than common tools make it.
     #[default]
     Usual,
-    /// So much that each write of the object keeps the API server busy for long.
+    /// So large that each write of the object keeps the API server busy for long.
     Large,
 }
 
-/// The most bytes of a usual one: a request with as many sessions as there may be has `managedFields` of a third of that.
+/// The most bytes of [`Size::Usual`]: the `managedFields` of a request with the most sessions take a third of that.
 const USUAL: usize = 128 << 10;
 
 impl Kept {
-    /// Of all that is stored, also of what is not kept.
+    /// The size of everything that is stored, including what is dropped.
     pub fn size(&self) -> Size {
         let annotations = self.annotations.as_ref().map_or(0, |annotations| annotations.all.bytes);
         let parts = [annotations, self.labels.bytes, self.finalizers.0, self.owner_references.0];
@@ -60,7 +60,7 @@ impl Kept {
         if bytes > USUAL { Size::Large } else { Size::Usual }
     }
 
-    /// A field that is null in the spec of the manifest from which the object was made, although the object has no null.
+    /// A field that is null in the spec of the applied manifest, although the stored object has no null.
     pub fn lost_null(&self) -> Option<&str> {
         self.annotations.as_ref()?.lost_null.as_deref()
     }
@@ -83,7 +83,7 @@ impl From<Kept> for ObjectMeta {
     }
 }
 
-/// What is kept of annotations.
+/// The kept part of the annotations.
 #[derive(Debug, Default)]
 struct Annotations {
     all: First,
@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for Annotations {
 }
 
 fn null_in(manifest: &str) -> Option<String> {
-    // To look is cheaper than to parse.
+    // A text search is cheaper than parsing.
     if !manifest.contains("null") {
         return None;
     }
@@ -140,7 +140,7 @@ fn tracking_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<First, D
     deserializer.deserialize_option(FirstOf(is_tracking_label))
 }
 
-/// Of a map of texts the first key of a kind, and how much the whole map has.
+/// The first matching key of a map of texts, and the size of the whole map.
 #[derive(Debug, Default)]
 struct First {
     found: Option<Texts>,
@@ -186,7 +186,7 @@ impl<'de> Visitor<'de> for FirstOf {
     }
 }
 
-/// How many bytes of text something has, whatever it is. Nothing of it is kept.
+/// The number of text bytes in any value, which is itself dropped.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bytes(usize);
 

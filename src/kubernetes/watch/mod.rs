@@ -1,4 +1,4 @@
-//! The watches, and what of each object is kept in their caches. Does I/O.
+//! The watches, and the parts of each object that their caches keep. Does I/O.
 
 pub mod budget;
 pub mod cached;

@@ -1,4 +1,4 @@
-//! Watches of several namespaces that fill one cache. Does no I/O.
+//! Lets the watches of several namespaces share one cache. No I/O.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt as _};
 
-/// The events of a watch of `namespace` for a `cache` that holds other namespaces, too.
+/// Translates the events of a watch of `namespace` for a `cache` that also holds other namespaces.
 ///
-/// A list that begins a watch would replace the whole cache, and with it what the other watches have found. So it becomes an
-/// `Apply` of each object that it has, and then a `Delete` of each that only the cache has of this namespace. What comes out
-/// must fill `cache` one event after the other.
+/// The list at the start of a watch would replace the whole cache, including what the other watches delivered. So it
+/// becomes an `Apply` for each listed object, then a `Delete` for each other object that the cache has of this
+/// namespace. Apply the output to `cache` one event at a time.
 pub fn beside_others<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
     namespace: String,
@@ -28,17 +28,17 @@ where
     })
 }
 
-/// The list of a cache that nothing has filled yet, for such watches to begin with: the controller does nothing before its
-/// cache has had a list, and [`beside_others`] lets none through.
+/// An empty list, to put before the watches: the controller starts only after its cache has received a list, and
+/// [`beside_others`] passes none on.
 pub fn empty_list<K>() -> [watcher::Result<Event<K>>; 2] {
     [Ok(Event::Init), Ok(Event::InitDone)]
 }
 
-/// A list in progress.
+/// A relist in progress.
 struct Relist<K: Resource<DynamicType = ()> + Clone + 'static> {
     namespace: String,
     cache: Store<K>,
-    /// What the cache has of this namespace, and the list has not had yet.
+    /// Cached objects of this namespace that the relist has not shown yet.
     unseen: HashMap<ObjectRef<K>, Arc<K>>,
 }
 
@@ -77,7 +77,7 @@ mod tests {
         object
     }
 
-    /// Two watches of one cache, and the ends at which their events are put in.
+    /// Two watches of one cache, with the channels that feed them events.
     struct Watches {
         a: mpsc::UnboundedSender<watcher::Result<Event<ConfigMap>>>,
         b: mpsc::UnboundedSender<watcher::Result<Event<ConfigMap>>>,
@@ -95,7 +95,7 @@ mod tests {
             Self { a, b, filled: both.reflect(writer).boxed(), cache }
         }
 
-        /// Lists these objects at `end`, as a watch does that begins.
+        /// Feeds a list of these objects to `end`, as at the start of a watch.
         fn list(end: &mpsc::UnboundedSender<watcher::Result<Event<ConfigMap>>>, objects: &[ConfigMap]) {
             end.unbounded_send(Ok(Event::Init)).unwrap();
             for object in objects {
@@ -104,7 +104,7 @@ mod tests {
             end.unbounded_send(Ok(Event::InitDone)).unwrap();
         }
 
-        /// Takes in all that there is, and says what the cache has then.
+        /// Applies all pending events, and returns what the cache then holds.
         fn cached(&mut self) -> Vec<String> {
             while let Some(Some(event)) = self.filled.next().now_or_never() {
                 event.unwrap();
@@ -122,7 +122,7 @@ mod tests {
         Watches::list(&watches.a, &[object("a", "x"), object("a", "y")]);
         Watches::list(&watches.b, &[object("b", "x")]);
         assert_eq!(watches.cached(), ["a/x", "a/y", "b/x"]);
-        // As after an expired resource version: what went away meanwhile is in no event.
+        // As after an expired resource version: no event shows what was deleted meanwhile.
         Watches::list(&watches.a, &[object("a", "y"), object("a", "z")]);
         assert_eq!(watches.cached(), ["a/y", "a/z", "b/x"]);
         Watches::list(&watches.b, &[]);

@@ -1,9 +1,9 @@
-//! Where the operator works: in all namespaces at once, or in each of some. No I/O.
+//! The namespaces that the operator works in: all at once, or a list of them. No I/O.
 
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client};
 
-/// The places that the operator works in.
+/// The namespaces that the operator works in, and its client.
 #[derive(Clone)]
 pub struct Scope {
     client: Client,
@@ -11,7 +11,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Each of `namespaces`, or all at once if that is `None`.
+    /// Each of `namespaces`, or all namespaces at once for `None`.
     pub const fn new(client: Client, namespaces: Option<Vec<String>>) -> Self {
         Self { client, namespaces }
     }
@@ -21,13 +21,13 @@ impl Scope {
         &self.client
     }
 
-    /// Namespaces by their names, or `None` for all of them at once.
+    /// The name of each namespace, or a single `None` for all at once.
     pub fn places(&self) -> Vec<Option<&str>> {
         let named = self.namespaces.as_ref();
         named.map_or_else(|| vec![None], |namespaces| namespaces.iter().map(|name| Some(name.as_str())).collect())
     }
 
-    /// Objects of each of these places.
+    /// An `Api` for each of these places.
     pub fn everywhere<K>(&self) -> impl Iterator<Item = Api<K>>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -35,7 +35,7 @@ impl Scope {
         self.places().into_iter().map(|place| self.objects_of(place))
     }
 
-    /// Objects of `place`, which is a namespace, or all of them if it is `None`.
+    /// An `Api` for the namespace `place`, or for all namespaces if it is `None`.
     pub fn objects_of<K>(&self, place: Option<&str>) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,

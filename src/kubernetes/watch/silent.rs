@@ -1,7 +1,7 @@
-//! Whether a watch in which nothing comes has nothing to tell, or is dead: a list shows which. Does I/O.
+//! Tells a quiet watch from a dead one: lists the objects and compares them with the cache. Does I/O.
 //!
-//! Bookmarks do not: an API server may send none for as long as nothing happens, and the one that sends them may have lost the
-//! events. Nor does the beginning of an answer: something between can accept a watch and pass nothing on.
+//! Bookmarks are no proof: an API server may send none while nothing happens, and one that sends them may have lost
+//! events. The start of an answer is none either: a proxy can accept a watch and pass nothing on.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
@@ -19,10 +19,10 @@ use crate::kubernetes::calls::{ApiError, bounded};
 use crate::kubernetes::watch::scope::Scope;
 use crate::kubernetes::watch::streams::PAGE;
 
-/// Of each object a hash of which it is, and in which version: eight bytes instead of names.
+/// A hash per object of its identity and version: 8 bytes instead of names.
 type Versions = HashSet<u64>;
 
-/// A page of a list of metadata. All but identities is dropped while it is read.
+/// A page of a metadata list. Everything but identities is dropped while parsing.
 #[derive(Deserialize)]
 struct Page {
     metadata: ListMeta,
@@ -43,8 +43,8 @@ struct Identity {
     resource_version: Option<String>,
 }
 
-/// Looks at each watch of a kind, which lasts `length`, that has been silent for long, for ever: whether `cache`, which it fills, has what the API
-/// server lists of what `config` selects.
+/// For ever, checks each watch of a kind that has been silent for long: whether `cache`, which it fills, has what the
+/// API server lists for the selector of `config`. Each watch lasts `length`.
 pub async fn question<K>(
     (scope, length): (&Scope, Duration),
     health: &Health,
@@ -71,7 +71,7 @@ pub async fn question<K>(
 fn judge(health: &Health, watch: Watch, listed: Result<Versions, ApiError>, cached: impl FnOnce() -> Versions) {
     match listed {
         Err(error) => tracing::warn!(%error, watch = watch.as_str(), "silent watch not compared with a list"),
-        // An event has come meanwhile, and the list may be older.
+        // An event came meanwhile, so that the list may be older than the cache.
         Ok(_) if !health.is_silent(watch) => {}
         Ok(listed) if listed == cached() => health.watch_in_step(watch),
         Ok(_) => {
@@ -139,7 +139,7 @@ mod tests {
         objects.iter().map(|object| version(&object.metadata)).collect()
     }
 
-    /// Of a watch that has been silent for so long that it is asked about.
+    /// For a watch that has been silent for long enough to be checked.
     async fn silent() -> Health {
         let health = Health::new(1, LENGTH);
         health.watch_synced(WATCH);
@@ -171,7 +171,7 @@ mod tests {
             assert!(health.is_live(), "the event may be on its way");
             advance(LENGTH * 3).await;
             assert!(!health.is_live(), "{listed:?}");
-            // It may have been undone unseen.
+            // A change may have been undone unseen.
             judge(&health, WATCH, Ok(versions(&known)), || versions(&known));
             assert!(!health.is_live(), "{listed:?}");
         }

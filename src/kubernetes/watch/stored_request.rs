@@ -1,4 +1,4 @@
-//! An object as the API server gives it out, shared by all who work on it. No I/O.
+//! A stored object as the API server returns it, shared by all its users. No I/O.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,21 +16,20 @@ use crate::api::{OceanBaseConnection, SessionKill};
 use crate::domain::text::clamp;
 use crate::kubernetes::watch::metadata::{Kept, Size};
 
-/// The most characters of why an object does not fit: it repeats what is stored.
+/// The most characters of a parse error, which may quote the stored object.
 const MAX_ERROR: usize = 256;
 
-/// An object that is stored, and how large: one that does not fit the type must not stop the others. Cheap to clone; of its
-/// metadata only what [`Kept`] has, also of one that does not fit.
+/// A stored object and its size; one that does not fit the type must not stop the watch of the others. Keeps only the
+/// metadata in [`Kept`], even then. Cheap to clone.
 ///
-/// kube's `DeserializeGuard` does the same with all of the metadata, by copies of the whole object, of which thousands wait
-/// at once.
+/// kube's `DeserializeGuard` keeps all of the metadata and copies the whole object, while thousands of them wait.
 #[derive(Clone, Debug)]
 pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, InvalidObject>, pub Size);
 
-/// A connection that is stored.
+/// A stored connection.
 pub type GuardedConnection = Guarded<OceanBaseConnection>;
 
-/// What there is of an object, whatever it means.
+/// The parts of an object, whatever their content.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 #[expect(clippy::zero_sized_map_values, reason = "what is left can be read as a map only")]
@@ -47,7 +46,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// What somebody wrote that would be overlooked. A field beside the spec was meant to be in it.
+    /// A written field that would be ignored. A field beside the spec was probably meant to be in it.
     fn overlooked(&self) -> Option<String> {
         let unknown = || self.unknown.keys().next().map(|field| format!("unknown field `{field}` beside spec"));
         let lost = self.metadata.lost_null();

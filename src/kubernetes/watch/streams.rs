@@ -1,4 +1,4 @@
-//! The watches: one of each kind for each place that the operator works in, which fill one cache together. Does I/O.
+//! The watches: one per kind and place, which fill one cache per kind. Does I/O.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::kubernetes::api_error::of_watch;
 use crate::kubernetes::watch::one_namespace::{beside_others, empty_list};
 use crate::kubernetes::watch::scope::Scope;
 
-/// The pause after each failure of a watch. The client's default doubles up to 30 s, so that after a short outage of the API
-/// server requests waited for half a minute more; two watches of one operator are no load.
+/// The pause after each failure of a watch. The client's default doubles up to 30 s, which delays requests by 30 s
+/// after a short outage of the API server; two watches per operator are no load.
 struct WatchPause;
 
 impl Iterator for WatchPause {
@@ -37,20 +37,20 @@ impl Backoff for WatchPause {
     fn reset(&mut self) {}
 }
 
-/// After so many times the length of a watch, a list says anew what there is. Watches tell of changes only, and of each only
-/// once: one that is swallowed on the way, by a cache of an API server or by whatever lies between, is in none of the
-/// watches that follow, as each goes on from a bookmark that is later. A request would wait for ever.
+/// The number of watch lengths after which a list reads everything again. A watch delivers each change only once: if a
+/// cache of the API server or a proxy loses one, no later watch has it, as each continues from a later bookmark. The
+/// request would wait for ever.
 const LIST_AFTER: u32 = 5;
 
-/// The most objects that the API server is asked for at once. More make no list faster. Each may have the 1.5 MiB that etcd takes, and the answer is held
-/// whole and once more as text until its objects are made of it.
+/// The most objects in one page; larger pages make no list faster. Each object may have the 1.5 MiB that etcd accepts,
+/// and a page is in memory twice, as bytes and as text, until it is parsed.
 pub const PAGE: u32 = 20;
 
-/// How long a list that comes as a stream may take: what lies between can accept a watch and pass nothing on.
+/// The longest that a streamed list may take, as a proxy can accept a watch and pass nothing on.
 const STREAM_LIMIT: Duration = Duration::from_secs(15);
 
-/// Watches of `length` each that fill `writer` together with what `keep` makes of each object, and tell `health` how they fare. What comes out is in the cache already, but for the
-/// objects of a list, which are in it when that is complete.
+/// Watches of `length` each that together fill `writer` with `keep` of each object, and report to `health`. Each
+/// returned event is in the cache already; the objects of a list are there when the list is complete.
 pub fn watch<K, F>(
     (scope, length): (&Scope, Duration),
     config: &watcher::Config,
@@ -87,11 +87,11 @@ fn kept<K>(event: Event<K>, keep: impl Fn(K) -> K) -> Event<K> {
     }
 }
 
-/// Watches one after the other, each of which begins with a list and ends so long after it.
+/// Repeats a watch that begins with a list and ends `length` after that list.
 ///
-/// The first list comes as a stream, if the API server can (`WatchList`, by default from Kubernetes 1.34 on): that costs it less
-/// than pages, and no more than one object is held as text. Such a list may be of an older state, out of a cache of the
-/// API server, as any watch may; the later ones, which are there to find what a cache has lost, are not.
+/// The first list is streamed if the API server can (`WatchList`, on by default from Kubernetes 1.34): that costs it
+/// less than pages, and only one object at a time is held as text. A streamed list may be stale, from a cache of the
+/// API server, as any watch may. Later lists are not streamed, as they must find what a cache has lost.
 fn listed_anew<K>(
     api: Api<K>,
     config: watcher::Config,
@@ -109,7 +109,7 @@ where
         let mut is_listing = is_streamed;
         let events = watcher(api.clone(), config).filter_map(move |event| {
             let event = match event {
-                // Whatever it was for, the next list comes in pages, and tells of what keeps that from coming, too.
+                // After any error the next list comes in pages, and reports what keeps it from working.
                 Err(error) if is_listing => {
                     tracing::debug!(error = of_watch(&error), "no list as a stream");
                     is_refused.notify_one();
@@ -123,7 +123,7 @@ where
             }
             ready(event)
         });
-        // Not earlier: a list that takes long must come to its end.
+        // The time starts after the list, so that a slow list can finish.
         events.take_until(async move {
             let may_take = if is_streamed { STREAM_LIMIT } else { Duration::MAX };
             tokio::select! {
@@ -136,7 +136,7 @@ where
     stream::repeat_with(begin).flatten()
 }
 
-/// `events` of a watch, which begins when it may, and tells `health` how it fares.
+/// Starts the watch when its turn comes, and reports its state to `health`.
 fn told<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
     health: Arc<Health>,
@@ -152,7 +152,7 @@ where
         Ok(Event::Apply(_) | Event::Delete(_)) => health.watch_delivers(watch),
         Err(error) => {
             tracing::warn!(error = of_watch(error), watch = watch.as_str(), "watch failed, trying again");
-            // No restart brings rights back, and one namespace that is gone must not stop the operator for the others.
+            // A restart restores no rights, and one deleted namespace must not stop the operator for the others.
             if is_forbidden(error) {
                 health.watch_works(watch);
             } else {
@@ -161,7 +161,7 @@ where
         }
     });
     async move {
-        // A request must not be told that its connection does not exist because the cache is still empty.
+        // Otherwise a request could be told that its connection does not exist, while that cache is still empty.
         if let Watch::Requests(place) = watch {
             before.synced(Watch::Connections(place)).await;
         }
