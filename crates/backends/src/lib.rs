@@ -1,3 +1,3 @@
-//! Everything that speaks to a cloud API or a database to end sessions. Knows nothing of Kubernetes.
+//! The backends: all that calls a cloud API or a database to end sessions. Does I/O; does not know Kubernetes.
 
 pub mod alibaba;

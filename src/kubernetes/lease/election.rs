@@ -1,8 +1,7 @@
 //! Leader election with a Lease. Does I/O: takes, renews, watches and releases the Lease.
 //!
-//! It uses the protocol of other Kubernetes components, which never compares two machines' clocks. A waiting replica
-//! counts from when it saw the last renewal, the holder from when it began to write it: so the holder always stops
-//! first.
+//! As in other Kubernetes components, two machines' clocks are never compared. A waiting replica counts from when it
+//! saw the last renewal, the holder from when it began to write it, so that the holder always stops first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,28 +257,28 @@ mod tests {
 
     const DURATION: Duration = Duration::from_secs(15);
     const TICK: Duration = Duration::from_millis(50);
-    /// Of what takes no time, and of a pause between two tries.
+    /// The tolerance: for calls that take no time, plus one pause between two tries.
     const AT_ONCE: Duration = Duration::from_millis(100);
 
     type Answer = Response<UnsyncBoxBody<axum::body::Bytes, BoxError>>;
 
-    /// An API server that has one Lease at most.
+    /// A fake API server with at most one Lease.
     #[derive(Default)]
     struct Server {
         lease: watch::Sender<Option<(u64, Value)>>,
         version: Mutex<u64>,
     }
 
-    /// What a candidate can expect of it.
+    /// How it behaves towards a candidate.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     enum Way {
         #[default]
         Open,
-        /// Nothing is answered.
+        /// It answers nothing.
         Cut,
-        /// Watches are silent.
+        /// Its watches deliver nothing.
         Deaf,
-        /// Everything is refused.
+        /// It refuses everything.
         Forbidden,
     }
 
@@ -336,7 +335,7 @@ mod tests {
             self.lease.borrow().as_ref().map(|(_, lease)| lease.clone())
         }
 
-        /// One write at a time, and none that has not seen the one before it.
+        /// Serialises writes and refuses those that have not seen the previous one.
         fn store(&self, mut sent: Value) -> Answer {
             let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
             let known = self.lease.borrow().as_ref().map(|(version, _)| version.to_string());
@@ -381,7 +380,7 @@ mod tests {
     }
 
     impl Replica {
-        /// Waits until it leads; for how long.
+        /// Waits until it leads, and returns how long that took.
         async fn led_after(&self) -> Duration {
             let asked = Instant::now();
             while !self.leadership.leads() {
@@ -399,13 +398,13 @@ mod tests {
         }
     }
 
-    /// A leader and one who stands by.
+    /// A leader and a standby.
     async fn two() -> (Arc<Server>, Replica, Replica) {
         let server = Arc::<Server>::default();
         let first = server.replica("first");
         assert!(first.led_after().await <= AT_ONCE, "a Lease that nobody holds is taken at once");
         let second = server.replica("second");
-        // It renews.
+        // It renews the Lease.
         second.assert_stands_by(DURATION * 3).await;
         assert_eq!((server.holder().as_str(), server.transitions()), ("first", 0));
         (server, first, second)
@@ -430,7 +429,7 @@ mod tests {
         first.task.await.unwrap();
         assert!(!first.leadership.leads());
         assert_eq!((server.holder().as_str(), server.transitions()), ("second", 1));
-        // It is not given back by one who does not hold it.
+        // A replica that does not hold the Lease does not release it.
         let third = server.replica("third");
         third.assert_stands_by(DURATION).await;
         third.shutdown.cancel();

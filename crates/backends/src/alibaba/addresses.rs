@@ -1,5 +1,5 @@
-//! Which addresses a name may lead to. Whoever answers for a trusted name could lead signed requests to a service inside
-//! the network, such as the cloud's metadata service. Pure, but for the resolver.
+//! Which IP addresses may be called: whoever answers for a trusted name could lead signed requests to a service inside
+//! the network, such as the cloud's metadata service. Pure, except for the resolver.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,15 +8,15 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 /// The addresses that may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Addresses {
-    /// Those that the whole Internet can reach.
+    /// Addresses that the whole Internet can reach.
     Public,
-    /// Those, and the private ones at which VPC endpoints are.
+    /// Those, and the private addresses of VPC endpoints.
     Vpc,
-    /// All: somebody who runs the operator named the host.
+    /// All addresses: whoever runs the operator named the host.
     Any,
 }
 
-/// Where Alibaba Cloud answers to machines of its own: with their credentials.
+/// Alibaba Cloud's metadata service, which gives a machine its credentials.
 const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
 
 impl Addresses {
@@ -33,7 +33,7 @@ impl Addresses {
         }
     }
 
-    /// Those of the addresses `found` for `host` that may be called; the error names one if none may.
+    /// The addresses in `found` that may be called; the error names one of them if none may be called.
     fn among(self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, NotAllowed> {
         let (allowed, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| self.allow(found.ip()));
         match refused.first() {
@@ -43,7 +43,7 @@ impl Addresses {
     }
 }
 
-/// A name leads to no address that may be called.
+/// A host name resolves to no address that may be called.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} leads to {1}, which is no address for it: use network VPC for a VPC endpoint, or --allow-endpoint")]
 struct NotAllowed(String, IpAddr);
@@ -51,9 +51,9 @@ struct NotAllowed(String, IpAddr);
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [first, second, third, _] = address.octets();
     let is_special = match (first, second) {
-        // This network, carrier-grade NAT, benchmarks, multicast and all above it.
+        // "This network" (0/8), carrier-grade NAT, benchmarking, and multicast and above.
         (0 | 224.., _) | (100, 64..=127) | (198, 18 | 19) => true,
-        // IETF protocols.
+        // IETF protocol assignments.
         (192, 0) => third == 0,
         _ => false,
     };
@@ -64,7 +64,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_link_local())
 }
 
-/// The shared range counts: Alibaba Cloud has services of its own in it.
+/// The shared range (100.64/10) counts as private, as Alibaba Cloud has services in it.
 fn is_private_v4(address: Ipv4Addr) -> bool {
     let is_shared = matches!(address.octets(), [100, 64..=127, ..]);
     address.is_private() || is_shared && address != METADATA
@@ -72,14 +72,14 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
-        // IETF protocols and documentation.
+        // IETF protocol assignments and documentation.
         [0x2001, second, ..] => second > 0x01ff && second != 0x0db8,
         [0x3fff, second, ..] => second > 0x0fff,
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
 
-/// The IPv4 address that is called through this one: mapped, translated (NAT64) or tunnelled (6to4).
+/// The IPv4 address that this address leads to: mapped, translated (NAT64) or tunnelled (6to4).
 fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
@@ -90,7 +90,7 @@ fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Resolves names as the system does, and keeps the addresses that may be called: what was checked is what is called.
+/// Resolves names like the system and drops addresses that may not be called, so that a checked address is called.
 #[derive(Clone, Copy, Debug)]
 pub struct Resolver(pub Addresses);
 

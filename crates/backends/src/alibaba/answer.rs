@@ -1,4 +1,4 @@
-//! The answer to a kill: bytes in, a typed error or what the call came to out. Pure, and total: no input makes it panic.
+//! Parses the answer to a kill from bytes into a typed answer or error. Pure, and total: no input makes it panic.
 
 use std::borrow::Cow;
 
@@ -12,11 +12,11 @@ use super::raw_answer::{Body, RawAnswer};
 use super::session_row::{self, Member};
 use super::sieve::{Sieve, Sifted};
 
-/// The most bytes of the answer to a kill that are read: 500 rows, as many as one call names, with statements of 8 KiB.
+/// The most bytes read of the answer to a kill: 500 rows, the most of one call, with statements of 8 KiB.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads the answer of `operation`. Missing or null `Data` is an answer without rows. Rows that are no objects or lack a
-/// session ID are left out, so that their sessions count as not answered. A row has no `SqlId` and no `ProxySessId`.
+/// Parses the answer to `operation`. Missing or null `Data` means no rows. A row that is no object or has no session ID
+/// is dropped, so that its session counts as unanswered. A row has no `SqlId` and no `ProxySessId`.
 pub fn read_answer<B: Body>(
     raw: RawAnswer<B>,
     operation: Operation,
@@ -26,13 +26,13 @@ pub fn read_answer<B: Body>(
     let (request_id, rows) = raw.read(&key, KilledRows(&mut sieve))?;
     let rows = match operation {
         Operation::KillProcessList => rows.unwrap_or_default(),
-        // Rows of BatchKillProcessList name no session.
+        // The rows of BatchKillProcessList name no session.
         Operation::BatchKillProcessList => vec![],
     };
     Ok(KillAnswer { request_id, rows })
 }
 
-/// Reads the rows of an answer.
+/// Parses the rows of an answer.
 struct KilledRows<'s, 'a>(&'s mut Sieve<'a>);
 
 impl<'de> Reader<'de> for KilledRows<'_, '_> {
@@ -55,7 +55,7 @@ impl<'de> Reader<'de> for KilledRows<'_, '_> {
     }
 }
 
-/// Reads a row; none if it is not kept.
+/// Parses a row; `None` if it is dropped.
 struct KilledRow<'s, 'a>(&'s mut Sieve<'a>);
 
 impl<'de> Reader<'de> for KilledRow<'_, '_> {
@@ -104,7 +104,7 @@ mod tests {
         answer(status, body).unwrap_err().kind
     }
 
-    /// The sample of the API's own page.
+    /// The example of the API's own page.
     const SAMPLE: &str = r#"{"RequestId": "EE205C00-30E4-XXXX-XXXX-87E3A8A2AA0C", "Data": [{"SessionId": 1123,
         "ServerIp": "127.0.0.1", "Status": "SLEEP", "ErrorMessage": "Instance not found.", "ClientIp": "127.0.0.1",
         "TenantId": "t3ogqv07a56n4", "User": "oas", "Database": "test", "SqlText": ":", "Command": "select 1",

@@ -1,4 +1,4 @@
-//! The memory that answers may take while they are read.
+//! The memory budget for answers while they are parsed. No I/O.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use futures::FutureExt as _;
 
 use super::shares::{Share, Shares};
 
-/// The memory for answers that the chart's limit has room for.
+/// The memory for answers, in bytes, that fits into the chart's memory limit.
 pub const DEFAULT_BYTES: u32 = 64 * 1024 * 1024;
 
-/// One large answer at a time.
+/// The smallest budget, in bytes: room for one large answer at a time.
 pub const LEAST_BYTES: u32 = 16 * 1024 * 1024;
 
-/// An answer up to this size is read in place; a larger one is read beside the others' work, as it comes in: a list of 10,000
-/// sessions takes a tenth of a second, in which no other tenant's request would go on.
+/// An answer up to this size, in bytes, is parsed in place. A larger one is parsed on another thread as it arrives,
+/// because a list of 10,000 sessions takes 0.1 s, in which no other tenant's request would progress.
 pub(super) const SMALL: usize = 256 * 1024;
 
-/// What an answer that is read in place takes at most: its body, and what is read of it.
+/// The most memory for an answer parsed in place: its body, and the parsed result.
 const BYTES_OF_A_SMALL_ONE: usize = 2 * SMALL;
 
-/// What a larger one takes at most, whatever is in it: two pieces that were received, one text, what counts the sessions, and
-/// the rows that are kept.
+/// The most memory for a larger answer, whatever its content: two received pieces, one text, the session counts, and
+/// the kept rows.
 const BYTES_OF_A_LARGE_ONE: usize = 8 * 1024 * 1024;
 
-/// The memory that answers may take while they are read, shared fairly between accounts: half of it for those that are small,
-/// which all may be, and half of it for those that turn out to be large.
+/// The memory for answers while they are parsed, shared fairly between accounts: one half for small answers, the other
+/// half for large ones.
 #[derive(Debug)]
 pub struct AnswerBudget {
     small: Arc<Shares>,
@@ -32,7 +32,7 @@ pub struct AnswerBudget {
 }
 
 impl AnswerBudget {
-    /// `bytes` in all.
+    /// A budget of `bytes` in total.
     #[must_use]
     pub fn new(bytes: u32) -> Arc<Self> {
         let half = usize::try_from(bytes / 2).unwrap_or(usize::MAX);
@@ -42,17 +42,17 @@ impl AnswerBudget {
         })
     }
 
-    /// Waits for room for an answer on `account`, to be held from before its request is sent.
+    /// Waits for memory for a small answer on `account`; take it before the request is sent.
     pub(super) async fn small(&self, account: &Arc<str>) -> Share {
         self.small.take(account).await
     }
 
-    /// Waits for room for an answer that is large.
+    /// Waits for memory for a large answer.
     pub(super) async fn large(&self, account: &Arc<str>) -> Share {
         self.large.take(account).await
     }
 
-    /// The same if there is room now.
+    /// Takes memory for a large answer, if there is some now.
     pub(super) fn large_now(&self, account: &Arc<str>) -> Option<Share> {
         self.large.take(account).now_or_never()
     }

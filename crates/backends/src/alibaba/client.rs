@@ -1,4 +1,4 @@
-//! The client: what all calls have in common. Does I/O.
+//! The HTTP client shared by all calls. Does I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,21 +18,21 @@ use super::transport::{Receiving, Transport};
 /// Options of the HTTP client.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// The longest a call may take in all.
+    /// The longest that a call may take in total.
     pub request_timeout: Duration,
-    /// The addresses that may be called; with a proxy, which resolves names itself, this cannot be enforced.
+    /// The addresses that may be called. It cannot be enforced with a proxy, which resolves names itself.
     pub addresses: Addresses,
-    /// The proxy to use; none is taken from the environment.
+    /// The proxy to use; the environment's proxy is ignored.
     pub proxy: Option<String>,
 }
 
-/// Hears of the date of each answer, by which the clock of whoever answers is known.
+/// Receives the date of each answer, to track the gateway's clock.
 pub trait Dates: std::fmt::Debug + Send + Sync {
-    /// An answer with `date` has come just now to what was asked at `asked`.
+    /// Records an answer with `date`, received just now, to a request sent at `asked`.
     fn answered(&self, date: Timestamp, asked: Instant);
 }
 
-/// Nobody.
+/// Ignores the dates.
 impl Dates for () {
     fn answered(&self, _: Timestamp, _: Instant) {}
 }
@@ -48,7 +48,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Builds a client with memory for answers of its own. Fails when the proxy's URL or the system's certificates cannot be
+    /// A client with its own memory budget for answers. Fails if the proxy's URL or the system's certificates cannot be
     /// read.
     pub fn new(options: &ClientOptions) -> Result<Self, reqwest::Error> {
         Ok(Self {
@@ -60,8 +60,8 @@ impl Client {
         })
     }
 
-    /// The same client for those who wait `request_timeout` for an answer, and take memory for it out of `budget` on
-    /// `account`. `dates` hears of the date of each answer.
+    /// A client with the same transport, but with this `request_timeout`, with memory for answers from `budget` on
+    /// `account`, and with `dates` as the receiver of dates.
     #[must_use]
     pub fn sharing(
         &self,
@@ -88,7 +88,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// What `operation` answers of the sessions with `wanted` IDs.
+    /// The answer of `operation` for the sessions with `wanted` IDs.
     pub(super) async fn answer_to_kill(
         &self,
         request: reqwest::Request,
@@ -99,7 +99,7 @@ impl Client {
     ) -> Result<KillAnswer, CallError> {
         let answer = self.exchange(request, timeout, MAX_ANSWER_BYTES).await?;
         let read = ReadKill { operation, access_key: access.access_key.clone(), wanted };
-        // What was executed is not asked for again.
+        // Waits for memory, as an executed call cannot be asked again.
         let read = receive(answer, read, async || Some(self.budget.large(&self.account).await)).await?;
         read.ok_or_else(|| CallError::local(ErrorKind::Ambiguous, "NotRead", "there is no memory for the answer"))
     }

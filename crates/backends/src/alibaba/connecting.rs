@@ -1,5 +1,5 @@
-//! The time that connecting may take, for each request its own: a client has one for all of its requests, and a client for
-//! each time-out that users choose would hold all certificates once more.
+//! A connect timeout per request. reqwest has only one per client, and a client for each timeout that users choose
+//! would hold the CA certificates in memory again. No I/O of its own.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,13 +8,13 @@ use futures::future::BoxFuture;
 use tower::{Layer, Service};
 
 tokio::task_local! {
-    /// For how long the request that is sent in this scope may connect.
+    /// How long the request sent in this scope may take to connect.
     pub(super) static CONNECT_WITHIN: Duration;
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Ends connecting when the time of its request is over, as a failure to connect.
+/// Fails to connect once the connect timeout of the request has passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectLimit;
 
@@ -45,7 +45,7 @@ where
 
     fn call(&mut self, target: R) -> Self::Future {
         let connecting = self.0.call(target);
-        // Of the task that waits for the request: a client that pools no connections connects in it.
+        // Read in the task of the request: without a pool, the client connects in the same task.
         let within = CONNECT_WITHIN.try_with(|within| *within);
         Box::pin(async move {
             match within {

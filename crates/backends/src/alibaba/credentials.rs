@@ -1,12 +1,12 @@
-//! The access key that signs a call. Values never appear in `Debug` output.
+//! The access key that signs calls; its `Debug` output has no values. No I/O.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// An access key, long-term or temporary. The secret and the token are redacted by their type, the key ID by hand: it is
-/// no secret to its owner, but has no place in logs that others read.
+/// A long-term or temporary access key. The type redacts the secret and the token. `Debug` leaves out the key ID too,
+/// as it has no place in logs that others read.
 #[derive(Clone)]
 pub struct AccessKey {
     /// The AccessKey ID.
@@ -17,11 +17,11 @@ pub struct AccessKey {
     pub security_token: Option<SecretString>,
 }
 
-/// What IDs begin with, for long-term and for temporary keys, and how many letters and digits follow.
+/// The prefixes of long-term and temporary key IDs, with the number of letters and digits after them.
 const IDS: [(&str, RangeInclusive<usize>); 2] = [("LTAI", 12..=28), ("STS.", 12..=124)];
 
 impl AccessKey {
-    /// Whether the ID looks like one that Alibaba Cloud gives out. A secret does not.
+    /// Whether the ID has the form of an Alibaba Cloud key ID. A secret has not.
     #[must_use]
     pub fn has_known_id(&self) -> bool {
         IDS.iter().any(|(prefix, length)| {
@@ -32,33 +32,32 @@ impl AccessKey {
         })
     }
 
-    /// Whether `text`, which came from outside, repeats a part of the key: it must then go no further.
+    /// Whether `text` from outside contains the ID, the secret or the token: it must then not be passed on.
     #[must_use]
     pub fn is_named_in(&self, text: &str) -> bool {
         self.parts().any(|part| text.contains(part))
     }
 
-    /// Whether `text`, which is short and may have been cut, repeats a piece of a part of the key: more of it than chance
-    /// explains.
+    /// Whether `text`, which is short and may have been cut, contains a piece of the key that is too long to be chance.
     #[must_use]
     pub fn is_quoted_in(&self, text: &str) -> bool {
         let repeats = |part: &str| {
             let length = part.len().min(PIECE);
-            // Looked up: to compare each piece of the one with each of the other would take the product of their lengths.
+            // A hash set, as comparing each pair of pieces would take the product of the two lengths.
             let pieces: HashSet<&[u8]> = part.as_bytes().windows(length).collect();
             text.as_bytes().windows(length).any(|window| pieces.contains(window))
         };
         self.parts().any(repeats)
     }
 
-    /// The ID, the secret and the token, as far as they are not empty.
+    /// The non-empty ones of ID, secret and token.
     fn parts(&self) -> impl Iterator<Item = &str> {
         let token = self.security_token.as_ref().map_or("", |token| token.expose_secret());
         [self.id.as_str(), self.secret.expose_secret(), token].into_iter().filter(|part| !part.is_empty())
     }
 }
 
-/// The length from which on a piece of a key is one.
+/// The shortest piece of a key, in bytes, that is not chance.
 const PIECE: usize = 16;
 
 impl std::fmt::Debug for AccessKey {

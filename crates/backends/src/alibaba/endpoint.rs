@@ -1,16 +1,16 @@
-//! Where calls go. Whoever chooses the endpoint can collect signed requests, so only the product's own hosts and those that
-//! the operator's own flags name are ever called. Not any host of Alibaba Cloud: customers name hosts there, and read their
-//! logs.
+//! Which endpoints may be called: whoever chooses one can collect signed requests. Only the product's own hosts and
+//! those named by operator flags are allowed. Other Alibaba Cloud hosts are not: customers create host names there and
+//! read their logs. Pure.
 
 use std::net::Ipv6Addr;
 
 use super::addresses::Addresses;
 
-/// A base URL that may be called, and where its host may be.
+/// A base URL that may be called, and the addresses that its host may have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     scheme: &'static str,
-    /// The host, with its port unless that is the scheme's own.
+    /// The host, and the port if it is not the scheme's default.
     authority: String,
     addresses: Addresses,
 }
@@ -19,13 +19,13 @@ const DOMAIN: &str = ".aliyuncs.com";
 const PUBLIC: &str = "oceanbasepro.";
 const VPC: &str = "oceanbasepro-vpc.";
 
-/// The longest text of an endpoint, and of a region.
+/// The most characters of an endpoint.
 const MAX_ENDPOINT: usize = 253;
 const MAX_REGION: usize = 64;
 
 impl Endpoint {
-    /// The endpoint of `region`, public or inside a VPC: the rule `regional` of the official SDKs, which carry no
-    /// regional map. Its host may have private addresses inside a VPC only, and any if it is one of `allowed`.
+    /// The endpoint of `region`, public or in a VPC, by the official SDKs' rule `regional` (they have no list of
+    /// regions). Its host may have private addresses only in a VPC, and any address if it is one of `allowed`.
     pub fn regional(region: &str, vpc: bool, allowed: &[Self]) -> Result<Self, EndpointError> {
         if !is_region(region) {
             return Err(EndpointError::NoRegion(region.to_owned()));
@@ -35,8 +35,8 @@ impl Endpoint {
         Ok(if allowed.contains(&endpoint) { endpoint } else { endpoint.within(vpc) })
     }
 
-    /// An endpoint set by hand: one of the product's own hosts, always called over https at port 443; anything, anywhere,
-    /// even over `http://`, if it equals one of `allowed`. `vpc` says that its host may have private addresses.
+    /// An endpoint from a connection's spec: one of the product's own hosts, over https on port 443, or any URL that
+    /// equals one of `allowed`, even with `http://`. With `vpc`, the product's hosts may have private addresses.
     pub fn custom(text: &str, vpc: bool, allowed: &[Self]) -> Result<Self, EndpointError> {
         let endpoint = Self::parse(text)?;
         if allowed.contains(&endpoint) {
@@ -49,8 +49,8 @@ impl Endpoint {
         }
     }
 
-    /// Checks the form only: for the operator's own flags, which may name any host at any address. What no connection could
-    /// name is refused here, too, so that each flag allows something.
+    /// Parses an endpoint without a check of its host: for the operator's flags, which may name any host. It refuses
+    /// what no connection could name, so that each flag allows something.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let malformed = || EndpointError::Malformed(text.to_owned());
         let (scheme, authority) = match text.split_once("://") {
@@ -62,12 +62,12 @@ impl Endpoint {
         let authority = authority.strip_suffix('/').unwrap_or(authority).to_ascii_lowercase();
         let parsed: http::uri::Authority = authority.parse().map_err(|_| malformed())?;
         let host = parsed.host();
-        // User information would change who is called in the eyes of a reader.
+        // User information would deceive a reader about which host is called.
         if text.len() > MAX_ENDPOINT || authority.contains('@') || !is_host(host) {
             return Err(malformed());
         }
-        // As the HTTP client will write it, because that is signed: a port without its leading zeros, the default one not at
-        // all.
+        // The HTTP client writes a port without leading zeros and omits the default port; the signature covers the host
+        // as written.
         let port = authority.strip_prefix(host).filter(|rest| !rest.is_empty());
         let port = port.map(|_| parsed.port_u16().filter(|port| *port > 0).ok_or_else(malformed)).transpose()?;
         let default = if scheme == "https" { 443 } else { 80 };
@@ -76,26 +76,26 @@ impl Endpoint {
         Ok(Self { scheme, authority, addresses: Addresses::Any })
     }
 
-    /// The addresses at which it may be called.
+    /// The addresses that it may be called at.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// Whether the operator's own flags name it. Only such an endpoint is trusted with what is worth something elsewhere:
-    /// signatures that do not cover the host, and keys that do not look like Alibaba Cloud's.
+    /// Whether an operator flag names it. Only such an endpoint is trusted with what would be valuable elsewhere:
+    /// signatures that do not cover the host, and keys of an unknown form.
     #[must_use]
     pub const fn is_named_by_flag(&self) -> bool {
         matches!(self.addresses, Addresses::Any)
     }
 
-    /// `host`, or `host:port` when the port is not the default: what the header and the signature say.
+    /// `host`, or `host:port` for a port other than the default, as in the header and the signature.
     #[must_use]
     pub fn host_header(&self) -> &str {
         &self.authority
     }
 
-    /// The URL of every RPC call.
+    /// The URL of all RPC calls.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{self}/")
@@ -118,7 +118,7 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// Whether a connection can name `host`: a name in lower case or an IPv4 address, or an IPv6 address in brackets.
+/// Whether `host` is a lower-case name, an IPv4 address, or an IPv6 address in brackets.
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok();
@@ -128,12 +128,12 @@ fn is_host(host: &str) -> bool {
         && [host.as_bytes().first(), host.as_bytes().last()].iter().all(|end| end.is_some_and(is_alphanumeric))
 }
 
-/// What IDs of regions begin with, and what may follow the place: what the region is for.
+/// The prefixes of region IDs, and the suffixes for a special purpose.
 const AREAS: [&str; 8] = ["af", "ap", "cn", "eu", "me", "na", "sa", "us"];
 const PURPOSES: [&str; 5] = ["acdr", "finance", "gov", "jva", "lr"];
 
-/// Whether `text` has the form of a region's ID, such as `cn-hangzhou`, `ap-southeast-1` or `cn-north-2-gov-1`. Not any label
-/// has: with `oss-cn-hangzhou` the endpoint would be the host of a customer's bucket.
+/// Whether `text` has the form of a region ID, such as `cn-hangzhou`, `ap-southeast-1` or `cn-north-2-gov-1`. An
+/// arbitrary label must not pass: with `oss-cn-hangzhou` the endpoint would be the host of a customer's bucket.
 fn is_region(text: &str) -> bool {
     let is_number = |part: &&str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = text.split('-').peekable();
@@ -146,7 +146,7 @@ fn is_region(text: &str) -> bool {
     text.len() <= MAX_REGION && area.is_some() && place.is_some() && parts.next().is_none()
 }
 
-/// Why an endpoint is not called.
+/// Why an endpoint must not be called.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not the ID of a region.
@@ -155,7 +155,7 @@ pub enum EndpointError {
     /// Not a host name with an optional port.
     #[error("endpoint {0:?} is not a host name with an optional port, such as oceanbasepro.cn-hangzhou.aliyuncs.com")]
     Malformed(String),
-    /// A host that nobody vouched for.
+    /// Neither the product's own host nor named by a flag.
     #[error(
         "endpoint {0:?} is neither oceanbasepro.REGION.aliyuncs.com nor oceanbasepro-vpc.REGION.aliyuncs.com at port 443: \
          remove spec.endpoint to use the region's own, or have the operator started with --allow-endpoint for exactly this \

@@ -1,10 +1,10 @@
-//! What an error body says: whether the call may have been executed. Branches on the error `Code`, never on the
-//! HTTP status: the API's own pages disagree about statuses.
+//! Classifies error bodies by whether the call may have been executed. It uses the error `Code`, never the HTTP status,
+//! as the API's own pages contradict each other about statuses. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_core::backend::{CallError, ErrorKind, bounded};
 
-/// An error body of the API.
+/// Builds the error for an error body of the API.
 #[must_use]
 pub fn from_body(
     code: &str,
@@ -20,19 +20,19 @@ pub fn from_body(
     CallError { kind, code: word(code), message, request_id: word(request_id), is_of_whole_call }
 }
 
-/// Whether the instance or the tenant was refused, which all sessions of a call have in common.
+/// Whether the code refuses the instance or the tenant, which all sessions of the call share.
 fn names_instance_or_tenant(code: &str) -> bool {
     ["MissingInstanceId", "InvalidInstanceId", "MissingTenantId", "InvalidTenantId"].contains(&family(code))
 }
 
-/// The class of an error Code, by the common error pages and public clients. A Code that is not known here is
-/// ambiguous: it may stand for a failure in the middle of the execution.
+/// The class of an error code, by the common error pages and by public clients. An unknown code is ambiguous, as it may
+/// mean a failure in the middle of execution.
 fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option<Timestamp>) -> ErrorKind {
     let family = family(code);
     match family {
         "Throttling" => ErrorKind::Throttled { retry_after },
         "Rejected" if code == "Rejected.Throttling" => ErrorKind::Throttled { retry_after },
-        // Seen before under this nonce: a copy of this very request came first and may have been executed.
+        // This nonce was used before: a copy of this request came first and may have been executed.
         "SignatureNonceUsed" => ErrorKind::Ambiguous,
         "InvalidTimeStamp" => ErrorKind::TimeStampRefused { gateway_time },
         "InvalidAccessKeyId"
@@ -43,29 +43,29 @@ fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option
         | "InvalidAccessKeySecret"
         | "InvalidSignatureMethod" => ErrorKind::CredentialsRejected,
         "Forbidden" | "NoPermission" => ErrorKind::PermissionDenied,
-        // The exact codes only: they alone prove that another operation must be used.
+        // Only these exact codes prove that another operation must be used.
         "InvalidAction" | "InvalidApi" if matches!(code, "InvalidAction.NotFound" | "InvalidApi.NotFound") => {
             ErrorKind::OperationNotFound
         }
         "InvalidAction" | "InvalidApi" | "NoSuchVersion" | "UnsupportedHTTPMethod" => ErrorKind::OperationUnavailable,
-        // The Terraform provider's word for an instance or tenant that does not exist.
+        // The Terraform provider treats this as a missing instance or tenant.
         "IllegalOperation" if code == "IllegalOperation.Resource" => ErrorKind::Rejected,
         _ if names_a_parameter(family, "Missing") || names_a_parameter(family, "Invalid") => ErrorKind::Rejected,
         _ => ErrorKind::Ambiguous,
     }
 }
 
-/// A code without what is more precise in it.
+/// The code up to its first dot.
 fn family(code: &str) -> &str {
     code.split('.').next().unwrap_or(code)
 }
 
-/// `MissingInstanceId`, `InvalidParameter`: the prefix and a name.
+/// Whether the code is the prefix and a name, such as `MissingInstanceId` or `InvalidParameter`.
 fn names_a_parameter(family: &str, prefix: &str) -> bool {
     family.strip_prefix(prefix).is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
-/// These answers repeat the string to sign: the access key ID, the security token and the SQL text are in it.
+/// These answers repeat the string to sign, which contains the access key ID, the security token and the SQL text.
 fn echoes_what_was_signed(code: &str, message: &str) -> bool {
     let lower = message.to_ascii_lowercase();
     code.starts_with("Signature")
@@ -121,7 +121,7 @@ mod tests {
         for code in ["InvalidInstanceId.NotFound", "InvalidTenantId", "MissingInstanceId", "MissingTenantId"] {
             assert!(is_of_whole_call(code), "{code}");
         }
-        // It does not say which resource.
+        // This code does not say which resource.
         for code in
             ["IllegalOperation.Resource", "InvalidParameter", "InvalidSessionList", "MissingParameter", "Throttling"]
         {

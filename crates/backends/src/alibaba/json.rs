@@ -1,7 +1,7 @@
-//! JSON of any shape, read member by member: nothing of it is held but what its reader keeps. Pure, and total.
+//! Reads JSON of any shape member by member, and holds only what its reader keeps. Pure, and total: it never panics.
 //!
-//! A value of another type than documented is no error, as a derived reader would have it: what a call came to is told by
-//! all members together, whichever of them comes first.
+//! Unlike in a derived deserializer, a value of an undocumented type is no error: only all members together tell
+//! whether the call was executed, in whichever order they come.
 
 use std::borrow::Cow;
 
@@ -12,26 +12,26 @@ use serde::{Deserialize, Deserializer};
 pub(super) trait Reader<'de>: Sized {
     type Value;
 
-    /// Of a text, of a number or a boolean as written, or of null, which is none.
+    /// For a text, a number or a boolean as written, or `None` for null.
     fn scalar(self, text: Option<Cow<'_, str>>) -> Self::Value;
 
-    /// Of an array or an object that is passed over.
+    /// For an array or an object that was skipped.
     fn passed_over(self) -> Self::Value;
 
-    /// Passes it over unless the reader has a use for arrays.
+    /// For an array; skips it by default.
     fn array<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
         while elements.next_element::<Skipped>()?.is_some() {}
         Ok(self.passed_over())
     }
 
-    /// Passes it over unless the reader has a use for objects.
+    /// For an object; skips it by default.
     fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         while members.next_entry::<Skipped, Skipped>()?.is_some() {}
         Ok(self.passed_over())
     }
 }
 
-/// A [`Reader`] as serde takes it.
+/// Adapts a [`Reader`] to serde.
 pub(super) struct By<R>(pub R);
 
 impl<'de, R: Reader<'de>> DeserializeSeed<'de> for By<R> {
@@ -66,7 +66,7 @@ impl<'de, R: Reader<'de>> Visitor<'de> for By<R> {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<R::Value, E> {
-        // As JSON has it: 1e3 is 1000.0, which Rust would write as 1000.
+        // As in JSON: serde_json writes 1e3 as 1000.0, but Rust would write 1000.
         let number = serde_json::Number::from_f64(number).map(|number| number.to_string().into());
         Ok(self.0.scalar(number))
     }
@@ -88,10 +88,10 @@ impl<'de, R: Reader<'de>> Visitor<'de> for By<R> {
     }
 }
 
-/// The most bytes of a text that are read: all that is kept of the longest, and the longest key that may begin in it.
+/// The most bytes read of a text: the longest kept text, plus the longest key that may start inside it.
 const MAX_READ: usize = 16 * 1024;
 
-/// Strings as they are up to a length, numbers and booleans as written, everything else as nothing.
+/// Reads a text up to [`MAX_READ`], a number or boolean as written, and anything else as an empty text.
 pub(super) struct Text;
 
 impl Reader<'_> for Text {
@@ -106,14 +106,14 @@ impl Reader<'_> for Text {
     }
 }
 
-/// The same, but none for null.
+/// Like [`Text`], but `None` for null.
 pub(super) struct TextUnlessNull;
 
 impl Reader<'_> for TextUnlessNull {
     type Value = Option<String>;
 
     fn scalar(self, text: Option<Cow<'_, str>>) -> Option<String> {
-        // A copy of what is read: the rest would stay in memory.
+        // A copy, as a cut `String` would keep the memory of the rest.
         text.map(|text| if text.len() > MAX_READ { cut(&text).to_owned() } else { text.into_owned() })
     }
 
@@ -126,7 +126,7 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_READ)]
 }
 
-/// A value that must be JSON, and of a depth that is read, but is not kept. What is merely ignored need be neither.
+/// Checks that a value is JSON of a readable depth, and drops it; serde's `IgnoredAny` checks neither.
 pub(super) struct Skipped;
 
 impl Reader<'_> for Skipped {

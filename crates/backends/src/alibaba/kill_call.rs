@@ -1,6 +1,6 @@
-//! The call that ends sessions: one HTTP request. Does I/O.
+//! Sends a kill as one HTTP request. Does I/O.
 //!
-//! It is made with a permit, fenced by its dispatch deadline and never repeated here.
+//! It needs a permit, has the dispatch deadline as its fence, and is never retried here.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use super::signed_request::SignedRequest;
 use super::stamp::TimeSource;
 use super::transport::CONNECT_TIMEOUT;
 
-/// One request to end sessions.
+/// One request that ends sessions.
 #[derive(Clone, Debug)]
 pub struct KillCall {
-    /// How they are ended.
+    /// The operation to call.
     pub operation: Operation,
-    /// Which.
+    /// The sessions to end.
     pub target: KillTarget,
-    /// Where the signed time stamp comes from.
+    /// The source of the signed time stamp.
     pub time_source: TimeSource,
     /// The number of this request within its attempt, from 0.
     pub request: u32,
 }
 
 impl Client {
-    /// Ends sessions by one request, if the permit's deadline has not passed.
+    /// Ends sessions with one request, unless the permit's deadline has passed.
     pub async fn kill<P: KillPermit>(&self, permit: P, call: &KillCall, access: &Access) -> Called<P> {
         let now = Timestamp::now();
         let stamp = call.time_source.stamp(permit.nonce_seed(), call.request, permit.dispatch_deadline(), now);
@@ -54,7 +54,7 @@ impl Client {
     }
 }
 
-/// Without the gateway's own fence, the last look at the clock must leave room for connecting.
+/// How much time must be left before the deadline: without the gateway's fence, enough to connect.
 fn connect_margin(source: TimeSource) -> Duration {
     match source {
         TimeSource::DispatchDeadline => Duration::ZERO,
@@ -62,8 +62,8 @@ fn connect_margin(source: TimeSource) -> Duration {
     }
 }
 
-/// The business parameters of a kill, session IDs in the type of the API's own examples: strings in one, numbers in the
-/// other.
+/// The business parameters of a kill. Session IDs have the type used in the API's examples: strings for one operation,
+/// numbers for the other.
 fn kill_parameters(operation: Operation, target: &KillTarget) -> Vec<(&'static str, String)> {
     let sessions: Vec<_> = match operation {
         Operation::KillProcessList => {
@@ -79,7 +79,7 @@ fn kill_parameters(operation: Operation, target: &KillTarget) -> Vec<(&'static s
         ("TenantId", target.tenant.tenant_id.clone()),
     ];
     if operation == Operation::BatchKillProcessList {
-        // Without it every session behind the same proxy session would end.
+        // Otherwise every session behind the same proxy session would end.
         form.push(("ByObSessionId", "true".to_owned()));
     }
     form

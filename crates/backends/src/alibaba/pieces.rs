@@ -1,5 +1,5 @@
-//! A large body, read by a thread of its own while it is being received: it is never whole in memory, and nobody else's work
-//! waits for its parsing. Blocks; no async code may read from it.
+//! Parses a large body on a thread of its own while it arrives: the body is never whole in memory, and its parsing
+//! delays no other work. Blocks, so do not read it in async code.
 
 use std::io::{self, BufReader, Read};
 
@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::raw_answer::Body;
 
-/// The most bytes between two quotes that are read; the rest of a text is left out, as it must fit into memory to be read. The
-/// engine gives out a quarter of a mebibyte of a statement at most, and each of its bytes may be escaped.
+/// The most bytes kept of one JSON string, as it must fit into memory to be parsed; the rest is dropped. The engine
+/// returns at most 256 KiB of a statement, and each byte may be escaped.
 const MAX_TEXT: usize = 512 * 1024;
 
-/// A body that comes in pieces. It ends where no more can come: whether that was the end of the answer, only the one who
-/// sends the pieces can tell.
+/// A body that arrives in pieces. It ends when no more pieces can come; only their sender knows whether the answer was
+/// complete.
 pub struct Pieces {
     more: mpsc::Receiver<Vec<u8>>,
     piece: io::Cursor<Vec<u8>>,
@@ -21,7 +21,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// A body that begins with `first`, and the way to send the rest of it. One piece at most waits to be read.
+    /// A body that starts with `first`, and the sender for its rest. At most one piece waits.
     pub fn new(first: Vec<u8>) -> (mpsc::Sender<Vec<u8>>, Self) {
         let (sender, more) = mpsc::channel(1);
         (sender, Self { more, piece: io::Cursor::new(first), quoted: Quoted::default() })
@@ -57,23 +57,23 @@ impl Body for Pieces {
     }
 }
 
-/// Where a JSON text stands: within quotes or not.
+/// The position in a JSON text: inside or outside a string.
 #[derive(Default)]
 struct Quoted {
     /// The bytes since the opening quote.
     length: Option<usize>,
     escape: Escape,
-    /// What is left of the text between these quotes is left out.
+    /// Whether the rest of this string is dropped.
     is_cut: bool,
 }
 
-/// How far an escape sequence has come.
+/// The position in an escape sequence.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Escape {
     #[default]
     None,
     Begun,
-    /// So many hexadecimal digits are missing.
+    /// This many hexadecimal digits are missing.
     Unicode(u8),
 }
 
@@ -89,7 +89,7 @@ impl Escape {
 }
 
 impl Quoted {
-    /// Moves what is to be read to the front of `bytes`, and says how much that is.
+    /// Moves the kept bytes to the front of `bytes`, and returns their number.
     fn shorten(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut kept = 0;
         for at in 0..bytes.len() {
@@ -101,7 +101,7 @@ impl Quoted {
         Ok(kept)
     }
 
-    /// Fails for a text that goes on and on and cannot be cut.
+    /// Whether to keep `byte`. Fails for an overlong string that has no place to cut it.
     fn keeps(&mut self, byte: u8) -> io::Result<bool> {
         let is_quote = byte == b'"' && self.escape == Escape::None;
         let Some(length) = &mut self.length else {
@@ -112,7 +112,7 @@ impl Quoted {
             *self = Self::default();
             return Ok(true);
         }
-        // Neither in a character, nor in an escape sequence, nor between two that are one character.
+        // Never cut inside a character, inside an escape sequence, or between two escapes that form one character.
         let may_be_cut = self.escape == Escape::None && byte != b'\\' && is_first(byte);
         self.is_cut |= may_be_cut && *length >= MAX_TEXT;
         self.escape = self.escape.after(byte);
@@ -124,7 +124,7 @@ impl Quoted {
     }
 }
 
-/// Whether it is the first byte of a character in UTF-8.
+/// Whether it is the first byte of a UTF-8 character.
 const fn is_first(byte: u8) -> bool {
     byte & 0b1100_0000 != 0b1000_0000
 }

@@ -1,8 +1,8 @@
-//! The list of a tenant's sessions (DescribeProcessStatsComposition): bytes in, sessions or a typed error out. Pure, and
+//! Parses the list of a tenant's sessions (DescribeProcessStatsComposition) into sessions or a typed error. Pure, and
 //! total: no input makes it panic.
 //!
-//! Conclusions are drawn from the absence of a session, so nothing that is missing may look like an empty list. Whether the
-//! list is whole is told by all its rows; only those that somebody asked for are kept.
+//! A session's absence leads to conclusions, so nothing that is missing may look like an empty list. All rows decide
+//! whether the list is complete, but only the wanted ones are kept.
 
 use std::borrow::Cow;
 use std::collections::hash_map::{Entry, RandomState};
@@ -18,16 +18,16 @@ use super::raw_answer::{Body, RawAnswer, unreadable};
 use super::session_row::{self, Member};
 use super::sieve::{Sieve, Sifted};
 
-/// The most bytes of a list that are read: some 30,000 sessions with their statements.
+/// The most bytes read of a list: about 30,000 sessions with their statements.
 pub const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most sessions that are counted, more than that many bytes hold of documented rows.
+/// The most sessions counted: more documented rows do not fit into [`MAX_LIST_BYTES`].
 const MAX_SESSIONS: usize = 65_536;
 
-/// How deep rows may stand within rows: three levels are documented.
+/// The deepest level of nested rows; three levels are documented.
 const MAX_DEPTH: usize = 4;
 
-/// Reads an answer. One without `Data.AllProcessList` is ambiguous: an absent list is not an empty one.
+/// Parses an answer. One without `Data.AllProcessList` is ambiguous: an absent list is not an empty one.
 pub fn read_list<B: Body>(raw: RawAnswer<B>, sieve: Sieve<'_>) -> Result<ProcessList, CallError> {
     let (key, status) = (sieve.key().clone(), raw.status);
     match raw.read(&key, Data(Rows::new(sieve)))? {
@@ -36,14 +36,14 @@ pub fn read_list<B: Body>(raw: RawAnswer<B>, sieve: Sieve<'_>) -> Result<Process
     }
 }
 
-/// Whether the API counts no more than is listed; `total` is empty if it gave no count. One that cannot be read vouches
-/// for nothing.
+/// Whether the API counts no more sessions than it lists; `total` is empty if there is no count. An unreadable count
+/// proves nothing.
 fn covers(listed: usize, total: &str) -> bool {
     let total = total.trim();
     total.is_empty() || total.parse::<usize>().is_ok_and(|total| total <= listed)
 }
 
-/// Reads `Data`; none if it has no list, or two.
+/// Parses `Data`; `None` if it has no list or two lists.
 struct Data<'a>(Rows<'a>);
 
 impl<'de> Reader<'de> for Data<'_> {
@@ -66,7 +66,7 @@ impl<'de> Reader<'de> for Data<'_> {
                     lists += match what {
                         Given::Null if lists == 0 => 0,
                         Given::Rows => 1,
-                        // As bad as two.
+                        // As bad as two lists.
                         Given::Null | Given::Odd => 2,
                     };
                 }
@@ -78,21 +78,21 @@ impl<'de> Reader<'de> for Data<'_> {
     }
 }
 
-/// What the rows came to, those within other rows among them.
+/// The result of the rows, including nested ones.
 struct Rows<'a> {
     sieve: Sieve<'a>,
-    /// The rows that were read so far.
+    /// The number of rows read so far.
     read: usize,
-    /// Each session by a hash of its server and ID: they are many, and none is kept that nobody asked for.
+    /// All sessions, each as a hash of its server and ID: there are many, and unwanted ones are not kept.
     counted: HashSet<u64>,
     hasher: RandomState,
-    /// The rows that are kept, by the same hash.
+    /// The kept rows, by the same hash.
     kept: HashMap<u64, Kept>,
     all_read: bool,
 }
 
 struct Kept {
-    /// How deep its row stood, and which row it was.
+    /// The depth of its row, and the number of the row.
     place: (usize, usize),
     session: Seen,
 }
@@ -103,9 +103,9 @@ impl<'a> Rows<'a> {
         Self { sieve, read: 0, counted: HashSet::new(), hasher, kept: HashMap::new(), all_read: true }
     }
 
-    /// Of the rows that name the same session the outermost is kept.
+    /// Of several rows for one session, keeps the outermost.
     fn keep(&mut self, mut session: Seen, place: (usize, usize)) {
-        // Without its server nobody can tell which session it is.
+        // A session without its server cannot be identified.
         self.all_read &= !session.server_ip.is_empty();
         let hash = self.hasher.hash_one((&session.server_ip, session.session_id));
         if self.counted.len() < MAX_SESSIONS {
@@ -133,14 +133,14 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// What `AllProcessList` is.
+/// The type of the value of `AllProcessList`.
 enum Given {
     Null,
     Rows,
     Odd,
 }
 
-/// Reads `AllProcessList`.
+/// Parses `AllProcessList`.
 struct List<'r, 'a>(&'r mut Rows<'a>);
 
 impl<'de> Reader<'de> for List<'_, '_> {
@@ -160,7 +160,7 @@ impl<'de> Reader<'de> for List<'_, '_> {
     }
 }
 
-/// Reads a row, and those within it.
+/// Parses a row and the rows nested in it.
 struct Row<'r, 'a> {
     rows: &'r mut Rows<'a>,
     depth: usize,
@@ -194,14 +194,14 @@ impl<'de> Reader<'de> for Row<'_, '_> {
         if session.session_id > 0 {
             rows.keep(session, place);
         } else {
-            // A row that only groups others names no session itself.
+            // A row without an ID is fine only if it just groups other rows.
             rows.all_read &= has_inner && !has_id;
         }
         Ok(())
     }
 }
 
-/// Reads the rows within a row; true if there are any.
+/// Parses nested rows; true if there are any.
 struct Inner<'r, 'a> {
     rows: &'r mut Rows<'a>,
     depth: usize,
@@ -255,12 +255,12 @@ mod tests {
         read_bytes(200, body.as_bytes())
     }
 
-    /// The list of an answer with these rows and no count.
+    /// The list in an answer with these rows and no count.
     fn rows(rows: &str) -> ProcessList {
         read(&format!(r#"{{"Data":{{"AllProcessList":[{rows}]}}}}"#)).unwrap()
     }
 
-    /// Server, ID and user of each session.
+    /// The server, ID and user of each session.
     fn named(list: &ProcessList) -> Vec<(&str, i64, &str)> {
         list.sessions.iter().map(|it| (it.server_ip.as_str(), it.session_id, it.user.as_str())).collect()
     }
@@ -396,7 +396,7 @@ mod tests {
         for count in ["0", "1", "\"1\"", "\" 1 \"", "null", "\"\""] {
             assert!(list(count).complete, "{count}");
         }
-        // The second row is the first session again.
+        // The second row repeats the first session.
         for count in ["2", "\"2\"", "-1", "1.5", "1e3", "\"many\"", "99999999999999999999"] {
             assert!(!list(count).complete, "{count}");
         }
@@ -498,7 +498,7 @@ mod tests {
         assert!(read(&beside).unwrap().complete);
     }
 
-    /// The list of this many sessions, of which those with `wanted` IDs are kept.
+    /// A list of `count` sessions, filtered to those with `wanted` IDs.
     fn sifted(count: usize, wanted: &dyn Fn(i64) -> bool) -> ProcessList {
         let row = |id| format!(r#"{{"SessionId":{id},"ServerIp":"a"}}"#);
         let rows = (1..=count).map(row).collect::<Vec<_>>().join(",");

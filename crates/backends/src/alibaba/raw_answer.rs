@@ -1,5 +1,5 @@
-//! What every answer has: an HTTP status, headers, and a body that is an error or has `Data`. Pure, and total: no input makes
-//! it panic.
+//! Parses what all answers share: an HTTP status, headers, and a body that is an error or contains `Data`. Pure, and
+//! total: no input makes it panic.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,25 +13,25 @@ use super::error_codes::from_body;
 use super::json::{By, Reader, Text};
 use super::redact::{told, without};
 
-/// The most bytes of a RequestId that are kept: several times those of a UUID.
+/// The most bytes kept of a RequestId: several times a UUID's length.
 pub(super) const MAX_REQUEST_ID: usize = 128;
 
-/// The parts of an HTTP answer that matter. No `Debug`: the body may carry statements, or what was signed.
+/// The relevant parts of an HTTP answer. No `Debug`: the body may contain statements or the string to sign.
 #[derive(Clone, Copy)]
 pub struct RawAnswer<B> {
-    /// The HTTP status; only says whether a body without a Code can be a success.
+    /// The HTTP status. It only decides whether a body without a Code can be a success.
     pub status: u16,
     /// `x-acs-retry-after`.
     pub retry_after: Option<SignedDuration>,
     /// The `Date` header.
     pub gateway_time: Option<Timestamp>,
-    /// The whole body, or the way to it.
+    /// The whole body, or the source of its pieces.
     pub body: B,
 }
 
-/// A body that can be read once.
+/// A body that can be read only once.
 pub trait Body {
-    /// The one JSON value that it consists of, as `seed` reads it.
+    /// Parses the body, which is one JSON value, with `seed`.
     fn json<S, V>(self, seed: S) -> serde_json::Result<V>
     where
         S: for<'de> DeserializeSeed<'de, Value = V>;
@@ -49,13 +49,13 @@ impl Body for &[u8] {
 }
 
 impl<B> RawAnswer<B> {
-    /// The answer without its body, and the body.
+    /// Splits the answer into its head and its body.
     pub(super) fn split(self) -> (RawAnswer<()>, B) {
         let Self { status, retry_after, gateway_time, body } = self;
         (RawAnswer { status, retry_after, gateway_time, body: () }, body)
     }
 
-    /// The same answer with this body.
+    /// The same answer with another body.
     pub(super) fn with<C>(self, body: C) -> RawAnswer<C> {
         let Self { status, retry_after, gateway_time, body: _ } = self;
         RawAnswer { status, retry_after, gateway_time, body }
@@ -63,11 +63,11 @@ impl<B> RawAnswer<B> {
 }
 
 impl<B: Body> RawAnswer<B> {
-    /// The RequestId of a success, and its `Data` as `data` reads it; none if there is none. The call was made with `key`,
-    /// of which no part is repeated.
+    /// The RequestId of a success, and its `Data` as parsed by `data`; `None` without `Data`. The result repeats no
+    /// part of `key`, which signed the call.
     ///
-    /// A body with a `Code` is an error whatever the HTTP status says; a body that is no JSON object, an error status
-    /// without a Code, and `Data` that is there twice are ambiguous.
+    /// A body with a `Code` is an error, whatever the HTTP status. Ambiguous are: a body that is no JSON object, an
+    /// error status without a Code, and repeated `Data`.
     pub(super) fn read<R, V>(self, key: &AccessKey, data: R) -> Result<(String, Option<V>), CallError>
     where
         R: for<'de> Reader<'de, Value = V>,
@@ -93,35 +93,35 @@ impl<B: Body> RawAnswer<B> {
     }
 }
 
-/// The error of an answer that has something other than what the API documents.
+/// The error for an answer that does not match the API's documentation.
 #[must_use]
 pub(super) fn unreadable(status: u16, with: &str) -> CallError {
     CallError::local(ErrorKind::Ambiguous, UNREADABLE, format!("HTTP {status} with {with}"))
 }
 
-/// The pause that the header `x-acs-retry-after` asks for, in milliseconds; none if it asks for none.
+/// The pause in milliseconds in the header `x-acs-retry-after`; `None` for 0 or an invalid value.
 #[must_use]
 pub fn retry_after(text: &str) -> Option<SignedDuration> {
     let milliseconds = text.parse::<u32>().ok().filter(|milliseconds| *milliseconds > 0);
     milliseconds.map(|milliseconds| SignedDuration::from_millis(milliseconds.into()))
 }
 
-/// The error code of what is no answer of the API.
+/// The error code for an answer that does not come from the API.
 const UNREADABLE: &str = "UnreadableAnswer";
 
-/// Reads the body: an object. Its `Data` is left to another reader.
+/// Parses the body's object, and leaves its `Data` to another reader.
 struct Object<R>(R);
 
-/// What of a body says what became of the call.
+/// The members of a body that tell the result of the call.
 struct Members<V> {
-    /// `Code`, `Message` and `RequestId`, by their names as sent.
+    /// `Code`, `Message` and `RequestId`, by their names as received.
     texts: BTreeMap<String, String>,
     data: Option<V>,
     has_data_twice: bool,
 }
 
 impl<V> Members<V> {
-    /// Clients accept either spelling of the names.
+    /// Looks up a name in either case of its first letter, as the API's clients do.
     fn take(&mut self, name: &str) -> String {
         let text = self.texts.remove(name).filter(|text| !text.is_empty());
         text.or_else(|| self.texts.remove(&lower_first(name))).unwrap_or_default()

@@ -1,5 +1,4 @@
-//! The calls that change nothing: the list of sessions, and a probe that can end nothing. They need no permit. Does I/O; the
-//! controller consumes it.
+//! The calls that change nothing and need no permit: the process list, and a probe that cannot end a session. Does I/O.
 
 use std::time::{Duration, Instant};
 
@@ -18,27 +17,27 @@ use super::stamp::Stamp;
 /// The action that lists the sessions of a tenant.
 pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
 
-/// The longest that a call may take that changes nothing, if the time-out of all calls is not shorter: such a call goes
-/// before or after a kill, and an API that lists slowly must not use up the time in which the kill may be sent.
+/// The longest that a read may take, if the timeout of all calls is not shorter. A read comes before or after a kill,
+/// and a slow list must not use up the time in which the kill may be sent.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A list, and when it was asked for.
+/// A list, and when it was requested.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The list.
     pub list: ProcessList,
-    /// By the monotonic clock.
+    /// The start by the monotonic clock.
     pub began: Instant,
-    /// By the wall clock.
+    /// The start by the wall clock.
     pub time: Timestamp,
 }
 
 impl Client {
-    /// Lists the sessions of a tenant (DescribeProcessStatsComposition) with `wanted` IDs. `gateway_lead` is the gateway's
-    /// clock less ours.
+    /// Lists the sessions of a tenant (DescribeProcessStatsComposition) with `wanted` IDs. `gateway_lead` is the
+    /// gateway's clock minus ours.
     ///
-    /// A large list is asked for once more if there is no memory for it at once: to let it wait would make it old, and it
-    /// is the one who lists much who waits.
+    /// If there is no memory for a large list, it is requested again once there is: a list that waited would be stale.
+    /// So the delay hits only accounts with large lists.
     pub async fn list_sessions<W>(
         &self,
         tenant: &Tenant,
@@ -68,9 +67,9 @@ impl Client {
         listed.ok_or_else(|| CallError::local(ErrorKind::Ambiguous, "NotRead", "there is no memory for the list"))
     }
 
-    /// Asks whether the gateway offers `operation` to this key, by calling it without the parameters that it requires:
-    /// it cannot end anything. Being told that one of them is missing proves that the operation exists; where it does not,
-    /// the error is [`ErrorKind::OperationNotFound`]. `gateway_lead` is the gateway's clock less ours.
+    /// Asks whether the gateway offers `operation` to this key: it calls the operation without its required parameters,
+    /// which cannot end anything. A complaint about a missing parameter proves that the operation exists; if it does
+    /// not, the error is [`ErrorKind::OperationNotFound`]. `gateway_lead` is the gateway's clock minus ours.
     pub async fn probe(
         &self,
         operation: Operation,
@@ -78,7 +77,7 @@ impl Client {
         access: &Access,
     ) -> Result<(), CallError> {
         let _room = self.budget.small(&self.account).await;
-        // An error up to here is ours, and `Rejected` would prove nothing.
+        // An error here is our own, and its `Rejected` would prove nothing.
         let request = self.read_request(operation.as_str(), &[], gateway_lead, access)?;
         match self.answer_to_kill(request, self.read_timeout(), operation, access, |_| false).await {
             Err(error) if error.kind != ErrorKind::Rejected => Err(error),
@@ -90,7 +89,7 @@ impl Client {
         READ_TIMEOUT.min(self.request_timeout)
     }
 
-    /// A request that changes nothing, stamped with the current time by the gateway's clock.
+    /// A read request with the current time by the gateway's clock as its stamp.
     fn read_request(
         &self,
         action: &str,

@@ -1,5 +1,5 @@
-//! Receives an answer and has it read: a small one whole and in place, a large one piece by piece beside the others' work.
-//! Does I/O; the client consumes it.
+//! Receives and parses an answer: a small one whole and in place, a large one piece by piece on another thread. Does
+//! I/O.
 
 use sessionkill_api::Operation;
 use sessionkill_core::backend::{CallError, ErrorKind, KillAnswer, ProcessList};
@@ -16,15 +16,15 @@ use super::shares::Share;
 use super::sieve::Sieve;
 use super::transport::Receiving;
 
-/// What an answer is to be read as.
+/// How to parse an answer.
 pub(super) trait Interpret: Send + 'static {
     type Answer: Send + 'static;
 
-    /// Reads it.
+    /// Parses the answer.
     fn read<B: Body>(self, raw: RawAnswer<B>) -> Result<Self::Answer, CallError>;
 }
 
-/// The answer to a call of `operation`, as far as it is of the sessions with `wanted` IDs.
+/// Parses the answer to a kill with `operation`, and keeps the sessions with `wanted` IDs.
 pub(super) struct ReadKill<W> {
     pub(super) operation: Operation,
     pub(super) access_key: AccessKey,
@@ -39,7 +39,7 @@ impl<W: Fn(i64) -> bool + Send + 'static> Interpret for ReadKill<W> {
     }
 }
 
-/// A list, as far as it is of the sessions with `wanted` IDs.
+/// Parses a list, and keeps the sessions with `wanted` IDs.
 pub(super) struct ReadList<W> {
     pub(super) access_key: AccessKey,
     pub(super) wanted: W,
@@ -53,7 +53,7 @@ impl<W: Fn(i64) -> bool + Send + 'static> Interpret for ReadList<W> {
     }
 }
 
-/// What `answer` says. If it is large, `room` gives the memory for it; none, if there is none.
+/// Receives and parses `answer`. A large answer takes its memory from `room`; `None` if there is none.
 pub(super) async fn receive<I: Interpret>(
     answer: RawAnswer<Receiving>,
     interpret: I,
@@ -72,17 +72,17 @@ pub(super) async fn receive<I: Interpret>(
                 read
             });
             let received = pass_on(receiving, sender).await;
-            // It fails only when the process ends.
+            // Fails only when the process ends.
             let failed = |error: JoinError| Err(CallError::local(ErrorKind::Ambiguous, "NotRead", error.to_string()));
             let read = reading.await.unwrap_or_else(failed);
-            // First: what was cut off may have been read as if it were whole.
+            // An error while receiving comes first: a truncated body may have been parsed as if it were complete.
             return received.and(read).map(Some);
         }
     }
     interpret.read(head.with(body.as_slice())).map(Some)
 }
 
-/// Sends the rest of a body to its reader, unless that has given up.
+/// Sends the rest of a body to its parser, until the parser gives up.
 async fn pass_on(mut receiving: Receiving, reader: mpsc::Sender<Vec<u8>>) -> Result<(), CallError> {
     while let Some(piece) = receiving.next().await? {
         if reader.send(piece).await.is_err() {

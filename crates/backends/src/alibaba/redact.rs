@@ -1,14 +1,14 @@
-//! What the other side repeats of an access key goes no further: answers end up in statuses, Events and logs. Pure.
+//! Removes parts of the access key from texts of the gateway, which end up in statuses, Events and logs. Pure.
 
 use sessionkill_core::backend::CallError;
 
 use super::credentials::AccessKey;
 
-/// Stands for a text that repeats a part of the key. Not empty: an empty ErrorMessage would mean a success.
+/// Replaces a text that contains a part of the key. It is not empty, as an empty ErrorMessage would mean success.
 pub const WITHHELD: &str = "(withheld: it repeats a part of the access key)";
 
-/// `error` without what repeats `key`; `said` is what it was made of. Its texts are cut and freed of some characters, so a
-/// piece of the key is looked for in them, too.
+/// `error` without any text that contains a part of `key`; `said` are the texts it was made from. As its own texts were
+/// cut and stripped of characters, they are checked for pieces of the key, too.
 pub(super) fn without(key: &AccessKey, error: CallError, said: [&str; 3]) -> CallError {
     let CallError { kind, mut code, mut message, mut request_id, is_of_whole_call } = error;
     if said.iter().any(|text| key.is_named_in(text)) || key.is_quoted_in(&message) {
@@ -23,13 +23,12 @@ pub(super) fn without(key: &AccessKey, error: CallError, said: [&str; 3]) -> Cal
     CallError { kind, code, message, request_id, is_of_whole_call }
 }
 
-/// Leaves of `text` what may be told: at most `max` bytes of it. The key is looked for in all of it, as its end might be cut
-/// off.
+/// Redacts `text`, and cuts it to `max` bytes. The whole text is checked, as the cut could remove the end of the key.
 pub(super) fn told(key: &AccessKey, text: &mut String, max: usize) {
     if key.is_named_in(text) {
         WITHHELD.clone_into(text);
     } else if text.len() > max {
-        // A copy: what is cut off would stay in memory.
+        // A copy, as a truncated `String` would keep its memory.
         *text = text[..text.floor_char_boundary(max)].to_owned();
     }
 }

@@ -1,4 +1,4 @@
-//! A session, as the process list and the answer to a kill both show it. Pure, and total: no value makes it panic.
+//! Parses a session row, in the process list as in the answer to a kill. Pure, and total: no value makes it panic.
 
 use serde::Deserialize;
 use serde::de::MapAccess;
@@ -6,13 +6,13 @@ use sessionkill_core::session::Seen;
 
 use super::json::{By, Skipped, Text, TextUnlessNull};
 
-/// The most bytes that are kept of a name, an address or another word; the longest of them that is stored has a quarter.
+/// The most bytes kept of a name, an address or another word: four times the longest that is stored.
 pub const MAX_WORD: usize = 1024;
 
-/// The most bytes that are kept of a statement or a message.
+/// The most bytes kept of a statement or a message.
 pub const MAX_STATEMENT: usize = 8 * 1024;
 
-/// The members of a row that are read.
+/// The known members of a row.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(field_identifier, rename_all = "PascalCase")]
 pub(super) enum Member {
@@ -35,8 +35,8 @@ pub(super) enum Member {
     Other,
 }
 
-/// Reads the value of `SessionId` into `session`, and says whether there is one. An integer, as a number or in a string; 0, which is
-/// no session ID, for everything else.
+/// Parses `SessionId` into `session`, and returns whether it is present and not null. It may be an integer or a string;
+/// everything else becomes 0, which is no session ID.
 pub(super) fn read_id<'de, A: MapAccess<'de>>(session: &mut Seen, members: &mut A) -> Result<bool, A::Error> {
     let id = members.next_value_seed(By(TextUnlessNull))?;
     let is_given = id.is_some();
@@ -44,7 +44,7 @@ pub(super) fn read_id<'de, A: MapAccess<'de>>(session: &mut Seen, members: &mut 
     Ok(is_given)
 }
 
-/// Reads the value of `member` into `session`. Of one that is there twice the last counts.
+/// Parses the value of `member` into `session`; the last of repeated members counts.
 pub(super) fn read<'de, A: MapAccess<'de>>(
     session: &mut Seen,
     member: Member,
@@ -71,7 +71,7 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// All texts of `session`, each with the most bytes of it that are kept.
+/// All texts of `session`, each with the most bytes to keep.
 pub(super) fn texts(session: &mut Seen) -> impl Iterator<Item = (&mut String, usize)> {
     let Seen {
         session_id: _,

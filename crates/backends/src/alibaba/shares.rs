@@ -1,14 +1,14 @@
-//! Shares of what there is not enough of for all at once, by account: however many one account asks for, there is soon one
-//! for each of the others.
+//! Shares of a scarce resource, by account: however many shares one account asks for, every other account soon gets
+//! one. Waits; no I/O.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// A number of shares. An account may take one more only while more are free than it holds. So one alone leaves half of
-/// them, and many leave as many as each of them has: who comes anew, and holds none, need not wait until somebody gives
-/// back, which may take long. Within an account they are given in the order in which they were asked for.
+/// A number of shares. An account may take another one only while more are free than it holds: one account alone leaves
+/// half of them free, and several leave as many as each of them holds. So a new account rarely waits for another's
+/// release, which may take long. Within an account the order is FIFO.
 #[derive(Debug)]
 pub struct Shares(Mutex<State>);
 
@@ -19,7 +19,7 @@ struct State {
     waiting: VecDeque<(Arc<str>, oneshot::Sender<Share>)>,
 }
 
-/// A share, given back when it is dropped.
+/// A share, returned on drop.
 #[derive(Debug)]
 pub struct Share {
     of: Arc<Shares>,
@@ -27,26 +27,26 @@ pub struct Share {
 }
 
 impl Shares {
-    /// So many; at least one.
+    /// A pool of `number` shares, at least one.
     #[must_use]
     pub fn new(number: usize) -> Arc<Self> {
         let state = State { free: number.max(1), held: HashMap::new(), waiting: VecDeque::new() };
         Arc::new(Self(Mutex::new(state)))
     }
 
-    /// Takes one for `account` as soon as it may.
+    /// Waits for a share for `account`.
     pub async fn take(self: &Arc<Self>, account: &Arc<str>) -> Share {
         let (sender, given) = oneshot::channel();
         self.state().waiting.push_back((account.clone(), sender));
         self.give();
-        // The sender is dropped only with its share.
+        // The sender is dropped only together with its share.
         given.await.unwrap_or_else(|_| Share { of: Self::new(1), account: account.clone() })
     }
 
-    /// Gives to those who wait, and still do.
+    /// Grants shares to those who still wait.
     fn give(self: &Arc<Self>) {
         while let Some((account, sender)) = self.next() {
-            // Who has gone away in this moment gives it back by dropping it.
+            // If the receiver has just gone, the share is returned by its drop.
             let _ = sender.send(Share { of: self.clone(), account });
         }
     }
@@ -97,7 +97,7 @@ mod tests {
         format!("account-{number}").into()
     }
 
-    /// What `account` gets at once, if it asks for `most`.
+    /// How many of `most` shares `account` gets at once.
     fn taken(shares: &Arc<Shares>, number: usize, most: usize) -> Vec<Share> {
         (0..most).map_while(|_| shares.take(&account(number)).now_or_never()).collect()
     }
@@ -111,7 +111,7 @@ mod tests {
             assert!(!held[number].is_empty(), "{number}");
         }
         assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [8, 4, 2, 1]);
-        // As those with many give back, each gets what the others have.
+        // As those with many shares return them, all end up with equally many.
         held[0].truncate(3);
         assert_eq!(taken(&shares, 4, 100).len(), 3);
     }

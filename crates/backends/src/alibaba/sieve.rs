@@ -1,7 +1,7 @@
-//! What of an answer is kept: the rows that somebody asked for, of each text no more than is used, and nothing that repeats
-//! the access key. Pure.
+//! Decides what is kept of an answer: the wanted rows, a limited part of each text, and nothing that contains the
+//! access key. Pure.
 //!
-//! So what an answer leaves in memory follows from what was asked, not from what a gateway lists.
+//! So the memory that an answer leaves behind depends on the request, not on what a gateway lists.
 
 use sessionkill_core::session::Seen;
 
@@ -9,39 +9,39 @@ use super::credentials::AccessKey;
 use super::redact::told;
 use super::session_row::{MAX_STATEMENT, texts};
 
-/// The most bytes of all rows that are kept of one answer: 500 with the longest statements.
+/// The most bytes kept of all rows of one answer: 500 rows with the longest statements.
 const MAX_KEPT: usize = 6 * 1024 * 1024;
 
-/// What is kept of one answer.
+/// The filter for one answer.
 pub struct Sieve<'a> {
     key: &'a AccessKey,
     wanted: &'a dyn Fn(i64) -> bool,
     room: usize,
 }
 
-/// What becomes of a row.
+/// The result for one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sifted {
     Kept,
-    /// Nobody asked for it.
+    /// No request asked for it.
     Unwanted,
-    /// More is asked for than is kept.
+    /// The wanted rows exceed [`MAX_KEPT`].
     NoRoom,
 }
 
 impl<'a> Sieve<'a> {
-    /// For the answer to a call that was made with `key`, of which the sessions with `wanted` IDs are kept.
+    /// For the answer to a call signed with `key`; keeps the sessions with `wanted` IDs.
     #[must_use]
     pub fn new(key: &'a AccessKey, wanted: &'a dyn Fn(i64) -> bool) -> Self {
         Self { key, wanted, room: MAX_KEPT }
     }
 
-    /// The key that the call was made with.
+    /// The key that signed the call.
     pub(super) const fn key(&self) -> &AccessKey {
         self.key
     }
 
-    /// Says whether `row` is kept with the text `beside` it; if so, they are as they may be kept.
+    /// Whether `row` and the text `beside` it are kept; if so, it redacts and cuts them.
     pub(super) fn sift(&mut self, row: &mut Seen, beside: &mut String) -> Sifted {
         if !(self.wanted)(row.session_id) {
             return Sifted::Unwanted;

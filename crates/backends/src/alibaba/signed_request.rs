@@ -1,4 +1,4 @@
-//! The signed request: URL, headers and body of one call, in V1 or V3. Pure.
+//! Builds a signed request: URL, headers and body of one call, in V1 or V3. Pure.
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
@@ -11,11 +11,11 @@ use super::stamp::Stamp;
 const VERSION: &str = "2019-09-01";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A request that authenticates itself. No `Debug`: the URL of V1 and the headers of V3 carry the signature.
+/// A signed request. No `Debug`: its URL (V1) or headers (V3) contain the signature.
 pub struct SignedRequest {
-    /// Where it goes.
+    /// The URL, in V1 with the signature.
     pub url: String,
-    /// All headers but those that every HTTP request has.
+    /// The headers that the HTTP client does not add itself.
     pub headers: HeaderMap,
     /// The business parameters.
     pub body: String,
@@ -23,7 +23,7 @@ pub struct SignedRequest {
 
 impl SignedRequest {
     /// Signs the call of `action` with the business parameters `form`. Fails with [`ErrorKind::CredentialsRejected`] if
-    /// no header can carry the key.
+    /// the key does not fit into a header.
     pub fn new(action: &str, form: &[(&str, String)], stamp: &Stamp, access: &Access) -> Result<Self, CallError> {
         let body = encode(form.iter().map(|(name, value)| (*name, value.as_str())));
         let (url, headers) = if access.signature_v1 {
@@ -37,7 +37,7 @@ impl SignedRequest {
     }
 }
 
-/// The URL of a V1 request: common parameters and the signature in the query, business parameters in the body.
+/// The URL of a V1 request: the query has the common parameters and the signature, the body the business parameters.
 fn v1_url(action: &str, form: &[(&str, String)], stamp: &Stamp, access: &Access) -> String {
     let key = &access.access_key;
     let mut query = vec![
@@ -59,7 +59,7 @@ fn v1_url(action: &str, form: &[(&str, String)], stamp: &Stamp, access: &Access)
     format!("{}?{}", access.endpoint.url(), encode(query))
 }
 
-/// The headers of a V3 request, `Authorization` among them.
+/// The headers of a V3 request, including `Authorization`.
 fn v3_headers(action: &str, body: &str, stamp: &Stamp, access: &Access) -> Vec<(&'static str, String)> {
     let key = &access.access_key;
     let payload_hash = v3::payload_hash(body.as_bytes());
@@ -84,7 +84,7 @@ fn v3_headers(action: &str, body: &str, stamp: &Stamp, access: &Access) -> Vec<(
 
 const AUTHORIZATION_NAME: &str = "authorization";
 
-/// The headers, marked so that no library logs those that authenticate.
+/// Marks the headers with credentials as sensitive, so that no library logs them.
 fn sensitive(headers: &[(&'static str, String)]) -> Result<HeaderMap, CallError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {

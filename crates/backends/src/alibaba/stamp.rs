@@ -1,21 +1,21 @@
-//! The signed time stamp: the fence that the gateway itself enforces. Pure.
+//! The signed time stamp, which lets the gateway itself refuse late calls. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-/// For how long the gateway accepts a signed time stamp ("x-acs-date within 15 minutes").
+/// How long the gateway accepts a signed time stamp ("x-acs-date within 15 minutes").
 pub const ACCEPTANCE: SignedDuration = SignedDuration::from_mins(15);
 
-/// Where the time stamp of a call comes from.
+/// The source of a call's time stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum TimeSource {
-    /// The dispatch deadline less 15 minutes: a process that was paused after its last look at the clock and wakes late is
-    /// refused by the gateway (`InvalidTimeStamp.Expired`, provably not executed).
+    /// The dispatch deadline minus 15 minutes. If the process is paused after its last look at the clock and wakes too
+    /// late, the gateway refuses the call (`InvalidTimeStamp.Expired`, provably not executed).
     #[default]
     DispatchDeadline,
-    /// The current time plus the gateway's lead over our clock: for a gateway that refused the former.
+    /// The current time by the gateway's clock, for a gateway that refused a deadline stamp.
     CurrentTime {
-        /// The gateway's clock less ours.
+        /// The gateway's clock minus ours.
         gateway_lead: SignedDuration,
     },
 }
@@ -25,13 +25,13 @@ pub enum TimeSource {
 pub struct Stamp {
     /// `yyyy-MM-ddTHH:mm:ssZ`.
     pub time: String,
-    /// A copy of the request is refused as a replay.
+    /// Lets the gateway refuse a copy of the request as a replay.
     pub nonce: String,
 }
 
 impl Stamp {
-    /// The stamp of a request that changes nothing, made at `now`: no attempt stands behind it, so the nonce is given.
-    /// `gateway_lead` is the gateway's clock less ours.
+    /// The stamp of a read at `now`. A read has no attempt to derive a nonce from, so the caller passes one.
+    /// `gateway_lead` is the gateway's clock minus ours.
     #[must_use]
     pub fn of_read(gateway_lead: SignedDuration, now: Timestamp, nonce: Uuid) -> Self {
         let time = now.saturating_add(gateway_lead).unwrap_or(now);
@@ -40,7 +40,7 @@ impl Stamp {
 }
 
 impl TimeSource {
-    /// The stamp of the request number `request` of an attempt with `nonce_seed` and `dispatch_deadline`, made at `now`.
+    /// The stamp, made at `now`, of request number `request` of an attempt.
     #[must_use]
     pub fn stamp(self, nonce_seed: &str, request: u32, dispatch_deadline: Timestamp, now: Timestamp) -> Stamp {
         let time = match self {
@@ -51,13 +51,13 @@ impl TimeSource {
     }
 }
 
-/// Cuts fractions off: rounded up, a stamp would be accepted after the deadline.
+/// Cuts fractions off: a stamp rounded up would be accepted after the deadline.
 fn format_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// 32 hexadecimal digits, as the official SDKs send. Another one for each request of an attempt: the gateway remembers a
-/// nonce even when it refused the request for another cause.
+/// A nonce of 32 hexadecimal digits, as in the official SDKs. Each request of an attempt has its own, as the gateway
+/// remembers the nonce even of a request that it refused.
 fn nonce(seed: &str, request: u32) -> String {
     use sha2::{Digest as _, Sha256};
     hex::encode(&Sha256::digest(format!("{seed}/{request}"))[..16])

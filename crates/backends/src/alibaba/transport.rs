@@ -1,7 +1,7 @@
-//! One HTTP request, one answer. Does I/O; the client consumes it.
+//! Sends one HTTP request and receives one answer. Does I/O.
 //!
-//! What is never done, because each could kill twice: no retries, no redirects, no reuse of pooled connections (a request
-//! on a dead one would be replayed), no HTTP/2 (its NACKs are retried), no proxy that was not asked for.
+//! Features that could kill twice are off: retries, redirects, pooled connections (a request on a dead one would be
+//! replayed), HTTP/2 (its NACKs are retried), and proxies from the environment.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use super::connecting::{CONNECT_WITHIN, ConnectLimit};
 use super::raw_answer::{RawAnswer, retry_after};
 use super::signed_request::SignedRequest;
 
-/// The longest that name resolution, connecting and TLS may take.
+/// The longest that DNS, TCP and TLS may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends requests; cheap to clone.
+/// Sends requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Transport(reqwest::Client);
 
 impl Transport {
-    /// Requests go to one of `addresses`; `proxy` is the URL of the proxy to use, which then resolves names itself; none is
-    /// taken from the environment. Fails when that URL or the system's certificates cannot be read.
+    /// Sends requests only to `addresses`, or through the proxy with the URL `proxy`, which resolves names itself; the
+    /// environment's proxy is ignored. Fails if that URL or the system's certificates cannot be read.
     pub fn new(addresses: Addresses, proxy: Option<&str>) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .retry(reqwest::retry::never())
@@ -43,22 +43,22 @@ impl Transport {
         Ok(Self(builder.build()?))
     }
 
-    /// Makes the request ready to be sent. Nothing is sent: a failure is [`ErrorKind::Rejected`].
+    /// Builds the request without sending it; a failure is [`ErrorKind::Rejected`].
     pub fn prepare(&self, signed: SignedRequest) -> Result<reqwest::Request, CallError> {
         let SignedRequest { url, headers, body } = signed;
         let request = self.0.post(url).headers(headers).body(body).build();
         request.map_err(|error| CallError::local(ErrorKind::Rejected, "InvalidRequest", without_url(error)))
     }
 
-    /// Sends the request once. The gateway may take `timeout` in all until its answer has come, which is ambiguous if its
-    /// body has more than `max_bytes`.
+    /// Sends the request once. The gateway has `timeout` in total for its whole answer. An answer of more than
+    /// `max_bytes` is ambiguous.
     pub async fn exchange(
         &self,
         request: reqwest::Request,
         timeout: Duration,
         max_bytes: usize,
     ) -> Result<RawAnswer<Receiving>, CallError> {
-        // Half of the total: a time-out while connecting must be told apart from one after the send.
+        // At most half of the timeout, to tell a timeout while connecting from one after sending.
         let sending = CONNECT_WITHIN.scope(CONNECT_TIMEOUT.min(timeout / 2), self.0.execute(request));
         let started = Instant::now();
         let sent = tokio::time::timeout(timeout, sending).await;
@@ -72,26 +72,26 @@ impl Transport {
     }
 }
 
-/// A body on its way.
+/// A body that is being received.
 pub struct Receiving {
     response: reqwest::Response,
     timeout: Duration,
-    /// For how long the gateway has been waited for.
+    /// How long the gateway has been waited for.
     waited: Duration,
     received: usize,
     max_bytes: usize,
 }
 
 impl Receiving {
-    /// The next piece of the body; none at its end. Only the time in which the gateway is waited for counts: not that in
-    /// which the piece before is read.
+    /// The next piece of the body; `None` at its end. Only the wait for the gateway counts against the timeout, not the
+    /// parsing of the previous piece.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, CallError> {
         let started = Instant::now();
         let next = tokio::time::timeout(self.timeout.saturating_sub(self.waited), self.response.chunk()).await;
         self.waited += started.elapsed();
         let Some(piece) = next.map_err(|_| late(self.timeout))?.map_err(error)? else { return Ok(None) };
         self.received += piece.len();
-        // Counted piece by piece: neither Content-Length nor its absence may decide how much of an answer is read.
+        // Count the received bytes: a wrong or missing Content-Length must not decide how much is read.
         if self.received > self.max_bytes {
             let (status, max_bytes) = (self.response.status().as_u16(), self.max_bytes);
             let message = format!("HTTP {status} with a body of more than {max_bytes} bytes");
@@ -106,7 +106,7 @@ fn late(timeout: Duration) -> CallError {
     CallError::local(ErrorKind::Ambiguous, ANSWER_LOST, message)
 }
 
-/// A failure to connect proves that nothing was sent; every other one may have come after the send.
+/// A failure to connect proves that nothing was sent; any other failure may have come after sending.
 fn error(error: reqwest::Error) -> CallError {
     let (kind, code) =
         if error.is_connect() { (ErrorKind::Unreachable, "Unreachable") } else { (ErrorKind::Ambiguous, ANSWER_LOST) };
@@ -117,7 +117,7 @@ fn header<'a>(response: &'a reqwest::Response, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// The error and its causes; never the URL, which in V1 carries the access key ID, the token and the signature.
+/// The error and its causes, without the URL, which in V1 contains the access key ID, the token and the signature.
 fn without_url(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

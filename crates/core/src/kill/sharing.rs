@@ -59,8 +59,7 @@ impl CallSize {
         self.refused = self.refused.filter(|refused| sessions < *refused);
     }
 
-    /// Records a shared call refused before execution. The size is not the cause if as many sessions were accepted
-    /// before.
+    /// Records a shared call refused before execution. Its size is not the cause if as many were accepted before.
     pub fn refused(&mut self, sessions: usize) {
         if sessions > self.taken {
             self.refused = Some(self.refused.map_or(sessions, |refused| refused.min(sessions)));

@@ -1,11 +1,11 @@
-//! Signs requests to Alibaba's `OpenAPI` gateway, in both ways the gateway accepts.
+//! Signs requests to Alibaba's `OpenAPI` gateway, in both ways that the gateway accepts. Pure: no clock, randomness or
+//! I/O.
 //!
-//! Pure: no clock, no randomness, no I/O. [`v3`] is what the client sends by default, [`v1`] what private-cloud
-//! gateways understand. Both are functions of what goes over the wire, so whoever verifies a request can build on
-//! the very same canonicalisation.
+//! The client sends [`v3`] by default, and [`v1`] for private-cloud gateways. Both are functions of the bytes on the
+//! wire, so that a verifier can use the same canonicalisation.
 //!
-//! Strings to sign carry the access key id, the security token and SQL text: nothing here implements `Debug` over
-//! them, and the secret only ever arrives as a [`secrecy::SecretString`].
+//! Strings to sign contain the access key ID, the security token and SQL text: nothing here implements `Debug` for
+//! them, and the secret is always a [`secrecy::SecretString`].
 
 use hmac::{KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,15 +16,15 @@ pub mod v3;
 /// Everything except the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Percent-encodes `text` as both signature versions demand: every UTF-8 byte except `A-Z a-z 0-9 - _ . ~` becomes
+/// Percent-encodes `text` as both signature versions require: every UTF-8 byte except `A-Z a-z 0-9 - _ . ~` becomes
 /// `%XX` in upper case. A space is `%20`, never `+`.
 #[must_use]
 pub fn enc(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// `enc(name)=enc(value)` joined by `&`, in the byte order of the raw names: sorting after encoding would put `~`
-/// and non-ASCII names in other places than the gateway does.
+/// `enc(name)=enc(value)` joined by `&`, sorted by the bytes of the raw names. Sorting after encoding would place `~`
+/// and non-ASCII names differently than the gateway does.
 fn enc_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut pairs: Vec<_> = pairs.into_iter().collect();
     pairs.sort_unstable();

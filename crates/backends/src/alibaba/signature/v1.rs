@@ -1,7 +1,7 @@
-//! Signature version 1.0, `HMAC-SHA1`, of RPC requests.
+//! Signature version 1.0 of RPC requests, `HMAC-SHA1`. Pure.
 //!
-//! The documentation calls requests signed so "V2 request syntax", the official SDKs switch it on by `v2`; the
-//! parameter `SignatureVersion` says `1.0`.
+//! The documentation calls this "V2 request syntax", and the official SDKs enable it by `v2`; the parameter
+//! `SignatureVersion` says `1.0`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,8 +11,8 @@ use sha1::Sha1;
 
 use super::{enc, enc_sorted, keyed};
 
-/// The canonical query: all parameters, those of the query and of the form together, decoded. `Signature` itself is
-/// left out wherever it stands, so that a verifier can pass what it received.
+/// The canonical query: all decoded parameters of the query and the form together. `Signature` is left out, so that a
+/// verifier can pass everything it received.
 #[must_use]
 pub fn canonical<'a>(params: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     enc_sorted(params.into_iter().filter(|(name, _)| *name != "Signature"))
@@ -35,10 +35,11 @@ pub fn signature<'a>(
     STANDARD.encode(mac(&string_to_sign, secret).finalize().into_bytes())
 }
 
-/// The keyed hash before it is encoded, for comparison in constant time on the verifying side.
+/// The MAC before its encoding, for a verifier that compares in constant time.
 #[must_use]
 pub fn mac(string_to_sign: &str, secret: &SecretString) -> Hmac<Sha1> {
-    // The `&` is always there, with a security token too. Of exactly that size: memory that grows leaves a copy behind.
+    // The `&` is required even with a security token. With exact capacity: a growing buffer leaves a copy of the
+    // secret.
     let secret = secret.expose_secret();
     let mut key = String::with_capacity(secret.len() + 1);
     key.push_str(secret);

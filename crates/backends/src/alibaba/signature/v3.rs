@@ -1,4 +1,4 @@
-//! `ACS3-HMAC-SHA256`, the signature in the `Authorization` header.
+//! `ACS3-HMAC-SHA256`, the signature in the `Authorization` header. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{enc_sorted, keyed};
 /// The first word of the `Authorization` header and of the string to sign.
 pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// The parts of a request that the signature covers. No `Debug`: headers carry the security token.
+/// The parts of a request that the signature covers. No `Debug`: a header contains the security token.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The HTTP method, in any case.
@@ -20,14 +20,13 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The query, decoded.
     pub query: &'a [(&'a str, &'a str)],
-    /// Exactly the headers that are signed, as sent. `host` must be among them, with its port if that is not the
-    /// default one.
+    /// The signed headers, as sent. `host` must be among them, with its port if it is not the default.
     pub headers: &'a [(&'a str, &'a str)],
     /// [`payload_hash`] of the body, also sent as `x-acs-content-sha256`.
     pub payload_hash: &'a str,
 }
 
-/// The hash of the body's bytes as they are sent, hexadecimal.
+/// The SHA-256 of the body as sent, in hexadecimal.
 #[must_use]
 pub fn payload_hash(body: &[u8]) -> String {
     hex::encode(Sha256::digest(body))
@@ -41,7 +40,7 @@ impl Request<'_> {
         names.join(";")
     }
 
-    /// The canonical request, six parts on lines of their own.
+    /// The canonical request: six parts, each on a new line.
     #[must_use]
     pub fn canonical(&self) -> String {
         let lines = |(name, values): (String, Vec<&str>)| [name, ":".into(), values.join(","), "\n".into()];
@@ -57,19 +56,19 @@ impl Request<'_> {
         .join("\n")
     }
 
-    /// What the keyed hash covers: the algorithm and the hash of the canonical request.
+    /// The text that the MAC covers: the algorithm and the hash of the canonical request.
     #[must_use]
     pub fn string_to_sign(&self) -> String {
         format!("{ALGORITHM}\n{}", payload_hash(self.canonical().as_bytes()))
     }
 
-    /// The signature, hexadecimal in lower case.
+    /// The signature, in lower-case hexadecimal.
     #[must_use]
     pub fn signature(&self, secret: &SecretString) -> String {
         hex::encode(self.mac(secret).finalize().into_bytes())
     }
 
-    /// The keyed hash before it is encoded, for comparison in constant time on the verifying side.
+    /// The MAC before its encoding, for a verifier that compares in constant time.
     #[must_use]
     pub fn mac(&self, secret: &SecretString) -> Hmac<Sha256> {
         keyed(secret.expose_secret().as_bytes(), &self.string_to_sign())
@@ -82,8 +81,7 @@ impl Request<'_> {
         format!("{ALGORITHM} Credential={access_key_id},SignedHeaders={headers},Signature={signature}")
     }
 
-    /// Values are trimmed outside and kept inside; those of equal names are sorted, as their order may change on
-    /// the way.
+    /// Trims values outside but not inside. Values of the same name are sorted, as a proxy may change their order.
     fn headers_by_name(&self) -> BTreeMap<String, Vec<&str>> {
         let mut by_name = BTreeMap::<_, Vec<_>>::new();
         for (name, value) in self.headers {
