@@ -1,4 +1,4 @@
-//! One request on its way to the call: the steps that are its own. Does I/O; called by the group it goes with.
+//! The steps that one request takes by itself on its way to the call. Does I/O; called by the batch of the request.
 
 use std::sync::Arc;
 
@@ -30,37 +30,37 @@ use crate::metrics::labels::ClaimResult;
 use crate::oceanbase::reads::LIST_ACTION;
 use crate::queue::item::Next;
 
-/// The process list, as far as it could be read; none if it was not asked for.
+/// The result of reading the process list; `None` if no request needs it.
 pub type Observed = Option<Result<Arc<Snapshot>, CallError>>;
 
-/// Where an attempt stands after its own steps.
+/// The result of an attempt's own steps.
 pub enum Attempted {
-    /// It may make its call.
+    /// It may send its call.
     Claimed(Claim),
-    /// There is nothing to call for.
+    /// It needs no call.
     Not(Decision),
-    /// The holder of the claim for its content is gone: what came of it has to be found out, by a look at the process list that
-    /// no new kill should wait for.
+    /// The holder of the claim for its content is gone. Finding the outcome may need a read of the process list, which
+    /// must not delay new kills.
     Orphaned(Box<SessionKillReceipt>),
 }
 
-/// What is to be done of a request for which no call is made. Doing it writes to the API server, which may take long: nothing
-/// that others wait for is held meanwhile.
+/// What to do with a request that needs no call. It writes to the API server, which may be slow: hold nothing meanwhile
+/// that others wait for.
 pub enum Decision {
-    /// It ends so.
+    /// End with this.
     End(Conclusion),
-    /// It ends by what is recorded in the receipt.
+    /// End with the outcome recorded in the receipt.
     Copy(Box<SessionKillReceipt>, Box<SessionKillReceiptStatus>),
-    /// It waits, and says why.
+    /// Wait, and say why.
     Wait(WaitReason, String),
-    /// It is looked at again.
+    /// Look again later.
     Again(Next),
 }
 
 impl Request {
-    /// Step 3: its time has passed, or it is being deleted. A claim made before decides, whoever made it and whenever this
-    /// request was created: its call may have been sent, and only if there is none can it be said that nothing was. A `DryRun`
-    /// makes no claim, and that of a Kill says nothing of what it was asked.
+    /// Step 3: ends a request that has expired or is being deleted. An existing claim for its content decides the
+    /// outcome, whoever made it and whenever, as its call may have been sent; only without a claim was nothing sent. A
+    /// `DryRun` makes no claim, and a Kill's claim does not answer it.
     pub async fn end_unsent(&self, outcome: Outcome) -> Result<Next, ApiError> {
         if self.object.spec.mode == Mode::Kill
             && let Some((receipt, standing)) = find(&self.context, &self.object).await?
@@ -70,7 +70,7 @@ impl Request {
         Ok(self.end(&unsent(&self.object, outcome, self.context.config.missed_within())).await)
     }
 
-    /// A call was made for it: its claim decides, however long ago that was. Nothing is sent.
+    /// Finds the outcome of a request for which a call was made, by its claim, however old. Sends nothing.
     pub async fn follow(&self) -> Result<Next, ApiError> {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
             return self.settled(receipt, standing).await;
@@ -87,9 +87,9 @@ impl Request {
         })
     }
 
-    /// Steps 4 and 5: how each session stands right before the kill, then the claim. A replica that leads no longer leaves the
-    /// request to the one that does, one whose clock is off leaves it, and a list that has become old is read again: others of its group were claimed before, or
-    /// this process was frozen.
+    /// Steps 4 and 5: decides on each session right before the kill, then claims. The request is put off if this
+    /// replica no longer leads, if its clock is off, or if the list has become too old, because earlier claims of the
+    /// batch took long or the process was frozen.
     pub async fn attempt(&self, intent: Intent, route: &Route, observed: &Observed) -> Result<Attempted, ApiError> {
         let (now, is_skewed) = (Timestamp::now(), self.context.clock.now().skew().is_some());
         let is_old = matches!(observed, Some(Ok(list)) if !list.may_decide(now));
@@ -113,12 +113,12 @@ impl Request {
         }
     }
 
-    /// The sessions that it names, by ID.
+    /// The IDs of the request's sessions.
     pub fn session_ids(&self) -> Vec<i64> {
         self.object.spec.sessions.iter().map(|session| session.session_id).collect()
     }
 
-    /// How each session stands. The error says why that cannot be told although it must.
+    /// The state of each session. The error says why a required session's state is unknown.
     fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, String> {
         let (spec, must_see) = (&self.object.spec, must_see(&route.connection.spec));
         let observed = observed.as_ref().filter(|_| needs_list(spec, must_see));
@@ -137,8 +137,8 @@ impl Request {
         ))
     }
 
-    /// Why the list could not be read. What keeps it from being read keeps every call through the connection from being made
-    /// if it is the access key or the way to the gateway: then the connection says so too.
+    /// Why the list could not be read. If the cause is the access key or the way to the gateway, it stops every call
+    /// through the connection, so that the connection reports it too.
     fn not_read(&self, route: &Route, error: &CallError) -> String {
         let instance = &self.object.spec.instance_id;
         let Some((reason, message)) = refusal(route, LIST_ACTION, instance, error) else { return error.to_string() };
@@ -148,7 +148,7 @@ impl Request {
         message
     }
 
-    /// Nothing is sent blindly; but the same content may have been executed before.
+    /// Without a list nothing is sent, but the same content may have been executed before.
     async fn unobserved(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
         if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
             return Ok(self.taken(receipt, standing));
@@ -156,8 +156,7 @@ impl Request {
         Ok(Attempted::Not(Decision::Wait(WaitReason::ObservationFailed, message)))
     }
 
-    /// None of the sessions is there any more, or is the one that was meant; perhaps because this very request was executed
-    /// before.
+    /// Every session is gone or is not the one that was meant, perhaps because this very request was executed before.
     async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Attempted, ApiError> {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
             return Ok(self.taken(receipt, standing));
@@ -183,22 +182,22 @@ impl Request {
         })
     }
 
-    /// When another claim for the same content exists: whatever its standing, to the end.
+    /// Handles another claim for the same content, up to the request's next step.
     async fn settled(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
         match self.taken(receipt, standing) {
             Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
             Attempted::Not(decision) => self.carry_out(decision).await,
-            // Nobody claims here.
+            // Unreachable: nothing claims here.
             Attempted::Claimed(_) => Ok(Next::Later(Timestamp::now())),
         }
     }
 
-    /// When another claim for the same content exists.
+    /// Decides by another claim for the same content.
     fn taken(&self, receipt: SessionKillReceipt, standing: Standing) -> Attempted {
         Attempted::Not(match standing {
             Standing::Recorded(record) => Decision::Copy(Box::new(receipt), Box::new(record)),
             Standing::Orphaned => return Attempted::Orphaned(Box::new(receipt)),
-            // Another operator, or this one before a restart, may be about to settle it: writing now would only make the
+            // Another operator, or this one before a restart, may be about to end it: a write now would only make the
             // status flicker.
             Standing::InFlight { until, own: true } => {
                 Decision::Again(Next::Later(self.context.clock.now().own_time_at(until)))
@@ -211,7 +210,7 @@ impl Request {
         })
     }
 
-    /// Does what was decided.
+    /// Carries out `decision`.
     pub async fn carry_out(&self, decision: Decision) -> Result<Next, ApiError> {
         match decision {
             Decision::End(conclusion) => Ok(self.end(&conclusion).await),
@@ -221,7 +220,7 @@ impl Request {
         }
     }
 
-    /// Ends the request by what became of the claim of `receipt`, whose holder is gone, or waits until that can be told.
+    /// Ends the request with the outcome of `receipt`, whose holder is gone, or waits until that outcome is known.
     pub async fn find_out(&self, receipt: &SessionKillReceipt) -> Result<Next, ApiError> {
         if let Some(record) = resolve(&self.context, receipt, &self.orphans).await? {
             return self.copy(receipt, &record).await;
@@ -234,11 +233,11 @@ impl Request {
         Ok(self.wait(WaitReason::Verifying, message, None).await)
     }
 
-    /// Ends the request by what is recorded in `receipt`.
+    /// Ends the request with the outcome recorded in `receipt`.
     async fn copy(&self, receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus) -> Result<Next, ApiError> {
         let same_object = Some(&receipt.spec.session_kill_ref.uid) == self.object.metadata.uid.as_ref();
-        // A list may be of a time before its end. Times are stored in seconds, so within the same second the same end would
-        // be stored once more, and told twice.
+        // A list may be older than the request's end. Times are stored in seconds, so that within the same second the
+        // same end would be stored and announced twice.
         if same_object && has_ended(&self.context, &self.target()).await? {
             return Ok(Next::Ended);
         }

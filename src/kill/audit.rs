@@ -1,4 +1,4 @@
-//! Writes one audit line for each kill that was sent, whatever came of it, on standard output; logs go to standard error.
+//! Writes one audit line per sent kill to standard output, whatever its outcome; logs go to standard error.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -9,11 +9,11 @@ use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::text::clamp;
 use crate::output::Lines;
 
-/// The most characters of a request's own reason, as its schema says.
+/// The most characters of a request's own reason, as in its schema.
 const MAX_REASON: usize = 256;
 
-/// Has the line of a kill written; `reason` is the request's own, if known. Nothing in it is secret: no key, no token, no
-/// statement. Whether it will be: if too many wait to be written it is lost, which is logged, and must be told.
+/// Queues the audit line of a kill; `reason` is the request's own, if known. It contains no key, token or statement.
+/// Returns false if the line is lost, because too many wait: it logs that, and the caller must report it.
 #[must_use]
 pub fn kill(
     to: &Lines,
@@ -25,8 +25,8 @@ pub fn kill(
     write(to, Subject::Kill, receipt, conclusion, (reason, trace_id))
 }
 
-/// Has a line written that says that the status of a request whose kill was told before cannot be stored. One that is lost is
-/// logged: there is no status to tell it in.
+/// Queues a line that says that the status of a request with an audited kill cannot be stored. If the line is lost, it
+/// is only logged, as there is no status to report it in.
 pub fn not_stored(to: &Lines, receipt: &SessionKillReceipt, conclusion: &Conclusion, reason: Option<&str>) {
     let _is_written = write(to, Subject::StatusNotStored, receipt, conclusion, (reason, None));
 }
@@ -59,7 +59,7 @@ fn write(
         outcome: conclusion.reason,
         sessions: conclusion.sessions.iter().map(session).collect(),
     };
-    // Numbers and strings: writing them as JSON cannot fail.
+    // Only numbers and strings, so that writing them as JSON cannot fail.
     let mut text = serde_json::to_vec(&line).unwrap_or_default();
     text.push(b'\n');
     let is_kept = to.push(&text);

@@ -1,5 +1,5 @@
-//! Steps 2 to 6 of the kill path, for requests of one tenant that go together: one read of the process list and one call serve
-//! all of them. Does I/O; called by the group.
+//! Steps 2 to 6 for a batch: requests of one tenant that share one read of the process list and one call. Does I/O;
+//! called by `work`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,13 +27,13 @@ use crate::queue::item::Next;
 use crate::queue::permits::Permit;
 use crate::traces::Span;
 
-/// The first of so many parts of a claim's time to send is for claiming the others of its group.
+/// Claiming a batch stops after a third of the dispatch window (5 s by default), so that the first claim can be sent.
 const PARTS_OF_WINDOW: i32 = 3;
-/// A claim that leaves less time than this to send goes out before the others.
+/// A claim with less time left to send than this goes out before the others.
 const URGENT: Duration = Duration::from_secs(5);
 
-/// Steps 2 to 6 of all `attempts`. The slot is kept up to the claims: a list that many others are read after would be too old
-/// to decide by.
+/// Steps 2 to 6 of all `attempts`. The slot is held until the claims are made: otherwise many lists would be read
+/// first, and be too old to decide by when their claims come.
 pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Request, Intent)>, slot: Permit) {
     let route = match route(context, &attempts[0].0).await {
         Ok(route) => route,
@@ -51,14 +51,14 @@ pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec
     let Worked { members, decided, left } = claim_all(context, attempts, &route, &observed).await;
     drop(slot);
     put_back(context, key, left);
-    // In boxes: those whose connection cannot be called wait above, and may be thousands.
+    // Boxed, as thousands of batches may wait above for a connection that cannot be called.
     join(call_all(context, key, &route, members).boxed(), carry_out_all(context, decided).boxed()).await;
 }
 
-/// The calls of one group whose claims are made.
+/// Step 6: the calls of a batch, after its claims.
 async fn call_all(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, claimed: Vec<Member>) {
-    // The earliest deadline holds for a whole call: one that has passed keeps it from being sent, and one that is near may
-    // have the gateway refuse it.
+    // A shared call has the earliest deadline of its claims: one that has passed stops the whole call, and a near one
+    // may let the gateway refuse it.
     let (late, in_time): (Vec<Member>, Vec<Member>) =
         claimed.into_iter().partition(|member| member.claim.time_left().is_none());
     let is_urgent = |member: &Member| member.claim.time_left().is_none_or(|left| left < URGENT);
@@ -71,8 +71,8 @@ async fn call_all(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, c
     }
 }
 
-/// Does what was decided of those of one group for which no call is made. What large ones and those that wait have to say waits
-/// for its turn among those of all namespaces: the next kill of the tenant does not wait with it.
+/// Carries out the decisions of a batch that need no call. Large requests and waiting ones write in a task of their
+/// own, where all namespaces take turns, so that the tenant's next kill does not wait for them.
 async fn carry_out_all(context: &Context, decided: Vec<(Request, Decision)>) {
     let takes_turns = |(request, decision): &(Request, Decision)| {
         request.size == Size::Large || matches!(decision, Decision::Wait(..))
@@ -87,7 +87,7 @@ async fn carry_out(request: Request, decision: Decision) {
     finish(request, carried_out).await;
 }
 
-/// Step 4: one read for all that need it.
+/// Step 4: one read of the process list for the whole batch.
 async fn observe(
     context: &Arc<Context>,
     route: &Route,
@@ -116,18 +116,18 @@ async fn observe(
     Some(read)
 }
 
-/// What came of the attempts of a group.
+/// The result of the attempts of a batch.
 #[derive(Default)]
 struct Worked {
-    /// Those that may make their call.
+    /// Claimed: they may be called.
     members: Vec<Member>,
-    /// Those for which no call is made.
+    /// They need no call.
     decided: Vec<(Request, Decision)>,
-    /// Those whose claims would come so late that the time of the first might be over before it is made.
+    /// Not claimed in time: with their claims, the first claim could expire before its call.
     left: Vec<Request>,
 }
 
-/// Step 5, in the order of the queue.
+/// Step 5: the claims, in queue order.
 async fn claim_all(
     context: &Arc<Context>,
     attempts: Vec<(Request, Intent)>,
@@ -163,7 +163,7 @@ async fn claim_all(
     worked
 }
 
-/// Has `left`, all of one tenant, go with its next call.
+/// Puts `left`, all of one tenant, into its next batch.
 fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
     for request in &left {
         request.enters(Stage::Queued);
@@ -171,7 +171,7 @@ fn put_back(context: &Context, key: &Arc<TenantKey>, left: Vec<Request>) {
     context.queue.put_back(key, left.into_iter().map(|request| request.item));
 }
 
-/// Has `refused`, all of one tenant, go out again in smaller calls, each after its own plan, list and claim.
+/// Puts `refused`, all of one tenant, into smaller batches, each with a new plan, list and claim.
 fn go_again(context: &Context, key: &Arc<TenantKey>, refused: Vec<Request>) {
     for request in &refused {
         request.enters(Stage::Queued);
@@ -179,10 +179,10 @@ fn go_again(context: &Context, key: &Arc<TenantKey>, refused: Vec<Request>) {
     context.queue.put_behind(key, refused.into_iter().map(|request| request.item));
 }
 
-/// The most of the others of one group that are worked on at once: those that read the process list share one.
+/// The most requests of one batch handled at once beside the call; those that read the process list share one read.
 const OTHERS_AT_ONCE: usize = 16;
 
-/// Does `others` in a task of their own.
+/// Runs `others` in a task of their own.
 pub fn beside(context: &Context, others: Vec<BoxFuture<'static, ()>>) {
     if !others.is_empty() {
         context.tasks.spawn(stream::iter(others).for_each_concurrent(OTHERS_AT_ONCE, |other| other));

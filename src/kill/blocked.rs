@@ -1,4 +1,4 @@
-//! Step 2 of the kill path: how a group's connection is called, or why none of the group can go on. Does I/O.
+//! Step 2: the route to a batch's connection, or the reason why its requests cannot go on. Does I/O.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,14 +18,14 @@ use crate::kill::context::Context;
 use crate::kill::request::Request;
 use crate::kubernetes::calls::ApiError;
 
-/// Why none of a group can go on.
+/// Why a batch cannot go on.
 pub enum Blocked {
     NotAllowed(String),
     Waits(WaitReason, String),
     Unanswered(ApiError),
 }
 
-/// Step 2. Connection, instance and tenant are the same for all of a group.
+/// Step 2. All requests of a batch have the same connection, instance and tenant.
 pub async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Blocked> {
     let spec = &request.object.spec;
     let namespace = request.object.namespace().unwrap_or_default();
@@ -47,8 +47,8 @@ pub async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, B
     })
 }
 
-/// A connection that did not answer its last call is asked first, by a call that ends nothing: claims for one that does not
-/// answer would be made for nothing. All that wait for it have their turns one after the other until it does.
+/// Probes a connection that did not answer its last call, with a call that ends nothing: otherwise claims would be made
+/// in vain. The waiting batches probe one after the other until it answers.
 pub async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route) -> Result<(), Blocked> {
     if !context.call_permits.is_silent(key) {
         return Ok(());

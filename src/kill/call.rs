@@ -1,4 +1,4 @@
-//! The call. Does I/O; takes the claims by value and gives them back only if nothing was executed.
+//! Step 6: the call. Does I/O; takes the claims by value and returns them only if nothing was executed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::kill::context::Context;
 use crate::metrics::labels::{Call, Code};
 use crate::oceanbase::{KillCall, TimeSource};
 
-/// The least time that must be left for another request within the attempt.
+/// The least time that must be left for another request in the same attempt.
 const ROOM_TO_FALL_BACK: Duration = Duration::from_secs(5);
 
-/// Makes the call that `claims` permit, and says which operation was called in the end.
+/// Sends the call that `claims` permit, and returns the operation that was called last.
 ///
-/// What the gateway refused before execution may be asked for in another way, within the same attempt: see [`fall_back`].
+/// If the gateway refuses it before execution, the same attempt may ask in another way: see [`fall_back`].
 pub async fn dispatch(
     context: &Context,
     key: &Arc<TenantKey>,
@@ -36,7 +36,7 @@ pub async fn dispatch(
         request: 0,
     };
     loop {
-        // Until the claims are over: who has none by then has sent nothing.
+        // Waits for a permit only until the claims expire; without a permit nothing was sent.
         let limit = claims.time_left().unwrap_or_default();
         let permit = match context.call_permits.acquire(key, Lane::Kills, limit).await {
             Ok(permit) => permit,
@@ -58,7 +58,7 @@ pub async fn dispatch(
             }
         };
         context.connection_states.pace(&route.connection, Some(&error));
-        // In the last moments a small difference of the clocks is enough to be refused: it says nothing of the gateway.
+        // Near the deadline a small clock difference is enough for a refusal, which says nothing about the gateway.
         let room = refused.time_left().and_then(|left| left.checked_sub(ROOM_TO_FALL_BACK));
         let goes_on = match (room, error.kind) {
             (None, _) => false,
@@ -87,8 +87,8 @@ fn count(context: &Context, operation: Operation, called: &Called<Claims>, took:
     }
 }
 
-/// Waits for another turn, under the claims: to release and to claim again would cost every request four writes. False if
-/// it comes too late.
+/// Waits for another slot of the rate limit while holding the claims, as releasing and claiming again costs each
+/// request four writes. Returns false if the slot is too late.
 async fn waits_for_turn(context: &Context, route: &Route, room: Duration) -> bool {
     let wait = context.connection_states.reserve(&route.connection, 1);
     if wait > room {
@@ -98,15 +98,15 @@ async fn waits_for_turn(context: &Context, route: &Route, room: Duration) -> boo
     true
 }
 
-/// Where the time stamp of a call comes from of which nothing may be executed after `not_after`. The current time, if the
-/// connection has fallen back to it, only while that is not over by the gateway's clock: ours may be the one that is wrong.
+/// The source of the call's time stamp; nothing may be executed after `not_after`. A connection that fell back to the
+/// current time uses it only while `not_after` has not passed by the gateway's clock, as ours may be the wrong one.
 fn time_source(context: &Context, route: &Route, not_after: Timestamp) -> TimeSource {
     let source = context.connection_states.time_source(&route.connection);
-    // So the gateway itself decides.
+    // With this stamp, the gateway itself decides.
     if is_over(source, not_after) { TimeSource::DispatchDeadline } else { source }
 }
 
-/// Whether `not_after` has passed by the clock that `source` goes by.
+/// Whether `not_after` has passed by the clock of `source`.
 fn is_over(source: TimeSource, not_after: Timestamp) -> bool {
     match source {
         TimeSource::DispatchDeadline => false,
@@ -114,11 +114,11 @@ fn is_over(source: TimeSource, not_after: Timestamp) -> bool {
     }
 }
 
-/// Changes `call` so that it may be taken; false if there is nothing to change. Each change can be made once, so that
-/// the attempt ends.
+/// Changes `call` so that the gateway may accept it; false if there is nothing to change. Each change is made at most
+/// once, so that the attempt ends.
 ///
-/// * A refused time stamp inside the deadline: the gateway's clock or its rules differ from what is documented, and the
-///   connection falls back to the current time by the gateway's clock, unless `not_after` is over by that.
+/// * A time stamp refused before the deadline: the gateway's clock or rules differ from the documentation. The
+///   connection falls back to the current time by the gateway's clock, unless `not_after` has passed by that.
 /// * An answer that proves that KillProcessList does not exist: `Auto` falls back to BatchKillProcessList.
 fn fall_back(context: &Context, route: &Route, call: &mut KillCall, error: &CallError, not_after: Timestamp) -> bool {
     let states = &context.connection_states;

@@ -1,4 +1,4 @@
-//! The claim: a receipt that only one attempt can create. Does I/O; gives out the one thing that permits a call.
+//! Step 5: the claim, a receipt that only one attempt can create. Does I/O; only this file makes the permit for a call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,43 +16,44 @@ use crate::kill::live_claims::LiveReceipt;
 use crate::kubernetes::calls::{ApiError, Pauses, found, within};
 use crate::kubernetes::status_patch::FIELD_MANAGER;
 
-/// The right to be named in one call. Made only here, from a receipt that the API server stored for this attempt; not `Clone`.
+/// The right to be part of one call, for a receipt that the API server stored for this attempt. Made only here; not
+/// `Clone`.
 #[derive(Debug)]
 pub struct Claim {
     receipt: Arc<LiveReceipt>,
     monotonic_deadline: Instant,
-    /// A try of it was not answered, and may be stored after all the others.
+    /// The API server did not answer one of the tries, which may still be stored later.
     was_unanswered: bool,
 }
 
 impl Claim {
-    /// The receipt, as stored, but for its `managedFields`. The claim is at work for as long as it is kept.
+    /// The receipt as stored, without its `managedFields`. The claim counts as at work while this is kept.
     pub fn receipt(&self) -> &Arc<LiveReceipt> {
         &self.receipt
     }
 }
 
-/// The claims under which one call is made: at least one. The earliest deadline holds for all.
+/// The claims of one call, at least one. The earliest deadline counts.
 #[derive(Debug)]
 pub struct Claims(Vec<Claim>);
 
 impl Claims {
-    /// All of `claims`, for one call.
+    /// Combines `claims` for one call.
     pub fn of(claims: Vec<Claim>) -> Self {
         Self(claims)
     }
 
-    /// The UID of the first request that is called for.
+    /// The UID of the first request of the call.
     pub fn first_uid(&self) -> Option<&str> {
         self.0.first().map(|claim| claim.receipt.spec.session_kill_ref.uid.as_str())
     }
 
-    /// The earliest `notAfterTime` of the requests that are called for.
+    /// The earliest `notAfterTime` of the requests of the call.
     pub fn not_after(&self) -> Timestamp {
         self.0.iter().map(|claim| claim.receipt.spec.not_after_time.0).min().unwrap_or(Timestamp::MIN)
     }
 
-    /// The claims, after a call that was not executed.
+    /// Returns the claims after a call that was not executed.
     pub fn into_inner(self) -> Vec<Claim> {
         self.0
     }
@@ -60,7 +61,7 @@ impl Claims {
 
 impl KillPermit for Claims {
     fn nonce_seed(&self) -> &str {
-        // An attempt has one call at most, so its ID is unique to the call.
+        // An attempt has at most one call, so that its ID is unique to the call.
         self.0.first().map_or("", |claim| &claim.receipt.spec.attempt_id)
     }
 
@@ -75,9 +76,9 @@ impl KillPermit for Claims {
 }
 
 impl Claim {
-    /// The time left to send; none if it has passed.
+    /// The time left to send; `None` once the deadline has passed.
     pub fn time_left(&self) -> Option<Duration> {
-        // Both clocks: the wall clock can be set back, the monotonic one stands still while the machine sleeps.
+        // Checks both clocks: the wall clock can be set back, and the monotonic clock stops while the machine sleeps.
         let monotonic = self.monotonic_deadline.checked_duration_since(Instant::now())?;
         let deadline = self.receipt.spec.dispatch_deadline_time.0;
         let wall = Duration::try_from(deadline.duration_since(Timestamp::now())).ok()?;
@@ -85,23 +86,23 @@ impl Claim {
     }
 }
 
-/// The longest that a claim is tried, and that one which was given up is tried to be deleted: others of its tenant wait. What
-/// is left of it then is deleted by whoever finds it.
+/// The longest that a claim is tried, or its deletion after giving up, as the tenant's other requests wait. If the
+/// receipt remains, whoever finds it deletes it.
 const TIME: Duration = Duration::from_secs(8);
 
-/// What an attempt to claim came to.
+/// The result of an attempt to claim.
 #[derive(Debug)]
 pub enum Claimed {
-    /// Ours: call.
+    /// We hold the claim: call.
     Granted(Claim),
     /// Another claim for the same content exists.
     Taken(Box<SessionKillReceipt>, Standing),
 }
 
-/// Claims `object` for a new attempt to kill those of `planned` that are pending. Takes the intent, which a DryRun has not.
+/// Claims `object` for a new attempt to kill the pending sessions of `planned`. Needs the intent, which a DryRun lacks.
 ///
-/// An error means that no claim of this attempt is at work: one that may have been stored is given up, and deleted now or
-/// when it is found, because nobody else could tell that nothing was sent under it.
+/// After an error, no claim of this attempt is at work. One that may have been stored is given up and deleted, now or
+/// when it is found, as nobody else could know that nothing was sent under it.
 pub async fn claim(
     context: &Context,
     _intent: KillIntent,
@@ -145,7 +146,7 @@ pub async fn claim(
                 return Ok(Claimed::Taken(receipt, standing));
             }
             Ok(None) => {}
-            // A refusal says nothing of the tries before it.
+            // A refusal says nothing about the earlier tries.
             Err(error) if error.is_refused() && !may_be_stored => return Err(error),
             Err(error) if error.is_refused() || Instant::now() >= wanted.until => break error,
             Err(error) => {
@@ -160,22 +161,22 @@ pub async fn claim(
     Err(error)
 }
 
-/// A claim that is to be made.
+/// A claim to be made.
 struct Wanted {
     receipt: SessionKillReceipt,
     monotonic_deadline: Instant,
-    /// It is tried until then.
+    /// No try starts after this moment.
     until: Instant,
 }
 
-/// What one try to claim came to.
+/// The result of one try to claim.
 enum Answer {
     Ours(Box<SessionKillReceipt>),
     Taken(Box<SessionKillReceipt>, Standing),
 }
 
-/// One try. `None` when the receipt that was in the way is gone: try again. Trying again is safe, as the receipt has the
-/// same name and the same attempt: a lost answer comes back as our own.
+/// One try; `None` if the receipt in the way has vanished, so try again. That is safe, as the receipt keeps its name
+/// and attempt: after a lost answer, the next try finds our own receipt.
 async fn try_claim(context: &Context, object: &SessionKill, wanted: &Wanted) -> Result<Option<Answer>, ApiError> {
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
@@ -192,7 +193,7 @@ async fn try_claim(context: &Context, object: &SessionKill, wanted: &Wanted) -> 
     }))
 }
 
-/// The receipt of `object`'s content, if there is one, and how it leaves somebody who makes no claim.
+/// The receipt for the content of `object`, if any, and what it allows to someone who makes no claim.
 pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(SessionKillReceipt, Standing)>, ApiError> {
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let found = stored(context, &receipts, &receipt_name(&object.spec)).await?;
@@ -202,8 +203,8 @@ pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(Ses
     }))
 }
 
-/// The receipt `name`. One that was given up is deleted: its holder lives, so that nobody else would ever move it on, and
-/// nothing was sent under it.
+/// Reads the receipt `name`. One that this process gave up is deleted: its holder still runs, so that nobody else would
+/// ever resolve it, and nothing was sent under it.
 async fn stored(
     context: &Context,
     receipts: &Api<SessionKillReceipt>,
@@ -214,7 +215,7 @@ async fn stored(
     Ok(if delete_if_given_up(context, &receipt).await? { None } else { Some(receipt) })
 }
 
-/// Whether `receipt` is one that this process gave up; then it is deleted.
+/// Deletes `receipt` if this process gave it up, and returns whether it did.
 pub async fn delete_if_given_up(context: &Context, receipt: &SessionKillReceipt) -> Result<bool, ApiError> {
     if receipt.status.is_some() || !context.live_claims.is_given_up(&receipt.spec.attempt_id) {
         return Ok(false);
@@ -223,7 +224,7 @@ pub async fn delete_if_given_up(context: &Context, receipt: &SessionKillReceipt)
     Ok(true)
 }
 
-/// How `receipt` leaves the attempt of this ID at `object`; without either, somebody who only looks.
+/// What `receipt` allows to this attempt at `object`.
 fn standing(context: &Context, object: &SessionKill, receipt: &SessionKillReceipt, attempt_id: &str) -> Standing {
     judge(context, &object.uid().unwrap_or_default(), attempt_id, receipt)
 }
@@ -238,8 +239,8 @@ fn judge(context: &Context, uid: &str, attempt_id: &str, receipt: &SessionKillRe
     Judge { uid, attempt_id, is_at_work }.standing(receipt, context.clock.now().earliest())
 }
 
-/// Gives a claim up: nothing was executed under it. The next attempt may claim again; if it cannot be deleted now, that
-/// attempt deletes it first. So it does with what is stored after it, of a try that was not answered.
+/// Gives up a claim under which nothing was executed, so that the next attempt can claim again. If it cannot be deleted
+/// now, that attempt deletes it first, and likewise a receipt stored late by an unanswered try.
 pub async fn release(context: &Context, claim: Claim) {
     let deleted = delete(context, &claim.receipt).await;
     if deleted.is_err() || claim.was_unanswered {
@@ -250,8 +251,8 @@ pub async fn release(context: &Context, claim: Claim) {
     }
 }
 
-/// Deletes what a claim without an answer may have left. What others have recorded of it stays; what is stored late is
-/// deleted by whoever finds it.
+/// Deletes the receipt that an unanswered claim may have left, unless others recorded an outcome in it. A receipt
+/// stored later is deleted by whoever finds it.
 async fn withdraw(context: &Context, object: &SessionKill, wanted: &SessionKillReceipt) {
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     if let Err(error) = stored(context, &receipts, &wanted.name_any()).await {
@@ -259,8 +260,8 @@ async fn withdraw(context: &Context, object: &SessionKill, wanted: &SessionKillR
     }
 }
 
-/// Deletes `receipt`, in whatever version it is stored, unless it is another's by now or has a record. An error means that
-/// it is still there, or may be.
+/// Deletes `receipt` in any stored version, unless it has become another attempt's or has a record. After an error it
+/// may still exist.
 async fn delete(context: &Context, receipt: &SessionKillReceipt) -> Result<(), ApiError> {
     let receipts = context.receipts(&receipt.namespace().unwrap_or_default());
     let (name, until) = (receipt.name_any(), Instant::now() + TIME);
@@ -276,7 +277,7 @@ async fn delete(context: &Context, receipt: &SessionKillReceipt) -> Result<(), A
             Err(error) => error,
         };
         if error.is_conflict() {
-            // Somebody may have edited its labels, which makes it no less ours.
+            // An edit of its labels changes its version, but it is still ours.
             let now = found("read SessionKillReceipt", receipts.get(&name)).await?;
             let same = now.filter(|now| now.spec.attempt_id == receipt.spec.attempt_id && now.status.is_none());
             let Some(same) = same else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Whether the operator's clock can be trusted. Asks the API server while it cannot. Does I/O.
+//! Watches whether the operator's clock can be trusted, and asks the API server while it cannot. Does I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::kill::context::Context;
 use crate::kill::reconcile::look_at;
 use crate::kubernetes::calls::within;
 
-/// Between two looks at the clocks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The longest that the API server is waited for: a slow answer tells little of its clock.
+/// The longest wait for an answer: a slow one tells little about the API server's clock.
 const LIMIT: Duration = Duration::from_secs(5);
 
 impl Context {
@@ -27,8 +27,8 @@ impl Context {
     }
 }
 
-/// Looks at the clocks until `shutdown`. While they differ, the API server is asked for its time again and again, as it may be
-/// its clock that is set right; then all requests are looked at.
+/// Checks the clocks until `shutdown`. While they differ, it keeps asking the API server, whose clock may be corrected.
+/// Once they agree, it looks at all requests again.
 pub async fn look_at_clocks(context: Arc<Context>, shutdown: CancellationToken) {
     let mut was_off = false;
     while tokio::time::timeout(PAUSE, shutdown.cancelled()).await.is_err() {
@@ -49,7 +49,7 @@ pub async fn look_at_clocks(context: Arc<Context>, shutdown: CancellationToken) 
         }
         was_off = is_off;
         if is_off {
-            // Any answer has a date.
+            // Every answer has a date.
             let _ = within(LIMIT, "ask for the time", context.client.apiserver_version()).await;
         }
     }

@@ -1,4 +1,4 @@
-//! What a call came to for each of its requests, settled and recorded. Does I/O.
+//! Steps 7 and 9: settles and records what a call came to for each of its requests. Does I/O.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,31 +25,31 @@ use crate::kill::settle::{Settled, record};
 use crate::metrics::labels::Stage;
 use crate::traces::Span;
 
-/// The most records of one call that are on their way at once: one that is refused for long keeps no other from being written.
+/// The most records of one call written at once, so that one that is refused for long does not block the others.
 const RECORDS_OF_GROUP: usize = 4;
 
-/// A request whose call was made, on the way to its conclusion.
+/// A request whose call was made, until its conclusion.
 pub struct Made {
     pub request: Request,
     /// The receipt of its claim.
     pub receipt: Arc<LiveReceipt>,
-    /// The call, and how its sessions stand.
+    /// The call, and the state of its sessions.
     pub call: InVerification,
-    /// Why an outcome that cannot be told cannot.
+    /// Why an unknown outcome is unknown.
     pub detail: String,
-    /// The sessions, by their place, of which it was open after the call what became of them, and why.
+    /// The index of each session whose outcome was unknown after the call, and the reason.
     unknown: Vec<(usize, SessionReason)>,
 }
 
-/// Concludes all of `made`, which are of the tenant of `key`, in their order: first what people wait for, then the records. One
-/// whose status is not stored is recorded when that is given up, and holds up none of the others.
+/// Concludes `made`, all of the tenant of `key`, in their order: first the statuses that people wait for, then the
+/// records. While one status is not stored, its record waits and the others do not.
 pub async fn conclude_all(context: Arc<Context>, key: Arc<TenantKey>, made: Vec<Made>) {
     let (records, mut to_record) = mpsc::unbounded_channel();
     let turn = context.endings.in_order(TenantKey::clone(&key)).await;
     let settling = |made: Made| {
         let records = records.clone();
         async move {
-            // The receiver is there for as long as any of these is.
+            // The receiver lives as long as any sender.
             let _ = records.send(made.settle().await);
         }
     };
@@ -74,7 +74,7 @@ async fn record_one(
     receipt: Arc<LiveReceipt>,
     status: SessionKillReceiptStatus,
 ) {
-    // Whoever finds a record takes its line for written.
+    // A record means that its audit line is written, so write the line first.
     context.audit.written().await;
     let started = Instant::now();
     record(context, key, &receipt, &status).await;
@@ -82,7 +82,7 @@ async fn record_one(
 }
 
 impl Made {
-    /// The call was answered with `rows`.
+    /// After a call that was answered with `rows`.
     pub fn answered(
         request: Request,
         receipt: Arc<LiveReceipt>,
@@ -107,7 +107,7 @@ impl Made {
         made
     }
 
-    /// The call was sent and no certain answer came: only an observation can tell what became of the sessions.
+    /// After a call without a conclusive answer: only the process list can tell what happened to its sessions.
     pub fn unanswered(request: Request, receipt: Arc<LiveReceipt>, operation: Operation, error: &CallError) -> Self {
         let sessions = for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost);
         let detail =
@@ -119,7 +119,7 @@ impl Made {
         made
     }
 
-    /// The API refused the call before execution and would refuse it again, so this is its end.
+    /// After a call that the API refused before execution and would refuse again: the request ends with it.
     pub fn rejected(request: Request, receipt: Arc<LiveReceipt>, operation: Operation, error: &CallError) -> Self {
         let sessions = rejected(&receipt.spec.sessions, &error.to_string());
         Self::new(request, receipt, operation, sessions, &error.request_id, String::new())
@@ -145,7 +145,7 @@ impl Made {
         Self { request, receipt, call, detail, unknown }
     }
 
-    /// Step 7: the end of a request whose call was made. Returns what is to be recorded in its receipt.
+    /// Step 7: ends a request after its call. Returns what to record in its receipt.
     async fn settle(self) -> (Arc<LiveReceipt>, SessionKillReceiptStatus) {
         let Self { request, receipt, call, detail, unknown } = self;
         request.enters(Stage::Settling);

@@ -1,4 +1,4 @@
-//! What every part of the kill path shares.
+//! The state shared by the whole kill path. No I/O.
 
 use std::sync::Arc;
 
@@ -34,84 +34,84 @@ use crate::queue::permits::Permits;
 use crate::queue::write_slots::WriteSlots;
 use crate::traces::Traces;
 
-/// The most records that are written at once, over all tenants.
+/// The most records written at once, over all tenants.
 const RECORDS_AT_ONCE: usize = 2;
-/// The most groups in memory that the watch cache has no room for, and of one namespace.
+/// The most batches in memory that do not fit into the watch cache: in total, and per namespace.
 const ROOMS: usize = 32;
 const ROOMS_OF_NAMESPACE: usize = 2;
-/// The most statuses that are written at once.
+/// The most statuses written at once.
 const WRITES_AT_ONCE: usize = 32;
-/// The most statuses of requests that only wait which are being written, or have just been, with the pause after them: thousands of
-/// them after a start must leave the API server to kills. So each namespace has one at a time.
+/// The most statuses of waiting requests in progress at once, each with a pause after it; one per namespace. After a
+/// start there may be thousands of them, and kills must come first.
 const REPORTS_AT_ONCE: usize = 8;
 
-/// What every part of the kill path shares.
+/// The state shared by the whole kill path.
 pub struct Context {
     /// The client of the API server.
     pub client: Client,
-    /// The clock of the API server, beside this process's own.
+    /// The API server's clock, compared with our own.
     pub clock: Arc<ServerClock>,
     /// The operator's options.
     pub config: Config,
-    /// This process, in claims: the pod's name and a random part, so that a restarted process is another holder.
+    /// This process in claims: the Pod's name and a random part, so that a restarted process is another holder.
     pub holder_identity: String,
-    /// Where this process works.
+    /// The namespaces that this process works in.
     pub scope: Scope,
-    /// Whether this process does the work.
+    /// Whether this process leads, and so does the work.
     pub leadership: Arc<Leadership>,
     /// The unfinished requests.
     pub requests: Store<Cached>,
-    /// The memory for requests in the cache.
+    /// The memory budget of the watch cache.
     pub budget: Arc<Budget>,
-    /// Work that waits for its turn.
+    /// The queue of requests.
     pub queue: Arc<Queue>,
-    /// Ends of requests for which nothing is sent any more.
+    /// The ends of requests that must not be sent any more.
     pub unsent: Chores<ItemKey>,
-    /// The ways to all connections.
+    /// The routes to all connections.
     pub routes: Arc<Routes>,
     /// The Secrets of connections.
     pub secrets: Arc<Secrets>,
-    /// What is known of each connection's gateway.
+    /// The known facts about each connection's gateway.
     pub connection_states: Arc<ConnectionStates>,
-    /// Where it is told what is learned of connections.
+    /// Receives what is learned about connections.
     pub connection_reports: ConnectionReports,
-    /// Process lists, read once for all who wait for one.
+    /// The process lists; concurrent readers share one read.
     pub process_lists: Arc<ProcessLists>,
-    /// For the calls of gateways.
+    /// Permits for calls to gateways.
     pub call_permits: Arc<CallPermits>,
-    /// For a group on its way from the process list to its claims.
+    /// Permits for a batch between its process list and its claims.
     pub slots: Arc<Permits>,
     /// The claims of this process.
     pub live_claims: LiveClaims,
-    /// The order in which requests end.
+    /// The order in which a tenant's requests end.
     pub endings: Endings,
-    /// For a group that is not whole in the watch cache, for as long as it is in memory.
+    /// Permits for a batch that is not whole in the watch cache, while it is in memory.
     pub rooms: Arc<Permits>,
-    /// For one write of how a request goes on or ended.
+    /// Permits for a status write after a call or at an end.
     pub writes: Arc<Permits>,
-    /// For one write of what a request waits for, of which no call was made.
+    /// Permits for a status write of a waiting request without a call.
     pub reports: Arc<Permits>,
-    /// For one write of the status of a large object: one at a time is not felt by others, two are.
+    /// The permit for a status write of a large object: a single one at a time goes unnoticed, two do not.
     pub large_writes: Arc<Permits>,
-    /// For records, which must leave the API server to the writes that people wait for.
+    /// Permits for records, which must come after the writes that people wait for.
     pub recording: Arc<Permits>,
-    /// How many writes of a tenant are on their way.
+    /// The limit on writes in flight per tenant.
     pub write_slots: WriteSlots,
-    /// The orphaned claims that get their record.
+    /// A mutex per orphaned claim that is being resolved.
     pub resolving: Alone,
-    /// Numbers for those who watch the operator.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The traces of the requests.
     pub traces: Arc<Traces>,
-    /// Events, off the path of the kill.
+    /// The Events, written outside the kill path.
     pub events: Events,
-    /// Where audit lines go.
+    /// The output for audit lines.
     pub audit: Lines,
     /// Tasks that a shutdown waits for.
     pub tasks: TaskTracker,
 }
 
-/// What [`Context::new`] is given.
+/// The arguments of [`Context::new`].
 pub struct Parts {
     /// See [`Context`].
     pub client: Client,
@@ -123,7 +123,7 @@ pub struct Parts {
     pub leadership: Arc<Leadership>,
     /// See [`Context`].
     pub requests: Store<Cached>,
-    /// All connections.
+    /// The connections in the watch cache.
     pub connections: Store<GuardedConnection>,
     /// See [`Context`].
     pub metrics: Arc<Metrics>,
@@ -142,7 +142,7 @@ pub struct Parts {
 }
 
 impl Context {
-    /// Puts the parts together.
+    /// Builds the context from its parts.
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts {
             client,
@@ -200,12 +200,12 @@ impl Context {
         })
     }
 
-    /// Receipts of `namespace`.
+    /// The receipts in `namespace`.
     pub fn receipts(&self, namespace: &str) -> Api<SessionKillReceipt> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// For how long after its claim a call may be sent.
+    /// How long after its claim a call may be sent.
     pub fn dispatch_window(&self) -> SignedDuration {
         SignedDuration::from_secs(self.config.dispatch_window_seconds.into())
     }

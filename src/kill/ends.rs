@@ -1,5 +1,5 @@
-//! Ends requests for which nothing is sent any more, as their time has passed or they are being deleted. Beside the queue:
-//! nothing that a kill of their tenant waits for keeps their end from being told. Does I/O by the steps of the kill path.
+//! Ends requests that must not be sent any more, because they expired or are being deleted. It runs outside the queue,
+//! so that a slow kill of the tenant does not delay such an end. Does I/O by the steps of the kill path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::queue::item::{Item, Next, Submitted};
 /// namespaces with such receipts have to come together before the end of another namespace waits for them.
 pub const LIMITS: Limits = Limits { at_once: 64, at_once_of_one: 4, waiting: 50_000, waiting_of_one: 12_500 };
 
-/// Between two looks at what waits in the queue.
+/// The pause between two searches for expired requests in the queue.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long an end for which there is no room is put off.
+/// How long to put off an end for which there is no room.
 const PUT_OFF: SignedDuration = SignedDuration::from_secs(2);
 
-/// Has the request of `item`, of the tenant of `key`, ended, unless it is worked on.
+/// Ends the request of `item`, of the tenant of `key`, unless it is being processed.
 pub fn end(context: &Arc<Context>, key: TenantKey, item: Item, now: Timestamp) -> Submitted {
     let (key, item) = match context.queue.take_out(key, item, now) {
         Ok(taken) => taken,
@@ -36,8 +36,8 @@ pub fn end(context: &Arc<Context>, key: TenantKey, item: Item, now: Timestamp) -
     Submitted::Accepted { starts: None }
 }
 
-/// Has those looked at again and again whose time passes while they wait for their turn, until `shutdown`. What waits for a
-/// time is looked at by itself.
+/// Until `shutdown`, regularly looks again at requests that expired while queued. Requests on hold are looked at by
+/// themselves.
 pub async fn look_at_overdue(context: Arc<Context>, shutdown: CancellationToken) {
     while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
         let overdue = context.queue.overdue(context.clock.now().earliest());

@@ -1,7 +1,7 @@
-//! The claims that this process has at work, and those that it gave up without knowing that they are gone. No I/O.
+//! The registry of this process's claims: those at work, and those given up that may still be stored. No I/O.
 //!
-//! A claim whose holder lives is nobody else's, so each must be moved on here: what is neither at work nor given up is
-//! resolved by observation like that of a holder that is gone.
+//! Nobody else resolves a claim whose holder still runs, so this process must. A claim that is neither at work nor
+//! given up is resolved like one whose holder is gone.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Deref;
@@ -9,28 +9,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::SessionKillReceipt;
 
-/// The most claims that were given up and are kept in mind. One that is forgotten is resolved as if it might have been sent.
+/// The most given-up claims remembered. A forgotten one is resolved as if its call might have been sent.
 const MOST_GIVEN_UP: usize = 4096;
 
-/// The claims of this process, by the IDs of their attempts.
+/// The claims of this process, by attempt ID.
 #[derive(Clone, Debug, Default)]
 pub struct LiveClaims(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
     at_work: HashSet<String>,
-    /// The oldest first.
+    /// The oldest comes first.
     given_up: VecDeque<String>,
 }
 
-/// Keeps a claim at work until it is dropped.
+/// Keeps a claim at work until dropped.
 #[derive(Debug)]
 pub struct Live {
     of: LiveClaims,
     attempt_id: String,
 }
 
-/// A receipt as stored, whose claim is at work for as long as this is kept: until its outcome is recorded.
+/// A stored receipt whose claim counts as at work while this is kept: until its outcome is recorded.
 #[derive(Debug)]
 pub struct LiveReceipt {
     receipt: SessionKillReceipt,
@@ -38,23 +38,23 @@ pub struct LiveReceipt {
 }
 
 impl LiveClaims {
-    /// An attempt makes its claim.
+    /// Registers the claim of a new attempt.
     pub fn begin(&self, attempt_id: &str) -> Live {
         self.known().at_work.insert(attempt_id.to_owned());
         Live { of: self.clone(), attempt_id: attempt_id.to_owned() }
     }
 
-    /// Whether somebody in this process will move the claim of this attempt on.
+    /// Whether this process will resolve the claim of this attempt.
     pub fn is_at_work(&self, attempt_id: &str) -> bool {
         self.known().at_work.contains(attempt_id)
     }
 
-    /// Whether the claim of this attempt was given up: nothing was sent under it, nor will be.
+    /// Whether the claim of this attempt was given up: nothing was or will be sent under it.
     pub fn is_given_up(&self, attempt_id: &str) -> bool {
         self.known().given_up.iter().any(|given_up| given_up == attempt_id)
     }
 
-    /// Nothing was sent under the claim of this attempt, nor will be: whoever finds its receipt deletes it.
+    /// Gives up the claim of this attempt: nothing was or will be sent under it, so its finder deletes the receipt.
     pub fn give_up(&self, attempt_id: &str) {
         let mut known = self.known();
         known.at_work.remove(attempt_id);
@@ -76,9 +76,9 @@ impl Drop for Live {
 }
 
 impl LiveReceipt {
-    /// Of a receipt that is stored and carries the attempt of `live`.
+    /// Combines a stored receipt with `live`, which has the same attempt.
     pub fn new(mut receipt: SessionKillReceipt, live: Live) -> Self {
-        // It stays until its outcome is recorded, and these, which nobody reads, are larger than all the rest.
+        // The receipt stays in memory until its outcome is recorded, and its `managedFields` would be its largest part.
         receipt.metadata.managed_fields = None;
         receipt.spec.sessions.shrink_to_fit();
         Self { receipt, _live: live }

@@ -1,13 +1,13 @@
-//! The kill path: from a request that is seen to its end. Does I/O by the decisions of `domain::kill`.
+//! The kill path: from a request that was seen to its end. Does I/O, as decided by `domain::kill`.
 //!
 //! ```text
-//! reconcile ─→ queue ─→ worker ─→ work ─→ batch: blocked → attempt → claim → send ─┬→ verify ─→ conclude → settle → record
-//!   decides                 a task for     one read and one call for all who      └→ released: not executed, tried again
-//!                           each tenant    waited; nothing is retried blindly
-//! ends: the end of requests for which nothing is sent any more, beside the queue
-//! orphan: what became of a claim whose holder is gone
-//! sweep: TTL, receipts past their time, orphans; looks at all of it page by page
-//! clocks: whether the operator's clock can be trusted; without that nothing is sent
+//! reconcile → queue → worker → work → batch: blocked → attempt → claim → send ─┬→ verify → conclude → settle → record
+//!   decides          a task per    one read and one call for the               └→ released: not executed, tried again
+//!                    tenant        whole batch; nothing is retried blindly
+//! ends: ends requests that must not be sent any more, outside the queue
+//! orphan: finds the outcome of a claim whose holder is gone
+//! sweep: expired TTLs, expired receipts, orphans; reads all objects page by page
+//! clocks: whether the operator's clock can be trusted; otherwise nothing is sent
 //! ```
 
 mod attempt;

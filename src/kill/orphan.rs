@@ -1,4 +1,4 @@
-//! A claim whose holder is gone: what came of it is found by observation; nothing is ever sent again. Does I/O.
+//! Finds the outcome of a claim whose holder is gone, by the process list; nothing is ever sent again. Does I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,23 +28,23 @@ use crate::kubernetes::status_patch::Target;
 use crate::kubernetes::watch::stored_request::Guarded;
 use crate::metrics::Metrics;
 
-/// The longest that a list is waited for: in the line of a connection that is throttled, and at the gateway.
+/// The longest wait for a list, including the wait for a throttled connection.
 const OBSERVATION_LIMIT: Duration = Duration::from_secs(20);
 
-/// What the process list of one tenant says of the sessions of all its orphaned claims, read when the first of them needs it:
-/// one look serves all of them, as each is over by then. A look that fails is not tried again for the others.
+/// The process list of one tenant for all its orphaned claims, read when the first of them needs it. One read serves
+/// all of them, as all are over by then. A failed read is not tried again for the others.
 pub struct SharedList {
     ids: Vec<i64>,
     read: OnceCell<Option<Arc<Snapshot>>>,
 }
 
 impl SharedList {
-    /// For claims for the sessions with `ids`.
+    /// For claims on the sessions with `ids`.
     pub fn of(ids: Vec<i64>) -> Self {
         Self { ids, read: OnceCell::new() }
     }
 
-    /// What the list says of `ids`, by a look that began when their claim was `over`.
+    /// The list for `ids`, from a read that began after their claim was `over`.
     async fn since<F>(&self, over: Timestamp, ids: &[i64], look: impl Fn(Vec<i64>) -> F) -> Option<Arc<Snapshot>>
     where
         F: Future<Output = Option<Arc<Snapshot>>>,
@@ -62,10 +62,10 @@ async fn look(context: &Context, receipt: &SessionKillReceipt, ids: Vec<i64>) ->
     timeout(OBSERVATION_LIMIT, read).await.ok()?.ok()
 }
 
-/// What became of an orphaned claim, recorded in its receipt: as its request says, if that was settled; else as the process
-/// list says, which by now shows the end of whatever was sent. None while the list cannot be read; in the end, it cannot
-/// be told. Whoever records first decides, as the record is write-once. One that the API server does not take is given back
-/// all the same: its request would wait for ever. `list` serves other claims of the tenant, too.
+/// Finds the outcome of an orphaned claim and records it in its receipt. A settled request decides it; else the process
+/// list, which by now shows whatever was executed. `None` while the list cannot be read; after a while the outcome is
+/// unknown. The record is write-once, so the first writer decides. A record that the API server refuses is returned all
+/// the same, so that its request does not wait for ever. `list` serves other claims of the tenant, too.
 pub async fn resolve(
     context: &Context,
     receipt: &SessionKillReceipt,
@@ -84,8 +84,8 @@ pub async fn resolve(
     let snapshot = list.since(over, &ids, |ids| look(context, receipt, ids)).await;
     let now = context.clock.now().earliest();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
-    // One after the other: the sweep and a request may resolve the same claim in the same second, with the same record. The
-    // second must not take that for its own, and write a second audit line.
+    // One at a time: the sweep and a request may resolve the same claim in the same second, with equal records. The
+    // second must not take the record for its own and write a second audit line.
     let _alone = context.resolving.with(&receipt.uid().unwrap_or_default()).await;
     if let Some(record) = recorded(context, receipt).await? {
         return Ok(Some(record));
@@ -94,17 +94,17 @@ pub async fn resolve(
     let (record, is_stored) = write_once(context, receipt, wanted.clone()).await?;
     if is_stored && record == wanted {
         count(&context.metrics, receipt, &conclusion.sessions);
-        // Its holder went away before it could write the line.
+        // Its holder vanished before it could write the line.
         let reason = request.as_ref().and_then(|request| request.spec.reason.as_deref());
         let trace_id = context.traces.trace_id(&receipt.spec.session_kill_ref.uid);
-        // A line that is lost is logged; the status of the request may be written by somebody else.
+        // A lost line is logged; the request's status may be written by another process.
         let _ = audit::kill(&context.audit, receipt, &conclusion, reason, trace_id);
     }
     Ok(Some(record))
 }
 
-/// What is stored in `namespace` under the name of the request that made a claim, if it can be read. Receipts may be written
-/// by others, too, and name what cannot be the name of an object.
+/// The object stored in `namespace` under the name of the request that made a claim, if it is readable. Others may
+/// write receipts too, with names that no object can have.
 pub async fn named(
     context: &Context,
     namespace: &str,
@@ -118,7 +118,7 @@ pub async fn named(
     Ok(found.and_then(|guarded| guarded.0.ok()))
 }
 
-/// The sessions of which only the holder knew what became of them.
+/// Counts the sessions whose outcome only the lost holder knew.
 fn count(metrics: &Metrics, receipt: &SessionKillReceipt, sessions: &[SessionStatus]) {
     for (_, session) in receipt.spec.sessions.iter().zip(sessions).filter(|(planned, _)| is_sent(planned)) {
         metrics.unknown(SessionReason::HolderLost);
@@ -130,12 +130,12 @@ fn is_sent(planned: &SessionStatus) -> bool {
     planned.outcome == SessionOutcome::Pending
 }
 
-/// As it is read back: times are stored in whole seconds, and what was written must be known again.
+/// The record as it is read back, to recognise it: times are stored in whole seconds.
 fn as_stored(record: SessionKillReceiptStatus) -> SessionKillReceiptStatus {
     serde_json::to_value(&record).and_then(serde_json::from_value).unwrap_or(record)
 }
 
-/// What is recorded by now, if anything is.
+/// The record stored by now, if any.
 async fn recorded(
     context: &Context,
     receipt: &SessionKillReceipt,
@@ -145,9 +145,9 @@ async fn recorded(
     Ok(found.and_then(|receipt| receipt.status))
 }
 
-/// Records `record`, unless somebody else recorded first; gives back what is recorded. That is looked for after every failure:
-/// if it was stored and only the answer was lost, its audit line has yet to be written, and nobody else would. False if nothing
-/// is, as the API server does not take it: the line is written by whoever can record it.
+/// Stores `record`, unless another record came first, and returns the stored one. After any failure it reads the
+/// receipt: if the write was stored and only its answer lost, nobody else would write the audit line. The flag is false
+/// if nothing is stored, as the API server refuses it; then whoever can record the outcome writes the line.
 async fn write_once(
     context: &Context,
     receipt: &SessionKillReceipt,

@@ -1,4 +1,4 @@
-//! Decides whether a request needs work now, and if so, enqueues it. No I/O.
+//! Step 1: decides whether a request needs work now, and if so, queues it. No I/O.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::kill::worker;
 use crate::kubernetes::watch::cached::Cached;
 use crate::queue::item::{Item, Submitted};
 
-/// An event may be missed, and clocks may be set: whatever is not at its end is looked at again after this time at the latest.
+/// The longest time until an unfinished request is looked at again, as an event may be lost and clocks may be set.
 pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
-/// For the controller runtime, which looks again when the decision says so.
+/// The reconciler for the controller runtime, which looks again as decided.
 pub async fn reconcile(cached: Arc<Cached>, context: Arc<Context>) -> Result<Action, Infallible> {
     Ok(decide(&cached, &context))
 }
 
-/// Decides on one object, as the watch cache shows it, and says when to look again: not before it changes, if the queue has
-/// it, which has it looked at again itself. Deciding twice changes nothing.
+/// Decides on an object in the watch cache and when to look again: only on a change if the queue has it, as the queue
+/// then looks again itself. It is idempotent.
 pub fn decide(cached: &Cached, context: &Arc<Context>) -> Action {
     let clocks = context.clock.now();
     let now = clocks.own();
@@ -41,7 +41,7 @@ pub fn decide(cached: &Cached, context: &Arc<Context>) -> Action {
         }
         Some(Step::Wait { .. } | Step::Follow | Step::End(_) | Step::Attempt(_)) | None => {}
     }
-    // Another replica does the work; all that is here is looked at again once this one leads.
+    // Another replica does the work; everything here is looked at again when this one leads.
     if !context.leadership.leads() {
         return Action::await_change();
     }
@@ -70,13 +70,13 @@ pub fn decide(cached: &Cached, context: &Arc<Context>) -> Action {
             }
             Action::await_change()
         }
-        // Without room the queue has it looked at once there is some, in its order: who tries again each second would overtake
-        // the others. Its end needs no room.
+        // The queue looks again once it has room, in the order of creation: requests that retry each second would
+        // overtake the others. Ending a request needs no room.
         Submitted::Full => look_again(clocks.own_time_at(is_over), now),
     }
 }
 
-/// Decides again, in the order in which they were created, on those that were turned away for lack of room, until `shutdown`.
+/// Until `shutdown`, decides again on requests refused for lack of room, in the order of their creation.
 pub async fn take_up_turned_away(context: Arc<Context>, shutdown: CancellationToken) {
     while let Some(namespaces) = shutdown.run_until_cancelled(context.queue.room_again()).await {
         for namespace in namespaces {
@@ -85,27 +85,27 @@ pub async fn take_up_turned_away(context: Arc<Context>, shutdown: CancellationTo
     }
 }
 
-/// Decides on all of `namespace` that have not ended, the oldest first.
+/// Decides on all unfinished requests of `namespace`, oldest first.
 fn look_at_namespace(context: &Arc<Context>, namespace: &str) {
     let mut requests = context.requests.state();
     requests.retain(|request| request.meta().namespace.as_deref() == Some(namespace));
     look_at(context, requests);
 }
 
-/// Decides on `requests`, the oldest first: they come out of the cache in no order.
+/// Decides on `requests`, oldest first, as the cache has no order.
 pub fn look_at(context: &Arc<Context>, mut requests: Vec<Arc<Cached>>) {
     requests.sort_by(|a, b| a.meta().creation_timestamp.cmp(&b.meta().creation_timestamp));
     let again = requests.iter().filter(|request| comes_again(request, context));
     context.queue.look_again_at(again.map(|request| ObjectRef::from_obj(request.as_ref())));
 }
 
-/// Decides on `object`, and whether the controller must do so again at some time.
+/// Decides on `object`, and returns whether the controller must do so again later.
 pub fn comes_again(object: &Cached, context: &Arc<Context>) -> bool {
     decide(object, context) != Action::await_change()
 }
 
 fn look_again(at: Timestamp, now: Timestamp) -> Action {
     let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-    // A little late rather than a little early, which would cost a second look.
+    // 1 ms late, as looking too early would cost a second look.
     Action::requeue(left.min(LOOK_AGAIN) + Duration::from_millis(1))
 }

@@ -1,5 +1,5 @@
-//! A call that was provably not executed: what that means for its requests. Their claims are released, and they wait, or go out
-//! again in smaller calls. Does I/O.
+//! Handles a call that was provably not executed: releases its claims, and lets its requests wait or go out in smaller
+//! calls. Does I/O.
 
 use std::sync::Arc;
 
@@ -27,19 +27,19 @@ pub struct Refused<'a> {
     pub error: &'a CallError,
 }
 
-/// What that means for its requests.
+/// What a refusal means for the requests of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Nothing was wrong with them: they wait.
+    /// The requests are fine: they wait.
     Waits,
-    /// Something was wrong with one of them, or with their number: they go out again, so many in a call.
+    /// One of the requests, or their number, is the cause: they go out again in smaller calls.
     Narrows(Sharing),
-    /// The same call would be refused again.
+    /// The same call would be refused again: they end.
     Ends,
 }
 
 impl Refused<'_> {
-    /// What it means for the requests of `members`, whose call named `sessions` in all. Learns how many the gateway takes.
+    /// What it means for `members`, whose call named `sessions` sessions. Also learns how many the gateway accepts.
     pub fn meaning(&self, members: &[(Request, Claim)], sessions: usize) -> Meaning {
         if self.error.kind != ErrorKind::Rejected {
             return Meaning::Waits;
@@ -58,7 +58,7 @@ impl Refused<'_> {
         Meaning::Ends
     }
 
-    /// Releases the claims, and gives back the requests, which share calls as `sharing` says from now on.
+    /// Releases the claims and returns the requests, which from now on share calls by `sharing`.
     pub async fn narrow(&self, members: Vec<(Request, Claim)>, sharing: Sharing) -> Vec<Request> {
         let (error, requests) = (self.error, members.len());
         tracing::info!(%error, requests, "shared call refused before execution: its requests go out again in halves");
@@ -69,7 +69,7 @@ impl Refused<'_> {
         refused
     }
 
-    /// Releases the claims, and has the requests wait: none goes out again now.
+    /// Releases the claims and lets the requests wait; returns none to send again now.
     pub async fn wait(&self, members: Vec<(Request, Claim)>) -> Vec<Request> {
         let waiting = async |request: Request| {
             let next = request.not_executed(self.route, self.operation, self.error).await;
@@ -80,7 +80,7 @@ impl Refused<'_> {
         vec![]
     }
 
-    /// Releases the claims, and gives back the requests.
+    /// Releases the claims and returns the requests.
     async fn released(&self, members: Vec<(Request, Claim)>) -> Vec<Request> {
         let _slot = self.context.slots.acquire(self.key).await;
         let releasing = async |(request, claim): (Request, Claim)| {
@@ -93,13 +93,13 @@ impl Refused<'_> {
 }
 
 impl Request {
-    /// The call was provably not executed and its claim is released: wait and try again.
+    /// After a call that was provably not executed, with its claim released: waits for the next try.
     async fn not_executed(&self, route: &Route, operation: Operation, error: &CallError) -> Next {
         if error.kind == ErrorKind::CredentialsRejected {
             self.context.routes.forget_access_key(route);
         }
         let Some((reason, message)) = refusal(route, operation.as_str(), &self.object.spec.instance_id, error) else {
-            // Nothing is wrong with the connection: the next attempt has a new deadline.
+            // The connection is fine: the next attempt has a new deadline.
             return Next::Later(Timestamp::now() + API_PAUSE);
         };
         self.context.connection_reports.failed(&route.connection, reason, &message);

@@ -1,4 +1,4 @@
-//! Writes how far a request is that has not ended. Does I/O; its end is written by `settle`.
+//! Writes the status of a request that has not ended. Does I/O; `settle` writes its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::kubernetes::status_patch::{Target, write_status};
 use crate::kubernetes::watch::metadata::Size;
 use crate::queue::permits::Permits;
 
-/// The longest time after a status of a request that waits until the next one of its namespace is written.
+/// The longest pause after the status of a waiting request, before the next one of its namespace.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Writes the status of a request whose call has been made, once: it is written again with the next look.
+/// Writes the status of a request after its call, once; the next look at the list writes it again.
 pub async fn report_called(
     context: &Context,
     key: &Arc<TenantKey>,
@@ -29,10 +29,10 @@ pub async fn report_called(
     write(context, target, status).await
 }
 
-/// Writes the status of a request that waits, once: it is written again with the next try.
+/// Writes the status of a waiting request, once; the next try writes it again.
 ///
-/// Those who wait may be thousands, and nobody acts on what they say: half of the API server's time is left to kills. Not so
-/// for large ones, whose permit is that of outcomes as well: an outcome waits for writes, and for no pause.
+/// Thousands may wait, and nobody acts on their statuses: half of the API server's time is left to kills. Large ones
+/// need no pause, as outcomes use the same permit: an outcome may wait for a write, but not for a pause.
 pub async fn report_waiting(
     context: &Context,
     key: &Arc<TenantKey>,
@@ -49,7 +49,7 @@ pub async fn report_waiting(
     }
 }
 
-/// Does `work` under one of `permits`, which is given back only after a pause as long as the work took.
+/// Does `work` with a permit, which it returns only after a pause as long as the work took.
 async fn paced<T>(
     tasks: &TaskTracker,
     permits: &Arc<Permits>,

@@ -1,4 +1,4 @@
-//! One request during one attempt: how it waits, and how it ends. Does I/O; the steps of the kill path use it.
+//! One request during one attempt: how it waits and how it ends. Does I/O; the steps of the kill path use it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,46 +26,46 @@ use crate::queue::item::{Item, Next};
 use crate::queue::permits::Permit;
 use crate::traces::Span;
 
-/// How long to wait when the API server did not do as asked.
+/// The pause after a failed call to the API server.
 pub const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
-/// How long a request that says that a clock is off is left alone.
+/// The pause of a request that waits because of a clock.
 const CLOCK_PAUSE: SignedDuration = SignedDuration::from_secs(1);
-/// How long to wait with a status that was not stored, though the API server answered.
+/// The pause after an answer of the API server that did not store a status.
 const UNSTORED_PAUSE: SignedDuration = SignedDuration::from_secs(15);
-/// How long to wait with a final status that the API server stores in no form, if nobody changes the object.
+/// The pause after the API server refused a final status in every form, unless the object changes before.
 const REFUSED_PAUSE: SignedDuration = SignedDuration::from_mins(10);
-/// The longest that the end of a request may keep the others of its tenant waiting.
+/// The longest that the end of a request may delay the others of its tenant.
 const ENDING_TIME: Duration = Duration::from_secs(5);
-/// The same of a large one: such are written one at a time, and what is given up on the way has cost the API server for nothing.
+/// Like [`ENDING_TIME`], for a large object: such writes go one at a time, and an abandoned one was a cost for nothing.
 const LARGE_ENDING_TIME: Duration = Duration::from_mins(1);
 
 /// One request during one attempt, from its turn in the queue to [`Request::done`].
 pub struct Request {
     pub context: Arc<Context>,
     pub key: Arc<TenantKey>,
-    /// What became of claims of its tenant whose holders are gone, for all of its group.
+    /// The process list for orphaned claims of its tenant, shared by its batch.
     pub orphans: Arc<SharedList>,
     pub item: Item,
-    /// As it was when its turn came.
+    /// The object as it was when its turn came.
     pub object: Arc<SessionKill>,
     pub size: Size,
-    /// Of a group that had to be read, until all of it is done with or has its claim: a verification may take long.
+    /// Held by a batch that was read from the API server, until each request is done or claimed.
     pub _room: Option<Arc<Permit>>,
 }
 
 impl Request {
-    /// Where its status is written.
+    /// The target of its status writes.
     pub fn target(&self) -> Target {
         Target::of(self.object.as_ref()).sized(self.size)
     }
 
-    /// The request enters `stage` of its way.
+    /// Moves the request to `stage`.
     pub fn enters(&self, stage: Stage) {
         let left = self.context.queue.enters(&self.item.uid, stage);
         leaves(&self.context, &self.item.uid, left);
     }
 
-    /// Gives the request back to the queue.
+    /// Returns the request to the queue.
     pub fn done(self, next: Next) {
         let Self { context, item, .. } = self;
         let uid = item.uid.clone();
@@ -73,14 +73,14 @@ impl Request {
         leaves(&context, &uid, left);
     }
 
-    /// Step 1: suspended, too early, or by a clock that is off.
+    /// Step 1: lets the request wait if it is suspended, too early, or if a clock is off.
     pub async fn hold(&self, until: Timestamp, reason: Option<WaitReason>) -> Next {
         let Some(reason) = reason else { return Next::Later(until) };
         let (message, until) = match reason {
             WaitReason::Suspended => ("held back by spec.suspend: set it to false to go on".to_owned(), until),
             WaitReason::ClockSkew => {
                 self.context.metrics.put_off(reason);
-                // The clock may be set right at any time.
+                // The clock may be corrected at any time.
                 (self.context.clock_is_off(), Timestamp::now() + CLOCK_PAUSE)
             }
             _ => {
@@ -95,8 +95,8 @@ impl Request {
         self.write_waiting(&waiting(&self.object, &why, Timestamp::now())).await.unwrap_or(Next::Later(until))
     }
 
-    /// Ends the request without a call of its own. Others of its tenant wait: what is not stored in a while is tried again
-    /// later, as nothing is lost that is still to be decided.
+    /// Ends the request without a call of its own. An end that is not stored within a limit is tried again later, as
+    /// the tenant's other requests wait; nothing is lost by that.
     pub async fn end(&self, conclusion: &Conclusion) -> Next {
         let ending = self.settle(conclusion, self.put_off_for());
         let limit = match self.size {
@@ -111,12 +111,12 @@ impl Request {
         }
     }
 
-    /// Ends the request by the outcome of its own call, for as long as it takes.
+    /// Ends the request with the outcome of its own call, for as long as that takes.
     pub async fn end_called(&self, conclusion: &Conclusion) -> (Next, Settled) {
         let settled = self.settle(conclusion, Duration::ZERO).await;
         let next = match settled {
             Settled::Written | Settled::Superseded => Next::Ended,
-            // The receipt has the outcome: it is copied once the request can be written again.
+            // The receipt has the outcome, which is copied once the request can be written again.
             Settled::Refused => Next::Unchanged(Timestamp::now() + REFUSED_PAUSE),
         };
         (next, settled)
@@ -129,7 +129,7 @@ impl Request {
             Settled::Written => {
                 self.context.events.ended(&self.object, conclusion);
                 self.count_end(conclusion);
-                // Here and not in the sweep, which looks at it again and again and keeps no memory of it.
+                // Here, not in the sweep, which visits the request repeatedly and does not remember it.
                 if let Some(why) = ttl_ignored(&self.object) {
                     self.context.events.ttl_ignored(&self.object, &why);
                 }
@@ -140,7 +140,7 @@ impl Request {
         settled
     }
 
-    /// For how long it has been put off, as far as this process knows.
+    /// How long this process has been putting it off.
     fn put_off_for(&self) -> Duration {
         let since = self.item.put_off_since;
         since.and_then(|since| Duration::try_from(Timestamp::now().duration_since(since)).ok()).unwrap_or_default()
@@ -162,11 +162,11 @@ impl Request {
         }
     }
 
-    /// Lets the request wait for another try, and says why.
+    /// Lets the request wait for its next try, and says why.
     pub async fn wait(&self, reason: WaitReason, message: String, at_least: Option<SignedDuration>) -> Next {
         let now = Timestamp::now();
         let start = self.object.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-        // A status that cannot be stored has no start.
+        // A status that cannot be stored has no start time.
         let start = start.or(self.item.put_off_since).unwrap_or(now);
         let until = next_attempt(start, now, at_least, &self.item.uid, self.object.spec.not_after_time.0);
         if waits_for_secret(reason) {
@@ -189,8 +189,8 @@ impl Request {
         }
     }
 
-    /// `Some` if the write failed and should be tried again. Not soon if it may be for what is written: it only says why the
-    /// request waits.
+    /// `Some` if the write failed and should be retried. It waits longer if the content may be the cause, as this
+    /// status only says why the request waits.
     async fn write_waiting(&self, status: &SessionKillStatus) -> Option<Next> {
         if !differs(self.object.status.as_ref(), status) {
             return None;
@@ -205,7 +205,7 @@ impl Request {
         }
     }
 
-    /// What is left to do when the API server did not do as asked: nothing was sent.
+    /// What to do after a failed call to the API server; nothing was sent.
     pub async fn put_off(&self, error: &ApiError) -> Next {
         if error.is_refused() {
             let message = format!("the API server refuses what the operator needs: {error}");
@@ -226,12 +226,12 @@ impl Request {
     }
 }
 
-/// Whether a request that waits for `reason` may go on when the Secret of its connection is mended.
+/// Whether a change of the connection's Secret may end the wait for `reason`.
 const fn waits_for_secret(reason: WaitReason) -> bool {
     matches!(reason, WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected)
 }
 
-/// Whether a request that waits for `reason` may go on when its connection, or the Secret of that, is mended.
+/// Whether a change of the connection or of its Secret may end the wait for `reason`.
 const fn waits_for_connection(reason: WaitReason) -> bool {
     !matches!(
         reason,
@@ -244,7 +244,7 @@ const fn waits_for_connection(reason: WaitReason) -> bool {
     )
 }
 
-/// The request of this UID leaves a stage, in which it has been since a time.
+/// Records how long the request was in the stage that it left.
 fn leaves(context: &Context, uid: &str, left: Option<(Stage, Instant)>) {
     let Some((stage, since)) = left else { return };
     let took = since.elapsed();
@@ -253,7 +253,7 @@ fn leaves(context: &Context, uid: &str, left: Option<(Stage, Instant)>) {
         Stage::Queued => "queue",
         Stage::Verifying => "verify",
         Stage::Settling => "settle",
-        // Its parts say more.
+        // Their parts have their own spans.
         Stage::Preparing | Stage::Calling => return,
     };
     context.traces.add(&Span::part(uid, name, took));

@@ -1,4 +1,4 @@
-//! Sends one call for several requests, and hands what it came to on: to be verified, concluded, or tried again. Does I/O.
+//! Sends one call for a batch and passes its result on: to be verified, concluded or tried again. Does I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ pub struct Member {
     pub claim: Claim,
 }
 
-/// Steps 6 to 8: one call for all `members`, of which there is at least one, then what it left for each. Returns those that are
-/// to go out again in smaller calls, without their claims.
+/// Steps 6 to 8: one call for `members`, at least one, then what follows for each. Returns the requests that must go
+/// out again in smaller calls, without their claims.
 pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, members: Vec<Member>) -> Vec<Request> {
     let (requests, claims): (Vec<Request>, Vec<Claim>) =
         members.into_iter().map(|member| (member.request, member.claim)).unzip();
@@ -63,8 +63,8 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
             match refused.meaning(&members, size) {
                 Meaning::Waits => return refused.wait(members).await,
                 Meaning::Narrows(sharing) => return refused.narrow(members, sharing).await,
-                // Its claim becomes the record: released, it would let an operator that has not seen the end send the request
-                // again.
+                // Keep the claim as the record: if it were released, an operator that has not seen the end could send
+                // the request again.
                 Meaning::Ends => {
                     let ends = |(request, claim): (Request, Claim)| {
                         Made::rejected(request, claim.receipt().clone(), operation, &error)
@@ -76,7 +76,7 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
     };
     let has_more = |made: &Made| is_open(&made.call.sessions, made.request.object.spec.verification.policy);
     let (open, told): (Vec<Made>, Vec<Made>) = made.into_iter().partition(has_more);
-    // Off the tenant's queue: the next kill must not wait for what becomes of this one.
+    // In other tasks: the tenant's next kill must not wait for the outcome of this one.
     if !told.is_empty() {
         context.tasks.spawn(conclude_all(context.clone(), key.clone(), told));
     }
@@ -89,7 +89,7 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
     vec![]
 }
 
-/// Each request has the call in its own trace.
+/// Adds the call to the trace of each request.
 fn trace(
     context: &Context,
     receipts: &[Arc<LiveReceipt>],

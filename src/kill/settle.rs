@@ -1,6 +1,6 @@
-//! Writes what happened: to the request first, as people wait for it, then to the receipt. Does I/O.
+//! Writes outcomes: first to the request, as people wait for it, then to the receipt. Does I/O.
 //!
-//! What must not change once written is guarded by the CEL rules of the kinds.
+//! CEL rules of the CRDs keep written outcomes from being changed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,23 +20,23 @@ use crate::kubernetes::watch::metadata::Size;
 use crate::kubernetes::watch::stored_request::Guarded;
 use crate::queue::permits::Permits;
 
-/// What became of the last write of a request.
+/// The result of the last write of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// Written, in one form or another.
+    /// Written, in some form.
     Written,
-    /// The object is gone, was re-created, or had ended before.
+    /// The object is gone, was re-created, or has ended already.
     Superseded,
-    /// The API server stores it in no form; logged.
+    /// The API server stores no form of it; logged.
     Refused,
 }
 
-/// When the API server has answered with nothing but 500 for so long, the next smaller form is tried. It may be for what is
-/// written, or for an outage, in which nothing of an outcome should be lost.
+/// After this long with only 500 as the answer, the next smaller form is tried. The content may be the cause, or an
+/// outage, in which no part of an outcome should be lost.
 const ONLY_ERRORS: Duration = Duration::from_secs(20);
 
-/// Writes the final status of a request, for as long as it takes: after a call there is no other way to tell its outcome. What
-/// is too large is written in a smaller form. `failing_for` says for how long it has been tried in vain before.
+/// Writes the final status of a request for as long as it takes: nothing else tells the outcome of a call. A status
+/// that is too large is written in a smaller form. `failing_for` is how long earlier attempts have failed.
 pub async fn settle(
     context: &Context,
     key: &Arc<TenantKey>,
@@ -67,17 +67,17 @@ pub async fn settle(
     }
 }
 
-/// A final status on its way.
+/// A final status being written.
 struct Writing {
     whole: SessionKillStatus,
     form: Form,
     knows_start_time: bool,
-    /// Since when the API server has answered with nothing but 500, and how many forms have had their time since.
+    /// Since when the API server has only answered 500, and how many forms have used their time since.
     errors_since: Option<Instant>,
     tries: u32,
 }
 
-/// What comes after a failure.
+/// What to do after a failure.
 enum Then {
     Again,
     AtOnce,
@@ -101,7 +101,7 @@ impl Writing {
         }
         match stored(context, target).await {
             Ok(Stored::Ended) => Then::Never(Settled::Superseded),
-            // The watch cache was behind the last report: startTime is write-once.
+            // The cached object was older than the last status write, and startTime is write-once.
             Ok(Stored::Unfinished { start_time }) if !self.knows_start_time => {
                 self.knows_start_time = true;
                 self.whole.start_time = start_time.or(self.whole.start_time.take());
@@ -125,7 +125,7 @@ impl Writing {
     }
 }
 
-/// Those under which the status of `target` is written: `usual` ones, unless it is large.
+/// The permits for writing the status of `target`: `usual`, or those for large objects.
 pub fn permits<'a>(context: &'a Context, usual: &'a Arc<Permits>, target: &Target) -> &'a Arc<Permits> {
     match target.size {
         Size::Usual => usual,
@@ -133,12 +133,12 @@ pub fn permits<'a>(context: &'a Context, usual: &'a Arc<Permits>, target: &Targe
     }
 }
 
-/// Records the outcome in the receipt, for as long as it takes. Nobody waits for it, so that it waits for its turn.
+/// Records the outcome in the receipt for as long as it takes; nobody waits for it, so it may wait for a permit.
 pub async fn record(context: &Context, key: &Arc<TenantKey>, receipt: &LiveReceipt, record: &SessionKillReceiptStatus) {
     let target = Target::of(&**receipt);
     let mut pauses = Pauses::new();
     loop {
-        // For one try: one that is refused for long must not keep the turn.
+        // A permit per try, so that a write that is refused for long does not keep it.
         let turn = context.recording.acquire(key).await;
         let written = within_turn(write_record(context, &target, record)).await;
         drop(turn);
@@ -146,10 +146,10 @@ pub async fn record(context: &Context, key: &Arc<TenantKey>, receipt: &LiveRecei
             Ok(()) => return,
             Err(error) => error,
         };
-        // Gone, or recorded otherwise after its settle deadline: write-once.
+        // The receipt is gone, or others recorded an outcome after its settle deadline; the record is write-once.
         let is_over = error.is_not_found() || error.is_invalid() && is_recorded(context, &target).await;
         if is_over || error.is_invalid() {
-            // The claim is at work no longer: if the record is missing, it is resolved like that of a holder that is gone.
+            // The claim is no longer at work, so that a missing record is resolved like that of a lost holder.
             return tracing::warn!(%error, receipt = target.name, is_over, "outcome not recorded");
         }
         tracing::warn!(%error, receipt = target.name, "outcome not recorded yet, trying again");
@@ -157,21 +157,21 @@ pub async fn record(context: &Context, key: &Arc<TenantKey>, receipt: &LiveRecei
     }
 }
 
-/// The longest that one try may keep a turn that all share.
+/// The longest that one try may keep a shared permit.
 const TURN: Duration = Duration::from_secs(5);
 
 async fn within_turn(write: impl Future<Output = Result<(), ApiError>>) -> Result<(), ApiError> {
     tokio::time::timeout(TURN, write).await.unwrap_or(Err(ApiError::TimedOut { call: "record SessionKillReceipt" }))
 }
 
-/// Whether nothing is left to be recorded in `target`. Not known while it cannot be read.
+/// Whether `target` needs no record any more; false while it cannot be read.
 async fn is_recorded(context: &Context, target: &Target) -> bool {
     let receipts = context.receipts(&target.namespace);
     let read = found("read SessionKillReceipt", receipts.get(&target.name)).await;
     read.is_ok_and(|found| found.is_none_or(|it| it.status.is_some() || it.uid().as_ref() != Some(&target.uid)))
 }
 
-/// Writes the record of a receipt once. Refused if there is another one.
+/// Writes the record of a receipt; refused if it has another record.
 pub async fn write_record(
     context: &Context,
     target: &Target,
@@ -180,16 +180,16 @@ pub async fn write_record(
     write_status::<SessionKillReceipt>(&context.client, target, "record SessionKillReceipt", record).await
 }
 
-/// Whether nothing is left to write for a request, whatever a watch that is behind says of it.
+/// Whether a request needs no write any more, even if a late watch says otherwise.
 pub async fn has_ended(context: &Context, target: &Target) -> Result<bool, ApiError> {
     stored(context, target).await.map(|stored| matches!(stored, Stored::Ended))
 }
 
-/// What is stored under the name of a request.
+/// The object stored under the name of a request.
 enum Stored {
-    /// Nothing, another object, or the request at its end.
+    /// Nothing, another object, or the ended request.
     Ended,
-    /// The request, not at its end.
+    /// The request, which has not ended.
     Unfinished { start_time: Option<Time> },
 }
 

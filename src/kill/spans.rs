@@ -1,4 +1,4 @@
-//! What the trace of a request says. No I/O; nothing secret: no key, no statement, no text of the gateway.
+//! The spans in a request's trace. No I/O; nothing secret: no key, no statement, no text of the gateway.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::domain::kill::outcome::counts;
 use crate::metrics::labels::Code;
 use crate::traces::{Id, Span};
 
-/// The whole way of a request, which it ended so long after it was seen in this attempt.
+/// The span of a whole request, which ended `in_attempt` after it was seen in this attempt.
 pub fn root<'a>(object: &'a SessionKill, conclusion: &Conclusion, in_attempt: Duration) -> Span<'a> {
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let started = object.status.as_ref().and_then(|status| status.start_time.as_ref());
@@ -41,7 +41,7 @@ pub fn root<'a>(object: &'a SessionKill, conclusion: &Conclusion, in_attempt: Du
     Span { id: Id::Root, is_error, attributes, ..Span::part(uid, "SessionKill", took) }
 }
 
-/// A call for the request of `receipt`, which may be one for others too, the first of them that of `first`.
+/// The span of a call for the request of `receipt`. The call may be shared; its first request is that of `first`.
 pub fn call<'a>(
     receipt: &'a SessionKillReceipt,
     first: &'a SessionKillReceipt,

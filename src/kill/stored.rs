@@ -1,4 +1,4 @@
-//! Requests as they are when their turn comes: from the watch cache, or read where it has an outline only. Does I/O.
+//! Gets requests at their turn, from the watch cache or, if it has only their outline, from the API server. Does I/O.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use crate::kubernetes::watch::stored_request::Guarded;
 use crate::queue::item::{Item, Next};
 use crate::queue::permits::Permit;
 
-/// So many of a group are read at once.
+/// How many requests of a batch are read at once.
 const READS_AT_ONCE: usize = 4;
 
-/// A room for the group of `first`, if that has to be read: what is held in memory beside the watch cache must be bounded, and
-/// it is held until its status is written. Waited for before anything that others wait for is held.
+/// A permit for the batch of `first` if it must be read, as memory outside the watch cache must be bounded. It is held
+/// until the statuses are written, so wait for it before holding anything that others wait for.
 pub async fn room(context: &Context, key: &Arc<TenantKey>, first: &Item) -> Option<Arc<Permit>> {
     let is_whole = context.requests.get(&first.object).is_none_or(|cached| cached.whole().is_some());
     if is_whole { None } else { Some(Arc::new(context.rooms.acquire(key).await)) }
 }
 
-/// What is stored for each of `items`, in their order: the request, or why it cannot be read. Items whose request is gone, or
-/// was not given out in time, or has no room, go back to the queue.
+/// The stored object for each of `items`, in order: the request, or why it is unreadable. Items go back to the queue if
+/// their request is gone, could not be read in time, or has no room.
 pub async fn stored(context: &Context, items: Vec<Item>, has_room: bool) -> Vec<(Item, Guarded)> {
     let read = async |item: Item| match whole(context, &item, has_room).await {
         Ok(Whole::Read(guarded)) => Some((item, *guarded)),
@@ -33,7 +33,7 @@ pub async fn stored(context: &Context, items: Vec<Item>, has_room: bool) -> Vec<
             context.queue.done(item, Next::Ended);
             None
         }
-        // It is the first of its next group.
+        // It will be the first of its next batch.
         Ok(Whole::NoRoom) => {
             context.queue.done(item, Next::Later(Timestamp::now()));
             None
@@ -48,16 +48,16 @@ pub async fn stored(context: &Context, items: Vec<Item>, has_room: bool) -> Vec<
     stream::iter(items).map(read).buffered(READS_AT_ONCE).filter_map(std::future::ready).collect().await
 }
 
-/// What there is of a request.
+/// The result of getting a request.
 enum Whole {
     Read(Box<Guarded>),
-    /// Nothing, or another object has its name.
+    /// The request is gone; another object may have its name.
     Gone,
-    /// It is not whole in the watch cache, and its group has no room.
+    /// The watch cache has only its outline, and its batch has no room.
     NoRoom,
 }
 
-/// All of the request of `item`: as the watch cache has it, without a call, or else as the API server does.
+/// The whole request of `item`, from the watch cache without a call, or else from the API server.
 async fn whole(context: &Context, item: &Item, has_room: bool) -> Result<Whole, ApiError> {
     let cached = context.requests.get(&item.object).filter(|cached| cached.uid().as_ref() == Some(&item.uid));
     let Some(cached) = cached else { return Ok(Whole::Gone) };

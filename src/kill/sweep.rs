@@ -1,6 +1,6 @@
-//! What is not on the path of any kill: finished requests past their TTL, receipts past their time, and what a crash left
-//! unrecorded. Finds it page by page, so that neither memory nor start-up depends on the history, and leaves what is to be
-//! done to chores: no object waits for another of another namespace. Does I/O.
+//! Sweeps what no kill waits for: expired TTLs, expired receipts, and claims that a crash left unrecorded. It reads
+//! page by page, so that neither memory nor start-up grows with the history, and queues chores, so that no namespace
+//! waits for another. Does I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::kill::sweep_receipts::sweep_receipts;
 use crate::kill::sweep_requests::sweep_requests;
 use crate::queue::chores::{Chores, Limits};
 
-/// Of removals and updates: few, as what people wait for waits behind them in the API server.
+/// The limits on removals and updates: low, as they delay the writes that people wait for.
 const REMOVALS: Limits = Limits { at_once: 4, at_once_of_one: 2, waiting: 10_000, waiting_of_one: 2_500 };
-/// Of tenants whose orphaned claims are resolved: each may wait for its gateway.
+/// The limits on tenants whose orphaned claims are resolved: each may wait for its gateway.
 const RECOVERIES: Limits = Limits { at_once: 16, at_once_of_one: 4, waiting: 256, waiting_of_one: 64 };
-/// Namespaces that are listed at once, where there is a list of each.
+/// Namespaces listed at once, if each has its own list.
 const LISTS_AT_ONCE: usize = 4;
 
-/// What a sweep tells of when the next should be.
+/// The result of a sweep, which decides when the next one comes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Swept {
-    /// What its lists have cost.
+    /// The cost of its lists.
     listing: Duration,
-    /// When the next that was seen falls due.
+    /// When the next object falls due.
     soonest: Option<Timestamp>,
 }
 
@@ -49,8 +49,8 @@ impl Swept {
     }
 }
 
-/// Sweeps until `shutdown`, whenever this process leads. The kinds do not wait for each other: there are as many receipts as
-/// kills in a day, and requests fall due in seconds.
+/// Sweeps until `shutdown`, while this process leads. The kinds do not wait for each other: a day may have as many
+/// receipts as kills, but requests fall due within seconds.
 pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
     let removals = Chores::<String>::new(REMOVALS, context.tasks.clone(), shutdown.clone());
     let recoveries = Chores::<TenantKey>::new(RECOVERIES, context.tasks.clone(), shutdown.clone());
@@ -82,7 +82,7 @@ async fn again_and_again(context: &Context, shutdown: &CancellationToken, sweep:
     }
 }
 
-/// Sweeps each place that this process works in. One that cannot be swept keeps no other from it.
+/// Sweeps each place of this process; a failure in one does not stop the others.
 async fn each_place<K>(context: &Context, sweep: impl AsyncFn(Api<K>) -> Swept) -> Swept
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,

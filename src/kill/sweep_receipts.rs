@@ -1,4 +1,4 @@
-//! Sweeps the receipts: those past their time go, and what a crash left unrecorded is found out. Does I/O.
+//! Sweeps the receipts: removes expired ones, and resolves claims that a crash left unrecorded. Does I/O.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::kubernetes::pages::walk;
 use crate::kubernetes::removal::Sighting;
 use crate::queue::chores::Chores;
 
-/// The most orphaned claims of one tenant that a sweep takes on, and of one namespace: the next one finds the others.
+/// The most orphaned claims per tenant and per namespace in one sweep; the next sweep finds the rest.
 const MOST_OF_A_TENANT: usize = 500;
 const MOST_OF_A_NAMESPACE: usize = 2_000;
 
-/// Orphaned claims of one tenant: the names of their receipts, and the sessions that they name.
+/// The orphaned claims of one tenant: their receipts' names and their sessions.
 #[derive(Default)]
 struct Claims {
     names: Vec<String>,
     sessions: Vec<i64>,
 }
 
-/// Orphaned claims by their tenants, whose process lists are read once for all of them.
+/// The orphaned claims by tenant, so that each tenant's process list is read once.
 #[derive(Default)]
 struct Orphans {
     of_tenants: HashMap<TenantKey, Claims>,
@@ -54,7 +54,7 @@ impl Orphans {
     }
 }
 
-/// Looks at those of `all`. Returns what the lists have cost.
+/// Sweeps the receipts in `all`. Returns the cost of the lists.
 pub async fn sweep_receipts(
     context: &Arc<Context>,
     all: &Api<DeserializeGuard<SessionKillReceipt>>,
@@ -88,7 +88,7 @@ pub async fn sweep_receipts(
     cost
 }
 
-/// Finds out what became of claims of one tenant, one after the other: each costs only itself.
+/// Resolves the claims of one tenant, one by one, so that a failure affects only its claim.
 async fn recover(context: &Context, namespace: &str, claims: Claims, shutdown: &CancellationToken) {
     let list = SharedList::of(claims.sessions);
     for name in claims.names {
@@ -105,7 +105,7 @@ async fn recover_one(context: &Context, namespace: &str, name: &str, list: &Shar
     if !context.leadership.leads() {
         return Ok(());
     }
-    // As it is by now: its request may have moved it on while this waited for its turn.
+    // Read it again, as its request may have resolved it while this chore waited.
     let found = found("read SessionKillReceipt", context.receipts(namespace).get(name)).await?;
     if let Some(receipt) = found.filter(|receipt| is_orphaned(context, receipt)) {
         resolve(context, &receipt, list).await?;
@@ -113,7 +113,7 @@ async fn recover_one(context: &Context, namespace: &str, name: &str, list: &Shar
     Ok(())
 }
 
-/// Removes a receipt past its time, unless a request has yet to end by it: one whose operators were all away for longer than
+/// Removes an expired receipt, unless a request still has to end by it, because all operators were away for longer than
 /// receipts are kept.
 async fn remove(context: &Context, expired: &Sighting, made_by: &SessionKillRef) -> Result<(), ApiError> {
     if !context.leadership.leads() {

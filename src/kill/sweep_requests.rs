@@ -1,4 +1,4 @@
-//! Sweeps the requests that have ended: those past their TTL go, and an edit after the end is observed. Does I/O.
+//! Sweeps ended requests: removes those with an expired TTL, and observes edits after the end. Does I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::kubernetes::status_patch::{Target, write_status};
 use crate::kubernetes::watch::stored_request::Guarded;
 use crate::queue::chores::Chores;
 
-/// Only those that have ended.
+/// Selects only ended requests.
 const FINISHED: &str = "status.completionTime!=";
 
-/// Looks at those of `all`. Returns what the lists have cost, and when the next that was seen falls due.
+/// Sweeps the requests in `all`. Returns the cost of the lists, and when the next request falls due.
 pub async fn sweep_requests(
     context: &Arc<Context>,
     all: &Api<Guarded>,
@@ -37,7 +37,7 @@ pub async fn sweep_requests(
     (cost, look.soonest)
 }
 
-/// One look at all of them.
+/// One pass over all of them.
 struct Look<'a> {
     context: &'a Arc<Context>,
     chores: &'a Chores<String>,
@@ -65,7 +65,7 @@ impl Look<'_> {
         let (context, namespace) = (self.context.clone(), removal.request.namespace.clone());
         let key = removal.request.uid.clone();
         if !self.chores.add(&namespace, key, move || async move { removal.execute(&context).await }) {
-            // Too many wait: as soon as may be.
+            // Too many chores wait: sweep again as soon as possible.
             self.come_again(self.now);
         }
     }
@@ -79,24 +79,24 @@ impl Look<'_> {
     }
 }
 
-/// Brings the status of a request that was edited after its end up to its generation.
+/// Raises the status of a request that was edited after its end to its generation.
 async fn observe(context: &Context, edited: &Sighting) -> Result<(), ApiError> {
     if !context.leadership.leads() {
         return Ok(());
     }
-    // What waited for its turn was not kept: it may be large.
+    // Read it again: the waiting chore does not keep the object, which may be large.
     let Some(request) = read(context, edited).await? else { return Ok(()) };
     let Some(status) = observed_again(&request) else { return Ok(()) };
     let target = Target::of(request.as_ref());
     let written = write_status::<SessionKill>(&context.client, &target, "update SessionKill", &status).await;
-    // A TTL may have been set just now.
+    // The edit may have set a TTL.
     if let (Ok(()), Some(why)) = (&written, ttl_ignored(&request)) {
         context.events.ttl_ignored(&request, &why);
     }
     ignore_change(written)
 }
 
-/// The request of `sighting`, if it is still there and can be read.
+/// The request of `sighting`, if it still exists and is readable.
 async fn read(context: &Context, sighting: &Sighting) -> Result<Option<Arc<SessionKill>>, ApiError> {
     let requests: Api<Guarded> = Api::namespaced(context.client.clone(), &sighting.namespace);
     let found = found("read SessionKill", requests.get(&sighting.name)).await?;
@@ -104,10 +104,10 @@ async fn read(context: &Context, sighting: &Sighting) -> Result<Option<Arc<Sessi
     Ok(request.filter(|request| request.metadata.uid.as_ref() == Some(&sighting.uid)))
 }
 
-/// The removal of a request past its TTL.
+/// The removal of a request with an expired TTL.
 struct Removal {
     request: Sighting,
-    /// Of the call that was made for it, if any.
+    /// The receipt of its call, if any.
     receipt_name: Option<String>,
 }
 
@@ -121,8 +121,8 @@ impl Removal {
         self.request.report(self.try_to(context).await);
     }
 
-    /// Not before its outcome is recorded. That is read each time, although this process has mostly written the record itself:
-    /// it may have been taken back since, as by a restore, and with the request the last word of it would go.
+    /// Removes the request once its outcome is recorded. It reads the record each time, although this process usually
+    /// wrote it: a restore may have undone it, and removing the request would then lose the outcome.
     async fn try_to(&self, context: &Context) -> Result<(), ApiError> {
         if context.leadership.leads() && self.is_recorded(context).await? {
             return self.request.remove::<SessionKill>(&context.client).await;
@@ -130,7 +130,7 @@ impl Removal {
         Ok(())
     }
 
-    /// Whether the outcome is in the receipt; if it is not, it is put there, for the next sweep to see.
+    /// Whether the receipt has the outcome. If not, it writes the outcome, for the next sweep to see.
     async fn is_recorded(&self, context: &Context) -> Result<bool, ApiError> {
         let Some(name) = self.receipt_name.as_ref().filter(|name| is_object_name(name)) else { return Ok(true) };
         let receipts = context.receipts(&self.request.namespace);

@@ -1,4 +1,4 @@
-//! What a call names. No I/O.
+//! The tenant and the sessions of a call. No I/O.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ pub fn tenant(spec: &SessionKillSpec) -> Tenant {
     Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() }
 }
 
-/// The sessions that are to be killed under `receipts`, which are of `tenant`; each once.
+/// The pending sessions under `receipts`, all of `tenant`, each once.
 pub fn target(tenant: Tenant, receipts: &[Arc<LiveReceipt>]) -> KillTarget {
     let planned = receipts.iter().flat_map(|receipt| &receipt.spec.sessions);
     let pending = planned.filter(|session| session.outcome == SessionOutcome::Pending);

@@ -1,4 +1,4 @@
-//! Objects that do not fit the type: stored before a rule of the schema existed, or past it. Does I/O.
+//! Ends objects that do not fit the type: stored before a rule of the schema existed, or around it. Does I/O.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::kubernetes::status_patch::Target;
 use crate::kubernetes::watch::metadata::Size;
 use crate::queue::item::Next;
 
-/// The longest that others may wait behind one such object, and how long it then waits itself.
+/// The longest that others wait for one such object, and how long it then waits itself.
 const LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: SignedDuration = SignedDuration::from_secs(15);
 
-/// Ends such an object: it cannot be mended, as its spec is immutable, and nothing of it can be trusted enough to act.
+/// Ends such an object: its immutable spec cannot be repaired, and no part of it can be trusted enough to act on.
 ///
-/// `failing_for` says for how long it has been tried in vain.
+/// `failing_for` is how long earlier attempts have failed.
 pub async fn finish(context: &Arc<Context>, (invalid, size): (&InvalidObject, Size), failing_for: Duration) -> Next {
     let metadata = &invalid.metadata;
     let target = Target {
@@ -36,7 +36,7 @@ pub async fn finish(context: &Arc<Context>, (invalid, size): (&InvalidObject, Si
         size,
     };
     let error = clamp(&invalid.error, 256);
-    // What an older version, which could read it, did for it is in its receipt, if anything.
+    // An older version that could read it may have acted; its receipt then has the outcome.
     let message = format!(
         "the stored object cannot be read ({error}); this operator sends nothing for it: delete it and create a valid one"
     );

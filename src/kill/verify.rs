@@ -1,5 +1,5 @@
-//! After a call: reads the process list until its sessions are gone from it, or the time is up. Does I/O, in a task of its
-//! own for each call.
+//! Step 8: after a call, reads the process list until its sessions are gone or the time is over. Does I/O, in a task
+//! per call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,23 +19,23 @@ use crate::kill::context::Context;
 use crate::kill::report::report_called;
 use crate::kill::target::tenant;
 
-/// The pause after the first look, doubling up to the longest.
+/// The pause after the first look; it doubles up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Most sessions are gone sooner: a status that says so is not worth a write.
+/// Most sessions are gone sooner, which saves the write of this status.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// For a look that begins when the time is up: longer than a list may take, and part of the margin after which others may
-/// take a claim for lost.
+/// The time for a look that begins when the time is over: longer than a list may take, and part of the margin before
+/// others may treat the claim as orphaned.
 const LAST_LOOK: Duration = Duration::from_secs(6);
 
 type Read = Result<Arc<Snapshot>, NotRead>;
 
-/// Follows what one call left to its conclusions; one look serves all of it.
+/// Follows one call to its conclusions; one read of the list serves all its requests.
 pub async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open: Vec<Made>) {
     let (started, mut pause, mut is_shown) = (Instant::now(), SHORTEST_PAUSE, false);
     loop {
-        // All of one call are of one tenant and one connection.
+        // All requests of a call have the same tenant and connection.
         let Some(first) = open.first() else { return };
         let spec = &first.request.object.spec;
         let namespace = first.request.object.namespace().unwrap_or_default();
@@ -43,7 +43,7 @@ pub async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open: Vec<Ma
         let ids: Vec<i64> =
             open.iter().flat_map(|made| &made.call.sessions).map(|session| session.session_id).collect();
         let reading = context.process_lists.observe_by_name(connection, &tenant, &ids, Lane::Kills);
-        // Whatever the list waits for, the first whose time is up must be told: later on others may take its claim for lost.
+        // However slow the list, a request out of time must end: others may soon treat its claim as orphaned.
         let time = time_left(&open, Timestamp::now()) + LAST_LOOK;
         let read = timeout(time, reading).await.unwrap_or(Err(NotRead::Yet));
         let now = Timestamp::now();
@@ -62,13 +62,13 @@ pub async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open: Vec<Ma
     }
 }
 
-/// The time left until the first of `open` is told, whatever is known of it then.
+/// The time left until the first of `open` must end, whatever is known.
 fn time_left(open: &[Made], now: Timestamp) -> Duration {
     open.iter().map(|made| made.left(now)).min().unwrap_or_default()
 }
 
 impl Made {
-    /// After a look at the list, and whether nothing more is to be learned.
+    /// Applies a read of the list. The flag says that nothing more can be learned.
     fn looked(mut self, read: &Read, now: Timestamp) -> (Self, bool) {
         let policy = self.request.object.spec.verification.policy;
         let read = match read {
@@ -86,15 +86,15 @@ impl Made {
         Duration::try_from(self.call.until.duration_since(now)).unwrap_or_default()
     }
 
-    /// Shows what the call came to so far, for people, and for another operator should this one go away. False if that
-    /// is to be tried again.
+    /// Writes the results so far, for people and for another operator should this process end. Returns false if it must
+    /// be tried again.
     async fn show(&self) -> bool {
         let object = &self.request.object;
         let status = verifying(object, &self.call, Timestamp::now());
         let (context, key) = (&self.request.context, &self.request.key);
         match report_called(context, key, &self.request.target(), &status).await {
             Ok(()) => true,
-            // Gone or re-created: the receipt gets the outcome.
+            // The object is gone or was re-created, but the receipt gets the outcome.
             Err(error) if error.is_not_found() || error.is_invalid() => true,
             Err(error) => {
                 tracing::warn!(%error, name = object.name_any(), "verification not shown yet");

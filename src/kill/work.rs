@@ -1,5 +1,5 @@
-//! The requests of one tenant whose turn has come, together: what each of them needs now. Those that are to be sent go the kill
-//! path. Does I/O; called by the queue.
+//! Finds out what each request of a batch needs now, and sends those with a kill to do on the kill path. Does I/O;
+//! called by the tenant's worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +29,13 @@ use crate::metrics::labels::Stage;
 use crate::queue::item::{Item, Next};
 use crate::queue::permits::Permit;
 
-/// Waits until the next of the tenant of `key` may be worked on, before anything is taken that others wait for: a connection that
-/// is throttled must not hold up the others. A shutdown waits for what is in flight, not for what has yet to begin.
+/// Waits until the next request of `key` may be processed, before it holds anything that others wait for, as its
+/// connection may be throttled. A shutdown waits only for work in flight, not for this.
 pub async fn wait_for_next(context: &Arc<Context>, key: &Arc<TenantKey>) -> Option<Arc<Permit>> {
     let first = context.queue.first(key, Timestamp::now())?;
     let next = async {
         wait_for_turn(context, &first).await;
-        // Only then: nothing that others wait for is held in the line of a throttled connection.
+        // Only after the wait for the rate limit, as others wait for rooms.
         room(context, key, &first).await
     };
     tokio::select! {
@@ -44,25 +44,25 @@ pub async fn wait_for_next(context: &Arc<Context>, key: &Arc<TenantKey>) -> Opti
     }
 }
 
-/// Waits until the connection of `first`, the next of its tenant, may be called, if that is what it wants. It is called
-/// before the group is made up: what comes meanwhile goes along, and what is edited or deleted meanwhile is seen so.
+/// Waits until the connection of `first` may be called, if `first` needs a call. The batch is formed later, so that
+/// requests that come during the wait join it, and edits and deletions are seen.
 async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
     let Some(cached) = context.requests.get(&first.object) else { return };
     let step = cached.step(context.clock.now(), first.is_woken);
     let (Some(Step::Attempt(_)), Some(name)) = (step, cached.connection()) else { return };
     let namespace = cached.namespace().unwrap_or_default();
     if let Ok(connection) = context.routes.connection(&namespace, name) {
-        // For the list and the call at once: between them, and under a claim, nothing should wait.
+        // For the list and the call together, as nothing should wait between them or under a claim.
         let calls = if cached.needs_list(must_see(&connection.spec)) { 2 } else { 1 };
         let turn = context.connection_states.turn(&connection, calls);
         let now = Timestamp::now();
         let latest = in_time(Timestamp::MAX, now, first.not_after).duration_since(now);
-        // Its last try is made in any case.
+        // After this time its last try is made without a slot.
         let _ = timeout(Duration::try_from(latest).unwrap_or_default(), turn).await;
     }
 }
 
-/// The most sessions that a call for several requests of `key` names.
+/// The most sessions in a shared call for `key`.
 pub fn most_sessions(context: &Context, key: &TenantKey) -> usize {
     let connection = context.routes.connection(key.namespace(), key.connection());
     connection.map_or(MAX_SESSIONS, |it| context.connection_states.call_size(&it, |size| size.most()))
@@ -73,8 +73,8 @@ fn planned(context: &Context, object: &SessionKill, item: &Item) -> Step {
     if item.is_woken { plan_woken(object, now) } else { plan(object, now) }
 }
 
-/// Works on `items`, all of the tenant of `key`, as they are now. Each goes back to the queue when it is done with. New kills
-/// come first: what has expired, waits or is to be found out of an older call is worked on in a task of its own.
+/// Processes `items`, all of the tenant of `key`, in their current state; each goes back to the queue when done. New
+/// kills come first: ends, waits and older calls are handled in a task of their own.
 pub async fn work_on(
     context: &Arc<Context>,
     key: &Arc<TenantKey>,
@@ -88,7 +88,7 @@ pub async fn work_on(
     }
 }
 
-/// Ends the request of `item`, of the tenant of `key`, for which nothing is sent any more. If it turns out to be another one by
+/// Ends the request of `item`, of the tenant of `key`, that must not be sent any more. If it needs something else by
 /// now, it goes back to the queue.
 pub async fn end_unsent(context: &Arc<Context>, key: &Arc<TenantKey>, item: Item) {
     let room = room(context, key, &item).await;
@@ -99,13 +99,13 @@ pub async fn end_unsent(context: &Arc<Context>, key: &Arc<TenantKey>, item: Item
     }
 }
 
-/// What there is to do for requests.
+/// The work to do for a batch.
 struct Work {
     attempts: Vec<(Request, Intent)>,
     others: Vec<BoxFuture<'static, ()>>,
 }
 
-/// What there is to do for the requests of `items`, as they are now.
+/// The work to do for the requests of `items` in their current state.
 async fn work(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, room: Option<Arc<Permit>>) -> Work {
     let (mut attempts, mut others) = (vec![], vec![]);
     let stored = stored(context, items, room.is_some()).await;

@@ -1,4 +1,4 @@
-//! Works on what waits in the queue: one task for each tenant, for as long as it has requests. Does I/O.
+//! Processes the queue: one task per tenant, as long as the tenant has requests. Does I/O.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::domain::tenant::TenantKey;
 use crate::kill::context::Context;
 use crate::kill::work::{most_sessions, wait_for_next, work_on};
 
-/// Has the requests of `key` worked on until there are none.
+/// Starts the worker of `key`, which runs until its FIFO is empty.
 pub fn start(context: &Arc<Context>, key: Arc<TenantKey>) {
     context.tasks.spawn(work(context.clone(), key));
 }
@@ -16,13 +16,13 @@ pub fn start(context: &Arc<Context>, key: Arc<TenantKey>) {
 async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     loop {
         let room = wait_for_next(&context, &key).await;
-        // The slot first: an item taken before it would be worked on even if a shutdown came meanwhile.
+        // Take the slot first: items taken before it would be processed even if a shutdown came meanwhile.
         let slot = context.slots.acquire(&key).await;
         let items = context.queue.next(&key, most_sessions(&context, &key), Timestamp::now());
         if items.is_empty() {
             return;
         }
-        // In a box: of all tasks only those at work need the room that this takes.
+        // Boxed, so that only tasks at work use this memory.
         Box::pin(work_on(&context, &key, items, (room, slot))).await;
     }
 }

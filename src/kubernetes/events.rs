@@ -1,9 +1,8 @@
-//! Writes Events, for people who look at a request with `kubectl describe`. Does I/O in its own task, so that no kill
-//! waits. Best effort: namespaces take turns, and if too many Events wait, the namespace with the most loses its last
-//! one.
+//! Writes Events, for people who use `kubectl describe`. Does I/O in its own task, so that no kill waits. Best effort:
+//! namespaces take turns, and if too many Events wait, the namespace with the most loses its last one.
 //!
 //! kube's `Recorder` takes twice the processor time of any other write here: it parses each answer, and keeps and
-//! searches all Events that it wrote, even unique ones. It also fails for an object whose name has almost the maximum
+//! searches all Events that it wrote, even unique ones. It also fails if the object's name has almost the maximum
 //! length.
 
 use std::collections::HashMap;

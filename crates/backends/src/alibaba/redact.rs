@@ -79,7 +79,7 @@ mod tests {
         let token = "CAIS+canary/token".repeat(8);
         let error = killed(&format!(r#"{{"Code":"{token}","RequestId":"{token}","Message":"m"}}"#)).unwrap_err();
         assert_eq!(error.to_string(), "Withheld");
-        // The blanks go, and the end is cut off.
+        // The blanks are dropped, and the end is cut off.
         let spaced = token.replace('+', " + ");
         let error = killed(&format!(r#"{{"Code":"{spaced}","RequestId":"{spaced}","Message":"m"}}"#)).unwrap_err();
         assert_eq!(error.to_string(), "Withheld: m");

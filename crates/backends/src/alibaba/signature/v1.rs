@@ -38,8 +38,7 @@ pub fn signature<'a>(
 /// The MAC before its encoding, for a verifier that compares in constant time.
 #[must_use]
 pub fn mac(string_to_sign: &str, secret: &SecretString) -> Hmac<Sha1> {
-    // The `&` is required even with a security token. With exact capacity: a growing buffer leaves a copy of the
-    // secret.
+    // The `&` is required even with a security token. Exact capacity: a growing buffer leaves a copy of the secret.
     let secret = secret.expose_secret();
     let mut key = String::with_capacity(secret.len() + 1);
     key.push_str(secret);
