@@ -16,8 +16,7 @@ use crate::kill::live_claims::LiveReceipt;
 use crate::kubernetes::calls::{ApiError, Pauses, found, within};
 use crate::kubernetes::status_patch::FIELD_MANAGER;
 
-/// The right to be part of one call, for a receipt that the API server stored for this attempt. Made only here; not
-/// `Clone`.
+/// The right to be part of one call, for a receipt that the API server stored for this attempt. Made here; not `Clone`.
 #[derive(Debug)]
 pub struct Claim {
     receipt: Arc<LiveReceipt>,

@@ -49,7 +49,7 @@ pub struct Request {
     /// The object as it was when its turn came.
     pub object: Arc<SessionKill>,
     pub size: Size,
-    /// Held by a batch that was read from the API server, until each request is done or claimed.
+    /// Held by a batch read from the API server, until each request is done or claimed: a verification may be long.
     pub _room: Option<Arc<Permit>>,
 }
 

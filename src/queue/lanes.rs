@@ -109,7 +109,7 @@ impl Queue {
     fn with_room_again(&self) -> Vec<String> {
         let mut state = self.state();
         let State { places, turned_away, .. } = &mut *state;
-        // Waits for half of the room: otherwise each ended request would relist its whole namespace.
+        // Waits for half of the room: otherwise each ended request would cause a look at its whole namespace.
         let has_room = |namespace: &String| {
             places.len() < MAX_WAITING / 2 && places.of_namespace(namespace) < MAX_OF_NAMESPACE / 2
         };

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-/// The longest time a Lease counts without a renewal, whatever duration it states: the longest `--lease-duration`
-/// allowed. Otherwise anyone who may write the Lease could keep every replica from leading for years.
+/// The longest time a Lease counts without a renewal, whatever it states: the most that `--lease-duration-seconds`
+/// takes. Otherwise anyone who may write it could keep every replica from leading for years.
 pub const LONGEST: SignedDuration = SignedDuration::from_secs(300);
 
 /// Who holds a Lease, as seen by a replica that wants to lead.

@@ -101,8 +101,8 @@ pub enum Standing {
     Ours,
     /// Its outcome is recorded: copy it and send nothing.
     Recorded(SessionKillReceiptStatus),
-    /// Its holder may still be working: look again at `until`. The holder is another operator, or this one before a
-    /// restart.
+    /// Its holder may still be working: look again at `until`. If the claim is `own`, the holder is another operator,
+    /// or this one before a restart.
     InFlight {
         /// The deadline by which its holder must have settled.
         until: Timestamp,

@@ -181,7 +181,7 @@ pub const fn is_neutral(reason: Outcome) -> bool {
     matches!(reason, Outcome::ExpiredOnArrival | Outcome::Deleted)
 }
 
-/// Keeps the sessions of a status or a claim within [`MAX_BYTES`]: it drops the statements, then everything observed,
+/// Keeps the sessions of a status or a claim within `MAX_BYTES`: it drops the statements, then everything observed,
 /// then shortens messages to 256 bytes.
 #[must_use]
 pub fn bounded(mut sessions: Vec<SessionStatus>) -> Vec<SessionStatus> {

@@ -10,7 +10,7 @@ use crate::clock::{CLOCK_SKEW, Now};
 pub enum Step {
     /// Nothing, ever: the request has ended.
     Rest,
-    /// Nothing until `until`, or until the object changes. `reason` is what its status should say, if it changes.
+    /// Nothing until `until`, or until the object changes. `reason` is what its status should say, if anything new.
     Wait {
         /// When to look again, by this operator's clock.
         until: Timestamp,

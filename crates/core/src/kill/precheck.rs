@@ -15,8 +15,8 @@ pub enum MustSee {
     All,
 }
 
-/// The state of each session before the kill: `Pending` if it is to be killed, else decided. A session that is not
-/// required in the list stays `Pending` without one; a required one gives `Err`, as it could be the wrong session.
+/// The state of each session before the kill: `Pending` if it is to be killed, else decided. If the list cannot tell, a
+/// session stays `Pending`, but one that must be seen gives `Err`, as it could be the wrong one.
 pub fn precheck(
     sessions: &[Session],
     snapshot: Option<&Snapshot>,
