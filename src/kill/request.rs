@@ -28,7 +28,7 @@ use crate::traces::Span;
 
 /// The pause after a failed call to the API server.
 pub const API_PAUSE: SignedDuration = SignedDuration::from_secs(2);
-/// The pause of a request that waits because of a clock.
+/// The pause of a request that waits because a clock is off.
 const CLOCK_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// The pause after an answer of the API server that did not store a status.
 const UNSTORED_PAUSE: SignedDuration = SignedDuration::from_secs(15);

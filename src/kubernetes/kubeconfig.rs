@@ -1,4 +1,4 @@
-//! Finds the API server's address and our identity in a kubeconfig, or in the Pod's service account. Reads files.
+//! Finds the API server's address and our identity in a kubeconfig, or in the Pod's service account. Does I/O.
 //!
 //! The API server is reached directly. Without a proxy in the kubeconfig, kube would use `HTTPS_PROXY` and fail if it
 //! is no URL; that variable is for traffic out of the cluster.

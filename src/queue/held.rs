@@ -15,7 +15,7 @@ use crate::queue::item::{Item, Next};
 
 /// How long to ignore a finished request, as its end may not have reached the watch cache.
 const SETTLED: SignedDuration = SignedDuration::from_secs(60);
-/// Expired holds are removed at this many holds, or at twice the number left after the last removal.
+/// Expired holds are removed once there are this many, or twice as many as the last removal left, whichever is more.
 const MIN_HELD: usize = 1024;
 
 /// How long a recovered connection is remembered: longer than an attempt takes.

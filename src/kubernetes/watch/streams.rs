@@ -21,8 +21,8 @@ use crate::kubernetes::api_error::of_watch;
 use crate::kubernetes::watch::one_namespace::{beside_others, empty_list};
 use crate::kubernetes::watch::scope::Scope;
 
-/// The pause after each failure of a watch. The client's default doubles up to 30 s, which delays requests by 30 s
-/// after a short outage of the API server; two watches per operator are no load.
+/// The pause after each failure of a watch. The client's default doubles up to 30 s, which delays requests by up to 30
+/// s after a short outage of the API server; two watches per operator are no load.
 struct WatchPause;
 
 impl Iterator for WatchPause {

@@ -1,8 +1,8 @@
 //! The client of the OceanBasePro API, version 2019-09-01. Does I/O; knows nothing of Kubernetes.
 //!
 //! ```text
-//! kill_call, reads ─ client ─┬ signed_request (signature, stamp) ─ transport (addresses, connecting)
-//!                            └ receive (budget, pieces) ─ answer, process_list (raw_answer, session_row, json; sieve, redact)
+//! kill_call, reads ─ client ─ signed_request (signature, stamp) ─ transport (addresses, connecting)
+//!                    └ receive (budget, pieces) ─ answer, process_list ─ raw_answer, session_row, json, sieve, redact
 //! ```
 //!
 //! A call returns the API's answer, or a [`CallError`] that says whether the call may have been executed. Nothing here

@@ -164,7 +164,7 @@ fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, fac
         Learned::Failed(reason @ (WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected), message) => {
             ("False", reason.as_str(), message)
         }
-        // This says nothing about the key: keep the known state, unless of another generation or of a missing Secret.
+        // Says nothing of the key: keep the known state, unless of another generation or if a missing Secret was read.
         Learned::Failed(..) | Learned::Unanswered(_) | Learned::Unread(_) => {
             let type_ = ConditionType::CredentialsValid.as_str();
             let known = old.conditions.iter().find(|known| known.type_ == type_);

@@ -10,8 +10,8 @@ use sessionkill_api::{
 use crate::kill::outcome::{counts, ended, for_all, for_sent, summary};
 use crate::text::{clamp, clamp_bytes};
 
-/// The most bytes that the sessions of a status take. With five conditions of 4 KiB each, the status stays below 256
-/// KiB: etcd would refuse a too large object only after the kill, when it is too late.
+/// The most bytes of a status's sessions. With five conditions of at most 4 KiB each, the status stays below 256 KiB:
+/// etcd would refuse a too large object only after the kill, when it is too late.
 const MAX_BYTES: usize = 232 * 1024;
 
 /// Advice for a user who wants to try again.
@@ -97,8 +97,7 @@ impl Conclusion {
         Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: false, is_unaudited: false }
     }
 
-    /// Ends a request with the outcome recorded in `receipt`. `same_object` says that the record is of this very
-    /// object.
+    /// Ends a request with the outcome recorded in `receipt`. `same_object` says that the record is of this object.
     #[must_use]
     pub fn recorded(receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus, same_object: bool) -> Self {
         let sessions = record.sessions.clone();
