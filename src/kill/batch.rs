@@ -35,6 +35,7 @@ const URGENT: Duration = Duration::from_secs(5);
 /// Steps 2 to 6 of all `attempts`. The slot is held until the claims are made: otherwise many lists would be read
 /// first, and be too old to decide by when their claims come.
 pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Request, Intent)>, slot: Permit) {
+    // Step 2, API server: the connection's Secret. Pure: whether the connection allows the endpoint.
     let route = match route(context, &attempts[0].0).await {
         Ok(route) => route,
         Err(blocked) => {
@@ -42,16 +43,22 @@ pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec
             return block(context, attempts, &blocked).await;
         }
     };
+    // Step 2, backend: a question that ends nothing, if the last call was not answered.
     if let Err(blocked) = answers(context, key, &route).await {
         drop(slot);
         return block(context, attempts, &blocked).await;
     }
     let mut slot = Some(slot);
+    // Step 4, backend: one process list for all.
     let observed = observe(context, &route, &attempts, &mut slot).await;
+    // Step 4, pure: how each session stands. Step 5, API server: the claims.
     let Worked { members, decided, left } = claim_all(context, attempts, &route, &observed).await;
     drop(slot);
+    // Pure: whose claim would come too late goes with the next batch.
     put_back(context, key, left);
-    // Boxed, as thousands of batches may wait above for a connection that cannot be called.
+    // Step 6, backend: the call. Steps 7 to 9, API server and backend, go on in tasks of their own. Beside it, API server: the
+    // ends and the reasons to wait of those for which no call is made. Boxed, as thousands of batches may wait above for a
+    // connection that cannot be called.
     join(call_all(context, key, &route, members).boxed(), carry_out_all(context, decided).boxed()).await;
 }
 
