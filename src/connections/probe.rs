@@ -1,6 +1,6 @@
 //! Asks each connection's gateway, without ending anything, whether it offers the operation and takes the access key: so
-//! that a connection that does not work is seen before it is needed. Does I/O, once an hour for one that works, if this
-//! process leads.
+//! that a connection that does not work is seen before it is needed. Has it told of one that cannot be read. Does I/O, once an
+//! hour for one that works, if this process leads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -74,8 +74,12 @@ fn probe_those_due(
     chores: &Chores<Key>,
     shutdown: &CancellationToken,
 ) -> Duration {
-    let connections = probes.routes.connections();
-    let uids: HashSet<String> = connections.iter().filter_map(|connection| connection.uid()).collect();
+    let stored = probes.routes.stored();
+    for connection in &stored {
+        probes.reports.unreadable(connection);
+    }
+    let connections: Vec<_> = stored.iter().filter_map(|guarded| guarded.0.as_ref().ok().cloned()).collect();
+    let uids: HashSet<String> = stored.iter().filter_map(|connection| connection.uid()).collect();
     let exists = |uid: &str| uids.contains(uid);
     tried.retain(|uid, _| exists(uid));
     probes.states.retain(exists);
@@ -159,7 +163,7 @@ pub async fn ask(routes: &Routes, route: &Route) -> (Operation, Result<(), CallE
         let probe = |lead| route.client.probe(operation, lead, &route.access).boxed();
         (operation, routes.read(route, Call::Probe, probe).await)
     };
-    match route.connection.spec.kill_operation {
+    match route.connection.spec.alibaba_cloud().kill_operation {
         KillOperation::KillProcessList => asked(Operation::KillProcessList).await,
         KillOperation::BatchKillProcessList => asked(Operation::BatchKillProcessList).await,
         KillOperation::Auto => match asked(Operation::KillProcessList).await {

@@ -7,8 +7,8 @@ use crate::domain::backend::{CallError, ErrorKind};
 /// Why a request waits after `error`, and what to do about it; none if the error says nothing of the connection.
 /// `action` is what was called, on `target`.
 pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
-    let spec = &route.connection.spec;
-    let secret = &spec.credentials.secret_ref.name;
+    let alibaba_cloud = route.connection.spec.alibaba_cloud();
+    let secret = &alibaba_cloud.credentials.secret_ref.name;
     let endpoint = &route.access.endpoint;
     let (reason, advice) = match error.kind {
         ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
@@ -29,7 +29,8 @@ pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> 
         }
         // It was asked for only after the other one had turned out not to exist.
         ErrorKind::OperationNotFound
-            if spec.kill_operation == KillOperation::Auto && action == Operation::BatchKillProcessList.as_str() =>
+            if alibaba_cloud.kill_operation == KillOperation::Auto
+                && action == Operation::BatchKillProcessList.as_str() =>
         {
             let advice = format!(
                 "{endpoint} offers neither KillProcessList nor BatchKillProcessList: check the region and the endpoint \
@@ -38,7 +39,8 @@ pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> 
             (WaitReason::OperationUnavailable, advice)
         }
         ErrorKind::OperationUnavailable | ErrorKind::OperationNotFound => {
-            let advice = format!("{endpoint} does not offer {action}: see spec.killOperation of the connection");
+            let advice =
+                format!("{endpoint} does not offer {action}: see spec.alibabaCloud.killOperation of the connection");
             (WaitReason::OperationUnavailable, advice)
         }
     };

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::{Client, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use tokio_util::task::TaskTracker;
 
 use crate::api::{OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::connections::state::ConnectionState;
 use crate::connections::states::ConnectionStates;
-use crate::domain::connection::status::{Facts, Learned, connection_status, rewords, says_more};
+use crate::domain::connection::status::{Facts, Learned, connection_status, rewords, says_more, unreadable};
 use crate::domain::tenant::TenantKey;
 use crate::kubernetes::calls::{ApiError, Pauses};
 use crate::kubernetes::status_patch::{Target, write_status};
+use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::oceanbase::TimeSource;
 use crate::queue::lanes::Queue;
 use crate::queue::permits::Permits;
@@ -87,28 +89,68 @@ impl ConnectionReports {
         self.learn(connection, Learned::Unread(message), None);
     }
 
+    /// What is stored cannot be read, if it cannot, and its status does not say so yet.
+    pub fn unreadable(&self, connection: &GuardedConnection) {
+        let Err(invalid) = &connection.0 else { return };
+        if invalid.is_told {
+            return;
+        }
+        let (error, metadata) = (&invalid.error, &invalid.metadata);
+        let message = format!(
+            "the stored object cannot be read ({error}); nothing is sent through it: delete it and create a valid one"
+        );
+        let generation = metadata.generation.unwrap_or_default();
+        let is_news = self.tell(connection, |state| {
+            let old = state.status.clone().unwrap_or_default();
+            let new = unreadable(&old, generation, &message, Timestamp::now());
+            (old, new)
+        });
+        if is_news {
+            let (name, namespace) = (connection.name_any(), connection.namespace());
+            tracing::error!(connection = name, namespace, error, "connection cannot be read");
+        }
+    }
+
     fn learn(&self, connection: &OceanBaseConnection, learned: Learned<'_>, probe: Option<Timestamp>) {
-        let must_write = self.states.with(connection, |state| {
+        self.tell(connection, |state| {
             let old = state.status.clone().or_else(|| connection.status.clone()).unwrap_or_default();
             let facts = Facts {
                 generation: connection.metadata.generation.unwrap_or_default(),
+                backend: connection.spec.backend.name(),
                 fenced: state.time_source() == TimeSource::DispatchDeadline,
                 operation: state.operation(connection),
                 probed: probe,
                 clock_lead: state.clock.lead(),
             };
             let new = connection_status(&old, learned, &facts, Timestamp::now());
+            (old, new)
+        });
+    }
+
+    /// Has the status of `connection` written that `statuses` gives after the old one, if it says anything new. Returns whether
+    /// it does.
+    fn tell<K>(
+        &self,
+        connection: &K,
+        statuses: impl FnOnce(&mut ConnectionState) -> (OceanBaseConnectionStatus, OceanBaseConnectionStatus),
+    ) -> bool
+    where
+        K: Resource,
+    {
+        let (is_news, must_write) = self.states.with(connection, |state| {
+            let (old, new) = statuses(state);
             let is_reworded = rewords(&old, &new) && state.told.is_none_or(|at| at.elapsed() >= REWORDED_AFTER);
             if !says_more(&old, &new) && !is_reworded {
-                return false;
+                return (false, false);
             }
             (state.status, state.told) = (Some(new), Some(Instant::now()));
-            !std::mem::replace(&mut state.is_writing, true)
+            (true, !std::mem::replace(&mut state.is_writing, true))
         });
         if must_write {
             let (reports, target) = (self.clone(), Target::of(connection));
             self.tasks.spawn(async move { reports.write(&target).await });
         }
+        is_news
     }
 
     /// Writes the status until it says what it should; one task at a time for each connection, so that no older status

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::api::{Network, OceanBaseConnection, OceanBaseConnectionSpec, SignatureMethod, WaitReason};
+use crate::api::{AlibabaCloud, Network, OceanBaseConnection, SignatureMethod, WaitReason};
 use crate::clock::ServerClock;
 use crate::config::Config;
 use crate::connections::secrets::{CredentialsError, Secrets};
@@ -90,9 +90,9 @@ impl Routes {
         }
     }
 
-    /// All connections, but for those that cannot be read.
-    pub fn connections(&self) -> Vec<Arc<OceanBaseConnection>> {
-        self.connections.state().iter().filter_map(|guarded| guarded.0.as_ref().ok().cloned()).collect()
+    /// All connections, those that cannot be read among them.
+    pub fn stored(&self) -> Vec<Arc<GuardedConnection>> {
+        self.connections.state()
     }
 
     /// How `connection` is called.
@@ -100,19 +100,19 @@ impl Routes {
         let name = connection.name_any();
         let unavailable =
             |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
-        let spec = &connection.spec;
-        let endpoint = endpoint(spec, &self.allow_endpoints)
+        let alibaba_cloud = connection.spec.alibaba_cloud();
+        let endpoint = endpoint(alibaba_cloud, &self.allow_endpoints)
             .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
-        let signature_v1 = spec.signature_method == SignatureMethod::HmacSha1;
+        let signature_v1 = alibaba_cloud.signature_method == SignatureMethod::HmacSha1;
         if signature_v1 && !endpoint.is_named_by_flag() {
             return Err(unavailable(WaitReason::EndpointNotAllowed, unsafe_signature(&endpoint)));
         }
-        let seconds = u64::try_from(spec.request_timeout_seconds).unwrap_or(1);
+        let seconds = u64::try_from(connection.spec.request_timeout_seconds).unwrap_or(1);
         let namespace = connection.namespace().unwrap_or_default();
         let client = self
             .api_client(&namespace, Duration::from_secs(seconds), endpoint.addresses(), self.states.clock(&connection))
             .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
-        let secret = &spec.credentials.secret_ref.name;
+        let secret = &alibaba_cloud.credentials.secret_ref.name;
         let access_key = match self.secrets.access_key(&namespace, secret, &endpoint).await {
             Ok(access_key) => access_key,
             Err(CredentialsError::Api(error)) => return Err(error.into()),
@@ -155,7 +155,7 @@ impl Routes {
 
     /// Forgets the access key: the gateway refused it.
     pub fn forget_access_key(&self, route: &Route) {
-        let secret = &route.connection.spec.credentials.secret_ref.name;
+        let secret = &route.connection.spec.alibaba_cloud().credentials.secret_ref.name;
         self.secrets.forget(&route.connection.namespace().unwrap_or_default(), secret);
     }
 
@@ -183,11 +183,11 @@ impl Routes {
     }
 }
 
-fn endpoint(connection: &OceanBaseConnectionSpec, allowed: &[Endpoint]) -> Result<Endpoint, EndpointError> {
-    let vpc = connection.network == Network::Vpc;
-    match &connection.endpoint {
+fn endpoint(alibaba_cloud: &AlibabaCloud, allowed: &[Endpoint]) -> Result<Endpoint, EndpointError> {
+    let vpc = alibaba_cloud.network == Network::Vpc;
+    match &alibaba_cloud.endpoint {
         Some(custom) => Endpoint::custom(custom, vpc, allowed),
-        None => Endpoint::regional(&connection.region_id, vpc, allowed),
+        None => Endpoint::regional(&alibaba_cloud.region_id, vpc, allowed),
     }
 }
 

@@ -12,6 +12,7 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::api::OceanBaseConnection;
 use crate::connections::secret::Stored;
 use crate::connections::secret_cache::{Cache, MISSING, Named, Read, Version, identity};
 use crate::connections::states::ConnectionStates;
@@ -98,8 +99,7 @@ impl Secrets {
         let connections = self.connections.state();
         let connections = connections.iter().filter_map(|guarded| guarded.0.as_ref().ok());
         let awaited = connections.filter(|connection| self.states.is_secret_awaited(connection));
-        let named = awaited.map(|it| (it.namespace().unwrap_or_default(), it.spec.credentials.secret_ref.name.clone()));
-        named.collect()
+        awaited.map(|it| (it.namespace().unwrap_or_default(), secret_of(it).to_owned())).collect()
     }
 
     /// What the Secret holds, read if it is not known. The inner error says why there is no access key in it; the outer one,
@@ -131,13 +131,17 @@ impl Secrets {
     fn wake(&self, namespace: &str, secret: &str) {
         for guarded in self.connections.state() {
             let Ok(connection) = &guarded.0 else { continue };
-            let is_of_it = connection.spec.credentials.secret_ref.name == secret;
-            if is_of_it && connection.metadata.namespace.as_deref() == Some(namespace) {
+            if secret_of(connection) == secret && connection.metadata.namespace.as_deref() == Some(namespace) {
                 self.states.unblock(connection);
                 self.queue.wake(namespace, &connection.name_any());
             }
         }
     }
+}
+
+/// The name of the Secret that holds the access key.
+fn secret_of(connection: &OceanBaseConnection) -> &str {
+    &connection.spec.alibaba_cloud().credentials.secret_ref.name
 }
 
 /// Reads the Secret.

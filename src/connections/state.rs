@@ -103,7 +103,7 @@ impl ConnectionState {
 
     /// The operation that ends sessions.
     pub fn operation(&self, connection: &OceanBaseConnection) -> Operation {
-        match connection.spec.kill_operation {
+        match connection.spec.alibaba_cloud().kill_operation {
             KillOperation::KillProcessList => Operation::KillProcessList,
             KillOperation::BatchKillProcessList => Operation::BatchKillProcessList,
             KillOperation::Auto => {

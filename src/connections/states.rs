@@ -31,10 +31,11 @@ impl ConnectionStates {
 
     /// Calls through `connection` use `source` from now on.
     pub fn use_time_source(&self, connection: &OceanBaseConnection, source: TimeSource) {
+        let alibaba_cloud = connection.spec.alibaba_cloud();
         tracing::warn!(
             connection = connection.name_any(),
             namespace = connection.namespace(),
-            endpoint = connection.spec.endpoint.as_deref().unwrap_or(&connection.spec.region_id),
+            endpoint = alibaba_cloud.endpoint.as_deref().unwrap_or(&alibaba_cloud.region_id),
             "gateway refused the time stamp of a call inside its deadline: using the current time by its clock"
         );
         self.with(connection, |state| state.fallback = Some((source, Instant::now())));
@@ -125,7 +126,7 @@ impl ConnectionStates {
     }
 
     /// What is known of `connection`, to be used or added to.
-    pub fn with<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
+    pub fn with<T>(&self, connection: &impl ResourceExt, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
         let mut states = self.known();
         f(states.entry(connection.uid().unwrap_or_default()).or_default())
     }

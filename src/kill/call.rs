@@ -132,7 +132,7 @@ fn fall_back(context: &Context, route: &Route, call: &mut KillCall, error: &Call
             is_first && !is_over(current_time, not_after)
         }
         ErrorKind::OperationNotFound
-            if route.connection.spec.kill_operation == KillOperation::Auto
+            if route.connection.spec.alibaba_cloud().kill_operation == KillOperation::Auto
                 && call.operation == Operation::KillProcessList =>
         {
             states.use_operation(&route.connection, Operation::BatchKillProcessList);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
-use kube::core::error_boundary::InvalidObject;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -18,6 +17,7 @@ use crate::kill::context::Context;
 use crate::kill::settle::{Settled, settle};
 use crate::kubernetes::status_patch::Target;
 use crate::kubernetes::watch::metadata::Size;
+use crate::kubernetes::watch::stored_request::Unreadable;
 use crate::queue::item::Next;
 
 /// The longest that others wait for one such object, and how long it then waits itself.
@@ -27,7 +27,7 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(15);
 /// Ends such an object: its immutable spec cannot be repaired, and no part of it can be trusted enough to act on.
 ///
 /// `failing_for` is how long earlier attempts have failed.
-pub async fn finish(context: &Arc<Context>, (invalid, size): (&InvalidObject, Size), failing_for: Duration) -> Next {
+pub async fn finish(context: &Arc<Context>, (invalid, size): (&Unreadable, Size), failing_for: Duration) -> Next {
     let metadata = &invalid.metadata;
     let target = Target {
         namespace: metadata.namespace.clone().unwrap_or_default(),

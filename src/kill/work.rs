@@ -8,7 +8,6 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use kube::core::error_boundary::InvalidObject;
 use tokio::time::timeout;
 
 use crate::api::{Outcome, SessionKill, WaitReason};
@@ -24,7 +23,7 @@ use crate::kill::request::Request;
 use crate::kill::stored::{room, stored};
 use crate::kill::unreadable;
 use crate::kubernetes::watch::metadata::Size;
-use crate::kubernetes::watch::stored_request::Guarded;
+use crate::kubernetes::watch::stored_request::{Guarded, Unreadable};
 use crate::metrics::labels::Stage;
 use crate::queue::item::{Item, Next};
 use crate::queue::permits::Permit;
@@ -143,7 +142,7 @@ async fn work(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, ro
     Work { attempts, others }
 }
 
-async fn end_unreadable(context: Arc<Context>, (invalid, size): (InvalidObject, Size), item: Item) {
+async fn end_unreadable(context: Arc<Context>, (invalid, size): (Unreadable, Size), item: Item) {
     let since = item.put_off_since.map(|since| Timestamp::now().duration_since(since));
     let failing_for = since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default();
     let next = unreadable::finish(&context, (&invalid, size), failing_for).await;

@@ -131,9 +131,11 @@ async fn prepare(stack: &Stack, client: &kube::Client, requests: u32) -> anyhow:
         "kind": "OceanBaseConnection",
         "metadata": {"name": "prod-ob"},
         "spec": {
-            "regionID": "cn-hangzhou",
-            "endpoint": stack.gateway.url(),
-            "credentials": {"secretRef": {"name": "aliyun-ak"}},
+            "alibabaCloud": {
+                "regionID": "cn-hangzhou",
+                "endpoint": stack.gateway.url(),
+                "credentials": {"secretRef": {"name": "aliyun-ak"}},
+            },
         },
     }))?;
     Api::default_namespaced(client.clone()).create(&PostParams::default(), &connection).await?;

@@ -82,8 +82,11 @@ impl Site {
                 "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
                 "metadata": {"name": CONNECTION, "namespace": name},
                 "spec": {
-                    "regionID": "cn-hangzhou", "endpoint": endpoint, "requestTimeoutSeconds": 10,
-                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                    "alibabaCloud": {
+                        "regionID": "cn-hangzhou", "endpoint": endpoint,
+                        "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                    },
+                    "requestTimeoutSeconds": 10,
                 },
             },
         ]});

@@ -61,9 +61,11 @@ impl Field {
                 "kind": "OceanBaseConnection",
                 "metadata": {"name": "ob", "namespace": "default"},
                 "spec": {
-                    "regionID": "cn-hangzhou",
-                    "endpoint": stack.gateway.url(),
-                    "credentials": {"secretRef": {"name": "ak"}},
+                    "alibabaCloud": {
+                        "regionID": "cn-hangzhou",
+                        "endpoint": stack.gateway.url(),
+                        "credentials": {"secretRef": {"name": "ak"}},
+                    },
                 },
             },
         ]});

@@ -315,7 +315,7 @@ async fn whoever_stored_too_much_before_can_hold_it_back_and_clean_it_up() {
         patched(cluster, OLD, ["sk", name], &json!({"spec": {"suspend": true}})).await.unwrap();
     }
     writes_status::<OceanBaseConnection>(cluster, OLD, "link").await;
-    patched(cluster, OLD, ["obc", "link"], &json!({"spec": {"instanceIDs": ["ob1"]}})).await.unwrap();
+    patched(cluster, OLD, ["obc", "link"], &json!({"spec": {"tenantIDs": ["t1"]}})).await.unwrap();
     // Not more of it.
     for (what, more, because) in [
         (["sk", "many"], json!({"labels": {"one-more": ""}}), "has 2001 entries"),

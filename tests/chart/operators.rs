@@ -85,8 +85,10 @@ impl Site {
                 "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
                 "metadata": {"name": "prod-ob", "namespace": namespace},
                 "spec": {
-                    "regionID": "cn-hangzhou", "endpoint": endpoint,
-                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                    "alibabaCloud": {
+                        "regionID": "cn-hangzhou", "endpoint": endpoint,
+                        "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                    },
                 },
             },
         ]});

@@ -103,7 +103,7 @@ async fn real_requests_are_held_to_it(cluster: &Cluster) {
     let request = request("inc-1", "prod-ob", json!({}));
     let connection = json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": "prod-ob"},
-        "spec": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}},
+        "spec": {"alibabaCloud": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}}},
     });
     for (role, object, is_taken) in [
         (ROLES[0], &request, false),

@@ -14,39 +14,73 @@ pub fn valid() -> Value {
         "kind": "OceanBaseConnection",
         "metadata": {"name": "prod-ob"},
         "spec": {
-            "regionID": "cn-hangzhou",
-            "network": "VPC",
-            "endpoint": "oceanbasepro.cn-hangzhou.aliyuncs.com",
-            "instanceIDs": ["ob317v4uif0000"],
+            "alibabaCloud": {
+                "regionID": "cn-hangzhou",
+                "network": "VPC",
+                "endpoint": "oceanbasepro.cn-hangzhou.aliyuncs.com",
+                "instanceIDs": ["ob317v4uif0000"],
+                "killOperation": "BatchKillProcessList",
+                "signatureMethod": "HMAC-SHA1",
+                "credentials": {"secretRef": {"name": "aliyun-ak"}},
+            },
             "tenantIDs": ["t4louaeei0000"],
-            "killOperation": "BatchKillProcessList",
             "sqlText": "Digest",
-            "signatureMethod": "HMAC-SHA1",
             "requestTimeoutSeconds": 20,
-            "credentials": {"secretRef": {"name": "aliyun-ak"}},
         },
     })
 }
 
+/// What whoever names no backend is told.
+const NO_BACKEND: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
+                          instanceIDs and credentials below it";
+
+/// The spec of the valid connection in the form that it had before there was a choice of backends.
+fn before_backends() -> Value {
+    let mut spec = valid()["spec"].take();
+    let mut alibaba_cloud = spec["alibabaCloud"].take();
+    spec.as_object_mut().unwrap().remove("alibabaCloud");
+    spec.as_object_mut().unwrap().append(alibaba_cloud.as_object_mut().unwrap());
+    spec
+}
+
+fn which_backend() -> Vec<Case> {
+    let beside = |field: &str, value: Value| {
+        let unknown = format!(r#"unknown field "spec.{field}": there may be alibabaCloud, requestTimeoutSeconds"#);
+        set(format!("/spec/{field}"), value).refused(unknown)
+    };
+    vec![
+        without("/spec").refused("spec: Required value"),
+        without("/spec/alibabaCloud").refused("spec.alibabaCloud: Invalid value").refused(NO_BACKEND),
+        set("/spec", json!({})).refused(NO_BACKEND),
+        set("/spec", before_backends()).refused(NO_BACKEND),
+        set("/spec/alibabaCloud", json!({})).refused("spec.alibabaCloud.regionID: Required value"),
+        set("/spec/sql", json!({})).refused(r#"unknown field "spec.sql""#),
+        // Half moved.
+        beside("regionID", json!("cn-hangzhou")),
+        beside("instanceIDs", json!(["ob317v4uif0000"])),
+        beside("credentials", json!({"secretRef": {"name": "aliyun-ak"}})),
+    ]
+}
+
 fn where_to_call() -> Vec<Case> {
-    const REGION: &str = "/spec/regionID";
-    const ENDPOINT: &str = "/spec/endpoint";
+    const REGION: &str = "/spec/alibabaCloud/regionID";
+    const ENDPOINT: &str = "/spec/alibabaCloud/endpoint";
     let bad_region = "regionID must be the ID of a region, such as cn-hangzhou, ap-southeast-1 or cn-north-2-gov-1";
-    let by_v3 = || set("/spec/signatureMethod", "ACS3-HMAC-SHA256");
+    let by_v3 = || set("/spec/alibabaCloud/signatureMethod", "ACS3-HMAC-SHA256");
     let bad_endpoint =
         "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-h";
     let mut cases = vec![
-        without("/spec").refused("spec: Required value"),
-        without(REGION).refused("spec.regionID: Required value"),
-        set(REGION, "").refused("spec.regionID in body should be at least 1 chars long"),
-        set("/spec/network", "Public"),
-        set("/spec/network", "public")
-            .refused(r#"spec.network: Unsupported value: "public": supported values: "Public", "VPC""#),
+        without(REGION).refused("spec.alibabaCloud.regionID: Required value"),
+        set(REGION, "").refused("spec.alibabaCloud.regionID in body should be at least 1 chars long"),
+        set("/spec/alibabaCloud/network", "Public"),
+        set("/spec/alibabaCloud/network", "public")
+            .refused(r#"spec.alibabaCloud.network: Unsupported value: "public": supported values: "Public", "VPC""#),
         without(ENDPOINT).and(by_v3()),
         without(ENDPOINT)
             .refused("signatureMethod HMAC-SHA1 is for private-cloud gateways: name the gateway by endpoint"),
-        set(ENDPOINT, "").refused("spec.endpoint in body should be at least 1 chars long"),
-        set("/spec/region", "cn-hangzhou").refused(r#"unknown field "spec.region""#),
+        set(ENDPOINT, "").refused("spec.alibabaCloud.endpoint in body should be at least 1 chars long"),
+        set("/spec/alibabaCloud/region", "cn-hangzhou")
+            .refused(r#"unknown field "spec.alibabaCloud.region": did you mean "regionID"?"#),
     ];
     for good in [
         "cn-qingdao",
@@ -83,7 +117,7 @@ fn where_to_call() -> Vec<Case> {
         "cn-hangzhou-1-2",
         "rds",
     ] {
-        cases.push(set(REGION, bad).refused("spec.regionID: Invalid value").refused(bad_region));
+        cases.push(set(REGION, bad).refused("spec.alibabaCloud.regionID: Invalid value").refused(bad_region));
     }
     for good in ["gateway.internal:8443", "http://127.0.0.1:8080", "https://10.0.0.1", "[fd00::1]:8443", "a"] {
         cases.push(set(ENDPOINT, good));
@@ -102,23 +136,24 @@ fn where_to_call() -> Vec<Case> {
         "host name",
         "host\n",
     ] {
-        cases.push(set(ENDPOINT, bad).refused("spec.endpoint: Invalid value").refused(bad_endpoint));
+        cases.push(set(ENDPOINT, bad).refused("spec.alibabaCloud.endpoint: Invalid value").refused(bad_endpoint));
     }
     cases.extend([
         set(REGION, format!("cn-{}", "a".repeat(61))),
-        set(REGION, format!("cn-{}", "a".repeat(62))).refused("spec.regionID: Too long: may not be more than 64 bytes"),
+        set(REGION, format!("cn-{}", "a".repeat(62)))
+            .refused("spec.alibabaCloud.regionID: Too long: may not be more than 64 bytes"),
     ]);
-    cases.extend(longest(ENDPOINT, "spec.endpoint", 253));
+    cases.extend(longest(ENDPOINT, "spec.alibabaCloud.endpoint", 253));
     cases
 }
 
 fn what_may_be_named() -> Vec<Case> {
     let many = |count: usize| (0..count).map(|n| json!(format!("ob{n}"))).collect::<Value>();
     let mut cases = vec![];
-    for (list, first, more, name) in [
-        ("/spec/instanceIDs", "/spec/instanceIDs/0", "/spec/instanceIDs/-", "spec.instanceIDs"),
-        ("/spec/tenantIDs", "/spec/tenantIDs/0", "/spec/tenantIDs/-", "spec.tenantIDs"),
-    ] {
+    for (list, name) in
+        [("/spec/alibabaCloud/instanceIDs", "spec.alibabaCloud.instanceIDs"), ("/spec/tenantIDs", "spec.tenantIDs")]
+    {
+        let (first, more) = (&format!("{list}/0"), &format!("{list}/-"));
         let present = valid().pointer(first).unwrap().clone();
         cases.extend([
             without(list),
@@ -130,7 +165,8 @@ fn what_may_be_named() -> Vec<Case> {
             set(first, "").refused(format!("{name}[0] in body should be at least 1 chars long")),
         ]);
         // None would ever be the ID of a request.
-        let bad_ids = format!("{} must be lower-case letters, digits, - and _ only", name.trim_start_matches("spec."));
+        let field = name.rsplit('.').next().unwrap();
+        let bad_ids = format!("{field} must be lower-case letters, digits, - and _ only");
         for bad in ["ob1 ", " ob1", "ob 1", "OB1", "ob1\n", "-ob", "ob*", "租户"] {
             cases.push(set(first, bad).refused(name).refused(&bad_ids));
             cases.push(set(more, bad).refused(name).refused(&bad_ids));
@@ -142,63 +178,72 @@ fn what_may_be_named() -> Vec<Case> {
 
 fn how_to_call() -> Vec<Case> {
     const TIMEOUT: &str = "/spec/requestTimeoutSeconds";
-    const SECRET: &str = "/spec/credentials/secretRef/name";
+    const SECRET: &str = "/spec/alibabaCloud/credentials/secretRef/name";
     let bad_secret = "secretRef.name must be the name of a Secret: lower-case letters, digits, - and .";
     let mut cases = vec![
-        set("/spec/killOperation", "Auto"),
-        set("/spec/killOperation", "KillProcessList"),
-        set("/spec/killOperation", "KillSession").refused(
-            r#"spec.killOperation: Unsupported value: "KillSession": supported values: "Auto", "KillProcessList", "BatchKillProcessList""#,
+        set("/spec/alibabaCloud/killOperation", "Auto"),
+        set("/spec/alibabaCloud/killOperation", "KillProcessList"),
+        set("/spec/alibabaCloud/killOperation", "KillSession").refused(
+            r#"spec.alibabaCloud.killOperation: Unsupported value: "KillSession": supported values: "Auto", "KillProcessList", "BatchKillProcessList""#,
         ),
         set("/spec/sqlText", "Truncated"),
         set("/spec/sqlText", "None"),
         set("/spec/sqlText", "Full").refused(
             r#"spec.sqlText: Unsupported value: "Full": supported values: "Digest", "Truncated", "None""#,
         ),
-        set("/spec/signatureMethod", "ACS3-HMAC-SHA256"),
-        set("/spec/signatureMethod", "HMAC-MD5").refused(
-            r#"spec.signatureMethod: Unsupported value: "HMAC-MD5": supported values: "ACS3-HMAC-SHA256", "HMAC-SHA1""#,
+        set("/spec/alibabaCloud/signatureMethod", "ACS3-HMAC-SHA256"),
+        set("/spec/alibabaCloud/signatureMethod", "HMAC-MD5").refused(
+            r#"spec.alibabaCloud.signatureMethod: Unsupported value: "HMAC-MD5": supported values: "ACS3-HMAC-SHA256", "HMAC-SHA1""#,
         ),
         set(TIMEOUT, 1),
         set(TIMEOUT, 60),
         set(TIMEOUT, 0).refused("spec.requestTimeoutSeconds in body should be greater than or equal to 1"),
         set(TIMEOUT, 61).refused("spec.requestTimeoutSeconds in body should be less than or equal to 60"),
         set(TIMEOUT, "10s").refused("spec.requestTimeoutSeconds in body must be of type integer"),
-        without("/spec/credentials").refused("spec.credentials: Required value"),
-        without("/spec/credentials/secretRef").refused("spec.credentials.secretRef: Required value"),
-        without(SECRET).refused("spec.credentials.secretRef.name: Required value"),
-        set(SECRET, "").refused("spec.credentials.secretRef.name in body should be at least 1 chars long"),
+        without("/spec/alibabaCloud/credentials").refused("spec.alibabaCloud.credentials: Required value"),
+        without("/spec/alibabaCloud/credentials/secretRef").refused("spec.alibabaCloud.credentials.secretRef: Required value"),
+        without(SECRET).refused("spec.alibabaCloud.credentials.secretRef.name: Required value"),
+        set(SECRET, "").refused("spec.alibabaCloud.credentials.secretRef.name in body should be at least 1 chars long"),
         set(SECRET, "../other").refused(bad_secret),
         set(SECRET, "Aliyun").refused(bad_secret),
-        set("/spec/credentials/secretRef/namespace", "other")
-            .refused(r#"unknown field "spec.credentials.secretRef.namespace""#),
-        set("/spec/credentials/accessKeySecret", "x").refused(r#"unknown field "spec.credentials.accessKeySecret""#),
+        set("/spec/alibabaCloud/credentials/secretRef/namespace", "other")
+            .refused(r#"unknown field "spec.alibabaCloud.credentials.secretRef.namespace""#),
+        set("/spec/alibabaCloud/credentials/accessKeySecret", "x").refused(r#"unknown field "spec.alibabaCloud.credentials.accessKeySecret""#),
     ];
-    cases.extend(longest(SECRET, "spec.credentials.secretRef.name", 253));
+    cases.extend(longest(SECRET, "spec.alibabaCloud.credentials.secretRef.name", 253));
     // What is the ID and what the secret, the Secret says itself.
     for key in ["accessKeyIDKey", "accessKeySecretKey", "securityTokenKey"] {
-        let unknown = format!(r#"unknown field "spec.credentials.secretRef.{key}""#);
-        cases.push(set(format!("/spec/credentials/secretRef/{key}"), "accessKeySecret").refused(unknown));
+        let unknown = format!(r#"unknown field "spec.alibabaCloud.credentials.secretRef.{key}""#);
+        cases.push(set(format!("/spec/alibabaCloud/credentials/secretRef/{key}"), "accessKeySecret").refused(unknown));
     }
     cases
 }
 
 /// What can be written.
 pub fn creations() -> Vec<Case> {
-    [where_to_call(), what_may_be_named(), how_to_call()].into_iter().flatten().collect()
+    [which_backend(), where_to_call(), what_may_be_named(), how_to_call()].into_iter().flatten().collect()
 }
 
 /// What can be changed.
 pub fn updates() -> Vec<Case> {
+    let credentials = json!({"secretRef": {"name": "other"}});
     let another = json!({
-        "regionID": "cn-beijing", "instanceIDs": [], "tenantIDs": [], "credentials": {"secretRef": {"name": "other"}},
+        "alibabaCloud": {"regionID": "cn-beijing", "instanceIDs": [], "credentials": credentials}, "tenantIDs": [],
     });
+    let without_lists = json!({"alibabaCloud": {"regionID": "cn-beijing", "credentials": credentials}});
     let removed = |list: &str| {
-        [format!("spec.{list}: Invalid value"), format!("{list} must not be removed: set it to [] to let")]
+        let field = list.rsplit('.').next().unwrap();
+        [format!("spec.{list}: Invalid value"), format!("{field} must not be removed: set it to [] to let")]
     };
-    let mut cases = vec![set("/spec", another)];
-    for list in ["instanceIDs", "tenantIDs"] {
-        let field = format!("/spec/{list}");
+    let mut cases = vec![
+        set("/spec", another),
+        set("/spec", before_backends()).refused(NO_BACKEND),
+        without("/spec/alibabaCloud").refused(NO_BACKEND),
+    ];
+    let both = ["alibabaCloud.instanceIDs", "tenantIDs"].into_iter().flat_map(removed);
+    cases.push(both.fold(set("/spec", without_lists), Case::refused));
+    for list in ["alibabaCloud.instanceIDs", "tenantIDs"] {
+        let field = format!("/spec/{}", list.replace('.', "/"));
         cases.push(set(&field, json!(["another"])));
         cases.push(set(&field, json!([])));
         for removal in [without(&field), set(&field, Value::Null)] {
@@ -211,6 +256,9 @@ pub fn updates() -> Vec<Case> {
 /// What the status can say.
 pub fn status_changes() -> Vec<Case> {
     let mut cases = vec![
+        set("/status/backend", "OceanBase")
+            .refused(r#"status.backend: Unsupported value: "OceanBase": supported values: "AlibabaCloud""#),
+        without("/status/backend"),
         set("/status/operation", "BatchKillProcessList"),
         // Auto is what is asked for, never what is in use.
         set("/status/operation", "Auto").refused(
@@ -236,6 +284,7 @@ pub fn probed() -> Value {
     };
     json!({
         "observedGeneration": 1,
+        "backend": "AlibabaCloud",
         "operation": "KillProcessList",
         "lastProbeTime": "2026-10-05T09:09:59Z",
         "conditions": [condition("CredentialsValid"), condition("Ready")],
@@ -252,15 +301,18 @@ async fn what_can_be_written_is_bounded_and_every_refusal_says_what_to_do() {
 async fn the_shortest_connection_gets_the_documented_defaults() {
     let server = Server::in_namespace("connections-default").await;
     let mut short = valid();
-    short["spec"] = json!({"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}});
+    let credentials = json!({"secretRef": {"name": "aliyun-ak"}});
+    short["spec"] = json!({"alibabaCloud": {"regionID": "cn-hangzhou", "credentials": credentials}});
     let expected = json!({
-        "regionID": "cn-hangzhou",
-        "network": "Public",
-        "killOperation": "Auto",
+        "alibabaCloud": {
+            "regionID": "cn-hangzhou",
+            "network": "Public",
+            "killOperation": "Auto",
+            "signatureMethod": "ACS3-HMAC-SHA256",
+            "credentials": credentials,
+        },
         "sqlText": "Digest",
-        "signatureMethod": "ACS3-HMAC-SHA256",
         "requestTimeoutSeconds": 10,
-        "credentials": {"secretRef": {"name": "aliyun-ak"}},
     });
     assert_eq!(server.create(&short).await["spec"], expected);
 }
@@ -280,4 +332,22 @@ async fn the_whole_spec_can_be_changed_and_the_status_is_bounded() {
     let stored = server.store_status(&stored).await;
     assert_eq!(stored["status"], probed());
     server.check_status(&stored, &status_changes()).await;
+}
+
+/// Whatever the client asks for, and however it writes.
+#[tokio::test]
+async fn a_connection_of_the_form_before_backends_is_refused_and_told_where_its_fields_go() {
+    let server = Server::in_namespace("connections-before").await;
+    let mut old = valid();
+    old["spec"] = before_backends();
+    for validation in ["Ignore", "Warn", "Strict"] {
+        let server = server.validating(validation);
+        server.check_create(&valid(), &[set("/spec", before_backends()).refused(NO_BACKEND)]).await;
+        let refusal = server.apply(&old).await.unwrap_err();
+        assert!(refusal.contains(NO_BACKEND), "{validation}: {refusal}");
+    }
+    // Over one that is stored: what kubectl edit or a tool would write.
+    let stored = server.create(&valid()).await;
+    let refusal = server.merge(&stored, &json!({"spec": {"regionID": "cn-beijing"}})).await.unwrap_err();
+    assert!(refusal.contains(r#"unknown field "spec.regionID": there may be alibabaCloud"#), "{refusal}");
 }

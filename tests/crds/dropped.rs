@@ -17,10 +17,10 @@ const VALIDATIONS: [&str; 3] = ["Ignore", "Warn", "Strict"];
 /// What a patch may take away, as what then holds brings no kill nearer.
 const HARMLESS: [(&str, &str); 6] = [
     ("/spec/ttlSecondsAfterFinished", "the request is kept for longer"),
-    ("/spec/network", "the same gateway on its public side"),
-    ("/spec/killOperation", "either operation ends what was asked for and no more"),
+    ("/spec/alibabaCloud/network", "the same gateway on its public side"),
+    ("/spec/alibabaCloud/killOperation", "either operation ends what was asked for and no more"),
     ("/spec/sqlText", "what is shown, not what is ended"),
-    ("/spec/signatureMethod", "the stronger one"),
+    ("/spec/alibabaCloud/signatureMethod", "the stronger one"),
     ("/spec/requestTimeoutSeconds", "how long an answer is waited for"),
 ];
 

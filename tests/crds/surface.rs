@@ -91,7 +91,7 @@ async fn explain_tells_how_a_field_is_written() {
         ("sk.spec.sessions.expect.proxySessionID", "in quotes"),
         ("sk.spec.verification.policy", "None: the word of the API"),
         ("sk.status.sessions.outcome", "Skipped: nothing was sent for it, on purpose"),
-        ("obc.spec.killOperation", "Auto: KillProcessList, and BatchKillProcessList once"),
+        ("obc.spec.alibabaCloud.killOperation", "Auto: KillProcessList, and BatchKillProcessList once"),
         ("obc.spec.sqlText", "Digest: its SHA-256"),
         ("obc.status.operation", "with Auto, the one that the gateway offers"),
         ("obc.status.lastProbeTime", "Such a probe ends no session"),
@@ -122,13 +122,14 @@ async fn the_tables_answer_the_first_questions() {
     stored["status"] = connection::probed();
     server.store_status(&stored).await;
     let connections = kubectl(&["get", "obc", "-n", "tables", "-o", "wide"]).await;
-    let columns = ["NAME", "REGION", "READY", "REASON", "OPERATION", "AGE", "LAST PROBE", "ENDPOINT", "MESSAGE"];
+    let columns =
+        ["NAME", "BACKEND", "REGION", "READY", "REASON", "OPERATION", "AGE", "LAST PROBE", "ENDPOINT", "MESSAGE"];
     assert_eq!(headers(&connections), columns);
     let row: Vec<&str> = connections.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row[..5], ["prod-ob", "cn-hangzhou", "True", "CallAnswered", "KillProcessList"]);
-    assert_eq!(row[7..], ["oceanbasepro.cn-hangzhou.aliyuncs.com", "m"]);
+    assert_eq!(row[..6], ["prod-ob", "AlibabaCloud", "cn-hangzhou", "True", "CallAnswered", "KillProcessList"]);
+    assert_eq!(row[8..], ["oceanbasepro.cn-hangzhou.aliyuncs.com", "m"]);
     let short = kubectl(&["get", "obc", "-n", "tables"]).await;
-    assert_eq!(headers(&short), columns[..6]);
+    assert_eq!(headers(&short), columns[..7]);
     server.create(&receipt::valid()).await;
     let receipts = kubectl(&["get", "skr", "-n", "tables", "-o", "wide"]).await;
     let columns = ["NAME", "OUTCOME", "REQUEST", "TENANT", "NOT AFTER", "AGE", "REQUEST ID", "HOLDER"];

@@ -32,10 +32,12 @@ pub fn full_connection(scene: &Scene, name: &str) -> Value {
     json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
         "spec": {
-            "regionID": "cn-hangzhou", "network": "Public", "endpoint": scene.gateway_url(), "killOperation": "Auto",
-            "credentials": {"secretRef": {"name": Scene::SECRET}},
-            "instanceIDs": [Scene::INSTANCE], "tenantIDs": [Scene::TENANT], "requestTimeoutSeconds": 5,
-            "signatureMethod": "ACS3-HMAC-SHA256", "sqlText": "Truncated",
+            "alibabaCloud": {
+                "regionID": "cn-hangzhou", "network": "Public", "endpoint": scene.gateway_url(), "killOperation": "Auto",
+                "credentials": {"secretRef": {"name": Scene::SECRET}}, "instanceIDs": [Scene::INSTANCE],
+                "signatureMethod": "ACS3-HMAC-SHA256",
+            },
+            "tenantIDs": [Scene::TENANT], "requestTimeoutSeconds": 5, "sqlText": "Truncated",
         },
     })
 }
@@ -47,8 +49,8 @@ pub fn spec_changes(valid: &Value) -> Vec<Change> {
         serde_json::to_value(&definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema).unwrap();
     let found = changes(&schema["properties"]["spec"], &valid["spec"], &["spec".to_owned()]);
     // Without an endpoint the real one would be called.
-    let calls_out =
-        |change: &Change| change.field() == "spec.endpoint" && change.value.as_ref().is_none_or(Value::is_null);
+    let is_endpoint = |change: &Change| change.field() == "spec.alibabaCloud.endpoint";
+    let calls_out = |change: &Change| is_endpoint(change) && change.value.as_ref().is_none_or(Value::is_null);
     // Of a spec that is something else, no field is there to be named.
     let is_whole = |change: &Change| change.path.len() == 1;
     found.into_iter().filter(|change| !calls_out(change) && !is_whole(change)).collect()

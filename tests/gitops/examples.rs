@@ -57,8 +57,10 @@ fn fit_together(objects: &[Value]) {
         let spec = &request["spec"];
         let connection = connections.iter().find(|it| name(it) == text(&spec["connectionRef"], "name"));
         let allowed = &connection.unwrap_or_else(|| panic!("{request} names no connection"))["spec"];
-        for (list, field) in [("instanceIDs", "instanceID"), ("tenantIDs", "tenantID")] {
-            assert!(allowed[list].as_array().unwrap().contains(&spec[field]), "{request}");
+        for (list, field) in
+            [(&allowed["alibabaCloud"]["instanceIDs"], "instanceID"), (&allowed["tenantIDs"], "tenantID")]
+        {
+            assert!(list.as_array().unwrap().contains(&spec[field]), "{request}");
         }
         for session in spec["sessions"].as_array().unwrap() {
             assert!(

@@ -46,7 +46,7 @@ fn references(objects: &[Value]) -> [(&str, &str); 2] {
         ["Secret", "OceanBaseConnection", "SessionKill"].map(|kind| named(objects, kind)[0]);
     [
         (name(connection), text(&request["spec"]["connectionRef"], "name")),
-        (name(secret), text(&connection["spec"]["credentials"]["secretRef"], "name")),
+        (name(secret), text(&connection["spec"]["alibabaCloud"]["credentials"]["secretRef"], "name")),
     ]
 }
 

@@ -85,15 +85,16 @@ fn sessions() -> Vec<Session> {
     (1..=12).map(of).collect()
 }
 
-/// Another connection to the same gateway, with these fields.
+/// Another connection to the same gateway, with these fields of Alibaba Cloud.
 async fn connection(stage: &Stage, name: &str, changes: Value) {
-    let mut spec = json!({
+    let mut alibaba_cloud = json!({
         "regionID": "cn-hangzhou", "endpoint": stage.arena.gateway.url(),
         "credentials": {"secretRef": {"name": "aliyun-ak"}},
     });
-    spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    alibaba_cloud.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let object = json!({
-        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name}, "spec": spec,
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
+        "spec": {"alibabaCloud": alibaba_cloud},
     });
     let connections = stage.raw::<OceanBaseConnection>();
     connections.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();

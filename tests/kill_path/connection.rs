@@ -52,8 +52,9 @@ async fn a_new_connection_is_probed_before_any_request_needs_it() {
 
     let columns = scene.cluster.control_plane.run_kubectl(&["get", "obc", "-n", "probed"]).await.unwrap();
     let rows: Vec<Vec<&str>> = columns.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["NAME", "REGION", "READY", "REASON", "OPERATION", "AGE"]);
-    assert_eq!(rows[1][..5], [Scene::CONNECTION, "cn-hangzhou", "True", "CallAnswered", "KillProcessList"]);
+    assert_eq!(rows[0], ["NAME", "BACKEND", "REGION", "READY", "REASON", "OPERATION", "AGE"]);
+    let works = [Scene::CONNECTION, "AlibabaCloud", "cn-hangzhou", "True", "CallAnswered", "KillProcessList"];
+    assert_eq!(rows[1][..6], works);
     let wide = scene.cluster.control_plane.run_kubectl(&["get", "obc", "-n", "probed", "-o", "wide"]).await.unwrap();
     assert!(wide.lines().next().unwrap().contains("LAST PROBE"), "{wide}");
     assert!(!wide.contains("<none>"), "{wide}");

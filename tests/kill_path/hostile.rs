@@ -74,7 +74,7 @@ async fn who_may_only_create_requests_can_forge_neither_outcomes_nor_claims_nor_
 
     // Another way to the key.
     let connections: Api<OceanBaseConnection> = Api::namespaced(client.clone(), namespace);
-    let elsewhere = Patch::Merge(json!({"spec": {"endpoint": "evil.aliyuncs.com"}}));
+    let elsewhere = Patch::Merge(json!({"spec": {"alibabaCloud": {"endpoint": "evil.aliyuncs.com"}}}));
     let patched = connections.patch(Scene::CONNECTION, &PatchParams::default(), &elsewhere).await;
     assert_forbidden("an endpoint", patched);
     assert_forbidden("a Secret", Api::<Secret>::namespaced(client, namespace).get(Scene::SECRET).await);
@@ -96,7 +96,8 @@ async fn a_secret_of_another_namespace_can_be_named_by_nobody() {
     let connections: Api<OceanBaseConnection> = scene.api();
     // There is no field for it.
     let elsewhere = async |namespace: Option<&str>| {
-        let patch = json!({"spec": {"credentials": {"secretRef": {"namespace": namespace}}}}).to_string();
+        let credentials = json!({"secretRef": {"namespace": namespace}});
+        let patch = json!({"spec": {"alibabaCloud": {"credentials": credentials}}}).to_string();
         let patch = ["patch", "obc", Scene::CONNECTION, "-n", &scene.namespace, "--type=merge", "-p", &patch];
         scene.cluster.control_plane.run_kubectl(&patch).await.unwrap();
     };
@@ -110,7 +111,7 @@ async fn a_secret_of_another_namespace_can_be_named_by_nobody() {
     assert!(waiting.message().contains(&told), "{}", waiting.message());
     // Nor does a name lead there.
     for name in [format!("../../{}/secrets/{}", owner.namespace, Scene::SECRET), format!("{}/x", owner.namespace)] {
-        let path = Patch::Merge(json!({"spec": {"credentials": {"secretRef": {"name": name}}}}));
+        let path = Patch::Merge(json!({"spec": {"alibabaCloud": {"credentials": {"secretRef": {"name": name}}}}}));
         let refused = connections.patch(Scene::CONNECTION, &PatchParams::default(), &path).await.unwrap_err();
         assert!(refused.to_string().contains("secretRef.name must be the name of a Secret"), "{refused}");
     }

@@ -72,8 +72,11 @@ async fn beside(scene: &Scene, name: &str) -> (Api<SessionKillReceipt>, Api<Ocea
     );
     secret["metadata"]["labels"] = json!({"sessionkill.dev/credentials": "true"});
     let spec = json!({"spec": {
-        "regionID": "cn-hangzhou", "endpoint": scene.gateway_url(), "requestTimeoutSeconds": 5,
-        "credentials": {"secretRef": {"name": Scene::SECRET}},
+        "alibabaCloud": {
+            "regionID": "cn-hangzhou", "endpoint": scene.gateway_url(),
+            "credentials": {"secretRef": {"name": Scene::SECRET}},
+        },
+        "requestTimeoutSeconds": 5,
     }});
     let connection = in_it("OceanBaseConnection", "sessionkill.dev/v1alpha1", Scene::CONNECTION, spec);
     for object in [&namespace, &secret, &connection] {

@@ -53,7 +53,7 @@ async fn a_connection_cannot_say_which_key_is_the_id() {
     let swapped = json!({
         "accessKeyIDKey": "accessKeySecret", "accessKeySecretKey": "accessKeyID", "securityTokenKey": "accessKeySecret",
     });
-    let swapped = Patch::Merge(json!({"spec": {"credentials": {"secretRef": swapped}}}));
+    let swapped = Patch::Merge(json!({"spec": {"alibabaCloud": {"credentials": {"secretRef": swapped}}}}));
     // A client that does not ask for strictness, where no policy refuses it; its own type does not take the answer.
     let _ = connections.patch(Scene::CONNECTION, &PatchParams::default(), &swapped).await;
     scene.operator().await;
@@ -62,7 +62,7 @@ async fn a_connection_cannot_say_which_key_is_the_id() {
     assert!(waiting.message().contains("unknown field `access"), "{}", waiting.message());
     assert!(scene.gateway().calls().is_empty(), "not even a probe goes out");
     let none = json!({"accessKeyIDKey": null, "accessKeySecretKey": null, "securityTokenKey": null});
-    let none = Patch::Merge(json!({"spec": {"credentials": {"secretRef": none}}}));
+    let none = Patch::Merge(json!({"spec": {"alibabaCloud": {"credentials": {"secretRef": none}}}}));
     connections.patch(Scene::CONNECTION, &PatchParams::default(), &none).await.unwrap();
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
     scene.assert_killed_once([1]);

@@ -143,7 +143,7 @@ async fn a_connection_that_names_the_removed_operation_waits_until_it_names_anot
     remove(&scene, "KillProcessList");
     scene.request("inc-1").create().await;
     let waiting = scene.wait_for_reason("inc-1", "OperationUnavailable").await;
-    let remedy = "does not offer KillProcessList: see spec.killOperation of the connection";
+    let remedy = "does not offer KillProcessList: see spec.alibabaCloud.killOperation of the connection";
     assert!(waiting.message().contains(remedy), "{}", waiting.message());
     scene.wait_for_connection("Ready=False(OperationUnavailable)").await;
     assert!(scene.calls_for(1).iter().all(|call| call.action.as_deref() == Some("KillProcessList")));

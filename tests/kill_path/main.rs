@@ -7,6 +7,7 @@
 mod scene;
 
 mod ambiguous_answers;
+mod before_backends;
 mod budget;
 mod claims;
 mod clocks;

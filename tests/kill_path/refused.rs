@@ -15,7 +15,7 @@ async fn nothing_outside_the_allow_lists_of_the_connection_is_ever_sent() {
     scene.request("other-instance").instance("ob-other").create().await;
     scene.request("other-tenant").tenant("t-other").create().await;
     for (name, words) in [
-        ("other-instance", "instance ob-other is not in spec.instanceIDs of OceanBaseConnection prod-ob"),
+        ("other-instance", "instance ob-other is not in spec.alibabaCloud.instanceIDs of OceanBaseConnection prod-ob"),
         ("other-tenant", "tenant t-other is not in spec.tenantIDs of OceanBaseConnection prod-ob"),
     ] {
         let ended = scene.wait_finished(name).await;

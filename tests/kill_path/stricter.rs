@@ -39,7 +39,7 @@ async fn upgrade(scene: &Scene) {
     make_stricter(scene, "sessionkills", &of_requests).await;
     let not_of_this = json!([rule("self != 'prod-ob'", "not of this connection")]);
     make_stricter(scene, "sessionkillreceipts", &[("connectionName/x-kubernetes-validations", not_of_this)]).await;
-    make_stricter(scene, "oceanbaseconnections", &[("regionID/maxLength", json!(3))]).await;
+    make_stricter(scene, "oceanbaseconnections", &[("alibabaCloud/properties/regionID/maxLength", json!(3))]).await;
 }
 
 /// What its user held back goes on.
@@ -87,7 +87,7 @@ async fn what_was_stored_before_a_definition_became_stricter_still_gets_its_outc
     upgrade(&scene).await;
     refused_anew(&scene, &scene.request("called").object(), "another", "spec.reason: Too long").await;
     refused_anew(&scene, &claim, &format!("sk-{}", "0".repeat(40)), "not of this connection").await;
-    refused_anew(&scene, &scene.connection_now().await, "another", "spec.regionID: Too long").await;
+    refused_anew(&scene, &scene.connection_now().await, "another", "spec.alibabaCloud.regionID: Too long").await;
 
     call.release();
     let called = scene.wait_finished("called").await;

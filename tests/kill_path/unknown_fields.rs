@@ -85,10 +85,19 @@ async fn nothing_is_sent_through_a_connection_with_an_unknown_field() {
     scene.request("inc-1").create().await;
     let waiting = scene.wait_for_reason("inc-1", "ConnectionNotFound").await;
     assert!(waiting.message().contains("unknown field `tenantIds`"), "{}", waiting.message());
+    let told = eventually("the connection to say that it cannot be read", async || {
+        let connection = connections.get(Scene::CONNECTION).await.map_err(|error| error.to_string())?;
+        let ready = connection.data["status"]["conditions"][0].clone();
+        if ready["reason"] == "InvalidObject" { Ok(ready) } else { Err(connection.data.to_string()) }
+    })
+    .await;
+    let message = told["message"].as_str().unwrap_or_default();
+    assert!(message.contains("unknown field `tenantIds`") && message.contains("delete it"), "{message}");
     scene.assert_nothing_sent();
     change(json!({"tenantIds": null, "tenantIDs": [Scene::TENANT]})).await;
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
     let connection: OceanBaseConnection = scene.connection_now().await;
     assert_eq!(connection.spec.tenant_ids, [Scene::TENANT]);
+    scene.wait_for_connection("Ready=True(CallAnswered)").await;
     scene.end().await;
 }

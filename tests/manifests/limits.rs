@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_mins(2);
 fn connection(metadata: &Value) -> Value {
     json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": metadata,
-        "spec": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}},
+        "spec": {"alibabaCloud": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}}},
     })
 }
 

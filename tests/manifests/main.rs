@@ -123,7 +123,7 @@ async fn the_image_is_of_this_version_and_its_pod_is_asked_where_the_operator_an
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
         assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"], "{probe}");
         let path = container[probe]["httpGet"]["path"].as_str().unwrap();
-        let health = fs::read_to_string(repository("src/health.rs")).unwrap();
+        let health = fs::read_to_string(repository("src/health_port.rs")).unwrap();
         assert!(health.contains(&format!("\"{path}\"")), "the operator does not serve {path}");
     }
 }
@@ -319,13 +319,14 @@ async fn fit_together(cluster: &Cluster, namespace: &str) {
 async fn fits(cluster: &Cluster, namespace: &str, request: &Value) {
     let connection = request["connectionRef"]["name"].as_str().unwrap();
     let connection = cluster.get(&format!("oceanbaseconnection -n {namespace} {connection}")).await;
-    for (list, name) in [("instanceIDs", "instanceID"), ("tenantIDs", "tenantID")] {
-        let allowed = connection["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (list, name) in [("/alibabaCloud/instanceIDs", "instanceID"), ("/tenantIDs", "tenantID")] {
+        let allowed = connection["spec"].pointer(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         // No name allows all.
         assert!(allowed.is_empty() || allowed.contains(&request[name]), "{allowed:?} lacks {}", request[name]);
     }
-    assert!(connection["spec"]["instanceIDs"].is_array(), "the example of a connection has no allow-list");
-    let secret = connection["spec"]["credentials"]["secretRef"]["name"].as_str().unwrap();
+    let alibaba_cloud = &connection["spec"]["alibabaCloud"];
+    assert!(alibaba_cloud["instanceIDs"].is_array(), "the example of a connection has no allow-list");
+    let secret = alibaba_cloud["credentials"]["secretRef"]["name"].as_str().unwrap();
     let secret = cluster.get(&format!("secret -n {namespace} {secret}")).await;
     assert_eq!(secret["metadata"]["labels"][sessionkill::api::CREDENTIALS_LABEL], "true");
     for key in ["accessKeyID", "accessKeySecret"] {

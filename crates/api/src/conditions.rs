@@ -188,6 +188,8 @@ pub enum ConnectionReason {
     DeadlineTimeStamp,
     /// The gateway refused such a time stamp; calls carry the current time, and only the operator's own clock keeps them from being late.
     TimeStampRefused,
+    /// The stored object does not fit the schema; nothing is sent through it.
+    InvalidObject,
     /// The gateway's clock is ahead of the operator's by more than clocks may differ.
     GatewayAhead,
     /// It is behind by more than that.
@@ -205,6 +207,7 @@ impl ConnectionReason {
             Self::NotYetKnown => "NotYetKnown",
             Self::DeadlineTimeStamp => "DeadlineTimeStamp",
             Self::TimeStampRefused => "TimeStampRefused",
+            Self::InvalidObject => "InvalidObject",
             Self::GatewayAhead => "GatewayAhead",
             Self::GatewayBehind => "GatewayBehind",
         }

@@ -2,17 +2,30 @@
 
 #![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::alibaba_cloud::AlibabaCloud;
 use super::conditions::{Conditions, conditions_schema};
-use super::session_kill::{IS_OBJECT_NAME, is_id};
+use super::session_kill::ARE_IDS;
 use super::status::Operation;
 
-/// Where to call, and as whom. Only here may an endpoint be set: whoever chooses it can collect signed requests.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// What a spec is told that names no backend, as one does whose fields stand where they stood before there was a choice.
+const NO_BACKEND: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
+                          instanceIDs and credentials below it";
+
+/// Of what was stored without a backend the status can still be written, which says so. The API server itself lets no status be
+/// written beside a spec that breaks a rule and has fields that the schema does not name.
+const HAS_BACKEND: &str = "has(self.alibabaCloud) || (oldSelf.hasValue() && !has(oldSelf.value().alibabaCloud))";
+
+/// Where to call, and as whom. A spec that names no backend cannot be read, so that nobody meets a connection without one.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     crates(kube = "::kube_derive", kube_core = "::kube_core"),
     group = "sessionkill.dev",
@@ -25,13 +38,14 @@ use super::status::Operation;
     shortname = "obc",
     category = "sessionkill-dev",
     doc = "OceanBaseConnection says where the ApsaraDB for OceanBase API is called, with whose credentials, and which instances and tenants requests may name.",
-    printcolumn(name = "Region", type_ = "string", json_path = ".spec.regionID"),
+    printcolumn(name = "Backend", type_ = "string", json_path = ".status.backend"),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.alibabaCloud.regionID"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Operation", type_ = "string", json_path = ".status.operation"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Last Probe", type_ = "date", json_path = ".status.lastProbeTime", priority = 1),
-    printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.endpoint", priority = 1),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".spec.alibabaCloud.endpoint", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -39,48 +53,65 @@ use super::status::Operation;
         priority = 1
     )
 )]
+#[serde(try_from = "Value", into = "Fields")]
+pub struct OceanBaseConnectionSpec {
+    /// What ends the sessions, and how it is called.
+    pub backend: Backend,
+    /// The tenants that requests may name; any if there is none.
+    pub tenant_ids: Vec<String>,
+    /// What of a session's statement is stored in a status.
+    pub sql_text: SqlTextPolicy,
+    /// Seconds a call may take in all.
+    pub request_timeout_seconds: i32,
+}
+
+/// What ends the sessions: exactly one member of the spec.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Backend {
+    /// The API of ApsaraDB for OceanBase.
+    AlibabaCloud(AlibabaCloud),
+}
+
+/// The name of a backend, as a status shows it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendName {
+    /// The API of ApsaraDB for OceanBase.
+    AlibabaCloud,
+}
+
+impl Backend {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> BackendName {
+        match self {
+            Self::AlibabaCloud(_) => BackendName::AlibabaCloud,
+        }
+    }
+}
+
+impl OceanBaseConnectionSpec {
+    /// How Alibaba Cloud is called. With a second backend this no longer compiles as it is, nor does whoever calls it.
+    #[must_use]
+    pub const fn alibaba_cloud(&self) -> &AlibabaCloud {
+        let Backend::AlibabaCloud(alibaba_cloud) = &self.backend;
+        alibaba_cloud
+    }
+}
+
+/// Where to call, and as whom. Only here may an endpoint be set: whoever chooses it can collect signed requests.
+#[derive(KubeSchema, Serialize, Deserialize)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("!has(oldSelf.instanceIDs) || size(oldSelf.instanceIDs) == 0 || has(self.instanceIDs)")
-        .message("instanceIDs must not be removed: set it to [] to let requests name any instance")
-        .field_path(".instanceIDs"),
+    validation = Rule::new(HAS_BACKEND).message(NO_BACKEND).field_path(".alibabaCloud").optional_old_self(true),
     validation = Rule::new("!has(oldSelf.tenantIDs) || size(oldSelf.tenantIDs) == 0 || has(self.tenantIDs)")
         .message("tenantIDs must not be removed: set it to [] to let requests name any tenant")
-        .field_path(".tenantIDs"),
-    validation = Rule::new("self.signatureMethod != 'HMAC-SHA1' || has(self.endpoint)")
-        .message("signatureMethod HMAC-SHA1 is for private-cloud gateways: name the gateway by endpoint, or use ACS3-HMAC-SHA256")
-        .field_path(".signatureMethod")
+        .field_path(".tenantIDs")
 )]
-pub struct OceanBaseConnectionSpec {
-    /// The region, such as cn-hangzhou. The endpoint follows from it.
-    #[serde(rename = "regionID")]
-    #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = (IS_REGION, "regionID must be the ID of a region, such as cn-hangzhou, ap-southeast-1 or cn-north-2-gov-1"))]
-    pub region_id: String,
-
-    /// Public calls oceanbasepro.{region}.aliyuncs.com, VPC calls oceanbasepro-vpc.{region}.aliyuncs.com.
-    #[serde(default)]
-    pub network: Network,
-
-    /// Overrides the endpoint: a host name, with a port if need be. It must be oceanbasepro.{region}.aliyuncs.com or
-    /// oceanbasepro-vpc.{region}.aliyuncs.com unless the operator runs with --allow-endpoint for exactly this value; only
-    /// such an allowed value may start with http:// or have another port than 443.
+struct Fields {
+    /// Calls the API of ApsaraDB for OceanBase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = (IS_ENDPOINT, "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-hangzhou.aliyuncs.com"))]
-    pub endpoint: Option<String>,
-
-    /// The instances that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
-    /// removed.
-    #[serde(rename = "instanceIDs", default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
-    // Of a list that is merged item by item not even [] is left when its last item goes.
-    #[x_kube(
-        merge_strategy = ListMerge::Atomic,
-        validation = (ARE_IDS, "instanceIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
-    )]
-    pub instance_ids: Vec<String>,
+    alibaba_cloud: Option<AlibabaCloud>,
 
     /// The tenants that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
     /// removed.
@@ -91,71 +122,58 @@ pub struct OceanBaseConnectionSpec {
         merge_strategy = ListMerge::Atomic,
         validation = (ARE_IDS, "tenantIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
     )]
-    pub tenant_ids: Vec<String>,
-
-    /// The operation that ends sessions. Auto: KillProcessList, and BatchKillProcessList once the gateway has said that it
-    /// no longer offers the former. A name: that operation only.
-    #[serde(default)]
-    pub kill_operation: KillOperation,
+    tenant_ids: Vec<String>,
 
     /// What of a session's statement is stored in a status, which more people can read than the database. Digest: its
     /// SHA-256, as sha256:HEX, by which equal statements can be told. Truncated: its first 256 characters, passwords in
     /// them included. None: nothing.
     #[serde(default)]
-    pub sql_text: SqlTextPolicy,
-
-    /// How requests are signed. HMAC-SHA1 is the older method, for private-cloud gateways: it does not cover the host, so
-    /// it is used only at an endpoint that --allow-endpoint names.
-    #[serde(default)]
-    pub signature_method: SignatureMethod,
+    sql_text: SqlTextPolicy,
 
     /// Seconds a call may take in all, from connecting to the last byte of the answer.
     #[serde(default = "default_request_timeout_seconds")]
     #[schemars(range(min = 1, max = 60))]
-    pub request_timeout_seconds: i32,
-
-    /// The access key.
-    pub credentials: Credentials,
+    request_timeout_seconds: i32,
 }
 
-/// An area, a place, and what Alibaba Cloud adds to them: a number, and what the region is for. Not any label: customers name
-/// hosts below others, such as oss-cn-hangzhou. The operator holds the endpoint to the same form.
-const IS_REGION: &str =
-    "self.matches('^(af|ap|cn|eu|me|na|sa|us)-[a-z]+(-[0-9]{1,2})?(-(acdr|finance|gov|jva|lr)(-[0-9]{1,2})?)?$')";
+impl TryFrom<Value> for OceanBaseConnectionSpec {
+    type Error = serde_json::Error;
 
-/// Each as a request may name it: another entry would allow nothing.
-const ARE_IDS: &str = concat!("self.all(id, ", is_id!("id"), ")");
+    fn try_from(stored: Value) -> Result<Self, Self::Error> {
+        let no_backend = || serde_json::Error::custom(NO_BACKEND);
+        // Looked for first: else whoever still has the fields beside it would hear of an unknown field.
+        stored.get("alibabaCloud").ok_or_else(no_backend)?;
+        let Fields { alibaba_cloud, tenant_ids, sql_text, request_timeout_seconds } = serde_json::from_value(stored)?;
+        let backend = alibaba_cloud.map(Backend::AlibabaCloud).ok_or_else(no_backend)?;
+        Ok(Self { backend, tenant_ids, sql_text, request_timeout_seconds })
+    }
+}
 
-/// A host name, an IPv4 address or an IPv6 address in brackets, with an optional scheme and port.
-const IS_ENDPOINT: &str =
-    r"self.matches(r'^(https?://)?([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[\[][0-9a-f:]+[\]])(:[0-9]{1,5})?$')";
+impl From<OceanBaseConnectionSpec> for Fields {
+    fn from(spec: OceanBaseConnectionSpec) -> Self {
+        let OceanBaseConnectionSpec { backend, tenant_ids, sql_text, request_timeout_seconds } = spec;
+        let Backend::AlibabaCloud(alibaba_cloud) = backend;
+        Self { alibaba_cloud: Some(alibaba_cloud), tenant_ids, sql_text, request_timeout_seconds }
+    }
+}
+
+impl JsonSchema for OceanBaseConnectionSpec {
+    fn inline_schema() -> bool {
+        Fields::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "OceanBaseConnectionSpec".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Fields::json_schema(generator)
+    }
+}
 
 /// Seconds; what the official SDKs use as their read time-out.
 const fn default_request_timeout_seconds() -> i32 {
     10
-}
-
-/// The network from which the gateway is reached.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// The public endpoint.
-    #[default]
-    Public,
-    /// The endpoint inside Alibaba Cloud's virtual private clouds.
-    #[serde(rename = "VPC")]
-    Vpc,
-}
-
-/// The operation that ends sessions.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KillOperation {
-    /// KillProcessList, or BatchKillProcessList where the gateway does not offer it.
-    #[default]
-    Auto,
-    /// KillProcessList only.
-    KillProcessList,
-    /// BatchKillProcessList only, always by session ID.
-    BatchKillProcessList,
 }
 
 /// What of a session's statement is stored.
@@ -170,40 +188,6 @@ pub enum SqlTextPolicy {
     None,
 }
 
-/// How requests are signed.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SignatureMethod {
-    /// Signature V3, the default of all current SDKs.
-    #[default]
-    #[serde(rename = "ACS3-HMAC-SHA256")]
-    Acs3HmacSha256,
-    /// Signature V1 of the RPC style.
-    #[serde(rename = "HMAC-SHA1")]
-    HmacSha1,
-}
-
-/// Where the access key is kept.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(crates(kube_core = "::kube_core"))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Credentials {
-    /// A Secret in the same namespace, labelled sessionkill.dev/credentials: "true". Which of its keys hold the access key the
-    /// Secret itself says.
-    pub secret_ref: SecretRef,
-}
-
-/// Names a Secret of the same namespace. There is no namespace field on purpose; nor are there names of keys: whoever may
-/// write connections but not read Secrets could have the secret sent as the ID.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[x_kube(crates(kube_core = "::kube_core"))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SecretRef {
-    /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = (IS_OBJECT_NAME, "secretRef.name must be the name of a Secret: lower-case letters, digits, - and ."))]
-    pub name: String,
-}
-
 /// How calls through the connection fare. Written by the operator only, on changes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
@@ -212,6 +196,11 @@ pub struct OceanBaseConnectionStatus {
     /// The metadata.generation this status speaks of; -1 until the operator has asked the gateway.
     #[serde(default)]
     pub observed_generation: i64,
+    /// What ends the sessions: the member of the spec that is set.
+    // As an option it would be described by the words of its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "BackendName")]
+    pub backend: Option<BackendName>,
     /// The operation in use: with Auto, the one that the gateway offers.
     // As an option it would be described by the words of its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@
 //! words that belong to Alibaba Cloud or OceanBase keep their meaning (`instanceID`, `tenantID`, `serverIP`, `sessionID`).
 //! Everything is bounded, so that the API server refuses what the operator could not handle.
 
+mod alibaba_cloud;
 pub mod audit_line;
 mod conditions;
 mod connection;
@@ -13,10 +14,10 @@ mod session_kill;
 mod status;
 mod strict;
 
+pub use alibaba_cloud::{AlibabaCloud, Credentials, KillOperation, Network, SecretRef, SignatureMethod};
 pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
 pub use connection::{
-    Credentials, KillOperation, Network, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus,
-    SecretRef, SignatureMethod, SqlTextPolicy,
+    Backend, BackendName, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SqlTextPolicy,
 };
 pub use expect::{Expect, SessionState};
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};

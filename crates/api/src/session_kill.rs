@@ -48,9 +48,11 @@ macro_rules! is_id {
         concat!($id, ".matches('^[a-z0-9][a-z0-9_-]*$')")
     };
 }
-pub(super) use is_id;
 
 const IS_ID: &str = is_id!("self");
+
+/// Each as a request may name it: another entry would allow nothing.
+pub(super) const ARE_IDS: &str = concat!("self.all(id, ", is_id!("id"), ")");
 
 /// What names of Kubernetes objects are made of. Rules, not patterns: a refused pattern is answered with a regular expression.
 pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";

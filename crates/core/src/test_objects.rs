@@ -51,7 +51,7 @@ pub fn connection() -> OceanBaseConnection {
         "apiVersion": "sessionkill.dev/v1alpha1",
         "kind": "OceanBaseConnection",
         "metadata": {"name": "prod-ob", "namespace": "dba"},
-        "spec": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}},
+        "spec": {"alibabaCloud": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}}},
     }))
     .unwrap()
 }

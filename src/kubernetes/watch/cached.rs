@@ -7,7 +7,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
-use kube::core::error_boundary::InvalidObject;
 use serde::Deserialize;
 
 use crate::api::{SessionKill, WaitReason};
@@ -20,7 +19,7 @@ use crate::domain::kill::status::says;
 use crate::domain::tenant::TenantKey;
 use crate::kubernetes::watch::budget::{Budget, Share};
 use crate::kubernetes::watch::metadata::Size;
-use crate::kubernetes::watch::stored_request::Guarded;
+use crate::kubernetes::watch::stored_request::{Guarded, Unreadable};
 
 /// A stored request. Its schedule is known in any form, but an attempt needs the object, which [`Cached::whole`]
 /// returns only if the cache has it. Cheap to clone.
@@ -33,7 +32,7 @@ enum Content {
     /// With its share of the budget once it is in the cache.
     Whole(Arc<SessionKill>, Option<Arc<Share>>),
     Outline(Arc<Outline>),
-    Unreadable(Arc<InvalidObject>),
+    Unreadable(Arc<Unreadable>),
 }
 
 /// The key, times and connection of a request: about 1 KiB. Keep it private, as the object's sessions are removed.

@@ -60,6 +60,11 @@ impl Kept {
         if bytes > USUAL { Size::Large } else { Size::Usual }
     }
 
+    /// Whether this is the generation of its spec.
+    pub fn is_at(&self, generation: i64) -> bool {
+        self.generation == Some(generation)
+    }
+
     /// A field that is null in the spec of the applied manifest, although the stored object has no null.
     pub fn lost_null(&self) -> Option<&str> {
         self.annotations.as_ref()?.lost_null.as_deref()

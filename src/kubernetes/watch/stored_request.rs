@@ -7,24 +7,34 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use kube::core::error_boundary::InvalidObject;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::api::{OceanBaseConnection, SessionKill};
+use crate::api::{OceanBaseConnection, Outcome, SessionKill};
 use crate::domain::text::clamp;
 use crate::kubernetes::watch::metadata::{Kept, Size};
 
 /// The most characters of a parse error, which may quote the stored object.
 const MAX_ERROR: usize = 256;
 
+/// An object that does not fit the type.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// Why.
+    pub error: String,
+    /// As far as it is kept.
+    pub metadata: ObjectMeta,
+    /// Whether its status says so already.
+    pub is_told: bool,
+}
+
 /// A stored object and its size; one that does not fit the type must not stop the watch of the others. Keeps only the
 /// metadata in [`Kept`], even then. Cheap to clone.
 ///
 /// kube's `DeserializeGuard` keeps all of the metadata and copies the whole object, while thousands of them wait.
 #[derive(Clone, Debug)]
-pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, InvalidObject>, pub Size);
+pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, Unreadable>, pub Size);
 
 /// A stored connection.
 pub type GuardedConnection = Guarded<OceanBaseConnection>;
@@ -53,6 +63,15 @@ impl Stored {
         lost.map(|field| format!("`{field}` is null in the manifest that kubectl applied")).or_else(unknown)
     }
 
+    /// The error that its status tells, if that says of what is stored now that it cannot be read.
+    fn told(&self) -> Option<String> {
+        let generation = self.status["observedGeneration"].as_i64();
+        let mut conditions = self.status["conditions"].as_array().into_iter().flatten();
+        let told = conditions.find(|condition| condition["reason"] == Outcome::InvalidObject.as_str())?;
+        let message = told["message"].as_str().filter(|_| generation.is_some_and(|it| self.metadata.is_at(it)))?;
+        Some(message.to_owned())
+    }
+
     fn fit<K: DeserializeOwned>(self) -> Result<K, String> {
         let parts = [("metadata", Value::Object(Map::new())), ("spec", self.spec), ("status", self.status)];
         let object: Map<_, _> = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
@@ -63,14 +82,18 @@ impl Stored {
 impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut stored = Stored::deserialize(deserializer)?;
-        let (overlooked, size) = (stored.overlooked(), stored.metadata.size());
+        let (overlooked, told, size) = (stored.overlooked(), stored.told(), stored.metadata.size());
         let metadata = ObjectMeta::from(take(&mut stored.metadata));
         let fits = match overlooked.map_or_else(|| stored.fit::<K>(), Err) {
             Ok(mut fits) => {
                 *fits.meta_mut() = metadata;
                 Ok(Arc::new(fits))
             }
-            Err(error) => Err(InvalidObject { error: clamp(&error, MAX_ERROR), metadata }),
+            Err(error) => {
+                let error = clamp(&error, MAX_ERROR);
+                let is_told = told.is_some_and(|message| message.contains(&error));
+                Err(Unreadable { error, metadata, is_told })
+            }
         };
         Ok(Self(fits, size))
     }
@@ -152,7 +175,7 @@ mod tests {
         let read: Guarded = serde_json::from_value(stored).unwrap();
         assert_eq!((read.name_any().as_str(), read.namespace().as_deref()), ("a", Some("b")));
         let error = read.0.unwrap_err();
-        assert!(error.error.contains("expected a sequence"), "{error}");
+        assert!(error.error.contains("expected a sequence"), "{error:?}");
         assert_eq!(error.metadata.labels, None);
 
         let read: Guarded = serde_json::from_value(json!({"metadata": {}, "spec": {"sessions": large}})).unwrap();
@@ -185,12 +208,41 @@ mod tests {
         }
 
         let stored = serde_json::to_value(connection()).unwrap();
-        for object in ["", "/spec", "/spec/credentials", "/spec/credentials/secretRef"] {
+        let (backend, credentials) = ("/spec/alibabaCloud", "/spec/alibabaCloud/credentials");
+        for object in ["", "/spec", backend, credentials, &format!("{credentials}/secretRef")] {
             let mut stored = stored.clone();
             stored.pointer_mut(object).unwrap()["tenantIds"] = json!(["t1"]);
             let read: GuardedConnection = serde_json::from_value(stored).unwrap();
             let error = read.0.unwrap_err().error;
             assert!(error.contains("unknown field `tenantIds`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_names_no_backend_is_told_where_its_fields_go_until_its_status_says_so() {
+        let unreadable = |spec: Value, status: Value| {
+            let metadata = json!({"name": "prod-ob", "generation": 3});
+            let stored = json!({"metadata": metadata, "spec": spec, "status": status});
+            serde_json::from_value::<GuardedConnection>(stored).unwrap().0.unwrap_err()
+        };
+        let told = |generation: i64, message: &str| {
+            let conditions = json!([{"type": "Ready", "reason": "InvalidObject", "message": message}]);
+            json!({"observedGeneration": generation, "conditions": conditions})
+        };
+        let alone = json!({"credentials": {"secretRef": {"name": "aliyun-ak"}}, "regionID": "cn-hangzhou"});
+        let error = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
+                     instanceIDs and credentials below it";
+        for spec in [alone.clone(), json!({}), json!({"alibabaCloud": null}), json!({"tenantIDs": ["t1"]})] {
+            let unreadable = unreadable(spec, json!({"observedGeneration": -1}));
+            assert_eq!((unreadable.error.as_str(), unreadable.is_told), (error, false));
+        }
+        for (status, is_told) in [
+            (told(3, &format!("cannot be read ({error}): delete it")), true),
+            (told(2, &format!("cannot be read ({error}): delete it")), false),
+            (told(3, "cannot be read (something else)"), false),
+            (Value::Null, false),
+        ] {
+            assert_eq!(unreadable(alone.clone(), status.clone()).is_told, is_told, "{status}");
         }
     }
 }

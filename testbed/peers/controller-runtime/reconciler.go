@@ -168,15 +168,16 @@ func (r *Reconciler) gateway(ctx context.Context, object *SessionKill) (*Gateway
 		return nil, err
 	}
 	secret := &corev1.Secret{}
-	name := connection.Spec.Credentials.SecretRef.Name
+	alibabaCloud := connection.Spec.AlibabaCloud
+	name := alibabaCloud.Credentials.SecretRef.Name
 	if err := r.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, secret); err != nil {
 		return nil, err
 	}
 	id, accessKey := secret.Data["accessKeyID"], secret.Data["accessKeySecret"]
-	if connection.Spec.Endpoint == "" || len(id) == 0 || len(accessKey) == 0 {
+	if alibabaCloud.Endpoint == "" || len(id) == 0 || len(accessKey) == 0 {
 		return nil, fmt.Errorf("connection %s: no endpoint, or no access key in secret %s", connection.Name, secret.Name)
 	}
-	return &Gateway{Client: r.HTTP, Endpoint: connection.Spec.Endpoint, AccessKeyID: string(id),
+	return &Gateway{Client: r.HTTP, Endpoint: alibabaCloud.Endpoint, AccessKeyID: string(id),
 		AccessKey: string(accessKey), SecurityToken: string(secret.Data["securityToken"])}, nil
 }
 

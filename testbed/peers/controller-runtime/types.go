@@ -54,12 +54,14 @@ type OceanBaseConnection struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
-		Endpoint    string `json:"endpoint"`
-		Credentials struct {
-			SecretRef struct {
-				Name string `json:"name"`
-			} `json:"secretRef"`
-		} `json:"credentials"`
+		AlibabaCloud struct {
+			Endpoint    string `json:"endpoint"`
+			Credentials struct {
+				SecretRef struct {
+					Name string `json:"name"`
+				} `json:"secretRef"`
+			} `json:"credentials"`
+		} `json:"alibabaCloud"`
 	} `json:"spec"`
 }
 

@@ -63,7 +63,7 @@ async def access_keys(name, body, **_):
 
 @kopf.index(GROUP, "oceanbaseconnections")
 async def endpoints(name, spec, **_):
-    return {name: dict(spec)}
+    return {name: dict(spec["alibabaCloud"])}
 
 
 @kopf.on.event(GROUP, "oceanbaseconnections")

@@ -96,6 +96,7 @@ def client_of(connection):
     """Read once: a changed access key is seen at the next start."""
     objects = client.CustomObjectsApi()
     spec = objects.get_namespaced_custom_object(**KINDS, plural="oceanbaseconnections", name=connection)["spec"]
+    spec = spec["alibabaCloud"]
     reference = spec["credentials"]["secretRef"]
     data = client.CoreV1Api().read_namespaced_secret(reference["name"], NAMESPACE).data
     value = {key: base64.b64decode(text).decode() for key, text in data.items()}

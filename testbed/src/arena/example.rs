@@ -15,8 +15,8 @@ impl Arena {
     pub fn example_connection(&self, file: &str) -> anyhow::Result<Value> {
         let mut connection = first(file)?;
         let spec = &mut connection["spec"];
-        spec["endpoint"] = self.gateway.url().into();
-        spec["instanceIDs"] = json!([INSTANCE]);
+        spec["alibabaCloud"]["endpoint"] = self.gateway.url().into();
+        spec["alibabaCloud"]["instanceIDs"] = json!([INSTANCE]);
         spec["tenantIDs"] = json!([TENANT]);
         Ok(connection)
     }

@@ -99,8 +99,11 @@ impl Arena {
         let connection = json!({
             "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": CONNECTION},
             "spec": {
-                "regionID": "cn-hangzhou", "endpoint": self.gateway.url(), "requestTimeoutSeconds": 5,
-                "credentials": {"secretRef": {"name": SECRET}},
+                "alibabaCloud": {
+                    "regionID": "cn-hangzhou", "endpoint": self.gateway.url(),
+                    "credentials": {"secretRef": {"name": SECRET}},
+                },
+                "requestTimeoutSeconds": 5,
             },
         });
         let connections: Api<OceanBaseConnection> = self.api_of();

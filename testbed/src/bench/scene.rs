@@ -62,9 +62,11 @@ impl Scene {
             "kind": "OceanBaseConnection",
             "metadata": {"name": CONNECTION, "namespace": NAMESPACE},
             "spec": {
-                "regionID": "cn-hangzhou",
-                "endpoint": gateway.url(),
-                "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                "alibabaCloud": {
+                    "regionID": "cn-hangzhou",
+                    "endpoint": gateway.url(),
+                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                },
             },
         });
         control_plane.apply(&secret.to_string()).await?;

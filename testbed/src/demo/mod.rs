@@ -158,9 +158,11 @@ impl Demo<'_> {
                 "kind": "OceanBaseConnection",
                 "metadata": {"name": "prod-ob"},
                 "spec": {
-                    "regionID": "cn-hangzhou",
-                    "endpoint": self.stack.gateway_url(),
-                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                    "alibabaCloud": {
+                        "regionID": "cn-hangzhou",
+                        "endpoint": self.stack.gateway_url(),
+                        "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                    },
                 },
             },
         ]});

@@ -52,7 +52,7 @@ impl Attack for Keys {
             let user = ground.user(TEAM, Role::Owner).await?;
             let connections = self.names().map(|(_, name)| {
                 let mut connection = objects::connection(&name, &self.gateway.url());
-                connection["spec"]["credentials"]["secretRef"]["name"] = name.into();
+                connection["spec"]["alibabaCloud"]["credentials"]["secretRef"]["name"] = name.into();
                 connection
             });
             user.store_all::<OceanBaseConnection>(connections).await?;

@@ -39,10 +39,12 @@ pub(super) fn connection(name: &str, endpoint: &str) -> Value {
         "kind": "OceanBaseConnection",
         "metadata": {"name": name},
         "spec": {
-            "regionID": "cn-hangzhou",
-            "endpoint": endpoint,
+            "alibabaCloud": {
+                "regionID": "cn-hangzhou",
+                "endpoint": endpoint,
+                "credentials": {"secretRef": {"name": SECRET}},
+            },
             "requestTimeoutSeconds": 60,
-            "credentials": {"secretRef": {"name": SECRET}},
         },
     })
 }

@@ -15,7 +15,7 @@ pub fn kill(name: &str, metadata: Value) -> Value {
 pub fn connection(name: &str, metadata: Value) -> Value {
     let object = json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
-        "spec": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}},
+        "spec": {"alibabaCloud": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}}},
     });
     with(object, metadata)
 }

@@ -4,12 +4,23 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sessionkill::api::{OceanBaseConnection, SessionKill};
 
 use super::Scene;
 use super::objects::RequestBuilder;
 use super::{KEY_ID, KEY_SECRET, Keys, eventually};
+
+/// The fields of a connection's spec that stand beside its backend.
+const SHARED: [&str; 3] = ["tenantIDs", "sqlText", "requestTimeoutSeconds"];
+
+/// A spec with these fields: those that are of Alibaba Cloud alone stand below it.
+fn spec_of(fields: Map<String, Value>) -> Value {
+    let is_shared = |(name, _): &(String, Value)| SHARED.contains(&name.as_str());
+    let (mut spec, own): (Map<_, _>, Map<_, _>) = fields.into_iter().partition(is_shared);
+    spec.insert("alibabaCloud".to_owned(), Value::Object(own));
+    Value::Object(spec)
+}
 
 impl Scene {
     /// Objects of this namespace.
@@ -71,21 +82,24 @@ impl Scene {
         }
     }
 
-    /// Makes the connection to the gateway what it is by default, but for the fields of `changes`.
+    /// Makes the connection to the gateway what it is by default, but for the fields of `changes`, those of Alibaba Cloud among
+    /// them.
     pub async fn connection(&self, changes: Value) {
         self.put_connection(Self::CONNECTION, Self::SECRET, changes).await;
     }
 
     /// The same with another name and the access key of another Secret.
     pub async fn put_connection(&self, name: &str, secret: &str, changes: Value) {
-        let mut spec = json!({
-            "regionID": "cn-hangzhou", "endpoint": self.gateway_url(), "requestTimeoutSeconds": 5,
-            "credentials": {"secretRef": {"name": secret}},
-        });
-        spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let mut fields = Map::from_iter([
+            ("regionID".to_owned(), json!("cn-hangzhou")),
+            ("endpoint".to_owned(), json!(self.gateway_url())),
+            ("requestTimeoutSeconds".to_owned(), json!(5)),
+            ("credentials".to_owned(), json!({"secretRef": {"name": secret}})),
+        ]);
+        fields.extend(changes.as_object().unwrap().clone());
         let connection = json!({
             "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
-            "metadata": {"name": name}, "spec": spec,
+            "metadata": {"name": name}, "spec": spec_of(fields),
         });
         let connections: Api<OceanBaseConnection> = self.api();
         let params = PatchParams::apply("test").force();

@@ -150,7 +150,7 @@ fn is_region(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not the ID of a region.
-    #[error("regionID {0:?} is not the ID of a region, such as cn-hangzhou: correct spec.regionID")]
+    #[error("regionID {0:?} is not the ID of a region, such as cn-hangzhou: correct spec.alibabaCloud.regionID")]
     NoRegion(String),
     /// Not a host name with an optional port.
     #[error("endpoint {0:?} is not a host name with an optional port, such as oceanbasepro.cn-hangzhou.aliyuncs.com")]
@@ -158,8 +158,8 @@ pub enum EndpointError {
     /// Neither the product's own host nor named by a flag.
     #[error(
         "endpoint {0:?} is neither oceanbasepro.REGION.aliyuncs.com nor oceanbasepro-vpc.REGION.aliyuncs.com at port 443: \
-         remove spec.endpoint to use the region's own, or have the operator started with --allow-endpoint for exactly this \
-         value"
+         remove spec.alibabaCloud.endpoint to use the region's own, or have the operator started with --allow-endpoint for \
+         exactly this value"
     )]
     NotAllowed(String),
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use sessionkill_api::{ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
+use sessionkill_api::{BackendName, ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
 
 use crate::clock::{CLOCK_SKEW, in_words, is_skew};
 use crate::conditions::{condition, without_request};
@@ -41,6 +41,8 @@ impl Learned<'_> {
 pub struct Facts {
     /// The `metadata.generation` of the connection.
     pub generation: i64,
+    /// Which backend ends the sessions.
+    pub backend: BackendName,
     /// Whether calls carry a time stamp signed for the dispatch deadline.
     pub fenced: bool,
     /// The operation in use.
@@ -60,17 +62,7 @@ pub fn connection_status(
     facts: &Facts,
     now: Timestamp,
 ) -> OceanBaseConnectionStatus {
-    let new = |kind: ConditionType, (status, reason, message): (&str, &str, &str)| {
-        let new = Condition {
-            type_: kind.as_str().to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: clamp(message, 1024),
-            last_transition_time: Time(now),
-            observed_generation: Some(facts.generation),
-        };
-        condition(&old.conditions, new)
-    };
+    let new = |kind, said: Said<'_>| condition(&old.conditions, conditioned(kind, said, facts.generation, now));
     let ready = match learned {
         Learned::Answered => ("True", ConnectionReason::CallAnswered.as_str(), "the gateway answered the last call"),
         Learned::Failed(reason, message) => ("False", reason.as_str(), message),
@@ -89,9 +81,40 @@ pub fn connection_status(
     ];
     OceanBaseConnectionStatus {
         observed_generation: facts.generation,
+        backend: Some(facts.backend),
         operation: Some(facts.operation),
         last_probe_time: last_probe(old, learned, facts, now),
         conditions: conditions.into_iter().chain(stalled).chain(skew).collect(),
+    }
+}
+
+/// The status of a connection that cannot be read: nothing holds of what `old` says of its gateway.
+#[must_use]
+pub fn unreadable(
+    old: &OceanBaseConnectionStatus,
+    generation: i64,
+    message: &str,
+    now: Timestamp,
+) -> OceanBaseConnectionStatus {
+    let reason = ConnectionReason::InvalidObject.as_str();
+    let conditions = [(ConditionType::Ready, "False"), (ConditionType::Stalled, "True")];
+    let new = |(kind, status)| conditioned(kind, (status, reason, message), generation, now);
+    OceanBaseConnectionStatus {
+        observed_generation: generation,
+        conditions: conditions.map(|it| condition(&old.conditions, new(it))).to_vec(),
+        ..OceanBaseConnectionStatus::default()
+    }
+}
+
+fn conditioned(kind: ConditionType, said: Said<'_>, generation: i64, now: Timestamp) -> Condition {
+    let (status, reason, message) = said;
+    Condition {
+        type_: kind.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: clamp(message, 1024),
+        last_transition_time: Time(now),
+        observed_generation: Some(generation),
     }
 }
 
@@ -152,6 +175,7 @@ fn last_probe(old: &OceanBaseConnectionStatus, learned: Learned<'_>, facts: &Fac
     facts.probed.or(found).map(Time).or_else(|| old.last_probe_time.clone())
 }
 
+/// Status, reason and message of a condition.
 type Said<'a> = (&'a str, &'a str, &'a str);
 
 fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, facts: &Facts) -> Said<'a> {
@@ -210,6 +234,7 @@ mod tests {
 
     const FACTS: Facts = Facts {
         generation: 1,
+        backend: BackendName::AlibabaCloud,
         fenced: true,
         operation: Operation::KillProcessList,
         probed: None,
@@ -235,6 +260,7 @@ mod tests {
         ];
         assert_eq!(shown(&status), expected);
         assert_eq!((status.observed_generation, status.operation), (1, Some(Operation::KillProcessList)));
+        assert_eq!(status.backend, Some(BackendName::AlibabaCloud));
     }
 
     #[test]
@@ -350,6 +376,20 @@ mod tests {
             let (condition, message) = told(Some(seconds)).unwrap();
             assert!(condition == expected && message.contains(words), "{condition}: {message}");
         }
+    }
+
+    #[test]
+    fn of_a_connection_that_cannot_be_read_nothing_else_is_told() {
+        let works = after(&[Learned::Answered]);
+        let status = unreadable(&works, 2, "delete it", time("10:30:00"));
+        assert_eq!(shown(&status), ["Ready=False(InvalidObject)", "Stalled=True(InvalidObject)"]);
+        assert!(status.conditions.iter().all(|it| it.message == "delete it" && it.observed_generation == Some(2)));
+        assert_eq!((status.observed_generation, status.backend, status.operation), (2, None, None));
+        let again = unreadable(&status, 2, "delete it", time("10:31:00"));
+        assert_eq!(again, status, "also the times of its conditions");
+        let edited = Facts { generation: 3, ..FACTS };
+        let mended = connection_status(&status, Learned::Answered, &edited, time("10:32:00"));
+        assert_eq!(shown(&mended), shown(&works));
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! What ends sessions in ApsaraDB for OceanBase: the API of Alibaba Cloud.
+
+use kube_derive::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::session_kill::{ARE_IDS, IS_OBJECT_NAME};
+
+/// Where the API of ApsaraDB for OceanBase is called, as whom, and for which instances.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(oldSelf.instanceIDs) || size(oldSelf.instanceIDs) == 0 || has(self.instanceIDs)")
+        .message("instanceIDs must not be removed: set it to [] to let requests name any instance")
+        .field_path(".instanceIDs"),
+    validation = Rule::new("self.signatureMethod != 'HMAC-SHA1' || has(self.endpoint)")
+        .message("signatureMethod HMAC-SHA1 is for private-cloud gateways: name the gateway by endpoint, or use ACS3-HMAC-SHA256")
+        .field_path(".signatureMethod")
+)]
+pub struct AlibabaCloud {
+    /// The region, such as cn-hangzhou. The endpoint follows from it.
+    #[serde(rename = "regionID")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = (IS_REGION, "regionID must be the ID of a region, such as cn-hangzhou, ap-southeast-1 or cn-north-2-gov-1"))]
+    pub region_id: String,
+
+    /// Public calls oceanbasepro.{region}.aliyuncs.com, VPC calls oceanbasepro-vpc.{region}.aliyuncs.com.
+    #[serde(default)]
+    pub network: Network,
+
+    /// Overrides the endpoint: a host name, with a port if need be. It must be oceanbasepro.{region}.aliyuncs.com or
+    /// oceanbasepro-vpc.{region}.aliyuncs.com unless the operator runs with --allow-endpoint for exactly this value; only
+    /// such an allowed value may start with http:// or have another port than 443.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = (IS_ENDPOINT, "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-hangzhou.aliyuncs.com"))]
+    pub endpoint: Option<String>,
+
+    /// The instances that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
+    /// removed.
+    #[serde(rename = "instanceIDs", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
+    // Of a list that is merged item by item not even [] is left when its last item goes.
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = (ARE_IDS, "instanceIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
+    )]
+    pub instance_ids: Vec<String>,
+
+    /// The operation that ends sessions. Auto: KillProcessList, and BatchKillProcessList once the gateway has said that it
+    /// no longer offers the former. A name: that operation only.
+    #[serde(default)]
+    pub kill_operation: KillOperation,
+
+    /// How requests are signed. HMAC-SHA1 is the older method, for private-cloud gateways: it does not cover the host, so
+    /// it is used only at an endpoint that --allow-endpoint names.
+    #[serde(default)]
+    pub signature_method: SignatureMethod,
+
+    /// The access key.
+    pub credentials: Credentials,
+}
+
+/// An area, a place, and what Alibaba Cloud adds to them: a number, and what the region is for. Not any label: customers name
+/// hosts below others, such as oss-cn-hangzhou. The operator holds the endpoint to the same form.
+const IS_REGION: &str =
+    "self.matches('^(af|ap|cn|eu|me|na|sa|us)-[a-z]+(-[0-9]{1,2})?(-(acdr|finance|gov|jva|lr)(-[0-9]{1,2})?)?$')";
+
+/// A host name, an IPv4 address or an IPv6 address in brackets, with an optional scheme and port.
+const IS_ENDPOINT: &str =
+    r"self.matches(r'^(https?://)?([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[\[][0-9a-f:]+[\]])(:[0-9]{1,5})?$')";
+
+/// The network from which the gateway is reached.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// The public endpoint.
+    #[default]
+    Public,
+    /// The endpoint inside Alibaba Cloud's virtual private clouds.
+    #[serde(rename = "VPC")]
+    Vpc,
+}
+
+/// The operation that ends sessions.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KillOperation {
+    /// KillProcessList, or BatchKillProcessList where the gateway does not offer it.
+    #[default]
+    Auto,
+    /// KillProcessList only.
+    KillProcessList,
+    /// BatchKillProcessList only, always by session ID.
+    BatchKillProcessList,
+}
+
+/// How requests are signed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignatureMethod {
+    /// Signature V3, the default of all current SDKs.
+    #[default]
+    #[serde(rename = "ACS3-HMAC-SHA256")]
+    Acs3HmacSha256,
+    /// Signature V1 of the RPC style.
+    #[serde(rename = "HMAC-SHA1")]
+    HmacSha1,
+}
+
+/// Where the access key is kept.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credentials {
+    /// A Secret in the same namespace, labelled sessionkill.dev/credentials: "true". Which of its keys hold the access key the
+    /// Secret itself says.
+    pub secret_ref: SecretRef,
+}
+
+/// Names a Secret of the same namespace. There is no namespace field on purpose; nor are there names of keys: whoever may
+/// write connections but not read Secrets could have the secret sent as the ID.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = (IS_OBJECT_NAME, "secretRef.name must be the name of a Secret: lower-case letters, digits, - and ."))]
+    pub name: String,
+}
