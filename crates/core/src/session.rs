@@ -125,10 +125,9 @@ pub struct Row {
 /// Compares addresses instead of spellings, as the API may write an IPv6 address differently than the request.
 #[must_use]
 pub fn same_address(one: &str, other: &str) -> bool {
-    match (one.trim().parse::<IpAddr>(), other.trim().parse::<IpAddr>()) {
-        (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
-        _ => one == other,
-    }
+    let parsed = |text: &str| text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    // Most are spelled alike, and parsing is most of the work.
+    one == other || parsed(one).is_some_and(|one| parsed(other) == Some(one))
 }
 
 /// The part of a session seen at `time` that is stored, with each field cut to its limit in characters.
