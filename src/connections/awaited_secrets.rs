@@ -1,5 +1,5 @@
-//! Looks again and again at the Secrets that requests wait for, so that one that has come, was corrected or was labelled is
-//! used within a moment. There is no watch on Secrets, which would mean reading all. Does I/O, within a budget.
+//! Polls the Secrets that requests wait for, so that a Secret that was created, corrected or labelled is used within a
+//! moment. There is no watch on Secrets, as it would read all. Does I/O, within a budget.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,19 +12,19 @@ use tokio_util::sync::CancellationToken;
 use crate::connections::secrets::Secrets;
 use crate::kubernetes::lease::leadership::Leadership;
 
-/// Between two looks.
+/// The pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The most Secrets that are read in one look, and of one namespace: with more, each has its turn later, and those of other
-/// namespaces no later.
+/// The most Secrets read per round, in all and of one namespace: further ones take later rounds, and do not delay those
+/// of other namespaces.
 const MOST: usize = 16;
 const MOST_OF_ONE: usize = 2;
-/// The most that are read at once.
+/// The most Secrets read at once.
 const AT_ONCE: usize = 4;
 
-/// A namespace, and the name of a Secret there.
+/// A namespace, and the name of a Secret in it.
 type Named = (String, String);
 
-/// Looks until `shutdown`, whenever this process leads.
+/// Polls until `shutdown`, while this process leads.
 pub async fn look_at_awaited(secrets: Arc<Secrets>, leadership: Arc<Leadership>, shutdown: CancellationToken) {
     let mut turns = Turns::new();
     while tokio::time::timeout(PAUSE, shutdown.cancelled()).await.is_err() {
@@ -40,9 +40,9 @@ async fn look(secrets: &Secrets, (namespace, name): Named) {
     }
 }
 
-/// Whose turn it is.
+/// Picks the Secrets of each round.
 struct Turns<K> {
-    /// In which look each had its last turn; only of those that are awaited.
+    /// The round in which each awaited Secret was last read.
     had: HashMap<(String, K), u64>,
     looks: u64,
 }
@@ -52,7 +52,7 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         Self { had: HashMap::new(), looks: 0 }
     }
 
-    /// Those of `awaited`, by namespace and key, whose last turn is longest ago.
+    /// The least recently read of `awaited`, by namespace and key, within the limits of a round.
     fn next(&mut self, awaited: Vec<(String, K)>) -> Vec<(String, K)> {
         self.looks += 1;
         let had = std::mem::take(&mut self.had);

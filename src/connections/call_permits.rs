@@ -1,4 +1,4 @@
-//! Calls of gateways, each under a permit, and what is learned from how each was answered. Waits; no I/O of its own.
+//! Permits for calls to gateways, and what is learned from how each was answered. No I/O, but waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::domain::tenant::TenantKey;
 use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::queue::permits::{Pace, Permit, Permits};
 
-/// The most calls of recovery at once.
+/// The most calls for recovery at once.
 const HOUSEKEEPING_AT_ONCE: usize = 8;
-/// The most groups that make their claims at once.
+/// The most batches at once between process list and claims.
 const SLOTS: usize = 32;
 
-/// What a call is made for. Neither can take the permits of the other.
+/// The purpose of a call. Each lane has its own permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// A kill, its list before and its lists after.
+    /// A kill, its process list before and those after.
     Kills,
-    /// What a crash left behind.
+    /// Recovery of what a crash left behind.
     Housekeeping,
 }
 
 impl Lane {
-    /// The longest that a call which ends nothing waits for its permit. Then a request says why it waits; recovery leaves its
-    /// turn to another connection of the namespace, as this one does not answer.
+    /// The longest that a call which kills nothing waits for its permit. After it, a request reports why it waits;
+    /// recovery tries another connection of the namespace, as this one does not answer.
     pub const fn patience(self) -> Duration {
         match self {
             Self::Kills => Duration::from_secs(10),
@@ -37,26 +37,26 @@ impl Lane {
     }
 }
 
-/// The permits of all calls of gateways.
+/// The permits for all calls to gateways.
 pub struct CallPermits {
-    /// For the calls of the kill path. Held from right before a call until its answer, and for nothing else.
+    /// For calls of the kill path. Held from right before a call until its answer, and for nothing else.
     calls: Arc<Permits>,
-    /// For the calls of recovery, which must not take what kills need.
+    /// For calls of recovery, which must not use up the permits for kills.
     housekeeping: Arc<Permits>,
-    /// For a group on its way from the process list to its claims: more at once would have lists that are too old when their
-    /// claims are made. Not held during the call.
+    /// For a batch between its process list and its claims, not during the call: with more at once, lists would be too
+    /// old when their claims are made.
     pub slots: Arc<Permits>,
     connections: Store<GuardedConnection>,
 }
 
 impl CallPermits {
-    /// At most `calls` calls of the kill path at once, through `connections`.
+    /// Allows at most `calls` calls of the kill path at once, through `connections`.
     pub fn new(calls: usize, connections: Store<GuardedConnection>) -> Self {
         let (housekeeping, slots) = (Permits::new(HOUSEKEEPING_AT_ONCE), Permits::new(SLOTS));
         Self { calls: Permits::new(calls), housekeeping, slots, connections }
     }
 
-    /// A permit for one call for `key`, waited for no longer than `limit`. Without one nothing is sent.
+    /// Acquires a permit for one call for `key`, within `limit`. Without a permit nothing is sent.
     pub async fn acquire(&self, key: &Arc<TenantKey>, lane: Lane, limit: Duration) -> Result<Permit, CallError> {
         let permits = self.lane(lane);
         timeout(limit, permits.acquire(key)).await.map_err(|_| {
@@ -68,8 +68,8 @@ impl CallPermits {
         })
     }
 
-    /// Learns how the connection of `key` answers from a call that took this time. Before the permit of the call is given
-    /// back, so that the next one is given out by it.
+    /// Learns the pace of the connection of `key` from a call that took this time. Call it before the permit is given
+    /// back, so that the next permit is given by the new pace.
     pub fn heard(&self, key: &TenantKey, took: Duration, error: Option<&CallError>) {
         let pace = pace_of(took, error);
         for permits in self.by_connection() {
@@ -77,14 +77,14 @@ impl CallPermits {
         }
     }
 
-    /// Forgets how a connection answered that is gone.
+    /// Forgets the pace of a connection that is gone.
     pub fn forget_connection(&self, namespace: &str, name: &str) {
         for permits in self.by_connection() {
             permits.forget(namespace, name);
         }
     }
 
-    /// The same for all that are not in the cache of connections.
+    /// Forgets the pace of all connections that are not in the cache.
     pub fn forget_connections_gone(&self) {
         let exists =
             |namespace: &str, name: &str| self.connections.get(&ObjectRef::new(name).within(namespace)).is_some();

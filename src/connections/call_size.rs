@@ -1,4 +1,4 @@
-//! Learns how many sessions the gateway of a connection takes in one call. No I/O; the decisions are `domain::kill::sharing`.
+//! Learns how many sessions a connection's gateway accepts in one call. No I/O; `domain::kill::sharing` decides.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::connections::state::Learnt;
 use crate::connections::states::ConnectionStates;
 use crate::domain::kill::sharing::CallSize;
 
-/// After this time it is learnt anew: by then the gateway may take more, or less.
+/// The call size is learned again after 1 h: by then the gateway may accept more, or fewer.
 const LEARN_AGAIN: Duration = Duration::from_hours(1);
 
 impl ConnectionStates {
-    /// What is known of the size of calls through `connection`, to be used or added to.
+    /// Runs `f` on the learned call size of `connection`, to read or change it.
     pub fn call_size<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut CallSize) -> T) -> T {
         let generation = connection.metadata.generation;
         self.with(connection, |state| {

@@ -1,5 +1,5 @@
-//! The clock of each connection's gateway. What it says counts for its own connection only: whoever owns a gateway may have it
-//! say anything. No I/O.
+//! The clock of each connection's gateway. Use it for its own connection only: the gateway's owner may make it show any
+//! time. No I/O.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +19,7 @@ impl Dates for ServerClock {
 }
 
 impl ConnectionStates {
-    /// The clock of the gateway of `connection`, as it is now.
+    /// The clock of the gateway of `connection` in its present generation.
     pub fn clock(&self, connection: &OceanBaseConnection) -> Arc<ServerClock> {
         let generation = connection.metadata.generation;
         self.with(connection, |state| {

@@ -1,4 +1,4 @@
-//! Connections: how each is called, what is known of its gateway, and what is told of it. Does I/O.
+//! Connections: how to call each, what is learned of its gateway, and what is reported about it. Does I/O.
 //!
 //! ```text
 //! states (state, call_size, gateway_clock, throttle) ←── secrets ←── route ←── process_lists (call_permits), probe

@@ -1,6 +1,6 @@
-//! Asks each connection's gateway, without ending anything, whether it offers the operation and takes the access key: so
-//! that a connection that does not work is seen before it is needed. Has it told of one that cannot be read. Does I/O, once an
-//! hour for one that works, if this process leads.
+//! Probes each connection's gateway, without ending anything: does it offer the operation and accept the access key? So
+//! a broken connection is seen before it is needed. Reports unreadable ones. Does I/O if this process leads, hourly for
+//! one that works.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,34 +25,34 @@ use crate::kubernetes::status_patch::Target;
 use crate::metrics::labels::Call;
 use crate::queue::chores::{Chores, Limits};
 
-/// A connection that does not answer holds its turn for seconds: its namespace's others wait for it, and nobody else's.
+/// A connection that does not answer holds its slot for seconds: only its namespace's others wait for it.
 const LIMITS: Limits = Limits { at_once: 16, at_once_of_one: 4, waiting: 10_000, waiting_of_one: 2_500 };
 
-/// A process that stands by is told when it leads.
+/// The sleep of a process that stands by: it is woken when it leads.
 const STANDING_BY: Duration = Duration::from_hours(1);
 
-/// When each connection was last tried, by UID, whatever came of it.
+/// The generation and time of each connection's last probe, by UID, whatever the result.
 type Tried = HashMap<String, (i64, Timestamp)>;
 
-/// A connection as it is: one that is edited is probed anew, and not after a probe of what it was.
+/// UID and generation: an edited connection is probed anew, without waiting for a probe of what it was.
 type Key = (String, i64);
 
 /// What a probe needs.
 pub struct Probes {
-    /// The ways to the connections.
+    /// The routes to the connections.
     pub routes: Arc<Routes>,
-    /// What is known of them.
+    /// What is learned about them.
     pub states: Arc<ConnectionStates>,
-    /// Where it is told what a probe came to.
+    /// Where to report the results.
     pub reports: ConnectionReports,
-    /// Whether this process does the work.
+    /// Whether this process leads.
     pub leadership: Arc<Leadership>,
     /// Tasks that a shutdown waits for.
     pub tasks: TaskTracker,
 }
 
-/// Has the connections probed that are due, until `shutdown`; looks again when one of them has `changed`, or who leads. None
-/// waits for the probe of another, but for those of its namespace.
+/// Probes due connections until `shutdown`; checks again after a connection has `changed`, or the leader has. A probe
+/// waits for others of its namespace only.
 pub async fn probe_connections(probes: Arc<Probes>, changed: Arc<Notify>, shutdown: CancellationToken) {
     let chores = Chores::<Key>::new(LIMITS, probes.tasks.clone(), shutdown.clone());
     let mut tried = Tried::new();
@@ -67,7 +67,7 @@ pub async fn probe_connections(probes: Arc<Probes>, changed: Arc<Notify>, shutdo
     }
 }
 
-/// Has those probed that are due, and returns the time until the next is.
+/// Starts the due probes, and returns the time until the next is due.
 fn probe_those_due(
     probes: &Arc<Probes>,
     tried: &mut Tried,
@@ -94,7 +94,7 @@ fn probe_those_due(
         let (task_probes, target, shutdown) = (probes.clone(), Target::of(connection.as_ref()), shutdown.clone());
         let namespace = target.namespace.clone();
         chores.add(&namespace, key.clone(), move || async move {
-            // It changes nothing, so that a shutdown need not wait for it.
+            // A probe changes nothing, so that a shutdown need not wait for it.
             shutdown.run_until_cancelled(probe_if_unchanged(&task_probes, &target, &key)).await;
         });
     }
@@ -106,7 +106,7 @@ fn due_in(probes: &Probes, connection: &OceanBaseConnection, tried: &Tried, now:
     Duration::try_from(due(probes, connection, tried).duration_since(now)).unwrap_or_default()
 }
 
-/// When `connection` is to be probed.
+/// When the next probe of `connection` is due.
 fn due(probes: &Probes, connection: &OceanBaseConnection, tried: &Tried) -> Timestamp {
     let generation = connection.metadata.generation.unwrap_or_default();
     let last_try = tried.get(&connection.uid().unwrap_or_default()).filter(|(of, _)| *of == generation);
@@ -114,7 +114,7 @@ fn due(probes: &Probes, connection: &OceanBaseConnection, tried: &Tried) -> Time
     probe_due(status.as_ref(), generation, last_try.map(|(_, time)| *time))
 }
 
-/// Probes the connection, which waited for its turn, if it is still what it was and nobody else leads by now.
+/// Probes the connection after its wait, unless it changed or another replica leads by now.
 async fn probe_if_unchanged(probes: &Probes, target: &Target, key: &Key) {
     let is_leading = probes.leadership.leads();
     if let Some(connection) = unchanged(probes, target, key).filter(|_| is_leading) {
@@ -141,7 +141,7 @@ async fn probe(probes: &Probes, target: &Target, key: &Key, connection: Arc<Ocea
         }
     };
     let (operation, answer) = ask(&probes.routes, &route).await;
-    // What is learned of a connection as it was says nothing of it as it is, and would overwrite what another probe has.
+    // A result for an older generation says nothing of the present one, and would overwrite a newer probe's.
     if unchanged(probes, target, key).is_none() {
         return;
     }
@@ -157,7 +157,7 @@ async fn probe(probes: &Probes, target: &Target, key: &Key, connection: Arc<Ocea
     reports.failed(&connection, reason, &message);
 }
 
-/// Asks for the operation that the connection names; for `Auto`, for the one that it prefers first.
+/// Probes the operation that the connection names; for `Auto`, first the one that it prefers.
 pub async fn ask(routes: &Routes, route: &Route) -> (Operation, Result<(), CallError>) {
     let asked = async |operation| {
         let probe = |lead| route.client.probe(operation, lead, &route.access).boxed();

@@ -1,4 +1,4 @@
-//! Reads process lists. Does I/O; one read of a tenant serves all who wait for one.
+//! Reads process lists. Does I/O; one read of a tenant's list serves all who wait for it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,27 +17,26 @@ use crate::metrics::labels::Call;
 use crate::oceanbase::Listed;
 use crate::queue::permits::Permit;
 
-/// What a read gave, and when it began.
+/// When a read began, and its result.
 type Read = (Instant, Result<Arc<Snapshot>, CallError>);
-/// The sessions that a list is read for, by ID alone: the same server may be spelled in several ways.
+/// The session IDs that a list is read for, without the server, which may be spelled in several ways.
 type Ids = Arc<HashSet<i64>>;
-/// For how long a reader waits for a throttled list.
+/// The longest that a reader waits for a throttled list.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection by its UID, a tenant, and for what its list is read: who reads for recovery may wait for long, and no kill
-/// with it.
+/// The UID of a connection, a tenant and a lane: reads for recovery may wait long, and must not make a kill wait.
 type Of = (String, Tenant, Lane);
 
-/// Those who wait for the list of a tenant.
+/// The readers that wait for the list of one tenant.
 #[derive(Default)]
 struct Slot {
-    /// The sessions that they ask about, until a read begins that is for them.
+    /// The sessions that they ask about, collected until the next read begins.
     asked_for: Mutex<HashSet<i64>>,
     /// The last read.
     last: tokio::sync::Mutex<Option<Read>>,
 }
 
-/// The process lists of all tenants, read when somebody asks.
+/// Reads the process lists of all tenants, on demand.
 pub struct ProcessLists {
     routes: Arc<Routes>,
     states: Arc<ConnectionStates>,
@@ -46,17 +45,17 @@ pub struct ProcessLists {
 }
 
 impl ProcessLists {
-    /// Read through `routes`, each call under one of `permits`.
+    /// Reads through `routes`, each call with one of `permits`.
     pub fn new(routes: Arc<Routes>, states: Arc<ConnectionStates>, permits: Arc<CallPermits>) -> Self {
         Self { routes, states, permits, reads: Reads::default() }
     }
 
-    /// What the process list of `tenant` says of the sessions with `ids`, by a read that began after this call: an older one
-    /// could miss a session that its request names, or show one that has been killed since.
+    /// The sessions with `ids` in the process list of `tenant`, by a read that begins after this call: an older list
+    /// could miss a session of the request, or show one that has been killed since.
     ///
-    /// Those who come while a read is under way wait for the next one, which the first of them makes for all. In the
-    /// same way one read serves the next call of a tenant and those who look what became of the call before. A slot, which
-    /// others may wait for, is given back while a throttled gateway makes the reader wait, and taken again after it.
+    /// Readers that come during a read wait, and share the next read, which the first of them makes. One read thus
+    /// serves a tenant's next call and the verification of the one before. While the gateway throttles the reader, its
+    /// slot is given back, as others may wait for it, and acquired again afterwards.
     pub async fn observe(
         &self,
         route: &Route,
@@ -69,8 +68,8 @@ impl ProcessLists {
         self.reads.shared(of, ids, |all| self.read(route, tenant, all, (lane, slot))).await
     }
 
-    /// What the process list of `tenant` says of the sessions with `ids`, through the connection of this name, for those who can
-    /// only try again later; why it cannot be read now is in the log.
+    /// Like `observe`, through the connection of this name, for callers that can only try again later: why the list
+    /// cannot be read is logged.
     pub async fn observe_by_name(
         &self,
         (namespace, name): (&str, &str),
@@ -97,7 +96,7 @@ impl ProcessLists {
         })
     }
 
-    /// Reads, again after a pause for as long as the gateway throttles and a reader has patience.
+    /// Reads the list, and retries while the gateway throttles, for `PATIENCE` at most.
     async fn read(&self, route: &Route, tenant: &Tenant, ids: Ids, (lane, slot): (Lane, &mut Option<Permit>)) -> Read {
         let states = &self.states;
         let key = Arc::new(TenantKey::through(&route.connection, tenant));
@@ -118,7 +117,7 @@ impl ProcessLists {
             drop(permit);
             let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
             let read = match read {
-                // Of its own request: a pause before it makes the list no older.
+                // The start of the request itself: a pause before it makes the list no older.
                 Ok(listed) => (listed.began, Ok(Arc::new(snapshot(listed, ids.clone())))),
                 Err(error) => (began, Err(error)),
             };
@@ -143,7 +142,7 @@ impl ProcessLists {
 struct Reads(Mutex<HashMap<Of, Arc<Slot>>>);
 
 impl Reads {
-    /// What `read` gives for all who wait, or another read of the same that began after this call and tells of `ids`.
+    /// The result of `read` for all who wait, or of another read that began after this call and covers `ids`.
     async fn shared<F: Future<Output = Read>>(
         &self,
         of: Of,
@@ -159,7 +158,7 @@ impl Reads {
         let (began, list) = if let Some(shared) = kept.take().filter(is_for_this) {
             shared
         } else {
-            // Not before all have asked who are ready to.
+            // Let all tasks that are ready to ask do so first.
             tokio::task::yield_now().await;
             let mut all = std::mem::take(&mut *slot.asks_for());
             all.extend(ids);
@@ -168,7 +167,7 @@ impl Reads {
         *kept = Some((began, list.clone()));
         drop(kept);
         drop(slot);
-        // Nobody else will take what nobody waits for.
+        // Drop the reads that nobody waits for: nobody else would take them.
         self.slots().retain(|_, slot| Arc::strong_count(slot) > 1);
         list
     }
@@ -187,9 +186,9 @@ impl Slot {
 /// Why there is no process list now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRead {
-    /// Another try may be answered.
+    /// Another try may succeed.
     Yet,
-    /// The gateway refuses this read: it will not be answered until somebody changes something.
+    /// The gateway refuses this read until somebody changes something.
     Refused,
 }
 

@@ -1,11 +1,11 @@
-//! What to make of a call that the gateway refused, provably without executing it, for people. No I/O.
+//! Explains to people a call that the gateway refused, provably without executing it. No I/O.
 
 use crate::api::{KillOperation, Operation, WaitReason};
 use crate::connections::route::Route;
 use crate::domain::backend::{CallError, ErrorKind};
 
-/// Why a request waits after `error`, and what to do about it; none if the error says nothing of the connection.
-/// `action` is what was called, on `target`.
+/// Why a request waits after `error`, and what to do about it; `None` if the error says nothing about the connection.
+/// `action` is the operation called, and `target` what it was called on.
 pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
     let alibaba_cloud = route.connection.spec.alibaba_cloud();
     let secret = &alibaba_cloud.credentials.secret_ref.name;
@@ -27,7 +27,7 @@ pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> 
         ErrorKind::TimeStampRefused { .. } => {
             (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
         }
-        // It was asked for only after the other one had turned out not to exist.
+        // `Auto` asks for this operation only if the gateway does not know the other one.
         ErrorKind::OperationNotFound
             if alibaba_cloud.kill_operation == KillOperation::Auto
                 && action == Operation::BatchKillProcessList.as_str() =>

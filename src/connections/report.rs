@@ -1,5 +1,5 @@
-//! What a connection's calls and probes came to: those that wait for it are woken, and its status says so. Does I/O off the path
-//! of the kill, on changes only.
+//! Reports what a connection's calls and probes came to: wakes the requests that wait for it, and writes its status.
+//! Does I/O on changes only, off the kill path.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,27 +20,27 @@ use crate::oceanbase::TimeSource;
 use crate::queue::lanes::Queue;
 use crate::queue::permits::Permits;
 
-/// The same reason is told in other words no sooner after it was told: whoever owns the gateway chooses the words.
+/// The same reason in other words is written again after 10 s at the earliest: the gateway's owner chooses the words.
 const REWORDED_AFTER: Duration = Duration::from_secs(10);
 
-/// Tells what is learned of connections. Cheap to clone.
+/// Reports what is learned about connections. Cheap to clone.
 #[derive(Clone)]
 pub struct ConnectionReports {
     states: Arc<ConnectionStates>,
     queue: Arc<Queue>,
     client: Client,
-    /// One at a time: a connection may be large.
+    /// One write at a time, as a connection may be large.
     permits: Arc<Permits>,
     tasks: TaskTracker,
 }
 
 impl ConnectionReports {
-    /// Of what `states` knows, to those in `queue` who wait, and to the connections through `client`, in `tasks`.
+    /// Reports from `states` to the requests waiting in `queue`, and by `client` to the status.
     pub fn new(states: Arc<ConnectionStates>, queue: Arc<Queue>, client: Client, tasks: TaskTracker) -> Self {
         Self { states, queue, client, permits: Permits::of_writes(1), tasks }
     }
 
-    /// The gateway answered a list as it should: those who wait for the connection need not wait for their next try.
+    /// The gateway answered a list: requests that wait for the connection need not wait for their next try.
     pub fn works(&self, connection: &OceanBaseConnection) {
         if self.states.with(connection, |state| state.is_failing) {
             self.answered(connection);
@@ -67,11 +67,12 @@ impl ConnectionReports {
         self.learn(connection, Learned::Answered, Some(Timestamp::now()));
     }
 
-    /// A call or a probe could not be made or was refused.
+    /// A call or a probe could not be made, or was refused.
     pub fn failed(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
-        // Being throttled now and then is how a healthy connection is used to its limit.
+        // A healthy connection used to its limit is throttled now and then.
         if reason != WaitReason::Throttled {
-            // Not of what one access key may do with one instance: others may work, and would wake those for which it does not.
+            // These concern one access key and instance: other calls may succeed, and would wake the requests whose
+            // calls do not.
             if !matches!(reason, WaitReason::PermissionDenied | WaitReason::OperationUnavailable) {
                 self.states.with(connection, |state| state.is_failing = true);
             }
@@ -79,17 +80,17 @@ impl ConnectionReports {
         }
     }
 
-    /// A probe was made, and nothing certain came back.
+    /// A probe got no certain answer.
     pub fn unanswered(&self, connection: &OceanBaseConnection, message: &str) {
         self.learn(connection, Learned::Unanswered(message), None);
     }
 
-    /// No probe could be made, as the API server did not give out the Secret.
+    /// No probe was made, as the API server did not return the Secret.
     pub fn unread(&self, connection: &OceanBaseConnection, message: &str) {
         self.learn(connection, Learned::Unread(message), None);
     }
 
-    /// What is stored cannot be read, if it cannot, and its status does not say so yet.
+    /// Reports an unreadable stored object, unless its status says so already.
     pub fn unreadable(&self, connection: &GuardedConnection) {
         let Err(invalid) = &connection.0 else { return };
         if invalid.is_told {
@@ -127,8 +128,7 @@ impl ConnectionReports {
         });
     }
 
-    /// Has the status of `connection` written that `statuses` gives after the old one, if it says anything new. Returns whether
-    /// it does.
+    /// Schedules a write of the new one of `statuses` (old and new), if it says anything new; returns whether it does.
     fn tell<K>(
         &self,
         connection: &K,
@@ -153,7 +153,7 @@ impl ConnectionReports {
         is_news
     }
 
-    /// Writes the status until it says what it should; one task at a time for each connection, so that no older status
+    /// Writes until the stored status is the newest; one task at a time per connection, so that no older status
     /// overwrites a newer one.
     async fn write(&self, target: &Target) {
         let mut pauses = Pauses::new();
@@ -178,7 +178,7 @@ impl ConnectionReports {
         }
     }
 
-    /// What is still to be written, given what was; none ends the writing.
+    /// The status still to be written after `written`; `None` ends the writing.
     fn unwritten(&self, uid: &str, written: Option<&OceanBaseConnectionStatus>) -> Option<OceanBaseConnectionStatus> {
         let unwritten = self.states.with_known(uid, |state| {
             state.is_writing = state.status.as_ref() != written;
@@ -187,13 +187,13 @@ impl ConnectionReports {
         unwritten.flatten()
     }
 
-    /// The status cannot be written now: the next call tries again.
+    /// Forgets the status that cannot be written: the next call tries again.
     fn give_up(&self, uid: &str) {
         self.states.with_known(uid, |state| (state.status, state.is_writing) = (None, false));
     }
 }
 
-/// Gone, or refused as it is: trying the same again changes nothing.
+/// Whether a retry is useless: the object is gone, or the API server refuses the write.
 fn is_final(error: &ApiError) -> bool {
     error.is_not_found() || error.is_refused() || error.is_too_large()
 }

@@ -1,4 +1,4 @@
-//! How a connection is called: its client, its endpoint, its access key. Does I/O: reads the Secret.
+//! The route to a connection: its client, its endpoint, its access key. Does I/O: reads the Secret.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -23,20 +23,20 @@ use crate::metrics::labels::{Call, Code};
 use crate::oceanbase::endpoint::EndpointError;
 use crate::oceanbase::{Access, Addresses, AnswerBudget, Client, ClientOptions, Endpoint, TimeSource};
 
-/// How a connection is called.
+/// What is needed to call a connection.
 pub struct Route {
     /// The connection.
     pub connection: Arc<OceanBaseConnection>,
-    /// With the connection's time-out.
+    /// The API client, with the connection's time-out.
     pub client: Client,
-    /// Where it is called, which is allowed, and as whom.
+    /// The endpoint, which is allowed, and the access key.
     pub access: Access,
 }
 
 /// Why a connection cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
-    /// Until somebody changes something: the text says what.
+    /// Not until somebody changes something: the text says what.
     #[error("{1}")]
     Unavailable(WaitReason, String),
     /// The API server did not answer.
@@ -44,7 +44,7 @@ pub enum RouteError {
     Api(#[from] ApiError),
 }
 
-/// The ways to all connections.
+/// Makes the routes to all connections.
 pub struct Routes {
     connections: Store<GuardedConnection>,
     states: Arc<ConnectionStates>,
@@ -57,7 +57,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// To `connections`, as `config` allows it.
+    /// Routes to `connections`, as `config` allows.
     pub fn new(
         config: &Config,
         connections: Store<GuardedConnection>,
@@ -77,7 +77,7 @@ impl Routes {
         }
     }
 
-    /// The connection of this name, as the watch shows it; the error says why there is none.
+    /// The connection of this name in the watch cache; the error says why there is none.
     pub fn connection(&self, namespace: &str, name: &str) -> Result<Arc<OceanBaseConnection>, String> {
         let key = ObjectRef::new(name).within(namespace);
         match self.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
@@ -90,12 +90,12 @@ impl Routes {
         }
     }
 
-    /// All connections, those that cannot be read among them.
+    /// All connections, including unreadable ones.
     pub fn stored(&self) -> Vec<Arc<GuardedConnection>> {
         self.connections.state()
     }
 
-    /// How `connection` is called.
+    /// The route to `connection`; reads its Secret unless cached.
     pub async fn to(&self, connection: Arc<OceanBaseConnection>) -> Result<Route, RouteError> {
         let name = connection.name_any();
         let unavailable =
@@ -123,8 +123,8 @@ impl Routes {
         Ok(Route { access: Access { endpoint, access_key, signature_v1 }, client, connection })
     }
 
-    /// Makes a call that changes nothing, stamped by the gateway's clock as far as it is known; once more if that turns out
-    /// to be another. A refused access key is forgotten.
+    /// Makes a call that changes nothing, stamped by the gateway's clock if known; once more if the gateway refuses the
+    /// time stamp and tells its time. A refused access key is forgotten.
     pub async fn read<'a, T>(
         &self,
         route: &Route,
@@ -153,15 +153,15 @@ impl Routes {
         answer
     }
 
-    /// Forgets the access key: the gateway refused it.
+    /// Forgets the access key, as the gateway refused it.
     pub fn forget_access_key(&self, route: &Route) {
         let secret = &route.connection.spec.alibaba_cloud().credentials.secret_ref.name;
         self.secrets.forget(&route.connection.namespace().unwrap_or_default(), secret);
     }
 
-    /// The API client for those of `namespace` who wait `request_timeout` for an answer, and call these addresses only;
-    /// `clock` hears of the gateway's.
-    /// There is one for each kind of addresses, as building one reads all certificates.
+    /// The API client for calls of `namespace` to `addresses` only, with `request_timeout`; `clock` learns the
+    /// gateway's time. All calls to one kind of addresses share one HTTP client, as building one reads all
+    /// certificates.
     fn api_client(
         &self,
         namespace: &str,
@@ -191,7 +191,7 @@ fn endpoint(alibaba_cloud: &AlibabaCloud, allowed: &[Endpoint]) -> Result<Endpoi
     }
 }
 
-/// Who receives a request that is signed so could send it on to another gateway that knows the key.
+/// Why HMAC-SHA1 is refused: the receiver could replay the request at another gateway that knows the key.
 fn unsafe_signature(endpoint: &Endpoint) -> String {
     format!(
         "signatureMethod HMAC-SHA1 does not cover the host {}: set it to ACS3-HMAC-SHA256, or have the operator started with \

@@ -1,4 +1,4 @@
-//! The access key in a Secret, read from the API server's answer without a copy that stays in memory. Pure.
+//! Parses the access key in a Secret from the API server's answer, and leaves no further copy in memory. Pure.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 use crate::api::{CREDENTIALS_LABEL, GROUP};
 use crate::oceanbase::{AccessKey, Endpoint};
 
-/// A part of an access key: under which key of a Secret it stands, unless the annotation names another, and how many
-/// characters it may have. Alibaba Cloud gives out 24, 30 and some 1,000; for the token it names no limit.
+/// A part of an access key: its key in the Secret unless the annotation names another, and its most characters. Alibaba
+/// Cloud issues 24 for the ID, 30 for the secret and some 1,000 for the token, for which it names no limit.
 ///
-/// The Secret says which key is which part, and nobody else: who could say that the secret is the ID would have it sent in
+/// Only the Secret itself may say which key is which part: whoever could call the secret an ID would have it sent in
 /// the clear.
 struct Part {
     key: &'static str,
@@ -28,7 +28,7 @@ const ID: Part = Part { key: "accessKeyID", annotation: "sessionkill.dev/access-
 const SECRET: Part = Part { key: "accessKeySecret", annotation: "sessionkill.dev/access-key-secret-key", longest: 256 };
 const TOKEN: Part = Part { key: "securityToken", annotation: "sessionkill.dev/security-token-key", longest: 8 * 1024 };
 
-/// The access key that a Secret holds.
+/// The access key in a Secret.
 #[derive(Clone, Debug)]
 pub struct Stored {
     access_key: AccessKey,
@@ -37,11 +37,11 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Takes the access key out of the Secret `name` as the API server sent it. The label is checked before the data is
-    /// looked at: without it, a connection could make the operator send any Secret of its namespace to an endpoint. The
-    /// error says why there is no access key in it, and never repeats a value.
+    /// Parses the access key from the Secret `name` as the API server sent it. Checks the label before the data:
+    /// without it, a connection could make the operator send any Secret of its namespace to an endpoint. The error says
+    /// why there is no access key, and never repeats a value.
     pub fn read(name: &str, body: &[u8]) -> Result<Self, String> {
-        // What serde_json says of it may repeat a value.
+        // serde_json's error may repeat a value.
         let secret: Secret<'_> =
             serde_json::from_slice(body).map_err(|_| format!("secret {name} cannot be read: write it anew"))?;
         if secret.metadata.labels.0.get(CREDENTIALS_LABEL).is_none_or(|value| value != "true") {
@@ -64,8 +64,8 @@ impl Stored {
         Ok(Self { access_key: AccessKey { id, secret: key_secret, security_token: token }, id_key })
     }
 
-    /// The access key, if it may be used at `endpoint`: the ID goes out in the clear, so that it must look like one, unless
-    /// the operator's own flags name the endpoint. The error says why not.
+    /// The access key, if it may be used at `endpoint`; the error says why not. The ID is sent in the clear, so that it
+    /// must look like one, unless the operator's own flags name the endpoint.
     pub fn for_endpoint(self, name: &str, endpoint: &Endpoint) -> Result<AccessKey, String> {
         if endpoint.is_named_by_flag() || self.access_key.has_known_id() {
             return Ok(self.access_key);
@@ -78,7 +78,7 @@ impl Stored {
     }
 }
 
-/// What is needed of a Secret. Values are borrowed from the answer: they are base64, which JSON does not escape.
+/// The needed fields of a Secret. Values are borrowed from the answer: they are base64, which JSON does not escape.
 #[derive(Deserialize)]
 struct Secret<'a> {
     metadata: Metadata,
@@ -95,12 +95,12 @@ struct Metadata {
 }
 
 impl Secret<'_> {
-    /// The key under which `part` stands.
+    /// The key of the Secret that holds `part`.
     fn key(&self, part: &Part) -> &str {
         self.metadata.annotations.0.get(part.annotation).map_or(part.key, String::as_str)
     }
 
-    /// What stands for `part`, which must be there.
+    /// The value of `part`, which must exist.
     fn required(&self, name: &str, part: &Part) -> Result<SecretString, String> {
         self.value(name, part)?.ok_or_else(|| {
             let (key, annotation) = (self.key(part), part.annotation);
@@ -110,7 +110,7 @@ impl Secret<'_> {
         })
     }
 
-    /// What stands for `part`, unless it is empty; without the line break that `base64` and editors leave at the end.
+    /// The value of `part`, `None` if empty; without the line break that `base64` and editors leave at the end.
     fn value(&self, name: &str, part: &Part) -> Result<Option<SecretString>, String> {
         let key = self.key(part);
         if !is_key(key) {
@@ -132,12 +132,12 @@ impl Secret<'_> {
         let text = std::str::from_utf8(trimmed).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
         let text = text.filter(|text| !text.is_empty() || decoded.is_empty());
         let text = text.ok_or_else(|| refused("it has blanks or other characters".to_owned()))?;
-        // Of exactly that size: one that is made smaller would leave a copy behind.
+        // Exact capacity: shrinking the buffer would leave a copy of the secret.
         Ok(Some(text).filter(|text| !text.is_empty()).map(|text| SecretString::from(text.to_owned())))
     }
 }
 
-/// What `encoded` stands for, in memory that is cleared.
+/// The decoded value, in memory that is cleared on drop.
 fn decoded(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
     let length = STANDARD.decode_slice(encoded, &mut bytes).ok()?;
@@ -151,7 +151,7 @@ fn is_key(text: &str) -> bool {
     (1..=253).contains(&text.len()) && text.bytes().all(of_key)
 }
 
-/// The labels or annotations of our own group. Of the others none is kept: kubectl has copies of whole Secrets there.
+/// The labels or annotations of our own API group. Drop all others: kubectl stores copies of whole Secrets there.
 #[derive(Default)]
 struct Ours(HashMap<String, String>);
 
@@ -289,7 +289,7 @@ mod tests {
         for good in [LTAI, "STS.NUgYrLnoC37mZZCNnAbez"] {
             assert_eq!(stored(good).for_endpoint("ak", &regional).unwrap().id, good);
         }
-        // A secret is thirty letters and digits.
+        // An AccessKey secret has 30 letters and digits.
         for other in
             ["yourAccessKeySecret0123456789X", "LTAI", "STS.", "ltai5tExampleKeyID000001", "LTAI5tExample-KeyID00"]
         {

@@ -1,4 +1,4 @@
-//! What Secrets held, for seconds. No I/O.
+//! Caches the access keys in Secrets for seconds. No I/O.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,36 +9,36 @@ use serde::Deserialize;
 
 use crate::connections::secret::Stored;
 
-/// For how long an access key is kept: long enough for a burst, short enough that a rotated key is noticed at once.
+/// How long an access key is cached: enough for a burst, and short enough to notice a rotated key at once.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// For how long it is remembered that there is none: long enough that thousands of requests that wait for one Secret read it
-/// once, short enough that nobody waits for a Secret that has come.
+/// How long a missing access key is cached: long enough that thousands of requests waiting for one Secret share one
+/// read, and short enough that none waits for a Secret that has come.
 pub const MISSING: Duration = Duration::from_secs(1);
 
-/// For how long it is remembered which version of a Secret was read, to tell that it has changed.
+/// How long the version of a Secret is remembered, to detect a change.
 const REMEMBERED: Duration = Duration::from_mins(2);
 
-/// The most access keys that are kept, each of up to ten kilobytes.
+/// The most cached access keys, each of up to 10 KB.
 const MOST: usize = 500;
 
-/// Access keys by namespace and name of a Secret, each kept for seconds; and why there is none.
+/// Access keys, or why there is none, by namespace and name of the Secret.
 #[derive(Default)]
 pub struct Cache {
     kept: Mutex<HashMap<Named, Kept>>,
 }
 
-/// A namespace, and the name of a Secret there.
+/// A namespace, and the name of a Secret in it.
 pub type Named = (String, String);
 
 struct Kept {
     since: Instant,
     version: Version,
-    /// None once it was forgotten.
+    /// `None` after it was forgotten.
     read: Option<Result<Stored, String>>,
 }
 
-/// Which version of a Secret was read.
+/// The version of a Secret that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
     Of(Identity),
@@ -46,7 +46,7 @@ pub enum Version {
     Refused,
 }
 
-/// What tells one version of a Secret from another.
+/// Identifies one version of a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Identity {
@@ -54,7 +54,7 @@ pub struct Identity {
     resource_version: Option<String>,
 }
 
-/// What a Secret says, and in which version.
+/// The version of a Secret and the result of reading it.
 pub type Read = (Version, Result<Stored, String>);
 
 impl Kept {
@@ -65,18 +65,18 @@ impl Kept {
 }
 
 impl Cache {
-    /// What is kept of it, if that is not too old.
+    /// The cached result, unless it is too old.
     pub fn get(&self, key: &Named) -> Option<Result<Stored, String>> {
         self.kept().get(key).filter(|kept| kept.is_fresh()).and_then(|kept| kept.read.clone())
     }
 
-    /// What was read less than this time ago.
+    /// Whether the Secret was read less than `time` ago.
     pub fn read_within(&self, key: &Named, time: Duration) -> bool {
         self.kept().get(key).is_some_and(|kept| kept.read.is_some() && kept.since.elapsed() < time)
     }
 
-    /// Keeps what was read, and tells whether the Secret has changed since it was read before. What is out of date, or else
-    /// the oldest, makes room for it.
+    /// Caches a read, and returns whether the Secret has changed since the previous one. A full cache drops its expired
+    /// entries, or else the oldest.
     pub fn keep(&self, key: Named, (version, read): Read) -> bool {
         let mut kept = self.kept();
         if kept.len() >= MOST && !kept.contains_key(&key) {
@@ -101,14 +101,14 @@ impl Cache {
         }
     }
 
-    /// Forgets what a Secret holds: the gateway refused it.
+    /// Forgets the access key, as the gateway refused it.
     pub fn forget(&self, namespace: &str, name: &str) {
         if let Some(kept) = self.kept().get_mut(&(namespace.to_owned(), name.to_owned())) {
             kept.read = None;
         }
     }
 
-    /// Forgets what is out of date, so that no unused key stays in memory.
+    /// Drops expired entries, so that no unused key stays in memory.
     pub fn prune(&self) {
         let mut all = self.kept();
         all.retain(|_, kept| kept.since.elapsed() < REMEMBERED);
@@ -120,7 +120,7 @@ impl Cache {
     }
 }
 
-/// Which version of a Secret `body` is of.
+/// The version of the Secret in `body`.
 pub fn identity(body: &[u8]) -> Identity {
     #[derive(Default, Deserialize)]
     #[serde(default)]

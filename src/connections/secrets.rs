@@ -1,4 +1,4 @@
-//! Reads the access key of a connection. GETs one Secret by name: no list and no watch, which would mean reading all.
+//! Reads the access key of a connection. Does I/O: GETs one Secret by name, as a list or watch would read all.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::oceanbase::{AccessKey, Endpoint};
 use crate::queue::lanes::Queue;
 
-/// Secrets that are read at once: each may have a megabyte, of which a key is the least part.
+/// The most Secrets read at once: each may hold 1 MB, far more than an access key.
 const READ_AT_ONCE: usize = 8;
 
-/// The bytes that are read of a Secret: the API server stores no more than 1 MiB of data, a third more as base64, and as
-/// much again of metadata.
+/// The most bytes read of a Secret: the API server stores at most 1 MiB of data, base64 adds a third, and metadata may
+/// take as much again.
 const MAX_BODY: usize = 4 << 20;
 
-/// Room for a Secret with nothing but an access key.
+/// Initial buffer, in bytes: enough for a Secret with only an access key.
 const USUAL_BODY: usize = 8 << 10;
 
 /// Why there is no access key.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// The Secret is missing, may not be read, is not labelled, or lacks a key: the text says what to do.
+    /// The Secret is missing, unreadable or not labelled, or lacks a key: the text says what to do.
     #[error("{0}")]
     Unavailable(String),
     /// The API server did not answer.
@@ -42,7 +42,7 @@ pub enum CredentialsError {
     Api(#[from] ApiError),
 }
 
-/// The Secrets of connections, and what they held for seconds.
+/// Reads the Secrets of connections, and caches them for seconds.
 pub struct Secrets {
     client: Client,
     connections: Store<GuardedConnection>,
@@ -53,7 +53,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Those of `connections`, read by `client`. Those in `queue` that wait for one are woken when it changes.
+    /// Reads the Secrets of `connections`; wakes the requests in `queue` that wait for a changed one.
     pub fn new(
         client: Client,
         connections: Store<GuardedConnection>,
@@ -74,17 +74,17 @@ impl Secrets {
         stored.and_then(|stored| stored.for_endpoint(name, endpoint)).map_err(CredentialsError::Unavailable)
     }
 
-    /// Forgets what a Secret holds: the gateway refused it.
+    /// Forgets the access key, as the gateway refused it.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.cache.forget(namespace, name);
     }
 
-    /// Forgets what is out of date, so that no unused key stays in memory.
+    /// Drops expired entries, so that no unused key stays in memory.
     pub fn prune(&self) {
         self.cache.prune();
     }
 
-    /// Reads the Secret again that requests wait for, unless somebody just has.
+    /// Reads a Secret again that requests wait for, unless it was read within the last 1 s.
     pub async fn look_again(&self, namespace: &str, name: &str) -> Result<(), ApiError> {
         let key = (namespace.to_owned(), name.to_owned());
         let _turn = self.reading.acquire().await;
@@ -94,7 +94,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// The Secrets, by namespace and name, that requests wait for.
+    /// The Secrets that requests wait for, by namespace and name.
     pub fn awaited(&self) -> Vec<(String, String)> {
         let connections = self.connections.state();
         let connections = connections.iter().filter_map(|guarded| guarded.0.as_ref().ok());
@@ -102,22 +102,22 @@ impl Secrets {
         awaited.map(|it| (it.namespace().unwrap_or_default(), secret_of(it).to_owned())).collect()
     }
 
-    /// What the Secret holds, read if it is not known. The inner error says why there is no access key in it; the outer one,
-    /// that nobody can tell.
+    /// The content of the Secret, read unless cached. The inner error says why it holds no access key; the outer, that
+    /// no answer came.
     async fn stored(&self, namespace: &str, name: &str) -> Result<Result<Stored, String>, ApiError> {
         let key = (namespace.to_owned(), name.to_owned());
         if let Some(read) = self.cache.get(&key) {
             return Ok(read);
         }
         let _turn = self.reading.acquire().await;
-        // Somebody who had a turn before may have read it.
+        // The previous holder of the permit may have read it.
         if let Some(read) = self.cache.get(&key) {
             return Ok(read);
         }
         self.read_anew(key).await
     }
 
-    /// Reads the Secret and keeps what it says. Whoever sees that it has changed wakes all that wait for it.
+    /// Reads and caches the Secret. The read that sees a change wakes all that wait for the Secret.
     async fn read_anew(&self, key: Named) -> Result<Result<Stored, String>, ApiError> {
         let (namespace, name) = key.clone();
         let (version, read) = get(&self.client, &namespace, &name).await?;
@@ -127,7 +127,7 @@ impl Secrets {
         Ok(read)
     }
 
-    /// Wakes all that wait for a connection whose Secret this is.
+    /// Wakes all that wait for a connection with this Secret.
     fn wake(&self, namespace: &str, secret: &str) {
         for guarded in self.connections.state() {
             let Ok(connection) = &guarded.0 else { continue };
@@ -144,7 +144,7 @@ fn secret_of(connection: &OceanBaseConnection) -> &str {
     &connection.spec.alibaba_cloud().credentials.secret_ref.name
 }
 
-/// Reads the Secret.
+/// Reads the Secret; a missing or refused one is a result too, not an error.
 async fn get(client: &Client, namespace: &str, name: &str) -> Result<Read, ApiError> {
     match found("read Secret", body(client, namespace, name)).await {
         Ok(Some(body)) => Ok((Version::Of(identity(&body)), Stored::read(name, &body))),
@@ -163,14 +163,14 @@ async fn get(client: &Client, namespace: &str, name: &str) -> Result<Read, ApiEr
     }
 }
 
-/// The Secret as the API server sends it. kube's own `get` would leave copies of it in memory, as text and decoded.
+/// The Secret as the API server sends it: kube's own `get` would leave copies in memory, as text and decoded.
 async fn body(client: &Client, namespace: &str, name: &str) -> Result<Zeroizing<Vec<u8>>, kube::Error> {
     let request = Request::new(Secret::url_path(&(), Some(namespace)));
     let request = request.get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
     cleared(client.request_stream(request).await?).await.map_err(|error| kube::Error::Service(error.into()))
 }
 
-/// All that comes, in memory that is cleared, also where it becomes too small.
+/// The whole body, in memory that is cleared on drop; an outgrown buffer is cleared too.
 async fn cleared(from: impl AsyncBufRead) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let mut from = pin!(from);
     let mut body = Zeroizing::new(Vec::with_capacity(USUAL_BODY));

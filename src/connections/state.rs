@@ -1,4 +1,4 @@
-//! What is known of one connection's gateway. No I/O.
+//! What the operator has learned about one connection's gateway. No I/O.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,41 +11,41 @@ use crate::domain::connection::rate::Rate;
 use crate::domain::kill::sharing::CallSize;
 use crate::oceanbase::TimeSource;
 
-/// After this time a connection that fell back to the current time tries the server-side fence again.
+/// A connection that fell back to the current time tries the server-side fence again after 1 h.
 const FENCE_RETRY: Duration = Duration::from_hours(1);
 
-/// What is known of the gateway of one connection.
+/// What the operator has learned about the gateway of one connection.
 #[derive(Debug, Default)]
 pub struct ConnectionState {
-    /// From when its time is counted.
+    /// Moment zero of the times in `rate`.
     pub origin: Origin,
-    /// How fast calls may go.
+    /// The limit on calls per second.
     pub rate: Rate,
-    /// How many sessions it takes in one call.
+    /// The most sessions per call that its gateway accepts.
     pub call_size: Option<Learnt>,
-    /// Held by whoever is next to have a turn.
+    /// The queue for rate slots: its head holds the lock, and reserves next.
     pub line: Arc<tokio::sync::Mutex<()>>,
-    /// The fallback in use, and since when.
+    /// The time source in use instead of the dispatch deadline, and since when.
     pub fallback: Option<(TimeSource, Instant)>,
     /// The operation that the gateway offers, as far as this process has seen.
     pub operation: Option<Operation>,
-    /// No call could be made through it, and none has been since.
+    /// A call could not be made through it, and none has been answered since.
     pub is_failing: bool,
-    /// Why those waited who wanted to call through it last.
+    /// Why the requests that last wanted to call through it wait.
     pub blocked: Option<Blockade>,
     /// When a request last waited for the Secret.
     pub secret_awaited: Option<Instant>,
     /// The clock of the gateway.
     pub clock: GatewayClock,
-    /// What the status says, or will say: the watch cache may not know yet.
+    /// The status as written or about to be written: the watch cache may be older.
     pub status: Option<OceanBaseConnectionStatus>,
-    /// When it last changed.
+    /// When `status` last changed.
     pub told: Option<Instant>,
-    /// A task is writing it.
+    /// Whether a task is writing `status`.
     pub is_writing: bool,
 }
 
-/// What keeps all calls through a connection from being made.
+/// What stops all calls through a connection.
 #[derive(Debug)]
 pub struct Blockade {
     pub at: Instant,
@@ -54,7 +54,7 @@ pub struct Blockade {
     pub message: String,
 }
 
-/// The fixed moment from which the time of a connection is counted: monotonic, as a clock that is set must not stop calls.
+/// The fixed moment from which a connection's times count. Monotonic, as setting the clock must not stop calls.
 #[derive(Debug)]
 pub struct Origin(tokio::time::Instant);
 
@@ -73,20 +73,20 @@ impl Origin {
 /// The clock of the gateway of one connection.
 #[derive(Debug, Default)]
 pub struct GatewayClock {
-    /// The generation of the connection that it is of: an edited one may name another gateway.
+    /// The generation of the connection when the clock was read: an edited connection may name another gateway.
     pub generation: Option<i64>,
     pub clock: Arc<ServerClock>,
 }
 
 impl GatewayClock {
-    /// By how much the operator's clock is ahead of it at the least; negative if it is behind, zero if it may be right. None
-    /// while that is not known.
+    /// The least time by which the operator's clock is ahead of the gateway's: negative if it is behind, zero if it may
+    /// be right, `None` while unknown.
     pub fn lead(&self) -> Option<SignedDuration> {
         self.clock.bounds().map(|bounds| bounds.lead_of(Timestamp::now()))
     }
 }
 
-/// What is known of a connection as it was in one generation.
+/// The learned call size, valid for one generation of the connection.
 #[derive(Debug)]
 pub struct Learnt {
     pub size: CallSize,
@@ -95,7 +95,7 @@ pub struct Learnt {
 }
 
 impl ConnectionState {
-    /// Where the signed time stamps of calls come from.
+    /// The source of the signed time stamps of calls.
     pub fn time_source(&mut self) -> TimeSource {
         self.fallback = self.fallback.filter(|(_, since)| since.elapsed() < FENCE_RETRY);
         self.fallback.map_or(TimeSource::DispatchDeadline, |(source, _)| source)

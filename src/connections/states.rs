@@ -1,4 +1,4 @@
-//! What is known of each connection's gateway. No I/O.
+//! What the operator has learned about each connection's gateway. No I/O.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,19 +12,19 @@ use crate::connections::state::{Blockade, ConnectionState};
 use crate::metrics::Limits;
 use crate::oceanbase::TimeSource;
 
-/// For so long it is that of all who want to call through the connection: a thousand tenants that wait for one Secret
-/// need not each read it in the same second.
+/// For 1 s the reason to wait is shared by all who want to call through the connection, so that a thousand tenants that
+/// wait for one Secret do not each read it.
 const SHARED: Duration = Duration::from_secs(1);
 
-/// A request that waits for a Secret tries again within this time.
+/// A Secret counts as awaited for 1 minute: a request that still waits tries again within that time.
 const AWAITED: Duration = Duration::from_mins(1);
 
-/// What is known of each connection, by UID.
+/// The state of each connection, by UID.
 #[derive(Debug, Default)]
 pub struct ConnectionStates(Mutex<HashMap<String, ConnectionState>>);
 
 impl ConnectionStates {
-    /// Where the signed time stamps of calls through `connection` come from.
+    /// The source of the signed time stamps of calls through `connection`.
     pub fn time_source(&self, connection: &OceanBaseConnection) -> TimeSource {
         self.with(connection, ConnectionState::time_source)
     }
@@ -46,7 +46,7 @@ impl ConnectionStates {
         self.with(connection, |state| state.operation(connection))
     }
 
-    /// Calls through `connection` use `operation` from now on, if it leaves the choice.
+    /// Calls through `connection` use `operation` from now on, if its spec leaves the choice.
     pub fn use_operation(&self, connection: &OceanBaseConnection, operation: Operation) {
         let before = self.with(connection, |state| state.operation.replace(operation));
         if before != Some(operation) {
@@ -55,19 +55,19 @@ impl ConnectionStates {
         }
     }
 
-    /// All who want to call through `connection`, as it is now, wait for this.
+    /// Makes all who want to call through `connection`, in its present generation, wait for this reason.
     pub fn block(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
         let generation = connection.metadata.generation;
         let blockade = Blockade { at: Instant::now(), generation, reason, message: message.to_owned() };
         self.with(connection, |state| state.blocked = Some(blockade));
     }
 
-    /// What kept calls through `connection` from being made may be gone.
+    /// Lifts the block on `connection`, as its cause may be gone.
     pub fn unblock(&self, connection: &OceanBaseConnection) {
         self.with(connection, |state| state.blocked = None);
     }
 
-    /// What those wait for who wanted to call through `connection`, as it is now, within the last second.
+    /// The reason to wait for `connection`, in its present generation, if found within the last second.
     pub fn blocked_just_now(&self, connection: &OceanBaseConnection) -> Option<(WaitReason, String)> {
         self.with(connection, |state| {
             let blockade = state.blocked.as_ref()?;
@@ -76,19 +76,19 @@ impl ConnectionStates {
         })
     }
 
-    /// What the status says, or will say.
+    /// The status as written or about to be written.
     pub fn status(&self, connection: &OceanBaseConnection) -> Option<OceanBaseConnectionStatus> {
         self.with(connection, |state| state.status.clone()).or_else(|| connection.status.clone())
     }
 
-    /// The clock that differs most from the operator's, of all gateways: by how much the operator's is ahead.
+    /// The lead of the operator's clock over the gateway clock that differs most from it.
     pub fn widest_lead(&self) -> SignedDuration {
         let states = self.known();
         let leads = states.values().filter_map(|state| state.clock.lead());
         leads.max_by_key(|lead| lead.abs()).unwrap_or_default()
     }
 
-    /// How fast calls may go through the connections whose gateways have throttled them.
+    /// The limits of the connections whose gateways have throttled them.
     pub fn limits(&self) -> Limits {
         let states = self.known();
         let limits = states.values().filter_map(|state| state.rate.limit());
@@ -110,7 +110,7 @@ impl ConnectionStates {
         self.known().retain(|uid, _| exists(uid));
     }
 
-    /// A request waits for the Secret of `connection`.
+    /// Notes that a request waits for the Secret of `connection`.
     pub fn awaits_secret(&self, connection: &OceanBaseConnection) {
         self.with(connection, |state| state.secret_awaited = Some(Instant::now()));
     }
@@ -120,12 +120,12 @@ impl ConnectionStates {
         self.with(connection, |state| state.secret_awaited.is_some_and(|since| since.elapsed() < AWAITED))
     }
 
-    /// What is known of the connection with this UID, if anything is, to be used or added to.
+    /// Runs `f` on the state of the connection with this UID, if there is one.
     pub fn with_known<T>(&self, uid: &str, f: impl FnOnce(&mut ConnectionState) -> T) -> Option<T> {
         self.known().get_mut(uid).map(f)
     }
 
-    /// What is known of `connection`, to be used or added to.
+    /// Runs `f` on the state of `connection`, created if missing.
     pub fn with<T>(&self, connection: &impl ResourceExt, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
         let mut states = self.known();
         f(states.entry(connection.uid().unwrap_or_default()).or_default())

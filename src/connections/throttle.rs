@@ -1,4 +1,4 @@
-//! Keeps the calls through a connection within what its gateway allows. Waits; the decisions are `domain::connection::rate`.
+//! Keeps calls through a connection within its gateway's limit. Waits, no I/O; `domain::connection::rate` decides.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::connections::states::ConnectionStates;
 use crate::domain::backend::{ANSWER_LOST, CallError, ErrorKind};
 use crate::queue::permits::Pace;
 
-/// An answer within this time is a quick one: a permit that is held for as long is not missed.
+/// An answer within 1 s is quick: a permit held no longer than that is not missed.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// How a connection answers of which a call took this time.
+/// The pace of a connection, from a call that took this time.
 pub fn pace_of(took: Duration, error: Option<&CallError>) -> Pace {
     match error {
         Some(error) if error.kind == ErrorKind::Unreachable || error.code == ANSWER_LOST => Pace::Silent,
@@ -20,11 +20,11 @@ pub fn pace_of(took: Duration, error: Option<&CallError>) -> Pace {
 }
 
 impl ConnectionStates {
-    /// Waits for the turn of `calls` calls through `connection`, which may then be made one right after the other. Turns are
-    /// given in the order in which they are asked for, so that no tenant waits for all of another's.
+    /// Waits for a rate slot for `calls` back-to-back calls through `connection`. Slots are given in the order of
+    /// asking, so that no tenant waits for all of another's calls.
     pub async fn turn(&self, connection: &OceanBaseConnection, calls: u32) {
         let line = self.with(connection, |state| state.line.clone());
-        // Who stands further back takes a turn later: one that was taken now would stay as far off as the limit of now puts it.
+        // Only the head of the line reserves: a slot reserved now would keep today's wait even if the limit rises.
         let _next = line.lock().await;
         let wait = self.reserve(connection, calls);
         if !wait.is_zero() {
@@ -32,17 +32,17 @@ impl ConnectionStates {
         }
     }
 
-    /// The same without waiting: the time to wait.
+    /// Reserves a rate slot without waiting, and returns the time to wait for it.
     pub fn reserve(&self, connection: &OceanBaseConnection, calls: u32) -> Duration {
         let wait = self.with(connection, |state| state.rate.take_turn(state.origin.elapsed(), calls));
         Duration::try_from(wait).unwrap_or_default()
     }
 
-    /// Learns from how a call went.
+    /// Adjusts the limit to the result of a call.
     pub fn pace(&self, connection: &OceanBaseConnection, error: Option<&CallError>) {
         self.with(connection, |state| match error.map(|error| error.kind) {
             Some(ErrorKind::Throttled { retry_after }) => state.rate.throttled(state.origin.elapsed(), retry_after),
-            // Nothing was heard of the gateway.
+            // No answer: it says nothing about the gateway's limit.
             Some(ErrorKind::Unreachable | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous) => {}
             _ => state.rate.answered(),
         });
@@ -57,7 +57,7 @@ mod tests {
     use crate::domain::test_objects::connection;
     use tokio::time::Instant;
 
-    /// Calls through the connection are throttled until they are as slow as can be.
+    /// Throttles calls through the connection down to the lowest limit.
     async fn throttled() -> ConnectionStates {
         let states = ConnectionStates::default();
         for _ in 0..10 {
@@ -86,7 +86,7 @@ mod tests {
             turn.await.unwrap();
         }
         let took = began.elapsed();
-        // Two of them had their turns at the limit of before, of one in 5 s.
+        // Two of them got their slots at the old limit, 1 call in 5 s.
         assert!(took < Duration::from_secs(11), "at that limit all would have taken 95 s: {took:?}");
     }
 
