@@ -1,4 +1,4 @@
-//! What is measured when somebody looks.
+//! The gauges, set right before each scrape. No I/O.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::labels::{self, Clock, Label, Output, Stage};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// The rates to which connections are limited because their gateways have throttled them.
+/// The rate limits of connections whose gateways have throttled them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// How many connections are limited.
+    /// The number of limited connections.
     pub connections: usize,
-    /// The lowest of the limits, in calls per second; infinite for none.
+    /// The lowest limit, in calls per second; infinite if there is none.
     pub lowest: f64,
 }
 
@@ -27,7 +27,7 @@ impl Default for Limits {
     }
 }
 
-/// What is measured when somebody looks.
+/// The gauges, set right before each scrape.
 #[derive(Debug)]
 pub struct Gauges {
     leader: Gauge,
@@ -44,7 +44,7 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// Puts all gauges into `registry`.
+    /// Registers all gauges in `registry`.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let gauges = Self {
             leader: Gauge::default(),
@@ -114,22 +114,22 @@ impl Gauges {
         gauges
     }
 
-    /// Whether this operator is the one that works.
+    /// Whether this operator leads.
     pub fn set_leader(&self, is_leader: bool) {
         self.leader.set(is_leader.into());
     }
 
-    /// How many requests have not ended.
+    /// The number of requests that have not ended.
     pub fn set_unfinished(&self, requests: usize) {
         self.unfinished.set(i64::try_from(requests).unwrap_or(i64::MAX));
     }
 
-    /// How many bytes the requests in the watch cache take.
+    /// The bytes of the requests in the watch cache.
     pub fn set_cache(&self, bytes: usize) {
         self.cache.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// For each request on its way: its stage, and for how long it has been there.
+    /// The stage of each request under way, and its time in it.
     pub fn set_stages(&self, requests: &[(Stage, Duration)]) {
         for stage in labels::STAGES {
             let of_stage = requests.iter().filter(|(of, _)| of == stage);
@@ -140,13 +140,13 @@ impl Gauges {
         }
     }
 
-    /// How fast calls may go.
+    /// The limits on calls.
     pub fn set_limits(&self, limits: Limits) {
         self.limited.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
         self.lowest_limit.set(limits.lowest);
     }
 
-    /// For how long `watch` has not been known to be in step.
+    /// The time since `watch` was last known to be in step.
     pub fn set_watch_age(&self, watch: &'static str, age: Duration) {
         self.watch_age.get_or_create(&[("watch", watch)]).set(age.as_secs_f64());
     }
@@ -156,12 +156,12 @@ impl Gauges {
         self.stall.set(longest.as_secs_f64());
     }
 
-    /// By how much the operator's clock is ahead of `clock`.
+    /// The lead of the operator's clock over `clock`.
     pub fn set_clock_lead(&self, clock: Clock, lead: SignedDuration) {
         self.clock_lead.get_or_create(&[("clock", labels::clock(clock))]).set(lead.as_secs_f64());
     }
 
-    /// For how long the oldest line of `output` has waited.
+    /// The time that the oldest line of `output` has waited.
     pub fn set_output_stuck(&self, output: Output, waits: Duration) {
         self.output_stuck.get_or_create(&[("output", labels::output(output))]).set(waits.as_secs_f64());
     }

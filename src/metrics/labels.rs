@@ -1,5 +1,5 @@
-//! The label values: closed sets. Whatever comes from outside is put into a class first, so that neither a user nor the
-//! gateway can make the operator keep one series more.
+//! The label values: closed sets. Values from outside are mapped to a class first, so that neither a user nor the
+//! gateway can add a series. Pure.
 
 use crate::api::{Outcome, SessionOutcome, SessionReason, WaitReason};
 use crate::domain::backend::{CallError, ErrorKind};
@@ -7,7 +7,7 @@ use crate::domain::backend::{CallError, ErrorKind};
 /// The name of a label, and its value.
 pub(super) type Label = (&'static str, &'static str);
 
-/// The variants of an enum, and the name of each. A variant that is missing here does not compile.
+/// The variants of an enum, each with its name. A missing variant does not compile.
 macro_rules! closed_set {
     ($(#[$doc:meta])* $values:ident, $name:ident($type:ident): $($variant:ident)+) => {
         $(#[$doc])*
@@ -24,7 +24,7 @@ macro_rules! closed_set {
     };
 }
 
-/// A call of Alibaba Cloud's API.
+/// An operation of Alibaba Cloud's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Ends sessions.
@@ -33,16 +33,16 @@ pub enum Call {
     BatchKillProcessList,
     /// Lists sessions.
     DescribeProcessStatsComposition,
-    /// Asks for one of the first two without naming a session.
+    /// Calls one of the first two without naming a session.
     Probe,
 }
 
-/// How a call was answered, or why not.
+/// The answer to a call, or why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// As it should be.
+    /// Success.
     Ok,
-    /// Refused for its rate.
+    /// Refused, as calls come too fast.
     Throttled,
     /// The access key was refused.
     CredentialsRejected,
@@ -50,19 +50,19 @@ pub enum Code {
     PermissionDenied,
     /// The time stamp was refused.
     TimeStampRefused,
-    /// There is no such operation.
+    /// The gateway does not know the operation.
     OperationNotFound,
-    /// The operation is not offered in this form.
+    /// The gateway does not offer the operation in this form.
     OperationUnavailable,
     /// The parameters were refused.
     Rejected,
     /// Nothing was sent: name resolution, connecting or TLS failed.
     Unreachable,
-    /// Sent, and no answer came.
+    /// Sent, but no answer came.
     AnswerLost,
-    /// Sent, and the answer cannot be read.
+    /// Sent, but the answer cannot be read.
     AnswerUnreadable,
-    /// Sent, and the error's code is none that proves that nothing was executed.
+    /// Sent, with an error code that does not prove that nothing was executed.
     OtherError,
 }
 
@@ -75,7 +75,7 @@ impl Stage {
 }
 
 impl Code {
-    /// The class of `error`; none if nothing was tried at all.
+    /// The class of `error`; `None` if nothing was tried at all.
     #[must_use]
     pub fn of(error: &CallError) -> Option<Self> {
         Some(match error.kind {
@@ -103,22 +103,22 @@ impl Code {
     }
 }
 
-/// Where a request is on its way.
+/// A stage of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It waits for its turn.
+    /// It waits in the queue.
     Queued,
-    /// The process list is read and the claim is made.
+    /// Its process list is read and its claim is made.
     Preparing,
-    /// The call is made.
+    /// Its call is made.
     Calling,
-    /// The process list is read until its sessions are gone from it.
+    /// The process list is read until its sessions are gone.
     Verifying,
     /// Its outcome is written.
     Settling,
 }
 
-/// Where the operator writes lines.
+/// An output of the operator for lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Logs, on standard error.
@@ -127,45 +127,45 @@ pub enum Output {
     Audit,
 }
 
-/// A clock beside the operator's own.
+/// A clock compared with the operator's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// That of the Kubernetes API server.
+    /// The clock of the Kubernetes API server.
     ApiServer,
-    /// Of those of all gateways the one that differs most.
+    /// The gateway clock that differs most.
     Gateway,
 }
 
-/// What became of a try to claim.
+/// The result of a try to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
     /// The receipt is stored: the call may be made.
     Granted,
-    /// There is a receipt for the same content already.
+    /// A receipt for the same content exists.
     Taken,
-    /// The API server refused or did not answer; nothing was sent.
+    /// The API server refused or did not answer: nothing was sent.
     Failed,
     /// The call was provably not executed, and the claim was given back.
     Released,
 }
 
-/// What a finished request came to, for alerts.
+/// The outcome class of a finished request, for alerts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Its goal is reached.
     Succeeded,
     /// Its goal is not reached.
     Failed,
-    /// Whether its sessions ended cannot be told.
+    /// It is unknown whether its sessions ended.
     Unknown,
-    /// `notAfterTime` had passed; nothing was sent.
+    /// `notAfterTime` had passed: nothing was sent.
     Expired,
     /// It was deleted before it was sent.
     Deleted,
 }
 
 impl Ending {
-    /// Of the reason with which a request ended.
+    /// The class of the reason with which a request ended.
     #[must_use]
     pub const fn of(reason: Outcome) -> Self {
         match reason {
@@ -234,11 +234,11 @@ closed_set! {
         AnswerLost HolderLost
 }
 
-/// Why it is open after a call what became of a session.
+/// Why the outcome of a session is unknown after a call.
 pub(super) const CAUSES: &[SessionReason] =
     &[SessionReason::AnswerLost, SessionReason::MissingInAnswer, SessionReason::NotVerified, SessionReason::HolderLost];
 
-/// What the process list can say of such a session in the end.
+/// What an unknown outcome can become in the end, by the process list.
 pub(super) const RESOLUTIONS: &[SessionOutcome] =
     &[SessionOutcome::Killed, SessionOutcome::Gone, SessionOutcome::Failed, SessionOutcome::Unknown];
 

@@ -1,8 +1,8 @@
-//! Numbers for those who watch the operator, in the text format of `OpenMetrics`. What each means is in docs/metrics.md,
-//! which is made of what is registered here.
+//! The operator's metrics, in the `OpenMetrics` text format. docs/metrics.md explains each, and is generated from what
+//! is registered here. No I/O.
 //!
-//! Label values are closed sets ([`labels`]): no object, no instance and no word of the gateway is ever one. What can be
-//! counted is there from the start with 0, so that the first event is seen as a change.
+//! Label values are closed sets ([`labels`]): never an object, an instance or a word of the gateway. Every counter
+//! starts at 0, so that its first event shows as a change.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -23,22 +23,22 @@ mod series;
 pub use gauges::{Gauges, Limits};
 use labels::{Call, ClaimResult, Code, Ending, Label, Output, Stage};
 
-/// What `/metrics` answers with.
+/// The content type of `/metrics`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The upper ends of all times, in seconds: a kill takes some hundredths, a verification up to minutes.
+/// Upper bounds of all time histograms, in seconds: a kill takes hundredths of a second, a verification up to minutes.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// The upper ends of numbers of requests and of sessions in one call.
+/// Upper bounds of the counts of requests and of sessions per call.
 const SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 type Counters<const N: usize> = Family<[Label; N], Counter>;
-/// The trace of one request, beside the bucket that it fell into.
+/// The trace ID of one request, shown with the bucket that the request fell into.
 type Exemplar = [(&'static str, String); 1];
 type Times<const N: usize> =
     Family<[Label; N], HistogramWithExemplars<Exemplar>, fn() -> HistogramWithExemplars<Exemplar>>;
 
 type Measure = Box<dyn Fn(&Gauges) + Send>;
 
-/// The operator's metrics. Cheap: a lock or two and a look-up for each event.
+/// The operator's metrics. Cheap: each event takes a lock or two and a look-up.
 pub struct Metrics {
     registry: Mutex<Registry>,
     before_scrape: Mutex<Vec<Measure>>,
@@ -94,7 +94,7 @@ fn times() -> HistogramWithExemplars<Exemplar> {
 }
 
 impl Metrics {
-    /// A request ended with `reason`, so long after its creation. `trace` is its trace, if it has one.
+    /// A request ended with `reason`, this time after its creation. `trace` is its trace ID, if it has one.
     pub fn finished(&self, reason: Outcome, since_creation: Option<Duration>, trace: Option<String>) {
         self.requests.get_or_create(&of_request(reason)).inc();
         if let Some(took) = since_creation {
@@ -103,14 +103,14 @@ impl Metrics {
         }
     }
 
-    /// The sessions of a request that ended, and whose outcome is its own.
+    /// Counts the sessions of an ended request whose outcome is its own, not a copy.
     pub fn sessions_finished(&self, sessions: &[SessionStatus]) {
         for session in sessions {
             self.sessions.get_or_create(&of_session(session.outcome, session.reason)).inc();
         }
     }
 
-    /// An attempt ended with waiting.
+    /// An attempt ended with the request waiting.
     pub fn put_off(&self, reason: WaitReason) {
         self.put_off.get_or_create(&[("reason", labels::wait_reason(reason))]).inc();
     }
@@ -125,55 +125,55 @@ impl Metrics {
         self.duplicates.inc();
     }
 
-    /// It is open what became of a session, for this reason.
+    /// The outcome of a session is unknown, for this cause.
     pub fn unknown(&self, cause: SessionReason) {
         self.unknown.get_or_create(&of_cause(cause)).inc();
     }
 
-    /// It was open what became of a session, and nothing more can be learned: it is this.
+    /// A session's unknown outcome is now final, as nothing more can be learned: it is `outcome`.
     pub fn unknown_resolved(&self, cause: SessionReason, outcome: SessionOutcome) {
         self.resolved.get_or_create(&of_resolution(cause, outcome)).inc();
     }
 
-    /// The answer to a call named other sessions than were meant.
+    /// The answer to a call named sessions that were not meant.
     pub fn target_mismatch(&self) {
         self.target_mismatches.inc();
     }
 
-    /// A call was answered, or not. `trace` is the trace of one request that it was made for.
+    /// A call was answered, or not. `trace` is the trace ID of one of its requests.
     pub fn called(&self, call: Call, code: Code, took: Duration, trace: Option<String>) {
         observe(&self.calls.get_or_create(&of_call(call, code)), took, trace);
     }
 
-    /// A kill call is made for so many requests and names so many sessions.
+    /// A kill call is made, for this number of requests and of sessions.
     pub fn batch(&self, requests: usize, sessions: usize) {
         let float = |size: usize| f64::from(u32::try_from(size).unwrap_or(u32::MAX));
         self.call_requests.observe(float(requests));
         self.call_sessions.observe(float(sessions));
     }
 
-    /// A request leaves a stage after so long.
+    /// A request leaves a stage after this time in it.
     pub fn leaves(&self, stage: Stage, after: Duration) {
         self.stages.get_or_create(&[("stage", labels::stage(stage))]).observe(after.as_secs_f64());
     }
 
-    /// Counts the lines of `output` that are lost.
+    /// The counter of the lost lines of `output`.
     #[must_use]
     pub fn lines_lost(&self, output: Output) -> Counter {
         self.lines_lost.get_or_create(&[("output", labels::output(output))]).clone()
     }
 
-    /// An Event is not written, as too many wait.
+    /// An Event is dropped, as too many wait.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 
-    /// Has `measure` set gauges before each scrape: what can be looked up costs nothing in between.
+    /// Calls `measure` to set gauges before each scrape, so that they cost nothing in between.
     pub fn before_scrape(&self, measure: impl Fn(&Gauges) + Send + 'static) {
         self.before_scrape.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(measure));
     }
 
-    /// All metrics as text. Fails only when a metric's own encoder does.
+    /// All metrics as text. Fails only if a metric's encoder does.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         for measure in self.before_scrape.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             measure(&self.gauges);

@@ -1,8 +1,8 @@
-//! Traces: one for each SessionKill, from the watch to its outcome, sent by OTLP. Off unless the environment names a receiver,
-//! and only in builds with the feature `otlp`.
+//! Traces: one per SessionKill, from the watch to its outcome, sent by OTLP. Off unless the environment names a
+//! receiver, and only in builds with the feature `otlp`. Does I/O.
 //!
-//! The IDs follow from the object's UID and from the attempt's ID, so that whoever works on a request, after a restart too,
-//! adds to the same trace, and that a trace is found from the object. No header of the calls tells Alibaba Cloud of it.
+//! IDs are derived from the object's UID and the attempt's ID. So every replica that works on a request, also after a
+//! restart, adds to one trace, and the object leads to its trace. No header of the calls tells Alibaba Cloud of it.
 
 use std::time::SystemTime;
 
@@ -22,39 +22,39 @@ pub use span::{Id, Span};
 /// The variables that name a receiver.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
-/// Where spans go; nowhere by default.
+/// The exporter of spans; `None` by default.
 #[derive(Default)]
 pub struct Traces(Option<Exporter>);
 
 impl Traces {
-    /// As the environment says (`OTEL_EXPORTER_OTLP_ENDPOINT` and the others of the specification). The error says what is wrong
-    /// with it.
+    /// Configures traces from the environment (`OTEL_EXPORTER_OTLP_ENDPOINT` and the others of the specification). The
+    /// error says what is wrong with it.
     pub fn from_environment() -> Result<Self, String> {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let exporter = if ENDPOINTS.iter().any(is_set) { Exporter::from_environment()? } else { None };
         Ok(Self(exporter))
     }
 
-    /// Whether spans of the request of this UID go anywhere: what they say need not be gathered otherwise.
+    /// Whether spans of the request with this UID are sent: otherwise do not gather them.
     #[must_use]
     pub fn has(&self, uid: &str) -> bool {
         self.0.as_ref().is_some_and(|exporter| exporter.takes(trace_id(uid)))
     }
 
-    /// The trace of the request of this UID, if there is one.
+    /// The ID of the trace of the request with this UID, if it is sent.
     #[must_use]
     pub fn trace_id(&self, uid: &str) -> Option<String> {
         self.has(uid).then(|| hex::encode(trace_id(uid)))
     }
 
-    /// Sends a span, some time later. Never waits: when too many wait to be sent, it is dropped.
+    /// Queues a span to be sent. Never waits: drops the span if the queue is full.
     pub fn add(&self, span: &Span<'_>) {
         if let Some(exporter) = self.0.as_ref().filter(|exporter| exporter.takes(trace_id(span.uid))) {
             exporter.add(span, SystemTime::now());
         }
     }
 
-    /// Sends what waits to be sent. Waits for that, some seconds at most.
+    /// Sends the queued spans, and waits for that, 5 s at most.
     pub fn end(&self) {
         if let Some(exporter) = &self.0 {
             exporter.end();

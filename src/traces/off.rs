@@ -1,14 +1,14 @@
-//! A build without the feature `otlp`: there are no traces.
+//! Stands in for `otlp` in builds without that feature: there are no traces. No I/O.
 
 use std::time::SystemTime;
 
 use super::span::Span;
 
-/// There is none.
+/// Never constructed.
 pub(super) enum Exporter {}
 
 impl Exporter {
-    /// None, which is told: somebody expects traces.
+    /// Returns `None`, and warns: the environment asks for traces.
     #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
     pub(super) fn from_environment() -> Result<Option<Self>, String> {
         tracing::warn!("no traces are sent: this build has no feature otlp");

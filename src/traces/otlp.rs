@@ -1,5 +1,5 @@
-//! Sends spans by OTLP (http/protobuf). The queue, its bounds and its thread are those of the OpenTelemetry SDK, which drops
-//! what it cannot hold and never holds up who adds a span.
+//! Sends spans by OTLP (http/protobuf). Does I/O. The queue, its bounds and its thread are the OpenTelemetry SDK's: a
+//! full queue drops spans, and never delays the caller.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +15,11 @@ use tokio::runtime::Handle;
 
 use super::span::{Id, Span, first, trace_id};
 
-/// How long the end waits for what is still to be sent.
+/// How long `end` waits for the last spans to be sent.
 const END: Duration = Duration::from_secs(5);
-/// How long the receiver may take to answer: while it does, spans wait, and then are dropped.
+/// How long the receiver may take to answer: meanwhile spans wait, and are dropped once the queue is full.
 const ANSWER: Duration = Duration::from_secs(10);
-/// The most bytes of an answer that are read: it says no more than how many spans were refused.
+/// The most bytes read of an answer, which says only how many spans were refused.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Sends spans.
@@ -31,7 +31,7 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// As the variables of the OpenTelemetry specification say. Needs a Tokio runtime.
+    /// Configures the exporter from the variables of the OpenTelemetry specification. Needs a Tokio runtime.
     pub(super) fn from_environment() -> Result<Option<Self>, String> {
         if variable("OTEL_SDK_DISABLED") == "true" || variable("OTEL_TRACES_EXPORTER") == "none" {
             return Ok(None);
@@ -42,7 +42,7 @@ impl Exporter {
             .build()
             .map_err(|error| format!("traces cannot be sent as OTEL_EXPORTER_OTLP_* say: {error}"))?;
         let mut processor = BatchSpanProcessor::builder(exporter).build();
-        // A name of the environment wins.
+        // A service name from the environment has precedence.
         let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let resource = match variable("OTEL_SERVICE_NAME") {
             name if name.is_empty() => resource.with_service_name("sessionkill-operator"),
@@ -53,7 +53,7 @@ impl Exporter {
         Ok(Some(Self { processor, scope, sampler: sampler()? }))
     }
 
-    /// Whether the trace of this ID is sent.
+    /// Whether the trace with this ID is sampled.
     pub(super) fn takes(&self, id: [u8; 16]) -> bool {
         let (id, kind) = (TraceId::from_bytes(id), SpanKind::Internal);
         let sampled = self.sampler.should_sample(None, id, "SessionKill", &kind, &[], &[]);
@@ -86,7 +86,7 @@ impl Exporter {
         });
     }
 
-    /// Sends what is left. It is sent by the runtime: call it from another thread than the only one of that.
+    /// Sends the last spans, on the runtime: call it from another thread if the runtime has only one.
     pub(super) fn end(&self) {
         if let Err(error) = self.processor.shutdown_with_timeout(END) {
             tracing::warn!(%error, "the last spans were not sent");
@@ -98,7 +98,7 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
-/// There never is a parent from elsewhere, so the samplers that would follow one are as those that do not.
+/// Reads the sampler. No span has a parent from elsewhere, so that `parentbased_` samplers act like the plain ones.
 fn sampler() -> Result<Sampler, String> {
     let (name, argument) = (variable("OTEL_TRACES_SAMPLER"), variable("OTEL_TRACES_SAMPLER_ARG"));
     match name.strip_prefix("parentbased_").unwrap_or(&name) {
@@ -113,7 +113,7 @@ fn sampler() -> Result<Sampler, String> {
 }
 
 fn root_id(uid: &str) -> [u8; 8] {
-    // Another one than the beginning of the trace's.
+    // Differs from the first bytes of the trace ID.
     first(&format!("{uid}/root"))
 }
 
@@ -133,11 +133,11 @@ fn parent(uid: &str) -> SpanId {
 fn random() -> [u8; 8] {
     let uuid = uuid::Uuid::new_v4();
     let (first, second) = uuid.as_u64_pair();
-    // The bits that are the same in all UUIDs do not stand at the same places in both halves.
+    // The bits fixed in every UUID are at different positions in the two halves.
     (first ^ second).to_be_bytes()
 }
 
-/// The SDK's thread has no runtime: requests are made in the operator's.
+/// Sends requests in the operator's runtime, as the SDK's thread has none.
 #[derive(Debug)]
 struct Sender {
     http: reqwest::Client,
@@ -146,7 +146,7 @@ struct Sender {
 
 impl Sender {
     fn new() -> Result<Self, String> {
-        // As for Alibaba Cloud: no proxy is taken from the environment.
+        // As for Alibaba Cloud, take no proxy from the environment.
         let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         let http = builder.timeout(ANSWER).build().map_err(|error| format!("traces cannot be sent: {error}"))?;
         Ok(Self { http, runtime: Handle::current() })
