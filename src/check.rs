@@ -1,6 +1,5 @@
-//! `sessionkill-operator check`: asks the API server, as the operator, whether it is new enough, what the operator needs is
-//! there, and its clock is right.
-//! Does I/O; changes nothing.
+//! `sessionkill-operator check`: asks the API server, as the operator, whether it is new enough, the operator's kinds
+//! and rights are there, and its clock is right. Does I/O; changes nothing.
 
 use std::time::Duration;
 
@@ -19,18 +18,18 @@ use crate::domain::clock::{self, CLOCK_SKEW};
 use crate::kubernetes::api_error::{causes, in_words};
 use crate::kubernetes::server_version::{name, too_old};
 
-/// The longest that one question may take.
+/// The longest that one request may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// Between two looks at whether the operator is ready.
+/// The pause between two checks whether the operator is ready.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Group, resource, subresource, and verbs.
 pub type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// What the operator does with Secrets.
+/// The rights that the operator needs on Secrets.
 const SECRETS: Needed = ("", "secrets", "", &["get"]);
 
-/// What the operator does with each kind in each namespace that it works in.
+/// The rights that the operator needs on each kind in each namespace that it works in.
 pub const NEEDED: [Needed; 8] = [
     (GROUP, "sessionkills", "", &["get", "list", "watch", "delete"]),
     (GROUP, "sessionkills", "status", &["patch"]),
@@ -42,8 +41,7 @@ pub const NEEDED: [Needed; 8] = [
     SECRETS,
 ];
 
-/// What the operator does with its Lease: get, watch and update the one of its name, and create it, which cannot be
-/// granted by name.
+/// The rights that the operator needs on its Lease, and whether they can be granted by name: create cannot.
 pub const NEEDED_OF_LEASE: [(&str, bool); 4] = [("get", true), ("watch", true), ("update", true), ("create", false)];
 
 /// Options of `sessionkill-operator check`.
@@ -75,7 +73,8 @@ fn ready_url(text: &str) -> Result<String, String> {
     if is_http { Ok(text.to_owned()) } else { Err("not a URL: set it to http://HOST:PORT/readyz".to_owned()) }
 }
 
-/// Prints what was found. Fails with all that is missing, and what to do. `clock` is what the answers tell of the API server's.
+/// Prints what was found. Fails with all that is missing, and what to do. `clock` is the API server's, learned from its
+/// answers.
 pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -> Result<(), String> {
     check_version(&client).await?;
     let places: Vec<Option<&str>> = match &options.watch_namespaces {
@@ -85,7 +84,7 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
     let mut missing = vec![];
     for place in places {
         let mut found = missing_in(&client, place, options.secrets_namespaces.is_some()).await?;
-        // Rights may be granted on what is not there.
+        // Check the kinds as well: rights can be granted on kinds that do not exist.
         if found.is_empty() {
             found = unserved_in(&client, place).await;
         }
@@ -123,20 +122,20 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
     Ok(())
 }
 
-/// Fails if the API server is too old: then whatever else is missing cannot be mended.
+/// Fails if the API server is too old, as nothing else that is missing can be fixed then.
 async fn check_version(client: &Client) -> Result<(), String> {
     match in_time(client.apiserver_version()).await {
         Ok(version) => match too_old(&version) {
             Some(problem) => return Err(problem),
             None => println!("API server: Kubernetes {}", name(&version)),
         },
-        // What follows tells whether the API server can be asked at all.
+        // The next requests show whether the API server can be reached at all.
         Err(error) => println!("API server: of what version it is cannot be told ({error})"),
     }
     Ok(())
 }
 
-/// The rights that are missing in `place`, in words; but for those on Secrets, if they are granted `elsewhere`.
+/// The rights missing in `place`, in words, without those on Secrets if they are granted `elsewhere`.
 async fn missing_in(client: &Client, place: Option<&str>, elsewhere: bool) -> Result<Vec<String>, String> {
     let mut missing = vec![];
     for needed in NEEDED.iter().filter(|needed| !(elsewhere && **needed == SECRETS)) {
@@ -145,7 +144,7 @@ async fn missing_in(client: &Client, place: Option<&str>, elsewhere: bool) -> Re
     Ok(missing)
 }
 
-/// Of `needed`, what is missing in `place`, in words.
+/// The rights of `needed` that are missing in `place`, in words.
 async fn missing_of(client: &Client, place: Option<&str>, needed: &Needed) -> Result<Vec<String>, String> {
     let (group, resource, subresource, verbs) = *needed;
     let of = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
@@ -164,7 +163,7 @@ async fn missing_of(client: &Client, place: Option<&str>, needed: &Needed) -> Re
     Ok(missing)
 }
 
-/// The kinds that are not served in `place`, in words.
+/// The kinds not served in `place`, in words.
 async fn unserved_in(client: &Client, place: Option<&str>) -> Vec<String> {
     let kinds = [
         unserved::<DeserializeGuard<SessionKill>>(client, place, "sessionkills").await,
@@ -174,7 +173,7 @@ async fn unserved_in(client: &Client, place: Option<&str>) -> Vec<String> {
     kinds.into_iter().flatten().collect()
 }
 
-/// What is missing to be elected by the Lease `name` of `namespace`, in words.
+/// The rights missing to be elected by the Lease `name` of `namespace`, in words.
 async fn missing_of_lease(client: &Client, namespace: &str, name: &str) -> Result<Vec<String>, String> {
     let mut missing = vec![];
     for (verb, by_name) in NEEDED_OF_LEASE {
@@ -191,7 +190,7 @@ async fn missing_of_lease(client: &Client, namespace: &str, name: &str) -> Resul
     Ok(missing)
 }
 
-/// Says so, if the right to `verb` `of` is missing.
+/// A sentence if the right to `verb` `of` is missing.
 async fn refused(
     client: &Client,
     attributes: ResourceAttributes,
@@ -211,7 +210,7 @@ async fn is_allowed(client: &Client, attributes: ResourceAttributes) -> Result<b
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// Says why, if a kind cannot be listed.
+/// A sentence with the reason if a kind cannot be listed.
 async fn unserved<K>(client: &Client, place: Option<&str>, kind: &str) -> Option<String>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,

@@ -1,5 +1,5 @@
-//! The clock of a server, beside the operator's own. Reads the operator's clocks; what follows from the times is
-//! `domain::clock`.
+//! Compares a server's clock with the operator's own. No I/O, but reads the operator's clocks; `domain::clock` does the
+//! arithmetic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,39 +8,39 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::clock::{self, Bounds, Now};
 
-/// The clock of one server, as its answers tell.
+/// The clock of one server, learned from the dates of its answers.
 #[derive(Debug)]
 pub struct ServerClock {
-    /// The moment zero of all that is known.
+    /// Moment zero of `dates`.
     began: Instant,
     dates: Mutex<clock::Dates>,
 }
 
 impl Default for ServerClock {
-    /// Nothing is known of it yet.
+    /// A clock of which nothing is known yet.
     fn default() -> Self {
         Self { began: Instant::now(), dates: Mutex::default() }
     }
 }
 
 impl ServerClock {
-    /// An answer with `date` has come just now to what was asked at `asked`.
+    /// Learns from an answer with `date` that has just come to a request sent at `asked`.
     pub fn answered(&self, date: Timestamp, asked: Instant) {
         let came = self.began.elapsed();
         self.dates().add(date, signed(asked.saturating_duration_since(self.began)), signed(came));
     }
 
-    /// What it shows now, as far as that is known.
+    /// The bounds of the server's time now, if known.
     pub fn bounds(&self) -> Option<Bounds> {
         self.dates().bounds(signed(self.began.elapsed()))
     }
 
-    /// The time by the operator's clock, and by this one.
+    /// The time now by the operator's clock, with the bounds of the server's.
     pub fn now(&self) -> Now {
         Now::new(Timestamp::now(), self.bounds())
     }
 
-    /// By how much the operator's clock is ahead of this one at the least; negative if it is behind. Zero if it may be right.
+    /// The least time by which the operator's clock is ahead of this one: negative if behind, zero if it may be right.
     pub fn lead(&self) -> SignedDuration {
         self.bounds().map_or(SignedDuration::ZERO, |bounds| bounds.lead_of(Timestamp::now()))
     }

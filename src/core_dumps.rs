@@ -1,14 +1,14 @@
-//! Core dumps: access keys are in the memory of this process, and a dump would take them to a disk.
+//! Forbids core dumps: access keys are in the memory of this process, and a dump would put them on a disk. No I/O.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Has none written for this process, whatever the node does with them, and lets no other process of the same user look into
-/// its memory. Fails where the system does not offer that.
+/// Forbids core dumps of this process, whatever the node does with them, and access to its memory by other processes of
+/// the same user. Fails if the system does not offer that.
 pub fn forbid() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    // The limit does not hold for a program that the kernel pipes dumps to.
+    // The limit does not apply if the kernel pipes dumps to a program.
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 

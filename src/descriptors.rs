@@ -1,14 +1,14 @@
-//! File descriptors: each connection takes one, so that who opens many could leave none for calls.
+//! Reserves file descriptors for calls: clients that open many connections could use them all up. No I/O.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For the API server, the log, the event loops and whatever else is open at rest, with as much again.
+/// For the API server, the log, the event loops and all else that is open at rest, with as much again.
 const AT_REST: u64 = 64;
-/// A call in flight has one, and an idle connection of before may have another; so may what is read beside it.
+/// A call in flight uses one, an older idle connection may use another, and the read beside it as many again.
 const FOR_EACH_CALL: u64 = 4;
 
-/// Raises the soft limit of this process to the hard one: it is there for programs that do not know more than 1,024
-/// descriptors. Returns the limit that now holds; the largest number for none.
+/// Raises the soft limit of this process to the hard one: the soft one is for programs that cannot handle more than
+/// 1,024 descriptors. Returns the limit in force, or the largest number if there is none.
 #[must_use]
 pub fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
@@ -17,7 +17,7 @@ pub fn raise_limit() -> u64 {
     holds.unwrap_or(u64::MAX)
 }
 
-/// How many of `limit` descriptors so many calls at once leave to others.
+/// The number of `limit` descriptors that `calls` calls at once leave to others.
 #[must_use]
 pub fn left_by(limit: u64, calls: u16) -> usize {
     let needed = AT_REST + FOR_EACH_CALL * u64::from(calls);

@@ -1,5 +1,5 @@
-//! How the watches fare. Ready means that their caches are synced, not that requests succeed, nor that this process leads; live
-//! means that none has been failing, nor withholding anything, for minutes. No I/O.
+//! The health of the watches. Ready means that their caches are synced, not that requests succeed or this process
+//! leads. Live means that no watch has failed, or withheld anything, for minutes. No I/O.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A watch that is silent for longer than so many times its length may be dead.
+/// A watch that is silent for 2 times its length may be dead.
 const SILENT_AFTER: u32 = 2;
 
-/// One that fails, or has been out of step, for longer than so many times its length does not recover by itself.
+/// A watch that fails, or is out of step, for 5 times its length does not recover by itself.
 const DEAD_AFTER: u32 = 5;
 
-/// The watches of the operator: a closed set for each place, which is a namespace, or all of them. Places have numbers from 0.
+/// The watches of the operator: one of each kind per place, which is a namespace or all of them. Places count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
     /// Unfinished `SessionKill`s of a place.
@@ -26,7 +26,7 @@ impl Watch {
     /// One of each kind.
     pub const KINDS: [Self; 2] = [Self::Requests(0), Self::Connections(0)];
 
-    /// For logs and metrics.
+    /// The name in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,9 +47,9 @@ impl Watch {
 struct WatchState {
     synced: bool,
     failing_since: Option<Instant>,
-    /// When its objects were last known to be those of the API server; none if the watch has not begun.
+    /// When its cache was last known to match the API server; `None` before the watch begins.
     in_step: Option<Instant>,
-    /// The API server has something since that the watch has yet to deliver.
+    /// Since when the API server has something that the watch has not delivered.
     owing_since: Option<Instant>,
 }
 
@@ -64,12 +64,13 @@ impl WatchState {
 pub struct Health {
     watches: Mutex<Vec<WatchState>>,
     changed: Notify,
-    /// How long each lasts.
+    /// The length of each watch.
     length: Duration,
 }
 
 impl Health {
-    /// Of the watches of so many places, none of which has begun. Each is ended, and goes on, after `length`.
+    /// The health of the watches of this number of places, none begun yet. Each watch ends, and is resumed, after
+    /// `length`.
     #[must_use]
     pub fn new(places: usize, length: Duration) -> Self {
         let watches = Mutex::new(vec![WatchState::default(); 2 * places]);
@@ -90,7 +91,7 @@ impl Health {
         self.changed.notify_waiters();
     }
 
-    /// A list goes on, or nothing can come.
+    /// The watch works: a list goes on, or there is nothing that can come.
     pub fn watch_works(&self, watch: Watch) {
         self.set(watch, WatchState::works);
     }
@@ -110,19 +111,19 @@ impl Health {
         });
     }
 
-    /// Nothing was to be delivered: a list has nothing else than what the watch has delivered.
+    /// The watch is in step: a list holds nothing that the watch has not delivered.
     pub fn watch_in_step(&self, watch: Watch) {
         self.set(watch, |state| state.in_step = Some(Instant::now()));
     }
 
-    /// The API server has something that the watch has yet to deliver. Only an event settles that: a list that begins the watch
-    /// anew tells what has happened, but not that the watch would tell.
+    /// The API server has something that the watch has not delivered. Only an event settles that: a new list tells what
+    /// happened, but not that the watch would tell it.
     pub fn watch_owes(&self, watch: Watch) {
         self.set(watch, |state| state.owing_since = state.owing_since.or(state.in_step));
     }
 
-    /// Whether nothing has come in `watch` for so long that it may be dead, or nothing happens: only a list can tell. Not so if
-    /// one has told already, or if the watch itself says what is wrong.
+    /// Whether `watch` has been silent so long that only a relist can tell whether it is dead. False if a list has told
+    /// already, or if the watch itself reports a failure.
     #[must_use]
     pub fn is_silent(&self, watch: Watch) -> bool {
         let state = self.states().get(watch.index()).copied().unwrap_or_default();
@@ -141,8 +142,8 @@ impl Health {
         }
     }
 
-    /// For how long the watches of each kind have not been known to be in step; of several places, the longest. Zero for those
-    /// that have not begun.
+    /// The time since the watches of each kind were last known to be in step: the longest over all places, zero for
+    /// those that have not begun.
     #[must_use]
     pub fn watch_ages(&self) -> [(&'static str, Duration); 2] {
         let states = self.states();
@@ -159,8 +160,8 @@ impl Health {
         self.states().iter().all(|state| state.synced)
     }
 
-    /// Whether no watch has been failing, out of step or owing something for long. The last two report no error: whatever lies
-    /// between may keep the connection open and pass nothing on.
+    /// Whether no watch has failed, been out of step or owed an event for long. The last two report no error: whatever
+    /// lies between may keep the connection open and pass nothing on.
     #[must_use]
     pub fn is_live(&self) -> bool {
         let lately = |since: Instant| since.elapsed() < self.length * DEAD_AFTER;
@@ -209,7 +210,7 @@ mod tests {
         assert!(health.is_live());
         advance(WATCH).await;
         assert!(!health.is_live());
-        // That of another place says nothing of it.
+        // A watch of another place works: that says nothing of this one.
         health.watch_works(Watch::Requests(0));
         assert!(!health.is_live());
         health.watch_works(Watch::Requests(1));

@@ -1,5 +1,5 @@
-//! What `/livez`, `/readyz` and `/metrics` answer. Ready means that the caches are synced and audit lines are written; live means
-//! that no watch is dead, and that the event loop goes on: a restart is cheap and, with claims, safe.
+//! Answers `/livez`, `/readyz` and `/metrics`. Ready: the caches are synced and audit lines are written. Live: no watch
+//! is dead and the event loop goes on, as a restart is cheap and, with claims, safe. Does I/O.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::pulse::Pulse;
 /// The least time between two scrapes.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(50);
 
-/// What else is told of at the health port.
+/// What the health port reports besides watches and metrics.
 #[derive(Clone, Debug)]
 pub struct Vitals {
     /// The event loop that does the work.
     pub pulse: Pulse,
-    /// It may stand still for so long: as long as a Lease lasts, after which another replica leads.
+    /// The longest that it may stand still: as long as a Lease lasts, after which another replica leads.
     pub longest_stall: Duration,
     /// The audit lines.
     pub audit: Lines,
 }
 
-/// What `/livez`, `/readyz` and `/metrics` answer, from whichever thread they are asked in.
+/// The routes `/livez`, `/readyz` and `/metrics`; any thread may serve them.
 pub fn routes(health: Arc<Health>, metrics: Arc<Metrics>, vitals: Vitals) -> Router {
     let ready = (health.clone(), vitals.audit.clone());
     let next_scrape = Arc::new(tokio::sync::Mutex::new(Instant::now()));
@@ -42,8 +42,8 @@ pub fn routes(health: Arc<Health>, metrics: Arc<Metrics>, vitals: Vitals) -> Rou
         .route("/metrics", get(async move || scrape(&metrics, &next_scrape).await))
 }
 
-/// Serves `routes` at `address` until the process ends; `descriptors` may be used for it. Fails at once if `address` cannot be
-/// used; the text says what to do.
+/// Serves `routes` at `address` until the process ends, with at most `descriptors` file descriptors. Fails at once if
+/// `address` cannot be used; the text says what to do.
 pub fn serve(routes: Router, address: SocketAddr, descriptors: usize) -> Result<(), String> {
     let local = http::serve(routes, address, descriptors).map_err(|error| {
         format!("cannot listen on {address} for health checks ({error}): free the port or set --health-address")
@@ -53,7 +53,7 @@ pub fn serve(routes: Router, address: SocketAddr, descriptors: usize) -> Result<
 }
 
 fn dead(health: &Health, vitals: &Vitals) -> Option<String> {
-    // First: what holds the event loop up may hold a lock as well.
+    // Check this first: whatever stalls the event loop may hold the lock of `health` as well.
     let stands_for = vitals.pulse.stands_for();
     if stands_for > vitals.longest_stall {
         return Some(format!("the event loop has stood still for {} s", stands_for.as_secs()));
@@ -75,7 +75,7 @@ fn answer(wrong: Option<String>) -> (StatusCode, String) {
     }
 }
 
-/// One scrape after the other, with a pause: they look into what the event loop works with.
+/// One scrape at a time, with a pause between: a scrape takes the locks that the event loop works with.
 async fn scrape(metrics: &Metrics, next: &tokio::sync::Mutex<Instant>) -> impl IntoResponse + use<> {
     let mut next = next.lock().await;
     tokio::time::sleep_until(*next).await;
@@ -93,7 +93,7 @@ mod tests {
 
     const WATCH: Duration = Duration::from_mins(1);
 
-    /// What the port answers to a request of `path`, and its status.
+    /// The port's answer to a request of `path`, with its status.
     fn ask(address: SocketAddr, path: &str) -> String {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -130,10 +130,10 @@ mod tests {
         assert!(ask(address, "/livez").starts_with("HTTP/1.1 200 "));
         assert!(pulse.longest() > longest_stall);
 
-        // Until the pipe, too, takes no more.
+        // Fill the queue, and the pipe as well.
         while audit.stuck_for() < Duration::from_secs(1) {
             let _ = audit.push(&[b'x'; 100]);
-            // The loop goes on meanwhile, or it would be what is wrong.
+            // Let the loop go on, or it would be what is wrong.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let answer = ask(address, "/readyz");

@@ -1,8 +1,8 @@
-//! The HTTP server of the health port, in a thread and an event loop of its own: it answers while that of the kills stands
-//! still, and whoever comes with a thousand connections takes none of its time.
+//! The HTTP server of the health port. Does I/O, in a thread and an event loop of its own: it answers while the loop of
+//! the kills stands still, and a thousand connections to it take none of that loop's time.
 //!
-//! Everybody in the cluster may reach the port. A connection is for one request, which must come soon and be small; and the one
-//! that is open for longest makes room for a new one, so that a probe is answered however many others do nothing.
+//! Everybody in the cluster may reach the port. Each connection serves one request, which must come soon and be small.
+//! A new connection replaces the oldest one, so that a probe is answered however many others stay idle.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,25 +21,25 @@ use tokio::time::{sleep, timeout};
 
 /// The most connections that are open at once.
 pub const MOST_CONNECTIONS: usize = 64;
-/// Also where there are few descriptors: a probe, a scrape, and one or two that are in nobody's way.
+/// Even with few descriptors: a probe, a scrape, and one or two others that delay nobody.
 const LEAST_CONNECTIONS: usize = 4;
-/// For the head of a request.
+/// The longest that the head of a request may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(2);
-/// For a whole connection: as long as a scrape may take.
+/// The longest that a whole connection, such as a scrape, may take.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
-/// For the head of a request, and for what of an answer is on its way: the least that the library can do with.
+/// Bytes buffered of a request's head and of an answer: the least that the library accepts.
 const BUFFER_BYTES: usize = 8 * 1024;
-/// What the kernel keeps of a request that nobody reads; it takes twice that.
+/// Bytes that the kernel buffers of an unread request; it takes twice that.
 const RECEIVE_BUFFER_BYTES: u32 = 8 * 1024;
-/// Connections that wait to be accepted, which happens at once.
+/// The most connections that wait to be accepted, which happens at once.
 const BACKLOG: u32 = 1024;
-/// After a connection could not be accepted, as when descriptors have run out.
+/// The pause after a failed accept, as when descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Most of it is never touched.
+/// The stack of the thread; most of it is never touched.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Listens at `address`, and answers there as `router` says until the process ends; with `most` connections at once, within
-/// bounds. Returns the address. Fails if nothing can listen there.
+/// Serves `router` at `address` until the process ends, with `most` connections at once, clamped to 4 to 64. Returns
+/// the local address. Fails if it cannot listen there.
 pub fn serve(router: Router, address: SocketAddr, most: usize) -> io::Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let listener = {
@@ -56,7 +56,7 @@ pub fn serve(router: Router, address: SocketAddr, most: usize) -> io::Result<Soc
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
-    // Those that are accepted have the same.
+    // Accepted sockets inherit it.
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -74,14 +74,14 @@ async fn accept(listener: &TcpListener, router: &Router, most: usize) -> Infalli
             && let Some(oldest) = open.pop_front()
         {
             oldest.abort();
-            // Until its descriptor is free.
+            // Wait until its descriptor is free.
             let _ = oldest.await;
         }
         open.push_back(tokio::spawn(answer(stream, router.clone())));
     }
 }
 
-/// Answers one request, or ends the connection in time. What goes wrong is the client's own matter.
+/// Answers one request, or ends the connection in time. Ignores errors, which are the client's own matter.
 async fn answer(stream: TcpStream, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! The operator's binary: reads options, picks the TLS provider, runs.
+//! The operator's binary: reads options, picks the TLS provider, runs. Does I/O.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ use sessionkill::{api, core_dumps, descriptors, run};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-/// glibc's and musl's allocators take more processor time for the many small pieces that JSON is made of.
+/// JSON makes many small allocations, for which glibc's and musl's allocators take more processor time.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -51,13 +51,13 @@ enum Command {
     Check(CheckOptions),
 }
 
-/// How many bytes of logs may wait to be read from standard error.
+/// The most bytes of logs that wait to be read from standard error.
 const LOG_BYTES: usize = 1 << 20;
-/// How long the end waits for audit lines, and then for logs, that nobody reads.
+/// How long the end waits for unread audit lines, and then for unread logs.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // First of all, even before the command line is read.
+    // Listen first, even before the command line is parsed, so that no signal is lost.
     let (runtime, signals) = match listen() {
         Ok(listening) => listening,
         Err(message) => return failed(&mut std::io::stderr(), &message),
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     result.map_or_else(|message| failed(&mut std::io::stderr(), &message), |()| ExitCode::SUCCESS)
 }
 
-/// The event loop, and the signals that it hears from now on.
+/// Makes the event loop, and listens for signals in it from now on.
 fn listen() -> Result<(Runtime, Signals), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
@@ -80,7 +80,7 @@ fn listen() -> Result<(Runtime, Signals), String> {
     Ok((runtime, signals))
 }
 
-/// Does `work`, which can be left at any time.
+/// Does `work` until asked to end; it can be interrupted at any time.
 async fn unless_asked_to_end(signals: Signals, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     tokio::select! {
         done = work => done,
@@ -88,13 +88,13 @@ async fn unless_asked_to_end(signals: Signals, work: impl Future<Output = Result
     }
 }
 
-/// Says why the program ends.
+/// Writes why the program ends.
 fn failed(to: &mut impl Write, message: &str) -> ExitCode {
     let _ = to.write_all(format!("sessionkill-operator: {message}\n").as_bytes());
     ExitCode::FAILURE
 }
 
-/// In another thread: who reads them may be slow.
+/// Prints in another thread, as the reader may be slow.
 async fn print_definitions() -> Result<(), String> {
     tokio::task::spawn_blocking(crd).await.unwrap_or_else(|ended| Err(ended.to_string()))
 }
@@ -102,13 +102,13 @@ async fn print_definitions() -> Result<(), String> {
 fn crd() -> Result<(), String> {
     let mut out = std::io::stdout().lock();
     for document in api::manifests().map_err(|error| format!("cannot write the definitions: {error}"))? {
-        // A closed pipe is the reader's choice.
+        // Ignore a closed pipe: that is the reader's choice.
         let _ = write!(out, "---\n{document}");
     }
     Ok(())
 }
 
-/// Runs the operator, and ends its outputs: what nobody reads does not keep the program from its end.
+/// Runs the operator, then flushes its outputs for a limited time, so that unread lines do not keep it from ending.
 fn run(config: Config, options: LogOptions, runtime: Runtime, signals: Signals) -> ExitCode {
     if let Err(error) = core_dumps::forbid() {
         return failed(
@@ -134,12 +134,12 @@ fn run(config: Config, options: LogOptions, runtime: Runtime, signals: Signals) 
     code
 }
 
-/// One thread does all the work: that takes less processor time than one for each core, and a single kill ends sooner, as
-/// nothing is handed from thread to thread; the API server is busy long before this thread is (docs/performance.md). Others
-/// write lines and answer at the health port, so that neither can hold it up.
+/// Runs all work on one thread. That takes less processor time than one per core, and ends a single kill sooner, as
+/// nothing moves between threads; the API server is busy long before this thread (docs/performance.md). Other threads
+/// write lines and serve the health port, so that neither can delay this one.
 fn on_this_thread<T>(runtime: Runtime, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let done = runtime.block_on(work);
-    // A name that is still being resolved is not waited for.
+    // Do not wait for a name that is still being resolved.
     runtime.shutdown_background();
     done
 }
@@ -175,12 +175,12 @@ async fn operate(
     )?;
     let work = run::run((client, clock), config, health, metrics, traces.clone(), audit.clone(), shutdown);
     let ended = Box::pin(work).await;
-    // In another thread: what is sent needs this one.
+    // End traces in another thread, as sending them needs this one.
     let _ = tokio::task::spawn_blocking(move || traces.end()).await;
     ended.map_err(|error| error.to_string())
 }
 
-/// Has looked up at each scrape what is not of the kill path.
+/// Sets, before each scrape, the gauges outside the kill path.
 fn measure(metrics: &Metrics, health: &Arc<Health>, vitals: &Vitals, logs: &Lines) {
     let (health, vitals, logs) = (health.clone(), vitals.clone(), logs.clone());
     metrics.before_scrape(move |gauges| {
@@ -199,7 +199,7 @@ async fn check(options: CheckOptions) -> Result<(), String> {
     check::check(api_server_client(false, clock.clone()).await?, &clock, options).await
 }
 
-/// Both kube and reqwest are built without a default: with two providers in one binary rustls would refuse to choose.
+/// kube and reqwest are built without a default provider: with two in one binary rustls would refuse to choose.
 fn install_tls_provider() -> Result<(), String> {
     let installed = rustls::crypto::ring::default_provider().install_default();
     installed.map_err(|_| "cannot install the TLS provider".to_owned())
@@ -210,7 +210,7 @@ async fn api_server_client(http1: bool, clock: Arc<ServerClock>) -> Result<kube:
     client::client(config, http1, clock).map_err(|error| format!("cannot make a client of the API server: {error}"))
 }
 
-/// SIGTERM and SIGINT start an orderly end.
+/// Starts an orderly shutdown at SIGTERM or SIGINT.
 async fn end_when_asked(signals: Signals, shutdown: CancellationToken) {
     signals.asked_to_end().await;
     tracing::info!("shutting down");

@@ -1,5 +1,5 @@
-//! Lines for standard output and standard error, written by a thread of their own: whoever reads them slowly, or not at all,
-//! holds up that thread and nobody else.
+//! Writes lines to standard output and standard error. Does I/O in threads of their own: a slow or absent reader delays
+//! its thread and nothing else.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 
-/// Lines that none of was written for so long are not being read.
+/// If no line was written for 10 s, nobody reads them.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
-/// How long [`Lines::written`] waits at most: from then on it is no news that nobody reads.
+/// The longest that [`Lines::written`] waits: after 1 s it is known that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// After a write that failed, before the next try.
+/// The pause between a failed write and the next try.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The most that one write takes: how far it has come is known after each.
+/// The most bytes per write: progress is known after each.
 const CHUNK: usize = 64 * 1024;
-/// It calls nothing but `write`; most of it is never touched.
+/// The stack of the thread: it only calls `write`, and most of the stack is never touched.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// The lines that wait to be written to one output: at most so many bytes, in the order in which they came. Handles share it.
+/// The lines that wait to be written to one output, in order, up to `most` bytes. Handles share them.
 #[derive(Clone, Debug)]
 pub struct Lines(Arc<Shared>);
 
@@ -38,24 +38,24 @@ struct Shared {
 #[derive(Debug)]
 struct Queue {
     waiting: Vec<u8>,
-    /// Of those that the thread has taken, the bytes that it has yet to write.
+    /// Bytes that the thread has taken and not yet written.
     writing: usize,
-    /// All bytes that have ever come, and those of them that were written.
+    /// Total bytes that have come, and that were written.
     came: u64,
     went: u64,
-    /// When something was last written; or, if nothing waited, when that came which waits now.
+    /// When bytes were last written, or a line came into the empty queue.
     moved: Instant,
-    /// A line was lost since there was last nothing to write.
+    /// Whether a line was lost since the queue was last empty.
     loses: bool,
     /// Why the last write failed.
     error: Option<String>,
 }
 
 impl Lines {
-    /// Starts the thread that writes to `output`, for which at most `most` bytes wait. What finds no room is counted in `lost`.
-    /// Fails if the thread cannot be started.
+    /// Starts the thread that writes to `output`, for which at most `most` bytes wait. Lines without room are counted
+    /// in `lost`. Fails if the thread cannot be started.
     pub fn start(output: impl AsFd, most: usize, lost: Counter) -> io::Result<Self> {
-        // Not by the standard library's handle, which keeps what it could not write, and takes it for written.
+        // The standard library's handle would keep what it could not write, and report it as written.
         let output = File::from(output.as_fd().try_clone_to_owned()?);
         let shared =
             Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), moved: Notify::new(), most, lost });
@@ -67,7 +67,7 @@ impl Lines {
         Ok(Self(shared))
     }
 
-    /// Has `lines`, whole ones, written as soon as those before them are. Never waits. Whether there was room: if not, they are
+    /// Queues `lines`, which must be whole, without ever waiting. Returns false if there is no room: then they are
     /// lost, and counted as one.
     #[must_use]
     pub fn push(&self, lines: &[u8]) -> bool {
@@ -87,8 +87,7 @@ impl Lines {
         has_room
     }
 
-    /// Waits until all that has come so far is written, but no longer than a second, and not at all if nobody has read for as
-    /// long.
+    /// Waits until all lines so far are written, for at most 1 s, and not at all if nobody has read for that long.
     pub async fn written(&self) {
         let came = self.0.queue().came;
         let until = tokio::time::Instant::now() + PATIENCE;
@@ -114,13 +113,13 @@ impl Lines {
         }
     }
 
-    /// For how long the oldest line has waited without anything being written. Zero if none waits.
+    /// How long the oldest line has waited without anything being written; zero if none waits.
     #[must_use]
     pub fn stuck_for(&self) -> Duration {
         self.0.queue().stuck_for()
     }
 
-    /// Why lines are not written, or were lost since all were; none if all is well.
+    /// Why lines are not written, or were lost since the queue was last empty; `None` if all is well.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let queue = self.0.queue();
@@ -150,7 +149,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes for ever, each byte once: after a failure it goes on where it stands.
+    /// Writes for ever, each byte once: after a failure, continues at the same byte.
     fn write_to(&self, mut output: File) {
         loop {
             let lines = self.next();
@@ -169,7 +168,7 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and takes all.
+    /// Waits for lines, and takes all of them.
     fn next(&self) -> Vec<u8> {
         let queue = self.queue();
         let filled = self.filled.wait_while(queue, |queue| queue.waiting.is_empty());
@@ -218,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// Far more than it takes.
+    /// Far longer than any test needs.
     const LIMIT: Duration = Duration::from_mins(1);
     const MOST: usize = 64 * 1024;
 
@@ -228,7 +227,7 @@ mod tests {
         (Lines::start(writer, MOST, lost.clone()).unwrap(), reader, lost)
     }
 
-    /// Until the pipe, too, takes no more.
+    /// Fills the queue, and the pipe as well.
     fn fill(lines: &Lines) {
         while lines.stuck_for() < PATIENCE / 2 {
             let _ = lines.push(&[b'x'; 100]);
@@ -247,7 +246,7 @@ mod tests {
     fn what_nobody_reads_is_kept_within_a_bound_and_comes_in_order_when_somebody_does() {
         let (lines, reader, lost) = piped();
         let mut kept = vec![];
-        // More than the pipe holds and than may wait.
+        // More than the pipe holds and may wait.
         for number in 0..100_000 {
             let line = format!("line {number}");
             if lines.push(format!("{line}\n").as_bytes()) {
@@ -276,7 +275,7 @@ mod tests {
         wait_for(|| lines.trouble().is_some_and(|why| why.contains("Broken pipe")));
         while lines.push(&[b'x'; 1024]) {}
         assert_eq!(lost.get(), 1);
-        // With a limit.
+        // Returns after its limit.
         lines.flush(Duration::from_millis(20));
     }
 

@@ -1,16 +1,16 @@
-//! Whether the event loop goes on, and for how long it has stood still: it beats in a task, and others look at the clock.
+//! Detects stalls of the event loop: a task beats in it, and other threads check when the last beat was. No I/O.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time between two beats. What is shorter cannot be seen for certain.
+/// The time between two beats. Shorter stalls are not reliably seen.
 const BEAT: Duration = Duration::from_millis(500);
-/// From here on a stall is told in the log.
+/// A stall of at least 1 s is logged.
 const LONG: Duration = Duration::from_secs(1);
-/// The longest stall is remembered for so long at least, and twice as long at most: any number of scrapers see it.
+/// The longest stall is remembered for 2 to 4 minutes, so that any number of scrapers see it.
 const REMEMBERED: Duration = Duration::from_mins(2);
 
-/// The pulse of an event loop. Handles share it, and may be asked by any thread.
+/// The pulse of an event loop. Handles share it, and any thread may ask.
 #[derive(Clone, Debug)]
 pub struct Pulse(Arc<Mutex<Beats>>);
 
@@ -23,7 +23,7 @@ struct Beats {
 }
 
 impl Pulse {
-    /// Begins to beat in the event loop that this is called in.
+    /// Starts the beat in the current event loop.
     #[must_use]
     pub fn start() -> Self {
         let now = Instant::now();
@@ -41,13 +41,13 @@ impl Pulse {
         pulse
     }
 
-    /// For how long the event loop has stood still until now. Zero if it goes on.
+    /// How long the event loop has stood still so far; zero if it goes on.
     #[must_use]
     pub fn stands_for(&self) -> Duration {
         self.beats().stall(Instant::now())
     }
 
-    /// The longest stall of the last minutes, one that goes on included.
+    /// The longest stall of the last 2 to 4 minutes, including one that goes on.
     #[must_use]
     pub fn longest(&self) -> Duration {
         let beats = self.beats();
@@ -61,12 +61,12 @@ impl Pulse {
 }
 
 impl Beats {
-    /// How far the beat that is due is late.
+    /// How late the due beat is.
     fn stall(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last).saturating_sub(BEAT)
     }
 
-    /// Notes a beat; how late it was.
+    /// Notes a beat, and returns how late it was.
     fn beat(&mut self, now: Instant) -> Duration {
         let stood = self.stall(now);
         if now.saturating_duration_since(self.period_began) >= REMEMBERED {
@@ -102,7 +102,7 @@ mod tests {
         let pulse = Pulse::start();
         let seen = pulse.clone();
         let least = BEAT * 2;
-        // Looks while this thread, which is the loop's only one, waits for it.
+        // Checks from another thread while this one, the only one of the loop, waits for it.
         let looking = std::thread::spawn(move || {
             while seen.stands_for() < least {
                 std::thread::sleep(Duration::from_millis(5));

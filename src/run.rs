@@ -1,4 +1,4 @@
-//! Wires the watch, the queue and the sweep together, and ends them in order. Does I/O.
+//! Wires the watches, the queue and the sweep together, and ends them in order. Does I/O.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,21 +41,21 @@ use crate::queue::chores::Chores;
 use crate::queue::lanes::Queue;
 use crate::traces::Traces;
 
-/// Only requests that have not ended are watched: memory and start-up follow the work, not the history.
+/// Watch only requests that have not ended, so that memory and start-up time follow the work, not the history.
 const UNFINISHED: &str = "status.completionTime=";
 /// How long a shutdown waits for calls in flight and their records; less than the deployment's grace period.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(80);
 
-/// Why the operator ended on its own.
+/// Why the operator ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A vital task ended: the process must too, to be restarted.
+    /// A vital task ended: end the process too, so that it is restarted.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
 }
 
-/// Runs the operator until `shutdown`, with a client of the API server and what that tells of its clock; then starts no new
-/// work, lets calls in flight finish and be recorded, and another replica lead meanwhile.
+/// Runs the operator until `shutdown`, with a client of the API server and the clock learned from its answers. Then
+/// starts no new work and lets another replica lead, while calls in flight finish and are recorded.
 pub async fn run(
     (client, clock): (Client, Arc<ServerClock>),
     config: Config,
@@ -165,7 +165,7 @@ pub async fn run(
     if in_order { Ok(()) } else { Err(RunError::Ended(ended)) }
 }
 
-/// What the cache keeps of each request that comes.
+/// Decides what the cache keeps of each request that comes.
 fn within_budget(context: &Context) -> impl Fn(Cached) -> Cached + Send + use<> {
     let (budget, cache) = (context.budget.clone(), context.requests.clone());
     move |request| {
@@ -174,7 +174,7 @@ fn within_budget(context: &Context) -> impl Fn(Cached) -> Cached + Send + use<> 
     }
 }
 
-/// All that looks at something again and again.
+/// Runs all periodic tasks.
 async fn look_after(context: &Arc<Context>, changed: &Notify, shutdown: &CancellationToken) {
     let shutdown = || shutdown.clone();
     futures::future::join5(
@@ -187,8 +187,8 @@ async fn look_after(context: &Arc<Context>, changed: &Notify, shutdown: &Cancell
     .await;
 }
 
-/// Each time that this process begins to lead: looks at all that has come while it stood by, and at whether connections work.
-/// Then looks at all from time to time: one timer, instead of one for each request.
+/// Whenever this process begins to lead, looks at all requests that came while it stood by, and probes connections.
+/// Besides, looks at all requests periodically: one timer, instead of one per request.
 async fn look(context: &Arc<Context>, connections: &Notify) {
     loop {
         if let Ok(()) = tokio::time::timeout(LOOK_AGAIN, context.leadership.gained()).await {
@@ -198,9 +198,9 @@ async fn look(context: &Arc<Context>, connections: &Notify) {
     }
 }
 
-/// Decides on the object that `event` of the watch is about; those of a list are in the cache when it is complete. What must
-/// be looked at again at some time is left to the controller. It could decide on all, but a moment later, as its scheduler
-/// counts in whole milliseconds, and with a timer and a task for each.
+/// Decides on the object of a watch event; objects of a list are decided on once the list is complete in the cache.
+/// Only those to look at again later go to the controller: it could decide on all, but a moment later, as its scheduler
+/// counts whole milliseconds, and with a timer and a task for each.
 fn changed_object(event: watcher::Event<Cached>, context: &Arc<Context>) -> Option<Cached> {
     match event {
         watcher::Event::Apply(object) => return Some(object).filter(|object| comes_again(object, context)),
@@ -210,18 +210,18 @@ fn changed_object(event: watcher::Event<Cached>, context: &Arc<Context>) -> Opti
     None
 }
 
-/// Decides on all that has not ended.
+/// Decides on all requests that have not ended.
 fn look_at_all(context: &Arc<Context>) {
     look_at(context, context.requests.state());
 }
 
-/// The generation of each connection, by its UID: those who wait for one are woken when a user changes it, not with each
-/// status that the operator writes.
+/// The generation of each connection, by UID: requests that wait for a connection are woken when a user changes it, not
+/// at each status that the operator writes.
 #[derive(Default)]
 struct KnownConnections(HashMap<String, Option<i64>>);
 
 impl KnownConnections {
-    /// Namespace and name of the connection of `event`, if it came or was changed by a user.
+    /// Namespace and name of the connection of `event`, if it is new or was changed by a user.
     fn changed(&mut self, event: &watcher::Event<GuardedConnection>) -> Option<(String, String)> {
         match event {
             watcher::Event::Apply(it) | watcher::Event::InitApply(it) => {
@@ -229,7 +229,7 @@ impl KnownConnections {
                 let is_new = self.0.insert(it.uid().unwrap_or_default(), generation) != Some(generation);
                 is_new.then(|| (it.namespace().unwrap_or_default(), it.name_any()))
             }
-            // What follows is all that there is.
+            // A complete list follows.
             watcher::Event::Init => {
                 self.0.clear();
                 None
@@ -265,7 +265,7 @@ fn election(context: &Context) -> Election {
     }
 }
 
-/// Shows, at each scrape, how much there is now of what is counted.
+/// Sets, before each scrape, the gauges that are counted in the context.
 fn show_gauges(context: &Arc<Context>) {
     let measured = Arc::downgrade(context);
     context.metrics.before_scrape(move |gauges| {
@@ -281,7 +281,7 @@ fn show_gauges(context: &Arc<Context>) {
     });
 }
 
-/// Says what the controller's stream reports; nothing of it is swallowed.
+/// Logs whatever the controller's stream reports.
 fn log_problem<T>(result: Result<T, ControllerError<std::convert::Infallible, watcher::Error>>) {
     match result {
         Ok(_) => {}

@@ -1,12 +1,11 @@
-//! The signals that ask the process to end. The kernel drops a signal without a handler if it is for the first process of a
-//! container: one that comes while the operator starts, as its Pod is deleted, would otherwise be lost, and the Pod would hang
-//! until its grace period is over.
+//! The signals that ask the process to end. The kernel drops a signal that the first process of a container does not
+//! handle: a SIGTERM during start-up would be lost, and the Pod would hang until its grace period is over. No I/O.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens for SIGTERM and SIGINT. What comes before somebody waits is kept.
+/// Listens for SIGTERM and SIGINT. A signal is kept until somebody waits for it.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -14,12 +13,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on, and as long as the process lives. Only inside an event loop.
+    /// Listens from now on, for the life of the process. Call it inside an event loop.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for either.
+    /// Waits for either signal.
     pub async fn asked_to_end(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,7 +1,7 @@
-//! Logs: JSON lines on standard error. Standard output is left to the audit lines.
+//! Logs: JSON lines on standard error. Standard output is left to the audit lines. Does I/O.
 //!
-//! What is logged can be changed while the operator runs, by a file, such as one of a ConfigMap: who may write that may
-//! configure the operator anyway, so that no port, no signal and no right is needed for it.
+//! A file, such as one of a ConfigMap, changes the filter while the operator runs. Whoever may write it may configure
+//! the operator anyway, so that this needs no port, no signal and no right.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output::Lines;
 
-/// How often the file is looked at.
+/// How often the file is read.
 const LOOK: Duration = Duration::from_secs(5);
-/// A longer file is cut: it is no filter.
+/// A longer file is cut, as it is no filter.
 const MAX_FILTER_BYTES: u64 = 4096;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -47,13 +47,13 @@ pub enum LogFormat {
 
 type Apply = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>;
 
-/// Changes what is logged.
+/// Changes the log filter.
 pub struct Logs {
     options: LogOptions,
     apply: Apply,
 }
 
-/// Starts logging to `lines`. Fails if the filter is none; clap has looked at it before.
+/// Starts logging to `lines`. Fails if the filter is invalid, which clap has checked before.
 pub fn start(options: LogOptions, lines: Lines) -> Result<Logs, String> {
     let filter = filter(&options.log_filter)?;
     let builder = tracing_subscriber::fmt().with_writer(move || lines.clone()).with_ansi(false);
@@ -75,17 +75,17 @@ pub fn start(options: LogOptions, lines: Lines) -> Result<Logs, String> {
 }
 
 impl Logs {
-    /// Follows the file for ever; returns at once if there is none to follow.
+    /// Follows the file for ever; returns at once if no file is set.
     pub async fn follow(self) {
         let Some(file) = &self.options.log_filter_file else { return };
         let mut in_force = self.options.log_filter.clone();
         loop {
-            // The file comes and goes; what is no text is no filter.
+            // The file may be missing for a time; one that is not text counts as empty.
             let said = read(file).await.unwrap_or_default();
             let wanted = if said.trim().is_empty() { &self.options.log_filter } else { said.trim() };
             if in_force != wanted {
                 self.change(wanted);
-                // A wrong one too: it is told once.
+                // Note a wrong one too, so that it is logged once.
                 wanted.clone_into(&mut in_force);
             }
             tokio::time::sleep(LOOK).await;
@@ -97,7 +97,7 @@ impl Logs {
             Ok(filter) => filter,
             Err(error) => return tracing::warn!(error, "log filter refused, the one before it stays in force"),
         };
-        // By the old filter: a change to less is told.
+        // Log this by the old filter, so that a change to a quieter one is seen.
         tracing::info!(filter = wanted, "log filter changes");
         if let Err(error) = (self.apply)(filter) {
             tracing::error!(%error, "log filter cannot be changed");
@@ -115,8 +115,8 @@ fn checked(text: &str) -> Result<String, String> {
     filter(text).map(|_| text.to_owned())
 }
 
-/// The filter that `text` says. A single word that is no level is refused: the filter would take it for the name of a part, and
-/// log nothing else.
+/// Parses a filter. Refuses a single word that is no level: the filter would take it for a module, and log nothing
+/// else.
 fn filter(text: &str) -> Result<EnvFilter, String> {
     let text = if text.trim().is_empty() { "info" } else { text };
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
