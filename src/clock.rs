@@ -17,7 +17,7 @@ pub struct ServerClock {
 }
 
 impl Default for ServerClock {
-    /// A clock of which nothing is known yet.
+    /// A clock about which nothing is known yet.
     fn default() -> Self {
         Self { began: Instant::now(), dates: Mutex::default() }
     }

@@ -59,7 +59,7 @@ impl WatchState {
     }
 }
 
-/// How the watches fare.
+/// The health of all watches.
 #[derive(Debug)]
 pub struct Health {
     watches: Mutex<Vec<WatchState>>,
@@ -69,8 +69,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// The health of the watches of this number of places, none begun yet. Each watch ends, and is resumed, after
-    /// `length`.
+    /// The health of the watches of `places` places, none begun yet. Each watch ends, and is resumed, after `length`.
     #[must_use]
     pub fn new(places: usize, length: Duration) -> Self {
         let watches = Mutex::new(vec![WatchState::default(); 2 * places]);
