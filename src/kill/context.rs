@@ -79,8 +79,6 @@ pub struct Context {
     pub process_lists: Arc<ProcessLists>,
     /// Permits for calls to gateways.
     pub call_permits: Arc<CallPermits>,
-    /// Permits for a batch between its process list and its claims.
-    pub slots: Arc<Permits>,
     /// The claims of this process.
     pub live_claims: LiveClaims,
     /// The order in which a tenant's requests end.
@@ -172,7 +170,6 @@ impl Context {
             connection_reports: ConnectionReports::new(states.clone(), queue.clone(), client.clone(), tasks.clone()),
             process_lists: Arc::new(ProcessLists::new(routes.clone(), states.clone(), call_permits.clone())),
             write_slots: WriteSlots::new(queue.clone(), tasks.clone()),
-            slots: call_permits.slots.clone(),
             connection_states: states,
             routes,
             secrets,

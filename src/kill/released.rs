@@ -82,7 +82,7 @@ impl Refused<'_> {
 
     /// Releases the claims and returns the requests.
     async fn released(&self, members: Vec<(Request, Claim)>) -> Vec<Request> {
-        let _slot = self.context.slots.acquire(self.key).await;
+        let _slot = self.context.call_permits.slots.acquire(self.key).await;
         let releasing = async |(request, claim): (Request, Claim)| {
             release(self.context, claim).await;
             self.context.metrics.claim(ClaimResult::Released);

@@ -17,7 +17,7 @@ async fn work(context: Arc<Context>, key: Arc<TenantKey>) {
     loop {
         let room = wait_for_next(&context, &key).await;
         // Take the slot first: items taken before it would be processed even if a shutdown came meanwhile.
-        let slot = context.slots.acquire(&key).await;
+        let slot = context.call_permits.slots.acquire(&key).await;
         let items = context.queue.next(&key, most_sessions(&context, &key), Timestamp::now());
         if items.is_empty() {
             return;
