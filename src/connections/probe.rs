@@ -75,9 +75,7 @@ fn probe_those_due(
     shutdown: &CancellationToken,
 ) -> Duration {
     let stored = probes.routes.stored();
-    for connection in &stored {
-        probes.reports.unreadable(connection);
-    }
+    let unreadable = stored.iter().filter_map(|connection| probes.reports.unreadable(connection)).min();
     let connections: Vec<_> = stored.iter().filter_map(|guarded| guarded.0.as_ref().ok().cloned()).collect();
     let uids: HashSet<String> = stored.iter().filter_map(|connection| connection.uid()).collect();
     let exists = |uid: &str| uids.contains(uid);
@@ -98,8 +96,8 @@ fn probe_those_due(
             shutdown.run_until_cancelled(probe_if_unchanged(&task_probes, &target, &key)).await;
         });
     }
-    let next = connections.iter().map(|connection| due_in(probes, connection, tried, now)).min();
-    next.unwrap_or(Duration::from_hours(1))
+    let next = connections.iter().map(|connection| due_in(probes, connection, tried, now));
+    next.chain(unreadable).min().unwrap_or(Duration::from_hours(1))
 }
 
 fn due_in(probes: &Probes, connection: &OceanBaseConnection, tried: &Tried, now: Timestamp) -> Duration {

@@ -14,6 +14,7 @@ use crate::connections::states::ConnectionStates;
 use crate::domain::connection::status::{Facts, Learned, connection_status, rewords, says_more, unreadable};
 use crate::domain::tenant::TenantKey;
 use crate::kubernetes::calls::{ApiError, Pauses};
+use crate::kubernetes::lease::leadership::Leadership;
 use crate::kubernetes::status_patch::{Target, write_status};
 use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::oceanbase::TimeSource;
@@ -23,11 +24,15 @@ use crate::queue::permits::Permits;
 /// The same reason in other words is written again after 10 s at the earliest: the gateway's owner chooses the words.
 const REWORDED_AFTER: Duration = Duration::from_secs(10);
 
+/// The report of an unreadable connection is tried again after a minute, as a probe of one that does not work.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// Reports what is learned about connections. Cheap to clone.
 #[derive(Clone)]
 pub struct ConnectionReports {
     states: Arc<ConnectionStates>,
     queue: Arc<Queue>,
+    leadership: Arc<Leadership>,
     client: Client,
     /// One write at a time, as a connection may be large.
     permits: Arc<Permits>,
@@ -35,9 +40,15 @@ pub struct ConnectionReports {
 }
 
 impl ConnectionReports {
-    /// Reports from `states` to the requests waiting in `queue`, and by `client` to the status.
-    pub fn new(states: Arc<ConnectionStates>, queue: Arc<Queue>, client: Client, tasks: TaskTracker) -> Self {
-        Self { states, queue, client, permits: Permits::of_writes(1), tasks }
+    /// Reports from `states` to the requests waiting in `queue`, and by `client` to the status while this process leads.
+    pub fn new(
+        states: Arc<ConnectionStates>,
+        queue: Arc<Queue>,
+        leadership: Arc<Leadership>,
+        client: Client,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { states, queue, leadership, client, permits: Permits::of_writes(1), tasks }
     }
 
     /// The gateway answered a list: requests that wait for the connection need not wait for their next try.
@@ -90,26 +101,36 @@ impl ConnectionReports {
         self.learn(connection, Learned::Unread(message), None);
     }
 
-    /// Reports an unreadable stored object, unless its status says so already.
-    pub fn unreadable(&self, connection: &GuardedConnection) {
-        let Err(invalid) = &connection.0 else { return };
+    /// Reports an unreadable stored object, unless its status says so already. Returns after how long to look again, if it
+    /// was tried less than a minute ago: a status that the API server refuses must not be written with every event.
+    pub fn unreadable(&self, connection: &GuardedConnection) -> Option<Duration> {
+        let Err(invalid) = &connection.0 else { return None };
         if invalid.is_told {
-            return;
+            return None;
         }
-        let (error, metadata) = (&invalid.error, &invalid.metadata);
+        let generation = invalid.metadata.generation.unwrap_or_default();
+        let tried = self.states.with(connection, |state| {
+            let is_new = state.status.as_ref().is_some_and(|status| status.observed_generation != generation);
+            state.told.filter(|_| !is_new).map(|at| at.elapsed())
+        });
+        if let Some(wait) = tried.and_then(|since| TRIED_AGAIN_AFTER.checked_sub(since)) {
+            return Some(wait);
+        }
         let message = format!(
-            "the stored object cannot be read ({error}); nothing is sent through it: delete it and create a valid one"
+            "the stored object cannot be read ({}); nothing is sent through it: replace it by a valid one, or delete it",
+            invalid.error
         );
-        let generation = metadata.generation.unwrap_or_default();
+        self.states.with(connection, ConnectionState::forget_gateway);
         let is_news = self.tell(connection, |state| {
             let old = state.status.clone().unwrap_or_default();
             let new = unreadable(&old, generation, &message, Timestamp::now());
             (old, new)
         });
         if is_news {
-            let (name, namespace) = (connection.name_any(), connection.namespace());
+            let (name, namespace, error) = (connection.name_any(), connection.namespace(), &invalid.error);
             tracing::error!(connection = name, namespace, error, "connection cannot be read");
         }
+        Some(TRIED_AGAIN_AFTER)
     }
 
     fn learn(&self, connection: &OceanBaseConnection, learned: Learned<'_>, probe: Option<Timestamp>) {
@@ -154,7 +175,7 @@ impl ConnectionReports {
     }
 
     /// Writes until the stored status is the newest; one task at a time per connection, so that no older status
-    /// overwrites a newer one.
+    /// overwrites a newer one. Another replica that leads by now writes what it sees.
     async fn write(&self, target: &Target) {
         let mut pauses = Pauses::new();
         let key = Arc::new(TenantKey::of_connection(&target.namespace, &target.name));
@@ -162,6 +183,10 @@ impl ConnectionReports {
         while let Some(status) = self.unwritten(&target.uid, written.as_ref()) {
             let call = "report OceanBaseConnection";
             let permit = self.permits.acquire(&key).await;
+            if !self.leadership.leads() {
+                return self.give_up(&target.uid);
+            }
+            let target = &target.clone().at(status.observed_generation);
             let stored = write_status::<OceanBaseConnection>(&self.client, target, call, &status).await;
             drop(permit);
             match stored {

@@ -83,7 +83,7 @@ impl Routes {
         match self.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
             Some(Ok(connection)) => Ok(connection.clone()),
             Some(Err(invalid)) => Err(format!(
-                "OceanBaseConnection {name} cannot be read ({}): delete it and create a valid one",
+                "OceanBaseConnection {name} cannot be read ({}): replace it by a valid one, or delete it",
                 invalid.error
             )),
             None => Err(format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it")),

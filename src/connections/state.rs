@@ -95,6 +95,13 @@ pub struct Learnt {
 }
 
 impl ConnectionState {
+    /// Forgets all but what the status says: nothing is called any more through a connection that cannot be read, so that what
+    /// was known of its gateway would count for ever.
+    pub fn forget_gateway(&mut self) {
+        let (status, told, is_writing) = (self.status.take(), self.told, self.is_writing);
+        *self = Self { status, told, is_writing, ..Self::default() };
+    }
+
     /// The source of the signed time stamps of calls.
     pub fn time_source(&mut self) -> TimeSource {
         self.fallback = self.fallback.filter(|(_, since)| since.elapsed() < FENCE_RETRY);

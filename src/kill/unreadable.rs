@@ -34,6 +34,7 @@ pub async fn finish(context: &Arc<Context>, (invalid, size): (&Unreadable, Size)
         name: metadata.name.clone().unwrap_or_default(),
         uid: metadata.uid.clone().unwrap_or_default(),
         size,
+        generation: None,
     };
     let error = clamp(&invalid.error, 256);
     // An older version that could read it may have acted; its receipt then has the outcome.

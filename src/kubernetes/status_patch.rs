@@ -25,6 +25,8 @@ pub struct Target {
     pub uid: String,
     /// How large its metadata is.
     pub size: Size,
+    /// The only generation of it that is meant; `None` means any.
+    pub generation: Option<i64>,
 }
 
 impl Target {
@@ -35,7 +37,13 @@ impl Target {
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
             size: Size::Usual,
+            generation: None,
         }
+    }
+
+    /// The same target, if it is of this generation: what is known of an older one must not overwrite what is said of it.
+    pub fn at(self, generation: i64) -> Self {
+        Self { generation: Some(generation), ..self }
     }
 
     /// The same target with this size.
@@ -62,19 +70,67 @@ pub async fn write_status<K>(
 where
     K: Resource<DynamicType = ()>,
 {
-    let operations = (
-        Operation { op: "test", path: "/metadata/uid", value: &target.uid },
-        Operation { op: "add", path: "/status", value: status },
-    );
+    let is_it = Operation { op: "test", path: "/metadata/uid", value: &target.uid };
+    let add = Operation { op: "add", path: "/status", value: status };
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let request = Request::new(K::url_path(&(), Some(&target.namespace)));
     // kube's JSON patch would build the status as a tree of values first, for the most costly of our writes.
     let empty = Patch::Json::<()>(json_patch::Patch(vec![]));
     let request = request.patch_subresource("status", &target.name, &params, &empty).map_err(kube::Error::BuildRequest);
     let request = request.and_then(|request| {
-        let body = serde_json::to_vec(&operations).map_err(kube::Error::SerdeError)?;
+        let body = match &target.generation {
+            None => serde_json::to_vec(&(is_it, add)),
+            Some(value) => {
+                serde_json::to_vec(&(is_it, Operation { op: "test", path: "/metadata/generation", value }, add))
+            }
+        };
+        let body = body.map_err(kube::Error::SerdeError)?;
         Ok(request.map(|_| body))
     });
     // The answer is the stored object, which nobody reads; `Api` would parse it.
     bounded(call, async { client.request::<IgnoredAny>(request?).await }).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use http_body_util::BodyExt as _;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::BoxError;
+
+    use super::*;
+    use crate::api::OceanBaseConnection;
+
+    /// What a status write to this target asks the API server for.
+    async fn asked(target: Target) -> Value {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let tell = tell.clone();
+            async move {
+                let body = request.into_body().collect().await?.to_bytes();
+                tell.send(serde_json::from_slice(&body)?)?;
+                Ok::<_, BoxError>(Response::new(Body::from(b"{}".to_vec())))
+            }
+        });
+        let client = Client::new(service, "here");
+        write_status::<OceanBaseConnection>(&client, &target, "report", &json!({"state": "new"})).await.unwrap();
+        told.recv().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_status_is_written_to_the_object_and_the_generation_that_are_meant_and_to_no_other() {
+        let target = Target {
+            namespace: "here".to_owned(),
+            name: "it".to_owned(),
+            uid: "u1".to_owned(),
+            size: Size::Usual,
+            generation: None,
+        };
+        let is_it = json!({"op": "test", "path": "/metadata/uid", "value": "u1"});
+        let is_at = json!({"op": "test", "path": "/metadata/generation", "value": 7});
+        let add = json!({"op": "add", "path": "/status", "value": {"state": "new"}});
+        assert_eq!(asked(target.clone()).await, json!([is_it, add]));
+        assert_eq!(asked(target.at(7)).await, json!([is_it, is_at, add]));
+    }
 }

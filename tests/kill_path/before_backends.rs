@@ -27,7 +27,7 @@ fn alibaba_cloud(scene: &Scene) -> Value {
     })
 }
 
-/// The connection as the version before stored it, the defaults of its definition among it.
+/// A connection as the version before stored it, the defaults of its definition among it.
 fn connection_before(scene: &Scene) -> DynamicObject {
     let mut spec = alibaba_cloud(scene);
     (spec["sqlText"], spec["requestTimeoutSeconds"]) = ("Digest".into(), 5.into());
@@ -36,7 +36,7 @@ fn connection_before(scene: &Scene) -> DynamicObject {
 }
 
 /// Stores such a connection, which worked, while the definition lets it in; then the definition is that of now.
-async fn upgrade(scene: &Scene) {
+async fn upgrade(scene: &Scene, connection: &DynamicObject) {
     let control_plane = &scene.cluster.control_plane;
     let anything = json!([{
         "op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
@@ -44,13 +44,8 @@ async fn upgrade(scene: &Scene) {
     }]);
     let definition = ["patch", "crd", "oceanbaseconnections.sessionkill.dev", "--type=json", "-p"];
     control_plane.run_kubectl(&[&definition[..], &[&anything.to_string()]].concat()).await.unwrap();
-    let connection = connection_before(scene);
     eventually("the definition of before", async || {
-        connections(scene)
-            .create(&PostParams::default(), &connection)
-            .await
-            .map(drop)
-            .map_err(|error| error.to_string())
+        connections(scene).create(&PostParams::default(), connection).await.map(drop).map_err(|error| error.to_string())
     })
     .await;
     let worked = json!({"status": {"observedGeneration": 1, "operation": "KillProcessList", "conditions": [{
@@ -62,7 +57,7 @@ async fn upgrade(scene: &Scene) {
 
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
     control_plane.run_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crds]).await.unwrap();
-    let mut another = connection;
+    let mut another = connection_before(scene);
     another.metadata.name = Some("another".into());
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     eventually("the definition of now", async || match connections(scene).create(&dry_run, &another).await {
@@ -89,7 +84,7 @@ async fn a_connection_that_was_stored_before_backends_says_what_to_do_and_so_do_
     let cluster = Cluster::start("before-backends").await;
     let scene = Scene::on(cluster, "before-backends", Backend::Memory((1..=9).map(session).collect())).await;
     scene.good_secret().await;
-    upgrade(&scene).await;
+    upgrade(&scene, &connection_before(&scene)).await;
     scene.put_connection("moved", Scene::SECRET, json!({})).await;
     let kubeconfig = scene.own_account(&Scene::full_rights()).await;
     let launch = Launch { kubeconfig: Some(kubeconfig), ..Launch::default() };
@@ -101,14 +96,14 @@ async fn a_connection_that_was_stored_before_backends_says_what_to_do_and_so_do_
     assert_eq!(summary, [["Ready", "False", "InvalidObject"], ["Stalled", "True", "InvalidObject"]]);
     for condition in conditions {
         let message = condition["message"].as_str().unwrap();
-        assert!(message.contains("nothing is sent through it: delete it and create a valid one"), "{message}");
+        assert!(message.contains("nothing is sent through it: replace it by a valid one, or delete it"), "{message}");
     }
     assert!(status["operation"].is_null() && status["backend"].is_null(), "{status}");
 
     // Its requests wait, and nobody else's.
     scene.request("waits").sessions([1]).create().await;
     let waiting = scene.wait_for_reason("waits", "ConnectionNotFound").await;
-    let words = format!("OceanBaseConnection {} cannot be read ({MOVE}): delete it", Scene::CONNECTION);
+    let words = format!("OceanBaseConnection {} cannot be read ({MOVE}): replace it", Scene::CONNECTION);
     assert!(waiting.message().contains(&words), "{}", waiting.message());
     scene.request("goes").sessions([2]).through("moved").create().await;
     assert_eq!(scene.wait_finished("goes").await.reason(), "SessionsKilled");
@@ -142,4 +137,58 @@ async fn a_connection_that_was_stored_before_backends_says_what_to_do_and_so_do_
     assert_eq!(scene.wait_finished("waits").await.reason(), "SessionsKilled");
     scene.assert_killed_once([1, 2, 3]);
     scene.end().await;
+}
+
+#[tokio::test]
+async fn a_stored_connection_of_before_keeps_its_clusters_when_it_is_moved() {
+    let cluster = Cluster::start("before-backends-policies").await;
+    let scene = Scene::on(cluster, "before-backends-policies", Backend::Memory(vec![])).await;
+    let mut stored = connection_before(&scene);
+    stored.data["spec"]["instanceIDs"] = json!(["ob1"]);
+    upgrade(&scene, &stored).await;
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/admission-fields.yaml");
+    scene.cluster.control_plane.run_kubectl(&["apply", "-f", policies]).await.unwrap();
+    let connections = connections(&scene);
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let mut another = connection_before(&scene);
+    another.metadata.name = Some("another".into());
+    another.data["spec"] = json!({"alibabaCloud": alibaba_cloud(&scene), "unheardOf": true});
+    refused("the policies", async || connections.create(&dry_run, &another).await, "unknown field \"spec.unheardOf\"")
+        .await;
+
+    // Whoever does not touch its spec is not refused.
+    let labelled = Patch::Merge(json!({"metadata": {"labels": {"team": "dba"}}}));
+    connections.patch(Scene::CONNECTION, &PatchParams::default(), &labelled).await.unwrap();
+
+    let moved = |instances: Value| {
+        let mut spec = json!({"alibabaCloud": alibaba_cloud(&scene), "requestTimeoutSeconds": 5});
+        if !instances.is_null() {
+            spec["alibabaCloud"]["instanceIDs"] = instances;
+        }
+        spec
+    };
+    let applied = Patch::Merge(json!({"spec": moved(json!(["ob1"]))}));
+    let patch = async || connections.patch(Scene::CONNECTION, &PatchParams::default(), &applied).await;
+    refused("an apply of the new form", patch, "unknown field \"spec.").await;
+
+    let replaced = async |spec: Value| {
+        let mut stored = connections.get(Scene::CONNECTION).await.unwrap();
+        stored.data["spec"] = spec;
+        connections.replace(Scene::CONNECTION, &PostParams::default(), &stored).await
+    };
+    let forgotten = async || replaced(moved(Value::Null)).await;
+    refused("the move without its clusters", forgotten, "move it to spec.alibabaCloud.instanceIDs").await;
+    replaced(moved(json!(["ob1"]))).await.unwrap();
+    // From then on its owner may widen it in so many words, as any.
+    replaced(moved(json!([]))).await.unwrap();
+    scene.end().await;
+}
+
+/// Waits until this is refused with these words: a policy works some time after it was created.
+async fn refused(what: &str, act: impl AsyncFn() -> kube::Result<DynamicObject>, words: &str) {
+    eventually(what, async || match act().await {
+        Err(kube::Error::Api(status)) if status.message.contains(words) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
 }
