@@ -2,7 +2,7 @@
 //! gateway can add a series. Pure.
 
 use crate::api::{Outcome, SessionOutcome, SessionReason, WaitReason};
-use crate::domain::backend::{CallError, ErrorKind};
+use crate::domain::backend::{ANSWER_LOST, CallError, ErrorKind};
 
 /// The name of a label, and its value.
 pub(super) type Label = (&'static str, &'static str);
@@ -89,7 +89,7 @@ impl Code {
             ErrorKind::OperationUnavailable => Self::OperationUnavailable,
             ErrorKind::Rejected => Self::Rejected,
             ErrorKind::Ambiguous => match error.code.as_str() {
-                "AnswerLost" => Self::AnswerLost,
+                ANSWER_LOST => Self::AnswerLost,
                 "AnswerTooLarge" | "UnreadableAnswer" => Self::AnswerUnreadable,
                 _ => Self::OtherError,
             },

@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::api::{OceanBaseConnection, Outcome, SessionKill};
+use crate::api::{ConnectionReason, OceanBaseConnection, SessionKill};
 use crate::domain::text::clamp;
 use crate::kubernetes::watch::metadata::{Kept, Size};
 
@@ -67,7 +67,7 @@ impl Stored {
     fn told(&self) -> Option<String> {
         let generation = self.status["observedGeneration"].as_i64();
         let mut conditions = self.status["conditions"].as_array().into_iter().flatten();
-        let told = conditions.find(|condition| condition["reason"] == Outcome::InvalidObject.as_str())?;
+        let told = conditions.find(|condition| condition["reason"] == ConnectionReason::InvalidObject.as_str())?;
         let message = told["message"].as_str().filter(|_| generation.is_some_and(|it| self.metadata.is_at(it)))?;
         Some(message.to_owned())
     }
