@@ -1,6 +1,6 @@
 //! How many replicas are available, at any time.
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api,
@@ -30,6 +30,10 @@ impl Availability {
         let is_over = over.clone();
         let watching = tokio::spawn(async move {
             while let Some(state) = is_over.run_until_cancelled(states.next()).await {
+                least = least.min(available(state));
+            }
+            // What has come by then counts, too.
+            while let Some(state) = states.next().now_or_never() {
                 least = least.min(available(state));
             }
             least
