@@ -212,10 +212,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_read_serves_those_who_ask_before_it_begins_and_no_one_later() {
-        let observer = Arc::new(Reads::default());
+        let lists = Arc::new(Reads::default());
         let (reads, may_end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let asking = |id: i64| {
-            let (observer, reads, may_end) = (observer.clone(), reads.clone(), may_end.clone());
+            let (lists, reads, may_end) = (lists.clone(), reads.clone(), may_end.clone());
             tokio::spawn(async move {
                 let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
                 let read = async |ids| {
@@ -224,7 +224,7 @@ mod tests {
                     may_end.acquire().await.unwrap().forget();
                     (began, Ok(Arc::new(nobody_there(ids))))
                 };
-                observer.shared(("one".to_owned(), tenant, Lane::Kills), &[id], read).await.unwrap()
+                lists.shared(("one".to_owned(), tenant, Lane::Kills), &[id], read).await.unwrap()
             })
         };
         let mut asked: Vec<_> = (0..3).map(asking).collect();
@@ -244,11 +244,10 @@ mod tests {
     #[tokio::test]
     async fn a_list_is_kept_only_as_long_as_somebody_waits_for_it() {
         let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
-        let observer = Reads::default();
+        let lists = Reads::default();
         let list = Arc::new(nobody_there(Ids::default()));
         let read = async |_| (Instant::now(), Ok(list.clone()));
-        let read_by =
-            |connection: &str| observer.shared((connection.to_owned(), tenant.clone(), Lane::Kills), &[], read);
+        let read_by = |connection: &str| lists.shared((connection.to_owned(), tenant.clone(), Lane::Kills), &[], read);
         let (first, second, other) = tokio::join!(read_by("one"), read_by("one"), read_by("other"));
         assert_eq!(Arc::strong_count(&list), 4, "kept by those who got it, and by nobody else");
         drop((first, second, other));

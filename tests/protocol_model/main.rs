@@ -1,13 +1,13 @@
 //! The protocol, checked in every order in which its steps can happen.
 //!
 //! ```text
-//!  domain (the real functions) ←── operator, claiming, calling, sweeping: their order, one effect a step, as in controller/
+//!  domain (the real functions) ←── operator, claiming, calling, sweeping: their order, one effect a step, as in src/kill
 //!                                      │
 //!  scenario ─→ world: API server, watch caches, clocks, network, gateway ─→ model: all that may happen ─→ properties
 //! ```
 //!
 //! Each decision of an operator is the crate's own function. What the model adds is the order of the effects, which follows
-//! `controller/` step by step, and the world around. `mutants` leaves out one rule at a time, to see that it is noticed.
+//! `src/kill` step by step, and the world around. `mutants` leaves out one rule at a time, to see that it is noticed.
 //!
 //! `SESSIONKILL_MODEL_MORE_FAULTS` and `SESSIONKILL_MODEL_MORE_ATTEMPTS` let every run have so many more of these; each makes
 //! it about ten times as long.

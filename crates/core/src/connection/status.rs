@@ -1,4 +1,4 @@
-//! Builds the status of a connection from the results of its calls. Pure; the controller writes it when it changes.
+//! Builds the status of a connection from the results of its calls. Pure; the operator writes it when it changes.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

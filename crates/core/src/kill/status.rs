@@ -1,4 +1,4 @@
-//! Builds the status to write for a waiting or ended request. Pure; the controller only sends it.
+//! Builds the status to write for a waiting or ended request. Pure; the operator only sends it.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
