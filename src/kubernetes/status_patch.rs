@@ -127,10 +127,10 @@ mod tests {
             size: Size::Usual,
             generation: None,
         };
-        let is_it = json!({"op": "test", "path": "/metadata/uid", "value": "u1"});
-        let is_at = json!({"op": "test", "path": "/metadata/generation", "value": 7});
+        let same_object = json!({"op": "test", "path": "/metadata/uid", "value": "u1"});
+        let at_generation = json!({"op": "test", "path": "/metadata/generation", "value": 7});
         let add = json!({"op": "add", "path": "/status", "value": {"state": "new"}});
-        assert_eq!(asked(target.clone()).await, json!([is_it, add]));
-        assert_eq!(asked(target.at(7)).await, json!([is_it, is_at, add]));
+        assert_eq!(asked(target.clone()).await, json!([same_object, add]));
+        assert_eq!(asked(target.at(7)).await, json!([same_object, at_generation, add]));
     }
 }
