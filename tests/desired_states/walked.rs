@@ -32,10 +32,10 @@ async fn step(scene: &Scene, number: usize, choices: &mut Rng) {
     match choices.usize(..5) {
         0 => {
             let good = full_connection(scene, Scene::CONNECTION);
-            let (object, change) = changed(&good, &spec_changes(&good), choices);
+            let (object, changes) = changed(&good, &spec_changes(&good), choices);
             let put = |stored: &mut Value| stored["spec"] = object["spec"].clone();
             let answer = replace_spec(scene, "OceanBaseConnection", Scene::CONNECTION, put).await;
-            judge(&object, &change, &answer);
+            judge(&object, &changes, &answer);
         }
         1 => scene.put_secret(Scene::SECRET, choices.usize(..3) > 0, SECRETS[choices.usize(..SECRETS.len())]).await,
         2 | 3 => {
