@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! main → run → kill → connections → queue → kubernetes → metrics, health, traces
-//!                └────────┴→ oceanbase → domain → api
-//!                            the client   the       wire types of
-//!                            of the API   decisions the three kinds
-//!                                         (pure)
+//!                └────────┴→ backends → domain → api
+//!                            whatever    the       wire types of
+//!                            ends        decisions the three kinds
+//!                            sessions    (pure)
 //!
 //!  SessionKill ─plan→ Step ─observe→ sessions ─claim→ receipt ─call→ answer ─verify→ outcome ─settle→ status ─record→ receipt
 //! ```
@@ -37,5 +37,6 @@ pub mod telemetry;
 pub mod traces;
 
 pub use sessionkill_api as api;
+pub use sessionkill_backends as backends;
 pub use sessionkill_backends::alibaba as oceanbase;
 pub use sessionkill_core as domain;

@@ -114,7 +114,7 @@ pub fn raw(data: &Value) -> RawAnswer<&'static [u8]> {
 /// The outcomes after the call ended all the sessions of a request.
 pub fn killed(object: &SessionKill) -> Vec<SessionStatus> {
     let rows = rows(object.spec.sessions.len());
-    let answer = (Operation::KillProcessList, rows.as_slice());
+    let answer = (true, rows.as_slice());
     from_answer(&object.spec.sessions, &planned(object), answer, SqlTextPolicy::Truncated, NOW)
 }
 

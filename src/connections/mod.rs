@@ -11,7 +11,6 @@ mod call_size;
 mod gateway_clock;
 pub mod probe;
 pub mod process_lists;
-pub mod refusal;
 pub mod report;
 pub mod route;
 mod secret;

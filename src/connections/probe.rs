@@ -13,8 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{KillOperation, OceanBaseConnection, Operation};
-use crate::connections::refusal::refusal;
+use crate::api::{OceanBaseConnection, Operation};
 use crate::connections::report::ConnectionReports;
 use crate::connections::route::{Route, RouteError, Routes};
 use crate::connections::states::ConnectionStates;
@@ -144,9 +143,9 @@ async fn probe(probes: &Probes, target: &Target, key: &Key, connection: Arc<Ocea
         return;
     }
     let Err(error) = answer else { return reports.probed(&connection, operation) };
-    let Some((reason, message)) = refusal(&route, operation.as_str(), "its instances", &error) else {
+    let Some((reason, message)) = route.backend.refusal(operation.as_str(), "its instances", &error) else {
         tracing::info!(%error, connection = target.name, "probe not answered for certain");
-        let endpoint = &route.access.endpoint;
+        let endpoint = route.backend.endpoint();
         let message = format!(
             "no certain answer to the probe, {error}: asked again in a minute; if that goes on, see whether {endpoint} works"
         );
@@ -155,20 +154,15 @@ async fn probe(probes: &Probes, target: &Target, key: &Key, connection: Arc<Ocea
     reports.failed(&connection, reason, &message);
 }
 
-/// Probes the operation that the connection names; for `Auto`, first the one that it prefers.
+/// Probes the operation that the connection names; if it leaves the choice, the first one that exists.
 pub async fn ask(routes: &Routes, route: &Route) -> (Operation, Result<(), CallError>) {
-    let asked = async |operation| {
-        let probe = |lead| route.client.probe(operation, lead, &route.access).boxed();
-        (operation, routes.read(route, Call::Probe, probe).await)
-    };
-    match route.connection.spec.alibaba_cloud().kill_operation {
-        KillOperation::KillProcessList => asked(Operation::KillProcessList).await,
-        KillOperation::BatchKillProcessList => asked(Operation::BatchKillProcessList).await,
-        KillOperation::Auto => match asked(Operation::KillProcessList).await {
-            (_, Err(error)) if error.kind == ErrorKind::OperationNotFound => {
-                asked(Operation::BatchKillProcessList).await
-            }
-            answer => answer,
-        },
+    let mut asked = (route.backend.operation(), Ok(()));
+    for operation in route.backend.probed() {
+        let probe = || route.backend.probe(*operation).boxed();
+        asked = (*operation, routes.read(route, Call::Probe, probe).await);
+        if !matches!(&asked.1, Err(error) if error.kind == ErrorKind::OperationNotFound) {
+            break;
+        }
     }
+    asked
 }

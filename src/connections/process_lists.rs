@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 
+use crate::backends::Listed;
 use crate::connections::call_permits::{CallPermits, Lane};
 use crate::connections::route::{Route, Routes};
 use crate::connections::states::ConnectionStates;
@@ -14,7 +15,6 @@ use crate::domain::backend::{CallError, ErrorKind, Tenant};
 use crate::domain::session::Snapshot;
 use crate::domain::tenant::TenantKey;
 use crate::metrics::labels::Call;
-use crate::oceanbase::Listed;
 use crate::queue::permits::Permit;
 
 /// When a read began, and its result.
@@ -107,11 +107,11 @@ impl ProcessLists {
                 Err(error) => return (Instant::now(), Err(error)),
             };
             let began = Instant::now();
-            let list = |lead| {
+            let list = || {
                 let ids = ids.clone();
-                route.client.list_sessions(tenant, move |id| ids.contains(&id), lead, &route.access).boxed()
+                route.backend.list(tenant, move |id| ids.contains(&id)).boxed()
             };
-            let read = self.routes.read(route, Call::DescribeProcessStatsComposition, list).await;
+            let read = self.routes.read(route, Call::List(route.backend.list_action()), list).await;
             states.pace(&route.connection, read.as_ref().err());
             self.permits.heard(&key, began.elapsed(), read.as_ref().err());
             drop(permit);

@@ -17,7 +17,6 @@ use crate::kubernetes::calls::{ApiError, Pauses};
 use crate::kubernetes::lease::leadership::Leadership;
 use crate::kubernetes::status_patch::{Target, write_status};
 use crate::kubernetes::watch::stored_request::GuardedConnection;
-use crate::oceanbase::TimeSource;
 use crate::queue::lanes::Queue;
 use crate::queue::permits::Permits;
 
@@ -73,7 +72,7 @@ impl ConnectionReports {
 
     /// The gateway answered a probe for `operation`.
     pub fn probed(&self, connection: &OceanBaseConnection, operation: Operation) {
-        self.states.use_operation(connection, operation);
+        self.states.offers(connection, operation);
         self.recovers(connection);
         self.learn(connection, Learned::Answered, Some(Timestamp::now()));
     }
@@ -136,11 +135,14 @@ impl ConnectionReports {
     fn learn(&self, connection: &OceanBaseConnection, learned: Learned<'_>, probe: Option<Timestamp>) {
         self.tell(connection, |state| {
             let old = state.status.clone().or_else(|| connection.status.clone()).unwrap_or_default();
+            let backend = &connection.spec.backend;
+            let stored = connection.status.as_ref().and_then(|status| status.operation);
+            let operation = state.memory.operation(backend, stored);
             let facts = Facts {
                 generation: connection.metadata.generation.unwrap_or_default(),
-                backend: connection.spec.backend.name(),
-                fenced: state.time_source() == TimeSource::DispatchDeadline,
-                operation: state.operation(connection),
+                backend: backend.name(),
+                fence: state.memory.guarantees(backend, operation).server_side_fence,
+                operation,
                 probed: probe,
                 clock_lead: state.clock.lead(),
             };

@@ -1,4 +1,4 @@
-//! The route to a connection: its client, its endpoint, its access key. Does I/O: reads the Secret.
+//! The route to a connection: its backend with endpoint and credentials. Does I/O: reads the Secret.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::api::{AlibabaCloud, Network, OceanBaseConnection, SignatureMethod, WaitReason};
+use crate::api::{AlibabaCloud, Backend as Spec, OceanBaseConnection, WaitReason};
+use crate::backends::Backend;
+#[cfg(feature = "scripted")]
+use crate::backends::scripted::Script;
 use crate::clock::ServerClock;
 use crate::config::Config;
 use crate::connections::secrets::{CredentialsError, Secrets};
@@ -20,17 +22,14 @@ use crate::kubernetes::calls::ApiError;
 use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Call, Code};
-use crate::oceanbase::endpoint::EndpointError;
-use crate::oceanbase::{Access, Addresses, AnswerBudget, Client, ClientOptions, Endpoint, TimeSource};
+use crate::oceanbase::{Addresses, AnswerBudget, Client, ClientOptions, Endpoint, Entrance, Gateway};
 
 /// What is needed to call a connection.
 pub struct Route {
     /// The connection.
     pub connection: Arc<OceanBaseConnection>,
-    /// The API client, with the connection's time-out.
-    pub client: Client,
-    /// The endpoint, which is allowed, and the access key.
-    pub access: Access,
+    /// What ends its sessions, with its endpoint, which is allowed, its credentials and its time-out.
+    pub backend: Backend,
 }
 
 /// Why a connection cannot be called.
@@ -97,66 +96,83 @@ impl Routes {
 
     /// The route to `connection`; reads its Secret unless cached.
     pub async fn to(&self, connection: Arc<OceanBaseConnection>) -> Result<Route, RouteError> {
+        let backend = match &connection.spec.backend {
+            Spec::AlibabaCloud(alibaba_cloud) => Backend::AlibabaCloud(self.gateway(&connection, alibaba_cloud).await?),
+            #[cfg(feature = "scripted")]
+            Spec::Scripted(scripted) => Backend::Scripted(Script {
+                address: scripted.address.clone(),
+                request_timeout: request_timeout(&connection),
+            }),
+        };
+        Ok(Route { connection, backend })
+    }
+
+    /// The gateway of `connection`, which `alibaba_cloud` describes.
+    async fn gateway(
+        &self,
+        connection: &OceanBaseConnection,
+        alibaba_cloud: &AlibabaCloud,
+    ) -> Result<Gateway, RouteError> {
         let name = connection.name_any();
         let unavailable =
             |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
-        let alibaba_cloud = connection.spec.alibaba_cloud();
-        let endpoint = endpoint(alibaba_cloud, &self.allow_endpoints)
+        let entrance = Entrance::of(alibaba_cloud, &self.allow_endpoints)
             .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
-        let signature_v1 = alibaba_cloud.signature_method == SignatureMethod::HmacSha1;
-        if signature_v1 && !endpoint.is_named_by_flag() {
-            return Err(unavailable(WaitReason::EndpointNotAllowed, unsafe_signature(&endpoint)));
-        }
-        let seconds = u64::try_from(connection.spec.request_timeout_seconds).unwrap_or(1);
+        let endpoint = entrance.endpoint();
         let namespace = connection.namespace().unwrap_or_default();
+        let clock = self.states.clock(connection);
         let client = self
-            .api_client(&namespace, Duration::from_secs(seconds), endpoint.addresses(), self.states.clock(&connection))
+            .api_client(&namespace, request_timeout(connection), endpoint.addresses(), clock)
             .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
         let secret = &alibaba_cloud.credentials.secret_ref.name;
-        let access_key = match self.secrets.access_key(&namespace, secret, &endpoint).await {
+        let access_key = match self.secrets.access_key(&namespace, secret, endpoint).await {
             Ok(access_key) => access_key,
             Err(CredentialsError::Api(error)) => return Err(error.into()),
             Err(CredentialsError::Unavailable(message)) => {
                 return Err(RouteError::Unavailable(WaitReason::CredentialsUnavailable, message));
             }
         };
-        Ok(Route { access: Access { endpoint, access_key, signature_v1 }, client, connection })
+        Ok(Gateway {
+            client,
+            access: entrance.with(access_key),
+            key_source: format!("Secret {secret}"),
+            kill_operation: alibaba_cloud.kill_operation,
+            stored_operation: connection.status.as_ref().and_then(|status| status.operation),
+            known: self.states.memory(connection).alibaba,
+        })
     }
 
-    /// Makes a call that changes nothing, stamped by the gateway's clock if known; once more if the gateway refuses the
-    /// time stamp and tells its time. A refused access key is forgotten.
+    /// Makes a call that changes nothing; once more if it was refused for its time and the answer told the right one. Refused
+    /// credentials are forgotten.
     pub async fn read<'a, T>(
         &self,
         route: &Route,
         operation: Call,
-        call: impl Fn(SignedDuration) -> BoxFuture<'a, Result<T, CallError>>,
+        call: impl Fn() -> BoxFuture<'a, Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let call = async |lead| {
+        let timed = async || {
             let started = Instant::now();
-            let answer = call(lead).await;
+            let answer = call().await;
             if let Some(code) = answer.as_ref().map_or_else(Code::of, |_| Some(Code::Ok)) {
                 self.metrics.called(operation, code, started.elapsed(), None);
             }
             answer
         };
-        let lead = match self.states.time_source(&route.connection) {
-            TimeSource::CurrentTime { gateway_lead } => gateway_lead,
-            TimeSource::DispatchDeadline => SignedDuration::ZERO,
-        };
-        let mut answer = call(lead).await;
-        if let Err(CallError { kind: ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) }, .. }) = answer {
-            answer = call(gateway_time.duration_since(Timestamp::now())).await;
+        let mut answer = timed().await;
+        if let Err(CallError { kind: ErrorKind::ClockRefused { server_time: Some(_) }, .. }) = answer {
+            answer = timed().await;
         }
         if answer.as_ref().is_err_and(|error| error.kind == ErrorKind::CredentialsRejected) {
-            self.forget_access_key(route);
+            self.forget_credentials(route);
         }
         answer
     }
 
-    /// Forgets the access key, as the gateway refused it.
-    pub fn forget_access_key(&self, route: &Route) {
-        let secret = &route.connection.spec.alibaba_cloud().credentials.secret_ref.name;
-        self.secrets.forget(&route.connection.namespace().unwrap_or_default(), secret);
+    /// Forgets the credentials, as they were refused.
+    pub fn forget_credentials(&self, route: &Route) {
+        if let Some(secret) = route.connection.spec.backend.secret_name() {
+            self.secrets.forget(&route.connection.namespace().unwrap_or_default(), secret);
+        }
     }
 
     /// The API client for calls of `namespace` to `addresses` only, with `request_timeout`; `clock` learns the
@@ -183,19 +199,6 @@ impl Routes {
     }
 }
 
-fn endpoint(alibaba_cloud: &AlibabaCloud, allowed: &[Endpoint]) -> Result<Endpoint, EndpointError> {
-    let vpc = alibaba_cloud.network == Network::Vpc;
-    match &alibaba_cloud.endpoint {
-        Some(custom) => Endpoint::custom(custom, vpc, allowed),
-        None => Endpoint::regional(&alibaba_cloud.region_id, vpc, allowed),
-    }
-}
-
-/// Why HMAC-SHA1 is refused: the receiver could replay the request at another gateway that knows the key.
-fn unsafe_signature(endpoint: &Endpoint) -> String {
-    format!(
-        "signatureMethod HMAC-SHA1 does not cover the host {}: set it to ACS3-HMAC-SHA256, or have the operator started with \
-         --allow-endpoint for this endpoint",
-        endpoint.host_header()
-    )
+fn request_timeout(connection: &OceanBaseConnection) -> Duration {
+    Duration::from_secs(u64::try_from(connection.spec.request_timeout_seconds).unwrap_or(1))
 }

@@ -12,7 +12,6 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::api::OceanBaseConnection;
 use crate::connections::secret::Stored;
 use crate::connections::secret_cache::{Cache, MISSING, Named, Read, Version, identity};
 use crate::connections::states::ConnectionStates;
@@ -99,7 +98,7 @@ impl Secrets {
         let connections = self.connections.state();
         let connections = connections.iter().filter_map(|guarded| guarded.0.as_ref().ok());
         let awaited = connections.filter(|connection| self.states.is_secret_awaited(connection));
-        awaited.map(|it| (it.namespace().unwrap_or_default(), secret_of(it).to_owned())).collect()
+        awaited.filter_map(|it| Some((it.namespace()?, it.spec.backend.secret_name()?.to_owned()))).collect()
     }
 
     /// The content of the Secret, read unless cached. The inner error says why it holds no access key; the outer, that
@@ -131,17 +130,14 @@ impl Secrets {
     fn wake(&self, namespace: &str, secret: &str) {
         for guarded in self.connections.state() {
             let Ok(connection) = &guarded.0 else { continue };
-            if secret_of(connection) == secret && connection.metadata.namespace.as_deref() == Some(namespace) {
+            if connection.spec.backend.secret_name() == Some(secret)
+                && connection.metadata.namespace.as_deref() == Some(namespace)
+            {
                 self.states.unblock(connection);
                 self.queue.wake(namespace, &connection.name_any());
             }
         }
     }
-}
-
-/// The name of the Secret that holds the access key.
-fn secret_of(connection: &OceanBaseConnection) -> &str {
-    &connection.spec.alibaba_cloud().credentials.secret_ref.name
 }
 
 /// Reads the Secret; a missing or refused one is a result too, not an error.

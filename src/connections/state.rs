@@ -1,18 +1,15 @@
 //! What the operator has learned about one connection's gateway. No I/O.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{KillOperation, OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::api::{OceanBaseConnectionStatus, WaitReason};
+use crate::backends::Memory;
 use crate::clock::ServerClock;
 use crate::domain::connection::rate::Rate;
 use crate::domain::kill::sharing::CallSize;
-use crate::oceanbase::TimeSource;
-
-/// A connection that fell back to the current time tries the server-side fence again after 1 h.
-const FENCE_RETRY: Duration = Duration::from_hours(1);
 
 /// What the operator has learned about the gateway of one connection.
 #[derive(Debug, Default)]
@@ -25,10 +22,8 @@ pub struct ConnectionState {
     pub call_size: Option<Learnt>,
     /// The queue for rate slots: its head holds the lock, and reserves next.
     pub line: Arc<tokio::sync::Mutex<()>>,
-    /// The time source in use instead of the dispatch deadline, and since when.
-    pub fallback: Option<(TimeSource, Instant)>,
-    /// The operation that the gateway offers, as far as this process has seen.
-    pub operation: Option<Operation>,
+    /// What its backend has learned of it.
+    pub memory: Memory,
     /// A call could not be made through it, and none has been answered since.
     pub is_failing: bool,
     /// Why the requests that last wanted to call through it wait.
@@ -100,23 +95,5 @@ impl ConnectionState {
     pub fn forget_gateway(&mut self) {
         let (status, told, is_writing) = (self.status.take(), self.told, self.is_writing);
         *self = Self { status, told, is_writing, ..Self::default() };
-    }
-
-    /// The source of the signed time stamps of calls.
-    pub fn time_source(&mut self) -> TimeSource {
-        self.fallback = self.fallback.filter(|(_, since)| since.elapsed() < FENCE_RETRY);
-        self.fallback.map_or(TimeSource::DispatchDeadline, |(source, _)| source)
-    }
-
-    /// The operation that ends sessions.
-    pub fn operation(&self, connection: &OceanBaseConnection) -> Operation {
-        match connection.spec.alibaba_cloud().kill_operation {
-            KillOperation::KillProcessList => Operation::KillProcessList,
-            KillOperation::BatchKillProcessList => Operation::BatchKillProcessList,
-            KillOperation::Auto => {
-                let stored = connection.status.as_ref().and_then(|status| status.operation);
-                self.operation.or(stored).unwrap_or_default()
-            }
-        }
     }
 }

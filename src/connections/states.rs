@@ -8,9 +8,9 @@ use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use crate::api::{OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::backends::Memory;
 use crate::connections::state::{Blockade, ConnectionState};
 use crate::metrics::Limits;
-use crate::oceanbase::TimeSource;
 
 /// For 1 s the reason to wait is shared by all who want to call through the connection, so that a thousand tenants that
 /// wait for one Secret do not each read it.
@@ -24,32 +24,14 @@ const AWAITED: Duration = Duration::from_mins(1);
 pub struct ConnectionStates(Mutex<HashMap<String, ConnectionState>>);
 
 impl ConnectionStates {
-    /// The source of the signed time stamps of calls through `connection`.
-    pub fn time_source(&self, connection: &OceanBaseConnection) -> TimeSource {
-        self.with(connection, ConnectionState::time_source)
+    /// What the backend of `connection` has learned of its other side.
+    pub fn memory(&self, connection: &OceanBaseConnection) -> Memory {
+        self.with(connection, |state| state.memory.clone())
     }
 
-    /// Calls through `connection` use `source` from now on.
-    pub fn use_time_source(&self, connection: &OceanBaseConnection, source: TimeSource) {
-        let alibaba_cloud = connection.spec.alibaba_cloud();
-        tracing::warn!(
-            connection = connection.name_any(),
-            namespace = connection.namespace(),
-            endpoint = alibaba_cloud.endpoint.as_deref().unwrap_or(&alibaba_cloud.region_id),
-            "gateway refused the time stamp of a call inside its deadline: using the current time by its clock"
-        );
-        self.with(connection, |state| state.fallback = Some((source, Instant::now())));
-    }
-
-    /// The operation that ends sessions through `connection`.
-    pub fn operation(&self, connection: &OceanBaseConnection) -> Operation {
-        self.with(connection, |state| state.operation(connection))
-    }
-
-    /// Calls through `connection` use `operation` from now on, if its spec leaves the choice.
-    pub fn use_operation(&self, connection: &OceanBaseConnection, operation: Operation) {
-        let before = self.with(connection, |state| state.operation.replace(operation));
-        if before != Some(operation) {
+    /// A probe of `connection` found `operation`: kills call it, if the spec leaves the choice.
+    pub fn offers(&self, connection: &OceanBaseConnection, operation: Operation) {
+        if self.memory(connection).offers(operation) {
             let (name, namespace) = (connection.name_any(), connection.namespace());
             tracing::info!(connection = name, namespace, operation = operation.as_str(), "operation in use");
         }

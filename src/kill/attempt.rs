@@ -9,7 +9,6 @@ use crate::api::{
     Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionStatus, WaitReason,
 };
 use crate::connections::call_permits::Lane;
-use crate::connections::refusal::refusal;
 use crate::connections::route::Route;
 use crate::domain::backend::CallError;
 use crate::domain::kill::admission::{must_see, needs_list, rests_on_list};
@@ -27,7 +26,6 @@ use crate::kill::settle::has_ended;
 use crate::kill::target::tenant;
 use crate::kubernetes::calls::ApiError;
 use crate::metrics::labels::ClaimResult;
-use crate::oceanbase::reads::LIST_ACTION;
 use crate::queue::item::Next;
 
 /// The result of reading the process list; `None` if no request needs it.
@@ -141,7 +139,8 @@ impl Request {
     /// through the connection, so that the connection reports it too.
     fn not_read(&self, route: &Route, error: &CallError) -> String {
         let instance = &self.object.spec.instance_id;
-        let Some((reason, message)) = refusal(route, LIST_ACTION, instance, error) else { return error.to_string() };
+        let action = route.backend.list_action();
+        let Some((reason, message)) = route.backend.refusal(action, instance, error) else { return error.to_string() };
         if matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointUnreachable) {
             self.context.connection_reports.failed(&route.connection, reason, &message);
         }
@@ -170,7 +169,7 @@ impl Request {
         route: &Route,
         planned: Vec<SessionStatus>,
     ) -> Result<Attempted, ApiError> {
-        let claimed = claim(&self.context, intent, &self.object, &route.connection, planned).await;
+        let claimed = claim(&self.context, intent, &self.object, route, planned).await;
         self.context.metrics.claim(match &claimed {
             Ok(Claimed::Granted(_)) => ClaimResult::Granted,
             Ok(Claimed::Taken(..)) => ClaimResult::Taken,

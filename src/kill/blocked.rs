@@ -56,7 +56,7 @@ pub async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route
     let blocked = |error: &CallError| {
         let (reason, message) = (WaitReason::EndpointUnreachable, format!("not executed, {error}"));
         let connection = route.connection.name_any();
-        let advice = format!("check the endpoint {}, DNS, network policies and certificates", route.access.endpoint);
+        let advice = format!("check the endpoint {}, DNS, network policies and certificates", route.backend.endpoint());
         context.connection_reports.failed(&route.connection, reason, &message);
         let message = format!("OceanBaseConnection {connection}: {message}: {advice}");
         context.connection_states.block(&route.connection, reason, &message);

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 
-use crate::api::{OceanBaseConnection, SessionKill, SessionKillReceipt, SessionStatus};
+use crate::api::{SessionKill, SessionKillReceipt, SessionStatus};
+use crate::connections::route::Route;
 use crate::domain::backend::KillPermit;
 use crate::domain::kill::claim::{Attempt, Judge, Standing, receipt, receipt_name};
 use crate::domain::kill::plan::KillIntent;
@@ -47,11 +48,6 @@ impl Claims {
         self.0.first().map(|claim| claim.receipt.spec.session_kill_ref.uid.as_str())
     }
 
-    /// The earliest `notAfterTime` of the requests of the call.
-    pub fn not_after(&self) -> Timestamp {
-        self.0.iter().map(|claim| claim.receipt.spec.not_after_time.0).min().unwrap_or(Timestamp::MIN)
-    }
-
     /// Returns the claims after a call that was not executed.
     pub fn into_inner(self) -> Vec<Claim> {
         self.0
@@ -66,6 +62,10 @@ impl KillPermit for Claims {
 
     fn dispatch_deadline(&self) -> Timestamp {
         self.0.iter().map(|claim| claim.receipt.spec.dispatch_deadline_time.0).min().unwrap_or(Timestamp::MIN)
+    }
+
+    fn not_after(&self) -> Timestamp {
+        self.0.iter().map(|claim| claim.receipt.spec.not_after_time.0).min().unwrap_or(Timestamp::MIN)
     }
 
     fn time_left(&self) -> Option<Duration> {
@@ -106,7 +106,7 @@ pub async fn claim(
     context: &Context,
     _intent: KillIntent,
     object: &SessionKill,
-    connection: &OceanBaseConnection,
+    route: &Route,
     planned: Vec<SessionStatus>,
 ) -> Result<Claimed, ApiError> {
     let clocks = context.clock.now();
@@ -115,8 +115,8 @@ pub async fn claim(
         holder_identity: context.holder_identity.clone(),
         claim_time: clocks.own(),
         dispatch_window: context.dispatch_window(),
-        request_timeout: SignedDuration::from_secs(connection.spec.request_timeout_seconds.into()),
-        operation: context.connection_states.operation(connection),
+        request_timeout: SignedDuration::from_secs(route.connection.spec.request_timeout_seconds.into()),
+        operation: route.backend.operation(),
         planned,
     };
     let started = Instant::now();

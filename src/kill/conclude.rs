@@ -41,6 +41,17 @@ pub struct Made {
     unknown: Vec<(usize, SessionReason)>,
 }
 
+/// The answer to a call.
+#[derive(Clone, Copy)]
+pub struct Answer<'a> {
+    /// The operation that was called.
+    pub operation: Operation,
+    /// Whether it has a row for each session that was ended.
+    pub answers_each_session: bool,
+    pub request_id: &'a str,
+    pub rows: &'a [Row],
+}
+
 /// Concludes `made`, all of the tenant of `key`, in their order: first the statuses that people wait for, then the
 /// records. While one status is not stored, its record waits and the others do not.
 pub async fn conclude_all(context: Arc<Context>, key: Arc<TenantKey>, made: Vec<Made>) {
@@ -82,14 +93,9 @@ async fn record_one(
 }
 
 impl Made {
-    /// After a call that was answered with `rows`.
-    pub fn answered(
-        request: Request,
-        receipt: Arc<LiveReceipt>,
-        operation: Operation,
-        (request_id, rows): (&str, &[Row]),
-        route: &Route,
-    ) -> Self {
+    /// After a call that was answered.
+    pub fn answered(request: Request, receipt: Arc<LiveReceipt>, answer: &Answer<'_>, route: &Route) -> Self {
+        let Answer { operation, answers_each_session, request_id, rows } = *answer;
         let (sessions, planned) = (&request.object.spec.sessions, &receipt.spec.sessions);
         let differing = target_mismatch(sessions, planned, rows);
         if let Some(named) = &differing {
@@ -97,10 +103,11 @@ impl Made {
             request.context.events.target_mismatch(&request.object, named);
         }
         let policy = route.connection.spec.sql_text;
-        let outcomes = from_answer(sessions, planned, (operation, rows), policy, Timestamp::now());
-        let detail = match operation {
-            Operation::KillProcessList => "the answer has no row for them, or the process list could not be read",
-            Operation::BatchKillProcessList => "its answer names no session, and the process list could not be read",
+        let outcomes = from_answer(sessions, planned, (answers_each_session, rows), policy, Timestamp::now());
+        let detail = if answers_each_session {
+            "the answer has no row for them, or the process list could not be read"
+        } else {
+            "its answer names no session, and the process list could not be read"
         };
         let mut made = Self::new(request, receipt, operation, outcomes, request_id, detail.to_owned());
         made.call.target_mismatch = differing;

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::Operation;
-use crate::connections::refusal::refusal;
 use crate::connections::route::Route;
 use crate::domain::backend::{CallError, ErrorKind};
 use crate::domain::kill::sharing::{CallSize, Sharing};
@@ -96,9 +95,10 @@ impl Request {
     /// After a call that was provably not executed, with its claim released: waits for the next try.
     async fn not_executed(&self, route: &Route, operation: Operation, error: &CallError) -> Next {
         if error.kind == ErrorKind::CredentialsRejected {
-            self.context.routes.forget_access_key(route);
+            self.context.routes.forget_credentials(route);
         }
-        let Some((reason, message)) = refusal(route, operation.as_str(), &self.object.spec.instance_id, error) else {
+        let Some((reason, message)) = route.backend.refusal(operation.as_str(), &self.object.spec.instance_id, error)
+        else {
             // The connection is fine: the next attempt has a new deadline.
             return Next::Later(Timestamp::now() + API_PAUSE);
         };

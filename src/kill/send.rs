@@ -10,7 +10,7 @@ use crate::domain::kill::verification::is_open;
 use crate::domain::tenant::TenantKey;
 use crate::kill::call::dispatch;
 use crate::kill::claim::{Claim, Claims};
-use crate::kill::conclude::{Made, conclude_all};
+use crate::kill::conclude::{Answer, Made, conclude_all};
 use crate::kill::context::Context;
 use crate::kill::live_claims::LiveReceipt;
 use crate::kill::released::{Meaning, Refused};
@@ -39,7 +39,7 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
         request.enters(Stage::Calling);
     }
     let started = Instant::now();
-    let (operation, called) = dispatch(context, key, route, Claims::of(claims), target).await;
+    let (operation, called) = dispatch(context, key, route, Claims::of(claims), &target).await;
     trace(context, &receipts, (operation, &called), started.elapsed());
     let called_for = requests.into_iter().zip(receipts);
     let made: Vec<Made> = match called {
@@ -48,9 +48,9 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
             context.connection_states.call_size(&route.connection, |known| known.took(size));
             let requests = called_for.len();
             tracing::info!(request_id = answer.request_id, operation = operation.as_str(), requests, "call answered");
-            let answered = |(request, receipt)| {
-                Made::answered(request, receipt, operation, (&answer.request_id, &answer.rows), route)
-            };
+            let answers_each_session = route.backend.guarantees(operation).answers_each_session;
+            let answer = Answer { operation, answers_each_session, request_id: &answer.request_id, rows: &answer.rows };
+            let answered = |(request, receipt)| Made::answered(request, receipt, &answer, route);
             called_for.map(answered).collect()
         }
         Called::Ambiguous(error) => {

@@ -1,7 +1,7 @@
 //! The label values: closed sets. Values from outside are mapped to a class first, so that neither a user nor the
 //! gateway can add a series. Pure.
 
-use crate::api::{Outcome, SessionOutcome, SessionReason, WaitReason};
+use crate::api::{Operation, Outcome, SessionOutcome, SessionReason, WaitReason};
 use crate::domain::backend::{ANSWER_LOST, CallError, ErrorKind};
 
 /// The name of a label, and its value.
@@ -24,16 +24,14 @@ macro_rules! closed_set {
     };
 }
 
-/// An operation of Alibaba Cloud's API.
+/// A call of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Ends sessions.
-    KillProcessList,
-    /// Ends sessions.
-    BatchKillProcessList,
-    /// Lists sessions.
-    DescribeProcessStatsComposition,
-    /// Calls one of the first two without naming a session.
+    Kill(Operation),
+    /// Lists sessions, by this action.
+    List(&'static str),
+    /// Asks whether a kill would be taken, without naming a session.
     Probe,
 }
 
@@ -48,7 +46,7 @@ pub enum Code {
     CredentialsRejected,
     /// The access key may not do this.
     PermissionDenied,
-    /// The time stamp was refused.
+    /// The time of the call was refused.
     TimeStampRefused,
     /// The gateway does not know the operation.
     OperationNotFound,
@@ -64,6 +62,16 @@ pub enum Code {
     AnswerUnreadable,
     /// Sent, with an error code that does not prove that nothing was executed.
     OtherError,
+}
+
+impl Call {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kill(operation) => operation.as_str(),
+            Self::List(action) => action,
+            Self::Probe => "Probe",
+        }
+    }
 }
 
 impl Stage {
@@ -84,7 +92,7 @@ impl Code {
             ErrorKind::Throttled { .. } => Self::Throttled,
             ErrorKind::CredentialsRejected => Self::CredentialsRejected,
             ErrorKind::PermissionDenied => Self::PermissionDenied,
-            ErrorKind::TimeStampRefused { .. } => Self::TimeStampRefused,
+            ErrorKind::ClockRefused { .. } => Self::TimeStampRefused,
             ErrorKind::OperationNotFound => Self::OperationNotFound,
             ErrorKind::OperationUnavailable => Self::OperationUnavailable,
             ErrorKind::Rejected => Self::Rejected,
@@ -185,10 +193,6 @@ impl Ending {
     }
 }
 
-closed_set! {
-    /// Every [`Call`].
-    CALLS, call(Call): KillProcessList BatchKillProcessList DescribeProcessStatsComposition Probe
-}
 closed_set! {
     /// Every [`Code`].
     CODES, code(Code): Ok Throttled CredentialsRejected PermissionDenied TimeStampRefused OperationNotFound

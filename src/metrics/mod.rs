@@ -198,7 +198,7 @@ fn of_session(outcome: SessionOutcome, reason: SessionReason) -> [Label; 2] {
 }
 
 fn of_call(call: Call, code: Code) -> [Label; 2] {
-    [("operation", labels::call(call)), ("code", labels::code(code))]
+    [("operation", call.as_str()), ("code", labels::code(code))]
 }
 
 fn of_cause(cause: SessionReason) -> [Label; 1] {

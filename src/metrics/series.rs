@@ -3,8 +3,9 @@
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::labels::Call;
 use super::{Metrics, labels, of_call, of_cause, of_request, of_resolution, of_session};
-use crate::api::{SessionOutcome, SessionReason};
+use crate::api::{Operation, SessionOutcome, SessionReason};
 
 /// How a session can end: outcome and reason.
 const SESSION_ENDS: [(SessionOutcome, SessionReason); 17] = {
@@ -63,7 +64,7 @@ impl Metrics {
         to.register(
             "unknown_sessions",
             "Sessions of which it was open after the call, or after the loss of its holder, what became of them. \
-             NotVerified is the rule for BatchKillProcessList, whose answer names no session",
+             NotVerified is the rule for an operation whose answer names no session",
             self.unknown.clone(),
         );
         to.register(
@@ -121,14 +122,17 @@ impl Metrics {
         }
     }
 
-    /// Makes the series that otherwise come with their first event, for the reference.
-    pub fn make_every_series(&self) {
+    /// Makes the series that otherwise come with their first event, for the reference. `list_actions` are those of all
+    /// backends.
+    pub fn make_every_series(&self, list_actions: &[&'static str]) {
         for ending in labels::ENDINGS {
             drop(self.completion.get_or_create(&[("outcome", labels::ending(*ending))]));
         }
-        for operation in labels::CALLS {
+        let kills = Operation::ALL.into_iter().map(Call::Kill);
+        let lists = list_actions.iter().map(|action| Call::List(action));
+        for call in kills.chain(lists).chain([Call::Probe]) {
             for code in labels::CODES {
-                drop(self.calls.get_or_create(&of_call(*operation, *code)));
+                drop(self.calls.get_or_create(&of_call(call, *code)));
             }
         }
         for stage in labels::STAGES {

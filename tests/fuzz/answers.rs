@@ -106,8 +106,7 @@ fn check_status(answer: &KillAnswer, request: &SessionKill) {
     let rows = &answer.rows;
     let planned = precheck(sessions, None, MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
     let now = Timestamp::UNIX_EPOCH;
-    let outcome =
-        from_answer(sessions, &planned, (Operation::KillProcessList, rows.as_slice()), SqlTextPolicy::Truncated, now);
+    let outcome = from_answer(sessions, &planned, (true, rows.as_slice()), SqlTextPolicy::Truncated, now);
     for session in &outcome {
         let named = |row: &&Row| row.seen.session_id == session.session_id;
         let killed = session.outcome == SessionOutcome::Killed;

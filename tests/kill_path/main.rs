@@ -41,6 +41,7 @@ mod refusals;
 mod refused;
 mod restore;
 mod retention;
+mod second_backend;
 mod secrecy;
 mod shared_reads;
 mod sql_text;

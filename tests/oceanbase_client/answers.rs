@@ -97,9 +97,9 @@ async fn a_refused_time_stamp_tells_the_gateways_clock() {
     let date = |date: &str| http("400 Bad Request", &format!("date: {date}\r\n"), body);
     let error = not_executed(call_answered_with(date("Mon, 05 Oct 2026 09:30:00 GMT")).await);
     let gateway_time = Some("2026-10-05T09:30:00Z".parse().unwrap());
-    assert_eq!(error.kind, ErrorKind::TimeStampRefused { gateway_time });
+    assert_eq!(error.kind, ErrorKind::ClockRefused { server_time: gateway_time });
     let error = not_executed(call_answered_with(date("yesterday")).await);
-    assert_eq!(error.kind, ErrorKind::TimeStampRefused { gateway_time: None });
+    assert_eq!(error.kind, ErrorKind::ClockRefused { server_time: None });
 }
 
 #[tokio::test]

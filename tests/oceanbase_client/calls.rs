@@ -48,6 +48,10 @@ impl KillPermit for Permit {
         self.deadline
     }
 
+    fn not_after(&self) -> Timestamp {
+        self.deadline
+    }
+
     fn time_left(&self) -> Option<Duration> {
         self.left
     }

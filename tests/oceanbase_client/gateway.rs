@@ -82,7 +82,7 @@ async fn the_gateway_itself_refuses_a_request_after_its_dispatch_deadline() {
     for v1 in [false, true] {
         let late = Permit { deadline: Timestamp::now() - SignedDuration::from_secs(2), ..Permit::valid() };
         let error = not_executed(fast().kill(late, &kill(), &signed(&gateway, v1, None)).await);
-        assert!(matches!(error.kind, ErrorKind::TimeStampRefused { gateway_time: Some(_) }), "{error:?}");
+        assert!(matches!(error.kind, ErrorKind::ClockRefused { server_time: Some(_) }), "{error:?}");
     }
     assert_eq!(gateway.kills_per_session().len(), 0);
 }
@@ -96,7 +96,7 @@ async fn a_gateway_whose_clock_differs_is_called_by_its_own_clock() {
     let permit = Permit::valid();
     let seed = permit.seed.clone();
     let error = not_executed(fast().kill(permit, &kill(), &access).await);
-    let ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
+    let ErrorKind::ClockRefused { server_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
     let time_source = TimeSource::CurrentTime { gateway_lead: gateway_time.duration_since(Timestamp::now()) };
     let kill = KillCall { time_source, request: 1, ..kill() };
     answered(fast().kill(Permit { seed, ..Permit::valid() }, &kill, &access).await);

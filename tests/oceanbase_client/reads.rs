@@ -144,7 +144,7 @@ async fn errors_of_reads_are_of_the_same_kinds_as_those_of_kills() {
         (Fault::new(FaultKind::Error), ErrorKind::PermissionDenied),
         (
             Fault::new(FaultKind::Error).answering(400, "InvalidTimeStamp.Format"),
-            ErrorKind::TimeStampRefused { gateway_time: None },
+            ErrorKind::ClockRefused { server_time: None },
         ),
         (
             Fault::new(FaultKind::Throttle).retry_after(Duration::from_millis(1500)),
@@ -159,9 +159,7 @@ async fn errors_of_reads_are_of_the_same_kinds_as_those_of_kills() {
         for error in [list(&gateway.url()).await.unwrap_err(), first.unwrap_err(), second.unwrap_err()] {
             // The clock goes on.
             let found = match error.kind {
-                ErrorKind::TimeStampRefused { gateway_time: Some(_) } => {
-                    ErrorKind::TimeStampRefused { gateway_time: None }
-                }
+                ErrorKind::ClockRefused { server_time: Some(_) } => ErrorKind::ClockRefused { server_time: None },
                 kind => kind,
             };
             assert_eq!(found, kind, "{error}");
@@ -186,7 +184,7 @@ async fn reads_go_by_the_gateways_clock() {
     let gateway = start(None).await;
     gateway.inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_hours(1)));
     let error = list(&gateway.url()).await.unwrap_err();
-    let ErrorKind::TimeStampRefused { gateway_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
+    let ErrorKind::ClockRefused { server_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
     let lead = gateway_time.duration_since(Timestamp::now());
     let access = access(&gateway.url());
     assert_eq!(fast().list_sessions(&tenant(), |_| true, lead, &access).await.unwrap().list.sessions.len(), 4);

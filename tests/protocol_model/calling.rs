@@ -156,7 +156,7 @@ pub(crate) fn answer(protocol: Protocol, world: &World, operator: usize, task: &
     for member in &mut task.members {
         let Stage::Calling { receipt, .. } = member.stage.clone() else { continue };
         let (sessions, planned) = (&member.object.spec.sessions, &receipt.spec.sessions);
-        let answer = (Operation::KillProcessList, &rows[..]);
+        let answer = (true, &rows[..]);
         let outcomes = from_answer(sessions, planned, answer, SqlTextPolicy::None, world.time(operator));
         member.stage = made(protocol, world, operator, member, receipt, outcomes, true);
     }

@@ -149,7 +149,7 @@ impl Refusal {
         match kind {
             ErrorKind::Throttled { .. } => Self::Throttled,
             ErrorKind::Rejected => Self::Rejected,
-            ErrorKind::TimeStampRefused { .. } => Self::TimeStamp,
+            ErrorKind::ClockRefused { .. } => Self::TimeStamp,
             ErrorKind::DeadlinePassed => Self::Deadline,
             other => panic!("the gateway of the model does not answer {other:?}"),
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use sessionkill::backends::LIST_ACTIONS;
 use sessionkill::metrics::Metrics;
 
 use super::{assert_says, repository};
@@ -77,7 +78,7 @@ fn reference(text: &str) -> String {
 
 fn every_series() -> String {
     let metrics = Metrics::default();
-    metrics.make_every_series();
+    metrics.make_every_series(&LIST_ACTIONS);
     metrics.encode().unwrap()
 }
 

@@ -70,13 +70,36 @@ pub struct OceanBaseConnectionSpec {
 pub enum Backend {
     /// The API of ApsaraDB for OceanBase.
     AlibabaCloud(AlibabaCloud),
+    /// A server that a test answers for.
+    #[cfg(feature = "scripted")]
+    Scripted(Scripted),
 }
+
+/// The connection to a server that a test answers for. No schema has it, and no image.
+#[cfg(feature = "scripted")]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scripted {
+    /// Its address and port.
+    pub address: String,
+}
+
+/// The members of the union: what a spec must have one of.
+const MEMBERS: &[&str] = &[
+    "alibabaCloud",
+    #[cfg(feature = "scripted")]
+    "scripted",
+];
 
 /// The name of a backend, as a status shows it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendName {
     /// The API of ApsaraDB for OceanBase.
     AlibabaCloud,
+    /// A server that a test answers for.
+    #[cfg(feature = "scripted")]
+    #[schemars(skip)]
+    Scripted,
 }
 
 impl Backend {
@@ -85,16 +108,29 @@ impl Backend {
     pub const fn name(&self) -> BackendName {
         match self {
             Self::AlibabaCloud(_) => BackendName::AlibabaCloud,
+            #[cfg(feature = "scripted")]
+            Self::Scripted(_) => BackendName::Scripted,
         }
     }
-}
 
-impl OceanBaseConnectionSpec {
-    /// How Alibaba Cloud is called. With a second backend this no longer compiles as it is, nor does whoever calls it.
+    /// The instances that requests may name, any if there is none, and the field of the spec that lists them.
     #[must_use]
-    pub const fn alibaba_cloud(&self) -> &AlibabaCloud {
-        let Backend::AlibabaCloud(alibaba_cloud) = &self.backend;
-        alibaba_cloud
+    pub const fn instance_ids(&self) -> (&'static str, &[String]) {
+        match self {
+            Self::AlibabaCloud(alibaba_cloud) => ("alibabaCloud.instanceIDs", alibaba_cloud.instance_ids.as_slice()),
+            #[cfg(feature = "scripted")]
+            Self::Scripted(_) => ("scripted", &[]),
+        }
+    }
+
+    /// The name of the Secret with the credentials, if they come from one.
+    #[must_use]
+    pub fn secret_name(&self) -> Option<&str> {
+        match self {
+            Self::AlibabaCloud(alibaba_cloud) => Some(&alibaba_cloud.credentials.secret_ref.name),
+            #[cfg(feature = "scripted")]
+            Self::Scripted(_) => None,
+        }
     }
 }
 
@@ -112,6 +148,11 @@ struct Fields {
     /// Calls the API of ApsaraDB for OceanBase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alibaba_cloud: Option<AlibabaCloud>,
+
+    #[cfg(feature = "scripted")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    scripted: Option<Scripted>,
 
     /// The tenants that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
     /// removed.
@@ -142,18 +183,41 @@ impl TryFrom<Value> for OceanBaseConnectionSpec {
     fn try_from(stored: Value) -> Result<Self, Self::Error> {
         let no_backend = || serde_json::Error::custom(NO_BACKEND);
         // Looked for first: else whoever still has the fields beside it would hear of an unknown field.
-        stored.get("alibabaCloud").ok_or_else(no_backend)?;
-        let Fields { alibaba_cloud, tenant_ids, sql_text, request_timeout_seconds } = serde_json::from_value(stored)?;
-        let backend = alibaba_cloud.map(Backend::AlibabaCloud).ok_or_else(no_backend)?;
+        MEMBERS.iter().find_map(|member| stored.get(member)).ok_or_else(no_backend)?;
+        let mut fields: Fields = serde_json::from_value(stored)?;
+        let backend = fields.take_backend().ok_or_else(no_backend)?;
+        let Fields { tenant_ids, sql_text, request_timeout_seconds, .. } = fields;
         Ok(Self { backend, tenant_ids, sql_text, request_timeout_seconds })
+    }
+}
+
+impl Fields {
+    /// The member of the union that is set.
+    fn take_backend(&mut self) -> Option<Backend> {
+        let backend = self.alibaba_cloud.take().map(Backend::AlibabaCloud);
+        #[cfg(feature = "scripted")]
+        let backend = backend.or_else(|| self.scripted.take().map(Backend::Scripted));
+        backend
     }
 }
 
 impl From<OceanBaseConnectionSpec> for Fields {
     fn from(spec: OceanBaseConnectionSpec) -> Self {
         let OceanBaseConnectionSpec { backend, tenant_ids, sql_text, request_timeout_seconds } = spec;
-        let Backend::AlibabaCloud(alibaba_cloud) = backend;
-        Self { alibaba_cloud: Some(alibaba_cloud), tenant_ids, sql_text, request_timeout_seconds }
+        let mut fields = Self {
+            alibaba_cloud: None,
+            #[cfg(feature = "scripted")]
+            scripted: None,
+            tenant_ids,
+            sql_text,
+            request_timeout_seconds,
+        };
+        match backend {
+            Backend::AlibabaCloud(alibaba_cloud) => fields.alibaba_cloud = Some(alibaba_cloud),
+            #[cfg(feature = "scripted")]
+            Backend::Scripted(scripted) => fields.scripted = Some(scripted),
+        }
+        fields
     }
 }
 

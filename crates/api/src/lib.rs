@@ -16,6 +16,8 @@ mod strict;
 
 pub use alibaba_cloud::{AlibabaCloud, Credentials, KillOperation, Network, SecretRef, SignatureMethod};
 pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
+#[cfg(feature = "scripted")]
+pub use connection::Scripted;
 pub use connection::{
     Backend, BackendName, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SqlTextPolicy,
 };

@@ -94,6 +94,9 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::KillProcessList, Self::BatchKillProcessList];
+
     /// The name of the action.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,3 +1,14 @@
 //! The backends: all that calls a cloud API or a database to end sessions. Does I/O; does not know Kubernetes.
+//!
+//! ```text
+//! backend ─ alibaba
+//! ```
 
 pub mod alibaba;
+mod backend;
+mod listed;
+#[cfg(feature = "scripted")]
+pub mod scripted;
+
+pub use backend::{Backend, LIST_ACTIONS, Memory};
+pub use listed::Listed;

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use sessionkill_api::{ConnectionReason, Operation};
 
 use crate::session::{Row, Seen};
+
+/// The least time that must be left for another request in the same attempt. Closer to the deadline a small difference of the
+/// clocks is enough for a refusal, which says nothing about the other side.
+pub const ROOM_TO_ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Permission to send one kill. A backend takes it by value and returns it only if nothing was executed. The caller
 /// implements it for its claim alone, so that an unclaimed kill does not compile.
@@ -13,6 +18,8 @@ pub trait KillPermit {
     fn nonce_seed(&self) -> &str;
     /// No call starts after this time.
     fn dispatch_deadline(&self) -> Timestamp;
+    /// The earliest `notAfterTime` of the requests: nothing may be executed after it, by whichever clock.
+    fn not_after(&self) -> Timestamp;
     /// The time left to send, by whichever of the wall and the monotonic clock has less; `None` after the deadline.
     fn time_left(&self) -> Option<Duration>;
 }
@@ -33,6 +40,40 @@ pub struct KillTarget {
     pub tenant: Tenant,
     /// Server address and ID of each session.
     pub sessions: Vec<(String, i64)>,
+}
+
+/// What a backend guarantees about one of its operations. The kill path asks for these, and never which backend it calls.
+///
+/// Whether a list may prove that a session is gone is told by each list: see [`ProcessList::complete`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarantees {
+    /// Whether the other side itself refuses a call that arrives after the dispatch deadline.
+    pub server_side_fence: Fence,
+    /// Whether a successful answer has a row for each session that was ended. If not, only the process list can tell.
+    pub answers_each_session: bool,
+}
+
+/// The state of the server-side fence, as the connection's condition shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// Whether the next call has it.
+    pub holds: bool,
+    /// Why, or why not.
+    pub reason: ConnectionReason,
+    /// The same for people; if it does not hold, what to do.
+    pub message: &'static str,
+}
+
+/// One request of a kill.
+#[derive(Debug)]
+pub struct Asked<P> {
+    /// The operation that was called.
+    pub operation: Operation,
+    /// What came of it.
+    pub called: Called<P>,
+    /// After a refusal: how the same attempt may ask once more, for the log. A backend offers each way once, and only with
+    /// [`ROOM_TO_ASK_AGAIN`].
+    pub otherwise: Option<&'static str>,
 }
 
 /// The result of a kill.
@@ -88,21 +129,21 @@ pub enum ErrorKind {
     Unreachable,
     /// Refused for the call rate, before execution.
     Throttled {
-        /// The pause that the gateway asked for (`x-acs-retry-after`).
+        /// The pause that was asked for.
         retry_after: Option<SignedDuration>,
     },
-    /// The access key, its token or its signature was refused.
+    /// The credentials were refused.
     CredentialsRejected,
-    /// The access key may not do this.
+    /// The credentials do not give the right to do this.
     PermissionDenied,
-    /// The time stamp was refused.
-    TimeStampRefused {
-        /// The gateway's clock, by the answer's Date header.
-        gateway_time: Option<Timestamp>,
+    /// The time of the call was refused: the clocks differ.
+    ClockRefused {
+        /// The other side's clock, if its answer told it.
+        server_time: Option<Timestamp>,
     },
     /// The operation does not exist (any more).
     OperationNotFound,
-    /// The gateway does not offer the operation in this form.
+    /// The operation is not offered in this form.
     OperationUnavailable,
     /// The request itself was refused (parameters, instance or tenant); the same request would be refused again.
     Rejected,

@@ -47,11 +47,18 @@ pub fn request() -> SessionKill {
 /// A connection without allow-lists.
 #[must_use]
 pub fn connection() -> OceanBaseConnection {
+    connection_to(&[])
+}
+
+/// The same, for these instances only.
+#[must_use]
+pub fn connection_to(instance_ids: &[&str]) -> OceanBaseConnection {
+    let credentials = json!({"secretRef": {"name": "aliyun-ak"}});
     serde_json::from_value(json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
         "kind": "OceanBaseConnection",
         "metadata": {"name": "prod-ob", "namespace": "dba"},
-        "spec": {"alibabaCloud": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}}},
+        "spec": {"alibabaCloud": {"regionID": "cn-hangzhou", "instanceIDs": instance_ids, "credentials": credentials}},
     }))
     .unwrap()
 }

@@ -154,6 +154,10 @@ impl KillPermit for Permit<'_> {
         self.0.spec.dispatch_deadline_time.0
     }
 
+    fn not_after(&self) -> Timestamp {
+        self.0.spec.not_after_time.0
+    }
+
     fn time_left(&self) -> Option<Duration> {
         Duration::try_from(self.dispatch_deadline().duration_since(Timestamp::now())).ok()
     }

@@ -34,7 +34,7 @@ fn kind_of(code: &str, retry_after: Option<SignedDuration>, gateway_time: Option
         "Rejected" if code == "Rejected.Throttling" => ErrorKind::Throttled { retry_after },
         // This nonce was used before: a copy of this request came first and may have been executed.
         "SignatureNonceUsed" => ErrorKind::Ambiguous,
-        "InvalidTimeStamp" => ErrorKind::TimeStampRefused { gateway_time },
+        "InvalidTimeStamp" => ErrorKind::ClockRefused { server_time: gateway_time },
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"

@@ -1,15 +1,16 @@
 //! The client of the OceanBasePro API, version 2019-09-01. Does I/O; knows nothing of Kubernetes.
 //!
 //! ```text
-//! kill_call, reads ─ client ─ signed_request (signature, stamp) ─ transport (addresses, connecting)
-//!                    └ receive (budget, pieces) ─ answer, process_list ─ raw_answer, session_row, json, sieve, redact
+//! gateway (known, advice) ─ kill_call, reads ─ client ─ signed_request (signature, stamp) ─ transport (addresses, connecting)
+//!                                               └ receive (budget, pieces) ─ answer, process_list ─ raw_answer, session_row, json, sieve, redact
 //! ```
 //!
 //! A call returns the API's answer, or a [`CallError`] that says whether the call may have been executed. Nothing here
-//! retries: the caller holds the claim and decides.
+//! sends twice: the caller holds the claim and decides.
 
 pub mod access;
 pub mod addresses;
+mod advice;
 pub mod answer;
 pub mod budget;
 pub mod client;
@@ -17,8 +18,10 @@ mod connecting;
 pub mod credentials;
 pub mod endpoint;
 pub mod error_codes;
+mod gateway;
 mod json;
 pub mod kill_call;
+mod known;
 mod pieces;
 pub mod process_list;
 pub mod raw_answer;
@@ -33,14 +36,16 @@ pub mod signed_request;
 pub mod stamp;
 mod transport;
 
-pub use access::Access;
+pub use access::{Access, Entrance};
 pub use addresses::Addresses;
 pub use budget::AnswerBudget;
 pub use client::{Client, ClientOptions, Dates};
 pub use credentials::AccessKey;
 pub use endpoint::Endpoint;
+pub use gateway::Gateway;
 pub use kill_call::KillCall;
-pub use reads::Listed;
+pub use known::Known;
+pub use reads::LIST_ACTION;
 pub use sessionkill_api::Operation;
 pub use sessionkill_core::backend::{
     ANSWER_LOST, CallError, Called, ErrorKind, KillAnswer, KillPermit, KillTarget, ProcessList, Tenant,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::Operation;
-use sessionkill_core::backend::{CallError, ErrorKind, ProcessList, Tenant};
+use sessionkill_core::backend::{CallError, ErrorKind, Tenant};
 
 use super::access::Access;
 use super::client::Client;
@@ -13,6 +13,7 @@ use super::receive::{ReadList, receive};
 use super::shares::Share;
 use super::signed_request::SignedRequest;
 use super::stamp::Stamp;
+use crate::listed::Listed;
 
 /// The action that lists the sessions of a tenant.
 pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
@@ -20,17 +21,6 @@ pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
 /// The longest that a read may take, if the timeout of all calls is not shorter. A read comes before or after a kill,
 /// and a slow list must not use up the time in which the kill may be sent.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A list, and when it was requested.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The list.
-    pub list: ProcessList,
-    /// The start by the monotonic clock.
-    pub began: Instant,
-    /// The start by the wall clock.
-    pub time: Timestamp,
-}
 
 impl Client {
     /// Lists the sessions of a tenant (DescribeProcessStatsComposition) with `wanted` IDs. `gateway_lead` is the

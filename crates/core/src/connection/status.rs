@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use sessionkill_api::{BackendName, ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
 
+use crate::backend::Fence;
 use crate::clock::{CLOCK_SKEW, in_words, is_skew};
 use crate::conditions::{condition, without_request};
 use crate::text::clamp;
@@ -43,8 +44,8 @@ pub struct Facts {
     pub generation: i64,
     /// Which backend ends the sessions.
     pub backend: BackendName,
-    /// Whether calls carry a time stamp signed for the dispatch deadline.
-    pub fenced: bool,
+    /// Whether the other side itself refuses late calls.
+    pub fence: Fence,
     /// The operation in use.
     pub operation: Operation,
     /// When a probe was answered, if this result is from a probe.
@@ -77,7 +78,7 @@ pub fn connection_status(
     let conditions = [
         new(ConditionType::Ready, ready),
         new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
-        new(ConditionType::ServerSideFence, fence(facts.fenced)),
+        new(ConditionType::ServerSideFence, fence(&facts.fence)),
     ];
     OceanBaseConnectionStatus {
         observed_generation: facts.generation,
@@ -204,14 +205,8 @@ fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, fac
     }
 }
 
-fn fence(fenced: bool) -> Said<'static> {
-    if fenced {
-        let message = "the gateway itself refuses a call that arrives after its deadline";
-        return ("True", ConnectionReason::DeadlineTimeStamp.as_str(), message);
-    }
-    let message = "the gateway refused the time stamp of a call inside its deadline: calls carry the current time by the \
-                   gateway's clock, and only the operator keeps them from being late; check the clocks of both";
-    ("False", ConnectionReason::TimeStampRefused.as_str(), message)
+fn fence(fence: &Fence) -> Said<'static> {
+    (if fence.holds { "True" } else { "False" }, fence.reason.as_str(), fence.message)
 }
 
 /// The condition's reason and message if the gateway's clock differs by more than [`CLOCK_SKEW`].
@@ -235,7 +230,7 @@ mod tests {
     const FACTS: Facts = Facts {
         generation: 1,
         backend: BackendName::AlibabaCloud,
-        fenced: true,
+        fence: Fence { holds: true, reason: ConnectionReason::DeadlineTimeStamp, message: "late calls are refused" },
         operation: Operation::KillProcessList,
         probed: None,
         clock_lead: Some(SignedDuration::ZERO),

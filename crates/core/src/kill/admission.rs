@@ -6,8 +6,8 @@ use crate::kill::precheck::MustSee;
 
 /// Refuses an instance or a tenant outside the connection's allow-lists; the text names it.
 pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) -> Result<(), String> {
-    let instance_ids = &connection.alibaba_cloud().instance_ids;
-    allowed("instance", &request.instance_id, instance_ids, "alibabaCloud.instanceIDs", request)?;
+    let (field, instance_ids) = connection.backend.instance_ids();
+    allowed("instance", &request.instance_id, instance_ids, field, request)?;
     allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)
 }
 
@@ -15,7 +15,7 @@ pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) ->
 /// list proves that a session belongs to the tenant that the request names.
 #[must_use]
 pub const fn must_see(connection: &OceanBaseConnectionSpec) -> MustSee {
-    if connection.alibaba_cloud().instance_ids.is_empty() && connection.tenant_ids.is_empty() {
+    if connection.backend.instance_ids().1.is_empty() && connection.tenant_ids.is_empty() {
         MustSee::Expected
     } else {
         MustSee::All
@@ -49,15 +49,8 @@ pub fn rests_on_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use sessionkill_api::Backend;
-
     use super::*;
-    use crate::test_objects::{connection, request};
-
-    fn allow_instance(connection: &mut OceanBaseConnectionSpec, id: &str) {
-        let Backend::AlibabaCloud(alibaba_cloud) = &mut connection.backend;
-        alibaba_cloud.instance_ids = vec![id.to_owned()];
-    }
+    use crate::test_objects::{connection, connection_to, request};
 
     #[test]
     fn empty_lists_allow_everything() {
@@ -66,22 +59,19 @@ mod tests {
 
     #[test]
     fn nothing_outside_a_list_can_be_named() {
-        let mut listed = connection();
-        allow_instance(&mut listed.spec, "ob1");
+        let mut listed = connection_to(&["ob1"]);
         listed.spec.tenant_ids = vec!["t1".to_owned()];
         assert_eq!(admit(&request().spec, &listed.spec), Ok(()));
         listed.spec.tenant_ids = vec!["t2".to_owned()];
         assert!(admit(&request().spec, &listed.spec).unwrap_err().contains("tenant t1 is not in spec.tenantIDs"));
-        allow_instance(&mut listed.spec, "OB1");
-        let refusal = admit(&request().spec, &listed.spec).unwrap_err();
+        let refusal = admit(&request().spec, &connection_to(&["OB1"]).spec).unwrap_err();
         assert!(refusal.contains("instance ob1 is not in spec.alibabaCloud.instanceIDs"), "{refusal}");
     }
 
     #[test]
     fn where_a_connection_limits_what_may_be_named_all_sessions_must_be_seen() {
-        let (mut instances, mut tenants) = (connection(), connection());
+        let (instances, mut tenants) = (connection_to(&["ob1"]), connection());
         assert_eq!(must_see(&connection().spec), MustSee::Expected);
-        allow_instance(&mut instances.spec, "ob1");
         tenants.spec.tenant_ids = vec!["t1".to_owned()];
         assert_eq!([instances, tenants].map(|it| must_see(&it.spec)), [MustSee::All; 2]);
     }

@@ -1,30 +1,26 @@
 //! Turns the answer to a call into the outcome of each session and of the request. Pure.
 
 use jiff::Timestamp;
-use sessionkill_api::{
-    Counts, Operation, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy,
-};
+use sessionkill_api::{Counts, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
 
 use crate::session::{MAX_ADDRESS, MAX_NAME, Row, Seen, observed, same_address, session_status};
 use crate::text::{clamp, quoted};
 
-/// The outcome of each of `planned` after `operation` was answered with `rows`; `sessions` are the request's, in the
-/// same order. Sessions decided before the call keep their outcome.
+/// The outcome of each of `planned` after a call was answered with `rows`; `sessions` are the request's, in the same
+/// order. Sessions decided before the call keep their outcome.
 ///
-/// A row without an ErrorMessage succeeded; rows are matched by (ServerIp, SessionId). A session without a row is
-/// `Unknown`, as it may have been killed. BatchKillProcessList returns no rows, so that only verification can tell.
+/// A row without an error message succeeded; rows are matched by server address and session ID. A session without a row
+/// is `Unknown`, as it may have been killed. Unless the operation `answers_each_session`, none has a row, so that only
+/// verification can tell.
 #[must_use]
 pub fn from_answer(
     sessions: &[Session],
     planned: &[SessionStatus],
-    (operation, rows): (Operation, &[Row]),
+    (answers_each_session, rows): (bool, &[Row]),
     policy: SqlTextPolicy,
     now: Timestamp,
 ) -> Vec<SessionStatus> {
-    let missing = match operation {
-        Operation::KillProcessList => SessionReason::MissingInAnswer,
-        Operation::BatchKillProcessList => SessionReason::NotVerified,
-    };
+    let missing = if answers_each_session { SessionReason::MissingInAnswer } else { SessionReason::NotVerified };
     let answered = |session: &Session, planned: &SessionStatus| {
         let row = rows.iter().find(|row| is_of(planned, &row.seen));
         let Some(row) = row else { return ended(planned, SessionOutcome::Unknown, missing) };
@@ -201,7 +197,7 @@ mod tests {
     fn answered(sessions: &[Session], rows: &[Row]) -> Vec<SessionStatus> {
         let list = snapshot(vec![seen(0), seen(1)]);
         let planned = precheck(sessions, Some(&list), MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
-        let answer = (Operation::KillProcessList, rows);
+        let answer = (true, rows);
         from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:01"))
     }
 
@@ -274,7 +270,7 @@ mod tests {
     fn an_answer_without_rows_by_design_says_nothing() {
         let sessions = request().spec.sessions;
         let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
-        let answer = (Operation::BatchKillProcessList, &[][..]);
+        let answer = (false, &[][..]);
         let outcome = from_answer(&sessions, &planned, answer, SqlTextPolicy::None, time("10:00:01"));
         assert!(outcome.iter().all(|session| session.outcome == SessionOutcome::Unknown));
         assert_eq!(outcome[0].reason, SessionReason::NotVerified);
@@ -296,7 +292,7 @@ mod tests {
         let planned = precheck(&sessions, None, MustSee::Expected, SqlTextPolicy::None).unwrap();
         let mut spelled = row(0, "");
         spelled.seen.server_ip = "FD00:0:0::1".to_owned();
-        let answer = (Operation::KillProcessList, &[spelled][..]);
+        let answer = (true, &[spelled][..]);
         let outcome = from_answer(&sessions, &planned, answer, SqlTextPolicy::None, time("10:00:00"));
         assert_eq!(outcome[0].outcome, SessionOutcome::Killed);
     }
@@ -367,7 +363,7 @@ mod tests {
         long.seen.sql_text = "数".repeat(5000);
         let sessions = &request().spec.sessions[..1];
         let planned = precheck(sessions, None, MustSee::Expected, SqlTextPolicy::Truncated).unwrap();
-        let answer = (Operation::KillProcessList, &[long][..]);
+        let answer = (true, &[long][..]);
         let outcome = from_answer(sessions, &planned, answer, SqlTextPolicy::Truncated, time("10:00:00")).remove(0);
         assert_eq!(outcome.error_message.chars().count(), 1024);
         assert!(!outcome.error_message.contains('\u{1b}'));

@@ -1,15 +1,25 @@
-//! Explains to people a call that the gateway refused, provably without executing it. No I/O.
+//! Explains to people a call that the gateway refused, provably without executing it. Pure.
 
-use crate::api::{KillOperation, Operation, WaitReason};
-use crate::connections::route::Route;
-use crate::domain::backend::{CallError, ErrorKind};
+use sessionkill_api::{KillOperation, Operation, WaitReason};
+use sessionkill_core::backend::{CallError, ErrorKind};
 
-/// Why a request waits after `error`, and what to do about it; `None` if the error says nothing about the connection.
-/// `action` is the operation called, and `target` what it was called on.
-pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> Option<(WaitReason, String)> {
-    let alibaba_cloud = route.connection.spec.alibaba_cloud();
-    let secret = &alibaba_cloud.credentials.secret_ref.name;
-    let endpoint = &route.access.endpoint;
+use super::endpoint::Endpoint;
+
+/// A call that was refused.
+pub(super) struct RefusedCall<'a> {
+    pub(super) action: &'a str,
+    /// The instance that it was for.
+    pub(super) on: &'a str,
+    pub(super) endpoint: &'a Endpoint,
+    /// Where the access key comes from.
+    pub(super) key_source: &'a str,
+    /// The operation that the connection asks for.
+    pub(super) kill_operation: KillOperation,
+}
+
+/// Why requests wait after `error`, and what to do about it; `None` if it says nothing about the connection.
+pub(super) fn refusal(call: &RefusedCall<'_>, error: &CallError) -> Option<(WaitReason, String)> {
+    let RefusedCall { action, on, endpoint, key_source, kill_operation } = *call;
     let (reason, advice) = match error.kind {
         ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
         ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
@@ -18,19 +28,17 @@ pub fn refusal(route: &Route, action: &str, target: &str, error: &CallError) -> 
             (WaitReason::EndpointUnreachable, advice)
         }
         ErrorKind::CredentialsRejected => {
-            (WaitReason::CredentialsRejected, format!("correct the access key in Secret {secret}"))
+            (WaitReason::CredentialsRejected, format!("correct the access key in {key_source}"))
         }
         ErrorKind::PermissionDenied => {
-            let advice = format!("allow the access key of Secret {secret} to call {action} on {target}");
-            (WaitReason::PermissionDenied, advice)
+            (WaitReason::PermissionDenied, format!("allow the access key of {key_source} to call {action} on {on}"))
         }
-        ErrorKind::TimeStampRefused { .. } => {
+        ErrorKind::ClockRefused { .. } => {
             (WaitReason::TimeStampRefused, "check the clock of the operator's node".to_owned())
         }
         // `Auto` asks for this operation only if the gateway does not know the other one.
         ErrorKind::OperationNotFound
-            if alibaba_cloud.kill_operation == KillOperation::Auto
-                && action == Operation::BatchKillProcessList.as_str() =>
+            if kill_operation == KillOperation::Auto && action == Operation::BatchKillProcessList.as_str() =>
         {
             let advice = format!(
                 "{endpoint} offers neither KillProcessList nor BatchKillProcessList: check the region and the endpoint \
