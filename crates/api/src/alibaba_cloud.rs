@@ -1,4 +1,4 @@
-//! What ends sessions in ApsaraDB for OceanBase: the API of Alibaba Cloud.
+//! The backend for ApsaraDB for OceanBase: Alibaba Cloud's API.
 
 use kube_derive::KubeSchema;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::session_kill::{ARE_IDS, IS_OBJECT_NAME};
 
-/// Where the API of ApsaraDB for OceanBase is called, as whom, and for which instances.
+/// How to call the API of ApsaraDB for OceanBase: at which endpoint, with which access key, and for which instances.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -19,51 +19,53 @@ use super::session_kill::{ARE_IDS, IS_OBJECT_NAME};
         .field_path(".signatureMethod")
 )]
 pub struct AlibabaCloud {
-    /// The region, such as cn-hangzhou. The endpoint follows from it.
+    /// The ID of the region, such as cn-hangzhou. The endpoint is derived from it.
     #[serde(rename = "regionID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = (IS_REGION, "regionID must be the ID of a region, such as cn-hangzhou, ap-southeast-1 or cn-north-2-gov-1"))]
     pub region_id: String,
 
-    /// Public calls oceanbasepro.{region}.aliyuncs.com, VPC calls oceanbasepro-vpc.{region}.aliyuncs.com.
+    /// Which endpoint of the region is called. Public: oceanbasepro.{region}.aliyuncs.com. VPC:
+    /// oceanbasepro-vpc.{region}.aliyuncs.com.
     #[serde(default)]
     pub network: Network,
 
-    /// Overrides the endpoint: a host name, with a port if need be. It must be oceanbasepro.{region}.aliyuncs.com or
-    /// oceanbasepro-vpc.{region}.aliyuncs.com unless the operator runs with --allow-endpoint for exactly this value; only
-    /// such an allowed value may start with http:// or have another port than 443.
+    /// Overrides the endpoint: a host name with an optional port. It must be oceanbasepro.{region}.aliyuncs.com or
+    /// oceanbasepro-vpc.{region}.aliyuncs.com. For any other value, run the operator with --allow-endpoint for exactly
+    /// this value. Only such an allowed value may start with http:// or have another port than 443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = (IS_ENDPOINT, "endpoint must be a lower-case host name with an optional port and no path, such as oceanbasepro.cn-hangzhou.aliyuncs.com"))]
     pub endpoint: Option<String>,
 
-    /// The instances that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
-    /// removed.
+    /// The instances that requests may name, at most 256. Unset or empty means any that the access key can reach. You
+    /// can empty the list, but not remove it.
     #[serde(rename = "instanceIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
-    // Of a list that is merged item by item not even [] is left when its last item goes.
+    // Atomic: a list that is merged item by item is removed together with its last item, and leaves no [].
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
         validation = (ARE_IDS, "instanceIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
     )]
     pub instance_ids: Vec<String>,
 
-    /// The operation that ends sessions. Auto: KillProcessList, and BatchKillProcessList once the gateway has said that it
-    /// no longer offers the former. A name: that operation only.
+    /// The operation that ends sessions. Auto: KillProcessList, and BatchKillProcessList once the gateway has answered
+    /// that it does not offer KillProcessList. A name: only that operation.
     #[serde(default)]
     pub kill_operation: KillOperation,
 
-    /// How requests are signed. HMAC-SHA1 is the older method, for private-cloud gateways: it does not cover the host, so
+    /// How calls are signed. HMAC-SHA1 is the older method, for private-cloud gateways. It does not cover the host, so
     /// it is used only at an endpoint that --allow-endpoint names.
     #[serde(default)]
     pub signature_method: SignatureMethod,
 
-    /// The access key.
+    /// Where the access key is kept.
     pub credentials: Credentials,
 }
 
-/// An area, a place, and what Alibaba Cloud adds to them: a number, and what the region is for. Not any label: customers name
-/// hosts below others, such as oss-cn-hangzhou. The operator holds the endpoint to the same form.
+/// Whether a string has the form of a region's ID: an area, a place, and what Alibaba Cloud adds to them (a number, and
+/// the purpose of the region). Not any DNS label: customers can have hosts below others, such as oss-cn-hangzhou. The
+/// operator checks endpoints against the same form.
 const IS_REGION: &str =
     "self.matches('^(af|ap|cn|eu|me|na|sa|us)-[a-z]+(-[0-9]{1,2})?(-(acdr|finance|gov|jva|lr)(-[0-9]{1,2})?)?$')";
 
@@ -94,7 +96,7 @@ pub enum KillOperation {
     BatchKillProcessList,
 }
 
-/// How requests are signed.
+/// How calls are signed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SignatureMethod {
     /// Signature V3, the default of all current SDKs.
@@ -111,12 +113,13 @@ pub enum SignatureMethod {
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Credentials {
-    /// A Secret in the same namespace, labelled sessionkill.dev/credentials: "true". Which of its keys hold the access key the
-    /// Secret itself says.
+    /// A Secret in the same namespace, with the label sessionkill.dev/credentials: "true". It has the keys accessKeyID,
+    /// accessKeySecret and, for temporary credentials, securityToken. If your keys have other names, say so in
+    /// annotations of the Secret.
     pub secret_ref: SecretRef,
 }
 
-/// Names a Secret of the same namespace. There is no namespace field on purpose; nor are there names of keys: whoever may
+/// Names a Secret in the same namespace. It has no namespace field and no names of keys, on purpose: somebody who may
 /// write connections but not read Secrets could have the secret sent as the ID.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(crates(kube_core = "::kube_core"))]

@@ -1,6 +1,7 @@
-//! The audit line: what was ended, for whom, by whose word, and what came of it. One JSON object per line on standard output.
+//! The audit line: which sessions were ended, for which request, by which call, and with which outcome. One JSON object
+//! per line on standard output.
 //!
-//! Its form is a promise (docs/audit.md): within a version, fields are added and never renamed, removed or given
+//! Its form is a promise (docs/audit.md): within a version, fields may be added. None is renamed, removed or given
 //! another meaning.
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use super::{Operation, Outcome, SessionOutcome, SessionReason};
 /// The version of the form.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum Version {
-    /// The present one.
+    /// The current version.
     #[serde(rename = "sessionkill.dev/audit/v1")]
     V1,
 }
@@ -24,13 +25,13 @@ pub enum Subject {
     /// A kill.
     #[serde(rename = "sessionkill.dev/kill")]
     Kill,
-    /// The status of a request whose kill is told by the line before: the API server stores it in no form, so that only this
-    /// line and the receipt tell its outcome.
+    /// A status that the API server does not store. The line before has the kill. Only these lines and the receipt have
+    /// its outcome.
     #[serde(rename = "sessionkill.dev/status-not-stored")]
     StatusNotStored,
 }
 
-/// One kill that was sent, or may have been, and what came of it.
+/// One kill that was sent, or may have been sent, and its outcome.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "sessionkill audit line")]
@@ -39,46 +40,46 @@ pub struct AuditLine {
     pub schema: Version,
     /// What the line is about.
     pub audit: Subject,
-    /// When the line was written: when nothing more could be learned of the kill.
+    /// When the line was written. That is when nothing more could be learned about the kill.
     #[schemars(with = "Time")]
     pub time: Timestamp,
     /// The namespace of the request.
     pub namespace: String,
-    /// The SessionKill.
+    /// The name of the SessionKill.
     pub name: String,
-    /// Its UID: another object of the same name has another one.
+    /// The UID of the SessionKill. Another object of the same name has another UID.
     pub uid: String,
-    /// spec.reason of the request. Absent if it gave none, or was deleted before its outcome was known.
+    /// spec.reason of the request. Absent if the request has none, or was deleted before its outcome was known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
-    /// The OceanBaseConnection.
+    /// The name of the OceanBaseConnection.
     pub connection: String,
-    /// The instance.
+    /// The ID of the instance.
     #[serde(rename = "instanceID")]
     pub instance_id: String,
-    /// The tenant.
+    /// The ID of the tenant.
     #[serde(rename = "tenantID")]
     pub tenant_id: String,
     /// The operation that was called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
-    /// The SessionKillReceipt that holds the claim and the record.
+    /// The name of the SessionKillReceipt that holds the claim and the record.
     pub receipt: String,
-    /// The attempt that made the call.
+    /// The ID of the attempt that made the call.
     #[serde(rename = "attemptID")]
     pub attempt_id: String,
-    /// The operator that made the call.
+    /// The operator process that made the call.
     pub holder_identity: String,
     /// Alibaba Cloud's RequestId, for ActionTrail and support cases. Empty if no answer came.
     #[serde(rename = "requestID")]
     pub request_id: String,
-    /// The trace of the request. Absent if tracing is off.
+    /// The ID of the request's trace. Absent if tracing is off.
     #[serde(rename = "traceID", skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// The reason of the condition Succeeded.
     pub outcome: Outcome,
-    /// Each session of the request.
+    /// The sessions of the request.
     pub sessions: Vec<AuditedSession>,
 }
 
@@ -86,29 +87,29 @@ pub struct AuditLine {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditedSession {
-    /// Its server.
+    /// The IP address of its OBServer.
     #[serde(rename = "serverIP")]
     pub server_ip: String,
-    /// Its ID there.
+    /// Its ID on that OBServer.
     #[serde(rename = "sessionID")]
     pub session_id: i64,
-    /// What became of it.
+    /// What happened to it.
     pub outcome: SessionOutcome,
-    /// Why.
+    /// The reason for the outcome.
     pub reason: SessionReason,
-    /// ErrorMessage of the API's answer.
+    /// The ErrorMessage in the API's answer.
     #[schemars(length(max = 1024))]
     pub error_message: String,
-    /// What there is to say beyond the reason: it may be another session that ended than the one that was seen before.
+    /// Details beyond the reason, such as that another session may have ended than the one that was seen before.
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// The database user, as seen right before the kill or in the answer. Empty if it was not seen.
+    /// The database user, as seen right before the kill or in the answer. Empty if not seen.
     #[schemars(length(max = 128))]
     pub user: String,
-    /// The database, likewise.
+    /// The database, as seen right before the kill or in the answer. Empty if not seen.
     #[schemars(length(max = 128))]
     pub database: String,
-    /// The client's address, likewise.
+    /// The client's IP address, as seen right before the kill or in the answer. Empty if not seen.
     #[serde(rename = "clientIP")]
     #[schemars(length(max = 64))]
     pub client_ip: String,

@@ -1,4 +1,4 @@
-//! Condition types and reasons: closed sets, so that nothing else can appear in a status.
+//! Condition types and reasons. They are closed sets, so that nothing else can appear in a status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 /// The types of the conditions that the operator writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// The summary of a `SessionKill`: Unknown while active, then True or False.
+    /// The summary of a `SessionKill`: Unknown while the request is worked on, then True or False.
     Succeeded,
-    /// True when nothing is left to do and nothing went wrong. Read by kstatus (Flux, Helm) and Argo CD; on a
-    /// connection: its last call was answered.
+    /// On a request: nothing is left to do and nothing went wrong. On a connection: its last call or probe was
+    /// answered. kstatus (Flux, Helm) and Argo CD read it.
     Ready,
     /// True while the operator works or waits to try again. Absent otherwise.
     Reconciling,
-    /// True when the request ended without its goal; on a connection: when it works again only if somebody changes something.
-    /// Read as Failed by kstatus. Absent otherwise.
+    /// On a request: it ended without reaching its goal. On a connection: somebody must change something before it
+    /// works again. kstatus reads it as Failed. Absent otherwise.
     Stalled,
-    /// On a request: the API named another user, database or client for a killed session than was expected or seen before.
-    /// Absent otherwise.
+    /// On a request: the API named another user, database or client for a killed session than was expected or seen
+    /// before. Absent otherwise.
     TargetMismatch,
     /// On a request: the audit line of its call was lost. Absent otherwise.
     NotAudited,
     /// On a connection: calls are signed with a time stamp that the gateway refuses after the dispatch deadline.
     ServerSideFence,
-    /// On a connection: the gateway took the access key of its Secret.
+    /// On a connection: the gateway accepted the access key of its Secret.
     CredentialsValid,
-    /// On a connection: the gateway's clock and the operator's differ by more than clocks may, by the dates of the gateway's
-    /// answers. Absent otherwise.
+    /// On a connection: the clocks of the gateway and the operator differ by more than 5 s, as the `Date` headers of
+    /// the gateway's answers show. Absent otherwise.
     ClockSkew,
 }
 
@@ -58,15 +58,15 @@ pub enum WaitReason {
     Scheduled,
     /// `spec.suspend` is true.
     Suspended,
-    /// A claim for the same content is in flight.
+    /// Another claim for the same content is in flight.
     Dispatching,
-    /// The call was made; the process list is read until the sessions are gone from it.
+    /// The call was made. The process list is read until the sessions are gone from it.
     Verifying,
-    /// The process list cannot be read, and without it a session could be the wrong one: nothing was sent.
+    /// The process list cannot be read. Nothing was sent, as without the list the kill could end the wrong session.
     ObservationFailed,
     /// The `OceanBaseConnection` does not exist.
     ConnectionNotFound,
-    /// The connection's endpoint is neither Alibaba's nor allowed by the operator's flags.
+    /// The connection's endpoint is neither the product's own nor allowed by `--allow-endpoint`.
     EndpointNotAllowed,
     /// The Secret is missing, not labelled for this use, or lacks a key.
     CredentialsUnavailable,
@@ -78,12 +78,12 @@ pub enum WaitReason {
     Throttled,
     /// The gateway could not be reached: name resolution, connect or TLS failed.
     EndpointUnreachable,
-    /// The gateway refused the time stamp; see the connection's `ServerSideFence` condition.
+    /// The gateway refused the time stamp: see the connection's `ServerSideFence` condition.
     TimeStampRefused,
     /// The gateway does not offer the operation.
     OperationUnavailable,
-    /// The clock of the operator's node and the API server's differ by more than clocks may: whether it is time, or too late,
-    /// cannot be told, and nothing is sent.
+    /// The clocks of the operator's node and the API server differ by more than 5 s. Nothing is sent, as the operator
+    /// does not know whether it is too early or too late.
     ClockSkew,
 }
 
@@ -115,29 +115,29 @@ impl WaitReason {
 /// How a request ended: the reason of its `Succeeded` condition at the end, and the `outcome` of its receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Outcome {
-    /// Every session was killed, or some were killed and the others already gone.
+    /// Every session was killed, or some were killed and the others were already gone.
     SessionsKilled,
     /// Every session was already gone.
     SessionsGone,
-    /// The same content had been executed before; its recorded outcome was copied and nothing was sent.
+    /// The same content was executed before. Its recorded outcome was copied, and nothing was sent.
     AlreadyExecuted,
-    /// A DryRun said what a Kill would do.
+    /// A DryRun reported what a Kill would do.
     DryRunCompleted,
-    /// Created long after its own `notAfterTime`, as an old manifest is; nothing was sent. Neutral for health.
+    /// Created long after its own `notAfterTime`, like an old manifest. Nothing was sent. Neutral for health.
     ExpiredOnArrival,
-    /// Created after its own `notAfterTime`, but so shortly that it was meant to be executed, and there is no receipt of its
-    /// content; nothing was sent.
+    /// Created shortly after its own `notAfterTime`, so it was meant to be executed. Nothing was sent, and there is no
+    /// receipt of its content.
     KillMissed,
-    /// `notAfterTime` passed while the request waited; nothing was sent.
+    /// `notAfterTime` passed while the request waited. Nothing was sent.
     DeadlineExceeded,
-    /// The request was deleted before it was sent, and somebody's finalizer keeps the object; nothing was sent. Neutral for
+    /// The request was deleted before it was sent, and a finalizer keeps the object. Nothing was sent. Neutral for
     /// health.
     Deleted,
-    /// No session met its preconditions; nothing was sent.
+    /// No session met its preconditions. Nothing was sent.
     PreconditionFailed,
-    /// The connection's allow-lists do not name the instance or the tenant; nothing was sent.
+    /// The connection's allow-lists do not name the instance or the tenant. Nothing was sent.
     NotAllowed,
-    /// The stored object does not fit the schema; nothing was sent.
+    /// The stored object does not fit the schema. Nothing was sent.
     InvalidObject,
     /// Some sessions were killed and some were not.
     PartiallyKilled,
@@ -145,7 +145,7 @@ pub enum Outcome {
     KillFailed,
     /// No session ended, and at least one was still in the process list at the end of the verification.
     StillPresent,
-    /// Whether the sessions were killed cannot be told.
+    /// It is not known whether the sessions were killed.
     OutcomeUnknown,
 }
 
@@ -173,26 +173,27 @@ impl Outcome {
     }
 }
 
-/// Why a connection's condition is as it is; where a call failed, the request's [`WaitReason`] is used.
+/// The reason of a connection's condition. After a failed call it is the request's [`WaitReason`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionReason {
     /// The gateway answered the last call.
     CallAnswered,
-    /// The last probe got no answer that tells whether the connection works.
+    /// The last probe got no answer that shows whether the connection works.
     ProbeUnanswered,
-    /// The gateway took the access key.
+    /// The gateway accepted the access key.
     CredentialsAccepted,
-    /// No call has been answered yet that tells.
+    /// No answer has shown it yet.
     NotYetKnown,
     /// Calls carry a time stamp that expires at the dispatch deadline.
     DeadlineTimeStamp,
-    /// The gateway refused such a time stamp; calls carry the current time, and only the operator's own clock keeps them from being late.
+    /// The gateway refused such a time stamp. Calls carry the current time, and only the operator's own clock keeps
+    /// them from being late.
     TimeStampRefused,
-    /// The stored object does not fit the schema; nothing is sent through it.
+    /// The stored object does not fit the schema. Nothing is sent through it.
     InvalidObject,
-    /// The gateway's clock is ahead of the operator's by more than clocks may differ.
+    /// The gateway's clock is ahead of the operator's by more than 5 s.
     GatewayAhead,
-    /// It is behind by more than that.
+    /// The gateway's clock is behind the operator's by more than 5 s.
     GatewayBehind,
 }
 
@@ -214,7 +215,7 @@ impl ConnectionReason {
     }
 }
 
-/// What is told of a request beside its outcome and what it waits for: in an Event, or in a condition of its own.
+/// Reasons of Events and conditions about a request, other than its outcome and its [`WaitReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Event: the API named another user, database or client for a killed session than was expected or seen before.
@@ -223,9 +224,9 @@ pub enum Notice {
     AnswerDiffers,
     /// The reason of the condition `NotAudited`.
     AuditLineLost,
-    /// Event: a GitOps tool keeps the object, so that it is not deleted.
+    /// Event: `ttlSecondsAfterFinished` is ignored, as a GitOps tool keeps the object.
     TtlIgnored,
-    /// Event: the API server stores the outcome of the request in no form, as it does for an object that is too large.
+    /// Event: the API server stores the outcome of the request in no form, such as when the object is too large.
     StatusNotStored,
 }
 
@@ -243,8 +244,8 @@ impl Notice {
     }
 }
 
-/// `metav1.Condition` with the limits that Kubernetes states in words; the generated type carries none of them.
-/// The limits also keep the cost of CEL rules over conditions bounded.
+/// The schema of `metav1.Condition`, with the limits that Kubernetes documents. The generated type has none of them.
+/// The limits also bound the cost of CEL rules over conditions.
 pub(super) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -256,23 +257,28 @@ pub(super) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
-                "type": {"type": "string", "maxLength": 64, "description": "What the condition speaks of."},
-                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
+                "type": {"type": "string", "maxLength": 64, "description": "The type of the condition."},
+                "status": {
+                    "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether the condition holds.",
+                },
                 "reason": {
                     "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Z][A-Za-z0-9]*$",
-                    "description": "Why, in one word for programs.",
+                    "description": "The reason for the status, in one word for programs.",
                 },
-                "message": {"type": "string", "maxLength": 4096, "description": "Why, and what to do, for people."},
+                "message": {
+                    "type": "string", "maxLength": 4096, "description": "An explanation for people, and what to do.",
+                },
                 "lastTransitionTime": {
-                    "type": "string", "format": "date-time", "description": "When status last changed.",
+                    "type": "string", "format": "date-time", "description": "When the status last changed.",
                 },
                 "observedGeneration": {
-                    "type": "integer", "format": "int64", "description": "The metadata.generation it was derived from.",
+                    "type": "integer", "format": "int64",
+                    "description": "The metadata.generation that the condition describes.",
                 },
             },
         },
     })
 }
 
-/// Names the element type beside the hand-written schema: conditions are read and written as `metav1.Condition`.
+/// The type of a field with `conditions_schema`: conditions are read and written as `metav1.Condition`.
 pub type Conditions = Vec<Condition>;

@@ -1,4 +1,4 @@
-//! `OceanBaseConnection`: where to call, and as whom.
+//! `OceanBaseConnection`: the backend to call, and its credentials.
 
 #![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
@@ -16,15 +16,16 @@ use super::conditions::{Conditions, conditions_schema};
 use super::session_kill::ARE_IDS;
 use super::status::Operation;
 
-/// What a spec is told that names no backend, as one does whose fields stand where they stood before there was a choice.
+/// The error for a spec without a backend. Specs of an earlier form have these fields directly in `spec`.
 const NO_BACKEND: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
                           instanceIDs and credentials below it";
 
-/// Of what was stored without a backend the status can still be written, which says so. The API server itself lets no status be
-/// written beside a spec that breaks a rule and has fields that the schema does not name.
+/// Allows a spec without a backend if the stored one has none either, so that the operator can write a status that says
+/// so. The API server refuses every status beside a spec that breaks a rule and has unknown fields.
 const HAS_BACKEND: &str = "has(self.alibabaCloud) || (oldSelf.hasValue() && !has(oldSelf.value().alibabaCloud))";
 
-/// Where to call, and as whom. A spec that names no backend cannot be read, so that nobody meets a connection without one.
+/// The backend to call, and what requests may name. A spec without a backend cannot be deserialized, so the rest of the
+/// code never meets one.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     crates(kube = "::kube_derive", kube_core = "::kube_core"),
@@ -37,7 +38,7 @@ const HAS_BACKEND: &str = "has(self.alibabaCloud) || (oldSelf.hasValue() && !has
     derive = "PartialEq",
     shortname = "obc",
     category = "sessionkill-dev",
-    doc = "OceanBaseConnection says where the ApsaraDB for OceanBase API is called, with whose credentials, and which instances and tenants requests may name.",
+    doc = "OceanBaseConnection says how to call the API of ApsaraDB for OceanBase: at which endpoint, with which credentials, and for which instances and tenants.",
     printcolumn(name = "Backend", type_ = "string", json_path = ".status.backend"),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.alibabaCloud.regionID"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -57,15 +58,15 @@ const HAS_BACKEND: &str = "has(self.alibabaCloud) || (oldSelf.hasValue() && !has
 pub struct OceanBaseConnectionSpec {
     /// What ends the sessions, and how it is called.
     pub backend: Backend,
-    /// The tenants that requests may name; any if there is none.
+    /// The tenants that requests may name. Empty means any.
     pub tenant_ids: Vec<String>,
-    /// What of a session's statement is stored in a status.
+    /// How a session's statement is stored in a status.
     pub sql_text: SqlTextPolicy,
-    /// Seconds a call may take in all.
+    /// How many seconds one call may take in all.
     pub request_timeout_seconds: i32,
 }
 
-/// What ends the sessions: exactly one member of the spec.
+/// What ends the sessions. A spec has exactly one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Backend {
     /// The API of ApsaraDB for OceanBase.
@@ -91,7 +92,7 @@ const MEMBERS: &[&str] = &[
     "scripted",
 ];
 
-/// The name of a backend, as a status shows it.
+/// The name of a backend in a status.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendName {
     /// The API of ApsaraDB for OceanBase.
@@ -134,7 +135,8 @@ impl Backend {
     }
 }
 
-/// Where to call, and as whom. Only here may an endpoint be set: whoever chooses it can collect signed requests.
+/// The backend to call, and what requests may name. An endpoint can be set only here, never in a request: who chooses
+/// the endpoint can collect signed requests.
 #[derive(KubeSchema, Serialize, Deserialize)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -145,7 +147,7 @@ impl Backend {
         .field_path(".tenantIDs")
 )]
 struct Fields {
-    /// Calls the API of ApsaraDB for OceanBase.
+    /// How to call the API of ApsaraDB for OceanBase. Required, as there is no other backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alibaba_cloud: Option<AlibabaCloud>,
 
@@ -154,24 +156,24 @@ struct Fields {
     #[schemars(skip)]
     scripted: Option<Scripted>,
 
-    /// The tenants that requests may name. Unset or empty means any that the access key can reach; a list is emptied, not
-    /// removed.
+    /// The tenants that requests may name, at most 256. Unset or empty means any that the access key can reach. You can
+    /// empty the list, but not remove it.
     #[serde(rename = "tenantIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
-    // Of a list that is merged item by item not even [] is left when its last item goes.
+    // Atomic: a list that is merged item by item is removed together with its last item, and leaves no [].
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
         validation = (ARE_IDS, "tenantIDs must be lower-case letters, digits, - and _ only, as in requests: copy them from the ApsaraDB for OceanBase console")
     )]
     tenant_ids: Vec<String>,
 
-    /// What of a session's statement is stored in a status, which more people can read than the database. Digest: its
-    /// SHA-256, as sha256:HEX, by which equal statements can be told. Truncated: its first 256 characters, passwords in
-    /// them included. None: nothing.
+    /// How a session's statement is stored in a status, which more people can read than the database. Digest: its
+    /// SHA-256 as sha256:HEX, so that you can find equal statements. Truncated: its first 256 characters, with any
+    /// passwords in them. None: not at all.
     #[serde(default)]
     sql_text: SqlTextPolicy,
 
-    /// Seconds a call may take in all, from connecting to the last byte of the answer.
+    /// How many seconds one call may take in all, from connecting to the last byte of the answer: 1 to 60.
     #[serde(default = "default_request_timeout_seconds")]
     #[schemars(range(min = 1, max = 60))]
     request_timeout_seconds: i32,
@@ -182,7 +184,7 @@ impl TryFrom<Value> for OceanBaseConnectionSpec {
 
     fn try_from(stored: Value) -> Result<Self, Self::Error> {
         let no_backend = || serde_json::Error::custom(NO_BACKEND);
-        // Looked for first: else whoever still has the fields beside it would hear of an unknown field.
+        // Look for the backend first: a spec of the earlier form would otherwise get an error about an unknown field.
         MEMBERS.iter().find_map(|member| stored.get(member)).ok_or_else(no_backend)?;
         let mut fields: Fields = serde_json::from_value(stored)?;
         let backend = fields.take_backend().ok_or_else(no_backend)?;
@@ -235,49 +237,49 @@ impl JsonSchema for OceanBaseConnectionSpec {
     }
 }
 
-/// Seconds; what the official SDKs use as their read time-out.
+/// In seconds. It is the read time-out of the official SDKs.
 const fn default_request_timeout_seconds() -> i32 {
     10
 }
 
-/// What of a session's statement is stored.
+/// How a session's statement is stored.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SqlTextPolicy {
-    /// Its SHA-256, as sha256:HEX: equal statements can be told, their content cannot.
+    /// Its SHA-256 as sha256:HEX. It shows which statements are equal, but not what they say.
     #[default]
     Digest,
-    /// Its first 256 characters, with what cannot be seen escaped.
+    /// Its first 256 characters, with invisible characters escaped.
     Truncated,
-    /// Nothing.
+    /// Not at all.
     None,
 }
 
-/// How calls through the connection fare. Written by the operator only, on changes.
+/// Whether calls through the connection work. Only the operator writes it, when it changes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct OceanBaseConnectionStatus {
-    /// The metadata.generation this status speaks of; -1 until the operator has asked the gateway.
+    /// The metadata.generation that this status describes. It is -1 until the operator has checked the connection.
     #[serde(default)]
     pub observed_generation: i64,
-    /// What ends the sessions: the member of the spec that is set.
-    // As an option it would be described by the words of its type.
+    /// What ends the sessions: the backend that is set in the spec.
+    // Not as an `Option` in the schema, which would take the description of the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "BackendName")]
     pub backend: Option<BackendName>,
-    /// The operation in use: with Auto, the one that the gateway offers.
-    // As an option it would be described by the words of its type.
+    /// The operation in use. With killOperation Auto it is the one that the gateway offers.
+    // Not as an `Option` in the schema, which would take the description of the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Operation")]
     pub operation: Option<Operation>,
-    /// When the gateway was last asked whether it offers the operation and takes the access key. Such a probe ends no
-    /// session.
+    /// When the operator last probed whether the gateway offers the operation and accepts the access key. Such a probe
+    /// ends no session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
-    /// Ready: the last call or probe was answered. CredentialsValid: the gateway took the access key. ServerSideFence:
-    /// calls carry a time stamp that the gateway itself refuses after the dispatch deadline. Stalled: it works again only if
-    /// somebody changes something, such as the access key; absent otherwise. ClockSkew: the gateway's clock and the operator's
-    /// differ by more than they may; absent otherwise.
+    /// Ready: the last call or probe was answered. CredentialsValid: the gateway accepted the access key.
+    /// ServerSideFence: calls carry a time stamp that the gateway itself refuses after the dispatch deadline. Stalled:
+    /// somebody must change something, such as the access key, before the connection works again; absent otherwise.
+    /// ClockSkew: the clocks of the gateway and the operator differ by more than 5 s; absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -1,11 +1,11 @@
-//! What a session must be for a kill to be sent: session IDs are reused, so an ID alone may name an innocent session.
+//! The preconditions of a kill. Session IDs are reused, so an ID alone may name an innocent session.
 
 use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the process list must say of a session right before the kill. All given fields must hold; a session of which one
-/// does not is skipped.
+/// What the process list must show for a session right before the kill. If a given field differs, the session is
+/// skipped.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -16,23 +16,23 @@ use serde::{Deserialize, Serialize};
     )
 )]
 pub struct Expect {
-    /// The database user, exactly.
+    /// The database user, exactly as in the process list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub user: Option<String>,
 
-    /// The database, exactly.
+    /// The database, exactly as in the process list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub database: Option<String>,
 
-    /// The client's IP address, in any spelling.
+    /// The client's IP address, in any notation.
     #[serde(rename = "clientIP", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 45))]
     #[x_kube(validation = ("isIP(self)", "clientIP must be an IP address, such as 10.2.3.4 or fd00::1"))]
     pub client_ip: Option<String>,
 
-    /// The type of command, such as Query; in upper or lower case.
+    /// The type of command, such as Query, in upper or lower case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub command: Option<String>,
@@ -47,13 +47,14 @@ pub struct Expect {
     #[x_kube(validation = ("self.matches('^[0-9A-Fa-f]+$')", "sqlID must be hexadecimal digits, such as 45CCBDC7F1D2A0B34C5D6E7F8091A2B3"))]
     pub sql_id: Option<String>,
 
-    /// The ID of the proxy's session (ProxySessId); in quotes, as it may be larger than a 64-bit signed number.
+    /// The ID of the proxy's session (ProxySessId). Write it in quotes, as it may be larger than a signed 64-bit
+    /// number.
     #[serde(rename = "proxySessionID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(validation = ("self.matches('^[0-9]+$')", "proxySessionID must be digits in a string, such as \"752113700739156671\""))]
     pub proxy_session_id: Option<String>,
 
-    /// The least number of seconds for which the session has been in its present state (ExecuteTime).
+    /// The number of seconds that the session must at least have been in its present state (ExecuteTime).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub min_execution_seconds: Option<i32>,

@@ -1,8 +1,11 @@
 //! The wire types of the three kinds: schema, bounds, CEL rules, columns. No logic, no I/O.
 //!
-//! Names follow the [Kubernetes API conventions](https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md);
-//! words that belong to Alibaba Cloud or OceanBase keep their meaning (`instanceID`, `tenantID`, `serverIP`, `sessionID`).
-//! Everything is bounded, so that the API server refuses what the operator could not handle.
+//! Names follow the [Kubernetes API conventions]. Terms of Alibaba Cloud and OceanBase keep their meaning
+//! (`instanceID`, `tenantID`, `serverIP`, `sessionID`). Everything has a bound, so that the API server refuses what the
+//! operator could not handle.
+//!
+//! [Kubernetes API conventions]:
+//! https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
 
 mod alibaba_cloud;
 pub mod audit_line;
@@ -38,8 +41,8 @@ use kube_core::CustomResourceExt as _;
 /// The API group of all three kinds.
 pub const GROUP: &str = "sessionkill.dev";
 
-/// The label a Secret must carry, with the value `"true"`, before its data may be read and sent anywhere.
-/// Without it, whoever may create an `OceanBaseConnection` could make the operator read any Secret of the namespace.
+/// The label, with the value `"true"`, of a Secret whose data the operator may read and send. Without this check,
+/// anyone who may create an `OceanBaseConnection` could make the operator read any Secret of the namespace.
 pub const CREDENTIALS_LABEL: &str = "sessionkill.dev/credentials";
 
 /// The custom resource definitions, in the order in which they are installed.
@@ -47,16 +50,15 @@ pub const CREDENTIALS_LABEL: &str = "sessionkill.dev/credentials";
 pub fn definitions() -> [CustomResourceDefinition; 3] {
     let mut definitions = [SessionKill::crd(), OceanBaseConnection::crd(), SessionKillReceipt::crd()];
     for status in definitions.iter_mut().filter_map(status_schema) {
-        // A null would replace a status that is write-once, past all its rules.
+        // Refuse a null status: it would replace a write-once status, and no rule would be checked.
         status.nullable = None;
     }
-    // A fresh object has an observedGeneration, so that no tool calls it healthy before the operator saw it: kstatus and
-    // Argo CD compare this field with metadata.generation.
-    // Receipts are nobody's to wait for.
+    // Give a new object an observedGeneration. kstatus and Argo CD compare it with metadata.generation, so they call no
+    // object healthy before the operator has seen it. Receipts have none, as no tool waits for them.
     for status in definitions.iter_mut().take(2).filter_map(status_schema) {
         status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
     }
-    // Nobody but the operator writes receipts.
+    // Receipts need no strict fields, as only the operator writes them.
     for object in definitions.iter_mut().take(2).filter_map(object_schema) {
         strict::keep_unknown_fields(object);
         if let Some(spec) = object.properties.as_mut().and_then(|parts| parts.get_mut("spec")) {
@@ -66,12 +68,12 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
     definitions
 }
 
-/// The same as YAML, one document each: what `crds/` holds.
+/// The same as YAML, one document each: the content of `crds/`.
 pub fn manifests() -> Result<Vec<String>, serde_saphyr::ser::Error> {
     definitions().iter().map(serde_saphyr::to_string).collect()
 }
 
-/// The schema of the status as a whole, of which the derive macros set neither default nor nullability.
+/// The schema of the whole status. The derive macros set neither its default nor its nullability.
 fn status_schema(definition: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
     object_schema(definition)?.properties.as_mut()?.get_mut("status")
 }

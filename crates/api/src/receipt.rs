@@ -1,4 +1,4 @@
-//! `SessionKillReceipt`: the claim before a kill and the record after it. Written by the operator only.
+//! `SessionKillReceipt`: the claim before a kill and the record after it. Only the operator writes it.
 
 #![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::conditions::Outcome;
 use super::status::{Operation, SessionStatus};
 
-/// The claim: who may make the one call, until when, for what. Immutable.
+/// The claim: which attempt may make the one call, until when, and for which sessions. Immutable.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     crates(kube = "::kube_derive", kube_core = "::kube_core"),
@@ -22,7 +22,7 @@ use super::status::{Operation, SessionStatus};
     derive = "PartialEq",
     shortname = "skr",
     category = "sessionkill-dev",
-    doc = "SessionKillReceipt is the operator's claim on a kill and the record of what happened. Its name is derived from the content of the request, so the same request can be executed once only. It outlives the request; the operator removes it after notAfterTime. Do not edit or delete it: that takes away the protection against a second kill.",
+    doc = "SessionKillReceipt is the operator's claim on a kill, and then the record of what happened. Its name is a digest of the request's content, so the same request can be executed only once. It outlives the request. The operator deletes it after notAfterTime. Do not edit or delete it: it protects against a second kill.",
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
     printcolumn(name = "Request", type_ = "string", json_path = ".spec.sessionKillRef.name"),
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantID"),
@@ -41,7 +41,7 @@ use super::status::{Operation, SessionStatus};
 pub struct SessionKillReceiptSpec {
     /// The request that made the claim.
     pub session_kill_ref: SessionKillRef,
-    /// The attempt that may make the call; unique to it.
+    /// The ID of the attempt that may make the call. Each attempt has its own ID.
     #[serde(rename = "attemptID")]
     #[schemars(length(min = 1, max = 64))]
     pub attempt_id: String,
@@ -52,12 +52,12 @@ pub struct SessionKillReceiptSpec {
     pub claim_time: Time,
     /// Nothing is sent under this claim after this time.
     pub dispatch_deadline_time: Time,
-    /// By this time the holder has written the outcome or is gone: dispatchDeadlineTime plus the time-outs of the
-    /// call and of its verification and a margin. Until then only the holder may move the claim on.
+    /// By this time the holder has written the outcome or is gone. It is dispatchDeadlineTime, plus the time-outs of
+    /// the call and of its verification, plus a margin of 20 s. Until then only the holder may go on with the claim.
     pub settle_deadline_time: Time,
     /// As in the request.
     pub not_after_time: Time,
-    /// The OceanBaseConnection, as in the request.
+    /// The name of the OceanBaseConnection, as in the request.
     #[schemars(length(max = 253))]
     pub connection_name: String,
     /// As in the request.
@@ -68,10 +68,10 @@ pub struct SessionKillReceiptSpec {
     #[serde(rename = "tenantID")]
     #[schemars(length(max = 64))]
     pub tenant_id: String,
-    /// The operation to be called first.
+    /// The operation to call first.
     pub operation: Operation,
-    /// The sessions of the request as they stood at the claim: Pending ones are to be killed, with what was observed of
-    /// them; the others were decided before and are not named in the call.
+    /// The sessions of the request at the time of the claim. Pending ones are named in the call, and observed shows
+    /// what was seen of them. The others were decided before, and are not named in the call.
     #[schemars(length(min = 1, max = 100))]
     pub sessions: Vec<SessionStatus>,
 }
@@ -84,7 +84,7 @@ pub struct SessionKillRef {
     /// The name of the SessionKill.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Its UID: a re-created object of the same name is another request.
+    /// The UID of the SessionKill. An object that is created again under the same name is another request.
     #[schemars(length(max = 64))]
     pub uid: String,
 }
@@ -95,11 +95,11 @@ pub struct SessionKillRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a receipt's outcome is write-once"))]
 pub struct SessionKillReceiptStatus {
-    /// The outcome of the request, as in the reason of its Succeeded condition.
+    /// The outcome of the request: the reason of its Succeeded condition.
     pub outcome: Outcome,
     /// When the outcome was known.
     pub completion_time: Time,
-    /// Alibaba Cloud's RequestId of the answer. Empty when no answer came.
+    /// Alibaba Cloud's RequestId in the answer. Empty if no answer came.
     #[serde(rename = "requestID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub request_id: String,

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::expect::Expect;
 use super::status::SessionKillStatus;
 
-/// The most sessions one request may name.
+/// The most sessions in one request.
 pub const MAX_SESSIONS: usize = 100;
 
-/// Whether `$text` is a time that every client can read.
+/// Whether `$text` is a time that every client can parse.
 ///
-/// The schema's own `date-time` also takes forms that clients cannot, `9999-12-31T23:59:59Z` among them, and one such
-/// object would be skipped by every reader. Of a `date-time` CEL sees the parsed value only, so both times are strings.
+/// The schema's own `date-time` also accepts times that clients cannot parse, such as `9999-12-31T23:59:59Z`. Every
+/// reader would skip such an object. CEL sees only the parsed value of a `date-time`, so both times are strings here.
 macro_rules! is_time {
     ($text:literal) => {
         concat!(
@@ -31,18 +31,19 @@ macro_rules! is_time {
 
 const IS_TIME: &str = is_time!("self");
 
-/// A malformed time has its own message: the second clause keeps it from being compared.
+/// Compares only well-formed times, as a malformed one has its own message.
 const IS_EARLIER: &str = concat!(
     "!has(self.notBeforeTime) || [self.notBeforeTime, self.notAfterTime].exists(time, !(",
     is_time!("time"),
     ")) || timestamp(self.notBeforeTime) < timestamp(self.notAfterTime)"
 );
 
-/// A patch removes a field by a null, which is all that a template may have rendered for it.
+/// A patch with a null removes the field, and a template that renders nothing for it writes a null. The request must
+/// not go on because of that.
 const SUSPEND_IS_NOT_REMOVED: &str = "!has(oldSelf.suspend) || !oldSelf.suspend || has(self.suspend)";
 
-/// Whether `$id` is made as IDs of instances and tenants are. In one case: to a receipt, the same ID in another would be
-/// another ID.
+/// Whether `$id` has the form of an instance's or a tenant's ID. Lower case only: the same ID in upper case would lead
+/// to another receipt.
 macro_rules! is_id {
     ($id:literal) => {
         concat!($id, ".matches('^[a-z0-9][a-z0-9_-]*$')")
@@ -51,13 +52,14 @@ macro_rules! is_id {
 
 const IS_ID: &str = is_id!("self");
 
-/// Each as a request may name it: another entry would allow nothing.
+/// Whether each entry is an ID that a request can have: any other entry would allow nothing.
 pub(super) const ARE_IDS: &str = concat!("self.all(id, ", is_id!("id"), ")");
 
-/// What names of Kubernetes objects are made of. Rules, not patterns: a refused pattern is answered with a regular expression.
+/// Whether a string is the name of a Kubernetes object. A rule, not a `pattern`: the error for a `pattern` shows only
+/// the regular expression.
 pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
 
-/// What to end, where, and until when. Immutable but for suspend and ttlSecondsAfterFinished.
+/// The sessions to end, their tenant, and the time limit. Only suspend and ttlSecondsAfterFinished can be changed.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     crates(kube = "::kube_derive", kube_core = "::kube_core"),
@@ -69,7 +71,7 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
     derive = "PartialEq",
     shortname = "sk",
     category = "sessionkill-dev",
-    doc = "SessionKill asks the operator to end database sessions of one ApsaraDB for OceanBase tenant, once. To try again, make a new object with a new notAfterTime. Wait for any outcome with: kubectl wait sk/NAME --for=jsonpath='{.status.completionTime}'",
+    doc = "SessionKill asks the operator to end database sessions of one ApsaraDB for OceanBase tenant, once. To try again, create a new SessionKill with a new notAfterTime. To wait for any outcome, run: kubectl wait sk/NAME --for=jsonpath='{.status.completionTime}'",
     selectable = ".status.completionTime",
     selectable = ".spec.connectionRef.name",
     selectable = ".spec.instanceID",
@@ -110,11 +112,12 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
         .field_path(".suspend")
 )]
 pub struct SessionKillSpec {
-    /// The OceanBaseConnection to call through. Always in the same namespace.
+    /// The OceanBaseConnection to call through. It must be in the same namespace.
     #[x_kube(validation = ("self == oldSelf", "connectionRef is immutable: create a new SessionKill instead"))]
     pub connection_ref: ConnectionRef,
 
-    /// The ID of the OceanBase cluster instance, such as ob317v4uif0000.
+    /// The ID of the OceanBase cluster instance, such as ob317v4uif0000. Copy it from the ApsaraDB for OceanBase
+    /// console.
     #[serde(rename = "instanceID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
@@ -123,7 +126,8 @@ pub struct SessionKillSpec {
     )]
     pub instance_id: String,
 
-    /// The ID of the tenant whose sessions are ended, such as t4louaeei0000.
+    /// The ID of the tenant whose sessions are ended, such as t4louaeei0000. Copy it from the ApsaraDB for OceanBase
+    /// console.
     #[serde(rename = "tenantID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
@@ -132,12 +136,12 @@ pub struct SessionKillSpec {
     )]
     pub tenant_id: String,
 
-    /// Kill ends the sessions. DryRun says for each what a Kill would do, and ends nothing.
+    /// Kill ends the sessions. DryRun reports for each session what a Kill would do, and ends nothing.
     #[serde(default)]
     #[x_kube(validation = ("self == oldSelf", "mode is immutable: create a new SessionKill instead"))]
     pub mode: Mode,
 
-    /// The sessions to end: 1 to 100, each named once by serverIP and sessionID.
+    /// The sessions to end, 1 to 100. Name each session once: serverIP and sessionID together are its key.
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["serverIP".into(), "sessionID".into()]),
@@ -145,14 +149,15 @@ pub struct SessionKillSpec {
     )]
     pub sessions: Vec<Session>,
 
-    /// Nothing is sent before this time, which has seconds and an offset, as notAfterTime. Unset means at once.
+    /// Nothing is sent before this time. It must be earlier than notAfterTime. Write it with seconds and an offset,
+    /// such as 2026-10-05T09:00:00Z. Unset means at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     #[x_kube(validation = (IS_TIME, "notBeforeTime must be a time before the year 3000 with seconds and an offset, such as 2026-10-05T09:00:00Z or 2026-10-05T17:00:00+08:00"))]
     pub not_before_time: Option<Time>,
 
-    /// Nothing is sent after this time, whatever happens: session IDs are reused, so an old request must be harmless. A
-    /// time with seconds and an offset, such as 2026-10-05T09:30:00Z.
+    /// Nothing is sent after this time. Session IDs are reused, so an old request must be harmless. Choose minutes from
+    /// now, not days. Write it with seconds and an offset, such as 2026-10-05T09:30:00Z.
     #[schemars(schema_with = "time_schema")]
     #[x_kube(
         validation = (IS_TIME, "notAfterTime must be a time before the year 3000 with seconds and an offset, such as 2026-10-05T09:30:00Z or 2026-10-05T17:30:00+08:00"),
@@ -160,24 +165,26 @@ pub struct SessionKillSpec {
     )]
     pub not_after_time: Time,
 
-    /// Why, for people: an incident number or a sentence. Shown in Events and in the audit line.
+    /// Why the sessions are ended, for people: an incident number or a sentence, at most 256 characters. It is shown in
+    /// Events and in the audit line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
 
-    /// How the operator makes sure that the sessions have ended: that the API took the kill does not prove it.
+    /// How the operator checks that the sessions have ended. A kill that the API accepted is no proof of that.
     #[serde(default)]
     #[x_kube(validation = ("self == oldSelf", "verification is immutable: create a new SessionKill instead"))]
     pub verification: Verification,
 
-    /// True holds the request back until it is set to false or notAfterTime passes. Unset means false. No effect once the call
-    /// is made.
-    // With a default in the schema nobody could tell that it was removed.
+    /// True holds the request back until you set it to false, or until notAfterTime passes. Unset means false. It has
+    /// no effect after the call was made.
+    // No default in the schema: with one, a rule could not see that the field was removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 
-    /// Seconds after completionTime at which the object is deleted, but never before notAfterTime. Unset means never. Ignored,
-    /// which an Event tells, on an object that Argo CD or Flux keeps and would put back.
+    /// The number of seconds from completionTime until the operator deletes the object. It never deletes the object
+    /// before notAfterTime. Unset means never. On an object of Argo CD or Flux the field is ignored, and an Event says
+    /// so: the tool would create the object again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub ttl_seconds_after_finished: Option<i32>,
@@ -189,21 +196,22 @@ pub enum Mode {
     /// Ends them.
     #[default]
     Kill,
-    /// Says what a Kill would do.
+    /// Reports what a Kill would do.
     DryRun,
 }
 
-/// How the end of the sessions is made sure of.
+/// How the operator checks that the sessions have ended.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Verification {
-    /// What counts as the end of a session. Required: its absence from the process list; while the list cannot be read,
-    /// the outcome is unknown. BestEffort: the same, but the word of the API if the list cannot be read. None: the word
-    /// of the API.
+    /// What proves that a session has ended. Required: it is absent from the process list. If the list cannot be read,
+    /// the outcome is Unknown. BestEffort: the same, but if the list cannot be read, the API's answer counts. None: the
+    /// API's answer counts. The list is read only if there is no answer.
     #[serde(default)]
     pub policy: VerificationPolicy,
-    /// For how many seconds after the call the process list is read until the sessions are gone from it.
+    /// How many seconds after the call the operator keeps reading the process list, until the sessions are gone from
+    /// it: 1 to 300.
     #[serde(default = "default_timeout_seconds")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: i32,
@@ -215,24 +223,24 @@ impl Default for Verification {
     }
 }
 
-/// Seconds; killed sessions may stay in the list for a while.
+/// In seconds. Killed sessions may stay in the process list for a while.
 const fn default_timeout_seconds() -> i32 {
     60
 }
 
-/// What counts as the end of a session.
+/// What proves that a session has ended.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VerificationPolicy {
-    /// Its absence from the process list only. While the list cannot be read, the outcome is unknown.
+    /// Only its absence from the process list. If the list cannot be read, the outcome is `Unknown`.
     Required,
-    /// Its absence from the process list; the word of the API if the list cannot be read.
+    /// Its absence from the process list. If the list cannot be read, the API's answer.
     #[default]
     BestEffort,
-    /// The word of the API. The list is read only if the word is missing.
+    /// The API's answer. The list is read only if there is no answer.
     None,
 }
 
-/// Names an `OceanBaseConnection` in the same namespace. There is no namespace field on purpose: a request cannot use
+/// Names an `OceanBaseConnection` in the same namespace. It has no namespace field on purpose: a request must not use
 /// the connection, and so the credentials, of another namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
@@ -244,7 +252,7 @@ pub struct ConnectionRef {
     pub name: String,
 }
 
-/// One session of one server.
+/// One session on one OBServer.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -254,19 +262,19 @@ pub struct ConnectionRef {
         .field_path(".expect")
 )]
 pub struct Session {
-    /// The IP address of the OBServer that holds the session, in canonical form.
+    /// The IP address of the OBServer that holds the session, in canonical form, such as 192.168.13.119.
     #[serde(rename = "serverIP")]
     #[schemars(length(min = 2, max = 45))]
     #[x_kube(validation = ("isIP(self) && ip.isCanonical(self)", "serverIP must be an IP address in canonical form, such as 192.168.13.119 or fd00::1"))]
     pub server_ip: String,
 
-    /// The ID of the session on that server, 1 to 2^53-1.
+    /// The ID of the session on that OBServer: 1 to 2^53-1.
     #[serde(rename = "sessionID")]
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub session_id: i64,
 
-    /// What the process list must say of the session right before the kill, or nothing is sent for it. All given fields
-    /// must hold. Recommended: IDs are reused, and without expect whatever session has the ID is ended.
+    /// What the process list must show for the session right before the kill. If a given field differs, the session is
+    /// skipped. Set it: session IDs are reused, and without expect any session that has the ID is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
 }

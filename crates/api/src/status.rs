@@ -1,4 +1,4 @@
-//! The status of a `SessionKill`, and what a receipt records of each session. Written by the operator only.
+//! The status of a `SessionKill`, and a receipt's record of each session. Only the operator writes them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::KubeSchema;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conditions::{Conditions, conditions_schema};
 
-/// What happened. Written by the operator only.
+/// What happened. Only the operator writes it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
@@ -32,22 +32,22 @@ use super::conditions::{Conditions, conditions_schema};
         .field_path(".conditions")
 )]
 pub struct SessionKillStatus {
-    /// The metadata.generation this status speaks of; -1 until the operator has seen the object.
+    /// The metadata.generation that this status describes. It is -1 until the operator has seen the object.
     #[serde(default)]
     pub observed_generation: i64,
     /// When the operator first worked on the request. Write-once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When the request ended, on every outcome. Write-once; the outcome never changes afterwards.
+    /// When the request ended, with any outcome. Write-once: the outcome never changes after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
-    /// The earliest time of the next try, while the request waits.
+    /// The earliest time of the next try. Set while the request waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
-    /// The call that was made, or the recorded one that was copied.
+    /// The call that was made. For a request with a copied outcome: the call of the receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dispatch: Option<Dispatch>,
-    /// How many sessions stand where.
+    /// The number of sessions with each outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     /// The outcome of each session of the spec.
@@ -55,7 +55,10 @@ pub struct SessionKillStatus {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["serverIP".into(), "sessionID".into()]))]
     pub sessions: Vec<SessionStatus>,
-    /// Succeeded is the summary; Ready, Reconciling and Stalled serve kstatus and Argo CD.
+    /// Succeeded is the summary: Unknown while the request is worked on, then True or False. Ready, Reconciling and
+    /// Stalled say the same to kstatus and Argo CD. TargetMismatch: the API named another user, database or client for
+    /// a killed session than was expected or seen before; absent otherwise. NotAudited: the audit line was lost; absent
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -66,7 +69,7 @@ pub struct SessionKillStatus {
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Dispatch {
-    /// The SessionKillReceipt that holds the claim and the record.
+    /// The name of the SessionKillReceipt that holds the claim and the record.
     #[schemars(length(max = 64))]
     pub receipt_name: String,
     /// The attempt that made the call.
@@ -75,7 +78,7 @@ pub struct Dispatch {
     pub attempt_id: String,
     /// The operation that was called.
     pub operation: Operation,
-    /// Alibaba Cloud's RequestId of the answer, for support cases. Empty when no answer came.
+    /// Alibaba Cloud's RequestId in the answer. Give it to their support. Empty if no answer came.
     #[serde(rename = "requestID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub request_id: String,
@@ -86,10 +89,10 @@ pub struct Dispatch {
 /// The operation of the OceanBasePro API (version 2019-09-01) that ends sessions.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Operation {
-    /// Synchronous, with an answer for each session.
+    /// Synchronous. The answer has a row for each session.
     #[default]
     KillProcessList,
-    /// Asynchronous, without a word on any session: the process list tells what became of them.
+    /// Asynchronous. The answer names no session: only the process list shows what happened to them.
     BatchKillProcessList,
 }
 
@@ -107,22 +110,22 @@ impl Operation {
     }
 }
 
-/// How many sessions stand where.
+/// The number of sessions with each outcome.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
-    /// Sessions named by the request, those that are not decided yet among them.
+    /// All sessions of the request, undecided ones included.
     pub total: i32,
     /// Ended by this request.
     pub killed: i32,
-    /// Already gone.
+    /// Ended before the call, or after a call without an answer.
     pub gone: i32,
-    /// Not sent, on purpose.
+    /// Skipped on purpose: nothing was sent for them.
     pub skipped: i32,
     /// Not ended.
     pub failed: i32,
-    /// Whether they ended cannot be told.
+    /// It is not known whether they ended.
     pub unknown: i32,
 }
 
@@ -131,75 +134,75 @@ pub struct Counts {
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionStatus {
-    /// As in the spec.
+    /// As in the spec of the SessionKill.
     #[serde(rename = "serverIP")]
     #[schemars(length(max = 45))]
     pub server_ip: String,
-    /// As in the spec.
+    /// As in the spec of the SessionKill.
     #[serde(rename = "sessionID")]
     pub session_id: i64,
-    /// What became of the session. Pending: not decided. Killed: ended by this request. Gone: ended before, or after a
-    /// call of which no answer came. Skipped: nothing was sent for it, on purpose. Failed: not ended. Unknown: cannot be
-    /// told.
+    /// What happened to the session. Pending: not decided yet. Killed: ended by this request. Gone: ended before the
+    /// call, or after a call without an answer. Skipped: nothing was sent for it, on purpose. Failed: not ended.
+    /// Unknown: it is not known whether it ended.
     pub outcome: SessionOutcome,
-    /// Why, in one word for programs.
+    /// The reason for the outcome, in one word for programs.
     pub reason: SessionReason,
-    /// Status of the API's answer, verbatim: the session's state at the kill, not proof of its end.
+    /// The Status in the API's answer, verbatim. It is the session's state at the kill, not proof of its end.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub status: String,
-    /// ErrorMessage of the API's answer, verbatim, with what cannot be seen escaped.
+    /// The ErrorMessage in the API's answer, verbatim, with invisible characters escaped.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub error_message: String,
-    /// What there is to say beyond the reason: which field of expect differed and how, or how the session was seen last.
+    /// Details beyond the reason: which field of expect differed and how, or how the session was last seen.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// The session as it was seen right before the kill, or as the answer to the kill showed it.
+    /// The session as seen right before the kill, or as shown in the answer to the kill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedSession>,
 }
 
-/// What became of a session.
+/// What happened to a session.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionOutcome {
-    /// Not decided.
+    /// Not decided yet.
     Pending,
     /// Ended by this request.
     Killed,
-    /// Already gone, or gone after a call of which no answer came.
+    /// Ended before the call, or after a call without an answer.
     Gone,
     /// Nothing was sent for it, on purpose.
     Skipped,
     /// Not ended.
     Failed,
-    /// Cannot be told.
+    /// It is not known whether it ended.
     Unknown,
 }
 
 /// Why a session has its outcome.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionReason {
-    /// Waiting for the request's turn.
+    /// The request is still waiting.
     Waiting,
     /// DryRun: a Kill would be sent for it.
     DryRun,
-    /// Killed, and then seen to be gone from the process list.
+    /// Killed, and then absent from the process list.
     Verified,
-    /// The ID now belongs to another session: the one that was meant has ended.
+    /// The ID now belongs to another session: the intended one has ended.
     IdReused,
     /// Not in the process list.
     NotFound,
-    /// It is not what expect says; see message. Nothing was sent for it.
+    /// It differs from expect: see message. Nothing was sent for it.
     PreconditionMismatch,
     /// Still in the process list after verification.timeoutSeconds. Nothing is sent again.
     StillPresent,
-    /// The API took the kill and reported no error for this session.
+    /// The API accepted the kill and reported no error for this session.
     Accepted,
-    /// The API took the call, and the process list could not be read to see what came of it.
+    /// The API accepted the call, but the process list could not be read to verify the result.
     NotVerified,
-    /// The API reported an error for this session; see errorMessage.
+    /// The API reported an error for this session: see errorMessage.
     KillRefused,
     /// The API refused the whole call before executing it.
     RequestRejected,
@@ -211,13 +214,13 @@ pub enum SessionReason {
     NotAllowed,
     /// The API's answer has no row for this session.
     MissingInAnswer,
-    /// The call was sent and its answer was lost or could not be read.
+    /// The call was sent, but its answer was lost or could not be read.
     AnswerLost,
-    /// The operator that held the claim went away before it could say what happened.
+    /// The operator that held the claim was gone before it could record what happened.
     HolderLost,
 }
 
-/// A session as the API showed it. Strings are cut at a character boundary, and what cannot be seen is escaped.
+/// A session as the API showed it. Long strings are cut at a character boundary. Invisible characters are escaped.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
@@ -238,19 +241,19 @@ pub struct ObservedSession {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub command: String,
-    /// Seconds in the present state, as the API wrote them.
+    /// The number of seconds in the present state (ExecuteTime), as the API wrote it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 32))]
     pub execute_time: String,
-    /// The ID of the statement.
+    /// The ID of the statement (SqlId).
     #[serde(rename = "sqlID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub sql_id: String,
-    /// The ID of the proxy's session.
+    /// The ID of the proxy's session (ProxySessId).
     #[serde(rename = "proxySessionID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 32))]
     pub proxy_session_id: String,
-    /// The statement, as the connection's sqlText says: at most 256 characters of it, its digest, or nothing.
+    /// What the connection's sqlText keeps of the statement: its digest, at most 256 characters of it, or nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub sql_text: String,
@@ -258,7 +261,7 @@ pub struct ObservedSession {
     #[serde(rename = "tenantID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub tenant_id: String,
-    /// When it was seen so.
+    /// When the session was seen like this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observation_time: Option<Time>,
 }

@@ -1,17 +1,19 @@
-//! What the API server would drop without a word: nulls, and fields that a schema does not name.
+//! Keeps what the API server would drop silently: nulls, and fields that the schema does not name.
 //!
-//! A template that renders nothing for a field writes a null. The API server takes a null for an absent field, or puts the
-//! field's default there: a dry run would become a kill. A field by another name is pruned, and with it a precondition.
+//! A template that renders nothing for a field writes a null. The API server treats a null as an absent field, or
+//! replaces it with the field's default: a dry run would become a kill. It prunes a field with a wrong name: a
+//! precondition would be lost.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
 };
 
-/// The most fields of an object, unknown ones among them: whoever looks for those looks at all.
+/// The most fields of an object, unknown ones included. Rules that look for unknown fields look at every field.
 const MAX_FIELDS: i64 = 64;
 
-/// Lets nulls and unknown fields of all objects in `schema` reach those who refuse them. Nulls are refused by the schema, unknown
-/// fields by the admission policies in `deploy/`; the operator acts on no object that has an unknown field.
+/// Keeps nulls and unknown fields of all objects in `schema`, so that they can be refused. The schema itself refuses
+/// nulls. The admission policies in `deploy/` refuse unknown fields. The operator acts on no object with an unknown
+/// field.
 pub(super) fn drop_nothing(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         drop_nothing(items);
@@ -20,10 +22,10 @@ pub(super) fn drop_nothing(schema: &mut JSONSchemaProps) {
     let required = schema.required.as_deref().unwrap_or_default();
     for (name, property) in properties {
         drop_nothing(property);
-        // The API server drops a null for a required field, and then refuses that it is absent.
+        // A required field needs no rule: the API server drops its null, and then refuses the object without the field.
         if !required.contains(name) {
             property.nullable = Some(true);
-            // Null is none of the values of an enum.
+            // An enum needs no rule: null is not one of its values.
             if property.enum_.is_none() {
                 schema.x_kubernetes_validations.get_or_insert_default().push(is_not_null(name));
             }
@@ -33,12 +35,12 @@ pub(super) fn drop_nothing(schema: &mut JSONSchemaProps) {
     keep_unknown_fields(schema);
 }
 
-/// Lets unknown fields of the object itself reach those who refuse them.
+/// Keeps unknown fields of the object itself, so that they can be refused.
 pub(super) fn keep_unknown_fields(schema: &mut JSONSchemaProps) {
     schema.x_kubernetes_preserve_unknown_fields = Some(true);
 }
 
-/// For CEL as well there is no field that is null, but it is among the keys.
+/// Refuses a null `field`. For CEL, a null field is absent too, but its name is among the keys.
 fn is_not_null(field: &str) -> ValidationRule {
     ValidationRule {
         rule: format!("has(self.{field}) || dyn(self).all(field, field != '{field}')"),
