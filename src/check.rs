@@ -1,5 +1,5 @@
-//! `sessionkill-operator check`: asks the API server, as the operator, whether it is new enough, the operator's kinds
-//! and rights are there, and its clock is right. Does I/O; changes nothing.
+//! `sessionkill-operator check`: asks the API server, with the operator's credentials, whether it is new enough, serves
+//! the kinds, grants the rights, and agrees with the operator's clock. Does I/O; changes nothing.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::domain::clock::{self, CLOCK_SKEW};
 use crate::kubernetes::api_error::{causes, in_words};
 use crate::kubernetes::server_version::{name, too_old};
 
-/// The longest that one request may take.
+/// How long one request may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// The pause between two checks whether the operator is ready.
+/// The pause between two requests to `--ready-url`.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Group, resource, subresource, and verbs.
@@ -41,29 +41,32 @@ pub const NEEDED: [Needed; 8] = [
     SECRETS,
 ];
 
-/// The rights that the operator needs on its Lease, and whether they can be granted by name: create cannot.
+/// The rights that the operator needs on its Lease, and whether each can be granted by name. For create that is not
+/// possible.
 pub const NEEDED_OF_LEASE: [(&str, bool); 4] = [("get", true), ("watch", true), ("update", true), ("create", false)];
 
 /// Options of `sessionkill-operator check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckOptions {
-    /// The namespaces that the operator works in, as for run. Without it, all namespaces.
+    /// The namespaces that the operator works in, as for run: separated by commas, at most 100. Unset means all
+    /// namespaces.
     #[arg(long, env = "SESSIONKILL_WATCH_NAMESPACES")]
     pub watch_namespaces: Option<Namespaces>,
 
-    /// The namespaces in which the operator may read Secrets, if that is not wherever it works.
+    /// The namespaces in which the operator may read Secrets, separated by commas, at most 100. Unset means wherever it
+    /// works.
     #[arg(long)]
     pub secrets_namespaces: Option<Namespaces>,
 
-    /// Also ask for the rights on the Lease of this namespace and name, by which several replicas agree who works.
+    /// Also check the rights on this Lease, with which replicas elect the one that works.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub lease: Option<LeaseRef>,
 
-    /// Also wait until this URL answers with success: the operator's /readyz.
+    /// Also wait until this URL answers with success. Set it to the operator's /readyz.
     #[arg(long, value_parser = ready_url)]
     pub ready_url: Option<String>,
 
-    /// For how many seconds to wait for that.
+    /// How many seconds to wait for --ready-url, 1 to 3600.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub timeout_seconds: u16,
 }
@@ -73,8 +76,8 @@ fn ready_url(text: &str) -> Result<String, String> {
     if is_http { Ok(text.to_owned()) } else { Err("not a URL: set it to http://HOST:PORT/readyz".to_owned()) }
 }
 
-/// Prints what was found. Fails with all that is missing, and what to do. `clock` is the API server's, learned from its
-/// answers.
+/// Prints what it finds. Fails with everything that is missing, and what to do. `clock` is the API server's clock,
+/// learned from its answers.
 pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -> Result<(), String> {
     check_version(&client).await?;
     let places: Vec<Option<&str>> = match &options.watch_namespaces {
@@ -122,7 +125,7 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
     Ok(())
 }
 
-/// Fails if the API server is too old, as nothing else that is missing can be fixed then.
+/// Fails if the API server is too old. Then nothing else is checked, as it could not be fixed.
 async fn check_version(client: &Client) -> Result<(), String> {
     match in_time(client.apiserver_version()).await {
         Ok(version) => match too_old(&version) {
@@ -130,7 +133,7 @@ async fn check_version(client: &Client) -> Result<(), String> {
             None => println!("API server: Kubernetes {}", name(&version)),
         },
         // The next requests show whether the API server can be reached at all.
-        Err(error) => println!("API server: of what version it is cannot be told ({error})"),
+        Err(error) => println!("API server: its version is not known ({error})"),
     }
     Ok(())
 }

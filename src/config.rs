@@ -1,4 +1,4 @@
-//! The operator's options, read once at start; an invalid one refuses to start and names itself.
+//! The operator's options, read once at the start. The operator does not start with an invalid option, and names it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,106 +15,111 @@ use crate::kubernetes::client::WATCH_SECONDS;
 use crate::oceanbase::Endpoint;
 use crate::oceanbase::budget::{DEFAULT_BYTES as DEFAULT_ANSWER_BYTES, LEAST_BYTES as LEAST_ANSWER_BYTES};
 
-/// A retry of a pipeline comes within this time, and an old folder after it.
+/// The default of `--missed-kill-seconds`: 1 hour. A pipeline retries within this time. An old manifest comes later.
 const MISSED_KILL_SECONDS: u32 = 3600;
 
 /// Options of `sessionkill-operator run`. Each can be set by its environment variable too.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// An endpoint that may be called although it is not the product's own in a region, or although its host has private
-    /// addresses: a host name with an optional port, or <http://HOST:PORT> for a plain-text one. It is also trusted with
-    /// HMAC-SHA1 signatures and with AccessKey IDs of any form. May be repeated.
+    /// A further endpoint that may be called: a host other than the product's own in a region, or a host with private
+    /// addresses. Write it as HOST or HOST:PORT, with http:// in front for plain text. The operator also trusts it with
+    /// HMAC-SHA1 signatures and with AccessKey IDs of any form. Separate several by commas, or repeat the option.
     #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = Endpoint::parse)]
     pub allow_endpoints: Vec<Endpoint>,
 
-    /// The only namespaces to work in, separated by commas, at most 100. Without it, all namespaces.
+    /// The only namespaces to work in, separated by commas, at most 100. Unset means all namespaces.
     #[arg(long, alias = "namespace", env = "SESSIONKILL_WATCH_NAMESPACES")]
     pub watch_namespaces: Option<Namespaces>,
 
-    /// The proxy for calls to Alibaba Cloud. None is taken from the environment variables that other programs use.
+    /// The proxy for calls to Alibaba Cloud, as http://HOST:PORT or https://HOST:PORT. The variables in which other
+    /// programs look for a proxy are not used.
     #[arg(long, env = "SESSIONKILL_PROXY")]
     pub proxy: Option<String>,
 
-    /// Speak HTTP/1.1 to the API server even where it offers HTTP/2. Then calls are spread over connections: for several API
-    /// servers behind a TCP load balancer.
+    /// Use HTTP/1.1 to the API server, even if it offers HTTP/2. Set it for several API servers behind a TCP load
+    /// balancer: calls are then spread over several connections.
     #[arg(long, env = "SESSIONKILL_API_SERVER_HTTP1", value_parser = BoolishValueParser::new())]
     pub api_server_http1: bool,
 
-    /// Where /livez, /readyz and /metrics are served.
+    /// The IP address and port at which /livez, /readyz and /metrics are served.
     #[arg(long, env = "SESSIONKILL_HEALTH_ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     pub health_address: SocketAddr,
 
-    /// The name of this operator in claims and Events: that of its Pod, of which the first 128 characters are used. In claims a
-    /// random part is added to it.
+    /// The name of this operator in claims and Events: the name of its Pod. Only the first 128 characters are used. In
+    /// claims a random part is added.
     #[arg(long, env = "POD_NAME", default_value = "sessionkill-operator", value_parser = identity)]
     pub identity: String,
 
-    /// Start work only while holding a Lease: of several replicas one works, and the others are ready to take over.
+    /// Work only while holding a Lease. Then one of several replicas works, and the others are ready to take over.
     #[arg(long, env = "SESSIONKILL_LEADER_ELECTION", value_parser = BoolishValueParser::new())]
     pub leader_election: bool,
 
-    /// The namespace of the Lease. Without it, the one that the operator runs in.
+    /// The namespace of the Lease. Unset means the namespace that the operator runs in.
     #[arg(long, env = "POD_NAMESPACE", value_parser = namespace)]
     pub leader_election_namespace: Option<String>,
 
-    /// The name of the Lease: another one for each operator of a namespace that works elsewhere.
+    /// The name of the Lease. If several operators run in one namespace and watch different namespaces, give each its
+    /// own.
     #[arg(long, env = "SESSIONKILL_LEASE_NAME", default_value = "sessionkill-operator", value_parser = lease_name)]
     pub lease_name: String,
 
-    /// Another replica takes over when the Lease was not renewed for so many seconds.
+    /// Another replica takes over when the Lease was not renewed for this number of seconds, 2 to 300.
     #[arg(long, env = "SESSIONKILL_LEASE_DURATION_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(2..=300))]
     pub lease_duration_seconds: u16,
 
-    /// For how many seconds one watch lasts, after which it goes on in another. Each time that five times as long has passed,
-    /// what there is is listed anew; and /livez fails when a watch has been failing, or has delivered nothing though there was
-    /// something to deliver, for as long. Shorter in tests.
+    /// How many seconds one watch lasts, 3 to 60. Then another one continues it. After five times this time the
+    /// operator lists all objects again. If a watch fails for that long, or delivers nothing although there was
+    /// something to deliver, /livez fails. Shorter in tests.
     #[arg(long, hide = true, env = "SESSIONKILL_WATCH_SECONDS", default_value_t = WATCH_SECONDS, value_parser = clap::value_parser!(u32).range(3..=i64::from(WATCH_SECONDS)))]
     pub watch_seconds: u32,
 
-    /// How many bytes of audit lines may wait to be read from standard output. Less in tests.
+    /// The most bytes of audit lines that wait to be read from standard output, 1024 to 1073741824 (1 GiB). Less in
+    /// tests.
     #[arg(long, hide = true, env = "SESSIONKILL_AUDIT_BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1024..=1 << 30))]
     pub audit_bytes: u32,
 
-    /// For how many seconds after its claim a call may be sent.
+    /// How many seconds after its claim a call may be sent, 6 to 300.
     #[arg(long, env = "SESSIONKILL_DISPATCH_WINDOW_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(6..=300))]
     pub dispatch_window_seconds: u16,
 
-    /// The most calls in flight at once, over all tenants.
+    /// The most calls in flight at once, over all tenants, 1 to 1024.
     #[arg(long, env = "SESSIONKILL_MAX_CONCURRENT_CALLS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub max_concurrent_calls: u16,
 
-    /// The most bytes of memory that answers of gateways take while they are read: half for small ones, half for those of more
-    /// than 256 KiB. What does not fit waits, and no namespace takes more than half. It must fit into the memory limit.
+    /// The most bytes of memory for answers of gateways while they are read, at least 16777216 (16 MiB). One half is
+    /// for answers of up to 256 KiB, the other for larger ones. An answer that does not fit waits. No namespace takes
+    /// more than half. It must fit into the memory limit.
     #[arg(long, env = "SESSIONKILL_ANSWER_BUDGET_BYTES", default_value_t = DEFAULT_ANSWER_BYTES, value_parser = clap::value_parser!(u32).range(i64::from(LEAST_ANSWER_BYTES)..))]
     pub answer_budget_bytes: u32,
 
-    /// Seconds between two sweeps of finished requests and old receipts.
+    /// How many seconds pass between two sweeps of finished requests and old receipts, 1 to 86400.
     #[arg(long, env = "SESSIONKILL_SWEEP_INTERVAL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub sweep_interval_seconds: u32,
 
-    /// The most memory for SessionKills that have not ended, in MiB. Of what does not fit only names, times and connection are
-    /// kept; the object is read again when its turn comes.
+    /// The most memory for SessionKills that have not ended, in MiB, 0 to 4096. If one does not fit, only its names,
+    /// times and connection are kept. The operator reads the object again when its turn comes.
     #[arg(long, env = "SESSIONKILL_CACHE_BUDGET_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=4096))]
     pub cache_budget_mib: u16,
 
-    /// Seconds after notAfterTime for which a receipt is kept.
+    /// How many seconds after notAfterTime a receipt is kept, at least 60.
     #[arg(long, env = "SESSIONKILL_RECEIPT_RETENTION_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(60..))]
     pub receipt_retention_seconds: u32,
 
-    /// A Kill that is created less than so many seconds after its notAfterTime, and of which there is no receipt, was missed: it
-    /// ends as a failure, to GitOps tools as well. One that is created later is an old manifest, and harmless; with 0 each is.
-    /// At most as long as receipts are kept; without it, an hour, or as long as they are kept if that is less.
+    /// A Kill without a receipt that is created less than this number of seconds after its notAfterTime was missed. It
+    /// ends as a failure, also for GitOps tools. A Kill that is created later is an old manifest, and harmless. 0 makes
+    /// every late Kill harmless. At most 604800, and at most --receipt-retention-seconds. Unset means 3600, or
+    /// --receipt-retention-seconds if that is less.
     #[arg(long, env = "SESSIONKILL_MISSED_KILL_SECONDS", value_parser = clap::value_parser!(u32).range(0..=604_800))]
     pub missed_kill_seconds: Option<u32>,
 }
 
 impl Config {
-    /// Refuses what no option can be refused for by itself, or must not be by its parser.
+    /// Refuses what the parser of one option cannot refuse, or must not.
     pub fn check(&self) -> Result<(), String> {
         self.check_proxy()?;
         let kept = self.receipt_retention_seconds;
         match self.missed_kill_seconds {
-            // Without its receipt a kill that was executed would be taken for one that was missed.
+            // A kill that was executed would look like a missed one after its receipt is deleted.
             Some(missed) if missed > kept => Err(format!(
                 "--missed-kill-seconds is {missed}, and receipts are kept for {kept} s only: set it to {kept} or less, or \
                  --receipt-retention-seconds to {missed} or more"
@@ -123,8 +128,8 @@ impl Config {
         }
     }
 
-    /// Refuses a proxy that cannot be used, which the HTTP client would go around. Not by a parser of the option: what that
-    /// refuses is repeated on standard error, and the URL may hold a password.
+    /// Refuses a proxy that cannot be used, as the HTTP client would call without it. Not in the option's parser: clap
+    /// repeats a refused value on standard error, and the URL may hold a password.
     fn check_proxy(&self) -> Result<(), String> {
         let Some(proxy) = &self.proxy else { return Ok(()) };
         let uri = proxy.parse::<http::Uri>().unwrap_or_default();
@@ -134,13 +139,13 @@ impl Config {
         }
     }
 
-    /// The number of watches of each kind: one for each namespace, or one for all.
+    /// The number of watches of each kind: one for each namespace, or one for all namespaces.
     #[must_use]
     pub fn places(&self) -> usize {
         self.watch_namespaces.as_ref().map_or(1, |only| only.0.len())
     }
 
-    /// For how long one watch lasts.
+    /// How long one watch lasts.
     #[must_use]
     pub fn watch(&self) -> Duration {
         Duration::from_secs(self.watch_seconds.into())
@@ -160,12 +165,12 @@ impl Config {
     }
 }
 
-/// Namespaces by name: at least one, each once.
+/// Names of namespaces: at least one, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespaces(BTreeSet<String>);
 
 impl Namespaces {
-    /// Each of them has watches of its own, which the API server must hold open.
+    /// The most namespaces. Each has its own watches, which the API server must keep open.
     const MOST: usize = 100;
 
     /// In the order of their names.
@@ -177,8 +182,8 @@ impl Namespaces {
 impl FromStr for Namespaces {
     type Err = String;
 
-    /// Reads names that are separated by commas. Fails when one is no name of a namespace, or when there are too many: an
-    /// empty list is not taken for all namespaces.
+    /// Parses names separated by commas. Fails for an invalid name, and for more than 100. Fails for an empty list too:
+    /// it does not mean all namespaces.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let names: BTreeSet<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
         if let Some(wrong) = names.iter().find(|name| !is_label(name)) {
@@ -196,7 +201,7 @@ impl FromStr for Namespaces {
     }
 }
 
-/// Whether the API server takes `name` as a name of a namespace: a label of RFC 1123.
+/// Whether `name` is a valid name of a namespace: a label of RFC 1123.
 fn is_label(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
@@ -206,10 +211,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "not an address to listen at: use IP:PORT, such as 0.0.0.0:8080".to_owned())
 }
 
-/// The most characters that the API server takes for who reports an Event. A claim has room for more.
+/// The most characters of an Event's `reportingInstance`. A claim has room for more.
 const MAX_IDENTITY: usize = 128;
 
-/// The name of a Pod, shortened to what can be used everywhere: a random part tells operators apart, not this.
+/// Parses the name of a Pod, and cuts it to 128 characters. A random part distinguishes operators, not this name.
 fn identity(text: &str) -> Result<String, String> {
     if !is_object_name(text) {
         return Err(
@@ -231,7 +236,7 @@ fn lease_name(text: &str) -> Result<String, String> {
     if is_object_name(text) { Ok(text.to_owned()) } else { Err(refusal.to_owned()) }
 }
 
-/// A Lease by its namespace and its name.
+/// A Lease, by its namespace and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRef {
     /// The namespace.

@@ -23,11 +23,11 @@ use sessionkill::{api, core_dumps, descriptors, run};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-/// JSON makes many small allocations, for which glibc's and musl's allocators take more processor time.
+/// Not the allocator of glibc or musl: JSON makes many small allocations, for which they take more processor time.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Ends database sessions of ApsaraDB for OceanBase on request, at most once.
+/// A Kubernetes operator that ends database sessions of ApsaraDB for OceanBase on request, at most once.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -46,18 +46,18 @@ enum Command {
     },
     /// Print the custom resource definitions.
     Crd,
-    /// Ask the API server, as the operator, whether it is new enough, the kinds are served and the operator's rights are
-    /// granted. Changes nothing.
+    /// Check, with the operator's credentials, that the API server is new enough, serves the kinds and grants the
+    /// rights. Changes nothing.
     Check(CheckOptions),
 }
 
-/// The most bytes of logs that wait to be read from standard error.
+/// The most bytes of logs that wait to be read from standard error: 1 MiB.
 const LOG_BYTES: usize = 1 << 20;
-/// How long the end waits for unread audit lines, and then for unread logs.
+/// How long the operator waits at its end for unread audit lines, and then for unread logs.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // Listen first, even before the command line is parsed, so that no signal is lost.
+    // Listen for signals before the command line is parsed, so that none is lost.
     let (runtime, signals) = match listen() {
         Ok(listening) => listening,
         Err(message) => return failed(&mut std::io::stderr(), &message),
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     result.map_or_else(|message| failed(&mut std::io::stderr(), &message), |()| ExitCode::SUCCESS)
 }
 
-/// Makes the event loop, and listens for signals in it from now on.
+/// Makes the event loop, and starts to listen for signals.
 fn listen() -> Result<(Runtime, Signals), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
@@ -80,7 +80,7 @@ fn listen() -> Result<(Runtime, Signals), String> {
     Ok((runtime, signals))
 }
 
-/// Does `work` until asked to end; it can be interrupted at any time.
+/// Does `work` until a signal asks to end. `work` can be interrupted at any time.
 async fn unless_asked_to_end(signals: Signals, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     tokio::select! {
         done = work => done,
@@ -139,7 +139,7 @@ fn run(config: Config, options: LogOptions, runtime: Runtime, signals: Signals) 
 /// write lines and serve the health port, so that neither can delay this one.
 fn on_this_thread<T>(runtime: Runtime, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let done = runtime.block_on(work);
-    // Do not wait for a name that is still being resolved.
+    // Do not wait for a DNS lookup that still runs.
     runtime.shutdown_background();
     done
 }
@@ -180,7 +180,7 @@ async fn operate(
     ended.map_err(|error| error.to_string())
 }
 
-/// Sets, before each scrape, the gauges outside the kill path.
+/// Sets the gauges outside the kill path before each scrape.
 fn measure(metrics: &Metrics, health: &Arc<Health>, vitals: &Vitals, logs: &Lines) {
     let (health, vitals, logs) = (health.clone(), vitals.clone(), logs.clone());
     metrics.before_scrape(move |gauges| {
@@ -199,7 +199,7 @@ async fn check(options: CheckOptions) -> Result<(), String> {
     check::check(api_server_client(false, clock.clone()).await?, &clock, options).await
 }
 
-/// kube and reqwest are built without a default provider: with two in one binary rustls would refuse to choose.
+/// Sets rustls's provider. kube and reqwest are built without one, as rustls refuses to choose between two.
 fn install_tls_provider() -> Result<(), String> {
     let installed = rustls::crypto::ring::default_provider().install_default();
     installed.map_err(|_| "cannot install the TLS provider".to_owned())

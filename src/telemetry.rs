@@ -1,7 +1,7 @@
 //! Logs: JSON lines on standard error. Standard output is left to the audit lines. Does I/O.
 //!
-//! A file, such as one of a ConfigMap, changes the filter while the operator runs. Whoever may write it may configure
-//! the operator anyway, so that this needs no port, no signal and no right.
+//! A file, such as one of a ConfigMap, changes the filter while the operator runs. Who may write it may configure the
+//! operator anyway, so this needs no port, no signal and no right.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output::Lines;
 
-/// How often the file is read.
+/// The pause between two reads of the file.
 const LOOK: Duration = Duration::from_secs(5);
-/// A longer file is cut, as it is no filter.
+/// The most bytes read of the file. A longer one is no filter.
 const MAX_FILTER_BYTES: u64 = 4096;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -26,12 +26,13 @@ pub struct LogOptions {
     #[arg(long, env = "SESSIONKILL_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
 
-    /// What is logged: off, error, warn, info, debug or trace, for all or for parts, as in info,sessionkill=debug.
+    /// What is logged: off, error, warn, info, debug or trace, for everything or for single modules, as in
+    /// info,sessionkill=debug.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_parser = checked)]
     pub log_filter: String,
 
-    /// A file that says the same and is followed while the operator runs, such as one of a mounted ConfigMap. While it is missing
-    /// or empty, --log-filter holds.
+    /// A file with such a filter, such as one of a mounted ConfigMap. The operator reads it every 5 seconds, and
+    /// applies a changed filter. While the file is missing or empty, --log-filter applies.
     #[arg(long, env = "SESSIONKILL_LOG_FILTER_FILE")]
     pub log_filter_file: Option<PathBuf>,
 }
@@ -41,7 +42,7 @@ pub struct LogOptions {
 pub enum LogFormat {
     /// One JSON object per line.
     Json,
-    /// For reading at a terminal.
+    /// Text, for reading at a terminal.
     Text,
 }
 
@@ -75,17 +76,17 @@ pub fn start(options: LogOptions, lines: Lines) -> Result<Logs, String> {
 }
 
 impl Logs {
-    /// Follows the file for ever; returns at once if no file is set.
+    /// Follows the file for ever. Returns at once if no file is set.
     pub async fn follow(self) {
         let Some(file) = &self.options.log_filter_file else { return };
         let mut in_force = self.options.log_filter.clone();
         loop {
-            // The file may be missing for a time; one that is not text counts as empty.
+            // Treat a missing file, or one that is not text, as empty.
             let said = read(file).await.unwrap_or_default();
             let wanted = if said.trim().is_empty() { &self.options.log_filter } else { said.trim() };
             if in_force != wanted {
                 self.change(wanted);
-                // Note a wrong one too, so that it is logged once.
+                // Remember an invalid filter too, so that it is logged only once.
                 wanted.clone_into(&mut in_force);
             }
             tokio::time::sleep(LOOK).await;
@@ -97,7 +98,7 @@ impl Logs {
             Ok(filter) => filter,
             Err(error) => return tracing::warn!(error, "log filter refused, the one before it stays in force"),
         };
-        // Log this by the old filter, so that a change to a quieter one is seen.
+        // Log this with the old filter, so that a change to a quieter one is visible.
         tracing::info!(filter = wanted, "log filter changes");
         if let Err(error) = (self.apply)(filter) {
             tracing::error!(%error, "log filter cannot be changed");
