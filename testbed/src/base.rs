@@ -9,14 +9,14 @@ use crate::control_plane::ControlPlane;
 
 /// The namespace of `deploy/base`.
 pub const NAMESPACE: &str = "sessionkill-system";
-/// The service account in it, as which the operator runs.
+/// The service account of the operator.
 pub const SERVICE_ACCOUNT: &str = "sessionkill-operator";
-/// Selects the limits of objects in `deploy/base`, and what it has beside them.
+/// Selects the admission limits in `deploy/base`, or everything else.
 const LIMITS: &str = "app.kubernetes.io/component=limits";
 const WITHOUT_LIMITS: &str = "app.kubernetes.io/component!=limits";
 
-/// A control plane in `directory/control-plane` with the custom resources and `deploy/base` installed, but for its limits of
-/// objects: what the operator withstands must get past them.
+/// A control plane in `directory/control-plane` with the custom resources and `deploy/base` installed, but without its
+/// admission limits: tests need objects beyond them.
 pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlane> {
     let control_plane = ControlPlane::start(&directory.join("control-plane")).await?;
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -29,13 +29,13 @@ pub async fn start_control_plane(directory: &Path) -> anyhow::Result<ControlPlan
     Ok(control_plane)
 }
 
-/// A namespace may be there from the time before.
+/// Accept a namespace that is there from an earlier start.
 pub(crate) async fn make_namespace(control_plane: &ControlPlane, name: &str) -> anyhow::Result<()> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     control_plane.apply(&namespace.to_string()).await.map(drop)
 }
 
-/// Installs the limits of objects, too, which are part of every installation unless somebody leaves them out.
+/// Installs the admission limits too. Every installation has them unless somebody leaves them out.
 pub async fn install_limits(control_plane: &ControlPlane) -> anyhow::Result<()> {
     apply_base(control_plane, LIMITS).await
 }

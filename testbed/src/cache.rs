@@ -1,4 +1,4 @@
-//! Things that take minutes to make and are made once per machine, outside `target/`.
+//! Things that take minutes to make. They are made once per machine, outside `target/`.
 
 use std::{
     env,
@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::Context;
 
-/// The directory `name` in the cache, made by `make` if it is not there. `make` fills an empty directory beside it,
-/// which gets its name only when complete; whoever needs it at the same time waits. It blocks for as long as that takes.
+/// The directory `name` in the cache. If it is missing, `make` fills an empty directory beside it, which gets the name
+/// when it is complete. Other callers wait meanwhile. It blocks for that time.
 pub fn directory(name: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
     let root = root()?;
     let wanted = root.join(name);
@@ -22,7 +22,7 @@ pub fn directory(name: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> 
     lock.lock().context("cannot lock the cache")?;
     if !wanted.is_dir() {
         let partial = root.join(format!("{name}.partial"));
-        // Left behind by a run that was interrupted.
+        // Remove what an interrupted run has left behind.
         if partial.is_dir() {
             fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
         }

@@ -1,5 +1,5 @@
-//! The operator as its Helm chart installs it: the chart's objects on the real API server, and the binary run as the Pod of
-//! its Deployment would be, by the same arguments and environment and as the same service account.
+//! The operator as its Helm chart installs it: the chart's objects on the real API server, and the binary as a process.
+//! The process has the arguments, environment and service account of a Pod of the Deployment.
 
 use std::{
     collections::BTreeMap,
@@ -26,15 +26,15 @@ pub fn directory() -> PathBuf {
 /// What is installed.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// What a Pod of it would run.
+    /// The container of its Deployment.
     pod: Value,
 }
 
 impl Release {
-    /// The name of the release, and so of its objects.
+    /// The name of the release, and so the prefix of its objects.
     pub const NAME: &str = SERVICE_ACCOUNT;
 
-    /// Installs the chart with these values into a namespace of its own; namespaces to work in must be there.
+    /// Installs the chart with these values into its own namespace. The namespaces to work in must exist.
     pub async fn install(helm: &Helm, control_plane: &ControlPlane, values: &Value) -> anyhow::Result<Self> {
         let file = control_plane.kubeconfig().with_file_name("values.json");
         fs::write(&file, values.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
@@ -45,14 +45,15 @@ impl Release {
         Self::installed(control_plane).await
     }
 
-    /// What is installed already, by whatever version of the chart.
+    /// A release that is installed already, by any version of the chart.
     pub async fn installed(control_plane: &ControlPlane) -> anyhow::Result<Self> {
         let get = ["get", "deployment", Self::NAME, "--namespace", NAMESPACE, "-o", "json"];
         let deployment: Value = serde_json::from_str(&control_plane.run_kubectl(&get).await?)?;
         Ok(Self { pod: deployment["spec"]["template"]["spec"].clone() })
     }
 
-    /// Starts `binary` as a Pod of the Deployment would, with its files in `directory`. It is not waited for.
+    /// Starts `binary` as a Pod of the Deployment would, with its files in `directory`. Does not wait until it is
+    /// ready.
     pub async fn start_operator(
         &self,
         control_plane: &ControlPlane,
@@ -69,7 +70,8 @@ impl Release {
         Operator::start(Path::new("env"), &kubeconfig, directory, &line.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Writes what the `ConfigMap`s hold that the container mounts below `directory`; where each is in the container and here.
+    /// Writes the content of the mounted `ConfigMap`s below `directory`. Returns for each its path in the container and
+    /// its path here.
     async fn mount(&self, control_plane: &ControlPlane, directory: &Path) -> anyhow::Result<Vec<(String, String)>> {
         let mut mounted = vec![];
         for volume in self.pod["volumes"].as_array().into_iter().flatten() {
@@ -92,7 +94,7 @@ impl Release {
         Ok(mounted)
     }
 
-    /// What `env` is given: the variables, the program, its arguments.
+    /// The arguments of `env`: the variables, the program and its arguments.
     fn command_line(&self, binary: &Path, pod: &str) -> anyhow::Result<Vec<String>> {
         let container = &self.pod["containers"][0];
         let variables = environment(container, pod)?;
@@ -120,7 +122,7 @@ fn environment(container: &Value, pod: &str) -> anyhow::Result<BTreeMap<String, 
     Ok(variables)
 }
 
-/// `$(NAME)` is the value of the variable.
+/// Replaces `$(NAME)` by the value of the variable.
 fn expanded(argument: &str, variables: &BTreeMap<String, String>) -> String {
     variables.iter().fold(argument.to_owned(), |text, (name, value)| text.replace(&format!("$({name})"), value))
 }

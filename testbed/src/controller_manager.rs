@@ -1,7 +1,7 @@
-//! The controllers of a cluster that deletion needs, of the real kube-controller-manager: built once from the Go modules that
-//! `testbed/node/go.mod` pins, for nodes as well.
+//! The controllers that deletion needs, from the real kube-controller-manager. It is built once from the Go modules
+//! that `testbed/node/go.mod` pins, and nodes use it too.
 //!
-//! Without them a deletion in the foreground never ends, and a deleted namespace stays.
+//! Without them a foreground deletion never ends, and a deleted namespace stays.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,19 +20,19 @@ use crate::{
 };
 
 const PROGRAM: &str = "kube-controller-manager";
-/// Those that run.
+/// The controllers that run.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller";
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// A running controller manager; it ends when this value is dropped.
+/// A running controller manager. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct ControllerManager {
     _process: Process,
 }
 
 impl ControllerManager {
-    /// Starts it as administrator, with its log and its certificate in `directory`. The first start on a machine builds it,
-    /// which takes several minutes; progress goes to standard error.
+    /// Starts it as administrator, with its log and its certificate in `directory`. The first start on a machine builds
+    /// it, which takes several minutes. Progress goes to standard error.
     pub async fn start(control_plane: &ControlPlane, directory: &Path) -> anyhow::Result<Self> {
         let program = tokio::task::spawn_blocking(locate).await??;
         let process = port::start_on_free(async |port| {

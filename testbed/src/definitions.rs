@@ -1,5 +1,5 @@
-//! What the API server of each supported version of Kubernetes has against custom resource definitions, without running it:
-//! its own library says so, of which `testbed/definitions` makes one program for each minor version.
+//! Checks custom resource definitions as the API server of each supported Kubernetes version does, without running it.
+//! `testbed/definitions` makes one program per minor version from its own library.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -20,8 +20,8 @@ pub fn minors() -> anyhow::Result<Vec<u32>> {
     Ok(minors)
 }
 
-/// What the API server of Kubernetes 1.`minor` has against the definitions in `files`, a line for each fault; empty if it
-/// takes them. Blocks: the first use on a machine builds the program, which takes a minute or so.
+/// The objections of the API server of Kubernetes 1.`minor` to the definitions in `files`, one line each. Empty if it
+/// accepts them. Blocks: the first use on a machine builds the program, which takes about a minute.
 pub fn faults(minor: u32, files: &[PathBuf]) -> anyhow::Result<String> {
     let program = program(minor)?;
     let said = Command::new(&program).args(files).output();

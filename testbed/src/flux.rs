@@ -17,22 +17,22 @@ use crate::{
     process::{Output, Process},
 };
 
-/// Where it runs.
+/// The namespace of Flux.
 pub const NAMESPACE: &str = "flux-system";
 const SOURCE: &str = "source-controller";
 const KUSTOMIZE: &str = "kustomize-controller";
-/// The folder of the cache's that holds the definitions of its kinds.
+/// The folder in the cache with the definitions of its kinds.
 const DEFINITIONS: &str = "definitions";
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// Both controllers, for all namespaces; they end when this value is dropped.
+/// Both controllers, for all namespaces. They end when this value is dropped.
 pub struct Flux {
     _controllers: [Process; 2],
 }
 
 impl Flux {
-    /// Installs its kinds and starts its controllers with their files in `directory`. The first start on a machine builds them,
-    /// which takes several minutes; progress goes to standard error.
+    /// Installs its kinds and starts its controllers with their files in `directory`. The first start on a machine
+    /// builds them, which takes several minutes. Progress goes to standard error.
     pub async fn start(control_plane: &ControlPlane, directory: &Path) -> anyhow::Result<Self> {
         let programs = tokio::task::spawn_blocking(locate).await??;
         install(control_plane, &programs.join(DEFINITIONS)).await?;
@@ -47,7 +47,8 @@ impl Flux {
             start(control_plane, &programs, directory, SOURCE, &flags).await
         })
         .await?;
-        // The default is 30 s, which is all that a test would wait for. A check of health occupies a worker.
+        // Check dependencies each second, as a test would only wait for the default of 30 s. Use 20 workers, as a
+        // health check occupies one.
         let flags = ["--requeue-dependency=1s", "--concurrent=20"].map(str::to_owned);
         let kustomize = start(control_plane, &programs, directory, KUSTOMIZE, &flags).await?;
         Ok(Self { _controllers: [source, kustomize] })
@@ -69,7 +70,7 @@ async fn start(
     flags: &[String],
 ) -> anyhow::Result<Process> {
     let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, name).await?;
-    // It removes there what an earlier one left: not another one's.
+    // Give it its own temporary directory: it removes there what an earlier controller left.
     let temporary = directory.join(format!("{name}.tmp"));
     fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
     port::start_on_free(async |port| {
@@ -91,8 +92,8 @@ async fn start(
     .await
 }
 
-/// Its kinds, its namespace, and an account for each controller. Both may do anything, as its own installation lets
-/// kustomize-controller.
+/// Its kinds, its namespace, and an account for each controller. Both may do anything, as Flux's own installation
+/// allows its kustomize-controller.
 async fn install(control_plane: &ControlPlane, definitions: &Path) -> anyhow::Result<()> {
     control_plane.install_kinds(definitions).await?;
     let account = |name| json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": name, "namespace": NAMESPACE}});
@@ -118,7 +119,7 @@ fn module(controller: &str) -> String {
 
 fn locate() -> anyhow::Result<PathBuf> {
     let sources = go::module("flux");
-    // What is built depends on what is replaced, too.
+    // The key includes the replacements, as the build depends on them.
     cache::directory(&format!("flux-{}", go::fingerprint(&sources)?), |directory| {
         let modules = [SOURCE, KUSTOMIZE].map(module);
         eprintln!("building Flux's {SOURCE} and {KUSTOMIZE} (once, several minutes) ...");

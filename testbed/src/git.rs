@@ -1,4 +1,4 @@
-//! A Git repository as GitOps tools fetch from one: git's own `http-backend` behind an HTTP server on loopback.
+//! A Git repository for GitOps tools: git's own `http-backend` behind an HTTP server on loopback.
 
 use std::{
     fs,
@@ -21,14 +21,14 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::process::missing_tool;
 
 const BRANCH: &str = "main";
-/// What the server has, below its root.
+/// The repository's path below the server's root.
 const NAME: &str = "session-kills.git";
-/// What a client asks for, in bytes: names of commits.
+/// The most bytes of a client's request, which holds names of commits.
 const LARGEST_REQUEST: usize = 1 << 20;
-/// Of this machine's user: they would lead git to another repository.
+/// Variables of this machine's user that would lead git to another repository.
 const VARIABLES: [&str; 3] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"];
 
-/// A repository with the branch `main`, and its server, which ends when this value is dropped.
+/// A repository with the branch `main`, and its server. The server ends when this value is dropped.
 pub struct Repository {
     store: PathBuf,
     files: PathBuf,
@@ -37,7 +37,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// An empty one below `directory`, served on a free port.
+    /// An empty repository below `directory`, served on a free port.
     pub async fn serve(directory: &Path) -> anyhow::Result<Self> {
         let (store, files) = (directory.join("served").join(NAME), directory.join("files"));
         fs::create_dir_all(&files).with_context(|| format!("cannot create {}", files.display()))?;
@@ -54,13 +54,13 @@ impl Repository {
         Ok(Self { store, files, url, _serving: AbortOnDropHandle::new(serving) })
     }
 
-    /// Where it can be fetched, by anyone on this machine.
+    /// Its URL, for all users of this machine.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Writes an object to a file, for the next commit. It is JSON, which is YAML as well.
+    /// Writes an object to a file, to be committed next. It is JSON, which is valid YAML.
     pub fn put(&self, path: &str, object: &Value) -> anyhow::Result<()> {
         let file = self.files.join(path);
         let folder = file.parent().context("no path of a file")?;
@@ -68,7 +68,7 @@ impl Repository {
         fs::write(&file, format!("{object:#}\n")).with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// Removes a file, for the next commit.
+    /// Removes a file, to be committed next.
     pub fn remove(&self, path: &str) -> anyhow::Result<()> {
         fs::remove_file(self.files.join(path)).with_context(|| format!("cannot remove {path}"))
     }
@@ -95,7 +95,7 @@ impl Repository {
     }
 }
 
-/// git, whatever is set up for the user of this machine.
+/// git, independent of the configuration of this machine's user.
 fn git() -> Command {
     let mut command = Command::new("git");
     command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").kill_on_drop(true);
@@ -109,7 +109,7 @@ async fn output_of(mut command: Command, input: &[u8]) -> anyhow::Result<Output>
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| missing_tool(error, "git", "git"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A git that fails early does not read its input; its error output says why.
+        // Ignore the error: a git that fails early does not read its input, and its error output says why.
         let _ = stdin.write_all(input).await;
     }
     Ok(child.wait_with_output().await?)
@@ -154,7 +154,7 @@ async fn backend(root: &Path, request: Request) -> anyhow::Result<Response> {
     response(&succeeded(output_of(command, &body).await?)?)
 }
 
-/// What a CGI program has written: headers, of which one may be the status, and the body.
+/// The output of a CGI program: headers, one of which may be the status, and the body.
 fn response(written: &[u8]) -> anyhow::Result<Response> {
     const END: &[u8] = b"\r\n\r\n";
     let end = written.windows(END.len()).position(|bytes| bytes == END).context("git's answer has no headers")?;

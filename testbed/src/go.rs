@@ -1,4 +1,4 @@
-//! Programs of the testbed in Go: built once per machine and change, outside the source tree.
+//! Go programs of the testbed. They are built once per machine and change, outside the source tree.
 
 use std::{
     fs,
@@ -11,9 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{cache, process::missing_tool};
 
-/// Builds the module in the folder `sources`, unless it is in the cache as it is now, and returns the path of its program,
-/// which is called `program`. `name` is what people are told, and the beginning of its name in the cache. Blocks, for
-/// minutes perhaps.
+/// Builds the module in the folder `sources`, unless the cache has it unchanged, and returns the path of its program
+/// `program`. People see `name`, which is also the prefix of the name in the cache. Blocks, possibly for minutes.
 pub fn build(sources: &Path, name: &str, program: &str) -> anyhow::Result<PathBuf> {
     let built = cache::directory(&format!("{name}-{}", fingerprint(sources)?), |directory| {
         eprintln!("building {name} (once, several minutes) ...");
@@ -28,7 +27,7 @@ pub fn module(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The version at which the module in the folder `sources` pins another one.
+/// The version of another module that the module in the folder `sources` pins.
 pub fn pinned(sources: &Path, module: &str) -> anyhow::Result<String> {
     let file = sources.join("go.mod");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -37,8 +36,8 @@ pub fn pinned(sources: &Path, module: &str) -> anyhow::Result<String> {
     version.map(str::to_owned).with_context(|| format!("{} does not pin {module}", file.display()))
 }
 
-/// Copies the manifests that `module` brings in one of its folders to the directory `to`, which is made if it is not there. The
-/// module in the folder `sources` uses it and was built with it.
+/// Copies the manifests in one folder of `module` to the directory `to`, which is made if missing. The module in the
+/// folder `sources` uses `module`, and must be built.
 pub(crate) fn copy_manifests(sources: &Path, module: &str, folder: &str, to: &Path) -> anyhow::Result<()> {
     let from = folder_of(sources, module)?.join(folder);
     let is_manifest =
@@ -47,7 +46,7 @@ pub(crate) fn copy_manifests(sources: &Path, module: &str, folder: &str, to: &Pa
         fs::create_dir_all(to)?;
         let files = fs::read_dir(&from)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
         let manifests = files.iter().filter(|path| is_manifest(path));
-        // Without its permissions: the module cache is read-only.
+        // Do not copy permissions: the module cache is read-only.
         let copied = manifests.map(|path| fs::write(to.join(path.file_name().unwrap_or_default()), fs::read(path)?));
         Ok(copied.collect::<std::io::Result<Vec<()>>>()?.len())
     };
@@ -56,7 +55,7 @@ pub(crate) fn copy_manifests(sources: &Path, module: &str, folder: &str, to: &Pa
     Ok(())
 }
 
-/// Where the sources of a module are.
+/// The folder with a module's sources.
 pub(crate) fn folder_of(sources: &Path, module: &str) -> anyhow::Result<PathBuf> {
     let output = Command::new("go")
         .args(["list", "-m", "-f", "{{.Dir}}", module])
@@ -70,8 +69,8 @@ pub(crate) fn folder_of(sources: &Path, module: &str) -> anyhow::Result<PathBuf>
     Ok(folder.trim().into())
 }
 
-/// Compiles `packages` of the module in the folder `sources` to `output`: a file or, for several, a directory. Of `flags` that
-/// are set here, too, those given hold. Blocks, for minutes perhaps.
+/// Compiles `packages` of the module in the folder `sources` to `output`: a file or, for several packages, a directory.
+/// `flags` replace flags that are also set here. Blocks, possibly for minutes.
 pub fn compile(sources: &Path, flags: &[&str], packages: &[&str], output: &Path) -> anyhow::Result<()> {
     let status = Command::new("go")
         .args(["build", "-trimpath", "-ldflags", "-s -w"])
@@ -89,7 +88,7 @@ pub fn compile(sources: &Path, flags: &[&str], packages: &[&str], output: &Path)
     Ok(())
 }
 
-/// Of all files of a folder and their names.
+/// A digest of all files in a folder and their names.
 pub(crate) fn fingerprint(sources: &Path) -> anyhow::Result<String> {
     let read = || -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut paths = fs::read_dir(sources)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;

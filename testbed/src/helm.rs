@@ -11,7 +11,7 @@ use crate::{cache, go};
 
 const MODULE: &str = "helm.sh/helm/v4";
 
-/// Helm for one user, independent of the configuration and the caches of this machine's.
+/// Helm for one user, independent of the configuration and caches of this machine's user.
 #[derive(Clone, Debug)]
 pub struct Helm {
     program: PathBuf,
@@ -19,13 +19,13 @@ pub struct Helm {
 }
 
 impl Helm {
-    /// Helm with its files in `home`. The first use on a machine builds it, which takes a few minutes and blocks; progress
-    /// goes to standard error.
+    /// Helm with its files in `home`. The first use on a machine builds it, which takes a few minutes and blocks.
+    /// Progress goes to standard error.
     pub fn in_home(home: &Path) -> anyhow::Result<Self> {
         Ok(Self { program: locate()?, home: home.into() })
     }
 
-    /// Runs it as whoever `kubeconfig` says, and returns what it prints; its error output is the error.
+    /// Runs it with the identity of `kubeconfig`, and returns its output. Its error output becomes the error.
     pub async fn run(&self, kubeconfig: Option<&Path>, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::new(&self.program);
         command
@@ -33,7 +33,7 @@ impl Helm {
             .env("HELM_CACHE_HOME", self.home.join("cache"))
             .env("HELM_CONFIG_HOME", self.home.join("config"))
             .env("HELM_DATA_HOME", self.home.join("data"))
-            // Keyed by address: a later control plane on the same port would get this one's API groups.
+            // Use a cache of its own: it is keyed by address, and a later control plane may have the same port.
             .env("KUBECACHEDIR", self.home.join("kube-cache"))
             .env("KUBECONFIG", kubeconfig.unwrap_or(Path::new("/dev/null")))
             .stdin(Stdio::null())

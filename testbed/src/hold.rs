@@ -1,4 +1,4 @@
-//! `hold`: a parent with one child, for the test that kills it.
+//! `hold`: a parent with one child, for a test that kills the parent.
 
 use std::{path::Path, process::Command};
 

@@ -1,10 +1,10 @@
-//! Whether this program runs in the namespaces of nodes, where what listens for them does not listen on the machine.
+//! Whether this program runs in the namespaces of nodes. A port that is open there is not open on the machine.
 
 use std::env;
 
 use anyhow::Context;
 
-/// Set inside: the name of the control group of all nodes.
+/// The variable that is set inside: the name of the control group of all nodes.
 pub(crate) const INSIDE: &str = "SESSIONKILL_TESTBED_ENCLOSURE";
 
 /// The name of the control group of all nodes. Fails outside.

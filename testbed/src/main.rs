@@ -32,16 +32,16 @@ enum Command {
     Rights(rights::RightsArgs),
     Torture(torture::TortureArgs),
     Up(stack::up::UpArgs),
-    /// The load of a measurement.
+    /// Run the load of a measurement.
     #[command(hide = true)]
     BenchLoad(bench::LoadArgs),
-    /// The least that a measurement compares with.
+    /// Run the floor of a measurement.
     #[command(hide = true)]
     BenchFloor(bench::FloorArgs),
-    /// Start one child and hold it until killed: the test of what happens to children then.
+    /// Start one child and wait until killed, to test what happens to the child then.
     #[command(hide = true)]
     Hold {
-        /// Where the child's log goes.
+        /// The directory for the child's log.
         directory: PathBuf,
     },
 }
@@ -49,7 +49,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Cli::parse().command;
-    // Nodes run in namespaces of their own, which this program then is in.
+    // With nodes, run this program again in their namespaces.
     let entered = match &command {
         Command::Demo(args) => args.enter().await,
         Command::Failover(args) => args.enter().await,
@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // One line: a backtrace would bury what is to be done.
+        // Print one line: a backtrace would hide what to do.
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! `testbed measure`: what the operator costs, on a real control plane: memory, and requests to the API server.
+//! `testbed measure`: the cost of the operator on a real control plane, in memory and in requests to the API server.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,11 +24,11 @@ use crate::{
 const LIMIT: Duration = Duration::from_mins(15);
 const SERVER: &str = "192.168.13.119";
 
-/// How much to measure.
+/// Options of `testbed measure`.
 #[derive(Args, Debug)]
 #[command(about = "Measure the operator's memory and its requests to the API server")]
 pub struct MeasureArgs {
-    /// SessionKills to create at once, each for one session of one tenant.
+    /// The number of SessionKills to create at once, each for one session of one tenant.
     #[arg(long, default_value_t = 1000)]
     requests: u32,
     /// The cargo profile of the operator.
@@ -56,7 +56,7 @@ async fn measure_on(stack: &Stack, requests: u32) -> anyhow::Result<()> {
     let session_kills: Api<SessionKill> = Api::default_namespaced(client.clone());
     prepare(stack, &client, requests).await?;
 
-    // The first request loads what every later one uses: connections, certificates, the watch.
+    // Make one request first: it loads connections, certificates and the watch, which all later ones use.
     create(stack, &session_kills, 0).await?;
     finished(&session_kills, 1).await?;
     let at_rest = operator.rss_bytes()?;
@@ -103,7 +103,7 @@ fn calls_by_action(stack: &Stack) -> BTreeMap<String, u64> {
     counts
 }
 
-/// A line of the table: how many of `count` fall to each of `requests`; none if there are none.
+/// A row of the table: how many of `count` there are for each of `requests`. `None` if there are none.
 fn print_share(what: &str, count: u64, requests: u32) -> anyhow::Result<()> {
     if count > 0 {
         println!("  {what:<32}{:>8.3}", f64::from(u32::try_from(count)?) / f64::from(requests));
@@ -171,7 +171,7 @@ async fn finished(session_kills: &Api<SessionKill>, count: usize) -> anyhow::Res
     Ok(())
 }
 
-/// The most memory that `operator` occupies while `work` runs.
+/// The peak memory of `operator` while `work` runs.
 async fn watch_memory(operator: &Operator, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<u64> {
     let mut most = 0;
     tokio::pin!(work);

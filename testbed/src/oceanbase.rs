@@ -1,5 +1,5 @@
-//! A real `OceanBase` engine on loopback: the single-node server `seekdb`, which speaks the `MySQL` protocol, lists its
-//! sessions in `V$OB_PROCESSLIST` and ends them by `KILL`. After a restart it gives out low session ids again.
+//! A real `OceanBase` engine on loopback: the single-node server `seekdb`. It speaks the `MySQL` protocol, lists its
+//! sessions in `V$OB_PROCESSLIST` and ends them with `KILL`. After a restart it reuses low session IDs.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-/// The driver, for those who hold sessions of the engine.
+/// The driver, for callers that hold sessions of the engine.
 pub use mysql_async;
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 
@@ -24,12 +24,12 @@ const PACKAGE: &str = "pylibseekdb==1.4.0.post1";
 const HOST: &str = "127.0.0.1";
 const START_LIMIT: Duration = Duration::from_mins(3);
 
-/// Installs the engine's package, if it is not there yet: where there is no network, it must be. It blocks.
+/// Installs the engine's package if it is missing. Call it before the network is gone. It blocks.
 pub fn prepare() -> anyhow::Result<()> {
     locate().map(drop)
 }
 
-/// A running engine; it ends when this value is dropped.
+/// A running engine. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Engine {
     process: Mutex<Arc<Process>>,
@@ -40,8 +40,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine with its data in `directory` and returns when it answers queries and lists its sessions. What
-    /// an earlier engine stored there is there again. The first start on a machine installs the engine's package.
+    /// Starts the engine with its data in `directory`, and returns when it answers queries and lists its sessions. Data
+    /// of an earlier engine in the same directory is there again. The first start on a machine installs the engine's
+    /// package.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
@@ -63,10 +64,10 @@ impl Engine {
         })
     }
 
-    /// Where `root` connects, without a password, in the form that `mysql_async` reads.
+    /// The URL with which `root` connects without a password, as `mysql_async` reads it.
     #[must_use]
     pub fn url(&self) -> String {
-        // The driver would otherwise move a loopback connection to the engine's socket, and the session would have no
+        // Otherwise the driver would move a loopback connection to the engine's socket, and the session would have no
         // client address.
         format!("mysql://root@{HOST}:{}/?prefer_socket=false", self.port)
     }
@@ -77,7 +78,7 @@ impl Engine {
         self.port
     }
 
-    /// The address that names this server in requests to end its sessions.
+    /// The address of this server in requests to end its sessions.
     #[must_use]
     pub fn server_ip(&self) -> &str {
         &self.server_ip
@@ -89,7 +90,7 @@ impl Engine {
         self.process().pid()
     }
 
-    /// How `root` connects; change the user or the database before use.
+    /// The options with which `root` connects. Change the user or the database before use.
     #[must_use]
     pub fn options(&self) -> OptsBuilder {
         options(self.port)
@@ -100,14 +101,14 @@ impl Engine {
         Conn::new(self.options()).await.with_context(|| format!("cannot connect to the engine on port {}", self.port))
     }
 
-    /// The id by which the engine lists and ends the session of `connection`.
+    /// The ID with which the engine lists and ends the session of `connection`.
     pub async fn session_id(&self, connection: &mut Conn) -> anyhow::Result<i64> {
         let id = connection.query_first("select connection_id()").await?;
         id.context("the engine did not tell the session's id")
     }
 
-    /// Kills the engine as a crash would and starts it again on the same data and port: all sessions are gone, and
-    /// their ids are given out anew.
+    /// Kills the engine like a crash, and starts it again with the same data and port. All sessions are gone, and their
+    /// IDs are reused.
     pub async fn restart(&self) -> anyhow::Result<()> {
         self.process().kill();
         let process = launch(&self.program, &self.directory, self.port).await?;
@@ -158,9 +159,9 @@ async fn launch(program: &Path, directory: &Path, port: u16) -> anyhow::Result<P
     process
         .ready(START_LIMIT, async || {
             let mut connection = Conn::new(options(port)).await?;
-            // It listens on all addresses and cannot be told otherwise; root has no password.
+            // It can only listen on all addresses, and root has no password.
             connection.query_drop(format!("set global ob_tcp_invited_nodes = '{HOST}'")).await?;
-            // Served a moment later than other queries.
+            // This list is served a moment later than other queries.
             connection.query_drop("select id from oceanbase.V$OB_PROCESSLIST").await?;
             Ok(connection.disconnect().await?)
         })

@@ -1,4 +1,4 @@
-//! The product's own binary as a process beside the control plane, as its service account: built, started, watched.
+//! The operator's own binary as a process beside the control plane, with its service account: built, started, watched.
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use crate::{
     process::{Output, Process, missing_tool},
 };
 
-/// The end of a well-behaved operator: calls in flight are finished first.
+/// How long a healthy operator may take to end: it first finishes the calls in flight.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running operator; it ends when this value is dropped.
+/// A running operator. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Operator {
     process: Process,
@@ -27,14 +27,15 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts `binary` with `arguments`, as whoever `kubeconfig` says. Its standard output, the audit lines, goes to
-    /// `directory/audit.jsonl` and its logs to `directory/operator.log`, both appended: a directory for each of several
-    /// operators. Its health is served on a free port of 127.0.0.1, unless `arguments` say otherwise. It is not waited for.
+    /// Starts `binary` with `arguments` and the identity of `kubeconfig`. It appends its standard output, the audit
+    /// lines, to `directory/audit.jsonl` and its logs to `directory/operator.log`: give each operator its own
+    /// directory. It serves its health on a free port of 127.0.0.1, unless `arguments` say otherwise. Does not wait
+    /// until it is ready.
     pub fn start(binary: &Path, kubeconfig: &Path, directory: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         Self::start_writing_to(&directory.join("audit.jsonl"), binary, kubeconfig, directory, arguments)
     }
 
-    /// The same with its standard output somewhere else.
+    /// The same, with another target for standard output.
     pub fn start_writing_to(
         stdout: &Path,
         binary: &Path,
@@ -71,12 +72,12 @@ impl Operator {
         format!("http://127.0.0.1:{}", self.health_port)
     }
 
-    /// All it has logged.
+    /// All its logs.
     pub fn logs(&self) -> anyhow::Result<String> {
         read(self.process.log())
     }
 
-    /// The audit lines it has written completely; a line that is not JSON is an error.
+    /// The complete audit lines. A line that is not JSON is an error.
     pub fn audit_lines(&self) -> anyhow::Result<Vec<Value>> {
         let text = read(self.process.stdout())?;
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -86,7 +87,7 @@ impl Operator {
             .collect()
     }
 
-    /// Freezes it in the middle of whatever it does (`SIGSTOP`).
+    /// Pauses it at any point of its work (`SIGSTOP`).
     pub fn pause(&self) -> anyhow::Result<()> {
         self.process.pause()
     }
@@ -101,28 +102,28 @@ impl Operator {
         self.process.kill();
     }
 
-    /// Asks it to end (`SIGTERM`), as a kubelet does.
+    /// Asks it to end (`SIGTERM`), like a kubelet.
     pub fn terminate(&self) -> anyhow::Result<()> {
         self.process.terminate()
     }
 
-    /// Asks it to end and waits for that; kills it when it takes longer than half a minute.
+    /// Asks it to end and waits. Kills it if it takes longer than half a minute.
     pub async fn stop(&self) {
         self.process.stop(STOP_PATIENCE).await;
     }
 
-    /// Memory it occupies now.
+    /// Its memory now.
     pub fn rss_bytes(&self) -> anyhow::Result<u64> {
         rss_bytes(self.pid())
     }
 }
 
-/// Physical memory that the process `pid` occupies now.
+/// The physical memory of the process `pid` now, in bytes.
 pub fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmRSS:")
 }
 
-/// The most physical memory that the process `pid` has occupied.
+/// The peak physical memory of the process `pid`, in bytes.
 pub fn peak_rss_bytes(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmHWM:")
 }
@@ -140,7 +141,7 @@ fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// Builds the operator with cargo, as `profile` says (`dev`, `release`), and returns its path. It blocks; progress goes
+/// Builds the operator with cargo and this `profile` (`dev`, `release`), and returns its path. It blocks. Progress goes
 /// to standard error.
 pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
     let output = cargo()
@@ -155,11 +156,11 @@ pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
     executable(&String::from_utf8_lossy(&output.stdout)).context("cargo built no sessionkill-operator")
 }
 
-/// cargo, with nothing of the cargo that runs the testbed but its toolchain.
+/// cargo, with no settings of the cargo that runs the testbed, except for its toolchain.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Under `cargo run` and `cargo test` these describe the testbed; build scripts that look at them would run again, and
-    // once more in the next build.
+    // Under `cargo run` and `cargo test` these variables describe the testbed. Build scripts that look at them would
+    // run again, and once more in the next build.
     for (name, _) in std::env::vars_os().filter(|(name, _)| describes_a_package(&name.to_string_lossy())) {
         command.env_remove(name);
     }
@@ -170,7 +171,7 @@ fn describes_a_package(variable: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// What cargo says it has built, wherever its target directory is.
+/// The path of the built binary, from cargo's messages, as its target directory may be anywhere.
 fn executable(messages: &str) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Message {

@@ -1,4 +1,4 @@
-//! Other ways to do the same job, to measure against: operators in other ecosystems' frameworks, and a script.
+//! Peers, to compare with: operators with frameworks of other ecosystems, and a script.
 //!
 //! Their sources, and what each of them promises, are in `testbed/peers`.
 
@@ -20,29 +20,29 @@ use crate::{
 
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// The variables that would put a proxy between a peer and the gateway on loopback.
+/// Variables that would put a proxy between a peer and the gateway on loopback.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// A competitor.
+/// A peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// An operator in Go.
     ControllerRuntime,
     /// An operator in Python.
     Kopf,
-    /// No operator: a loop in Python.
+    /// A loop in Python, which is not an operator.
     Script,
 }
 
-/// As whom, where and how a peer runs.
+/// How a peer runs.
 #[derive(Debug, Clone)]
 pub struct PeerOptions {
-    /// Who it is for the API server; see [`kubeconfig`].
+    /// Its kubeconfig: see [`kubeconfig`].
     pub kubeconfig: PathBuf,
-    /// For its logs: `peer.out` and `peer.log`. Made if it is not there.
+    /// The directory for its logs `peer.out` and `peer.log`. Made if missing.
     pub directory: PathBuf,
-    /// Whether it makes the writes that sessionkill makes: a receipt as the claim, the request's status, an Event, the
-    /// receipt's status. Otherwise those that are natural for it. The script knows only the latter.
+    /// Whether it makes the same writes as sessionkill: a receipt as the claim, the request's status, an Event, and the
+    /// receipt's status. Otherwise it makes the writes that are natural for it. The script can only do the latter.
     pub equal_writes: bool,
 }
 
@@ -60,7 +60,7 @@ impl Peer {
         }
     }
 
-    /// The user that its requests are counted under when it runs with its own [`kubeconfig`].
+    /// The user to which its requests are counted when it runs with its own [`kubeconfig`].
     #[must_use]
     pub fn user(self) -> String {
         format!("system:serviceaccount:default:{}", self.service_account())
@@ -75,16 +75,16 @@ impl Peer {
     }
 }
 
-/// Grants the peers what they need, and returns a kubeconfig with which `peer` is a user of its own. That needs custom
-/// resources in place.
+/// Grants the peers their rights, and returns a kubeconfig with which `peer` has its own user. The custom resources
+/// must be installed.
 pub async fn kubeconfig(peer: Peer, control_plane: &ControlPlane) -> anyhow::Result<PathBuf> {
     control_plane.apply_path(&all_sources().join("rbac.yaml")).await?;
     control_plane.service_account_kubeconfig("default", &peer.service_account()).await
 }
 
 /// Starts `peer` and returns when it watches for requests in the namespace `default`. An `OceanBaseConnection` and its
-/// Secret must be there: they say where the gateway is, and nothing else does. The first start on a machine builds it,
-/// which takes minutes. It ends when the returned process is dropped.
+/// Secret must exist, as they name the gateway. The first start on a machine builds the peer, which takes minutes. It
+/// ends when the returned process is dropped.
 pub async fn start(peer: Peer, options: &PeerOptions) -> anyhow::Result<Process> {
     ensure!(
         !(peer == Peer::Script && options.equal_writes),
@@ -95,12 +95,12 @@ pub async fn start(peer: Peer, options: &PeerOptions) -> anyhow::Result<Process>
     for name in PROXIES {
         command.env_remove(name);
     }
-    // Python would put its bytecode beside the sources.
+    // Keep Python from writing bytecode beside the sources.
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("KUBECONFIG", &options.kubeconfig);
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let stdout = directory.join("peer.out");
-    // Appended to when a peer is started again in the same directory: only what is new counts.
+    // Read only what is new: the log is appended to if a peer is started again in the same directory.
     let seen = fs::metadata(&stdout).map_or(0, |file| file.len());
     let process = Process::start(&command, Output { stdout, stderr: directory.join("peer.log") })?;
     process
@@ -118,13 +118,13 @@ pub async fn start(peer: Peer, options: &PeerOptions) -> anyhow::Result<Process>
     Ok(process)
 }
 
-/// Builds what `peer` needs, if it is not in the cache: its first start is then as quick as any other. Blocks, for minutes
-/// perhaps.
+/// Builds what `peer` needs if the cache does not have it, so that its first start is as quick as any other. Blocks,
+/// possibly for minutes.
 pub fn build(peer: Peer) -> anyhow::Result<()> {
     command(peer, false).map(drop)
 }
 
-/// Builds what `peer` needs, if it is not in the cache, and returns how it is run.
+/// Builds what `peer` needs if the cache does not have it, and returns its command.
 fn command(peer: Peer, equal_writes: bool) -> anyhow::Result<Command> {
     let sources = peer.sources();
     match peer {

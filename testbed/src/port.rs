@@ -1,4 +1,4 @@
-//! Free loopback ports that stay free: for servers that must come back on the same one.
+//! Free loopback ports that stay free, for servers that must restart on the same port.
 
 use std::{
     net::Ipv4Addr,
@@ -8,17 +8,17 @@ use std::{
 use anyhow::Context;
 use tokio::net::TcpSocket;
 
-/// Below the range from which Linux serves outgoing connections and `bind` to port 0 (32768 and up): a server that is
-/// restarted would otherwise find its port taken by a client that had tried to reach it meanwhile.
+/// Below the range that Linux uses for outgoing connections and for `bind` to port 0 (32768 and up). Otherwise a
+/// restarted server could find its port taken by a client that had tried to reach it meanwhile.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
-/// A port of 127.0.0.1 that nobody listens on; one process is not given the same port twice in a row. Another process
-/// may still take it before it is used: start again with another one then.
+/// A port of 127.0.0.1 on which nobody listens. One process does not get the same port twice in a row. Another process
+/// may still take the port before it is used: then start again with another port.
 pub fn free() -> anyhow::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(uuid::Uuid::new_v4().as_u128() % u128::from(COUNT))?;
-    // Each process begins at a place of its own, so that two testbeds that start together do not collide.
+    // Start at another number in each process, so that two testbeds that start together do not collide.
     let _ = NEXT.compare_exchange(0, start.max(1), Ordering::Relaxed, Ordering::Relaxed);
     (0..COUNT)
         .map(|_| FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT)
@@ -26,8 +26,8 @@ pub fn free() -> anyhow::Result<u16> {
         .context("no free port on 127.0.0.1")
 }
 
-/// Starts a server on a free port, and again on another one if somebody took that before the server had it. A server
-/// that fails must be gone by then: its port tells whose fault it was.
+/// Starts a server on a free port. If another process took the port first, starts again on another port. A server that
+/// fails must be gone by then: its port shows who was at fault.
 pub async fn start_on_free<T, F>(start: impl Fn(u16) -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
@@ -43,8 +43,8 @@ where
     }
 }
 
-/// Binds, but does not listen: a child that is just being started inherits the socket for a moment, and a listening one
-/// would keep the server out for as long.
+/// Binds, but does not listen. A child that is just being started inherits the socket for a moment, and a listening
+/// socket would block the server for that time.
 fn is_free(port: u16) -> bool {
     TcpSocket::new_v4()
         .and_then(|socket| {

@@ -1,7 +1,7 @@
 //! Child processes that never outlive the process that started them, even when that one is `SIGKILL`ed.
 //!
-//! Each program runs through `setpriv --pdeathsig KILL`, which replaces itself by the program: the kernel ends it when
-//! the thread that started it ends, and the process id is the program's own.
+//! Each program runs through `setpriv --pdeathsig KILL`, which replaces itself by the program. The kernel ends the
+//! program when the thread that started it ends. The process ID is the program's own.
 
 use std::{
     fs::{self, File},
@@ -22,16 +22,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep, timeout};
 
 const POLL: Duration = Duration::from_millis(20);
-/// One readiness check; a server that accepts connections before it serves them must not hold up the next check.
+/// The time-out of one readiness check: a server that accepts connections before it serves them must not block the next
+/// check.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 const TAIL_LINES: usize = 25;
 
-/// Where a process writes.
+/// The files for a process's output.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Standard output; the same path as `stderr` puts both into one file.
+    /// Standard output. The same path as `stderr` puts both into one file.
     pub stdout: PathBuf,
-    /// Standard error: the log whose end is quoted when the process dies.
+    /// Standard error: the log whose last lines are quoted when the process dies.
     pub stderr: PathBuf,
 }
 
@@ -44,7 +45,7 @@ impl Output {
     }
 }
 
-/// A running child: gone when this value is dropped, and when this process dies in whatever way.
+/// A running child. It ends when this value is dropped, and when this process dies in whatever way.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -54,9 +55,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with its arguments, environment and directory as set there; its streams go to `output`
-    /// (appended) and it reads nothing. It gets a process group of its own, so that Ctrl-C reaches only its owner,
-    /// who then stops everything in order.
+    /// Starts `program` with the arguments, environment and directory that are set in it. Its streams are appended to
+    /// `output`, and it has no input. It has its own process group, so that Ctrl-C reaches only its owner, which then
+    /// stops everything in order.
     pub fn start(program: &Command, output: Output) -> anyhow::Result<Self> {
         let name = Path::new(program.get_program())
             .file_name()
@@ -89,31 +90,31 @@ impl Process {
         &self.output.stdout
     }
 
-    /// Whether it has not exited yet; a paused process is running.
+    /// Whether it has not exited yet. A paused process counts as running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.exit_status().is_none()
     }
 
-    /// `SIGKILL`, and waits until the process is gone. Nothing happens if it was.
+    /// Sends `SIGKILL`, and waits until the process is gone. Does nothing if it is gone already.
     pub fn kill(&self) {
         let mut child = self.child();
-        // Fails only for a process that has been waited for: what is wanted is then already so.
+        // Ignore the error: it only means that the process is gone already.
         let _ = child.kill();
         let _ = child.wait();
     }
 
-    /// Asks it to end (`SIGTERM`); `wait` tells when it has.
+    /// Asks it to end (`SIGTERM`). Use `wait` to wait for its end.
     pub fn terminate(&self) -> anyhow::Result<()> {
         self.signal(Signal::TERM)
     }
 
-    /// Freezes it (`SIGSTOP`) as a long garbage collection or a suspended machine would.
+    /// Pauses it (`SIGSTOP`), like a long garbage collection or a suspended machine.
     pub fn pause(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a paused process go on (`SIGCONT`).
+    /// Resumes a paused process (`SIGCONT`).
     pub fn resume(&self) -> anyhow::Result<()> {
         self.signal(Signal::CONT)
     }
@@ -128,20 +129,20 @@ impl Process {
         }
     }
 
-    /// Waits for the exit; none if it still runs after `limit`.
+    /// Waits for the exit. `None` if it still runs after `limit`.
     pub async fn wait(&self, limit: Duration) -> Option<ExitStatus> {
         timeout(limit, self.ended()).await.ok()
     }
 
-    /// `SIGTERM`, and `SIGKILL` if that has not ended it within `patience`.
+    /// Sends `SIGTERM`, and `SIGKILL` if it still runs after `patience`.
     pub async fn stop(&self, patience: Duration) {
         if self.terminate().is_err() || self.wait(patience).await.is_none() {
             self.kill();
         }
     }
 
-    /// Repeats `check` until it succeeds and returns what it found. Fails at once, with the end of the log, when the
-    /// process dies, and with the last failed check after `limit`.
+    /// Repeats `check` until it succeeds, and returns its result. Fails at once, with the last lines of the log, if the
+    /// process dies. Fails after `limit`, with the last failure of `check`.
     pub async fn ready<T, F>(&self, limit: Duration, mut check: impl FnMut() -> F) -> anyhow::Result<T>
     where
         F: Future<Output = anyhow::Result<T>>,
@@ -149,7 +150,7 @@ impl Process {
         let deadline = Instant::now() + limit;
         loop {
             let failure = match timeout(CHECK_LIMIT, check()).await {
-                // A check may have reached another server on the port that this process died for.
+                // Check the process again: `check` may have reached another server on the same port.
                 Ok(Ok(found)) if self.is_running() => return Ok(found),
                 Ok(Ok(_)) => anyhow::anyhow!("it has ended"),
                 Ok(Err(error)) => error,
@@ -170,7 +171,7 @@ impl Process {
         }
     }
 
-    /// The end of the log, in words that fit an error message.
+    /// The last lines of the log, in words that fit an error message.
     #[must_use]
     pub fn tail(&self) -> String {
         let log = fs::read(self.log()).unwrap_or_default();
@@ -184,8 +185,7 @@ impl Process {
         self.child().try_wait().ok().flatten()
     }
 
-    /// Holds the child while it signals: a process that has been waited for has lost its id, which may by now be
-    /// another program's.
+    /// Keeps the child locked while it sends the signal. After a `wait` the process ID may belong to another program.
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let mut child = self.child();
         if let Some(status) = child.try_wait()? {
@@ -205,7 +205,7 @@ impl Drop for Process {
     }
 }
 
-/// Turns "no such file" into the one thing to do about it.
+/// Turns "no such file" into a message that says what to install.
 #[must_use]
 pub fn missing_tool(error: io::Error, tool: &str, remedy: &str) -> anyhow::Error {
     if error.kind() == io::ErrorKind::NotFound {
@@ -249,15 +249,15 @@ fn guarded(program: &Command, stdout: File, stderr: File) -> Command {
 
 type Order = (Command, Sender<io::Result<Child>>);
 
-/// Spawns on one thread that lives as long as the process: the death signal is sent when the spawning *thread* ends,
-/// and a runtime's worker or a test's thread ends long before its children should.
+/// Spawns on one thread that lives as long as the process. The death signal is sent when the spawning *thread* ends,
+/// and a worker of a runtime or the thread of a test ends long before its children should.
 fn spawn(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Order>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (orders, inbox) = mpsc::channel::<Order>();
         thread::spawn(move || {
             for (mut command, reply) in inbox {
-                // The one who asked waits for the answer, so it is always received.
+                // Ignore the error: the caller waits for the answer.
                 let _ = reply.send(command.spawn());
             }
         });

@@ -1,4 +1,4 @@
-//! Prometheus and promtool, built once from the Go modules that `testbed/prometheus/go.mod` pins, and a server of its own.
+//! Prometheus and promtool, built once from the Go modules that `testbed/prometheus/go.mod` pins, and a running server.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
 
 const MODULE: &str = "github.com/prometheus/prometheus";
 const READY_LIMIT: Duration = Duration::from_mins(1);
-/// How often the server looks at its target.
+/// The server's scrape interval, in seconds.
 pub const SCRAPE_SECONDS: u32 = 1;
 
 /// The two programs.
@@ -28,21 +28,22 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds them on first use on a machine, which takes several minutes and blocks; progress goes to standard error.
+    /// Builds them at the first use on a machine, which takes several minutes and blocks. Progress goes to standard
+    /// error.
     pub fn locate() -> anyhow::Result<Self> {
         let sources = go::module("prometheus");
         let version = go::pinned(&sources, MODULE)?;
         let directory = cache::directory(&format!("prometheus-{version}"), |directory| {
             eprintln!("building prometheus and promtool {version} (once, several minutes) ...");
             let programs = ["prometheus", "promtool"].map(|name| format!("{MODULE}/cmd/{name}"));
-            // Without the ways to discover targets in clouds, which are most of it.
+            // Leave out service discovery for clouds, which is most of the code.
             let flags = ["-tags", "remove_all_sd"];
             go::compile(&sources, &flags, &programs.each_ref().map(String::as_str), directory)
         })?;
         Ok(Self { directory })
     }
 
-    /// Runs promtool in `directory` and returns what it prints; if it fails, that is the error.
+    /// Runs promtool in `directory` and returns its output. If it fails, the output is the error.
     pub fn promtool(&self, directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(self.directory.join("promtool"));
         let output = command.args(arguments).current_dir(directory).stdin(Stdio::null()).output()?;
@@ -52,27 +53,27 @@ impl Programs {
     }
 }
 
-/// A running server; it ends when this value is dropped.
+/// A running server. It ends when this value is dropped.
 pub struct Prometheus {
     process: Process,
     url: String,
     http: reqwest::Client,
 }
 
-/// One series at one time, or at several.
+/// One series, at one time or over a range.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Series {
     /// Its labels.
     pub metric: std::collections::BTreeMap<String, String>,
-    /// Time and value, of an instant.
+    /// Time and value, for an instant query.
     pub value: Option<(f64, String)>,
-    /// The same, of a range.
+    /// Times and values, for a range query.
     #[serde(default)]
     pub values: Vec<(f64, String)>,
 }
 
 impl Series {
-    /// The value of an instant.
+    /// The value of an instant query.
     #[must_use]
     pub fn number(&self) -> f64 {
         self.value.as_ref().and_then(|(_, value)| value.parse().ok()).unwrap_or(f64::NAN)
@@ -92,11 +93,12 @@ struct Data {
 }
 
 impl Prometheus {
-    /// Starts a server in `directory` that looks at `target` (`host:port`) each [`SCRAPE_SECONDS`] and evaluates `rules`.
+    /// Starts a server in `directory` that scrapes `target` (`host:port`) every [`SCRAPE_SECONDS`] and evaluates
+    /// `rules`.
     pub async fn start(programs: &Programs, directory: &Path, target: &str, rules: &Path) -> anyhow::Result<Self> {
         let port = port::free()?;
         let every = format!("{SCRAPE_SECONDS}s");
-        // YAML takes JSON.
+        // JSON is valid YAML.
         let config = json!({
             "global": {"scrape_interval": every, "evaluation_interval": every},
             "rule_files": [rules],
@@ -119,12 +121,12 @@ impl Prometheus {
         Ok(server)
     }
 
-    /// What `expression` is now.
+    /// The value of `expression` now.
     pub async fn query(&self, expression: &str) -> anyhow::Result<Vec<Series>> {
         self.ask("query", &[("query", expression)]).await
     }
 
-    /// What `expression` was between two times, in seconds, each second.
+    /// The values of `expression` between two times, in seconds, for each second.
     pub async fn query_range(&self, expression: &str, start: i64, end: i64) -> anyhow::Result<Vec<Series>> {
         let (start, end) = (start.to_string(), end.to_string());
         self.ask("query_range", &[("query", expression), ("start", &start), ("end", &end), ("step", "1")]).await

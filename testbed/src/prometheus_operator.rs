@@ -1,5 +1,5 @@
-//! The definitions of the Prometheus operator's kinds, made once of its own Go types as `testbed/prometheus-operator/go.mod`
-//! pins them.
+//! The definitions of the Prometheus operator's kinds. They are made once from its own Go types, which
+//! `testbed/prometheus-operator/go.mod` pins.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,8 +12,8 @@ use crate::{cache, go, process::missing_tool};
 
 const TYPES: &str = "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1";
 
-/// The file with the definition of each of these kinds, which have their plural names. The first use on a machine makes
-/// them, which takes a minute or two and blocks; progress goes to standard error.
+/// The file with the definition of each of these kinds, which are given as plural names. The first use on a machine
+/// makes them, which takes a minute or two and blocks. Progress goes to standard error.
 pub fn definitions<const N: usize>(kinds: [&str; N]) -> anyhow::Result<[PathBuf; N]> {
     let sources = go::module("prometheus-operator");
     let directory = cache::directory(&format!("prometheus-operator-{}", go::fingerprint(&sources)?), |directory| {
@@ -29,7 +29,7 @@ pub fn definitions<const N: usize>(kinds: [&str; N]) -> anyhow::Result<[PathBuf;
 
 fn generate(sources: &Path, directory: &Path) -> anyhow::Result<()> {
     let status = Command::new("go")
-        // Without descriptions: they are most of it, and check nothing.
+        // Leave out descriptions: they are most of the text, and check nothing.
         .args(["tool", "controller-gen", "crd:maxDescLen=0", &format!("paths={TYPES}")])
         .arg(format!("output:crd:dir={}", directory.display()))
         .current_dir(sources)

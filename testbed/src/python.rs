@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 
 use crate::cache;
 
-/// Returns the directory of a virtual environment that holds exactly the pinned `requirements` (each
-/// `package==version`) and what they depend on; its interpreter is `bin/python` in there.
+/// Returns the directory of a virtual environment with exactly the pinned `requirements` (each `package==version`) and
+/// their dependencies. Its interpreter is `bin/python` in that directory.
 ///
-/// The environment is created on first use in the user's cache directory. Any number of processes may ask at the same
-/// time: one builds, the others wait. One that was interrupted while being built is built anew. Blocks; call it from
-/// `spawn_blocking` in async code.
+/// The environment is created at the first use, in the user's cache directory. Many processes may ask at the same time:
+/// one builds, and the others wait. An interrupted build starts anew. It blocks: call it from `spawn_blocking` in async
+/// code.
 pub fn environment(name: &str, requirements: &[&str]) -> Result<PathBuf> {
     let cache = cache::root()?;
     let directory = cache.join(format!("python-{name}-{}", fingerprint(requirements)));
@@ -27,7 +27,7 @@ pub fn environment(name: &str, requirements: &[&str]) -> Result<PathBuf> {
     let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
     lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
 
-    // Written last: its absence means that an earlier build did not reach its end.
+    // Write it last: if it is missing, an earlier build did not finish.
     let complete = directory.join(".complete");
     if !complete.exists() {
         build(&directory, requirements)?;
@@ -58,7 +58,7 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Requirements in another order are the same environment.
+/// The order of requirements does not matter.
 fn fingerprint(requirements: &[&str]) -> String {
     let mut requirements = requirements.to_vec();
     requirements.sort_unstable();

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use anyhow::Context;
 pub use tempfile::TempDir;
 
-/// A new directory that is removed when the value is dropped; keep it until the servers in it have ended. Unlike
-/// `tempfile`'s own its name has no leading dot: the `OceanBase` engine does not recover from its log below such a name.
+/// A new directory that is removed when the value is dropped. Keep it until the servers in it have ended. Unlike
+/// `tempfile`'s own names its name has no leading dot: below such a name the `OceanBase` engine does not recover from
+/// its log.
 pub fn directory() -> anyhow::Result<TempDir> {
     TempDir::with_prefix("sessionkill-").context("cannot create a temporary directory")
 }
 
-/// The directory that somebody has `chosen`, which stays; else a new one, which is removed when the second value is dropped.
+/// The `chosen` directory, which stays. Without it, a new one, which is removed when the second value is dropped.
 pub fn chosen_or_new(chosen: Option<PathBuf>) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
     if let Some(chosen) = chosen {
         return Ok((chosen, None));

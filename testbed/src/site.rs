@@ -22,18 +22,18 @@ use crate::{
     stack::Stack,
 };
 
-/// A rollout waits for calls in flight, and a node for what it is told of Pods.
+/// A rollout waits for calls in flight, and a node needs time to learn of its Pods.
 const LIMIT: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The replica that leads, as the Lease says.
+/// The replica that leads, by the Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leader {
     /// Its Pod.
     pub pod: String,
     /// The node of the Pod.
     pub node: String,
-    /// What it calls itself: another one in each life of its container.
+    /// Its holder identity, which is new in each life of its container.
     pub identity: String,
     /// Since when it leads.
     pub since: Timestamp,
@@ -46,12 +46,12 @@ impl Leader {
     }
 }
 
-/// What became of a request for one session, as both the gateway and the request say.
+/// What happened to a request for one session, by the gateway and by the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Its session was killed, once.
     Killed,
-    /// It was claimed when its operator died, and not sent: its session is still there.
+    /// It was claimed when its operator died, and not sent. Its session is still there.
     Unsent,
 }
 
@@ -63,12 +63,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// On this stack.
+    /// Uses this stack.
     pub async fn new(stack: Stack) -> anyhow::Result<Self> {
         Ok(Self { client: stack.control_plane.client().await?, stack })
     }
 
-    /// A namespace with a Secret and a connection to the gateway, which is called by this URL.
+    /// Makes a namespace with a Secret and a connection to the gateway at this URL.
     pub async fn open_namespace(&self, name: &str, endpoint: &str) -> anyhow::Result<()> {
         let key = self.stack.access_key();
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
@@ -93,7 +93,7 @@ impl Site {
         self.stack.control_plane.apply(&objects.to_string()).await.map(drop)
     }
 
-    /// Lets these sessions be there, in memory, and asks for their end.
+    /// Adds these sessions in memory, and requests their kill.
     pub async fn ask(&self, namespace: &str, name: &str, numbers: &[i64]) -> anyhow::Result<()> {
         self.stack.gateway.add_sessions(numbers.iter().map(|number| session(*number)).collect())?;
         let requests = self.requests(namespace);
@@ -106,7 +106,7 @@ impl Site {
         self.stack.nodes.as_ref().context("the stack has no nodes")
     }
 
-    /// Waits until the release has exactly the Pods that it should have, and all are ready.
+    /// Waits until the release has exactly its wanted Pods, and all are ready.
     pub async fn settled(&self) -> anyhow::Result<()> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
@@ -137,8 +137,8 @@ impl Site {
         }
     }
 
-    /// What has become of the request for the session of this number, which it waits for. An error if more than one kill was made,
-    /// or if the request says what the gateway's ledger does not.
+    /// Waits for the end of the request for the session of this number, and returns what happened. Fails if more than
+    /// one kill was made, or if the request contradicts the gateway's ledger.
     pub async fn fate(&self, namespace: &str, name: &str, number: i64) -> anyhow::Result<Fate> {
         let ended = self.ended(namespace, name).await?;
         match (self.kills(&[number])[0], reason(&ended)) {
@@ -148,7 +148,7 @@ impl Site {
         }
     }
 
-    /// Waits until a replica leads that is `wanted`.
+    /// Waits until a replica leads for which `wanted` holds.
     pub async fn led_by(&self, wanted: impl Fn(&Leader) -> bool) -> anyhow::Result<Leader> {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -167,7 +167,7 @@ impl Site {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// How often each of these sessions was really killed.
+    /// The number of real kills of each of these sessions.
     #[must_use]
     pub fn kills(&self, numbers: &[i64]) -> Vec<u32> {
         let kills = self.stack.gateway.kills_per_session();
@@ -182,7 +182,7 @@ impl Site {
         else {
             return Ok(None);
         };
-        // It names its Pod, and this life of its container.
+        // The identity names its Pod, and this life of its container.
         let pod = identity.rsplit_once('_').map_or(identity.as_str(), |(pod, _)| pod).to_owned();
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let node = pods.get_opt(&pod).await?.and_then(|pod| pod.spec).and_then(|spec| spec.node_name);
@@ -190,7 +190,7 @@ impl Site {
     }
 }
 
-/// Why the request ended, or waits; empty if it does not say so yet.
+/// The reason for which the request ended or waits. Empty if it has none yet.
 #[must_use]
 pub fn reason(request: &SessionKill) -> &str {
     let conditions = request.status.iter().flat_map(|status| &status.conditions);

@@ -1,4 +1,4 @@
-//! The Lease by which the replicas of an arena elect one of them.
+//! The Lease with which the replicas of an arena elect a leader.
 
 use anyhow::Context;
 use k8s_openapi::api::{
@@ -11,14 +11,15 @@ use serde_json::json;
 use super::namespace::Arena;
 use crate::base::{NAMESPACE, SERVICE_ACCOUNT};
 
-/// Its name, as `deploy/base` gives the right to it.
+/// The name of the Lease, as `deploy/base` grants the right to it.
 pub const LEASE: &str = "sessionkill-operator";
 
-/// The Role that gives it.
+/// The Role that grants it.
 const ROLE: &str = "sessionkill-operator-leases";
 
 impl Arena {
-    /// Lets the replicas hold a Lease here, with exactly the rights that `deploy/base` gives where it is installed. Once.
+    /// Lets the replicas hold a Lease in this namespace, with exactly the rights that `deploy/base` grants. Call it
+    /// once.
     pub async fn allow_election(&self) -> anyhow::Result<()> {
         let params = PostParams::default();
         let installed: Api<Role> = Api::namespaced(self.client.clone(), NAMESPACE);
@@ -37,7 +38,7 @@ impl Arena {
         bindings.create(&params, &serde_json::from_value(binding)?).await.map(drop).context("no RoleBinding")
     }
 
-    /// What the Lease says; none before anybody has held it.
+    /// The spec of the Lease. `None` before a replica has held it.
     pub async fn lease(&self) -> anyhow::Result<Option<LeaseSpec>> {
         Ok(self.api_of::<Lease>().get_opt(LEASE).await?.and_then(|lease| lease.spec))
     }

@@ -1,4 +1,4 @@
-//! What is shipped as an example, for an arena.
+//! The shipped examples, adapted to an arena.
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{
 use crate::manifests;
 
 impl Arena {
-    /// The shipped connection in this file, to the arena's gateway.
+    /// The shipped connection in this file, pointed at the arena's gateway.
     pub fn example_connection(&self, file: &str) -> anyhow::Result<Value> {
         let mut connection = first(file)?;
         let spec = &mut connection["spec"];
@@ -22,8 +22,8 @@ impl Arena {
     }
 }
 
-/// The shipped request in this file, for the session `number`, to be sent for so many seconds from now. What it expects of the
-/// session, and all else, is as shipped.
+/// The shipped request in this file, for the session `number`. Its `notAfterTime` is `seconds` from now. Its `expect`
+/// and everything else is as shipped.
 pub fn example_request(file: &str, number: i64, seconds: i64) -> anyhow::Result<Value> {
     let mut request = first(file)?;
     let spec = &mut request["spec"];
@@ -35,7 +35,7 @@ pub fn example_request(file: &str, number: i64, seconds: i64) -> anyhow::Result<
     Ok(request)
 }
 
-/// A request as a manifest, with this metadata beside its name.
+/// A request as a manifest, with this metadata and this name.
 #[must_use]
 pub fn manifest(name: &str, metadata: &Value, spec: &SessionKillSpec) -> Value {
     let mut object = json!({

@@ -1,4 +1,4 @@
-//! What all arenas of a process share. It outlives the runtime of any single test, so it holds no client.
+//! What all arenas of a process share. It outlives the runtime of each test, so it holds no client.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,19 +24,19 @@ use crate::{
 const LIMIT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A control plane with the definitions and `deploy/base` installed, and the binary that is tried.
+/// A control plane with the definitions and `deploy/base` installed, and the binary under test.
 pub struct Ground {
     /// The control plane.
     pub control_plane: ControlPlane,
-    /// The engine whose sessions are killed, where there is one.
+    /// The engine whose sessions are killed, if there is one.
     pub engine: Option<Engine>,
     /// The operator's kubeconfig: its service account, with the rights of `deploy/base` and no others.
     pub(super) kubeconfig: PathBuf,
     pub(super) binary: PathBuf,
     pub(super) directory: PathBuf,
-    /// Of all doors.
+    /// The certificate of all doors.
     pub(super) certificate: Certificate,
-    /// Held for writing while the control plane fails: then only the operators ask it for anything.
+    /// Locked for writing while the control plane fails, so that only the operators send it requests then.
     pub(super) outage: RwLock<()>,
 }
 
@@ -57,8 +57,8 @@ impl Ground {
         })
     }
 
-    /// Lets the control plane fail for `pause` and calls `begun` when it does; one failure at a time, in none of which an
-    /// arena is asked for anything. Returns when it serves the operator again.
+    /// Makes the control plane fail for `pause`, and calls `begun` when it has failed. Only one failure runs at a time,
+    /// and no arena sends requests meanwhile. Returns when the control plane serves the operator again.
     pub async fn fail(&self, outage: Outage, pause: Duration, begun: impl FnOnce()) -> anyhow::Result<()> {
         let _alone = self.outage.write().await;
         self.control_plane.suffer(outage, pause, begun).await?;

@@ -1,5 +1,5 @@
-//! A namespace to try the operator's binary in: its own gateway, fault proxies on both sides, and any number of replicas
-//! that can be killed and frozen. Many arenas share one control plane.
+//! A namespace in which the operator's binary is tested: its own gateway, fault proxies on both sides, and any number
+//! of replicas that can be killed and frozen. Many arenas share one control plane.
 
 mod election;
 mod example;

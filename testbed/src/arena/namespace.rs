@@ -31,10 +31,10 @@ const SECRET: &str = "aliyun-ak";
 const KEY_ID: &str = "STS.NUCanaryKeyID";
 const KEY_SECRET: &str = "CanaryStsSecret9c1e";
 const KEY_TOKEN: &str = "CanarySecurityToken5b2d";
-/// What must not be read anywhere but in the Secret.
+/// Values that must appear nowhere but in the Secret.
 pub(super) const CANARIES: [&str; 3] = [KEY_ID, KEY_SECRET, KEY_TOKEN];
 
-/// One namespace with everything around it; its processes end with it.
+/// One namespace with all its parts. Its processes end with it.
 pub struct Arena {
     /// The namespace.
     pub namespace: String,
@@ -52,7 +52,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// A namespace `name` with a Secret and a connection to a gateway that holds `sessions`. No replica runs.
+    /// A namespace `name` with a Secret, and a connection to a gateway that holds `sessions`. No replica runs yet.
     pub async fn set(ground: &Arc<Ground>, name: &str, sessions: Vec<Session>) -> anyhow::Result<Self> {
         Self::set_before(ground, name, Backend::Memory(sessions)).await
     }
@@ -111,7 +111,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Objects of the namespace, as the administrator and by the direct way.
+    /// The API for objects of the namespace, as administrator and not through a proxy.
     #[must_use]
     pub fn api_of<K>(&self) -> Api<K>
     where
@@ -126,12 +126,12 @@ impl Arena {
         &self.ground
     }
 
-    /// Waits until the control plane serves, which it does while what is returned is kept.
+    /// Waits until the control plane serves. It does not fail while the returned guard is kept.
     pub async fn served(&self) -> RwLockReadGuard<'_, ()> {
         self.ground.outage.read().await
     }
 
-    /// Asks for a kill.
+    /// Creates a request.
     pub async fn request(&self, name: &str, spec: SessionKillSpec) -> anyhow::Result<()> {
         let _served = self.served().await;
         let requests: Api<SessionKill> = self.api_of();
@@ -163,8 +163,8 @@ impl Arena {
         self.list().await
     }
 
-    /// The gateway's calls that named the session `number`, whatever came of them. Of a session that is not let go no count of
-    /// kills tells.
+    /// The gateway's calls that named the session `number`, with any result. Use it for a session that survives its
+    /// kills: those are not counted as kills.
     #[must_use]
     pub fn calls_for(&self, number: i64) -> Vec<CallRecord> {
         let names = |call: &CallRecord| call.sessions.iter().any(|it| it.session_id == session_id(number));

@@ -1,4 +1,4 @@
-//! A replica of the operator: a process with doors of its own to the API server and to the gateway.
+//! A replica of the operator: a process with its own doors to the API server and to the gateway.
 
 use std::{fs, time::Duration};
 
@@ -9,15 +9,16 @@ use crate::operator::Operator;
 /// How a replica is started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Launch {
-    /// Speaks HTTP/1.1 to the API server, where it is offered HTTP/2.
+    /// Uses HTTP/1.1 to the API server, which also offers HTTP/2.
     pub http1: bool,
-    /// Stands for election, with a Lease of so many seconds; see [`Arena::allow_election`](super::Arena::allow_election).
+    /// Takes part in the election, with a Lease of this number of seconds. See
+    /// [`Arena::allow_election`](super::Arena::allow_election).
     pub lease_seconds: Option<u16>,
-    /// How long its watches last, where it is not the default.
+    /// How long its watches last, in seconds, if not the default.
     pub watch_seconds: Option<u32>,
-    /// For how long after its claim a call may be sent; 8 s if none.
+    /// How many seconds after its claim a call may be sent. `None` means 8 s.
     pub dispatch_window_seconds: Option<u16>,
-    /// Works in all namespaces: for an arena beside which no other has anything left to do.
+    /// Works in all namespaces. Use it only when all other arenas have finished their work.
     pub everywhere: bool,
 }
 
@@ -39,9 +40,9 @@ impl Launch {
     }
 }
 
-/// One process. A replica that is started again is another one.
+/// One process. After a restart it is another replica.
 pub struct Replica {
-    /// As the traces of both proxies name it.
+    /// Its name in the traces of both proxies.
     pub client: String,
     /// The process.
     pub operator: Operator,
@@ -56,7 +57,7 @@ impl Replica {
         self.operator.process().ready(Duration::from_mins(2), check).await
     }
 
-    /// What it answers at this path of its health checks.
+    /// The answer of its health port at this path.
     pub async fn asked(&self, path: &str) -> anyhow::Result<reqwest::Response> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         Ok(http.get(format!("{}{path}", self.operator.health_url())).send().await?)
@@ -69,7 +70,7 @@ impl Replica {
         Ok(gauge.context("it does not say whether it leads")? == "1")
     }
 
-    /// Whether `identity`, of a claim or a Lease, is its own.
+    /// Whether `identity`, from a claim or a Lease, is this replica's.
     #[must_use]
     pub fn is(&self, identity: &str) -> bool {
         identity.strip_prefix(&self.client).is_some_and(|random| random.starts_with('_'))

@@ -33,19 +33,19 @@ pub fn session(number: i64) -> Session {
     }
 }
 
-/// Its ID, with bit 31 set as for sessions of a server.
+/// The ID of the session number `number`, with bit 31 set as for sessions of a server.
 #[must_use]
 pub const fn session_id(number: i64) -> i64 {
     3_221_600_000 + number
 }
 
-/// A request to kill these sessions of the report user, to be sent for so many seconds from now.
+/// A request to kill these sessions of the report user. Its `notAfterTime` is `seconds` from now.
 pub fn kill_of(numbers: &[i64], seconds: i64) -> anyhow::Result<SessionKillSpec> {
     let sessions: Vec<_> = numbers.iter().map(|number| session(*number)).collect();
     kill_sessions(&sessions, seconds)
 }
 
-/// A request to kill these sessions of these users, to be sent for so many seconds from now.
+/// A request to kill these sessions of these users. Its `notAfterTime` is `seconds` from now.
 pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<SessionKillSpec> {
     let sessions: Vec<_> = sessions
         .iter()

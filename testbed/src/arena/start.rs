@@ -1,4 +1,4 @@
-//! Starts replicas, each with doors of its own to the API server and to the gateway.
+//! Starts replicas, each with its own doors to the API server and to the gateway.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use super::{
 use crate::operator::Operator;
 
 impl Arena {
-    /// Starts one more replica; it is not waited for.
+    /// Starts one more replica, and does not wait until it is ready.
     pub async fn start(&self, launch: Launch) -> anyhow::Result<Arc<Replica>> {
         let mut replicas = self.replicas.lock().await;
         let client = format!("replica-{}", replicas.len() + 1);
@@ -25,7 +25,7 @@ impl Arena {
         fs::create_dir_all(&directory)?;
         let api = self.api.tls_door(&client, &self.ground.certificate).await?;
         let kubeconfig = self.rerouted(&api, &directory)?;
-        // Through env, which becomes the operator: these are variables.
+        // Run it through `env`, which replaces itself by the operator: these arguments are variables.
         let proxy = format!("SESSIONKILL_PROXY={}", self.calls.door(&client).await?);
         let http1 = format!("SESSIONKILL_API_SERVER_HTTP1={}", launch.http1);
         let binary = self.ground.binary.to_str().context("the binary's path is not in UTF-8")?;
@@ -41,7 +41,7 @@ impl Arena {
         Ok(replica)
     }
 
-    /// The same user by another way.
+    /// A kubeconfig of the same user, with the server address `url`.
     fn rerouted(&self, url: &str, directory: &Path) -> anyhow::Result<PathBuf> {
         let mut config: Value = serde_json::from_slice(&fs::read(&self.ground.kubeconfig)?)?;
         let cluster = &mut config["clusters"][0]["cluster"];

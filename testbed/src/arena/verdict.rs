@@ -1,5 +1,4 @@
-//! What must hold whatever went wrong, looked at when all is quiet again: by the gateway's ledger, which knows what really
-//! happened.
+//! What must hold after every fault, checked when all work is done. The gateway's ledger says what really happened.
 
 use std::{collections::HashSet, fs};
 
@@ -13,10 +12,10 @@ use sessionkill::api::{
 use super::namespace::{Arena, CANARIES};
 use crate::gateway::SessionRecord;
 
-/// What was found.
+/// The result of the check.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// What must not be, in words; empty if all is well.
+    /// What must not be, in words. Empty if all is well.
     pub violations: Vec<String>,
     /// Sessions that were killed.
     pub kills: usize,
@@ -24,9 +23,9 @@ pub struct Verdict {
     pub double_kills: usize,
     /// Claims that have their record.
     pub records: usize,
-    /// Those of which no answer told what came of them.
+    /// Claims whose call had no answer that showed its result.
     pub unanswered: usize,
-    /// Those of the unanswered that an observation resolved.
+    /// Unanswered claims whose result the process list showed later.
     pub observed: usize,
     /// Clients of a real engine whose session was ended.
     pub lost: usize,
@@ -35,7 +34,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Both together.
+    /// Adds up two verdicts.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.violations.extend(other.violations);
@@ -57,7 +56,7 @@ struct Truth {
 }
 
 impl Arena {
-    /// Looks at everything in the arena. All faults must be over, and all work done: see [`Arena::unfinished`].
+    /// Checks everything in the arena. All faults must be over and all work done: see [`Arena::unfinished`].
     pub async fn verdict(&self) -> anyhow::Result<Verdict> {
         let (requests, receipts) = (self.requests().await?, self.receipts().await?);
         let there = self.gateway.sessions().await?.into_iter().map(|it| (it.server_ip, it.session_id)).collect();
@@ -90,12 +89,12 @@ impl Arena {
         Ok(verdict)
     }
 
-    /// The requests that have not ended, and if there is none, the claims that have no record; each in words.
+    /// The requests that have not ended, in words. If all have ended: the claims without a record.
     pub async fn unfinished(&self) -> anyhow::Result<Vec<String>> {
         let requests = self.requests().await?.into_iter().filter(|it| !is_finished(it));
         let mut found: Vec<_> =
             requests.map(|it| format!("request {} has not ended: {}", it.name_any(), json!(it.status))).collect();
-        // Often asked: the claims are of interest only then.
+        // Skip the claims while a request is unfinished, as this is called often.
         if !found.is_empty() {
             return Ok(found);
         }
@@ -104,7 +103,7 @@ impl Arena {
         Ok(found)
     }
 
-    /// Kills without a claim, or let through after the time for which the claim was made.
+    /// Kills without a claim, and kills after the deadline of their claim.
     fn late(&self, receipts: &[SessionKillReceipt]) -> Vec<String> {
         let deadline = |session: &SessionRecord| {
             let named = |receipt: &&SessionKillReceipt| {
@@ -145,20 +144,20 @@ impl Arena {
         Ok(found)
     }
 
-    /// Where its logs are, for a look after a failure.
+    /// Where its logs are, to read after a failure.
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
         &self.directory
     }
 
-    /// Removes its logs, when there is nothing to look at.
+    /// Removes its logs after a success.
     pub fn clean(&self) {
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
 impl Truth {
-    /// What is said of sessions, and is not so.
+    /// What statuses say about sessions, but the ledger contradicts.
     fn contradicts<'a>(&self, name: &str, said: impl Iterator<Item = &'a SessionStatus>) -> Vec<String> {
         let is_false = |session: &&SessionStatus| {
             let key = (session.server_ip.clone(), session.session_id);
@@ -173,7 +172,7 @@ impl Truth {
     }
 }
 
-/// How a request and its receipt differ in what they say.
+/// The difference between the outcome of a request and that of its receipt.
 fn disagrees(request: &SessionKill, receipts: &[SessionKillReceipt]) -> Option<String> {
     let status = request.status.as_ref()?;
     let dispatch = status.dispatch.as_ref()?;
@@ -190,7 +189,7 @@ fn disagrees(request: &SessionKill, receipts: &[SessionKillReceipt]) -> Option<S
         .then(|| format!("{} says {}, its receipt {}", request.name_any(), json!(status), json!(record)))
 }
 
-/// Whether no answer told what came of the call: it was seen afterwards, or not even that.
+/// Whether no answer showed the result of the call: it was seen later, or never.
 fn is_unanswered(receipt: &SessionKillReceipt) -> bool {
     let sent = |id| receipt.spec.sessions.iter().any(|it| it.session_id == id && it.outcome == SessionOutcome::Pending);
     outcomes(receipt).filter(|it| sent(it.session_id)).any(|it| {
@@ -202,7 +201,7 @@ fn outcomes(receipt: &SessionKillReceipt) -> impl Iterator<Item = &SessionStatus
     receipt.status.iter().flat_map(|status| &status.sessions)
 }
 
-/// Whether the request has come to its end.
+/// Whether the request has ended.
 #[must_use]
 pub fn is_finished(request: &SessionKill) -> bool {
     request.status.as_ref().is_some_and(|status| status.completion_time.is_some())

@@ -1,4 +1,4 @@
-//! An Application whose folder is in a repository of its own, in a namespace with an operator.
+//! An Argo CD Application with a Git repository of its own, in a namespace with an operator.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -19,16 +19,16 @@ use crate::{
     manifests,
 };
 
-/// Far more than anything takes: it only ends what would never end.
+/// Far longer than anything takes. It only ends what would never end.
 const LIMIT: Duration = Duration::from_mins(4);
 const POLL: Duration = Duration::from_millis(200);
 
 /// The folder of the Application.
 const FOLDER: &str = "example";
-/// How it marks objects.
+/// The method with which Argo CD tracks objects.
 const MARK: &str = "argocd.argoproj.io";
 
-/// An Application of this namespace, which is its name, too.
+/// An Application of this namespace. It has the same name as the namespace.
 pub(super) struct Application {
     pub(super) arena: Arena,
     repository: Repository,
@@ -37,7 +37,7 @@ pub(super) struct Application {
 }
 
 impl Application {
-    /// With the connection of the example in its folder. Argo CD does not know it yet.
+    /// Puts the connection of the example into the folder. Argo CD does not know the Application yet.
     pub(super) async fn set(
         ground: &Arc<Ground>,
         directory: &Path,
@@ -45,7 +45,7 @@ impl Application {
         sessions: Vec<Session>,
     ) -> anyhow::Result<Self> {
         let arena = Arena::set(ground, name, sessions).await?;
-        // It comes from Git.
+        // Remove it: the connection comes from Git.
         arena.api_of::<OceanBaseConnection>().delete(CONNECTION, &DeleteParams::default()).await?;
         arena.start(Launch::default()).await?.ready().await?;
         let repository = Repository::serve(&directory.join("git").join(name)).await?;
@@ -57,26 +57,26 @@ impl Application {
         Ok(Self { arena, repository, applications, name: name.into() })
     }
 
-    /// Writes a request of the example for the session `number`, for the next commit, and returns its name.
+    /// Writes a request of the example for the session `number`, to be committed next, and returns its name.
     pub(super) fn put_example(&self, file: &str, number: i64, seconds: i64) -> anyhow::Result<String> {
         let request = example_request(&shipped(&format!("example/{file}")), number, seconds)?;
         self.repository.put(&format!("{FOLDER}/{file}"), &request)?;
         Ok(request["metadata"]["name"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Writes a request of the last wave, for the next commit.
+    /// Writes a request of the last sync wave, to be committed next.
     pub(super) fn put(&self, name: &str, spec: &SessionKillSpec) -> anyhow::Result<()> {
         let metadata = json!({"annotations": {format!("{MARK}/sync-wave"): "2"}});
         let object = manifest(name, &metadata, spec);
         self.repository.put(&format!("{FOLDER}/{name}.yaml"), &object)
     }
 
-    /// Removes a file, for the next commit.
+    /// Removes a file, to be committed next.
     pub(super) fn remove(&self, file: &str) -> anyhow::Result<()> {
         self.repository.remove(&format!("{FOLDER}/{file}"))
     }
 
-    /// Commits, and makes the Application of the example; it syncs by itself, or else only when it is asked.
+    /// Commits, and creates the Application of the example. It syncs automatically, or only on request.
     pub(super) async fn create(&self, by_itself: bool) -> anyhow::Result<()> {
         self.repository.commit("the first").await?;
         let mut object = manifests::read(&shipped("application.yaml"))?.pop().context("there is no Application")?;
@@ -98,9 +98,9 @@ impl Application {
         Ok(())
     }
 
-    /// Asks for a sync of everything and waits for its end; whether it succeeded, and what Argo CD says of it.
+    /// Requests a sync of everything and waits for its end. Returns whether it succeeded, and Argo CD's message.
     pub(super) async fn sync(&self) -> anyhow::Result<(bool, String)> {
-        // Another one, that it has begun by itself, ends first.
+        // Wait first for a sync that Argo CD has started itself.
         self.until("no sync", |found| {
             found["operation"].is_null() && found["status"]["operationState"]["phase"] != "Running"
         })
@@ -125,7 +125,8 @@ impl Application {
         Ok((state["phase"] == "Succeeded", said))
     }
 
-    /// Waits until it is `Synced` and of this health; the message of the object that is of this health.
+    /// Waits until the Application is `Synced` and has this health. Returns the message of the object that has this
+    /// health.
     pub(super) async fn health(&self, health: &str) -> anyhow::Result<String> {
         let found = self
             .until(&format!("Synced and {health}"), |found| {
@@ -142,12 +143,12 @@ impl Application {
         self.reason(name, |request| request["status"]["completionTime"].is_string()).await
     }
 
-    /// Waits until the request says this, whether it has ended or not.
+    /// Waits until the request has this reason, ended or not.
     pub(super) async fn saying(&self, name: &str, reason: &str) -> anyhow::Result<()> {
         self.reason(name, |request| succeeded_reason(request) == reason).await.map(drop)
     }
 
-    /// Deletes the request; not by the tool.
+    /// Deletes the request directly, not through Argo CD.
     pub(super) async fn delete(&self, name: &str) -> anyhow::Result<()> {
         self.arena.api_of::<SessionKill>().delete(name, &DeleteParams::default()).await?;
         Ok(())
@@ -170,7 +171,7 @@ impl Application {
         Ok(self.arena.api_of::<SessionKill>().get_opt(name).await?.is_some())
     }
 
-    /// How often each session was killed, of those that were.
+    /// How often each killed session was killed.
     pub(super) fn kills(&self) -> Vec<u32> {
         self.arena.gateway.kills_per_session().into_values().collect()
     }
@@ -199,7 +200,7 @@ impl Application {
     }
 }
 
-/// Returns when `check` says so, and fails if it never does.
+/// Returns when `check` succeeds. Fails if it never does.
 pub(super) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let deadline = Instant::now() + LIMIT;
     while !check().await? {

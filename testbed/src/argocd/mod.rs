@@ -12,7 +12,7 @@ use clap::Args;
 use self::servers::Servers;
 use crate::{arena::Ground, controller_manager::ControllerManager, operator::build_operator, scratch};
 
-/// What to try.
+/// Options of `testbed gitops`.
 #[derive(Args, Debug)]
 #[command(
     about = "Keep requests in a Git repository, under a real GitOps tool, and print what was seen (Flux: cargo test --test flux)"
@@ -21,12 +21,12 @@ pub struct GitopsArgs {
     /// Argo CD: its application-controller and its repo-server.
     #[arg(long)]
     argocd: bool,
-    /// Data and logs; kept. Default: a temporary directory.
+    /// The directory for data and logs, which are kept. Unset means a temporary directory.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
 }
 
-/// Plays all scenes and prints a table; ends with an error if anything in one of them is not as promised.
+/// Plays all scenes and prints a table. Ends with an error if anything in a scene is not as promised.
 pub async fn gitops(args: GitopsArgs) -> anyhow::Result<()> {
     ensure!(args.argocd, "say which tool: --argocd");
     let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir)?;

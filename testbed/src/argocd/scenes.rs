@@ -1,4 +1,4 @@
-//! What is tried with Argo CD. Each scene fails if anything is not as promised, and says what was seen.
+//! The scenes that are played with Argo CD. Each fails if anything is not as promised, and says what was seen.
 
 use std::{path::Path, sync::Arc};
 
@@ -13,15 +13,15 @@ use crate::{
     gateway::Session,
 };
 
-/// What was seen in a scene, and in whose words where that matters.
+/// What a scene saw, with the words of Argo CD where they matter.
 pub(super) type Seen = anyhow::Result<Vec<(&'static str, String)>>;
 
-/// One that the example's hook expects.
+/// A session that the example's hook expects.
 fn of_the_hook(number: i64) -> Session {
     Session { user: "batch_rw".into(), client_ip: "10.2.3.5".into(), ..session(number) }
 }
 
-/// The example as it is shipped, synced again and again, with somebody's deletions between.
+/// The example as shipped, synced again and again, with deletions in between.
 pub(super) async fn example(ground: &Arc<Ground>, directory: &Path) -> Seen {
     let app = Application::set(ground, directory, "example", vec![of_the_hook(1), session(2)]).await?;
     let hook = app.put_example("hook.yaml", 1, 900)?;
@@ -47,7 +47,7 @@ pub(super) async fn example(ground: &Arc<Ground>, directory: &Path) -> Seen {
     Ok(vec![("the example: its first sync, three more, a deletion by hand, a removal", String::new())])
 }
 
-/// A request of the last wave that fails.
+/// A request of the last wave fails.
 pub(super) async fn failed(ground: &Arc<Ground>, directory: &Path) -> Seen {
     let app = Application::set(ground, directory, "failed", vec![Session { protected: true, ..session(1) }]).await?;
     app.put("inc-90", &kill_of(&[1], 900)?)?;
@@ -71,7 +71,7 @@ pub(super) async fn failed(ground: &Arc<Ground>, directory: &Path) -> Seen {
     Ok(vec![("a kill that failed, in the last wave: the sync", sync), ("its health, Degraded", health)])
 }
 
-/// A hook that fails keeps what comes after it away, also when its notAfterTime has passed.
+/// A hook that fails stops what comes after it, also after its notAfterTime.
 pub(super) async fn gate(ground: &Arc<Ground>, directory: &Path) -> Seen {
     let lasting = Session { protected: true, ..of_the_hook(1) };
     let app = Application::set(ground, directory, "gate", vec![lasting, session(2)]).await?;
@@ -95,7 +95,7 @@ pub(super) async fn gate(ground: &Arc<Ground>, directory: &Path) -> Seen {
     Ok(vec![("a kill that failed, as a hook: the sync, which fails", said), ("the same after its notAfterTime", later)])
 }
 
-/// A request that waits holds nobody back.
+/// A request that waits does not block the others.
 pub(super) async fn waits(ground: &Arc<Ground>, directory: &Path) -> Seen {
     let app = Application::set(ground, directory, "waits", vec![session(1), session(2)]).await?;
     let not_before = Some(Time((Timestamp::now() + SignedDuration::from_hours(1)).round(Unit::Second)?));
@@ -110,7 +110,7 @@ pub(super) async fn waits(ground: &Arc<Ground>, directory: &Path) -> Seen {
     Ok(vec![("one that waits for its notBeforeTime: its health, Progressing", said)])
 }
 
-/// A kill that was missed is not green, and an old folder is.
+/// A missed kill is not healthy. An old manifest is.
 pub(super) async fn missed(ground: &Arc<Ground>, directory: &Path) -> Seen {
     let app = Application::set(ground, directory, "missed", vec![session(1)]).await?;
     app.put("old", &kill_of(&[1], -31_536_000)?)?;

@@ -19,20 +19,20 @@ use crate::{
     process::{Output, Process},
 };
 
-/// Where it runs.
+/// The namespace of Argo CD.
 pub(super) const NAMESPACE: &str = "argocd";
 const MODULE: &str = "github.com/argoproj/argo-cd/v3";
 const PROGRAM: &str = "argocd";
-/// Folders of the cache's: the definitions of its kinds, and what it is set up by.
+/// Folders in the cache: the definitions of its kinds, and its settings.
 const DEFINITIONS: &str = "definitions";
 const SETTINGS: &str = "settings";
-/// What its repo-server runs for each commit, signed or not.
+/// The program that the repo-server runs to verify each commit, signed or not.
 const SIGNATURE: &str = "git-verify-wrapper.sh";
-/// What its repo-server makes in its temporary directory.
+/// The directory that the repo-server makes in its temporary directory.
 const COPIES: &str = "_argocd-repo";
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// The running servers; they end when this value is dropped.
+/// The running servers. They end when this value is dropped.
 pub(super) struct Servers {
     _controller: Process,
     _repo_server: Process,
@@ -40,14 +40,14 @@ pub(super) struct Servers {
     _copies: Copies,
 }
 
-/// Where its repo-server keeps copies of repositories, from which it takes all permissions. Whoever removes them needs those, and
-/// has them when this value is dropped.
+/// Where the repo-server keeps copies of repositories. It removes all permissions from them. Dropping this value
+/// restores the permissions, so that the directory can be deleted.
 struct Copies(PathBuf);
 
 impl Drop for Copies {
     fn drop(&mut self) {
         let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-        // What cannot be opened stays: that harms no run.
+        // Ignore what cannot be opened: that harms no run.
         if open(&self.0).is_ok() {
             let copies = fs::read_dir(&self.0).into_iter().flatten().flatten();
             copies.for_each(|copy| drop(open(&copy.path())));
@@ -56,8 +56,8 @@ impl Drop for Copies {
 }
 
 impl Servers {
-    /// Installs it as its own manifests say, with its health check patched in as our page says, and starts its servers with their
-    /// files in `directory`.
+    /// Installs Argo CD with its own manifests and with our health check, patched in as our page says. Starts its
+    /// servers with their files in `directory`.
     pub(super) async fn start(control_plane: &ControlPlane, directory: &Path) -> anyhow::Result<Self> {
         let built = tokio::task::spawn_blocking(locate).await??;
         install(control_plane, &built).await?;
@@ -72,7 +72,7 @@ impl Servers {
                 .arg(name)
                 .args(flags)
                 .env("KUBECONFIG", &kubeconfig)
-                // Its cluster is the one of the kubeconfig.
+                // Its destination cluster is the one of the kubeconfig.
                 .env("ARGOCD_FAKE_IN_CLUSTER", "true")
                 .env("ARGOCD_GPG_ENABLED", "false")
                 .env("ARGOCD_ASK_PASS_SOCK", directory.join("ask-pass.sock"))
@@ -86,7 +86,7 @@ impl Servers {
         let (redis, store) =
             port::start_on_free(async |port| start("redis", port, &[format!("127.0.0.1:{port}")]).await).await?;
         let (repo_server, repositories) = port::start_on_free(async |port| {
-            // With the default of --client-ca-path it does not start without TLS.
+            // Set --client-ca-path, as with its default the server does not start without TLS.
             let flags = ["--disable-tls", "--client-ca-path=", "--address=127.0.0.1", "--metrics-address=127.0.0.1"]
                 .map(str::to_owned);
             let ports = [format!("--port={port}"), format!("--metrics-port={}", port::free()?)];
@@ -108,7 +108,7 @@ impl Servers {
     }
 }
 
-/// The version that is tried.
+/// The version of Argo CD.
 pub(super) fn version() -> anyhow::Result<String> {
     go::pinned(&go::module(PROGRAM), MODULE)
 }
@@ -116,13 +116,13 @@ pub(super) fn version() -> anyhow::Result<String> {
 async fn install(control_plane: &ControlPlane, built: &Path) -> anyhow::Result<()> {
     control_plane.install_kinds(&built.join(DEFINITIONS)).await?;
     control_plane.run_kubectl(&["create", "namespace", NAMESPACE]).await?;
-    // On the client's side, as Argo CD's own documentation said before its version 3.3.
+    // Apply on the client's side, as Argo CD's own documentation said before its version 3.3.
     let settings = built.join(SETTINGS);
     let settings = settings.to_str().context("kubectl needs a path in UTF-8")?;
     control_plane.run_kubectl(&["apply", "--namespace", NAMESPACE, "-f", settings]).await?;
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": PROGRAM, "namespace": NAMESPACE}},
-        // It may do anything, as its own installation lets its application-controller.
+        // It may do anything, as Argo CD's own installation allows its application-controller.
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
@@ -130,7 +130,7 @@ async fn install(control_plane: &ControlPlane, built: &Path) -> anyhow::Result<(
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
             "subjects": [{"kind": "ServiceAccount", "name": PROGRAM, "namespace": NAMESPACE}],
         },
-        // Its API server would make this one.
+        // Create the project that Argo CD's API server would create. It does not run here.
         {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "AppProject",
@@ -146,7 +146,7 @@ async fn install(control_plane: &ControlPlane, built: &Path) -> anyhow::Result<(
     patch_health_check(control_plane).await
 }
 
-/// Patches Argo CD's own ConfigMap by the command that our page names: what else is in it must stay.
+/// Patches Argo CD's own ConfigMap with the command of our page. Its other content must stay.
 async fn patch_health_check(control_plane: &ControlPlane) -> anyhow::Result<()> {
     let read = async || -> anyhow::Result<Value> {
         let get = ["get", "configmap", "argocd-cm", "--namespace", NAMESPACE, "-o", "json"];

@@ -16,113 +16,116 @@ use crate::{
     hostile::{Kind, Size},
 };
 
-/// What to measure.
+/// Options of `testbed bench`.
 #[derive(Args, Clone, Debug)]
 #[command(about = "Measure how fast SessionKills are finished, and what it costs, beside the least that it can cost")]
 pub struct BenchArgs {
-    /// Who is measured: sessionkill, floor, NAME=PATH of another binary of the operator, or a peer: controller-runtime, kopf
-    /// (both also with +writes: the same writes as sessionkill) or script. Peers need --trust-answers.
+    /// What to measure: sessionkill, floor, NAME=PATH of another binary of the operator, or a peer (controller-runtime,
+    /// kopf or script). controller-runtime+writes and kopf+writes make the same writes as sessionkill. Peers need
+    /// --trust-answers.
     #[arg(long, value_delimiter = ',', default_value = "sessionkill,floor")]
     contenders: Vec<Contender>,
-    /// Requests made at once, one load each. Without a value: none.
+    /// How many requests are made at once, one load each. Give no value to leave these loads out.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "1,100,1000")]
     requests: Vec<u32>,
-    /// Requests per second, one load each. Without a value: none.
+    /// Requests per second, one load each. Give no value to leave these loads out.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "20,100")]
     rates: Vec<f64>,
-    /// How long each rate is kept up, 5 s by default; with --hostile, for how long a victim kills alone and then beside each
-    /// attack, 30 s by default.
+    /// How many seconds each rate lasts, 5 by default. With --hostile: how many seconds the victim kills alone, and
+    /// then again beside each attack, 30 by default.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: Option<u32>,
-    /// Instead of all else: a kill each second, alone and then beside users of other namespaces who mean harm. Without a
-    /// value: all attacks. An error if one of these kills did not end in time.
+    /// Measure only this: one kill per second, first alone and then beside attacks by users of other namespaces. Give
+    /// no value for all attacks. Fails if one of these kills did not end in time.
     #[arg(long, value_name = "ATTACK", value_enum, value_delimiter = ',', num_args = 0..)]
     hostile: Option<Vec<Kind>>,
-    /// How large the attacks are, in hundredths.
+    /// How large the attacks are, in percent of their full size, 1 to 1000.
     #[arg(long, value_name = "PERCENT", requires = "hostile", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     hostile_size: u32,
-    /// Attack a cluster without the admission policies of deploy/base: what they would refuse is stored.
+    /// Attack a cluster without the admission policies of deploy/base. What they would refuse is stored then.
     #[arg(long, requires = "hostile")]
     without_policies: bool,
-    /// Instead of all else: for so many minutes 5 kills a second, each to be removed 10 s later; is the operator afterwards as
-    /// it was after five of them? An error if a kill did not end in time, or was sent twice.
+    /// Measure only this: 5 kills per second for this number of minutes, each request removed 10 s later. Shows whether
+    /// the operator's memory, descriptors and threads grow after the first 5 minutes. Fails if a kill did not end in
+    /// time, or was sent twice.
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "30", conflicts_with = "hostile")]
     soak: Option<f64>,
-    /// One tenant's requests, once alone and once beside so many of another tenant.
+    /// Measure the requests of one tenant, first alone and then beside this number of requests of another tenant.
     #[arg(long, value_name = "REQUESTS")]
     lone_tenant: Option<u32>,
-    /// How long that tenant makes its requests; beside the other, no longer than the other's last.
+    /// How many seconds the lone tenant makes requests. Beside the other tenant it stops when the other's requests have
+    /// ended.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=86400))]
     lone_seconds: u32,
-    /// How many requests that tenant makes per second.
+    /// How many requests per second the lone tenant makes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     lone_rate: u32,
-    /// Starts beside so many finished requests. Without a value: none.
+    /// Measure the start beside this number of finished requests. Give no value to leave the starts out.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "0,10000")]
     finished: Vec<u32>,
-    /// Sessions that each request names.
+    /// How many sessions each request names, 1 to 20.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     sessions: u32,
-    /// Requests have verification.policy None: the process list is not read. It is all that the peers can do.
+    /// Make requests with verification.policy None: the process list is not read. Peers cannot do more.
     #[arg(long)]
     trust_answers: bool,
-    /// Tenants that the requests are for, in turn.
+    /// The number of tenants, 1 to 50. Requests name them in turn.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
     tenants: u32,
     /// How long each call of the gateway takes, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 50)]
     delay_ms: u64,
-    /// The most calls of the gateway in any one second; those beyond are answered with Throttling.User.
+    /// The most calls of the gateway in any one second. The gateway answers further calls with Throttling.User.
     #[arg(long, value_name = "CALLS")]
     quota: Option<u32>,
-    /// Say in x-acs-retry-after when there is room in the quota again.
+    /// With --quota: say in x-acs-retry-after when there is room again.
     #[arg(long, requires = "quota")]
     retry_after: bool,
-    /// How often each is measured, in turn with the others.
+    /// How often each contender is measured, in turn with the others.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
     /// The cargo profile of the operator.
     #[arg(long, default_value = "release")]
     profile: String,
-    /// Where all that was measured is written, a JSON object a line.
+    /// The file for all measurements, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
-    /// Where the latency under each rate is drawn, in SVG.
+    /// The file for a plot of the latency under each rate, in SVG.
     #[arg(long, value_name = "FILE")]
     pub(super) plot: Option<PathBuf>,
-    /// Measure nothing: print and draw what an earlier --json has written.
+    /// Measure nothing. Print and draw what an earlier --json has written.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(super) from: Option<PathBuf>,
 }
 
 /// What to measure, in order.
 pub(super) struct Agenda {
-    /// In the order in which they take turns; not built yet.
+    /// In the order in which they take turns. Not built yet.
     pub contenders: Vec<Contender>,
-    /// Each contender gets all of them in one life.
+    /// Each contender gets all of them in one run of its process.
     pub loads: Vec<Load>,
     /// Numbers of finished requests, ascending.
     pub finished: Vec<u32>,
-    /// Each contender gets each of them in a life of its own.
+    /// For each of them a contender's process is started anew.
     pub attacks: Vec<Kind>,
     /// How they are made.
     pub hostile: Hostile,
-    /// How long kills go on and on, if they do.
+    /// How long the soak lasts, if there is one.
     pub soak: Option<Duration>,
     /// How the gateway behaves.
     pub gateway: GatewayOptions,
-    /// What the tables say of it.
+    /// The setting, for the tables.
     pub setting: Setting,
 }
 
 /// How attacks are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hostile {
-    /// How long the victim kills alone, and how long beside.
+    /// How many seconds the victim kills alone, and how many beside the attack.
     pub seconds: u32,
     /// How large they are.
     pub size: Size,
-    /// Whether the admission policies are taken away first.
+    /// Whether the admission policies are removed first.
     pub without_policies: bool,
 }
 
@@ -191,7 +194,7 @@ impl BenchArgs {
             more_tenants: (2..=self.tenants).map(tenant).collect(),
             delay: Duration::from_millis(self.delay_ms),
             quota: self.quota.map(|calls_per_second| Quota { calls_per_second, retry_after: self.retry_after }),
-            // A gateway of the cloud does not keep connections for long: a call must have a descriptor of its own.
+            // Close connections, as the cloud's gateway keeps none for long: each call must have its own descriptor.
             keep_alive: self.hostile.is_none(),
             ..GatewayOptions::default()
         }

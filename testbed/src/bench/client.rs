@@ -1,4 +1,4 @@
-//! The fastest client of the API server that there is: what is measured must not be the load generator or the floor.
+//! A fast client of the API server: the measurement must not show the load generator or the floor.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use kube::{
 };
 use tower::{BoxError, ServiceBuilder};
 
-/// Bytes on their way before the API server must wait for an acknowledgement: a watch under load has a few MB a second.
+/// Bytes in flight before the API server must wait for an acknowledgement. A watch under load has a few MB per second.
 const WINDOW: u32 = 4 * 1024 * 1024;
 
-/// A client that is whoever the kubeconfig says, over one connection of HTTP/2 with `TCP_NODELAY`, without retries.
+/// A client with the identity of the kubeconfig, over one HTTP/2 connection with `TCP_NODELAY`, without retries.
 pub(super) async fn fast(kubeconfig: &Path) -> anyhow::Result<Client> {
-    // Fails when a provider is installed already, which is as good.
+    // Ignore the error: a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = sessionkill::kubernetes::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
-    // Otherwise small writes wait for the acknowledgement of the one before, up to 40 ms.
+    // Without it a small write waits up to 40 ms for the acknowledgement of the one before.
     tcp.set_nodelay(true);
     let tls = HttpsConnectorBuilder::new()
         .with_tls_config(config.rustls_client_config()?)
@@ -44,7 +44,8 @@ pub(super) async fn fast(kubeconfig: &Path) -> anyhow::Result<Client> {
     Ok(Client::new(service, config.default_namespace))
 }
 
-/// Connects, so that the first request that counts does not wait for it: who watches is connected long before.
+/// Connects early, so that the first measured request does not wait for it. A client that watches is connected long
+/// before.
 pub(super) async fn connect(client: &Client) -> anyhow::Result<()> {
     client.apiserver_version().await?;
     Ok(())

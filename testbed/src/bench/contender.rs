@@ -1,4 +1,5 @@
-//! Who finishes `SessionKill`s: each is a process that is started, measured and stopped in the same way.
+//! The contenders, which finish `SessionKill`s: each is a process that is started, measured and stopped in the same
+//! way.
 
 use std::{
     env, iter,
@@ -22,7 +23,7 @@ use crate::{
     process::{Output, Process},
 };
 
-/// As many as the operator has calls in flight by default.
+/// The operator's default for calls in flight.
 const FLOOR_CONCURRENCY: &str = "32";
 const READY_LIMIT: Duration = Duration::from_mins(5);
 const READY_POLL: Duration = Duration::from_millis(2);
@@ -31,18 +32,18 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// A contender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contender {
-    /// As in the tables.
+    /// The name in the tables.
     pub name: String,
     kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The operator: this binary, or else the one in this source tree.
+    /// The operator: this binary, or the one of this source tree.
     Operator(Option<PathBuf>),
-    /// The requests that nobody can do without, and nothing else.
+    /// The floor: only the requests that every contender needs.
     Floor,
-    /// Another way to do the same; whether it makes the writes that the operator makes.
+    /// A peer, and whether it makes the same writes as the operator.
     Peer(Peer, bool),
 }
 
@@ -65,17 +66,17 @@ impl FromStr for Contender {
 }
 
 impl Contender {
-    /// Whether it is somebody else's way to do the same.
+    /// Whether it is a peer.
     pub(super) fn is_peer(&self) -> bool {
         matches!(self.kind, Kind::Peer(..))
     }
 
-    /// Whether it is what all others are held against: a start of it says nothing, and it never waits.
+    /// Whether it is the floor, with which all others are compared. Its start is not measured, and it never waits.
     pub(super) fn is_floor(&self) -> bool {
         self.kind == Kind::Floor
     }
 
-    /// Builds what is not built yet. It is not part of any measurement.
+    /// Builds what is not built yet. No measurement includes the build.
     pub(super) async fn build(&mut self, profile: &str) -> anyhow::Result<()> {
         if self.kind == Kind::Operator(None) {
             let profile = profile.to_owned();
@@ -92,7 +93,7 @@ impl Contender {
         self.start_with(&Needs::default(), scene, directory).await
     }
 
-    /// The same with what an attack needs, which only the operator can be given.
+    /// The same, with the operator's options that an attack needs.
     pub(super) async fn start_with(&self, needs: &Needs, scene: &Scene, directory: &Path) -> anyhow::Result<Running> {
         match &self.kind {
             Kind::Operator(binary) => {
@@ -105,14 +106,14 @@ impl Contender {
     }
 }
 
-/// A contender at work; it ends when this value is dropped.
+/// A running contender. It ends when this value is dropped.
 pub(super) struct Running {
     held: Held,
-    /// The name that its requests to the API server carry.
+    /// The user name of its requests to the API server.
     pub user: String,
     /// From the start of its process until it was ready.
     pub ready_after: Duration,
-    /// Where it wants to be told of requests, if it does not watch.
+    /// The address at which it is told of requests, if it does not watch.
     pub announce_to: Option<SocketAddr>,
 }
 
@@ -136,7 +137,7 @@ impl Running {
         operator.health_url().strip_prefix("http://")?.parse().ok()
     }
 
-    /// Asks it to end, and waits for that.
+    /// Asks it to end, and waits until it has.
     pub(super) async fn stop(self) {
         self.process().stop(STOP_PATIENCE).await;
     }
@@ -205,7 +206,7 @@ fn user(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-/// To the few milliseconds that a start is to be measured by.
+/// Checks every few milliseconds, as a start is measured with that resolution.
 async fn until_ready(process: &Process, check: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let deadline = Instant::now() + READY_LIMIT;
     while let Err(error) = check().await {

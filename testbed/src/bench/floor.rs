@@ -1,6 +1,6 @@
-//! The floor: whatever finishes a `SessionKill` at most once must store a claim, call, and store an outcome and a record.
-//! This makes these four requests and nothing else: it watches nothing, as the load tells it of each request, reads no
-//! Secret, and looks at nothing before or after the call.
+//! The floor: every program that finishes a `SessionKill` at most once must store a claim, call, and store an outcome
+//! and a record. This one makes these four requests and nothing else. It does not watch, as the load tells it of each
+//! request. It reads no Secret, and no process list before or after the call.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,24 +32,24 @@ use crate::gateway::GatewayOptions;
 
 const FIELD_MANAGER: &str = "sessionkill-operator";
 
-/// As long as the operator waits for an answer by default.
+/// The operator's default time-out of a call.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How to run the floor.
+/// Options of the floor.
 #[derive(Args, Debug)]
 pub struct FloorArgs {
     /// Who writes.
     kubeconfig: PathBuf,
-    /// The gateway, which knows the testbed's own access key.
+    /// The gateway. It accepts the testbed's own access key.
     gateway: String,
-    /// Where the load tells of its requests.
+    /// Where the load announces its requests.
     listen: SocketAddr,
     /// The most requests that are worked on at once.
     concurrency: usize,
 }
 
-/// Runs until killed; ends with an error at the first request that fails. On one thread, as the operator does: what is handed
-/// from thread to thread takes time that need not be.
+/// Runs until killed. Ends with an error at the first request that fails. Runs on one thread, as the operator does:
+/// handing work between threads takes time.
 pub fn floor(args: FloorArgs) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(args))
 }
@@ -124,7 +124,7 @@ fn gateway(url: &str) -> anyhow::Result<Gateway> {
 }
 
 impl Gateway {
-    /// Calls once, by the operator's client, for the sessions of `object` under `receipt`.
+    /// Makes one call with the operator's client, for the sessions of `object` under `receipt`.
     async fn kill(&self, object: &SessionKill, receipt: &SessionKillReceipt) -> anyhow::Result<()> {
         let spec = &object.spec;
         let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
@@ -142,7 +142,7 @@ impl Gateway {
     }
 }
 
-/// The receipt that was stored is the floor's claim.
+/// Stores the receipt, which is the floor's claim.
 struct Permit<'a>(&'a SessionKillReceipt);
 
 impl KillPermit for Permit<'_> {

@@ -1,9 +1,9 @@
-//! Markdown, as all tables are written. Pure.
+//! Markdown for all tables. Pure.
 
 /// In bytes.
 pub(super) const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
-/// A table under a heading; nothing without rows.
+/// A table under a heading. Empty if there are no rows.
 pub(super) fn table(title: &str, head: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();

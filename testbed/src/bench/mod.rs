@@ -42,7 +42,7 @@ pub use self::{
 };
 use crate::scratch;
 
-/// Measures all that the arguments say, writes it down, and prints it as Markdown. An error if a contender did not finish
+/// Measures what the arguments ask for, writes it down, and prints it as Markdown. Fails if a contender did not finish
 /// every request, or killed a session twice.
 pub async fn bench(args: BenchArgs) -> anyhow::Result<()> {
     let records = match &args.from {
@@ -58,7 +58,7 @@ pub async fn bench(args: BenchArgs) -> anyhow::Result<()> {
     soak::verdict(&records)
 }
 
-/// What has been measured is written after each contender, so that a failure does not lose it.
+/// Write the measurements after each contender, so that a later failure does not lose them.
 async fn measure(mut agenda: Agenda, json: Option<&Path>) -> anyhow::Result<Vec<Record>> {
     let keep = |records: &[Record]| json.map_or(Ok(()), |json| write(json, records));
     for contender in &mut agenda.contenders {
@@ -96,7 +96,7 @@ async fn measure(mut agenda: Agenda, json: Option<&Path>) -> anyhow::Result<Vec<
     Ok(records)
 }
 
-/// All loads on one contender, on a control plane of its own.
+/// All loads on one contender, on its own control plane.
 async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<Vec<Record>> {
     let contender = &agenda.contenders[index];
     let directory = scratch::directory()?;
@@ -121,7 +121,7 @@ async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<
     Ok(records)
 }
 
-/// Starts of all contenders beside ever more finished requests, on one control plane.
+/// Starts of all contenders beside more and more finished requests, on one control plane.
 async fn starts(agenda: &Agenda) -> anyhow::Result<Vec<Record>> {
     let mut records = vec![];
     let contenders: Vec<_> = agenda.contenders.iter().filter(|contender| !contender.is_floor()).collect();
@@ -147,12 +147,12 @@ async fn starts(agenda: &Agenda) -> anyhow::Result<Vec<Record>> {
     Ok(records)
 }
 
-/// The others are measured all the same.
+/// Goes on to measure the others.
 fn failure(contender: &Contender, what: &str, error: &anyhow::Error) -> Record {
     Record::Failure(Failure { contender: contender.name.clone(), what: what.into(), why: format!("{error:#}") })
 }
 
-/// On standard error, so that the tables can be redirected.
+/// Prints on standard error, so that the tables can be redirected.
 fn tell(repeat: u32, contender: &str, what: &str) {
     eprintln!("{repeat}: {contender}: {what}");
 }

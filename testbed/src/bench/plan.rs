@@ -1,4 +1,4 @@
-//! What the load process is told, and what it reports: JSON files, because it is a process of its own.
+//! The load's plan and report: JSON files, as the load is a separate process.
 
 use std::{
     net::SocketAddr,
@@ -13,56 +13,56 @@ use sessionkill::api::VerificationPolicy;
 
 /// The server that all sessions are on.
 pub(super) const SERVER: &str = "192.168.13.119";
-/// Where requests are made, and where their connection is.
+/// The namespace of the requests and their connection.
 pub(super) const NAMESPACE: &str = "default";
 /// The connection that they name.
 pub(super) const CONNECTION: &str = "prod-ob";
-/// The label that tells the requests of one load from those of others.
+/// The label that distinguishes the requests of one load.
 pub(super) const LABEL: &str = "bench";
 
-/// A load: requests to make and to see ended.
+/// A load: requests to make, and to watch until they end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Plan {
-    /// Who makes the requests.
+    /// The kubeconfig of the user that makes the requests.
     pub kubeconfig: PathBuf,
-    /// Unique to the load: the label and the first part of all names.
+    /// Unique to the load. It is the label's value and the prefix of all names.
     pub name: String,
     /// The instance that they name.
     pub instance: String,
-    /// Their `notAfterTime`, another one in each load: the same content would be the same request.
+    /// Their `notAfterTime`. It differs in each load, as requests of equal content have one receipt.
     pub not_after: Timestamp,
-    /// If there is such a time, each request's `notAfterTime` is so long after it is made instead.
+    /// If set, each request's `notAfterTime` is this long after its creation instead.
     pub lives_for: Option<Duration>,
     /// Their `ttlSecondsAfterFinished`.
     pub ttl_seconds: Option<i32>,
     /// How many sessions each names.
     pub sessions_each: u32,
-    /// How their ends are made sure of.
+    /// Their verification policy.
     pub verification: VerificationPolicy,
-    /// Who is told of each request by a line of JSON, for want of a watch.
+    /// Where each request is announced with a line of JSON, for a contender that does not watch.
     pub announce_to: Option<SocketAddr>,
-    /// After this time, those that have not ended are given up.
+    /// The time after which requests that have not ended are given up.
     pub limit: Duration,
-    /// Made side by side.
+    /// The streams, which run side by side.
     pub streams: Vec<Stream>,
 }
 
-/// Requests for some tenants in turn.
+/// Requests that name some tenants in turn.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stream {
     /// The tenants.
     pub tenants: Vec<String>,
-    /// The id of the first session; the others follow.
+    /// The ID of the first session. The IDs of the others follow.
     pub first_session: i64,
     /// The most requests.
     pub requests: u32,
-    /// Requests per second, each due at its time whatever became of those before; without it, all at once.
+    /// Requests per second. Each is due at its time, even if earlier ones have not ended. `None` means all at once.
     pub rate: Option<f64>,
     /// Whether it stops as soon as all requests of the other streams have ended.
     pub while_others_last: bool,
 }
 
-/// What became of a load: the requests of each stream in the order in which they were stored.
+/// The results of a load: the requests of each stream in the order in which they were stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     /// One list for each stream of the plan.
@@ -76,7 +76,7 @@ pub(super) struct Report {
 pub(super) struct Sample {
     /// Which of the stream's tenants it is for.
     pub tenant: u32,
-    /// When it was due, in seconds since the load began; without a rate, when it was sent.
+    /// When it was due, in seconds since the load began. Without a rate: when it was sent.
     pub due: f64,
     /// When it was seen to have ended, if it was.
     pub ended: Option<Ended>,
@@ -87,12 +87,12 @@ pub(super) struct Sample {
 pub(super) struct Ended {
     /// In seconds since the load began.
     pub at: f64,
-    /// Counts up over all requests of the load.
+    /// The place in the order of all ends.
     pub rank: u32,
 }
 
 impl Sample {
-    /// From due to ended, in milliseconds.
+    /// The time from due to ended, in milliseconds.
     pub(super) fn latency_ms(&self) -> Option<f64> {
         self.ended.map(|ended| (ended.at - self.due) * 1000.0)
     }

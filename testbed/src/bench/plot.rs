@@ -10,10 +10,11 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 170.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
-/// Told apart also by those who see few colours.
+/// Colours that colour-blind people can distinguish too.
 const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
 
-/// A picture of p50 (full) and p99 (dashed) of each contender, both axes logarithmic; none if no rate was measured.
+/// A picture of p50 (full line) and p99 (dashed) of each contender, with logarithmic axes. `None` if no rate was
+/// measured.
 pub(super) fn plot(summaries: &[Summary]) -> Option<String> {
     let lines = lines(summaries);
     let points = || lines.iter().flat_map(|line| &line.points);
@@ -88,7 +89,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// Long enough for all of `values`; none of none.
+    /// An axis that covers all of `values`. `None` if there is no value.
     fn over(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Option<Self> {
         let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), it| (low.min(it), high.max(it)));
         (low > 0.0 && low <= high).then(|| Self { low: low / 1.25, high: high * 1.25, from, to })

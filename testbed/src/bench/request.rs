@@ -1,4 +1,4 @@
-//! The objects of a load: the request, the session it names, and what is written of both.
+//! The objects of a load: the request, its session, and what is written for both.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -21,7 +21,7 @@ use sessionkill::{
 use super::plan::{CONNECTION, LABEL, Plan, SERVER, Stream};
 use crate::gateway;
 
-/// Request `number` of a stream, and which of the stream's tenants it is for.
+/// Request `number` of a stream, and the index of its tenant.
 pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::Result<(SessionKill, u32)> {
     let Stream { tenants, first_session, .. } = &plan.streams[stream];
     let tenant = number % u32::try_from(tenants.len())?;
@@ -46,7 +46,7 @@ pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::R
     Ok((object, tenant))
 }
 
-/// The sessions that the requests of a stream name, as the gateway has them.
+/// The sessions that the requests of a stream name, for the gateway.
 pub(super) fn sessions(plan: &Plan, stream: &Stream) -> Vec<gateway::Session> {
     let session = |number: u32| {
         let tenant = (number / plan.sessions_each) as usize % stream.tenants.len();
@@ -93,7 +93,7 @@ pub(super) fn claimed(object: &SessionKill, now: Timestamp) -> SessionKillReceip
     receipt(object, &attempt)
 }
 
-/// The end of `object` under `receipt`: every session killed and seen to be gone.
+/// The final status of `object` under `receipt`: every session was killed and is absent from the list.
 pub(super) fn killed(receipt: &SessionKillReceipt) -> Conclusion {
     let killed = |session: &SessionStatus| SessionStatus {
         status: "SLEEP".into(),
@@ -104,7 +104,7 @@ pub(super) fn killed(receipt: &SessionKillReceipt) -> Conclusion {
     Conclusion::called(sessions, dispatch(receipt, Operation::KillProcessList, &request_id), "")
 }
 
-/// The status of `object` at an end that it never had a receipt for.
+/// The final status of `object`, without a receipt.
 pub(super) fn ended_status(object: &SessionKill, now: Timestamp) -> SessionKillStatus {
     finished(object, &killed(&claimed(object, now)), now)
 }

@@ -1,4 +1,4 @@
-//! One load on one contender: made, watched to its end, checked and counted.
+//! Runs one load on one contender: makes the requests, watches their ends, checks and counts.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ use crate::{
     process::{Output, Process},
 };
 
-/// Requests that have not ended by then are given up.
+/// The time after which requests that have not ended are given up.
 const LIMIT: Duration = Duration::from_mins(20);
 
 /// What is measured.
@@ -38,16 +38,16 @@ pub(super) struct Trial<'a> {
     pub repeat: u32,
     /// Who is measured.
     pub contender: &'a Contender,
-    /// On what.
+    /// The control plane and gateway.
     pub load: Load,
     /// Sessions that each request names.
     pub sessions: u32,
-    /// How their ends are made sure of.
+    /// The verification policy.
     pub verification: VerificationPolicy,
 }
 
-/// Measures one load; of a tenant beside another also the parts. An error if the contender dies, or if the product does not
-/// do everything exactly once.
+/// Measures one load. For a tenant beside another it also measures the parts. Fails if the contender dies, or if the
+/// operator does not do everything exactly once.
 pub(super) async fn run(
     scene: &Scene,
     running: &Running,
@@ -110,9 +110,9 @@ fn parts(run: &Run, report: &Report) -> Vec<Run> {
     parts.filter_map(of_part).collect()
 }
 
-/// The streams of the load; what is measured comes last.
+/// The streams of the load. The measured one comes last.
 fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
-    // Never the same sessions twice in one process, so that no contender has seen them before.
+    // Use new session IDs in each load of a process, so that no contender has seen them before.
     static NEXT_SESSION: AtomicI64 = AtomicI64::new(1);
     let stream = |tenants: &[String], requests: u32, rate: Option<f64>| Stream {
         tenants: tenants.to_vec(),
@@ -149,7 +149,7 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
     }
 }
 
-/// Has the load made by a process of its own.
+/// Starts the load process.
 pub(super) async fn make(plan: &Plan, running: &Running, directory: &Path) -> anyhow::Result<Report> {
     let file = |kind: &str| directory.join(format!("{}-{kind}", plan.name));
     let (plan_file, report_file) = (file("plan.json"), file("report.json"));
@@ -167,7 +167,7 @@ pub(super) async fn make(plan: &Plan, running: &Running, directory: &Path) -> an
     plan::read(&report_file)
 }
 
-/// None if nothing has ended.
+/// `None` if nothing has ended.
 fn times(samples: &[Sample]) -> Option<Times> {
     let latencies: Vec<f64> = samples.iter().filter_map(Sample::latency_ms).collect();
     let first = samples.iter().map(|sample| sample.due).min_by(f64::total_cmp)?;
@@ -212,7 +212,7 @@ fn ends(scene: &Scene, report: &Report, sessions: u32) -> anyhow::Result<Ends> {
     })
 }
 
-/// A contender that leaves something undone, or does it twice, is not faster but wrong.
+/// Refuses the result of a contender that leaves work undone or does it twice: it is not faster, but wrong.
 fn check(ends: Ends) -> anyhow::Result<()> {
     ensure!(ends.unfinished == 0, "{} requests did not end", ends.unfinished);
     ensure!(ends.most_kills_of_one <= 1, "a session was killed {} times", ends.most_kills_of_one);

@@ -1,4 +1,4 @@
-//! What a contender works on: a control plane and a gateway of its own, with the connection that leads to it.
+//! The place where a contender works: its own control plane and gateway, and the connection to the gateway.
 
 use std::{path::Path, time::Duration};
 
@@ -20,15 +20,15 @@ use crate::{
     gateway::{Backend, Gateway, GatewayOptions},
 };
 
-/// Where the accounts of the contenders are that have no manifests of their own.
+/// The namespace of the accounts of contenders without own manifests.
 pub(super) const ACCOUNTS: &str = "bench";
-/// A fresh API server is busy with itself for some seconds; with rights and kinds that were just stored, too.
+/// A new API server is busy for some seconds, also with rights and kinds that were just stored.
 const IDLE_SHARE: f64 = 0.1;
 const QUIET: Duration = Duration::from_secs(1);
 const QUIET_LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(100);
 
-/// The parts; dropping it ends them.
+/// The parts. Dropping it ends them.
 pub(super) struct Scene {
     /// With the custom resources, `deploy/base` and the accounts.
     pub control_plane: ControlPlane,
@@ -43,7 +43,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Starts both in `directory`, and stores the connection and its access key.
+    /// Starts control plane and gateway in `directory`, and stores the connection and its access key.
     pub(super) async fn start(directory: &Path, options: GatewayOptions) -> anyhow::Result<Self> {
         let key = options.access_keys[0].clone();
         let instance = options.instance.clone();
@@ -80,8 +80,8 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Waits until the API server has a kind in its cache. It fills that at the first request, and answers "storage is
-    /// (re)initializing" meanwhile, upon which whoever is started first would wait.
+    /// Waits until the API server has a kind in its cache. It fills the cache at the first request, and answers
+    /// "storage is (re)initializing" until then. Otherwise the first contender would wait for that.
     async fn served<K>(&self) -> anyhow::Result<()>
     where
         K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -95,7 +95,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Waits until the API server does next to nothing for a second, a minute at most.
+    /// Waits until the API server is almost idle for a second, at most for a minute.
     async fn idle(&self) -> anyhow::Result<()> {
         let pid = self.control_plane.pids().api_server;
         let deadline = Instant::now() + QUIET_LIMIT;
@@ -111,8 +111,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Waits until the contender, whose requests `counter` counts, has asked nothing of the API server for a second, a
-    /// minute at most. Returns the processor time until it fell quiet.
+    /// Waits until the contender has sent no request to the API server for a second, at most for a minute. `counter`
+    /// counts its requests. Returns the processor time that it used until then.
     pub(super) async fn quiet(&self, counter: &mut RequestCounter, contender: u32) -> anyhow::Result<CpuSeconds> {
         let total = |counter: &mut RequestCounter| anyhow::Ok(counter.count()?.values().sum::<u64>());
         let deadline = Instant::now() + QUIET_LIMIT;
@@ -129,7 +129,7 @@ impl Scene {
         Ok(then)
     }
 
-    /// Ends both in order.
+    /// Stops the gateway and then the control plane.
     pub(super) async fn stop(self) {
         self.gateway.stop().await;
         self.control_plane.stop().await;

@@ -1,4 +1,4 @@
-//! `--soak`: kills on and on, each removed soon after, to see whether anything grows.
+//! `--soak`: kills for a long time, and removes each request soon after, to see whether anything grows.
 
 use std::{fs, time::Duration};
 
@@ -23,12 +23,12 @@ const PER_SECOND: u32 = 5;
 const TTL: Duration = Duration::from_secs(10);
 /// A request is not removed before its `notAfterTime`.
 const LIFE: Duration = Duration::from_secs(10);
-/// By then all that there will be is there: caches are filled, and the first requests removed.
+/// When the process has settled: caches are filled, and the first requests are removed.
 const SETTLED: Duration = Duration::from_mins(5);
 const LIMIT: Duration = Duration::from_mins(2);
 /// How late a request may be removed.
 const GRACE: SignedDuration = SignedDuration::from_mins(1);
-/// So many of the sessions to be killed are there ahead of time: with all of them, lists would be longer than they are.
+/// How many of the coming sessions exist ahead of time. With all of them, process lists would be too long.
 const AHEAD: u32 = 300;
 
 /// What the process `pid` holds now.
@@ -40,7 +40,7 @@ fn held(pid: u32) -> anyhow::Result<Held> {
     Ok(Held { memory_bytes: operator::rss_bytes(pid)?, descriptors: entries("fd")?, threads: entries("task")? })
 }
 
-/// Lets one contender kill for `length`, on a control plane of its own. An error if the contender ended.
+/// Lets one contender kill for `length`, on its own control plane. Fails if the contender ended.
 pub(super) async fn soak(agenda: &Agenda, contender: &Contender, length: Duration) -> anyhow::Result<SoakRun> {
     let directory = scratch::directory()?;
     let scene = Scene::start(directory.path(), agenda.gateway.clone()).await?;
@@ -134,7 +134,7 @@ async fn cleared(scene: &Scene) -> anyhow::Result<Option<f64>> {
     Ok(None)
 }
 
-/// A table of all that have killed for long; nothing without any.
+/// A table of all soaks. Empty if there is none.
 pub(super) fn report(records: &[Record]) -> String {
     #[allow(clippy::cast_precision_loss, reason = "memory in MiB with one decimal")]
     let memory = |held: Held| format!("{:.1}", held.memory_bytes as f64 / MEBIBYTE);
@@ -169,7 +169,7 @@ pub(super) fn report(records: &[Record]) -> String {
     table("For long", &head, runs(records).map(row).collect())
 }
 
-/// An error if a kill did not come to its end, or was sent twice.
+/// Fails if a kill did not end, or was sent twice.
 pub(super) fn verdict(records: &[Record]) -> anyhow::Result<()> {
     for run in runs(records) {
         let SoakRun { contender, requests, killed, most_kills_of_one, .. } = run;

@@ -1,4 +1,4 @@
-//! Starts of a contender beside requests that have long ended.
+//! Measures starts of a contender beside finished requests.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use crate::operator;
 
 const AT_ONCE: usize = 32;
 
-/// Stores requests `from` up to `to` and their ends, through the API, as if they had been executed long ago.
+/// Stores requests `from` up to `to` with their outcomes through the API, as if they had been executed long ago.
 pub(super) async fn store_finished(scene: &Scene, from: u32, to: u32) -> anyhow::Result<()> {
     let session_kills: Api<SessionKill> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let now = Timestamp::now();

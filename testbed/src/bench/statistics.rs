@@ -1,8 +1,8 @@
-//! The figures of one run and of several. Pure.
+//! Statistics of one run and of several. Pure.
 
 use serde::{Deserialize, Serialize};
 
-/// The value below which `percent` of `values` lie, by the nearest rank: one that was measured. None of none.
+/// The percentile `percent` of `values` by the nearest rank: a measured value. `None` if there is no value.
 pub(crate) fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -13,10 +13,10 @@ pub(crate) fn percentile(values: &[f64], percent: f64) -> Option<f64> {
     sorted.get(index).copied()
 }
 
-/// The middle of several runs, and how far they are apart.
+/// The median of several runs, and their range.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The median; of an even number, the mean of the two in the middle.
+    /// The median. For an even number, the mean of the two in the middle.
     pub median: f64,
     /// The least.
     pub least: f64,
@@ -25,7 +25,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of these values; none of none.
+    /// The spread of these values. `None` if there is none.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -35,9 +35,9 @@ impl Spread {
     }
 }
 
-/// How far things that began in order also ended in order: Kendall's tau, 1 for the same order, -1 for the reverse. Each
-/// group is judged by itself, each pair within it counts the same. `groups` hold the ranks of the ends, in the order of the
-/// beginnings. None if there is no pair.
+/// Whether things that began in an order also ended in it: Kendall's tau, 1 for the same order, -1 for the reverse.
+/// Pairs are formed within each group, and all pairs count the same. `groups` hold the ranks of the ends, in the order
+/// of the beginnings. `None` if there is no pair.
 pub(super) fn order_kept<'a>(groups: impl IntoIterator<Item = &'a [u32]>) -> Option<f64> {
     let (mut pairs, mut inversions) = (0_u64, 0_u64);
     for group in groups {
@@ -49,7 +49,7 @@ pub(super) fn order_kept<'a>(groups: impl IntoIterator<Item = &'a [u32]>) -> Opt
     (pairs > 0).then(|| 1.0 - 2.0 * inversions as f64 / pairs as f64)
 }
 
-/// Sorts, and counts the pairs that stood in the wrong order.
+/// Sorts, and counts the pairs that were in the wrong order.
 fn sort_and_count(values: &mut [u32]) -> u64 {
     if values.len() < 2 {
         return 0;

@@ -1,4 +1,4 @@
-//! Several runs of the same, and one contender beside another. Pure.
+//! Summarises runs of the same load, and compares contenders. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{
     statistics::Spread,
 };
 
-/// With fewer, the processor time is that of a second of idling.
+/// With fewer requests, the processor time would be mostly that of an idle second.
 const ENOUGH_FOR_CPU: u32 = 100;
 
 /// A summary for each load on each contender, load by load, in the order in which they were first measured.
@@ -42,7 +42,7 @@ pub(super) fn loads(summaries: &[Summary]) -> Vec<Load> {
     loads
 }
 
-/// All starts of the same contender beside as many objects, with their number.
+/// All starts of one contender beside the same number of objects, with that number.
 pub(super) fn starts(records: &[Record]) -> BTreeMap<(u32, String), Vec<&Start>> {
     let mut starts = BTreeMap::<_, Vec<&Start>>::new();
     for record in records {

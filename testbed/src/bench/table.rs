@@ -13,7 +13,7 @@ use super::{
     summary::{loads, run_of, starts, summaries},
 };
 
-/// All that `records` tell, as Markdown: first the setting, then a table for each kind of figure.
+/// All `records` as Markdown: first the setting, then a table for each kind of figure.
 pub(super) fn report(records: &[Record]) -> String {
     let summaries = summaries(records);
     let mut text = String::new();
@@ -67,7 +67,7 @@ fn times(title: &str, summaries: &[&Summary]) -> String {
     table(title, &head, rows.collect())
 }
 
-/// Each contender beside the floor, and beside the first one.
+/// Compares each contender with the floor, and with the first contender.
 fn ratios(summaries: &[Summary]) -> String {
     let first = summaries.iter().map(|it| it.contender.as_str()).find(|name| *name != "floor").unwrap_or_default();
     let ratio = |ratio: Option<f64>| ratio.map_or("–".into(), |ratio| format!("{ratio:.2}"));
@@ -91,7 +91,7 @@ fn ratios(summaries: &[Summary]) -> String {
     table("Ratios of the medians", &head, rows)
 }
 
-/// What one request costs, under the largest load at once.
+/// The cost of one request, under the largest load at once.
 fn costs(records: &[Record], summaries: &[Summary]) -> String {
     let requests = |load: &Load| if let Load::AtOnce { requests } = load { Some(*requests) } else { None };
     let Some(largest) = loads(summaries).into_iter().filter(|load| requests(load).is_some()).max_by_key(requests)
@@ -133,14 +133,14 @@ fn costs(records: &[Record], summaries: &[Summary]) -> String {
     table(&format!("What {largest} cost"), &head, rows.collect())
 }
 
-/// The sum of the medians, and each that is not negligible.
+/// The sum of the medians, and each value that is not negligible.
 fn each(runs: &[&Run], counts: fn(&Run) -> &BTreeMap<String, f64>) -> String {
     let mut names: Vec<&String> = runs.iter().flat_map(|run| counts(run).keys()).collect();
     names.sort();
     names.dedup();
     let median = |name: &String| Spread::of(runs.iter().map(|run| counts(run).get(name).copied().unwrap_or_default()));
     let medians: Vec<_> = names.iter().filter_map(|name| Some((name, median(name)?.median))).collect();
-    // From a positive zero: the sum of nothing is a negative one, and would be printed so.
+    // Start from a positive zero: the sum of nothing is a negative zero, and would be printed with its sign.
     let sum = medians.iter().fold(0.0, |sum, (_, median)| sum + median);
     let mut text = format!("{sum:.3}");
     let mut parts = medians.iter().filter(|(_, median)| *median >= 0.0005).peekable();

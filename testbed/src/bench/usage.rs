@@ -1,4 +1,4 @@
-//! What processes take: processor time and memory, as the kernel counts them.
+//! Processor time and memory of processes, as the kernel counts them.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ pub struct CpuSeconds {
 }
 
 impl CpuSeconds {
-    /// Until now, of the process `contender` and of those of the control plane.
+    /// The processor time until now, of the process `contender` and of the control plane.
     pub(super) fn now(contender: u32, control_plane: &ControlPlane) -> anyhow::Result<Self> {
         let pids = control_plane.pids();
         Ok(Self {
@@ -30,7 +30,7 @@ impl CpuSeconds {
         })
     }
 
-    /// What came on top of `earlier`.
+    /// The difference to `earlier`.
     pub(super) fn since(self, earlier: Self) -> Self {
         Self {
             contender: self.contender - earlier.contender,
@@ -40,7 +40,8 @@ impl CpuSeconds {
     }
 }
 
-/// Processor time of a process until now, in seconds, to the hundredth; all of its threads, not its children.
+/// Processor time of a process until now, in seconds, with a resolution of 10 ms: all its threads, without its
+/// children.
 pub(super) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| format!("process {pid} is not running"))?;
@@ -49,7 +50,7 @@ pub(super) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// User and system time. The name, which comes before, may hold spaces and brackets.
+/// User and system time. The name, which comes first, may contain spaces and brackets.
 fn ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(") ")?.1.split_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
@@ -62,20 +63,20 @@ fn ticks(stat: &str) -> Option<u64> {
 pub struct MemoryBytes {
     /// Before the load.
     pub resting: u64,
-    /// The most under it.
+    /// The most during the load.
     pub peak: u64,
     /// After it.
     pub afterwards: u64,
 }
 
-/// Begins to look for the most memory that a process takes. Returns what it takes now.
+/// Starts to record the peak memory of a process. Returns its memory now.
 pub(super) fn watch_peak(pid: u32) -> anyhow::Result<u64> {
     // Sets VmHWM back to VmRSS.
     fs::write(format!("/proc/{pid}/clear_refs"), "5").with_context(|| format!("process {pid} is not running"))?;
     operator::rss_bytes(pid)
 }
 
-/// How many processes wanted a processor over the last minute.
+/// The average number of runnable processes in the last minute.
 pub(super) fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }

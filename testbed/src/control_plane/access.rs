@@ -22,7 +22,7 @@ use super::pki::Identity;
 
 const TOKEN_SECONDS: i64 = 86_400;
 
-/// Where the server is, whom it trusts, and the administrator's kubeconfig.
+/// The server's address and authority, and the administrator's kubeconfig.
 #[derive(Debug)]
 pub(super) struct Access {
     directory: PathBuf,
@@ -64,7 +64,7 @@ impl Access {
         Ok(path)
     }
 
-    /// A kubeconfig that is exactly who `identity` is, for clients that reach the server at this address.
+    /// A kubeconfig with the `identity`, for clients that reach the server at this address.
     pub(super) fn kubeconfig_of(&self, name: &str, identity: &Identity, host: Ipv4Addr) -> anyhow::Result<PathBuf> {
         let path = self.directory.join(format!("kubeconfig-{name}"));
         let server = format!("https://{host}:{}", self.port);
@@ -73,12 +73,12 @@ impl Access {
     }
 }
 
-/// How the tests' own clients name themselves: what they ask as a service account is not what its owner asks.
+/// The user agent of the tests' own clients. It separates their requests from those of the service account's owner.
 pub(crate) const TEST_AGENT: &str = "sessionkill-testbed";
 
-/// A client that is whoever the kubeconfig says. It never repeats a request by itself, so that tests see each failure.
+/// A client with the identity of the kubeconfig. It never retries, so that tests see each failure.
 pub async fn client_for(kubeconfig: &Path) -> anyhow::Result<Client> {
-    // Fails when a provider is installed already, which is as good.
+    // Ignore the error: a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = sessionkill::kubernetes::kubeconfig::config(Kubeconfig::read_from(kubeconfig)?).await?;
     config.default_retry = false;
@@ -97,7 +97,7 @@ fn by_certificate(identity: &Identity) -> Value {
     })
 }
 
-/// In JSON, which is YAML as well.
+/// Writes the kubeconfig as JSON, which is valid YAML.
 fn write_kubeconfig(path: &Path, server: &str, ca: &str, user: &Value) -> anyhow::Result<()> {
     let kubeconfig = json!({
         "apiVersion": "v1",
@@ -111,7 +111,7 @@ fn write_kubeconfig(path: &Path, server: &str, ca: &str, user: &Value) -> anyhow
         "current-context": "testbed",
     });
     let text = serde_json::to_vec_pretty(&kubeconfig)?;
-    // It holds a private key or a token.
+    // Make it private, as it holds a private key or a token.
     fs::File::options()
         .write(true)
         .create(true)

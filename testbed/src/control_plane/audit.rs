@@ -1,4 +1,4 @@
-//! The API server's own record of who asked for what: the judge of how many requests a component makes.
+//! The API server's audit log: it shows how many requests a component makes.
 
 use std::{
     collections::BTreeMap,
@@ -11,17 +11,17 @@ use std::{
 use anyhow::Context;
 use serde::Deserialize;
 
-/// Everything, without bodies: they would hold Secrets, and counting does not need them.
+/// An audit policy for all requests, without bodies: bodies would hold Secrets, and counting does not need them.
 pub(super) const POLICY: &str = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived"],"rules":[{"level":"Metadata"}]}"#;
 
-/// What a request asks for. Paths outside the resources (`/readyz`) have an empty resource.
+/// The verb and the resource of a request. Paths outside the resources (`/readyz`) have an empty resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: String,
     /// Plural name, as `sessionkills`.
     pub resource: String,
-    /// As `status`, or empty.
+    /// The subresource, such as `status`, or empty.
     pub subresource: String,
 }
 
@@ -62,12 +62,12 @@ struct ObjectRef {
     subresource: String,
 }
 
-/// Counts the requests of one user whose answer is complete, each log entry once. A watch counts when it ends.
+/// Counts the requests of one user that have a complete answer, each log entry once. A watch counts when it ends.
 #[derive(Debug)]
 pub struct RequestCounter {
     log: PathBuf,
     user: String,
-    /// The end of what has been counted.
+    /// The position up to which the log is counted.
     position: u64,
     counts: BTreeMap<Request, u64>,
 }
@@ -84,14 +84,14 @@ impl RequestCounter {
         Ok(Self { position, ..Self::from_start(log, user) })
     }
 
-    /// How many requests of each kind there have been until now. An entry may be written shortly after its answer has
+    /// The number of requests of each kind until now. The API server may write an entry shortly after the answer has
     /// arrived.
     pub fn count(&mut self) -> anyhow::Result<&BTreeMap<Request, u64>> {
         let mut text = vec![];
         let mut log = File::open(&self.log).with_context(|| unreadable(&self.log))?;
         log.seek(SeekFrom::Start(self.position))?;
         log.read_to_end(&mut text)?;
-        // The last line may be half written, or cut off when the server was killed: only whole lines are entries.
+        // Take only whole lines: the last one may be half written, or cut off when the server was killed.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.position += whole as u64;
         for line in text[..whole].split(|byte| *byte == b'\n') {

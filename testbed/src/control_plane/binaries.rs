@@ -1,4 +1,5 @@
-//! The programs of the control plane: found, or built once from the Go modules that the `go.mod` of the chosen Kubernetes pins.
+//! The programs of the control plane. They are found, or built once from the Go modules that the `go.mod` of the chosen
+//! Kubernetes pins.
 
 use std::{
     env,
@@ -24,14 +25,14 @@ const CHOICE: &str = "TESTBED_KUBERNETES";
 /// The versions of Kubernetes that a control plane can be built of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kubernetes {
-    /// The newest that is tried.
+    /// The newest version that is tested.
     Newest,
-    /// The oldest that is supported.
+    /// The oldest supported version.
     Oldest,
 }
 
 impl Kubernetes {
-    /// The one that `TESTBED_KUBERNETES` names: `newest`, which is the default, or `oldest`.
+    /// The version that `TESTBED_KUBERNETES` names: `newest` (the default) or `oldest`.
     fn chosen() -> anyhow::Result<Self> {
         Self::named(env::var_os(CHOICE).as_deref().unwrap_or_default())
     }
@@ -64,8 +65,8 @@ impl Kubernetes {
     }
 }
 
-/// The version of the kube-apiserver that control planes start, as `v1.37.2`, whatever chose it. The first use on a machine
-/// builds it.
+/// The version of the kube-apiserver that control planes start, such as `v1.37.2`. The first use on a machine builds
+/// it.
 pub fn server_version() -> anyhow::Result<String> {
     let program = locate()?.join("kube-apiserver");
     let said = Command::new(&program).arg("--version").output();
@@ -75,9 +76,9 @@ pub fn server_version() -> anyhow::Result<String> {
     version.map(str::to_owned).with_context(|| format!("{} --version says {said:?}", program.display()))
 }
 
-/// A directory that holds `etcd`, `kube-apiserver` and `kubectl`: `KUBEBUILDER_ASSETS` if set, else the cache, which is
-/// filled first if need be with those of the chosen Kubernetes. That takes several minutes once; progress goes to standard
-/// error.
+/// A directory with `etcd`, `kube-apiserver` and `kubectl`: `KUBEBUILDER_ASSETS` if set, else the cache. If the cache
+/// is empty, it is filled with the programs of the chosen Kubernetes. That takes several minutes once. Progress goes to
+/// standard error.
 pub(super) fn locate() -> anyhow::Result<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty());
     if let Some(assets) = set(ASSETS) {
@@ -113,7 +114,8 @@ fn complete(directory: PathBuf) -> anyhow::Result<PathBuf> {
 /// Builds a component of Kubernetes, of the version that the module in `sources` pins.
 pub(crate) fn build(sources: &Path, binary: &Path, package: &str, kubernetes: &str) -> anyhow::Result<()> {
     let (major, minor) = numbers(kubernetes)?;
-    // A server that does not know its version serves no API: every one of them is introduced in some version.
+    // Set the version: a server that does not know its version serves no API, as each API was introduced in some
+    // version.
     let set = "-X k8s.io/component-base/version";
     let flags = format!("-s -w {set}.gitVersion={kubernetes} {set}.gitMajor={major} {set}.gitMinor={minor}");
     go::compile(sources, &["-ldflags", &flags], &[package], binary)

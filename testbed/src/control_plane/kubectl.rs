@@ -1,4 +1,4 @@
-//! kubectl against one control plane, independent of the user's own configuration and caches.
+//! kubectl for one control plane, independent of the user's own configuration and caches.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ pub(super) fn command(programs: &Path, directory: &Path, kubeconfig: &Path) -> C
     let mut command = Command::new(programs.join("kubectl"));
     command
         .env("KUBECONFIG", kubeconfig)
-        // The cache is keyed by address: a later control plane on the same port would get this one's API groups.
+        // Use a cache of its own: the cache is keyed by address, and a later control plane may have the same port.
         .env("KUBECACHEDIR", directory.join("kubectl-cache"))
         .env("KUBERC", "off");
     command
@@ -29,7 +29,7 @@ pub(super) async fn run(kubectl: Command, arguments: &[&str], input: &str) -> an
         .spawn()
         .with_context(|| format!("cannot run {}", shown()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A kubectl that fails early does not read its input; its error output says why.
+        // Ignore the error: a kubectl that fails early does not read its input, and its error output says why.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let output = child.wait_with_output().await?;

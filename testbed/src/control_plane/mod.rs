@@ -48,15 +48,15 @@ use crate::{inside::ensure_inside, port, process::Process};
 
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Builds the programs, if they are not there yet: where there is no network, they must be. It blocks, for minutes perhaps.
+/// Builds the programs if they are missing. Call it before the network is gone. It blocks, possibly for minutes.
 pub fn prepare() -> anyhow::Result<()> {
     binaries::locate().map(drop)
 }
 
-/// A running control plane; both servers end when it is dropped.
+/// A running control plane. Both servers end when it is dropped.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Before etcd, so that it is dropped first: without its store the API server floods its log.
+    // Before etcd, so that it is dropped first: without etcd the API server floods its log.
     api_server: Mutex<Arc<Process>>,
     etcd: Mutex<Arc<Process>>,
     etcd_port: u16,
@@ -79,17 +79,16 @@ pub struct Pids {
 }
 
 impl ControlPlane {
-    /// Starts etcd and kube-apiserver with their data, certificates and logs in `directory`, and returns when
-    /// `/readyz` says ok. What an earlier control plane stored in the same directory is there again; its
-    /// kubeconfigs and tokens are not valid any more. The first start on a machine builds the programs, which takes
-    /// several minutes: those of the newest Kubernetes that is tried, or with `TESTBED_KUBERNETES=oldest` of the oldest
-    /// that is supported.
+    /// Starts etcd and kube-apiserver with their data, certificates and logs in `directory`, and returns when `/readyz`
+    /// says ok. Data of an earlier control plane in the same directory is there again, but its kubeconfigs and tokens
+    /// are not valid any more. The first start on a machine builds the programs, which takes several minutes: those of
+    /// the newest Kubernetes that is tested, or with `TESTBED_KUBERNETES=oldest` those of the oldest supported one.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         Self::start_for(directory, None).await
     }
 
-    /// The same for nodes as well, which reach it at this address, and which it asks for logs and runs commands on. It listens
-    /// on all addresses: only inside of [`crate::node::enter`].
+    /// The same for nodes. They reach the API server at this address, and it reads logs and runs commands on them. It
+    /// listens on all addresses, so use it only inside of [`crate::node::enter`].
     pub async fn start_for_nodes(directory: &Path, address: Ipv4Addr) -> anyhow::Result<Self> {
         ensure_inside()?;
         Self::start_for(directory, Some(address)).await
@@ -115,7 +114,7 @@ impl ControlPlane {
         Ok(Self { api_server, etcd, etcd_port, port, programs, directory, audit_log, access, authority, nodes })
     }
 
-    /// The administrator's kubeconfig, with its certificates inside.
+    /// The administrator's kubeconfig, with its certificates inline.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         self.access.kubeconfig()
@@ -127,18 +126,18 @@ impl ControlPlane {
         access::url(self.port)
     }
 
-    /// A new client with the administrator's rights, for the runtime that calls this. It never repeats a request by
-    /// itself, so that tests see each failure.
+    /// A new client with the administrator's rights, for the runtime that calls this. It never retries, so that tests
+    /// see each failure.
     pub async fn client(&self) -> anyhow::Result<Client> {
         self.access.client().await
     }
 
-    /// A kubeconfig that is exactly this service account, by a token that is valid for a day.
+    /// A kubeconfig for this service account, with a token that is valid for a day.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
         self.access.service_account_kubeconfig(namespace, name).await
     }
 
-    /// A kubeconfig that is exactly this user of this group, by a certificate, for a component that reaches the API server at
+    /// A kubeconfig for this user of this group, with a certificate, for a component that reaches the API server at
     /// `host`. The file has the user's name.
     pub(crate) fn component_kubeconfig(
         &self,
@@ -150,7 +149,7 @@ impl ControlPlane {
         self.access.kubeconfig_of(&user.replace(':', "-"), &identity, host)
     }
 
-    /// The file with the certificate of who signs for everybody, clients of a kubelet among them.
+    /// The file with the certificate of the authority that signs for all, including clients of a kubelet.
     pub(crate) fn authority_file(&self) -> PathBuf {
         self.directory.join(pki::CA)
     }
@@ -160,23 +159,23 @@ impl ControlPlane {
         self.directory.join(pki::TOKEN_KEY)
     }
 
-    /// kubectl of the same version as the server, as administrator; add the arguments and run it.
+    /// kubectl of the server's version, as administrator. Add the arguments and run it.
     #[must_use]
     pub fn kubectl(&self) -> Command {
         kubectl::command(&self.programs, &self.directory, self.kubeconfig())
     }
 
-    /// Runs kubectl and returns what it prints; its error output is the error.
+    /// Runs kubectl and returns its output. Its error output becomes the error.
     pub async fn run_kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         kubectl::run(self.kubectl(), arguments, "").await
     }
 
-    /// `kubectl apply` of YAML or JSON text, which may hold several documents; returns what kubectl prints.
+    /// `kubectl apply` of YAML or JSON text, which may hold several documents. Returns the output of kubectl.
     pub async fn apply(&self, manifest: &str) -> anyhow::Result<String> {
         kubectl::run(self.kubectl(), &["apply", "-f", "-"], manifest).await
     }
 
-    /// `kubectl apply` of a file or a directory; of its kustomization where it has one.
+    /// `kubectl apply` of a file or a directory. If the directory has a kustomization, it is applied.
     pub async fn apply_path(&self, path: &Path) -> anyhow::Result<String> {
         let option = if path.join("kustomization.yaml").is_file() { "-k" } else { "-f" };
         let path = path.to_str().context("kubectl needs a path in UTF-8")?;
@@ -188,7 +187,7 @@ impl ControlPlane {
         let path = path.to_str().context("kubectl needs a path in UTF-8")?;
         let applied = self.run_kubectl(&["apply", "--server-side", "-o", "name", "-f", path]).await?;
         let definitions = Api::<CustomResourceDefinition>::all(self.client().await?);
-        // `kubectl wait` fails on a definition that has no condition yet.
+        // Wait for the first condition, as `kubectl wait` fails on a definition without one.
         for name in applied.lines().filter_map(|line| Some(line.rsplit_once('/')?.1)) {
             let established = await_condition(definitions.clone(), name, is_crd_established());
             timeout(START_LIMIT, established).await.with_context(|| format!("{name} is not served"))??;
@@ -202,29 +201,29 @@ impl ControlPlane {
         &self.audit_log
     }
 
-    /// How many requests of each kind `user` has had answered, as `system:serviceaccount:NAMESPACE:NAME` or `admin`. A
-    /// watch counts when it ends. An entry may be written shortly after its answer has arrived.
+    /// The number of answered requests of each kind by `user`, which is `system:serviceaccount:NAMESPACE:NAME` or
+    /// `admin`. A watch counts when it ends. The API server may write an entry shortly after the answer has arrived.
     pub fn requests_by_verb(&self, user: &str) -> anyhow::Result<BTreeMap<Request, u64>> {
         RequestCounter::from_start(&self.audit_log, user).count().cloned()
     }
 
-    /// Counts what `user` asks for from now on.
+    /// Counts the requests of `user` from now on.
     pub fn count_requests(&self, user: &str) -> anyhow::Result<RequestCounter> {
         RequestCounter::from_now(&self.audit_log, user)
     }
 
-    /// The process ids as they are now; that of a server that is started again changes.
+    /// The current process IDs. A restarted server has a new one.
     #[must_use]
     pub fn pids(&self) -> Pids {
         Pids { api_server: self.api_server().pid(), etcd: self.etcd().pid() }
     }
 
-    /// Kills the API server as a crash would; what it has acknowledged is in etcd.
+    /// Kills the API server like a crash. What it has acknowledged is in etcd.
     pub fn stop_api_server(&self) {
         self.api_server().kill();
     }
 
-    /// Starts the API server again on the same port and returns when it is ready; one that runs is killed first.
+    /// Starts the API server again on the same port and returns when it is ready. Kills it first if it runs.
     pub async fn start_api_server(&self) -> anyhow::Result<()> {
         self.stop_api_server();
         let client = self.client().await?;
@@ -234,7 +233,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Lets `outage` begin, says so by `begun`, and ends it after `pause`; returns when the API server is ready again.
+    /// Begins the `outage`, calls `begun`, and ends the outage after `pause`. Returns when the API server is ready
+    /// again.
     pub async fn suffer(&self, outage: Outage, pause: Duration, begun: impl FnOnce()) -> anyhow::Result<()> {
         match outage {
             Outage::ApiServerKilled => self.stop_api_server(),
@@ -254,9 +254,9 @@ impl ControlPlane {
         serves(&self.api_server(), &self.client().await?).await
     }
 
-    /// Stops both servers in order; dropping kills them instead.
+    /// Stops both servers in order. Dropping kills them instead.
     pub async fn stop(self) {
-        // Its graceful end waits for watches to finish; there is nothing in it to save.
+        // Kill it: its graceful end waits for watches to finish, and it has nothing to save.
         self.stop_api_server();
         self.etcd().stop(STOP_PATIENCE).await;
     }

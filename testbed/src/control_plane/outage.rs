@@ -1,4 +1,4 @@
-//! What befalls a control plane that runs.
+//! Outages of a running control plane.
 
 /// Which server fails, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub enum Outage {
     ApiServerKilled,
     /// Etcd is killed, and started again on its port and its data.
     EtcdKilled,
-    /// Etcd stands still, and goes on: what it was asked meanwhile it may do then.
+    /// Etcd is paused, and goes on. It may then still carry out what it was asked meanwhile.
     EtcdFrozen,
 }
 

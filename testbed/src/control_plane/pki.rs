@@ -1,4 +1,4 @@
-//! The certificates of one control plane: made at its first start, never reused for another.
+//! The certificates of one control plane. They are made at its first start, and never reused for another.
 
 use std::{fs, net::Ipv4Addr, path::Path};
 
@@ -16,14 +16,14 @@ pub(super) const ADMINISTRATOR_KEY: &str = "admin.key";
 pub(super) const TOKEN_KEY: &str = "service-accounts.key";
 pub(super) const TOKEN_PUBLIC_KEY: &str = "service-accounts.pub";
 
-/// What a kubeconfig holds, in PEM.
+/// The identity in a kubeconfig, in PEM.
 pub(super) struct Identity {
     pub(super) ca: String,
     pub(super) certificate: String,
     pub(super) key: String,
 }
 
-/// Whoever it signs for is who the certificate says.
+/// The authority. A client with a certificate that it signed has the identity in the certificate.
 #[derive(Debug)]
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -38,8 +38,8 @@ impl Authority {
     }
 }
 
-/// Writes the files that the API server reads into `directory`; it is reached at these `addresses`, too. Returns who signs, and
-/// the administrator's identity.
+/// Writes the API server's files into `directory`, with these `addresses` as further names of the server. Returns the
+/// authority, and the administrator's identity.
 pub(super) fn create(directory: &Path, addresses: &[Ipv4Addr]) -> anyhow::Result<(Authority, Identity)> {
     let authority = Authority(authority()?);
     let (certificate, key) = issue(&authority.0, &serving(addresses)?)?;

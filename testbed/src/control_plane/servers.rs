@@ -1,4 +1,4 @@
-//! The two programs, each as a process that serves.
+//! The two servers of the control plane, each as a process.
 
 use std::{net::Ipv4Addr, path::Path, process::Command, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     process::{Output, Process},
 };
 
-/// Within it a server is ready, or a kind served.
+/// The time within which a server is ready, or a kind is served.
 pub(super) const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// Etcd, with its data in `directory`, and the port that it listens on.
@@ -25,7 +25,7 @@ pub(super) async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> 
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--initial-cluster", &format!("default={peer}")])
-        // The default of 2 GiB is less than a benchmark's history.
+        // More than the default of 2 GiB, as a benchmark's history needs it.
         .args(["--quota-backend-bytes", "8589934592"]);
     let process = Process::start(&command, Output::together(directory.join("etcd.log")))?;
     process.ready(START_LIMIT, async || Ok(TcpStream::connect(("127.0.0.1", port)).await.map(drop)?)).await?;
@@ -56,7 +56,7 @@ pub(super) async fn start_api_server(
         .arg(flag("service-account-signing-key-file", pki::TOKEN_KEY))
         .arg(flag("audit-policy-file", "audit-policy.json"))
         .arg(format!("--audit-log-path={}", audit_log.display()))
-        // In megabytes. The default rotates after 100, and what a reader has not counted by then is gone.
+        // In megabytes. With the default of 100, a log is rotated before a reader has counted it.
         .arg("--audit-log-maxsize=100000")
         .arg("--profiling=false");
     let process = Process::start(&command, Output::together(directory.join("kube-apiserver.log")))?;
@@ -64,7 +64,7 @@ pub(super) async fn start_api_server(
     Ok(process)
 }
 
-/// Waits until the API server is ready, and its store with it.
+/// Waits until the API server and etcd are ready.
 pub(super) async fn serves(api_server: &Process, client: &Client) -> anyhow::Result<()> {
     let check = async || {
         let request = http::Request::get("/readyz").body(Vec::new())?;

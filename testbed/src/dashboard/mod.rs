@@ -1,5 +1,5 @@
-//! The dashboard of `deploy/monitoring`, with what a real Prometheus answers to its queries while the operator works through a
-//! burst, with throttling, lost answers and duplicates.
+//! Draws the dashboard of `deploy/monitoring` with the answers of a real Prometheus, while the operator works through a
+//! burst with throttling, lost answers and duplicates.
 
 mod panels;
 mod picture;
@@ -24,17 +24,17 @@ use crate::{
     scratch,
 };
 
-/// Over how long the panels show rates: four looks of the server, as Grafana takes it.
+/// The interval of rates in the panels: four scrapes, as in Grafana.
 const INTERVAL: &str = "4s";
 
-/// What to draw.
+/// Options of `testbed dashboard`.
 #[derive(Args, Debug)]
 #[command(about = "Draw the dashboard with what a real Prometheus saw of a burst with throttling")]
 pub struct DashboardArgs {
-    /// For how many seconds requests are made.
+    /// How many seconds requests are made.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Where the picture goes.
+    /// The file for the picture, in SVG.
     #[arg(long, default_value = "dashboard.svg")]
     out: PathBuf,
     /// The cargo profile of the operator.
@@ -42,7 +42,7 @@ pub struct DashboardArgs {
     profile: String,
 }
 
-/// Plays the scene, and draws what was seen.
+/// Plays the scene, and draws the result.
 pub async fn dashboard(args: DashboardArgs) -> anyhow::Result<()> {
     let directory = scratch::directory()?;
     let profile = args.profile;
@@ -67,7 +67,7 @@ pub async fn dashboard(args: DashboardArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the panels show of the time from `start` to `end`, in seconds.
+/// The data of the panels from `start` to `end`, in seconds.
 pub async fn draw(server: &Prometheus, start: i64, end: i64) -> anyhow::Result<Vec<Drawn>> {
     let range = format!("{}s", end - start);
     let mut drawn = vec![];

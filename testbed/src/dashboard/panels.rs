@@ -9,7 +9,7 @@ const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboard.json"
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Panel {
-    /// What it shows.
+    /// Its title.
     pub title: String,
     field_config: FieldConfig,
     /// Its queries.
@@ -23,7 +23,7 @@ pub struct Target {
     ref_id: String,
     /// In `PromQL`, with Grafana's variables.
     pub expr: String,
-    /// What each series is called, with its labels in double braces.
+    /// The name of each series, with its labels in double braces.
     pub legend_format: String,
 }
 
@@ -38,7 +38,7 @@ struct Properties {
     unit: String,
 }
 
-/// What holds of one query instead.
+/// Settings that apply to one query instead.
 #[derive(Clone, Debug, Deserialize)]
 struct Override {
     matcher: Matcher,
@@ -58,13 +58,13 @@ struct Property {
 }
 
 impl Panel {
-    /// The unit of what it shows, for people.
+    /// The unit of the panel, for people.
     #[must_use]
     pub fn unit(&self) -> &str {
         shown(&self.field_config.defaults.unit)
     }
 
-    /// The unit of what `target` shows.
+    /// The unit of `target`, for people.
     #[must_use]
     pub fn unit_of(&self, target: &Target) -> &str {
         let of_it = self.field_config.overrides.iter().filter(|it| it.matcher.options == target.ref_id);
@@ -73,13 +73,13 @@ impl Panel {
     }
 }
 
-/// Grafana's word for a unit that it does not know begins so.
+/// The unit without the prefix by which Grafana marks a custom unit.
 fn shown(unit: &str) -> &str {
     unit.strip_prefix("suffix:").unwrap_or(unit)
 }
 
 impl Target {
-    /// The query as Grafana sends it, for a dashboard that shows `range` and rates over `interval`, both as durations.
+    /// The query as Grafana sends it, for a dashboard with this `range`, and rates over `interval`. Both are durations.
     #[must_use]
     pub fn query(&self, interval: &str, range: &str) -> String {
         self.expr.replace("$__rate_interval", interval).replace("$__range", range)
@@ -100,7 +100,7 @@ pub fn panels() -> anyhow::Result<Vec<Panel>> {
 mod tests {
     use super::*;
 
-    /// What an expression is measured in, by the names of its metrics and what is made of them.
+    /// The unit of an expression, derived from the names of its metrics and its functions.
     fn measure(expr: &str) -> &'static str {
         let is_time = expr.contains("_seconds_bucket") || expr.contains("_seconds)");
         let is_rate = expr.contains("rate(") && !expr.contains(" / ") && !expr.contains("_bucket");
@@ -122,7 +122,7 @@ mod tests {
                 let is_right = match measure(expr) {
                     "s" => unit == "s",
                     "/s" => unit.ends_with("/s"),
-                    // A limit is a number of calls in a second, though it is no rate.
+                    // A limit is in calls per second, although it is no rate.
                     _ if expr.contains("lowest_limit") => unit == "calls/s",
                     _ => unit != "s" && !unit.ends_with("/s"),
                 };

@@ -1,13 +1,13 @@
-//! Draws panels with what their queries answered, as SVG. Pure. Not Grafana, which would be a build of its own: the same
-//! queries, the same titles, plain lines.
+//! Draws panels with the answers to their queries, as SVG. Pure. It is not Grafana, which would need its own build:
+//! same queries, same titles, plain lines.
 
 use std::fmt::Write as _;
 
 /// The queries of one panel, answered.
 pub struct Drawn {
-    /// What it shows.
+    /// Its title.
     pub title: String,
-    /// In what that is measured.
+    /// Its unit.
     pub unit: String,
     /// Each series: its name, and its points by time in seconds.
     pub lines: Vec<(String, Vec<(f64, f64)>)>,
@@ -19,12 +19,12 @@ const GAP: f64 = 12.0;
 const LEFT: f64 = 48.0;
 const TOP: f64 = 28.0;
 const LEGEND: f64 = 44.0;
-/// Told apart also by those who see few colours.
+/// Colours that colour-blind people can distinguish too.
 const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
 /// The most series that a legend names.
 const NAMED: usize = 6;
 
-/// All of `panels`, two in a row, over the time from `start` to `end`.
+/// All of `panels`, two per row, from `start` to `end`.
 #[must_use]
 pub fn picture(panels: &[Drawn], (start, end): (f64, f64)) -> String {
     let rows = panels.len().div_ceil(2);

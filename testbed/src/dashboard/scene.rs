@@ -1,4 +1,4 @@
-//! A burst of requests in which a little of everything happens.
+//! A burst of requests with every kind of event.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::{
 
 /// How many requests are made each second.
 const EACH_SECOND: i64 = 4;
-/// The longest that they take to end.
+/// How long requests may take to end.
 const LIMIT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(200);
 
-/// What was asked for, to hold what is seen against.
+/// The number of things that were made to happen, to compare with what the dashboard shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scene {
     /// Requests in all.
     pub requests: usize,
-    /// Requests of the same content as another.
+    /// Requests with the same content as another one.
     pub duplicates: usize,
     /// Requests that are held back until they expire.
     pub expired: usize,
     /// Calls that are throttled.
     pub throttled: u32,
-    /// Calls whose answer is lost after their execution.
+    /// Calls whose answer is lost after execution.
     pub lost: u32,
 }
 
@@ -37,8 +37,8 @@ impl Scene {
     pub const SESSIONS: i64 = 400;
 }
 
-/// Makes requests for `seconds`; after a third of them the gateway throttles, after two thirds it loses answers. Returns when
-/// all have ended.
+/// Makes requests for `seconds`. After a third of the time the gateway throttles, and after two thirds it loses
+/// answers. Returns when all requests have ended.
 pub async fn play(arena: &Arena, seconds: u32) -> anyhow::Result<Scene> {
     ensure!(i64::from(seconds) * EACH_SECOND <= Scene::SESSIONS, "{seconds} s are too long for the sessions there are");
     let mut scene = Scene { requests: 0, duplicates: 0, expired: 1, throttled: 6, lost: 2 };

@@ -1,4 +1,4 @@
-//! `testbed demo`: the main job, told on screen as it happens, on real parts.
+//! `testbed demo`: the main job on real parts, explained on screen.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,17 +18,17 @@ use crate::{
     stack::{Install, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions},
 };
 
-/// How to show it.
+/// Options of `testbed demo`.
 #[derive(Args, Debug)]
 #[command(about = "Show the main job: a SessionKill ends a real session of a real OceanBase engine, once")]
 pub struct DemoArgs {
-    /// Leave everything running at the end, until interrupted, and say how to use it.
+    /// Keep everything running at the end until interrupted, and say how to use it.
     #[arg(long)]
     keep: bool,
-    /// How the operator is installed; it runs with the rights that it gets by that, and no others.
+    /// How the operator is installed. It runs with the rights of this installation, and no others.
     #[arg(long, value_enum, default_value = "base", conflicts_with = "nodes")]
     install: InstallKind,
-    /// This binary of the operator; the one of this source tree, built, if none is named.
+    /// The binary of the operator. Unset means the one of this source tree, which is built.
     #[arg(long, value_name = "BINARY", conflicts_with = "image")]
     operator: Option<PathBuf>,
     #[command(flatten)]
@@ -63,7 +63,7 @@ impl DemoArgs {
     }
 }
 
-/// Runs the demonstration; ends with an error if anything is not as promised.
+/// Runs the demonstration. Ends with an error if anything is not as promised.
 pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
     let directory = scratch::directory()?;
     say(
@@ -167,7 +167,7 @@ impl Demo<'_> {
             },
         ]});
         self.apply("connection.yaml", &objects).await?;
-        // The operator asks the gateway, without ending anything, whether it takes the access key.
+        // The operator probes the gateway: does it accept the access key? A probe ends no session.
         self.kubectl(&["wait", "oceanbaseconnection/prod-ob", "--for=condition=Ready", "--timeout=60s"]).await?;
         self.kubectl(&["get", "oceanbaseconnection", "prod-ob"]).await
     }
@@ -213,7 +213,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Shows everything that there is by now, as wide as it can be.
+    /// Shows all objects with all columns.
     async fn show_all(&self) -> anyhow::Result<()> {
         say("What there is to see");
         self.kubectl(&["get", "sessionkills", "-o", "wide"]).await?;
@@ -239,7 +239,7 @@ impl Demo<'_> {
 struct Client(Process);
 
 impl Client {
-    /// Where its interpreter is; installed if it is not there yet.
+    /// Its Python interpreter, installed if it is missing.
     async fn environment() -> anyhow::Result<PathBuf> {
         tokio::task::spawn_blocking(|| python::environment("client", &["PyMySQL==1.2.4"])).await?
     }
@@ -250,7 +250,7 @@ impl Client {
         Ok(Self(Process::start(&command, Output::together(directory.join("client.log")))?))
     }
 
-    /// The line number `index` that it says, when it has said it.
+    /// Waits for line number `index` of its output.
     async fn line(&self, index: usize) -> anyhow::Result<String> {
         for _ in 0..600 {
             let said = std::fs::read_to_string(self.0.log())?;
@@ -265,7 +265,7 @@ impl Client {
     }
 }
 
-/// Leaves everything running until the user has had enough.
+/// Keeps everything running until it is interrupted.
 async fn keep(stack: &Stack) -> anyhow::Result<()> {
     let environment: PathBuf = stack.write_environment().await?;
     say("Everything keeps running. In another terminal:");

@@ -1,5 +1,5 @@
-//! `testbed failover`: how long it takes until another replica leads when the one that did dies or stops, while requests
-//! keep coming, and what became of all of them.
+//! `testbed failover`: kills or stops the leader while requests keep coming. Measures how long it takes until another
+//! replica leads, and checks what happened to all requests.
 
 mod pods;
 mod row;
@@ -23,10 +23,10 @@ use crate::{
     stack::{NodeArgs, Pods, Sessions},
 };
 
-/// Requests that are made around each strike.
+/// The number of requests around each strike.
 const REQUESTS: usize = 3;
 
-/// How often, and with which Lease.
+/// Options of `testbed failover`.
 #[derive(Args, Debug)]
 #[command(
     about = "Kill and stop the leader of two replicas over and over, and measure until the other leads",
@@ -39,13 +39,13 @@ pub struct FailoverArgs {
     /// The duration of the Lease, in seconds.
     #[arg(long, default_value_t = 3)]
     lease_seconds: u16,
-    /// How many pairs of replicas are tried at once, each with a part of the runs.
+    /// How many pairs of replicas run at once. They share the runs.
     #[arg(long, default_value_t = 1, conflicts_with = "nodes")]
     at_once: usize,
     /// The cargo profile of the operator.
     #[arg(long, default_value = "dev", conflicts_with = "nodes")]
     profile: String,
-    /// Where logs go; kept. Default: a temporary directory.
+    /// The directory for logs, which are kept. Unset means a temporary directory.
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "nodes")]
     dir: Option<PathBuf>,
     #[command(flatten)]
@@ -60,18 +60,18 @@ impl FailoverArgs {
     }
 }
 
-/// What many strikes came to.
+/// The results of many strikes.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Each of them.
     pub strikes: Vec<(Strike, FailOver)>,
     /// Requests that were made.
     pub requests: usize,
-    /// What became of them.
+    /// What happened to them.
     pub verdict: Verdict,
 }
 
-/// Tries, and prints what came of it. An error if a kill was lost or doubled.
+/// Runs the strikes, and prints the results. Fails if a kill was lost or made twice.
 pub async fn failover(args: FailoverArgs) -> anyhow::Result<()> {
     if let Some(pods) = args.nodes.pods(None)? {
         let lease_seconds = Some(args.lease_seconds);
@@ -95,7 +95,7 @@ pub async fn failover(args: FailoverArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills the leader so often, and stops it so often, in turn.
+/// Kills and stops the leader in turn, each this number of times.
 pub async fn play(ground: &Arc<Ground>, name: &str, runs: usize, lease_seconds: u16) -> anyhow::Result<Tally> {
     let requests = runs * 2 * REQUESTS;
     let mut stage = Stage::set(ground, name, requests, lease_seconds).await?;
@@ -113,7 +113,7 @@ impl Tally {
         Self { requests: self.requests + other.requests, verdict: self.verdict.and(other.verdict), ..self }
     }
 
-    /// Prints what people want to know.
+    /// Prints the results.
     pub fn print(&self, lease_seconds: u16) {
         let Verdict { violations, kills, double_kills, records, unanswered, observed, .. } = &self.verdict;
         for violation in violations {

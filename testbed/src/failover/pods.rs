@@ -1,4 +1,4 @@
-//! The same where replicas are Pods on two nodes: what befalls a container, a Pod and a node.
+//! The same where replicas are Pods on two nodes: a container is killed, a Pod is deleted, a node is lost.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::{
     stack::{Install, NAMESPACE, OperatorChoice, Pods, Sessions, Stack, StackOptions},
 };
 
-/// Where requests are.
+/// The namespace of the requests.
 const WORK: &str = "work";
-/// Requests that are made around each blow.
+/// The number of requests around each blow.
 const REQUESTS: i64 = 3;
 
-/// What befalls the leader.
+/// What happens to the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
     /// Its container is killed.
     Kill,
     /// Its Pod is deleted.
     Deletion,
-    /// Its node loses its power.
+    /// Its node is switched off.
     NodeLoss,
 }
 
@@ -42,14 +42,14 @@ impl Blow {
     }
 }
 
-/// From the blow until another leads, and until it has ended a request.
+/// The time from the blow until another replica leads, and until it has ended a request.
 struct TakeOver {
     blow: Blow,
     leads: SignedDuration,
     serves: SignedDuration,
 }
 
-/// Strikes so often in each way and prints what came of it. An error if a kill was lost or doubled.
+/// Strikes this number of times in each way, and prints the results. Fails if a kill was lost or made twice.
 pub(super) async fn on_nodes(pods: Pods, runs: usize) -> anyhow::Result<()> {
     let directory = scratch::directory()?;
     let options =

@@ -1,8 +1,8 @@
-//! A line of the table of what was measured.
+//! A row of the table of measurements.
 
 use crate::bench::statistics::percentile;
 
-/// Prints it: how many there are, and how they lie.
+/// Prints it: the number of measurements, and their distribution.
 pub(super) fn row(what: &str, seconds: &[f64]) {
     let at = |percent| percentile(seconds, percent).unwrap_or_default();
     let (least, median, high, most) = (at(0.0), at(50.0), at(95.0), at(100.0));

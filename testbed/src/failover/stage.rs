@@ -1,4 +1,4 @@
-//! Two replicas of which one leads, in an arena of their own.
+//! Two replicas, one of which leads, in their own arena.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::arena::{Arena, Ground, Launch, Replica, Verdict, is_finished, kill_of, session};
 
-/// Far more than anything takes on a busy machine.
+/// Far longer than anything takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(4);
 const POLL: Duration = Duration::from_millis(5);
-/// The strike comes at a random moment of the kills that were asked for right before it.
+/// The strike comes at a random moment within this time after the kills were requested.
 const LATEST_STRIKE_MILLIS: u64 = 150;
 
-/// How a leader goes.
+/// How a leader ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strike {
     /// It dies: `SIGKILL`.
@@ -25,20 +25,20 @@ pub enum Strike {
     Stop,
 }
 
-/// How another replica came to lead.
+/// How long the take-over took.
 #[derive(Clone, Copy, Debug)]
 pub struct FailOver {
-    /// From the last renewal before the signal until the Lease was taken, as both holders say.
+    /// From the last renewal before the signal until the Lease was taken, by the times that both holders wrote.
     pub unheld: SignedDuration,
-    /// From the signal until the Lease was taken, as the new holder says.
+    /// From the signal until the Lease was taken, by the time that the new holder wrote.
     pub until_it_leads: SignedDuration,
     /// From the signal until a request that was made right after it had ended.
     pub until_it_serves: SignedDuration,
 }
 
-/// Two replicas of which one leads.
+/// Two replicas, one of which leads.
 pub struct Stage {
-    /// Where they are.
+    /// Their arena.
     pub arena: Arena,
     launch: Launch,
     pair: [Arc<Replica>; 2],
@@ -61,14 +61,14 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The one that leads and the one that stands by, as the Lease says.
+    /// The leader and the other replica, by the Lease.
     pub async fn roles(&self) -> anyhow::Result<(Arc<Replica>, Arc<Replica>)> {
         let lease = self.led_by(|_| true).await?;
         let [first, second] = self.pair.clone();
         Ok(if holds(&first, &lease) { (first, second) } else { (second, first) })
     }
 
-    /// Waits until one of the pair that is `wanted` holds the Lease; what it says then.
+    /// Waits until a replica for which `wanted` holds has the Lease. Returns the Lease.
     pub async fn led_by(&self, wanted: impl Fn(&Replica) -> bool) -> anyhow::Result<LeaseSpec> {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -81,7 +81,7 @@ impl Stage {
         }
     }
 
-    /// Asks for the kill of the next session; the name of the request.
+    /// Requests the kill of the next session, and returns the name of the request.
     pub async fn ask(&mut self) -> anyhow::Result<String> {
         self.asked += 1;
         let name = format!("request-{}", self.asked);
@@ -102,8 +102,7 @@ impl Stage {
         }
     }
 
-    /// Strikes the leader in the middle of its work and waits until the other one has taken over; then a new replica stands
-    /// by.
+    /// Strikes the leader while it works, and waits until the other one has taken over. Then starts a new replica.
     pub async fn fail_over(&mut self, strike: Strike) -> anyhow::Result<FailOver> {
         let (leader, other) = self.roles().await?;
         for _ in 0..2 {
@@ -137,10 +136,10 @@ impl Stage {
         })
     }
 
-    /// Waits until everything has ended and looks at it; then the replicas end.
+    /// Waits until everything has ended, checks it, and ends the replicas.
     pub async fn verdict(&self) -> anyhow::Result<Verdict> {
         let deadline = Instant::now() + LIMIT;
-        // What has not ended by then, the verdict says.
+        // Ignore the time-out: the verdict says what has not ended.
         while !self.arena.unfinished().await?.is_empty() && Instant::now() < deadline {
             sleep(Duration::from_millis(200)).await;
         }

@@ -1,4 +1,4 @@
-//! What a request asks for, in one word for people and for rules.
+//! The kind of a request, in one word for people and for rules.
 
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
@@ -6,10 +6,11 @@ use percent_encoding::percent_decode_str;
 /// A request on its way.
 #[derive(Debug)]
 pub struct Asked {
-    /// Whose it is.
+    /// The client's name.
     pub client: String,
-    /// What it asks for: of the API server verb and resource, as `patch sessionkills/status`; of the gateway the action,
-    /// as `KillProcessList`. Lists of what has ended say `(finished)`, and calls that name no session `(probe)`.
+    /// Its kind. For the API server: verb and resource, such as `patch sessionkills/status`. For the gateway: the
+    /// action, such as `KillProcessList`. A list of finished objects has the suffix `(finished)`, and a call that names
+    /// no session has `(probe)`.
     pub kind: String,
     /// Its method.
     pub method: Method,

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::pass::{Shared, pass};
 use crate::port;
 
-/// A certificate of 127.0.0.1 that signs itself; one is enough for all doors.
+/// A self-signed certificate for 127.0.0.1. One is enough for all doors.
 #[derive(Clone)]
 pub struct Certificate {
     tls: Arc<ServerConfig>,
@@ -42,14 +42,14 @@ impl Certificate {
         Ok(Self { tls: Arc::new(tls), pem: cert.pem() })
     }
 
-    /// What a client must trust.
+    /// The certificate that a client must trust.
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
     }
 }
 
-/// Opens a door; returns its URL and what serves it.
+/// Opens a door. Returns its URL and its server.
 pub(super) async fn open(
     shared: Arc<Shared>,
     client: &str,
@@ -66,7 +66,7 @@ async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shar
     let mut is_shut = shared.is_shut.subscribe();
     let Ok(address) = listener.local_addr() else { return };
     let mut open = Ok(listener);
-    // Nobody else takes its port meanwhile: see `port`.
+    // The port stays free meanwhile: see `port`.
     while let Ok(listener) = open {
         shared.listening.send_modify(|doors| *doors += 1);
         tokio::select! {
@@ -81,7 +81,7 @@ async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shar
     }
 }
 
-/// For ever; its connections end with it.
+/// Serves for ever. Its connections end with it.
 async fn serve_all(listener: &TcpListener, tls: Option<&TlsAcceptor>, shared: &Arc<Shared>, client: &str) {
     let mut connections = JoinSet::new();
     loop {
@@ -98,7 +98,7 @@ async fn serve_all(listener: &TcpListener, tls: Option<&TlsAcceptor>, shared: &A
                 }
             }
         });
-        // Those that have ended need not be kept.
+        // Forget connections that have ended.
         while connections.try_join_next().is_some() {}
     }
 }
@@ -108,7 +108,7 @@ async fn serve_connection(
     shared: Arc<Shared>,
     client: String,
 ) {
-    // A service that fails is a connection that is closed; with HTTP/2, a stream that is reset.
+    // An error of the service closes the connection. With HTTP/2 it resets the stream.
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let (shared, client) = (shared.clone(), client.clone());
         async move {
@@ -116,7 +116,7 @@ async fn serve_connection(
             pass(shared, client, request).await
         }
     });
-    // How a connection ends is the client's affair.
+    // Ignore how the connection ends.
     let _: Result<(), Box<dyn std::error::Error + Send + Sync>> =
         auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }

@@ -10,63 +10,63 @@ use tokio::sync::watch;
 
 use super::asked::Asked;
 
-/// Which way a message is held or delayed.
+/// In which direction a message is held or delayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// The server has not seen the request.
     Request,
-    /// The server has answered, and the client does not know it.
+    /// The server has answered, but the client has not got the answer.
     Answer,
 }
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is held until the order is released. What is held for a client that dies never reaches the server.
+    /// It is held until the order is released. If its client dies meanwhile, it never reaches the server.
     Hold(At),
     /// The connection is closed, and the server never sees the request.
     Close,
     /// The server answers, and the connection is closed.
     LoseAnswer,
-    /// It is answered with this status, and the server never sees it.
+    /// It is answered with this status. The server never sees it.
     Answer {
         /// The status.
         status: u16,
         /// The header `Retry-After`, in seconds.
         retry_after: Option<u32>,
     },
-    /// It is answered with success and this JSON, and the server never sees it.
+    /// It is answered with success and this JSON. The server never sees it.
     Say(String),
-    /// It is answered with a 404 that says nothing of any object, and the server never sees it.
+    /// It is answered with a 404 that names no object. The server never sees it.
     NotFoundPage(Page),
-    /// The server answers, and the client is told this status.
+    /// The server answers, but the client gets this status.
     AnswerAfter {
         /// The status.
         status: u16,
     },
     /// The server answers, and the connection is closed in the middle of the body.
     CutBody,
-    /// It takes so long, and goes on even if the client gives up: as a request that waits in the server.
+    /// It is delayed by this time, and goes on even if the client gives up, like a request that waits in the server.
     Delay(At, Duration),
     /// The stream of a watch misbehaves.
     Stream(StreamFault),
-    /// A list is answered as the first one of its kind was.
+    /// A list gets the first answer that a list of its kind got.
     OlderList,
-    /// The server answers, and the header `Date` is off by this; negative is slow.
+    /// The server answers, and the header `Date` is off by this. Negative means slow.
     DateSkew(SignedDuration),
 }
 
-/// A 404 that is not the API server's word for an object that does not exist.
+/// A 404 that does not mean that the object does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
     /// A load balancer's, in HTML.
     Html,
-    /// The API server's own while it does not serve a kind.
+    /// The API server's own, while it does not serve a kind.
     Text,
 }
 
 impl Fault {
-    /// Those of any request to the API server, but for delays.
+    /// The faults for any request to the API server, without delays.
     #[must_use]
     pub const fn of_any_request() -> [Self; 11] {
         const fn refused(status: u16, retry_after: Option<u32>) -> Fault {
@@ -91,24 +91,24 @@ impl Fault {
 /// What happens to the stream of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFault {
-    /// Each event comes so much later.
+    /// Each event is delayed by this time.
     Delay(Duration),
     /// Each event comes twice.
     Duplicate,
-    /// So many events are left out; after them the stream ends with `410 Gone`.
+    /// This number of events is left out. Then the stream ends with `410 Gone`.
     Drop(usize),
-    /// So many events of objects are left out, and nothing says so: bookmarks pass, so that the watch that goes on from
-    /// the last of them is not told either.
+    /// This number of object events is left out silently. Bookmarks pass, so the watch that continues from the last
+    /// bookmark does not get the events either.
     Swallow(usize),
-    /// After so many events the connection is closed.
+    /// After this number of events the connection is closed.
     Cut(usize),
-    /// After so many events the stream ends with `410 Gone`.
+    /// After this number of events the stream ends with `410 Gone`.
     Gone(usize),
 }
 
 type Which = Box<dyn Fn(&Asked) -> bool + Send + Sync>;
 
-/// A fault, and the requests that it is for.
+/// A fault, and the requests that get it.
 pub struct Rule {
     which: Which,
     fault: Fault,
@@ -117,7 +117,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// `fault` for all requests of which `which` is true.
+    /// `fault` for all requests for which `which` is true.
     pub fn new(fault: Fault, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Self {
         Self { which: Box::new(which), fault, skip: 0, times: usize::MAX }
     }
@@ -129,24 +129,24 @@ impl Rule {
         Self::new(fault, move |asked| asked.kind == kind)
     }
 
-    /// Lets so many pass first.
+    /// Lets this number of requests pass first.
     #[must_use]
     pub fn after(self, skip: usize) -> Self {
         Self { skip, ..self }
     }
 
-    /// For so many only.
+    /// Applies to this number of requests only.
     #[must_use]
     pub fn times(self, times: usize) -> Self {
         Self { times, ..self }
     }
 }
 
-/// A rule in force: how often it has been met, and whether what it holds is released.
+/// A rule in force: how often a request has met it, and whether the held requests are released.
 pub struct Order {
     rule: Rule,
     seen: Mutex<usize>,
-    /// Whose requests have met it.
+    /// The clients whose requests have met it.
     met: watch::Sender<Vec<String>>,
     released: watch::Sender<bool>,
 }
@@ -156,7 +156,7 @@ impl Order {
         Self { rule, seen: Mutex::default(), met: watch::Sender::default(), released: watch::Sender::new(false) }
     }
 
-    /// The fault for `asked`, if the rule is for it.
+    /// The fault for `asked`, if the rule applies to it.
     pub(super) fn meet(&self, asked: &Asked) -> Option<Fault> {
         if *self.released.borrow() || !(self.rule.which)(asked) {
             return None;
@@ -178,7 +178,7 @@ impl Order {
         self.met.borrow().len()
     }
 
-    /// Waits until a request has met the fault; whose.
+    /// Waits until a request has met the fault. Returns its client.
     pub async fn reached(&self) -> String {
         let mut met = self.met.subscribe();
         let first = met.wait_for(|met| !met.is_empty()).await;
@@ -191,7 +191,7 @@ impl Order {
         let _ = self.released.subscribe().wait_for(|released| *released).await;
     }
 
-    /// Lets all that is held go on, and later requests pass.
+    /// Lets all held requests go on, and later requests pass.
     pub fn release(&self) {
         self.released.send_replace(true);
     }
@@ -200,7 +200,7 @@ impl Order {
         self.met.send_modify(|met| met.push(asked.client.clone()));
     }
 
-    /// Holds `asked` where it is. It has met the fault from now on: of an answer, not before the server has given it.
+    /// Holds `asked` here. From now on it has met the fault. An answer is held only after the server has given it.
     pub(super) async fn hold(&self, asked: &Asked) {
         self.note(asked);
         self.released().await;

@@ -1,5 +1,5 @@
-//! A stop on the way to a server, the Kubernetes API server or the gateway: it forwards HTTP requests, misbehaves when told
-//! to, and records every request in order. So a test can name "the first claim" or "the second list" and act at exactly
+//! A proxy in front of the Kubernetes API server or the gateway. It forwards HTTP requests, injects faults on demand,
+//! and records every request in order. So a test can name "the first claim" or "the second list", and act at exactly
 //! that point of a kill instead of guessing a moment.
 //!
 //! ```text
@@ -7,7 +7,7 @@
 //!               └── trace
 //! ```
 //!
-//! Each client gets a door of its own: then the trace tells whose a request is.
+//! Each client has its own door, so that the trace shows the client of each request.
 
 mod asked;
 mod door;
@@ -29,17 +29,17 @@ pub use self::{
 };
 use self::{pass::Shared, trace::Trace};
 
-/// A running proxy; it ends when dropped, and so do its connections and what it holds.
+/// A running proxy. When it is dropped, its connections and its held requests end.
 pub struct FaultProxy {
     shared: Arc<Shared>,
     doors: Mutex<JoinSet<()>>,
 }
 
 impl FaultProxy {
-    /// A proxy in front of the server at `upstream`, whose certificate must be signed by `authority` (PEM) if it has one.
-    /// Nobody reaches it before it has a door.
+    /// A proxy in front of the server at `upstream`. If the server has a certificate, `authority` (PEM) must have
+    /// signed it. The proxy has no door yet.
     pub fn new(upstream: &str, authority: Option<&[u8]>) -> anyhow::Result<Self> {
-        // Fails when a provider is installed already, which is as good.
+        // Ignore the error: a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder().no_proxy().http1_only().retry(reqwest::retry::never());
         if let Some(authority) = authority {
@@ -57,12 +57,13 @@ impl FaultProxy {
         Ok(Self { shared: Arc::new(shared), doors: Mutex::default() })
     }
 
-    /// A way in for `client`, as the trace names it: plain HTTP/1.1, also as an HTTP proxy is asked. Returns its URL.
+    /// Opens a door for `client`, which is its name in the trace. It takes plain HTTP/1.1, also as an HTTP proxy.
+    /// Returns its URL.
     pub async fn door(&self, client: &str) -> anyhow::Result<String> {
         self.open(client, None).await
     }
 
-    /// The same with TLS: HTTP/2 where the client offers it, else HTTP/1.1.
+    /// The same with TLS: HTTP/2 if the client offers it, else HTTP/1.1.
     pub async fn tls_door(&self, client: &str, certificate: &Certificate) -> anyhow::Result<String> {
         self.open(client, Some(certificate)).await
     }
@@ -73,7 +74,7 @@ impl FaultProxy {
         Ok(url)
     }
 
-    /// Shuts all doors: who is inside is thrown out, and who comes is refused, as by a server that is down.
+    /// Shuts all doors, like a server that is down: closes all connections and refuses new ones.
     pub async fn shut(&self) {
         self.shared.is_shut.send_replace(true);
         // The sender lives as long as `self`.
@@ -85,14 +86,14 @@ impl FaultProxy {
         self.shared.is_shut.send_replace(false);
     }
 
-    /// Misbehaves as `rule` says from now on. Each request meets the first rule that is for it.
+    /// Injects the fault of `rule` from now on. Each request gets the first rule that applies to it.
     pub fn order(&self, rule: Rule) -> Arc<Order> {
         let order = Arc::new(Order::new(rule));
         self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order.clone());
         order
     }
 
-    /// Behaves again, and lets go of what is held.
+    /// Ends all faults, and releases all held requests.
     pub fn clear(&self) {
         let orders = std::mem::take(&mut *self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner));
         for order in orders {

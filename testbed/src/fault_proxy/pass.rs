@@ -1,4 +1,4 @@
-//! One request through the proxy, with what goes wrong on its way.
+//! One request through the proxy, with its faults.
 
 use std::{
     collections::HashMap,
@@ -38,14 +38,14 @@ pub(super) struct Shared {
     pub(super) listening: Sender<usize>,
 }
 
-/// What the server said: before its body is read, so that a watch goes on.
+/// The server's answer before its body is read, so that a watch can be forwarded.
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Body,
 }
 
-/// Ends with the client's connection, but for a delayed request.
+/// Ends with the client's connection, unless the request is delayed.
 pub(super) async fn pass(shared: Arc<Shared>, client: String, request: Request) -> Result<Response, HungUp> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|_| HungUp)?;
@@ -89,7 +89,7 @@ impl OnItsWay {
             }
             (_, Some(Fault::Delay(at, pause))) => {
                 let (at, pause, seen) = (*at, *pause, entry.server_side());
-                // In a task of its own: it goes on even if the client gives up.
+                // Run it in a task of its own, so that it goes on if the client gives up.
                 let delayed = tokio::spawn(async move {
                     if at == At::Request {
                         tokio::time::sleep(pause).await;
@@ -116,7 +116,7 @@ impl OnItsWay {
 
     async fn forward_seen(&self, seen: impl Fn(u16) + Send) -> Result<Answer, HungUp> {
         let url = format!("{}{}", self.shared.upstream, self.asked.target);
-        // With the client's Host, which signatures cover.
+        // Keep the client's Host, which signatures cover.
         let mut headers = end_to_end(&self.parts.headers);
         if self.shared.upstream.starts_with("https:") {
             headers.remove(header::HOST);
@@ -131,7 +131,7 @@ impl OnItsWay {
             lists.entry(self.asked.kind.clone()).or_insert_with(|| bytes.clone());
             return Ok(Answer { status, headers, body: bytes.into() });
         }
-        // Piece by piece: a watch never ends.
+        // Forward it in pieces, as a watch never ends.
         let pieces =
             stream::unfold(answer, |mut answer| async { answer.chunk().await.transpose().map(|it| (it, answer)) });
         Ok(Answer { status, headers, body: Body::from_stream(pieces) })
@@ -143,11 +143,11 @@ impl OnItsWay {
     }
 }
 
-/// What goes wrong after the server has answered.
+/// Applies a fault after the server has answered.
 async fn afterwards(mut answer: Answer, fault: &Fault) -> Result<Response, HungUp> {
     match fault {
         Fault::LoseAnswer => {
-            // To its end: the server has done what it was asked.
+            // Read it to its end, so that the server has finished the request.
             let _ = to_bytes(answer.body, usize::MAX).await;
             return Err(HungUp);
         }
@@ -192,14 +192,14 @@ impl Answer {
     }
 }
 
-/// JSON, as an API server answers with.
+/// JSON, like an answer of an API server.
 fn success(json: Body) -> Response {
     let mut response = Response::new(json);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// As the API server says that it does not do what it was asked.
+/// An error status, like one of the API server.
 fn refusal(status: u16, retry_after: Option<u32>) -> Response {
     let reason = match status {
         403 => "Forbidden",
@@ -224,7 +224,7 @@ fn refusal(status: u16, retry_after: Option<u32>) -> Response {
     response
 }
 
-/// In the words of those who do not know of any object.
+/// A 404 in the words of a server that knows no objects.
 fn not_found(page: Page) -> Response {
     let (text, kind) = match page {
         Page::Html => ("<html><head><title>404 Not Found</title></head></html>\n", "text/html"),

@@ -1,23 +1,23 @@
-//! What has passed, in order.
+//! The requests that have passed, in order.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{asked::Asked, fault::Fault};
 
-/// One request as the proxy saw it. Completed as it goes on.
+/// One request as the proxy saw it. The entry is completed while the request goes on.
 #[derive(Clone, Debug)]
 pub struct Passed {
-    /// Whose it is.
+    /// The client's name.
     pub client: String,
-    /// What it asked for; see [`Asked::kind`].
+    /// Its kind: see [`Asked::kind`].
     pub kind: String,
-    /// What was done to it.
+    /// The fault that it got.
     pub fault: Option<Fault>,
-    /// The status that the server answered; none if the server did not see it or did not answer.
+    /// The status that the server answered. `None` if the server did not see it or did not answer.
     pub served: Option<u16>,
-    /// The status that the client was told; none if it was told none, or not yet.
+    /// The status that the client got. `None` if it got none, or not yet.
     pub told: Option<u16>,
-    /// The client went away before it was told.
+    /// Whether the client went away before it got an answer.
     pub abandoned: bool,
 }
 
@@ -61,13 +61,13 @@ impl Trace {
 }
 
 impl Entry {
-    /// A second hand on the same entry, for what goes on without the client.
+    /// A second handle to the same entry, for work that goes on without the client.
     pub(super) fn server_side(&self) -> impl Fn(u16) + Send + 'static {
         let (trace, number) = (self.trace.clone(), self.number);
         move |status| trace.with(|all| all[number].served = Some(status))
     }
 
-    /// The client is told this, or none where its connection is closed.
+    /// Records the status that the client gets. `None` means that its connection is closed.
     pub(super) fn told(mut self, status: Option<u16>) {
         self.is_told = true;
         self.trace.with(|all| all[self.number].told = status);

@@ -1,4 +1,4 @@
-//! What goes wrong in the stream of a watch: its events are lines of JSON.
+//! Faults in the stream of a watch. Its events are lines of JSON.
 
 use std::{collections::VecDeque, io};
 
@@ -7,12 +7,12 @@ use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
 
 use super::fault::StreamFault;
 
-/// What the API server says when it no longer knows the version from which a watch was to go on.
+/// The API server's event when it no longer knows the version from which a watch should continue.
 const GONE: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}"#;
 
 struct Stage {
     pieces: BoxStream<'static, io::Result<Bytes>>,
-    /// What came of a line that is not whole yet.
+    /// The part of a line that is not complete yet.
     partial: Vec<u8>,
     ready: VecDeque<io::Result<Bytes>>,
     events: usize,
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// What a client reads; the pieces do not end where events do.
+    /// Reads lines from the pieces, which do not end where events do.
     async fn read(fault: StreamFault) -> String {
         read_of(&["a\nb", "\nc\n"], fault).await
     }

@@ -50,13 +50,13 @@ impl Named {
     }
 }
 
-/// What tells a session from all others.
+/// The key of a session.
 fn place(session: &Session) -> (&str, i64) {
     (&session.server_ip, session.session_id)
 }
 
 impl Actions {
-    /// Executes the call and returns the `Data` of its answer, as JSON. Every kill is entered in the ledger at once.
+    /// Executes the call and returns the `Data` of its answer, as JSON. Records every kill in the ledger at once.
     pub async fn execute(&self, call: &Call, ledger: &Ledger, sequence: u64) -> Result<String, ApiError> {
         if call.api_version.as_deref().unwrap_or_default().is_empty() {
             return Err(ApiError::missing("Version"));
@@ -104,7 +104,7 @@ impl Actions {
         Ok(rows.into())
     }
 
-    /// With `ByObSessionId` the named sessions, else every session behind the same proxy session as a named one.
+    /// With `ByObSessionId`: the named sessions. Without: every session behind the same proxy session as a named one.
     async fn batch_kill(&self, call: &Call, executed: impl Fn(&Session)) -> Result<Value, ApiError> {
         let (instance, tenant) = (call.required("InstanceId")?, call.required("TenantId")?);
         let named = parse_sessions(call.required("SessionList")?)?;
@@ -142,7 +142,7 @@ impl Actions {
         let sessions = self.list(&|session| is_of_tenant(session) && filter.fits(session)).await?;
         let version = self.store.version().await.map_err(|error| ApiError::unavailable(&error))?;
         let tenant = self.tenant.clone();
-        // Thousands of rows take their time, and those who call meanwhile are to wait for the stated delay only.
+        // Use another thread, as thousands of rows take time. Other calls must wait only for the stated delay.
         let data = spawn_blocking(move || Composition::of(&sessions, &tenant, &version).to_json()).await;
         data.map_err(|error| ApiError::unavailable(&error.into()))
     }
@@ -151,7 +151,7 @@ impl Actions {
         self.store.list(is_wanted).await.map_err(|error| ApiError::unavailable(&error))
     }
 
-    /// Whether a session is of this tenant; without one, all are.
+    /// Whether a session belongs to this tenant. Without a tenant, all sessions do.
     fn are_of(&self, tenant: Option<&str>) -> impl Fn(&Session) -> bool + Sync {
         move |session| tenant.is_none_or(|tenant| self.tenant_of(session) == tenant)
     }
@@ -199,7 +199,7 @@ impl Actions {
     }
 }
 
-/// Reads a list of sessions, `SessionId` being a string or a number.
+/// Parses a list of sessions. `SessionId` may be a string or a number.
 pub fn parse_sessions(text: &str) -> Result<Vec<Named>, ApiError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

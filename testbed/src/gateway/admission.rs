@@ -1,6 +1,6 @@
-//! Who may call: access key, signature, security token, time stamp and nonce, in this order.
+//! Admission of calls: access key, signature, security token, time stamp and nonce are checked in this order.
 //!
-//! Nothing is executed, and no action or parameter is looked at, before all five hold.
+//! Before all five are right, nothing is executed, and no action or parameter is read.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use super::{
     verify::{self, Authorization, Refusal, SignedRequest},
 };
 
-/// How far a time stamp may be from the gateway's clock, either way.
+/// How far a time stamp may differ from the gateway's clock, in both directions.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// A key that the gateway knows. `Debug` shows its id only.
@@ -44,7 +44,7 @@ impl FromStr for AccessKey {
     }
 }
 
-/// The gate. Remembers nonces for as long as a request that carries one could be accepted.
+/// The admission check. It remembers a nonce as long as a request with it could be accepted.
 pub struct Admission {
     keys: RwLock<Vec<AccessKey>>,
     nonces: Mutex<HashMap<(String, String), Timestamp>>,
@@ -62,7 +62,7 @@ impl Admission {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Admits the call or says why not. An admitted call's nonce is used up.
+    /// Admits the call, or says why not. Admission uses up the call's nonce.
     pub fn check(
         &self,
         received: &Received,

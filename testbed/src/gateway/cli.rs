@@ -10,35 +10,35 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{AccessKey, Backend, Gateway, GatewayOptions, Quota, backend::memory};
 use crate::{oceanbase::Engine, scratch};
 
-/// How to run the gateway.
+/// Options of `testbed gateway`.
 #[derive(Args, Debug)]
 #[command(about = "Stand in for Alibaba's OpenAPI gateway, killing sessions of a real OceanBase engine or of a table")]
 pub struct GatewayArgs {
-    /// Where to listen, on a loopback address.
+    /// The address to listen at, which must be a loopback address.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8088")]
     listen: SocketAddr,
     /// Where the sessions are.
     #[arg(long, value_enum, default_value = "oceanbase")]
     backend: BackendKind,
-    /// The engine to connect to. Without it one is started.
+    /// The URL of the engine to connect to. Unset means that an engine is started.
     #[arg(long, value_name = "mysql://USER@HOST:PORT")]
     database_url: Option<String>,
-    /// A key that may call; give it several times for several keys. Default: one key, which is printed.
+    /// An access key that may call. Repeat the option for several keys. Unset means one key, which is printed.
     #[arg(long = "access-key", value_name = "ID:SECRET[:TOKEN]")]
     access_keys: Vec<AccessKey>,
     /// The instance that the sessions belong to.
     #[arg(long, value_name = "ID")]
     instance: Option<String>,
-    /// The tenant that the sessions belong to; give it several times for several tenants.
+    /// The tenant that the sessions belong to. Repeat the option for several tenants.
     #[arg(long = "tenant", value_name = "ID")]
     tenants: Vec<String>,
     /// How long each call takes, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u64,
-    /// The most calls in any one second; those beyond are answered with Throttling.User.
+    /// The most calls in any one second. The gateway answers further calls with Throttling.User.
     #[arg(long, value_name = "CALLS")]
     quota: Option<u32>,
-    /// Say in x-acs-retry-after when there is room in the quota again.
+    /// With a quota: say in x-acs-retry-after when there is room again.
     #[arg(long, requires = "quota")]
     retry_after: bool,
 }
@@ -59,7 +59,7 @@ pub async fn run(args: GatewayArgs) -> Result<()> {
     }
 }
 
-/// Starts an engine of its own, which ends with the gateway.
+/// Starts an engine that ends with the gateway.
 async fn run_with_own_engine(args: GatewayArgs) -> Result<()> {
     let directory = scratch::directory()?;
     let engine = Engine::start(&directory.path().join("oceanbase")).await?;
@@ -89,7 +89,7 @@ pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
     println!("listening on {}", gateway.url());
     println!("instance {instance}, tenant {tenant}");
     for key in keys {
-        // A secret that somebody chose is not repeated; the built-in one is public and of no use elsewhere.
+        // Print only the built-in secret, which is public and of no use elsewhere. Never print a chosen one.
         let secret = if own_keys { format!(", secret {}", key.secret.expose_secret()) } else { String::new() };
         println!("access key {}{secret}", key.id);
     }

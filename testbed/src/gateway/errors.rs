@@ -1,4 +1,4 @@
-//! Errors in the gateway's own form, with the codes and texts that clients branch on.
+//! Errors in the gateway's own form, with its codes and texts, which clients depend on.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::verify::{Echo, Refusal};
 
 /// An error answer. No `Debug`: a refused signature echoes the string to sign, as the real gateway does.
 pub struct ApiError {
-    /// The HTTP status. Pages disagree on it, so clients must branch on the code.
+    /// The HTTP status. Documentation pages disagree on it, so clients must decide by the code.
     pub status: StatusCode,
     /// The value of `Code`.
     pub code: String,
@@ -27,14 +27,14 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// No access key has this id.
+    /// There is no access key with this ID.
     #[must_use]
     pub fn unknown_access_key() -> Self {
         Self::new(StatusCode::NOT_FOUND, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
     }
 
-    /// The signature is refused. The texts are those of the real gateway, down to the colon of version 1.0: the
-    /// legacy Python client splits there and fails without one.
+    /// The signature is refused. The text is that of the real gateway, including the colon of version 1.0: the legacy
+    /// Python client splits the text there, and fails without a colon.
     #[must_use]
     pub fn signature(refusal: Refusal) -> Self {
         match refusal {
@@ -58,20 +58,20 @@ impl ApiError {
         }
     }
 
-    /// A temporary key came without its token.
+    /// A temporary key without its token.
     #[must_use]
     pub fn missing_token() -> Self {
         Self::bad_request("MissingSecurityToken", "SecurityToken is mandatory for this action.")
     }
 
-    /// The token is not the one of this key.
+    /// The token does not belong to this key.
     #[must_use]
     pub fn wrong_token() -> Self {
         let message = "Specified SecurityToken mismatch with the AccessKey.";
         Self::bad_request("InvalidSecurityToken.MismatchWithAccessKey", message)
     }
 
-    /// The token was right once.
+    /// The token has expired.
     #[must_use]
     pub fn expired_token() -> Self {
         Self::bad_request("InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
@@ -89,13 +89,13 @@ impl ApiError {
         Self::bad_request("InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted.")
     }
 
-    /// The nonce came before.
+    /// The nonce was used before.
     #[must_use]
     pub fn nonce_used() -> Self {
         Self::bad_request("SignatureNonceUsed", "Specified signature nonce was used already.")
     }
 
-    /// A parameter that must be there is absent or empty.
+    /// A required parameter is absent or empty.
     #[must_use]
     pub fn missing(name: &str) -> Self {
         Self::bad_request(format!("Missing{name}"), format!("{name} is mandatory for this action."))
@@ -113,7 +113,7 @@ impl ApiError {
         Self::bad_request("UnsupportedHTTPMethod", "This http method is not supported.")
     }
 
-    /// There is nothing but `/`.
+    /// There is no other path than `/`.
     #[must_use]
     pub fn unknown_path() -> Self {
         let message = "Specified api is not found, please check your url and method.";
@@ -134,14 +134,14 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "InvalidAction.NotFound", message)
     }
 
-    /// Not the API version of the product.
+    /// Another API version than the product's.
     #[must_use]
     pub fn unknown_version() -> Self {
         let message = "Specified api is not found, please check your url and method.";
         Self::new(StatusCode::NOT_FOUND, "NoSuchVersion", message)
     }
 
-    /// The instance or tenant does not exist: the one code that is known of this product.
+    /// The instance or tenant does not exist. It is the only error code that is known of this product.
     #[must_use]
     pub fn unknown_resource(kind: &str, id: &str) -> Self {
         let message = format!("The specified resource is not found: there is no {kind} {id}.");

@@ -1,4 +1,4 @@
-//! Faults that a test orders: how the gateway misbehaves on purpose.
+//! Faults that a test can order from the gateway.
 
 use std::time::Duration;
 
@@ -14,33 +14,33 @@ use super::errors::ApiError;
 /// {"kind": "drop", "when": "after", "action": "KillProcessList", "count": 1}
 /// ```
 ///
-/// Faults stand in a queue. Each call takes the first one that fits its action; one that has been taken `count` times
-/// leaves the queue. `clockSkew`, `dateSkew` and `expireTokens` are states, not events: they hold together, for all
+/// Faults wait in a queue. Each call takes the first one that fits its action. A fault that was taken `count` times
+/// leaves the queue. `clockSkew`, `dateSkew` and `expireTokens` are states, not events: they apply together, to all
 /// calls, until the faults are cleared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// What happens.
     pub kind: FaultKind,
-    /// Whether it happens instead of executing the call or after that. Default: see the kinds.
+    /// Whether it happens instead of the execution or after it. For the default see the kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
     /// Only calls of this action. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// Only calls that name sessions to be ended: no list, and no probe of an action. Default: false.
+    /// Only calls that name sessions to end: no list, and no probe of an action. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kills_only: bool,
-    /// Only calls that name a session with this ID to be ended.
+    /// Only calls that name a session with this ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<i64>,
-    /// Only calls that name more sessions than this to be ended.
+    /// Only calls that name more sessions than this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more_than: Option<usize>,
     /// How many calls it applies to. Default: all until the faults are cleared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
-    /// Waits so long where the fault applies; goes with every kind.
+    /// How long to wait before the fault. It can be combined with every kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
     /// Sent as `x-acs-retry-after` with an error answer.
@@ -52,7 +52,7 @@ pub struct Fault {
     /// Another HTTP status than the kind's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// How far a clock is off; negative is slow.
+    /// How far a clock is off. Negative means slow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skew_ms: Option<i64>,
     /// How many rows are added.
@@ -60,14 +60,14 @@ pub struct Fault {
     pub rows: Option<u32>,
 }
 
-/// What happens. Where nothing else is said it happens before, that is, instead of executing the call.
+/// What happens. If nothing else is said, it happens before, which means instead of the execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FaultKind {
     /// The error `Throttling.User`, status 400.
     Throttle,
-    /// Nothing but `delayMs`. Before: the time stamp is checked after the wait, as for a request that was long on its
-    /// way.
+    /// Only the delay `delayMs`. Before: the time stamp is checked after the delay, as if the request had been long on
+    /// its way.
     Delay,
     /// The connection is closed without an answer.
     Drop,
@@ -87,17 +87,17 @@ pub enum FaultKind {
     Truncated,
     /// After, always: half of the rows are left out.
     Partial,
-    /// After, always: a list of sessions has `rows` more, of the list's own tenant.
+    /// After, always: the answer with a list has `rows` more sessions, of the list's tenant.
     Padded,
     /// State: the header `Date` is off by `skewMs`.
     DateSkew,
     /// State: the gateway's clock, and the header `Date` with it, is off by `skewMs`.
     ClockSkew,
-    /// State: every security token is expired.
+    /// State: every security token has expired.
     ExpireTokens,
 }
 
-/// Whether a fault happens instead of executing a call or after it.
+/// Whether a fault happens instead of the execution or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum When {
@@ -128,49 +128,49 @@ impl Fault {
         }
     }
 
-    /// Happens after executing the call.
+    /// Makes it happen after the execution.
     #[must_use]
     pub fn after(self) -> Self {
         Self { when: Some(When::After), ..self }
     }
 
-    /// Applies to this action only.
+    /// Limits it to this action.
     #[must_use]
     pub fn on(self, action: &str) -> Self {
         Self { action: Some(action.to_owned()), ..self }
     }
 
-    /// Applies to calls that name sessions to be ended only.
+    /// Limits it to calls that name sessions to end.
     #[must_use]
     pub fn on_kills(self) -> Self {
         Self { kills_only: true, ..self }
     }
 
-    /// Applies to calls that name a session with this ID only.
+    /// Limits it to calls that name a session with this ID.
     #[must_use]
     pub fn naming(self, session_id: i64) -> Self {
         Self { session_id: Some(session_id), ..self }
     }
 
-    /// Applies to calls that name more sessions than this only.
+    /// Limits it to calls that name more sessions than this.
     #[must_use]
     pub fn of_more_than(self, sessions: usize) -> Self {
         Self { more_than: Some(sessions), ..self }
     }
 
-    /// Applies to so many calls.
+    /// Limits it to this number of calls.
     #[must_use]
     pub fn times(self, count: u32) -> Self {
         Self { count: Some(count), ..self }
     }
 
-    /// Waits so long where it applies.
+    /// Adds a delay.
     #[must_use]
     pub fn delayed(self, delay: Duration) -> Self {
         Self { delay_ms: Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), ..self }
     }
 
-    /// Tells the client when to come back.
+    /// Adds `x-acs-retry-after` to the answer.
     #[must_use]
     pub fn retry_after(self, pause: Duration) -> Self {
         Self { retry_after_ms: Some(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)), ..self }
@@ -182,19 +182,19 @@ impl Fault {
         Self { status: Some(status), code: Some(code.to_owned()), ..self }
     }
 
-    /// Adds so many rows.
+    /// Adds this number of rows.
     #[must_use]
     pub fn of_rows(self, rows: u32) -> Self {
         Self { rows: Some(rows), ..self }
     }
 
-    /// A clock that is off by so much.
+    /// Sets how far a clock is off.
     #[must_use]
     pub fn skewed(self, skew: SignedDuration) -> Self {
         Self { skew_ms: Some(i64::try_from(skew.as_millis()).unwrap_or_default()), ..self }
     }
 
-    /// Whether it happens instead of executing the call or after it.
+    /// Whether it happens instead of the execution or after it.
     #[must_use]
     pub fn when(&self) -> When {
         match self.kind {
@@ -203,20 +203,20 @@ impl Fault {
         }
     }
 
-    /// Whether the call never reaches the gateway proper: its signature is not checked, its nonce stays unused. The
+    /// Whether the call never reaches the gateway itself: its signature is not checked and its nonce is not used. The
     /// gateway's own refusals come after both.
     #[must_use]
     pub fn at_the_edge(&self) -> bool {
         !matches!(self.kind, FaultKind::Throttle | FaultKind::RemoveAction | FaultKind::Error)
     }
 
-    /// How long to wait where it applies.
+    /// How long to wait before the fault.
     #[must_use]
     pub fn delay(&self) -> Duration {
         Duration::from_millis(self.delay_ms.unwrap_or_default())
     }
 
-    /// The error that this fault answers with, if it is one that does.
+    /// The error that this fault answers with, if any.
     #[must_use]
     pub fn error(&self) -> Option<ApiError> {
         let (status, code, message) = match self.kind {
@@ -232,7 +232,7 @@ impl Fault {
         Some(ApiError { retry_after_ms: self.retry_after_ms, ..error })
     }
 
-    /// Whether a call of this action gets it; `named` are the sessions that it names to be ended, if it does.
+    /// Whether a call of this action gets it. `named` are the sessions to end that the call names, if any.
     #[must_use]
     pub fn fits(&self, action: Option<&str>, named: Option<&[i64]>) -> bool {
         let is_named = |id| named.is_some_and(|named| named.contains(&id));

@@ -1,4 +1,4 @@
-//! The faults in force: which of them a call gets.
+//! The faults in force, and which call gets which.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -21,13 +21,14 @@ impl Faults {
         self.with(Vec::clear);
     }
 
-    /// Those in force, with the counts that are left.
+    /// The faults in force, with their remaining counts.
     #[must_use]
     pub fn all(&self) -> Vec<Fault> {
         self.with(|faults| faults.clone())
     }
 
-    /// The fault that a call of this action gets, counted down. `named` are the sessions that it names to be ended, if it does.
+    /// The fault for a call of this action, whose count goes down. `named` are the sessions to end that the call names,
+    /// if any.
     #[must_use]
     pub fn take(&self, action: Option<&str>, named: Option<&[i64]>) -> Option<Fault> {
         self.with(|faults| {
@@ -44,7 +45,7 @@ impl Faults {
         self.skew(FaultKind::ClockSkew)
     }
 
-    /// How far the header `Date` is off the gateway's clock.
+    /// How far the header `Date` differs from the gateway's clock.
     #[must_use]
     pub fn date_skew(&self) -> SignedDuration {
         self.skew(FaultKind::DateSkew)

@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::request::{Placement, SignatureVersion};
 
-/// One call as the gateway saw it. Written when the call arrives and completed as it goes on, so that a call that is
-/// still being delayed, or whose connection was dropped, shows what it has done so far.
+/// One call as the gateway saw it. It is written when the call arrives and completed later. So a call that is still
+/// delayed, or whose connection was dropped, shows what it has done so far.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallRecord {
-    /// Counts up from 1, also over a clearing of the ledger.
+    /// Counts up from 1, and goes on after the ledger is cleared.
     pub sequence: u64,
-    /// When it came in, by the gateway's clock.
+    /// When it arrived, by the gateway's clock.
     pub received_time: Timestamp,
-    /// When its time stamp was looked at and found good, by the same clock; none if it was refused.
+    /// When its time stamp was accepted, by the gateway's clock. `None` if it was refused.
     pub admitted_time: Option<Timestamp>,
     /// The action it named.
     pub action: Option<String>,
@@ -33,17 +33,17 @@ pub struct CallRecord {
     pub instance: Option<String>,
     /// The tenant it named.
     pub tenant: Option<String>,
-    /// The sessions it named, and those killed along with them.
+    /// The sessions that it named, and those killed together with them.
     pub sessions: Vec<SessionRecord>,
-    /// `OK` or the error's code; none while it runs and where the answer carries no code.
+    /// `OK` or the error's code. `None` while it runs, and if the answer has no code.
     pub result: Option<String>,
-    /// The status of the answer; none while it runs and where there was no answer.
+    /// The status of the answer. `None` while it runs, and if there was no answer.
     pub http_status: Option<u16>,
     /// The request id of the answer.
     pub request_id: String,
     /// The kind of fault that applied to it.
     pub fault: Option<String>,
-    /// Where its parameters stood.
+    /// Where its parameters were.
     pub placement: Placement,
 }
 
@@ -70,7 +70,7 @@ struct Entries {
 }
 
 impl Ledger {
-    /// Enters a call and returns the sequence number it got.
+    /// Adds a call, and returns its sequence number.
     pub fn enter(&self, mut record: CallRecord) -> u64 {
         self.with(|entries| {
             entries.last_sequence += 1;
@@ -80,7 +80,7 @@ impl Ledger {
         })
     }
 
-    /// Changes the record of a call; nothing happens if it was cleared meanwhile.
+    /// Changes the record of a call. Does nothing if it was cleared meanwhile.
     pub fn update(&self, sequence: u64, change: impl FnOnce(&mut CallRecord)) {
         self.with(|entries| {
             if let Ok(index) = entries.calls.binary_search_by_key(&sequence, |call| call.sequence) {
@@ -89,7 +89,7 @@ impl Ledger {
         });
     }
 
-    /// Notes that the call killed a session, whether it had named it or not.
+    /// Records that the call killed a session, which it may not have named.
     pub fn executed(&self, sequence: u64, server_ip: &str, session_id: i64) {
         self.update(sequence, |call| {
             let same =
@@ -109,7 +109,7 @@ impl Ledger {
         self.with(|entries| entries.calls.clone())
     }
 
-    /// How often each session was killed, for every session that was.
+    /// The number of kills of each killed session.
     #[must_use]
     pub fn kills_per_session(&self) -> BTreeMap<(String, i64), u32> {
         let mut kills = BTreeMap::new();

@@ -40,7 +40,7 @@ pub use quota::Quota;
 
 use backend::{SessionStore, memory, oceanbase};
 
-/// Where the gateway's sessions are.
+/// The backend of the gateway.
 #[derive(Clone, Debug)]
 pub enum Backend {
     /// In memory: these.
@@ -63,15 +63,15 @@ pub struct GatewayOptions {
     pub access_keys: Vec<AccessKey>,
     /// The only instance there is.
     pub instance: String,
-    /// Its first tenant, to which sessions belong that name none.
+    /// Its first tenant. A session without a tenant belongs to it.
     pub tenant: String,
     /// Its further tenants. Only sessions in memory can belong to them.
     pub more_tenants: Vec<String>,
-    /// How long a call takes that is admitted and within the quota, before it is executed.
+    /// The delay of each call that is admitted and within the quota, before its execution.
     pub delay: Duration,
-    /// How many calls the account may make; without one, any number.
+    /// How many calls the account may make. `None` means any number.
     pub quota: Option<Quota>,
-    /// Whether connections are kept open after an answer; without, each call needs a new one.
+    /// Whether connections stay open after an answer. If not, each call needs a new one.
     pub keep_alive: bool,
 }
 
@@ -100,7 +100,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts to listen; calls are answered from then on.
+    /// Starts to listen. It answers calls from then on.
     pub async fn start(options: GatewayOptions) -> Result<Self> {
         let listen = options.listen;
         ensure!(
@@ -155,7 +155,7 @@ impl Gateway {
         self.shared.ledger.calls()
     }
 
-    /// How often each session was really killed, by server and id.
+    /// The number of real kills of each session, by server and ID.
     #[must_use]
     pub fn kills_per_session(&self) -> BTreeMap<(String, i64), u32> {
         self.shared.ledger.kills_per_session()
@@ -166,12 +166,12 @@ impl Gateway {
         self.shared.ledger.clear();
     }
 
-    /// Misbehaves from now on.
+    /// Orders a fault.
     pub fn inject(&self, fault: Fault) {
         self.shared.faults.inject(fault);
     }
 
-    /// Behaves again.
+    /// Ends all faults.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
@@ -187,12 +187,12 @@ impl Gateway {
         Ok(sessions.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
-    /// Replaces the sessions; fails if they are those of a real engine.
+    /// Replaces the sessions. Fails for a real engine.
     pub fn set_sessions(&self, sessions: Vec<Session>) -> Result<()> {
         self.shared.actions.store.replace(sessions)
     }
 
-    /// Adds sessions to those there are; fails if they are those of a real engine.
+    /// Adds sessions. Fails for a real engine.
     pub fn add_sessions(&self, sessions: Vec<Session>) -> Result<()> {
         self.shared.actions.store.add(sessions)
     }

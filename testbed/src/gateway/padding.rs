@@ -1,4 +1,4 @@
-//! Lists of sessions made as long as a test wants them, without that many sessions.
+//! Makes lists of sessions as long as a test wants, without that number of sessions.
 
 use std::{
     fmt::Write as _,
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 const ROWS: &str = r#""AllProcessList":["#;
 const TOTAL: &str = r#""TotalSessionCount":"#;
-/// Above the sessions that tests name.
+/// Larger than the IDs that tests name.
 const FIRST: u64 = 4_000_000_000;
 
-/// The same answer with so many rows more; one that is no list stays as it is.
+/// The same answer with this number of additional rows. An answer that is no list stays the same.
 pub fn padded(body: Vec<u8>, rows: u32) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(&body) else { return body };
     let (Some(place), Some(total)) = (text.find(ROWS), total(text)) else { return body };
@@ -29,7 +29,7 @@ fn total(text: &str) -> Option<u64> {
     number[..number.find(|c: char| !c.is_ascii_digit())?].parse().ok()
 }
 
-/// Made once: it may be megabytes, and is wanted again and again.
+/// Made once, as it may have megabytes and is used many times.
 fn padding(rows: u32) -> Arc<str> {
     static LAST: Mutex<Option<(u32, Arc<str>)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What the list of sessions consists of, in the shape of the real API, and what it can be asked for.
+//! The list of sessions in the form of the real API, and its query conditions.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use super::{
     request::Call,
 };
 
-/// The conditions of a process list; what is not given fits all.
+/// The conditions of a process list. An absent condition matches all.
 pub struct Filter<'a> {
     client_ip: Option<&'a str>,
     server_ip: Option<&'a str>,
@@ -21,7 +21,7 @@ pub struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    /// Those that `call` names.
+    /// The conditions in `call`.
     pub fn of(call: &'a Call) -> Result<Self, ApiError> {
         let users = call.optional("Users").map(serde_json::from_str).transpose();
         Ok(Self {
@@ -34,7 +34,7 @@ impl<'a> Filter<'a> {
         })
     }
 
-    /// Whether `session` is asked for.
+    /// Whether `session` matches.
     #[must_use]
     pub fn fits(&self, session: &Session) -> bool {
         self.client_ip.is_none_or(|ip| session.client_ip == ip)
@@ -58,7 +58,7 @@ pub struct Composition<'a> {
 }
 
 impl<'a> Composition<'a> {
-    /// Of these sessions; those that name no tenant are of the first one.
+    /// Makes the list of these sessions. A session without a tenant belongs to the first tenant.
     #[must_use]
     pub fn of(sessions: &'a [Arc<Session>], first_tenant: &'a str, version: &'a str) -> Self {
         let idle = sessions.iter().filter(|session| !is_active(session)).count();
@@ -76,7 +76,7 @@ impl<'a> Composition<'a> {
         }
     }
 
-    /// As text: a tree of values would take many times as long.
+    /// Writes text directly: a tree of values would take many times as long.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! How many calls the account may make, and what those beyond get.
+//! The quota of calls, and the answer to calls beyond it.
 
 use std::{
     collections::VecDeque,
@@ -10,16 +10,16 @@ use super::errors::ApiError;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The flow control of the one account to which all access keys belong.
+/// The throttling of the one account, to which all access keys belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// The most calls, of whatever action, that are let through in any one second.
+    /// The most calls of any action that are let through in any one second.
     pub calls_per_second: u32,
     /// Whether a refusal says in `x-acs-retry-after` when there is room again.
     pub retry_after: bool,
 }
 
-/// Lets calls through as the quota says; without one, all.
+/// Lets calls through within the quota. Without a quota, lets all through.
 pub struct Meter {
     quota: Option<Quota>,
     let_through: Mutex<VecDeque<Instant>>,
@@ -44,7 +44,7 @@ impl Meter {
             return Ok(());
         }
         let free = let_through.front().map_or(WINDOW, |earliest| WINDOW.saturating_sub(now.duration_since(*earliest)));
-        // Rounded up: one that comes back at the very moment must find room.
+        // Round up, so that a call that comes back at exactly this time finds room.
         let pause = u64::try_from(free.as_millis()).unwrap_or(u64::MAX) + 1;
         Err(ApiError::throttled(quota.retry_after.then_some(pause)))
     }

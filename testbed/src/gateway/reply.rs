@@ -1,4 +1,4 @@
-//! An answer on its way out, and what faults do to it.
+//! An answer, and the faults that change it.
 
 use std::{convert::Infallible, io};
 
@@ -23,9 +23,9 @@ pub struct Hangup;
 
 /// An answer before it is sent. No `Debug`: errors echo strings to sign.
 pub struct Reply {
-    /// The HTTP status; none if there is no answer.
+    /// The HTTP status. `None` if there is no answer.
     pub status: Option<StatusCode>,
-    /// `OK` or the error's code; none if the answer carries no code.
+    /// `OK` or the error's code. `None` if the answer has no code.
     pub result: Option<String>,
     content_type: &'static str,
     body: Vec<u8>,
@@ -34,7 +34,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The answer to an executed call; `data` is JSON, which a list of thousands of sessions had better be once only.
+    /// The answer to an executed call. `data` is JSON text, so that a list of thousands of sessions is in memory only
+    /// once.
     #[must_use]
     pub fn success(request_id: &str, data: &str) -> Self {
         Self::json(StatusCode::OK, "OK", format!(r#"{{"Data":{data},"RequestId":{}}}"#, Value::from(request_id)))
@@ -47,7 +48,7 @@ impl Reply {
         Self { retry_after_ms: error.retry_after_ms, ..reply }
     }
 
-    /// What a fault puts in the place of any answer, if it is one that does.
+    /// The answer that a fault puts in place of any other, if it does.
     #[must_use]
     pub fn instead(fault: &Fault, request_id: &str, host: &str) -> Option<Self> {
         let none = Self {
@@ -65,7 +66,7 @@ impl Reply {
         }
     }
 
-    /// What a fault makes of this answer.
+    /// Applies a fault to this answer.
     #[must_use]
     pub fn distorted(mut self, fault: &Fault) -> Self {
         match fault.kind {
@@ -129,14 +130,14 @@ fn halved(body: &[u8]) -> Vec<u8> {
     answer.to_string().into_bytes()
 }
 
-/// Half of the body, and then an error, upon which the server closes the connection.
+/// Half of the body and then an error, so that the server closes the connection.
 fn broken_off(mut body: Vec<u8>) -> Body {
     body.truncate(body.len() / 2);
     let end = io::Error::from(io::ErrorKind::ConnectionReset);
     Body::from_stream(stream::iter([Ok(Bytes::from(body)), Err(end)]))
 }
 
-/// What a connection's service returns to close it without an answer.
+/// The error of a connection's service that closes the connection without an answer.
 #[derive(Debug)]
 pub struct HungUp;
 
@@ -149,7 +150,7 @@ impl std::fmt::Display for HungUp {
 impl std::error::Error for HungUp {}
 
 impl HungUp {
-    /// Lets a response through unless it is marked not to be sent.
+    /// Passes a response on, unless it is marked not to be sent.
     pub fn check(response: Result<Response<Body>, Infallible>) -> Result<Response<Body>, Self> {
         match response {
             Ok(response) if response.extensions().get::<Hangup>().is_none() => Ok(response),

@@ -1,7 +1,8 @@
-//! Reads a request in all the forms in which clients send it.
+//! Parses a request in all the forms that clients send.
 //!
-//! Version 1.0 spreads its parameters in three ways (all in the query, all in the form, common ones in the query and
-//! the others in the form), version 3 puts the common ones into headers. What comes out is the same [`Call`].
+//! Version 1.0 has three ways to place its parameters: all in the query, all in the form, or the common ones in the
+//! query and the others in the form. Version 3 puts the common ones into headers. The result is always the same
+//! [`Call`].
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use sessionkill::oceanbase::signature::v3;
 
 use super::{errors::ApiError, verify::Authorization};
 
-/// Far more than any list of sessions needs.
+/// Far larger than any list of sessions.
 const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
 /// A request as it came over the wire. No `Debug`: it holds tokens and signatures.
@@ -35,7 +36,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Reads the request to its end; fails if the body is too large or breaks off.
+    /// Reads the whole request. Fails if the body is too large or incomplete.
     pub async fn read(request: Request) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
         let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| ApiError::body_too_large())?;
@@ -52,7 +53,7 @@ impl Received {
         })
     }
 
-    /// The value of a header; of the first one if it came several times.
+    /// The value of a header. If it is repeated, the first one.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
@@ -80,7 +81,7 @@ impl Received {
     }
 }
 
-/// Where the parameters stood.
+/// Where the parameters were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Placement {
     /// All in the query.
@@ -106,7 +107,7 @@ pub enum SignatureVersion {
     V3,
 }
 
-/// What a request asks for, whichever way it came. Nothing is checked yet. No `Debug`: it holds the token.
+/// The content of a request, whatever its form. Nothing is checked yet. No `Debug`: it holds the token.
 pub struct Call {
     /// How it is signed.
     pub signature_version: SignatureVersion,
@@ -114,21 +115,21 @@ pub struct Call {
     pub action: Option<String>,
     /// The version of the product's API.
     pub api_version: Option<String>,
-    /// Whose key signed it.
+    /// The ID of the access key that signed it.
     pub access_key_id: Option<String>,
     /// The token of a temporary key.
     pub security_token: Option<String>,
     /// When it was signed, as sent.
     pub time_stamp: Option<String>,
-    /// What makes it unique.
+    /// Its nonce.
     pub nonce: Option<String>,
-    /// Where the parameters stood.
+    /// Where the parameters were.
     pub placement: Placement,
     params: BTreeMap<String, String>,
 }
 
 impl Call {
-    /// Sorts out what was received.
+    /// Parses what was received.
     #[must_use]
     pub fn of(received: &Received) -> Self {
         let params: BTreeMap<_, _> = received.params().into_iter().collect();
@@ -153,18 +154,18 @@ impl Call {
         }
     }
 
-    /// A parameter that need not be there. Clients send unset strings as empty ones: both are `None`.
+    /// An optional parameter. Clients send unset strings as empty ones: both are `None`.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.params.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A parameter that must be there.
+    /// A required parameter.
     pub fn required(&self, name: &str) -> Result<&str, ApiError> {
         self.optional(name).ok_or_else(|| ApiError::missing(name))
     }
 
-    /// A boolean in either spelling, `True` (Python) or `true` (Go, Node); absent is false.
+    /// A boolean in either spelling, `True` (Python) or `true` (Go, Node). Absent means false.
     pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
         match self.optional(name).map(str::to_ascii_lowercase).as_deref() {
             None | Some("false") => Ok(false),

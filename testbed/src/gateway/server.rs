@@ -1,4 +1,4 @@
-//! The HTTP server: takes calls through admission, faults and execution, and keeps the ledger.
+//! The HTTP server. It passes calls through admission, faults and execution, and writes the ledger.
 
 use std::{
     sync::Arc,
@@ -58,7 +58,8 @@ impl Shared {
         Timestamp::now() + self.faults.clock_skew()
     }
 
-    /// Answers one request. Runs to its end even if the client gives up: a real server executes what it has received.
+    /// Answers one request. Runs to its end even if the client gives up, as a real server executes what it has
+    /// received.
     async fn answer(self: Arc<Self>, request: Request) -> Response {
         let request_id = Uuid::new_v4().to_string().to_uppercase();
         let received = match Received::read(request).await {
@@ -156,7 +157,7 @@ impl Shared {
     }
 }
 
-/// Serves until the gateway stops. Each connection ends with it, also one that is kept open or being delayed.
+/// Serves until the gateway stops. Then all connections end, also idle and delayed ones.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let (stop, keep_alive) = (shared.stop.clone(), shared.keep_alive);
     let router = Router::new()
@@ -179,9 +180,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Below axum's own server, because that always answers: a dropped connection is a service that fails.
+/// Uses hyper directly, as axum's own server always answers: to drop a connection, its service must fail.
 async fn serve_connection(connection: TcpStream, router: Router, keep_alive: bool) {
-    // An answer is small and one piece; waiting for more to send with it only slows the client.
+    // Send at once: an answer is small and in one piece.
     let _ = connection.set_nodelay(true);
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |request| {

@@ -1,6 +1,6 @@
-//! Decides whether a request's signature is right, on the product's own canonicalisation.
+//! Decides whether a request's signature is right, with the product's own canonicalisation.
 //!
-//! Pure: no clock, no memory of nonces. `server.rs` asks it first of all; the signature vectors are run against it.
+//! Pure: no clock, and no memory of nonces. `server.rs` uses it first, and the signature vectors test it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::Mac;
@@ -9,9 +9,9 @@ use sessionkill::oceanbase::signature::{v1, v3};
 
 /// Why a signature is refused. No `Debug`: the strings hold access key ids, tokens and SQL text.
 pub enum Refusal {
-    /// The request is signed, but not as the rules demand; the text says what is wrong.
+    /// The request is not signed by the rules. The text says what is wrong.
     Incomplete(String),
-    /// The signature is another one than ours. Holds what the gateway signed, which the answer echoes.
+    /// The signature differs from the gateway's. Holds what the gateway signed, which the answer echoes.
     Mismatch(Echo),
 }
 
@@ -31,7 +31,7 @@ pub enum Echo {
     },
 }
 
-/// Accepts a V1 request if its parameter `Signature` fits all its other parameters.
+/// Accepts a V1 request if its parameter `Signature` matches all its other parameters.
 pub fn v1(method: &str, params: &[(String, String)], secret: &SecretString) -> Result<(), Refusal> {
     let signature = params.iter().find(|(name, _)| name == "Signature");
     let (_, signature) = signature.ok_or_else(|| Refusal::Incomplete("Signature is missing".into()))?;
@@ -78,8 +78,8 @@ pub struct SignedRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// Accepts a V3 request if its `Authorization` fits the headers it names, the query and the body. Every header that
-/// has a meaning to the gateway must be signed, or anybody on the way could change it.
+/// Accepts a V3 request if its `Authorization` matches the headers that it names, the query and the body. Every header
+/// that the gateway uses must be signed: otherwise somebody on the way could change it.
 pub fn v3(
     request: &SignedRequest<'_>,
     authorization: &Authorization<'_>,
@@ -134,7 +134,7 @@ fn borrowed<'a>(pairs: impl IntoIterator<Item = &'a (String, String)>) -> Vec<(&
     pairs.into_iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// The rules ask for lower case; the `hex` crate would take either.
+/// Refuse upper case: the rules ask for lower case, but the `hex` crate accepts both.
 fn lower_hex(text: &str) -> Option<Vec<u8>> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;

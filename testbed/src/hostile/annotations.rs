@@ -1,4 +1,4 @@
-//! Objects that are held back, and connections, with as much metadata as is let in.
+//! Suspended requests and connections, with as much metadata as is admitted.
 
 use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::Secret;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::gateway::Gateway;
 
-/// Annotations may have 256 KiB together.
+/// The limit for all annotations of an object is 256 KiB.
 pub(super) const LARGEST: usize = 250_000;
 
 /// Requests and connections with annotations of the largest size.
@@ -55,7 +55,7 @@ impl Attack for Annotations {
     }
 }
 
-/// `object` with an annotation of so many bytes.
+/// `object` with an annotation of this number of bytes.
 pub(super) fn annotated(mut object: Value, bytes: usize) -> Value {
     object["metadata"]["annotations"] = json!({"x.example/fill": "a".repeat(bytes)});
     object

@@ -1,4 +1,4 @@
-//! What all attacks have in common.
+//! What all attacks share.
 
 use std::path::PathBuf;
 
@@ -6,32 +6,33 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::ground::Ground;
 
-/// What the operator under attack is started with.
+/// The options of the operator under attack.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// Endpoints that it may call.
+    /// Further endpoints that it may call.
     pub endpoints: Vec<String>,
     /// Where its standard output goes, if not to a file.
     pub stdout: Option<PathBuf>,
-    /// Its soft limit of open files, if it is not the inherited one.
+    /// Its soft limit of open files, if not the inherited one.
     pub soft_files: Option<u32>,
     /// Seconds between its sweeps, if not the default.
     pub sweep_seconds: Option<u32>,
 }
 
-/// An attack that is ready to be made.
+/// An attack that is ready to start.
 pub trait Attack: Send + Sync {
-    /// What the operator must be started with.
+    /// The options that the operator needs.
     fn needs(&self) -> Needs {
         Needs::default()
     }
 
-    /// Stores what stands before others' kills are measured; for what takes longer to make than it is to last.
+    /// Stores what must be there before the victim's kills are measured. Use it for what takes longer to make than the
+    /// measurement lasts.
     fn lay<'a>(&'a self, _ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
         ready(Ok(())).boxed()
     }
 
-    /// Attacks, until it is dropped or there is no more to do.
+    /// Attacks until it is dropped, or until nothing is left to do.
     fn strike<'a>(&'a self, _ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
         ready(Ok(())).boxed()
     }

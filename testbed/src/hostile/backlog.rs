@@ -1,4 +1,4 @@
-//! What stands in the cluster when the operator starts: very many requests that are held back, and very large ones.
+//! A backlog when the operator starts: very many suspended requests, and very large ones.
 
 use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
@@ -14,12 +14,12 @@ use super::{
 const SESSIONS: u32 = 20;
 const MOST_SESSIONS: u32 = 100;
 
-/// Requests that are held back, in two namespaces.
+/// Suspended requests, in two namespaces.
 #[derive(Debug)]
 pub struct Backlog {
-    /// Those of twenty sessions each.
+    /// The number of requests with twenty sessions each.
     pub held_back: u32,
-    /// Those of the largest size that is let in.
+    /// The number of requests of the largest admitted size.
     pub large: u32,
 }
 
@@ -52,7 +52,7 @@ fn held_back_largest(ground: &Ground<'_>, number: u32) -> Value {
     object
 }
 
-/// The same with everything that can be expected of each session, in the most letters.
+/// The same with all fields of `expect` for each session, at their greatest length.
 fn expecting(mut object: Value) -> Value {
     for session in object["spec"]["sessions"].as_array_mut().into_iter().flatten() {
         session["expect"] = json!({

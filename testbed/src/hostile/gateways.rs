@@ -1,4 +1,4 @@
-//! Gateways with bad manners, and namespaces full of connections to them.
+//! Gateways that misbehave, and namespaces full of connections to them.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::gateway::{Backend, Fault, FaultKind, Gateway, GatewayOptions};
 
 const NAMESPACES: u32 = 10;
 const TENANTS: u32 = 50;
-/// Fourteen megabytes of JSON.
+/// A list of this number of sessions has 14 MB of JSON.
 const HUGE: u32 = 65_000;
 const SLOW: Duration = Duration::from_secs(5);
-/// Longer than anybody waits.
+/// Longer than any caller waits.
 const NEVER: Duration = Duration::from_hours(1);
 const BETWEEN_WAVES: Duration = Duration::from_secs(3);
 
@@ -29,11 +29,11 @@ const BETWEEN_WAVES: Duration = Duration::from_secs(3);
 pub(super) enum Manners {
     /// As it should.
     Healthy,
-    /// It takes calls and never answers.
+    /// It accepts calls and never answers.
     Silent,
-    /// It takes its time.
+    /// It answers slowly.
     Slow,
-    /// It lets no call through.
+    /// It throttles every call.
     Throttled,
     /// It lists thousands of sessions.
     Huge,
@@ -69,7 +69,7 @@ pub(super) async fn start(manners: Manners) -> anyhow::Result<Gateway> {
     Ok(gateway)
 }
 
-/// Many gateways at once, with a connection to each and kills at each, in ten namespaces.
+/// Many gateways at once, with a connection to each and kills for each, in ten namespaces.
 pub(super) struct Gateways(Vec<Gateway>);
 
 impl Gateways {
@@ -77,7 +77,7 @@ impl Gateways {
         Ok(Self(try_join_all((0..gateways).map(|_| start(manners))).await?))
     }
 
-    /// The numbers of those of one namespace.
+    /// The indexes of the gateways of one namespace.
     fn of(&self, namespace: u32) -> Vec<u32> {
         (0..).zip(&self.0).map(|(number, _)| number).filter(|number| number % NAMESPACES == namespace).collect()
     }
@@ -95,7 +95,7 @@ impl Gateways {
         user.store_all::<OceanBaseConnection>(connections).await
     }
 
-    /// A kill at each gateway of a namespace, again and again.
+    /// Kills for each gateway of a namespace, again and again.
     async fn attack_from(&self, ground: &Ground<'_>, namespace: u32) -> anyhow::Result<()> {
         let numbers = self.of(namespace);
         if numbers.is_empty() {
@@ -139,7 +139,7 @@ impl Attack for Gateways {
     }
 }
 
-/// Connections to an endpoint that never answers, which nobody uses.
+/// Unused connections to an endpoint that never answers.
 pub(super) struct SlowConnections {
     gateway: Gateway,
     connections: u32,

@@ -1,4 +1,4 @@
-//! Where attackers stand: users of namespaces of their own, with no more rights than their role needs.
+//! The attackers: users of their own namespaces, with no more rights than their role needs.
 
 use std::{
     collections::HashMap,
@@ -26,27 +26,27 @@ use tokio::time::{Instant, sleep};
 use super::{objects, victim::Victim};
 use crate::control_plane::{ControlPlane, client_for};
 
-/// Objects of one attacker on their way to the API server: more would measure the API server.
+/// How many objects one attacker sends to the API server at once. With more, the API server itself would be measured.
 pub(super) const AT_ONCE: usize = 8;
 const RIGHTS_LIMIT: Duration = Duration::from_secs(30);
 
-/// What an attack is made on.
+/// The target of an attack.
 pub struct Ground<'a> {
-    /// Where users and their rights are stored.
+    /// The control plane with the users and their rights.
     pub control_plane: &'a ControlPlane,
-    /// As administrator.
+    /// A client with the administrator's rights.
     pub client: Client,
-    /// Who must not suffer.
+    /// The victim, which must not suffer.
     pub victim: Victim,
-    /// Where the operator serves its health.
+    /// The address of the operator's health port.
     pub health: SocketAddr,
-    /// What was made.
+    /// The counts of made and refused objects.
     pub tally: Tally,
-    /// Users by namespace: who has laid an attack strikes, too.
+    /// Users by namespace. The user that lays an attack also strikes.
     users: Mutex<HashMap<String, Client>>,
 }
 
-/// How much of an attack came through.
+/// How much of an attack was admitted.
 #[derive(Debug, Default)]
 pub struct Tally {
     made: AtomicU64,
@@ -55,42 +55,42 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Something was stored, or a connection accepted.
+    /// Counts a stored object, or an accepted connection.
     pub fn made(&self) {
         self.made.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Something was not.
+    /// Counts a refused one.
     pub fn refused(&self, why: &dyn std::fmt::Display) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_string());
     }
 
-    /// How much was made, and how much was refused.
+    /// The numbers of made and of refused ones.
     pub fn counts(&self) -> (u64, u64) {
         (self.made.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 
-    /// Why the first one was refused, if any was.
+    /// Why the first one was refused, if any.
     pub fn first_refusal(&self) -> Option<String> {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// The namespace of an attacker who needs one only.
+/// The namespace of an attacker that needs only one.
 pub(super) const TEAM: &str = "team-1";
 
-/// What a user may do.
+/// The rights of a user.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     /// Requests kills.
     Requester,
-    /// Also decides where is called, and has the Secrets of the namespace.
+    /// Also writes connections, and has the Secrets of the namespace.
     Owner,
 }
 
 impl Role {
-    /// Cluster roles of the installation and of Kubernetes itself. Nothing aggregates them here.
+    /// The cluster roles of the installation and of Kubernetes itself. Nothing aggregates roles here.
     fn cluster_roles(self) -> &'static [&'static str] {
         match self {
             Self::Requester => &["sessionkill-requester"],
@@ -112,7 +112,7 @@ impl<'a> Ground<'a> {
         Self { control_plane, client, victim, health, tally: Tally::default(), users: Mutex::default() }
     }
 
-    /// The user of a namespace, which is made with the rights of `role` there if it is a new one.
+    /// The user of a namespace. If the namespace is new, it is made with the rights of `role`.
     pub(super) async fn user(&self, namespace: &str, role: Role) -> anyhow::Result<User<'_>> {
         let known = self.users().get(namespace).cloned();
         let client = match known {
@@ -149,14 +149,14 @@ impl<'a> Ground<'a> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever may do everything, in a namespace that is there: for what only an operator that has ended could have left.
+    /// The administrator, in an existing namespace: for objects that only an earlier operator could have left.
     pub(super) fn administrator(&self, namespace: &str) -> User<'_> {
         User { namespace: namespace.into(), client: self.client.clone(), tally: &self.tally }
     }
 }
 
 impl User<'_> {
-    /// Waits until the API server knows of the binding, which is a moment after it is stored.
+    /// Waits until the API server knows the new binding.
     async fn has_rights(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + RIGHTS_LIMIT;
         while let Err(error) = self.api::<SessionKill>().list(&ListParams::default().limit(1)).await {
@@ -166,7 +166,7 @@ impl User<'_> {
         Ok(())
     }
 
-    /// Stores the Secret of all gateways, and a connection with it to `endpoint`.
+    /// Stores the Secret of all gateways, and a connection to `endpoint` with it.
     pub(super) async fn connect(&self, endpoint: &str) -> anyhow::Result<()> {
         self.store::<Secret>(objects::secret()).await?;
         self.store::<OceanBaseConnection>(objects::connection(objects::CONNECTION, endpoint)).await?;
@@ -181,8 +181,8 @@ impl User<'_> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Stores `object` and returns it as it was stored; none if it was refused. That it was is counted, and is no error: who
-    /// means harm goes on.
+    /// Stores `object` and returns the stored object. `None` if it was refused. A refusal is counted and is no error:
+    /// an attacker goes on.
     pub(super) async fn store<K>(&self, object: Value) -> anyhow::Result<Option<K>>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
@@ -212,7 +212,7 @@ impl User<'_> {
         Ok(())
     }
 
-    /// The largest of `size`, its half, its quarter and so on with which `object` is let in. It stays stored.
+    /// Halves `size` until `object` is admitted, and returns the admitted size. The object stays stored.
     pub(super) async fn largest<K>(&self, size: usize, object: impl Fn(usize) -> Value) -> anyhow::Result<usize>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
@@ -225,7 +225,7 @@ impl User<'_> {
     }
 }
 
-/// The API server's own words, if it has any.
+/// The API server's message, if there is one.
 fn sentence(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),

@@ -1,4 +1,4 @@
-//! Connections to the health port that are kept open.
+//! Open connections to the health port.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,15 +15,15 @@ use super::{
     ground::{Ground, Tally},
 };
 
-/// Of an operator that is started with the limit of many container runtimes.
+/// The soft limit of open files in many container runtimes.
 const SOFT_FILES: u32 = 1024;
-/// Between two tries of a connection that was closed or refused.
+/// The pause before a closed or refused connection is opened again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// As many connections as are let in, of which each is opened again when it is closed.
+/// As many connections as are accepted. A closed connection is opened again.
 pub(super) struct Health {
     pub(super) connections: u32,
-    /// Of a request whose head never ends; 0 is no request.
+    /// The number of bytes of an unfinished request head. 0 means no request.
     pub(super) bytes: usize,
 }
 
@@ -45,7 +45,7 @@ impl Attack for Health {
     }
 }
 
-/// This process holds the other end of each connection.
+/// This process needs a descriptor for the other end of each connection.
 fn more_files() -> anyhow::Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
@@ -57,7 +57,7 @@ async fn hold(health: SocketAddr, bytes: usize, tally: &Tally) {
         match TcpStream::connect(health).await {
             Ok(connection) => {
                 tally.made();
-                // How it ends does not matter: it is opened again.
+                // Ignore how it ends: it is opened again.
                 let _ = leave_open(connection, bytes).await;
             }
             Err(error) => tally.refused(&error),

@@ -1,4 +1,4 @@
-//! Access keys as large as a Secret can hold.
+//! Access keys of the largest size that a Secret can hold.
 
 use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::Secret;
@@ -14,7 +14,7 @@ use crate::gateway::Gateway;
 
 const BYTES: usize = 700_000;
 
-/// Connections with a key each that the gateway refuses, and a dry run for each.
+/// Connections with an own key each, which the gateway refuses, and a dry run for each.
 pub(super) struct Keys {
     gateway: Gateway,
     connections: u32,

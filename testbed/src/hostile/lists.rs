@@ -1,4 +1,4 @@
-//! Answers that are as long as they may be.
+//! Answers of the greatest permitted length.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 
 const BETWEEN_WAVES: Duration = Duration::from_secs(3);
 
-/// Wave after wave of dry runs, each for a tenant of its own, so that each reads a list of its own.
+/// Dry runs in waves. Each is for its own tenant, so that each reads its own list.
 pub(super) struct Lists {
     gateway: Gateway,
     at_once: u32,

@@ -1,10 +1,10 @@
-//! Users of a cluster who mean harm: each attack takes what all share, as far as a user's rights go.
+//! Attacks by users of a cluster. Each attack uses up a shared resource, within a user's rights.
 //!
 //! ```text
 //! Kind::arm ─ needs ─→ the operator starts ─→ lay: what stands before ─→ strike: while others' kills are measured
 //! ```
 //!
-//! Everything is bounded in number, on loopback, and ends when the attack is dropped.
+//! Everything has a limited number, is on loopback, and ends when the attack is dropped.
 
 mod annotations;
 mod attack;
@@ -31,7 +31,7 @@ pub use self::{
 };
 use self::{gateways::Manners, requests::Requests};
 
-/// The attacks, by what they take.
+/// The attacks, by the resource that they use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// 32 requests so large that no status fits beside them
@@ -75,13 +75,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the command line spells it.
+    /// The name on the command line.
     #[must_use]
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Makes ready what must be there before the operator starts.
+    /// Prepares what must exist before the operator starts.
     pub async fn arm(self, size: Size) -> anyhow::Result<Box<dyn Attack>> {
         Ok(match self {
             Self::UnstorableStatuses => Box::new(statuses::Statuses::new(size.of(32))),
@@ -107,7 +107,7 @@ impl Kind {
     }
 }
 
-/// How large attacks are, in hundredths of their full size.
+/// The size of attacks, in percent of their full size.
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub u32);
 

@@ -1,4 +1,4 @@
-//! The objects of attackers, as JSON. What is unusual in them is put in by the attack.
+//! The attackers' objects, as JSON. The attack adds what is unusual about them.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::victim::Victim;
 use crate::gateway::GatewayOptions;
 
-/// The connection of whoever needs one only.
+/// The connection of an attacker that needs only one.
 pub(super) const CONNECTION: &str = "own";
 /// The Secret that connections name.
 pub(super) const SECRET: &str = "aliyun-ak";
 const SERVER: &str = "192.168.13.119";
-/// Far above the sessions that the victim ends.
+/// Far above the session IDs of the victim.
 const FIRST_SESSION: u32 = 2_000_000_000;
 
 /// A Secret with the access key of all gateways.
@@ -32,7 +32,7 @@ pub(super) fn secret_of(name: &str, access_key_secret: &str) -> Value {
     })
 }
 
-/// A connection to `endpoint`, as slow as is allowed.
+/// A connection to `endpoint`, with the longest permitted time-out.
 pub(super) fn connection(name: &str, endpoint: &str) -> Value {
     json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
@@ -49,7 +49,7 @@ pub(super) fn connection(name: &str, endpoint: &str) -> Value {
     })
 }
 
-/// A kill of one session, each `number` of another one, within the hour.
+/// A kill of one session, within an hour. Each `number` has its own session.
 pub(super) fn kill(victim: &Victim, name: &str, connection: &str, tenant: &str, number: u32) -> Value {
     json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
@@ -65,14 +65,14 @@ pub(super) fn kill(victim: &Victim, name: &str, connection: &str, tenant: &str, 
     })
 }
 
-/// The same, but nothing is ended.
+/// The same as a dry run.
 pub(super) fn dry_run(victim: &Victim, name: &str, connection: &str, tenant: &str, number: u32) -> Value {
     let mut object = kill(victim, name, connection, tenant, number);
     object["spec"]["mode"] = "DryRun".into();
     object
 }
 
-/// The names of so many sessions, for `spec.sessions`.
+/// This number of sessions, for `spec.sessions`.
 pub(super) fn sessions(first: u32, count: u32) -> Value {
     (first..first + count).map(|id| json!({"serverIP": SERVER, "sessionID": FIRST_SESSION + id})).collect()
 }

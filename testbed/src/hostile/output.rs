@@ -1,4 +1,4 @@
-//! Standard output into a pipe that is full and stays so.
+//! Standard output to a pipe that stays full.
 
 use std::{
     io::{self, PipeReader, PipeWriter, Read as _, Write as _},
@@ -21,7 +21,7 @@ use super::{
 /// The pipe. It is read until the attack begins.
 pub(super) struct Unread {
     writer: PipeWriter,
-    /// Closed at the end, upon which whoever still writes is let go.
+    /// Dropped at the end, so that blocked writers end.
     _reader: PipeReader,
     is_read: Arc<AtomicBool>,
 }
@@ -42,7 +42,7 @@ impl Unread {
 
 impl Attack for Unread {
     fn needs(&self) -> Needs {
-        // Opened by the operator's parent, which is this process.
+        // The parent of the operator, which is this process, opens the path.
         let stdout = format!("/proc/self/fd/{}", self.writer.as_raw_fd());
         Needs { stdout: Some(stdout.into()), ..Needs::default() }
     }
@@ -51,7 +51,7 @@ impl Attack for Unread {
         async {
             self.is_read.store(false, Ordering::Relaxed);
             let mut writer = self.writer.try_clone()?;
-            // Fills what the reader's last look leaves; then it waits for room until the pipe is closed.
+            // Fill what the reader left free. Then the write waits until the pipe is closed.
             spawn_blocking(move || while writer.write_all(b"\n").is_ok() {});
             ground.tally.made();
             pending().await

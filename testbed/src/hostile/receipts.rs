@@ -1,4 +1,4 @@
-//! Receipts without an outcome, as an operator leaves them that was killed, and receipts that nobody should have made.
+//! Receipts without an outcome, as a killed operator leaves them, and receipts that no operator made.
 
 use futures::{
     StreamExt as _, TryStreamExt as _,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::gateway::Gateway;
 
-/// Receipts that name no request, and some without an outcome at an endpoint that never answers.
+/// Receipts without a request, and some without an outcome whose endpoint never answers.
 pub(super) struct Bad {
     gateway: Gateway,
     orphans: u32,
@@ -65,7 +65,7 @@ impl Attack for Bad {
     }
 }
 
-/// Claims of the victim's own tenant, whose outcome an operator that has ended did not write, and their requests.
+/// Claims of the victim's own tenant whose outcome an earlier operator did not write, and their requests.
 pub(super) struct Orphans {
     pub(super) receipts: u32,
 }
@@ -82,7 +82,8 @@ impl Attack for Orphans {
     }
 }
 
-/// Stores a request and the claim on it, and only then lets the operator work on it: it would execute it otherwise.
+/// Stores a suspended request and its claim, and then lets the operator work on it. Otherwise the operator would
+/// execute it.
 async fn lose(user: &User<'_>, victim: &Victim, number: u32) -> anyhow::Result<()> {
     let name = format!("lost-{number}");
     let mut request = objects::kill(victim, &name, &victim.connection, &victim.tenant, number);
@@ -94,7 +95,7 @@ async fn lose(user: &User<'_>, victim: &Victim, number: u32) -> anyhow::Result<(
     Ok(())
 }
 
-/// The claim of `request` by a process that is gone, whose time to write the outcome is over.
+/// The claim of `request` by a process that is gone. Its settle deadline has passed.
 fn orphan(request: &SessionKill) -> SessionKillReceipt {
     let pending = |session| session_status(session, SessionOutcome::Pending, SessionReason::Waiting);
     let attempt = Attempt {

@@ -1,4 +1,4 @@
-//! Many requests of one namespace: for tenants that are made up, for an endpoint that never answers, without a Secret.
+//! Many requests of one namespace: for made-up tenants, for an endpoint that never answers, or without a Secret.
 
 use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::Secret;
@@ -21,12 +21,12 @@ pub(super) struct Requests {
     count: u32,
     object: fn(&Victim, &str, &str, &str, u32) -> Value,
     has_secret: bool,
-    /// Whether all stand before others' kills are measured.
+    /// Whether all are stored before the victim's kills are measured.
     is_laid: bool,
 }
 
 impl Requests {
-    /// Dry runs, made while others' kills are measured.
+    /// Dry runs, made while the victim's kills are measured.
     pub(super) async fn dry_runs(manners: Manners, count: u32) -> anyhow::Result<Self> {
         let gateway = gateways::start(manners).await?;
         Ok(Self { gateway, count, object: objects::dry_run, has_secret: true, is_laid: false })
@@ -38,7 +38,7 @@ impl Requests {
         Ok(Self { gateway, count, object: objects::kill, has_secret: true, is_laid: true })
     }
 
-    /// Kills that wait for a Secret which is never made.
+    /// Kills that wait for a Secret that is never made.
     pub(super) async fn without_secret(count: u32) -> anyhow::Result<Self> {
         let gateway = gateways::start(Manners::Healthy).await?;
         Ok(Self { gateway, count, object: objects::kill, has_secret: false, is_laid: true })

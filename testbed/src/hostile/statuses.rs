@@ -14,17 +14,17 @@ use super::{
     objects,
 };
 
-/// The most that etcd takes in one request, by default.
+/// The default limit of etcd for one request, in bytes.
 const STORE_LIMIT: usize = 1_572_864;
-/// What a request to etcd has beside the object: less than any status takes.
+/// The bytes of a request to etcd beside the object. They are fewer than those of any status.
 const MARGINS: [usize; 4] = [300, 500, 700, 900];
-/// Annotations may have 256 KiB together; labels have no such limit.
+/// All annotations together may have 256 KiB. Labels have no such limit.
 const LAST_BYTES: usize = 200_000;
 
-/// Requests of a user without any connection, which the operator can only end.
+/// Requests of a user without a connection. The operator can only end them.
 pub(super) struct Statuses {
     requests: u32,
-    /// What leaves no room for a status, once it is known.
+    /// The size that leaves no room for a status, once it is known.
     fullest: OnceLock<(usize, usize)>,
 }
 
@@ -56,8 +56,8 @@ impl Attack for Statuses {
     }
 }
 
-/// How many labels and how many bytes of an annotation leave no room for a status; none if so large an object is refused.
-/// The first one stays stored.
+/// How many labels and how many bytes of an annotation leave no room for a status. `None` if such a large object is
+/// refused. The first admitted object stays stored.
 async fn fullest(user: &User<'_>, ground: &Ground<'_>) -> anyhow::Result<Option<(usize, usize)>> {
     let stored = async |labels, bytes| {
         let mut object = large(ground, 0, labels, bytes);
@@ -78,7 +78,7 @@ async fn fullest(user: &User<'_>, ground: &Ground<'_>) -> anyhow::Result<Option<
     Ok(None)
 }
 
-/// A request of a tenant of its own whose time is over.
+/// An expired request for its own tenant.
 fn large(ground: &Ground<'_>, number: u32, labels: usize, bytes: usize) -> Value {
     let mut object = objects::kill(&ground.victim, &format!("large-{number}"), "none", &format!("t{number}"), number);
     let filled: Map<String, Value> =

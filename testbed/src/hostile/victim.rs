@@ -1,6 +1,6 @@
-//! Who must not suffer.
+//! The victim, which must not suffer.
 
-/// Whose kills must go on.
+/// The namespace, connection and tenant whose kills must go on.
 #[derive(Clone, Debug)]
 pub struct Victim {
     /// Where the kills are requested.

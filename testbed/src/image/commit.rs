@@ -1,4 +1,4 @@
-//! The commit that an image is made of. What is not committed is not in it.
+//! The commit of an image. What is not committed is not in the image.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::process::missing_tool;
 #[derive(Debug, Clone)]
 pub(super) struct Commit {
     pub(super) id: String,
-    /// When it was committed, since 1970: the time of everything in the image.
+    /// When it was committed, in seconds since 1970. Everything in the image has this time.
     pub(super) seconds: u64,
 }
 
@@ -31,13 +31,13 @@ impl Commit {
         Ok(Self { id: id.into(), seconds: seconds.parse()? })
     }
 
-    /// As in RFC 3339.
+    /// The time in the form of RFC 3339.
     pub(super) fn time(&self) -> anyhow::Result<String> {
         Ok(Timestamp::from_second(self.seconds.try_into()?)?.to_string())
     }
 
-    /// Makes `directory` have its files, and no others. A file that is there already is left alone: cargo takes it for
-    /// changed by its time, and a release build takes minutes.
+    /// Makes `directory` contain exactly the files of the commit. An unchanged file keeps its time: otherwise cargo
+    /// would build it again, and a release build takes minutes.
     pub(super) fn export(&self, directory: &Path) -> anyhow::Result<()> {
         let files = git(&["archive", "--format=tar", &self.id])?;
         let mut wanted = BTreeSet::new();

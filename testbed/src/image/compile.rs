@@ -1,4 +1,4 @@
-//! The binary: static, the same bytes wherever it is built, with the list of its crates inside.
+//! The binary: static, with the same bytes wherever it is built, and with the list of its crates inside.
 
 use std::{
     env,
@@ -13,10 +13,10 @@ use anyhow::{Context, ensure};
 use super::{names::BINARY, target, tools::Tools};
 use crate::operator::cargo;
 
-/// Builds the operator of `sources` as released; its path.
+/// Builds the release binary of the operator in `sources`, and returns its path.
 ///
-/// The compiler of C, the linker and the C library are pinned (zig's, rustc's, rustc's), not the machine's, and all paths
-/// are named alike, so that neither the machine nor the directory shows in the binary.
+/// The C compiler (zig's), the linker and the C library (both rustc's) are pinned, and all paths are mapped. So neither
+/// the machine nor the directory changes the binary.
 pub(super) fn compile(sources: &Path, work: &Path, tools: &Tools) -> anyhow::Result<PathBuf> {
     let built = work.join("target");
     let target = target::rust();
@@ -28,7 +28,7 @@ pub(super) fn compile(sources: &Path, work: &Path, tools: &Tools) -> anyhow::Res
         .env("PATH", tools.path()?)
         .env("CARGO_TARGET_DIR", &built)
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(sources, &built)?)
-        // Not the commit's: with another one all that is made of C is built again, and nothing of it shows in the binary.
+        // Not the commit's time: with a new time all C code is built again, and the time is not in the binary.
         .env("SOURCE_DATE_EPOCH", "0")
         .env(variable("CC"), wrapper(work, "cc", &tools.compiler(), &target::zig())?)
         .env(variable("AR"), wrapper(work, "ar", &tools.archiver(), "")?)
@@ -51,8 +51,8 @@ fn rustflags(sources: &Path, built: &Path) -> anyhow::Result<OsString> {
     Ok(flags)
 }
 
-/// A program that is a command with arguments, as build scripts want one. They name the target in a way that zig does not
-/// know, so that is left out.
+/// A program that runs a command with arguments, as build scripts need one. They name the target in a way that zig does
+/// not know, so that argument is left out.
 fn wrapper(work: &Path, name: &str, command: &str, arguments: &str) -> anyhow::Result<PathBuf> {
     let path = work.join(name);
     let script = format!(

@@ -1,4 +1,4 @@
-//! The image as somebody gets it: pulled from a registry, and held against what is promised of it.
+//! Checks the image as users get it: pulled from a registry, and compared with what is promised.
 
 use std::{
     collections::BTreeSet,
@@ -20,17 +20,17 @@ use super::{
 };
 use crate::scratch;
 
-/// As it is stored and sent.
+/// The stored and sent form of a layer.
 const LARGEST: u64 = 12_000_000;
-/// Far more than there are.
+/// Far more files than the image has.
 const MOST_AUDIT_BYTES: usize = 8 << 20;
 
-/// What came out of the registry.
+/// The image that was pulled.
 #[derive(Debug)]
 pub(super) struct Pulled {
     manifest: Value,
     config: Value,
-    /// All layers on top of each other.
+    /// All layers, merged.
     tar: Vec<u8>,
 }
 
@@ -44,7 +44,7 @@ struct Entry {
 }
 
 impl Pulled {
-    /// Pushes both layouts of `out` and pulls what is then there. Fails when the client finds anything wrong with it.
+    /// Pushes both layouts of `out` and pulls the image again. Fails if the client finds anything wrong.
     pub(super) async fn through_a_registry(crane: &Path, out: &Path, digest: &Digest) -> anyhow::Result<Self> {
         let directory = scratch::directory()?;
         let registry = Registry::start(crane, directory.path()).await?;
@@ -64,7 +64,7 @@ impl Pulled {
         })
     }
 
-    /// What it is, in lines; fails when that is not as promised. `sbom` is its bill of materials.
+    /// Describes the image in lines. Fails if it is not as promised. `sbom` is its bill of materials.
     pub(super) fn inspect(&self, sbom: &[u8]) -> anyhow::Result<String> {
         let layers = self.manifest["layers"].as_array().into_iter().flatten();
         let stored: u64 = layers.filter_map(|layer| layer["size"].as_u64()).sum();
@@ -100,7 +100,7 @@ impl Pulled {
         ))
     }
 
-    /// Writes the binary into `directory`; its path.
+    /// Writes the binary into `directory`, and returns its path.
     pub(super) fn extract(&self, directory: &Path) -> anyhow::Result<PathBuf> {
         let path = directory.join(BINARY);
         fs::write(&path, self.binary()?)?;
@@ -138,7 +138,7 @@ fn entries(tar: &[u8]) -> anyhow::Result<Vec<Entry>> {
     read.collect()
 }
 
-/// Everything that is not one of the two files, in directories that only root may change.
+/// What is wrong: entries other than the two files and their directories, which only root may change.
 fn unexpected(entries: &[Entry]) -> Vec<String> {
     let expected = BTreeSet::from([ROOTS, BINARY]);
     let is_above = |path: &str| path.ends_with('/') && ROOTS.starts_with(path);
@@ -168,7 +168,7 @@ fn misconfigured(config: &Value) -> Vec<String> {
     wrong.map(|(name, value)| format!("its {name} is {}, not {value}", config[name])).collect()
 }
 
-/// The crates that `cargo auditable` says are in the binary, as `NAME VERSION`, without those that only built it.
+/// The crates that `cargo auditable` lists in the binary, as `NAME VERSION`, without build dependencies.
 fn crates(binary: &[u8]) -> anyhow::Result<BTreeSet<String>> {
     let list = json_from_slice(binary, MOST_AUDIT_BYTES).context("the binary does not say what it is made of")?;
     let list: Value = serde_json::from_str(&list)?;
@@ -181,7 +181,7 @@ fn title(crate_: &Value) -> String {
     format!("{} {}", crate_["name"].as_str().unwrap_or_default(), crate_["version"].as_str().unwrap_or_default())
 }
 
-/// What is in the binary but not in its bill of materials.
+/// Crates that are in the binary but not in its bill of materials.
 fn undescribed(crates: &BTreeSet<String>, sbom: &Value) -> Vec<String> {
     let components = sbom["components"].as_array().into_iter().flatten();
     let mut described: BTreeSet<String> = components.map(title).collect();
@@ -194,7 +194,7 @@ fn undescribed(crates: &BTreeSet<String>, sbom: &Value) -> Vec<String> {
     faults
 }
 
-/// Whether the kernel would look for a dynamic loader, of which the image has none.
+/// Whether the kernel would need a dynamic loader. The image has none.
 fn needs_a_loader(elf: &[u8]) -> bool {
     const INTERPRETER: u32 = 3;
     let number = |at: usize, bytes: usize| {
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(pulled.binary().unwrap(), b"binary");
         assert_eq!(unexpected(&entries(&pulled.tar).unwrap()), [""; 0]);
         assert_eq!(misconfigured(&pulled.config["config"]), [""; 0]);
-        // What the image promises beside its files is looked at, too.
+        // The image's configuration is checked too, not only its files.
         assert!(pulled.inspect(b"{}").unwrap_err().to_string().contains("made of"));
 
         let blobs = out.path().join("image/blobs/sha256");

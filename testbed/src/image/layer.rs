@@ -1,4 +1,4 @@
-//! The one layer: what the Dockerfile copies, to the same paths. The same input gives the same bytes.
+//! The single layer: the files that the Dockerfile copies, at the same paths. The same input gives the same bytes.
 
 use std::{fs, io::Write as _, path::Path, process::Command};
 
@@ -10,24 +10,24 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::names::BINARY;
 
-/// Whom the operator trusts, where it looks for that.
+/// The path at which the operator looks for trusted certificate authorities.
 pub(super) const ROOTS: &str = "etc/ssl/certs/ca-certificates.crt";
 
 const DIRECTORIES: [&str; 3] = ["etc/", "etc/ssl/", "etc/ssl/certs/"];
 
-/// A layer, as it is and as it is stored.
+/// A layer, uncompressed and compressed.
 pub(super) struct Layer {
     pub(super) tar: Vec<u8>,
     pub(super) gzip: Vec<u8>,
 }
 
 impl Layer {
-    /// With this binary, and everything of this time.
+    /// A layer with this binary. Everything in it has this time.
     pub(super) fn of(binary: &[u8], seconds: u64) -> anyhow::Result<Self> {
         Self::with(&[(BINARY.to_owned(), binary.to_vec())], seconds, Compression::best())
     }
 
-    /// With this binary and all libraries that it is linked to, where they are on this machine.
+    /// A layer with this binary and all libraries of this machine that it is linked to, at their paths.
     pub(super) fn with_libraries(binary: &Path) -> anyhow::Result<Self> {
         let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         let mut files = vec![(BINARY.to_owned(), read(binary)?)];
@@ -37,7 +37,7 @@ impl Layer {
         Self::with(&files, 0, Compression::fast())
     }
 
-    /// With these programs and libraries, by their paths.
+    /// A layer with these programs and libraries, by their paths.
     fn with(files: &[(String, Vec<u8>)], seconds: u64, compression: Compression) -> anyhow::Result<Self> {
         let mut builder = Builder::new(vec![]);
         let mut add = |path: &str, mode: u32, content: &[u8]| {
@@ -58,14 +58,14 @@ impl Layer {
             add(path, 0o755, content)?;
         }
         let tar = builder.into_inner()?;
-        // Without a time of its own.
+        // Compress without a time stamp.
         let mut gzip = GzBuilder::new().mtime(0).write(vec![], compression);
         gzip.write_all(&tar)?;
         Ok(Self { gzip: gzip.finish()?, tar })
     }
 }
 
-/// What the loader finds for the binary: a static one has none.
+/// The libraries that the loader finds for the binary. A static binary has none.
 fn libraries(binary: &Path) -> anyhow::Result<Vec<String>> {
     let said = Command::new("ldd").arg(binary).output().context("cannot run ldd")?;
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
@@ -74,7 +74,7 @@ fn libraries(binary: &Path) -> anyhow::Result<Vec<String>> {
     Ok(paths.map(str::to_owned).collect())
 }
 
-/// Mozilla's, of the version that Cargo.lock has, in PEM.
+/// Mozilla's certificate authorities, in PEM, of the version in Cargo.lock.
 fn roots() -> String {
     let pem = |certificate: &[u8]| {
         let base64 = STANDARD.encode(certificate);

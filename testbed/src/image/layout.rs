@@ -1,4 +1,4 @@
-//! OCI image layouts: directories of blobs, named by what is in them.
+//! OCI image layouts: directories of blobs that are named by their digests.
 
 use std::{fmt, fs, path::Path};
 
@@ -17,10 +17,10 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-/// What scanners ask registries for.
+/// The type of a bill of materials, which scanners look for in registries.
 const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
 
-/// Of a blob, as registries write it.
+/// The digest of a blob, as registries write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Digest(String);
 
@@ -36,7 +36,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A blob that was written: what others refer to it by.
+/// A descriptor: how others refer to a written blob.
 pub(super) struct Blob {
     pub(super) digest: Digest,
     size: usize,
@@ -49,7 +49,7 @@ impl Blob {
     }
 }
 
-/// Writes the image into `directory`, which is emptied; its manifest.
+/// Empties `directory` and writes the image into it. Returns its manifest.
 pub(super) fn write_image(directory: &Path, layer: &Layer, commit: &Commit) -> anyhow::Result<Blob> {
     let layout = Layout::create(directory)?;
     let created = commit.time()?;
@@ -73,7 +73,7 @@ pub(super) fn write_image(directory: &Path, layer: &Layer, commit: &Commit) -> a
     Ok(manifest)
 }
 
-/// Writes the bill of materials into `directory`, which is emptied, as an artifact that refers to `image`.
+/// Empties `directory` and writes the bill of materials into it, as an artifact that refers to `image`.
 pub(super) fn write_sbom(directory: &Path, sbom: &[u8], image: &Blob) -> anyhow::Result<()> {
     let layout = Layout::create(directory)?;
     let config = layout.blob(EMPTY, b"{}")?;
@@ -90,7 +90,7 @@ pub(super) fn write_sbom(directory: &Path, sbom: &[u8], image: &Blob) -> anyhow:
     layout.index(&manifest.descriptor())
 }
 
-/// As the Dockerfile says.
+/// The configuration, as in the Dockerfile.
 fn config(layer: &Layer, created: &str) -> Value {
     json!({
         "architecture": architecture(),
@@ -110,7 +110,7 @@ fn config(layer: &Layer, created: &str) -> Value {
     })
 }
 
-/// As Go names this machine's, which is the binary's.
+/// Go's name for this machine's architecture, which is that of the binary.
 pub(crate) fn architecture() -> &'static str {
     match ARCH {
         "x86_64" => "amd64",
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// A tag can be moved.
+    /// Base images must be pinned by digest, as a tag can be moved.
     #[test]
     fn whatever_the_dockerfile_builds_on_is_named_by_digest() {
         let text = include_str!("../../../Dockerfile");

@@ -1,4 +1,5 @@
-//! `testbed image`: the operator's container image without a container engine, judged by a registry and its client.
+//! `testbed image`: builds the operator's container image without a container engine, and checks it with a registry and
+//! its client.
 //!
 //! ```text
 //! commit ─export→ sources ─compile→ binary ─layer→ tar.gz ─layout→ OUT/image ─push→ registry ─pull→ inspect → demo
@@ -30,22 +31,22 @@ use self::{commit::Commit, inspect::Pulled, layer::Layer, layout::Digest, tools:
 pub(crate) use self::{layout::architecture, registry::Registry, tools::crane};
 use crate::{cache, scratch};
 
-/// What to make and how to try it.
+/// Options of `testbed image`.
 #[derive(Args, Debug)]
 #[command(about = "Build the image of the current commit without a container engine, and inspect it")]
 pub struct ImageArgs {
-    /// Gets `image` and `sbom`, both OCI layouts, and `sbom.cdx.json`.
+    /// The directory for `image` and `sbom`, which are OCI layouts, and `sbom.cdx.json`.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/image")]
     out: PathBuf,
     /// Run the demo with the binary that was pulled.
     #[arg(long)]
     demo: bool,
-    /// Build it once more from nothing in other directories, and compare. Takes two release builds.
+    /// Build it a second time, from scratch in other directories, and compare. It takes two release builds.
     #[arg(long)]
     check_reproducible: bool,
 }
 
-/// Builds, inspects and prints what there is. Fails when anything is not as it should be.
+/// Builds the image, inspects it and prints its content. Fails if anything is not as it should be.
 pub async fn image(args: ImageArgs) -> anyhow::Result<()> {
     let out = std::path::absolute(&args.out)?;
     let work = cache::root()?.join("image");
@@ -68,7 +69,7 @@ async fn blocking(work: PathBuf, out: PathBuf, tools: Tools) -> anyhow::Result<(
     tokio::task::spawn_blocking(move || build(&work, &out, &tools)).await?
 }
 
-/// Builds the image of the current commit into `out`, with sources and intermediate files below `work`.
+/// Builds the image of the current commit into `out`. Sources and intermediate files go below `work`.
 fn build(work: &Path, out: &Path, tools: &Tools) -> anyhow::Result<(Commit, Digest)> {
     fs::create_dir_all(work).with_context(|| format!("cannot create {}", work.display()))?;
     let lock = File::create(work.join("lock"))?;
@@ -85,15 +86,15 @@ fn build(work: &Path, out: &Path, tools: &Tools) -> anyhow::Result<(Commit, Dige
     Ok((commit, image.digest))
 }
 
-/// Writes an image of this binary, which need not be static, into `directory`: for trying it, as building the one that is shipped takes
-/// minutes. It has the libraries of this machine that the binary is linked to.
+/// Writes an image of this binary into `directory`. The binary need not be static: the image has the libraries of this
+/// machine that it is linked to. Use it for tests, as the shipped image takes minutes to build.
 pub fn provisional(binary: &Path, directory: &Path) -> anyhow::Result<()> {
     let now = Commit { id: "provisional".into(), seconds: 0 };
     layout::write_image(directory, &Layer::with_libraries(binary)?, &now)?;
     Ok(())
 }
 
-/// In a process of its own, as a person runs it.
+/// Runs it in a separate process, as a person would.
 fn demo(pulled: &Pulled) -> anyhow::Result<()> {
     let directory = scratch::directory()?;
     let binary = pulled.extract(directory.path())?;

@@ -1,4 +1,4 @@
-//! What the binary and its image are called.
+//! The names of the binary and its image.
 
 /// The name of the binary, in the image and out of it.
 pub(super) const BINARY: &str = "sessionkill-operator";

@@ -1,4 +1,5 @@
-//! A registry on loopback and its client, neither of ours: what they take, other registries and clients take.
+//! A registry on loopback and its client, both from other projects: what they accept, other registries and clients
+//! accept.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +22,7 @@ use crate::{
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// A running registry, in memory; it ends when this is dropped.
+/// A running registry, in memory. It ends when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Registry {
     _process: Process,
@@ -34,7 +35,7 @@ impl Registry {
         port::start_on_free(|port| Self::start_at(crane, directory, format!("127.0.0.1:{port}"))).await
     }
 
-    /// Starts it where `host` says, by address and port.
+    /// Starts it at `host`, an address with a port.
     pub(crate) async fn start_at(crane: &Path, directory: &Path, host: String) -> anyhow::Result<Self> {
         let mut command = Command::new(crane);
         command.args(["registry", "serve", "--address", &host]);
@@ -43,18 +44,18 @@ impl Registry {
         Ok(Self { _process: process, crane: crane.into(), host })
     }
 
-    /// By its tag.
+    /// The name of the image with its tag.
     pub(crate) fn image(&self) -> String {
         format!("{}/{BINARY}:{VERSION}", self.host)
     }
 
-    /// Sends a layout of one manifest.
+    /// Pushes a layout with one manifest.
     pub(crate) fn push(&self, layout: &Path, to: &str) -> anyhow::Result<()> {
         let layout = layout.to_str().context("crane needs a path in UTF-8")?;
         self.crane(&["push", "--insecure", layout, to]).map(drop)
     }
 
-    /// What the client says, if it succeeds.
+    /// The output of the client. Fails if the client does.
     pub(crate) fn crane(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
         let Said { status, stdout, stderr } =
             Command::new(&self.crane).args(arguments).stdin(Stdio::null()).output().context("cannot run crane")?;
@@ -63,7 +64,8 @@ impl Registry {
         Ok(stdout)
     }
 
-    /// The digests of what refers to the image: by the tag of its digest, as in a registry that keeps no list itself.
+    /// The digests of the artifacts that refer to the image. They are found by the tag that is made of its digest, as
+    /// in a registry without a referrers API.
     pub(super) fn referrers(&self, image: &Digest) -> anyhow::Result<Vec<String>> {
         let tag = image.to_string().replace(':', "-");
         let list = self.crane(&["manifest", "--insecure", &format!("{}/{BINARY}:{tag}", self.host)])?;

@@ -1,4 +1,4 @@
-//! The bill of materials, in CycloneDX: every crate that is in the binary, with its licence and checksum.
+//! The bill of materials, in CycloneDX: every crate in the binary, with its licence and checksum.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use super::{commit::Commit, names::BINARY, target, tools::Tools};
 use crate::operator::cargo;
 
-/// Describes the binary of `sources`. Wherever those are, it is the same text.
+/// Describes the binary of `sources`. The text does not depend on the path of `sources`.
 pub(super) fn describe(commit: &Commit, sources: &Path, tools: &Tools) -> anyhow::Result<Vec<u8>> {
     let mut command = cargo();
     command.env("PATH", tools.path()?).current_dir(sources).env("SOURCE_DATE_EPOCH", commit.seconds.to_string());

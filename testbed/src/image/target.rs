@@ -1,4 +1,4 @@
-//! What the binary is built for, as each compiler is told.
+//! The target of the binary, in the words of each compiler.
 
 use std::env;
 
@@ -7,7 +7,7 @@ pub(super) fn rust() -> String {
     format!("{}-unknown-linux-musl", env::consts::ARCH)
 }
 
-/// The options of zig's compiler of C for the same.
+/// The options of zig's C compiler for the same target.
 pub(super) fn zig() -> String {
     format!("-target {}-linux-musl", env::consts::ARCH)
 }

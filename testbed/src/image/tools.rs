@@ -1,4 +1,4 @@
-//! The programs that make and judge an image, each of one version, installed once into the cache.
+//! The programs that build and check an image. Each has a pinned version, and is installed once into the cache.
 
 use std::{env, ffi::OsString, fs, path::PathBuf, process::Command};
 
@@ -12,10 +12,10 @@ const CYCLONEDX: &str = "0.5.9";
 const ZIG: &str = "ziglang==0.15.2";
 const CRANE: &str = "github.com/google/go-containerregistry";
 
-/// Where they are.
+/// Their paths.
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
-    /// The directories of cargo's further commands.
+    /// The directories of cargo's additional commands.
     commands: [PathBuf; 2],
     pub(super) crane: PathBuf,
     python: PathBuf,
@@ -32,24 +32,24 @@ impl Tools {
         })
     }
 
-    /// The C compiler, as a shell runs it.
+    /// The C compiler, as a shell command.
     pub(super) fn compiler(&self) -> String {
         format!("'{}' -m ziglang cc", self.python.display())
     }
 
-    /// The archiver, as a shell runs it.
+    /// The archiver, as a shell command.
     pub(super) fn archiver(&self) -> String {
         format!("'{}' -m ziglang ar", self.python.display())
     }
 
-    /// The search path for programs, with the further commands of cargo first.
+    /// The search path for programs, with cargo's additional commands first.
     pub(super) fn path(&self) -> anyhow::Result<OsString> {
         let others = env::var_os("PATH").unwrap_or_default();
         Ok(env::join_paths(self.commands.iter().cloned().chain(env::split_paths(&others)))?)
     }
 }
 
-/// The standard library of the target, for the toolchain that cargo runs here.
+/// Adds the target's standard library to the toolchain that cargo runs here.
 fn add_target() -> anyhow::Result<()> {
     let target = target::rust();
     let status = Command::new("rustup")
@@ -61,7 +61,7 @@ fn add_target() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The directory of the binaries of a crate, kept as `.ci/run` keeps its tools.
+/// The directory of a crate's binaries, kept as `.ci/run` keeps its tools.
 fn installed(name: &str, version: &str) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(cache::root()?.join("tools"))?;
     let directory = cache::directory(&format!("tools/{name}-{version}"), |directory| {
@@ -70,7 +70,7 @@ fn installed(name: &str, version: &str) -> anyhow::Result<PathBuf> {
             .args(["install", "--quiet", "--locked", "--root"])
             .arg(directory)
             .arg(format!("{name}@{version}"))
-            // Not that of the testbed, whose lock cargo may hold.
+            // Not the testbed's target directory, whose lock cargo may hold.
             .env("CARGO_TARGET_DIR", directory.join("target"))
             .status()
             .context("cannot run cargo")?;
@@ -81,7 +81,7 @@ fn installed(name: &str, version: &str) -> anyhow::Result<PathBuf> {
     Ok(directory.join("bin"))
 }
 
-/// The client of registries, which is one too: built of the Go module that `testbed/registry/go.mod` pins.
+/// The registry client, which also has a registry. It is built from the Go module that `testbed/registry/go.mod` pins.
 pub(crate) fn crane() -> anyhow::Result<PathBuf> {
     let sources = go::module("registry");
     let version = go::pinned(&sources, CRANE)?;

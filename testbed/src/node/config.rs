@@ -1,4 +1,4 @@
-//! What the programs of a node are told.
+//! The configuration of the programs of a node.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(super) fn registry() -> String {
     format!("[host.\"http://{REGISTRY}\"]\n  capabilities = [\"pull\", \"resolve\"]\n")
 }
 
-/// How Pods of the node are reached.
+/// The network of the node's Pods.
 pub(super) fn network(number: u8) -> Value {
     json!({
         "cniVersion": "1.0.0",
@@ -48,7 +48,7 @@ pub(super) fn network(number: u8) -> Value {
     })
 }
 
-/// For the node of this name, whose Pods are in this control group.
+/// The kubelet's configuration. Its Pods are in this control group.
 pub(super) fn kubelet(authority: &Path, group: &str) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -56,10 +56,10 @@ pub(super) fn kubelet(authority: &Path, group: &str) -> Value {
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": group,
-        // Of this version on such a machine by choice only.
+        // Required: this version refuses a machine with control groups v1 by default.
         "failCgroupV1": false,
         "failSwapOn": false,
-        // What it wants is there, in its own view: it does not set the machine's.
+        // Do not change the machine's kernel settings. The node's own view already has the right ones.
         "protectKernelDefaults": true,
         "makeIPTablesUtilChains": false,
         "enforceNodeAllocatable": [],
@@ -74,12 +74,12 @@ pub(super) fn kubelet(authority: &Path, group: &str) -> Value {
         "clusterDomain": "cluster.local",
         "resolvConf": "",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
-        // A full disk of the machine is no reason to end what is tried here.
+        // Do not evict Pods when the machine's disk is almost full.
         "evictionHard": {
             "memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%",
         },
         "imageGCHighThresholdPercent": 100,
-        // A node that is lost is known to be so after seconds, as the controller manager is told as well.
+        // Make a lost node known after seconds. The controller manager has a matching setting.
         "nodeLeaseDurationSeconds": 8,
         "nodeStatusUpdateFrequency": "2s",
     })
@@ -92,7 +92,7 @@ pub(super) fn proxy(kubeconfig: &Path) -> Value {
         "clientConnection": {"kubeconfig": kubeconfig},
         "mode": "iptables",
         "clusterCIDR": PODS,
-        // These settings are no namespace's but the machine's.
+        // Leave these settings alone: they are the machine's, not those of a namespace.
         "conntrack": {
             "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s", "udpTimeout": "0s",
             "udpStreamTimeout": "0s",

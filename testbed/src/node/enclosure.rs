@@ -1,5 +1,5 @@
-//! Where nodes run: namespaces that only this program and its children are in. Its mounts, links, routes and packet filters are
-//! not the machine's, and all of it is gone when the program that asked for it ends, in whatever way.
+//! The namespaces of nodes. Only this program and its children are in them. Their mounts, links, routes and packet
+//! filters are not the machine's. All of it is gone when the calling program ends, in whatever way.
 //!
 //! ```text
 //! the program ─┬─ sweeper: waits for the program's end, removes what a namespace does not: control groups, files
@@ -17,17 +17,17 @@ use anyhow::Context;
 use super::requirements;
 use crate::{inside::INSIDE, process::missing_tool, scratch};
 
-/// Where this program is.
+/// Whether this program is inside or outside.
 #[derive(Debug)]
 pub enum Entered {
     /// Inside: nodes can be started.
     Inside,
-    /// Outside: the same program has run inside, and ended so.
+    /// Outside: the same program has run inside, and this is its exit code.
     Outside(ExitCode),
 }
 
-/// Runs this program again inside, with the same arguments, and waits for its end; inside, it only says so. Nothing that needs
-/// the machine's network works inside. Its temporary files are removed at the end.
+/// Runs this program again inside, with the same arguments, and waits for its end. If it is inside already, it only
+/// says so. Inside there is no access to the machine's network. Temporary files are removed at the end.
 pub fn enter() -> anyhow::Result<Entered> {
     if is_inside() {
         return Ok(Entered::Inside);
@@ -38,7 +38,7 @@ pub fn enter() -> anyhow::Result<Entered> {
     let mut sweeper = Command::new("sh")
         .args(["-c", include_str!("sweep.sh"), "sweep", &name])
         .arg(&scratch)
-        // It ends when this program has.
+        // The sweeper ends after this program.
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .process_group(0)

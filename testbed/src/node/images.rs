@@ -1,4 +1,4 @@
-//! The registry on the network of nodes, from which they pull all that they run.
+//! The registry of the nodes. They pull all their images from it.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use tar::{Builder, Header};
 use super::{network::REGISTRY, programs::Programs};
 use crate::image::{self, Registry};
 
-/// An image in the registry of nodes, by what is in it and not by a tag.
+/// An image in the nodes' registry, by digest and not by tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Its address without tag and digest.
@@ -20,16 +20,16 @@ pub struct Image {
     pub digest: String,
 }
 
-/// Which image Pods of the operator run.
+/// The image of the operator's Pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// An OCI layout, as `testbed image` writes it.
+    /// An OCI layout, written by `testbed image`.
     Layout(PathBuf),
-    /// This binary, with what it needs of this machine.
+    /// This binary, with the libraries of this machine that it needs.
     Binary(PathBuf),
 }
 
-/// Starts the registry, with what every Pod begins with.
+/// Starts the registry, with the image of the first container of each Pod.
 pub(super) async fn serve(programs: &Programs, directory: &Path) -> anyhow::Result<Registry> {
     let registry = Registry::start_at(&programs.crane, directory, REGISTRY.into()).await?;
     let layer = directory.join("pause.tar");
@@ -50,7 +50,7 @@ pub(super) async fn serve(programs: &Programs, directory: &Path) -> anyhow::Resu
     Ok(registry)
 }
 
-/// Puts the image there.
+/// Pushes the image into it.
 pub(super) fn push(registry: &Registry, source: &Source, directory: &Path) -> anyhow::Result<Image> {
     let layout = match source {
         Source::Layout(layout) => layout.clone(),

@@ -1,4 +1,4 @@
-//! One node: a machine as far as its Pods can tell, that can be cut off and lost.
+//! One node. To its Pods it looks like a machine, and it can be disconnected and lost.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     process::{Output, Process},
 };
 
-/// A node; all that runs on it ends with it.
+/// A node. Everything that runs on it ends with it.
 #[derive(Debug)]
 pub struct Node {
     number: u8,
@@ -28,7 +28,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the node of this number, counted from 1. It is not waited for.
+    /// Starts the node with this number, counted from 1. Does not wait until it is ready.
     pub(super) fn start(
         control_plane: &ControlPlane,
         programs: &Programs,
@@ -47,7 +47,7 @@ impl Node {
         Ok(node)
     }
 
-    /// As the API server knows it.
+    /// Its name in the API server.
     #[must_use]
     pub fn name(&self) -> String {
         network::name_of(self.number)
@@ -74,7 +74,7 @@ impl Node {
         written.with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Switches it on, again perhaps: what is on its disk is there.
+    /// Switches it on, also again. Its disk keeps its content.
     pub fn boot(&self) -> anyhow::Result<()> {
         network::connect(self.number)?;
         let mut command = Command::new("nsenter");
@@ -91,7 +91,7 @@ impl Node {
         Ok(())
     }
 
-    /// Lets `NetworkPolicy` objects be in force on it from now on.
+    /// Enforces `NetworkPolicy` objects on it from now on.
     pub(super) fn enforce_policies(&self, programs: &Programs, access: &Path) -> anyhow::Result<()> {
         let mut command = Command::new("nsenter");
         command
@@ -104,14 +104,14 @@ impl Node {
         Ok(())
     }
 
-    /// Takes its power away: all that runs on it is gone at once, and tells nobody.
+    /// Switches its power off: all its processes end at once, without any message.
     pub fn lose(&self) -> anyhow::Result<()> {
         drop(self.policies.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.process.lock().unwrap_or_else(PoisonError::into_inner).take());
         network::disconnect(self.number)
     }
 
-    /// Cuts it off from the API server and from everybody else; what runs on it goes on.
+    /// Disconnects it from the API server and from everything else. Its processes go on.
     pub fn cut_off(&self) -> anyhow::Result<()> {
         network::plug(self.number, "down")
     }
@@ -121,13 +121,13 @@ impl Node {
         network::plug(self.number, "up")
     }
 
-    /// Kills the kubelet, which is started again at once; Pods go on.
+    /// Kills the kubelet, which starts again at once. Pods go on.
     pub fn restart_kubelet(&self) -> anyhow::Result<()> {
         let pid = process_with("cmdline", &format!("--hostname-override={}", self.name()))?;
         kill_process(pid, Signal::KILL).context("cannot kill the kubelet")
     }
 
-    /// The end of what its programs have logged, for people.
+    /// The last lines of its logs, for people.
     #[must_use]
     pub fn logs(&self) -> String {
         let end = |name: &str| {
@@ -139,12 +139,12 @@ impl Node {
     }
 }
 
-/// The process of the Pod of this name, outside of its container, if its environment says the name.
+/// The process of the Pod with this name, seen from outside its container. Its environment must contain the name.
 pub fn process_of(pod: &str) -> anyhow::Result<Pid> {
     process_with("environ", &format!("POD_NAME={pod}"))
 }
 
-/// The process that has this among its arguments (`cmdline`) or its variables (`environ`).
+/// The process with this text in its arguments (`cmdline`) or its variables (`environ`).
 fn process_with(file: &str, word: &str) -> anyhow::Result<Pid> {
     for entry in fs::read_dir("/proc").context("cannot read /proc")? {
         let entry = entry?;

@@ -49,10 +49,10 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(50);
 
-/// Nodes that run, and what makes Pods run on them. All of it ends when this is dropped.
+/// Running nodes, and what schedules Pods on them. All of it ends when this value is dropped.
 #[derive(Debug)]
 pub struct Nodes {
-    // Before the rest, so that they are dropped first.
+    // First, so that they are dropped before the rest.
     all: Vec<Node>,
     registry: Registry,
     dns: Mutex<Option<Process>>,
@@ -63,8 +63,9 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts so many nodes, inside of an [`enter`]ed enclosure, with their data and logs in `directory`, and returns when Pods
-    /// can be scheduled on all of them. The control plane must have been started for nodes at [`HOST`].
+    /// Starts this number of nodes, with their data and logs in `directory`, and returns when Pods can be scheduled on
+    /// all of them. Call it inside of an [`enter`]ed enclosure. The control plane must have been started for nodes at
+    /// [`HOST`].
     pub async fn start(
         control_plane: &ControlPlane,
         programs: &Programs,
@@ -105,18 +106,18 @@ impl Nodes {
         self.all.iter().find(|node| node.name() == name).with_context(|| format!("there is no node {name}"))
     }
 
-    /// Puts an image where nodes pull from.
+    /// Pushes an image to the registry of the nodes.
     pub fn push(&self, source: &Source) -> anyhow::Result<Image> {
         images::push(&self.registry, source, &self.directory)
     }
 
-    /// Lets `NetworkPolicy` objects be in force from now on; without, nobody looks at them.
+    /// Enforces `NetworkPolicy` objects from now on. Without this call nothing enforces them.
     pub fn enforce_policies(&self, control_plane: &ControlPlane) -> anyhow::Result<()> {
         let access = control_plane.component_kubeconfig("network-policy", Some("system:masters"), HOST)?;
         self.all.iter().try_for_each(|node| node.enforce_policies(&self.programs, &access))
     }
 
-    /// Starts the name server of Pods; one that runs is ended first.
+    /// Starts the name server of Pods. Ends it first if it runs.
     pub fn start_dns(&self) -> anyhow::Result<()> {
         self.stop_dns();
         let mut command = Command::new(&self.programs.dns);
@@ -126,7 +127,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Ends the name server: nobody answers Pods who ask for names.
+    /// Ends the name server, so that no name query of a Pod is answered.
     pub fn stop_dns(&self) {
         drop(self.dns.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
@@ -145,7 +146,7 @@ impl Nodes {
         }
     }
 
-    /// The ends of the logs of all nodes.
+    /// The last lines of the logs of all nodes.
     #[must_use]
     pub fn logs(&self) -> String {
         self.all.iter().map(Node::logs).collect()
@@ -175,9 +176,9 @@ fn start_controllers(
         file("service-account-private-key-file", control_plane.token_key_file()),
         file("root-ca-file", control_plane.authority_file()),
         "--use-service-account-credentials".into(),
-        // It would make its default on the machine.
+        // Set a directory: the default one is on the machine.
         file("flex-volume-plugin-dir", directory.join("volume-plugins")),
-        // A node is known to be lost after so long, and not after 50 s.
+        // Notice a lost node after this time, not after 50 s.
         "--node-monitor-grace-period=10s".into(),
         "--node-monitor-period=1s".into(),
     ];
@@ -188,7 +189,7 @@ fn start_controllers(
     ])
 }
 
-/// The Service of the name server, which is no Pod.
+/// The Service of the name server, which is not a Pod.
 fn name_service() -> serde_json::Value {
     let ports =
         json!([{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]);

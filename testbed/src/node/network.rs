@@ -1,4 +1,4 @@
-//! The network between nodes, in the namespace of all of them: a bridge, to which each node has a cable.
+//! The network between nodes, in their common namespace: a bridge, and a cable from it to each node.
 
 use std::{net::Ipv4Addr, process::Command};
 
@@ -6,16 +6,16 @@ use anyhow::{Context, ensure};
 
 use crate::inside::ensure_inside;
 
-/// Where Pods and nodes reach what runs beside the nodes, the API server first of all.
+/// The address at which Pods and nodes reach what runs beside the nodes, such as the API server.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
-/// Where they find images, by its address and port.
+/// The address and port of the registry.
 pub const REGISTRY: &str = "172.30.0.1:5000";
-/// All Pods.
+/// The addresses of all Pods.
 pub(super) const PODS: &str = "10.244.0.0/16";
-/// The name server, as Pods are told.
+/// The address of the name server that Pods use.
 pub(super) const DNS: &str = "10.96.0.10";
 
-/// The Pods of one node.
+/// The addresses of one node's Pods.
 pub(super) fn pods_of(number: u8) -> String {
     format!("10.244.{number}.0/24")
 }
@@ -33,7 +33,7 @@ fn cable_of(number: u8) -> String {
     format!("cable-{number}")
 }
 
-/// A network namespace for the node, which is on the bridge.
+/// Makes a network namespace for the node and connects it to the bridge.
 pub(super) fn connect(number: u8) -> anyhow::Result<()> {
     let (node, cable, address) = (name_of(number), cable_of(number), address_of(number).to_string());
     ip(&["netns", "add", &node])?;
@@ -46,18 +46,18 @@ pub(super) fn connect(number: u8) -> anyhow::Result<()> {
     ip(&["route", "replace", &pods_of(number), "via", &address])
 }
 
-/// Removes the cable and the namespace, which lives on until the last process in it is gone.
+/// Removes the cable and the namespace. The namespace stays until its last process is gone.
 pub(super) fn disconnect(number: u8) -> anyhow::Result<()> {
     ip(&["link", "delete", &cable_of(number)])?;
     ip(&["netns", "delete", &name_of(number)])
 }
 
-/// Pulls the plug, or puts it in again.
+/// Pulls the plug out, or puts it back.
 pub(super) fn plug(number: u8, state: &str) -> anyhow::Result<()> {
     ip(&["link", "set", &cable_of(number), state])
 }
 
-/// Lets Pods and nodes reach at [`HOST`], on the same port, what listens on this port of loopback.
+/// Makes a port of loopback reachable for Pods and nodes at [`HOST`], with the same port number.
 pub fn expose(port: u16) -> anyhow::Result<()> {
     ensure_inside()?;
     let (host, port) = (HOST.to_string(), port.to_string());

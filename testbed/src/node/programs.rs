@@ -1,4 +1,4 @@
-//! The programs of nodes: built once from the Go modules `testbed/node`, `testbed/dns` and `testbed/network-policy`.
+//! The programs of nodes, built once from the Go modules `testbed/node`, `testbed/dns` and `testbed/network-policy`.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,15 +10,15 @@ use anyhow::{Context, ensure};
 use crate::{cache, control_plane, controller_manager, go, image, process::missing_tool};
 
 const KUBERNETES: [&str; 3] = ["kube-proxy", "kube-scheduler", "kubelet"];
-/// The first container of each Pod: its source is part of Kubernetes.
+/// The image of the first container of each Pod. Its source is part of Kubernetes.
 const PAUSE: &str = "pause";
 
-/// Where they are.
+/// Their paths.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// Those of Kubernetes, and `pause`.
+    /// The programs of Kubernetes, and `pause`.
     pub(super) directory: PathBuf,
-    /// Of Kubernetes as well, and used without nodes, too.
+    /// The controller manager of Kubernetes, which is also used without nodes.
     pub(super) controller_manager: PathBuf,
     pub(super) dns: PathBuf,
     pub(super) network_policy: PathBuf,

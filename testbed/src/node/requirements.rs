@@ -1,10 +1,10 @@
-//! What a machine needs to have for a node, and what is said where it has not.
+//! What a machine needs for nodes, and the message if it is missing.
 
 use std::{env, fs, path::Path, process::Command};
 
 use anyhow::{Context, bail, ensure};
 
-/// What is run, and the Debian package that has it.
+/// The required programs, each with its Debian package.
 const PROGRAMS: [(&str, &str); 10] = [
     ("bash", "bash"),
     ("cc", "gcc, libc6-dev"),
@@ -17,23 +17,23 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];
-/// All of the above, and the plugins.
+/// The Debian packages of all required programs and plugins.
 const PACKAGES: &str =
     "bash containerd containernetworking-plugins gcc iproute2 ipset iptables libc6-dev runc util-linux";
-/// Where distributions and the plugins' own releases have them.
+/// The directories in which distributions and the plugins' own releases install them.
 const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// The namespaces of nodes, asked for by name, so that what one of them needs is asked for as well.
 pub(super) const NAMESPACES: [&str; 7] =
     ["--mount", "--net", "--uts", "--ipc", "--pid", "--kill-child=KILL", "--mount-proc"];
 
-/// Whether nodes are wanted, as the variable [`VARIABLE`] says.
+/// Whether nodes are wanted, by the variable [`VARIABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Where the machine can: the default.
+    /// If the machine can run them: the default.
     IfPossible,
-    /// `required`: a machine that cannot is a failure.
+    /// `required`: it is a failure if the machine cannot run them.
     Required,
-    /// `skip`: not even where the machine can.
+    /// `skip`: never.
     Skip,
 }
 
@@ -41,7 +41,7 @@ pub enum Wanted {
 pub const VARIABLE: &str = "SESSIONKILL_NODES";
 
 impl Wanted {
-    /// What the variable says.
+    /// The value of the variable.
     pub fn from_environment() -> anyhow::Result<Self> {
         match env::var(VARIABLE).unwrap_or_default().as_str() {
             "" => Ok(Self::IfPossible),
@@ -52,8 +52,8 @@ impl Wanted {
     }
 }
 
-/// Fails where no node can run: what is missing, and what to do about it. It judges the machine: inside of an enclosure
-/// nobody asks again.
+/// Fails if no node can run here, with what is missing and what to do. It checks the machine, so call it outside of an
+/// enclosure.
 pub fn check() -> anyhow::Result<()> {
     tried().with_context(|| {
         format!(
@@ -69,7 +69,7 @@ fn tried() -> anyhow::Result<()> {
     let missing: Vec<_> = PROGRAMS.iter().filter(|(program, _)| !is_on_path(program)).collect();
     ensure!(missing.is_empty(), "not on the PATH: {missing:?}");
     plugins()?;
-    // What a container is denied by default.
+    // Test rights that a container does not have by default.
     let mut probe = Command::new("unshare");
     probe.args(NAMESPACES).args(["sh", "-c", "ip link add dev probe0 type veth peer name probe1"]);
     let said = probe.output().context("cannot run unshare")?;
@@ -87,7 +87,7 @@ fn is_on_path(program: &str) -> bool {
     env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
-/// Where the plugins for the network of Pods are.
+/// The directory of the plugins for the network of Pods.
 pub(super) fn plugins() -> anyhow::Result<&'static str> {
     let found = PLUGINS.into_iter().find(|directory| Path::new(directory).join("bridge").is_file());
     found.with_context(|| format!("no CNI plugins in {}", PLUGINS.join(" or ")))

@@ -1,4 +1,4 @@
-//! What the accounts of the operator asked for, as the API servers recorded it.
+//! The requests of the operator's accounts, from the records of the API servers.
 
 use std::{
     collections::BTreeMap,
@@ -13,19 +13,19 @@ use serde::Deserialize;
 use super::{granted::Granted, request::Request};
 use crate::control_plane::TEST_AGENT;
 
-/// How often it was asked, and what came of it.
+/// How often a kind of request was made, and with which result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Times {
-    /// Over all namespaces at once.
+    /// Requests over all namespaces at once.
     pub(super) cluster_wide: u64,
     pub(super) namespaced: u64,
-    /// Refused for the lack of a right, though the same server allowed it later: it had not learned of the right yet.
+    /// Requests refused for lack of a right that the same server allowed later: it had not learned of the right yet.
     pub(super) early: u64,
-    /// Refused for the lack of a right, to the end.
+    /// Requests refused for lack of a right, and never allowed.
     pub(super) refused: u64,
 }
 
-/// All that was asked.
+/// All requests.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     servers: usize,
@@ -33,8 +33,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Reads all records in `directory`: the requests of the accounts that have the rights, without those that the tests
-    /// made as them.
+    /// Reads all records in `directory`: the requests of the accounts with the rights, without those that tests made in
+    /// their name.
     pub(super) fn read(directory: &Path, granted: &Granted) -> anyhow::Result<Self> {
         let mut asked = Self::default();
         let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
@@ -44,7 +44,7 @@ impl Asked {
             asked.servers += 1;
             let mut refused = Refused::new();
             for line in BufReader::new(file).split(b'\n') {
-                // The last line may be cut off: the servers of a test are killed with it.
+                // Ignore a last line that is cut off: the servers of a test are killed with it.
                 if let Ok(entry) = serde_json::from_slice::<Entry>(&line?) {
                     asked.note(entry, granted, &mut refused);
                 }
@@ -67,11 +67,11 @@ impl Asked {
 
     fn note(&mut self, entry: Entry, granted: &Granted, refused: &mut Refused) {
         let of_the_operator = granted.is_to(&entry.user.username) && entry.user_agent != TEST_AGENT;
-        // Discovery and health are for everyone: paths, not resources.
+        // Skip paths that are not resources: discovery and health are open to everyone.
         let Some(object) = entry.object_ref.filter(|object| of_the_operator && !object.resource.is_empty()) else {
             return;
         };
-        // A watch ends with its server, unrecorded: its beginning counts.
+        // Count the beginning of a watch: its end is not recorded if the server ends first.
         if entry.stage != if entry.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" } {
             return;
         }
@@ -97,7 +97,7 @@ impl Asked {
     }
 }
 
-/// What one server has refused and not allowed since, and whether that was over all namespaces.
+/// What a server has refused and not allowed since, and whether that was over all namespaces.
 type Refused = BTreeMap<(Request, bool), u64>;
 
 fn forbidden(annotations: &BTreeMap<String, String>) -> bool {

@@ -1,4 +1,4 @@
-//! The rights of the service accounts that a manifest binds roles to, each for one verb on one resource.
+//! The rights of the service accounts to which a manifest binds roles, each for one verb on one resource.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +7,16 @@ use serde::Deserialize;
 
 use super::request::Request;
 
-/// A right, as small as rules can say it.
+/// A right, in the smallest form that rules can have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Right {
-    /// As `ClusterRole sessionkill-operator`.
+    /// The role, such as `ClusterRole sessionkill-operator`.
     pub(super) role: String,
     pub(super) group: String,
-    /// With its subresource, as `sessionkills/status`.
+    /// The resource with its subresource, such as `sessionkills/status`.
     pub(super) resource: String,
     pub(super) verb: String,
-    /// The one object that it is for; all if none.
+    /// The name of the only object that it applies to. `None` means all objects.
     pub(super) name: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Granted {
 }
 
 impl Granted {
-    /// Reads roles and bindings. Fails when a role is bound that is not there.
+    /// Reads roles and bindings. Fails if a bound role does not exist.
     pub(super) fn read(manifest: &str) -> anyhow::Result<Self> {
         let objects: Vec<Object> =
             serde_saphyr::from_multiple(manifest).context("not the YAML of roles and bindings")?;

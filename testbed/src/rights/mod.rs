@@ -1,6 +1,7 @@
-//! `testbed rights`: what the operator asked of the API servers of a test run, held against what it may ask.
+//! `testbed rights`: compares the operator's requests in a test run with its rights.
 //!
-//! The servers write the record themselves, wherever `SESSIONKILL_RIGHTS_RECORD` says: a test that dies loses none of it.
+//! The API servers write the records themselves, in the directory that `SESSIONKILL_RIGHTS_RECORD` names, so that a
+//! test that dies loses none.
 
 mod asked;
 mod granted;
@@ -21,7 +22,7 @@ const OPERATORS: [&str; 2] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/leader-election.yaml"),
 ];
 
-/// What to compare.
+/// Options of `testbed rights`.
 #[derive(Args, Debug)]
 #[command(
     about = "Compare the requests of the operator, as recorded by the API servers of a test run, with its rights",
@@ -29,14 +30,14 @@ const OPERATORS: [&str; 2] = [
                   SESSIONKILL_RIGHTS_RECORD=$PWD/target/rights cargo test --workspace"
 )]
 pub struct RightsArgs {
-    /// The directory of the records.
+    /// The directory with the records.
     record: PathBuf,
-    /// The rights: the roles, and the bindings that say whose they are.
+    /// The manifest with the rights: roles and their bindings.
     #[arg(long, value_name = "FILE", default_values = OPERATORS)]
     rights: Vec<PathBuf>,
 }
 
-/// Prints the table. Fails when a right was not used, or when a request was refused that no right allows.
+/// Prints the table. Fails if a right was not used, or if a request was refused that no right allows.
 pub fn rights(args: &RightsArgs) -> anyhow::Result<()> {
     let read = |file: &PathBuf| {
         std::fs::read_to_string(file).with_context(|| format!("cannot read the rights {}", file.display()))

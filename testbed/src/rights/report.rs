@@ -1,4 +1,4 @@
-//! The comparison, as a table for people and as a list of what is wrong.
+//! The comparison, as a table and as a list of problems.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use super::{
     request::Request,
 };
 
-/// What was found.
+/// The result of the comparison.
 #[derive(Debug)]
 pub(super) struct Report {
     servers: usize,
     rights: Vec<(Right, Times)>,
-    /// What no right of the manifest allows: refused, or allowed by rights that everyone has.
+    /// Requests that no right of the manifest allows: refused, or allowed by rights that everyone has.
     outside: Vec<(Request, Times)>,
 }
 
-/// Which rights were used how often, and what was asked beside them.
+/// Compares: how often each right was used, and which other requests were made.
 pub(super) fn compare(granted: &Granted, asked: &Asked) -> Report {
     let rights = granted.rights().iter().map(|right| (right.clone(), used(right, asked)));
     let is_outside = |request: &Request| !granted.rights().iter().any(|right| right.allows(request));
@@ -50,7 +50,7 @@ impl Times {
 }
 
 impl Report {
-    /// What is wrong, one sentence each.
+    /// The problems, one sentence each.
     pub(super) fn faults(&self) -> Vec<String> {
         let unused = self.rights.iter().filter(|(_, times)| times.allowed() == 0);
         let unused = unused.map(|(right, _)| {
@@ -191,14 +191,14 @@ subjects: [{kind: ServiceAccount, name: operator, namespace: there}]
             let lost = entries.remove(without);
             let faults = report(&entries).faults();
             assert!(faults.len() == 1 && faults[0].contains(named), "{faults:?}");
-            // Neither somebody else's request, nor one that was refused, nor another object's makes up for it.
+            // Neither a request of another user, nor a refused one, nor one for another object counts.
             entries.push(lost.replace(":operator\"", ":somebody\""));
             entries.push(lost.replace(r#""name":"operator""#, r#""name":"x""#).replace("example.org", "example.com"));
             assert!(report(&entries).faults().contains(&faults[0]), "{named}");
             entries.push(lost.replace("allow", "forbid"));
             let faults = report(&entries).faults();
             assert!(faults.len() == 2 && faults[1].contains("though a rule has it"), "{faults:?}");
-            // As soon as it is allowed, the server has learned of it.
+            // Once a request is allowed, the server has learned of the right.
             entries.push(lost);
             assert_eq!(report(&entries).faults(), [""; 0]);
         }
@@ -212,7 +212,7 @@ subjects: [{kind: ServiceAccount, name: operator, namespace: there}]
         assert_eq!(report(&entries).faults(), [""; 0]);
         entries.push(entry("operator", "get ResponseComplete", pods, "forbid"));
         assert_eq!(report(&entries).faults(), ["get pods was refused 1 times: no rule allows it"]);
-        // What the tests ask in its name is not its own.
+        // A request that a test makes in its name does not count.
         let agent = format!(r#"{{"userAgent":"{}","#, crate::control_plane::TEST_AGENT);
         let last = entries.len() - 1;
         entries[last] = entries[last].replacen('{', &agent, 1);

@@ -1,12 +1,12 @@
-//! What was asked, as rules tell it apart.
+//! The kind of a request, as far as rules distinguish it.
 
 /// One kind of request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Request {
     pub(super) verb: String,
     pub(super) group: String,
-    /// With its subresource, as `sessionkills/status`.
+    /// The resource with its subresource, such as `sessionkills/status`.
     pub(super) resource: String,
-    /// Only if some right is for named objects and has this name.
+    /// The object's name. Set only if some right is for named objects and has this name.
     pub(super) name: String,
 }

@@ -1,15 +1,15 @@
-//! Variables for a shell, as a file to source.
+//! A file with variables for a shell to source.
 
 use std::{fs::File, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use anyhow::Context;
 
-/// Writes `export NAME='value'` lines. The file is there only when it is complete: people and scripts wait for it.
+/// Writes lines `export NAME='value'`. The file appears only when it is complete, as people and scripts wait for it.
 pub(super) fn write(path: &Path, variables: &[(&str, String)]) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     let lines: Vec<String> =
         variables.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
-    // It holds a secret.
+    // Make it private, as it holds a secret.
     File::options()
         .write(true)
         .create(true)

@@ -1,4 +1,4 @@
-//! Everything together on loopback: control plane, engine, gateway and the operator as its own service account.
+//! All parts together on loopback: control plane, engine, gateway, and the operator with its service account.
 
 mod environment;
 mod options;
@@ -47,12 +47,12 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts the parts and returns when all of them serve, except for the operator, which is only started.
+    /// Starts the parts and returns when all of them serve. The operator is only started.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
         Self::start_installed(options, Install::Base).await
     }
 
-    /// The same with the operator installed in another way.
+    /// The same, with another installation of the operator.
     pub async fn start_installed(options: StackOptions, install: Install) -> anyhow::Result<Self> {
         let directory = options.directory;
         let (control_plane, engine, binary) = tokio::try_join!(
@@ -100,8 +100,8 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Starts an operator, or one more, with its logs in the stack's directory `name`: as the service account of
-    /// `deploy/base`, allowed to call the gateway, and with these further arguments.
+    /// Starts an operator, or one more, with its logs in the stack's directory `name`. It has the service account of
+    /// `deploy/base`, may call the gateway, and gets these further arguments.
     pub async fn start_operator(&self, binary: &Path, name: &str, arguments: &[&str]) -> anyhow::Result<Operator> {
         if let Some(release) = &self.release {
             ensure!(arguments.is_empty(), "what the chart installs has the arguments of its Deployment");
@@ -128,7 +128,7 @@ impl Stack {
         Release::install(&helm, &self.control_plane, &values).await
     }
 
-    /// Where the operator reaches the gateway.
+    /// The gateway's URL for the operator.
     #[must_use]
     pub fn gateway_url(&self) -> String {
         match self.nodes {
@@ -137,7 +137,7 @@ impl Stack {
         }
     }
 
-    /// The user name that the operator's requests carry, as in the audit log.
+    /// The user name of the operator's requests in the audit log.
     #[must_use]
     pub fn operator_user(&self) -> String {
         format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}")
@@ -161,7 +161,7 @@ impl Stack {
         &self.tenant
     }
 
-    /// The server that sessions are on: the engine, or the first one that the gateway's memory names.
+    /// The server of the sessions: the engine, or the first one that the gateway's memory names.
     pub async fn server_ip(&self) -> anyhow::Result<String> {
         if let Some(engine) = &self.engine {
             return Ok(engine.server_ip().into());
@@ -170,7 +170,7 @@ impl Stack {
         Ok(first.context("the gateway has no sessions: give it some first")?.server_ip)
     }
 
-    /// Writes what a shell needs to use the stack to the file `env` in its directory, which it returns.
+    /// Writes the variables for a shell to the file `env` in the stack's directory. Returns its path.
     pub async fn write_environment(&self) -> anyhow::Result<PathBuf> {
         let control_plane = &self.control_plane;
         let mut variables = vec![
@@ -191,7 +191,7 @@ impl Stack {
         Ok(path)
     }
 
-    /// Ends the parts in the order of their dependence, letting each one finish.
+    /// Ends the parts in the order of their dependencies, and lets each one finish.
     pub async fn stop(self) {
         if let Some(operator) = &self.operator {
             operator.stop().await;

@@ -1,4 +1,4 @@
-//! What a stack is made of, and where its operator runs.
+//! The parts of a stack, and where its operator runs.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use crate::node::Source;
 /// Which parts to start, and where.
 #[derive(Debug, Clone)]
 pub struct StackOptions {
-    /// Data and logs of all parts, each in a directory of its own.
+    /// The directory for data and logs. Each part has a directory of its own in it.
     pub directory: PathBuf,
-    /// Where the gateway finds sessions.
+    /// The backend of the gateway.
     pub sessions: Sessions,
     /// Whether an operator runs.
     pub operator: OperatorChoice,
@@ -27,35 +27,35 @@ pub enum Sessions {
 /// Whether an operator runs, and which one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperatorChoice {
-    /// None: somebody starts one by hand.
+    /// None: a person starts one.
     None,
-    /// The one in this source tree, built as cargo's `dev` profile says.
+    /// The operator of this source tree, built with cargo's `dev` profile.
     Build,
     /// This binary.
     Binary(PathBuf),
 }
 
-/// What is installed for the operator before it runs.
+/// The installation of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Install {
-    /// The definitions and `deploy/base`, without its limits of objects.
+    /// The definitions and `deploy/base`, without its admission limits.
     Base,
-    /// The Helm chart; to work in these namespaces only, or if there is none, in all.
+    /// The Helm chart, for these namespaces only. An empty list means all namespaces.
     Chart {
-        /// They are made if they are not there.
+        /// The namespaces, which are made if missing.
         watch_namespaces: Vec<String>,
     },
-    /// The Helm chart on nodes of its own, on which it runs as Pods. Only inside of [`crate::node::enter`].
+    /// The Helm chart on real nodes, on which the operator runs as Pods. Use it only inside of [`crate::node::enter`].
     Pods(Pods),
 }
 
-/// On which nodes the operator runs, and what.
+/// The nodes and the image of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pods {
     /// How many nodes.
     pub nodes: u8,
     /// The image.
     pub image: Source,
-    /// The duration of the Lease; the chart's own without.
+    /// The duration of the Lease, in seconds. `None` means the chart's default.
     pub lease_seconds: Option<u16>,
 }

@@ -1,4 +1,4 @@
-//! The operator as Pods on nodes of their own.
+//! The operator as Pods on real nodes.
 
 use std::{
     fs,
@@ -21,20 +21,21 @@ use crate::{
     operator::build_operator,
 };
 
-/// Nodes, if they are wanted.
+/// Options for nodes.
 #[derive(Args, Debug)]
 pub struct NodeArgs {
-    /// So many real nodes, on which the operator runs as Pods, installed by its chart. Needs root and containerd.
+    /// Start this number of real nodes, 1 or 2, and install the operator on them with its chart. Needs root and
+    /// containerd.
     #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u8).range(1..=2))]
     nodes: Option<u8>,
-    /// With nodes: the image of the operator, as an OCI layout that `testbed image` has written. Default: the operator of this
-    /// source tree, built as cargo's `dev` profile says.
+    /// With --nodes: the image of the operator, as an OCI layout written by `testbed image`. Unset means the operator
+    /// of this source tree, built with cargo's `dev` profile.
     #[arg(long, value_name = "DIRECTORY", requires = "nodes")]
     image: Option<PathBuf>,
 }
 
 impl NodeArgs {
-    /// Runs this program where nodes can run, if they are wanted: see [`node::enter`]. Everything is built before.
+    /// If nodes are wanted, builds everything and then runs this program where nodes can run: see [`node::enter`].
     pub async fn enter(&self, sessions: Sessions) -> anyhow::Result<Entered> {
         if self.nodes.is_none() || node::is_inside() {
             return Ok(Entered::Inside);
@@ -47,13 +48,13 @@ impl NodeArgs {
         .await?
     }
 
-    /// How many, if they are wanted.
+    /// The number of nodes, if any.
     #[must_use]
     pub fn count(&self) -> Option<u8> {
         self.nodes
     }
 
-    /// What to run on which nodes, if any; `binary` is the operator's if no image was named.
+    /// The nodes and the image, if nodes are wanted. Without an image it is made of `binary`.
     pub fn pods(&self, binary: Option<PathBuf>) -> anyhow::Result<Option<Pods>> {
         let Some(nodes) = self.nodes else { return Ok(None) };
         let image = match (&self.image, binary) {
@@ -65,8 +66,8 @@ impl NodeArgs {
     }
 }
 
-/// Builds and fetches, if they are not there, all programs that a stack with nodes needs: inside of an enclosure there is no
-/// network. It blocks, for some minutes once.
+/// Builds and fetches all programs that a stack with nodes needs, as an enclosure has no network. It blocks, for some
+/// minutes once.
 pub fn prepare(sessions: Sessions) -> anyhow::Result<()> {
     control_plane::prepare()?;
     Programs::locate()?;
@@ -77,8 +78,8 @@ pub fn prepare(sessions: Sessions) -> anyhow::Result<()> {
     build_operator("dev").map(drop)
 }
 
-/// Starts the nodes and installs the operator on them, as a person would into a namespace of restricted Pods; returns when
-/// all its Pods are ready. They reach the gateway at `gateway_port`.
+/// Starts the nodes and installs the operator on them, into a namespace with the restricted Pod Security Standard.
+/// Returns when all its Pods are ready. They reach the gateway at `gateway_port`.
 pub(super) async fn install(
     pods: &Pods,
     control_plane: &ControlPlane,

@@ -1,4 +1,4 @@
-//! `testbed up`: the stack by hand.
+//! `testbed up`: starts the stack for a person.
 
 use std::path::PathBuf;
 
@@ -9,17 +9,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Install, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions};
 use crate::{node::Entered, scratch};
 
-/// What to start.
+/// Options of `testbed up`.
 #[derive(Args, Debug)]
 #[command(about = "Run control plane, engine, gateway and operator on loopback until interrupted")]
 pub struct UpArgs {
-    /// Data, logs and the file `env` to source; kept. Default: a temporary directory.
+    /// The directory for data, logs and the file `env` to source. It is kept. Unset means a temporary directory.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
-    /// Where the sessions are.
+    /// Where the sessions are: in a real engine, or in memory.
     #[arg(long, value_enum, default_value = "oceanbase")]
     backend: BackendKind,
-    /// Leave the operator out, to run one by hand.
+    /// Do not start the operator, so that you can run one yourself.
     #[arg(long, conflicts_with = "nodes")]
     no_operator: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ impl UpArgs {
     }
 }
 
-/// Starts the stack, prints `ready`, and stops it at SIGINT or SIGTERM. Ends with an error if the operator does.
+/// Starts the stack, prints `ready`, and stops it at SIGINT or SIGTERM. Fails if the operator ends.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir.clone())?;
     let pods = args.nodes.pods(None)?;
@@ -54,7 +54,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     let operator = if is_process { OperatorChoice::Build } else { OperatorChoice::None };
     let options = StackOptions { directory, sessions: args.sessions(), operator };
     let stack = Stack::start_installed(options, pods.map_or(Install::Base, Install::Pods)).await?;
-    // From here on only: before, there is nothing that must end in order, and the default action is immediate.
+    // Handle signals only from here on. Before, nothing must end in order, and the default action is immediate.
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let environment = stack.write_environment().await?;
@@ -72,7 +72,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Never, without an operator.
+/// Never returns without an operator.
 async fn operator_ended(stack: &Stack) -> String {
     let Some(operator) = &stack.operator else {
         return std::future::pending().await;

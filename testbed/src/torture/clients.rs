@@ -1,4 +1,4 @@
-//! Clients of a real engine, each of which holds one session open and is asked in the end whether it still has it.
+//! Clients of a real engine. Each holds one session open, and is asked at the end whether it still has it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{arena::Verdict, gateway::Session, oceanbase::Engine};
 
-/// How long the engine may take to end a session that it was told to end.
+/// How long the engine may take to end a session after a `KILL`.
 const LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct Clients(Vec<(Session, Conn)>);
 
 impl Clients {
-    /// So many new ones.
+    /// Connects this number of new clients.
     pub(super) async fn connect(engine: &Engine, count: usize) -> anyhow::Result<Self> {
         let mut clients = vec![];
         for _ in 0..count {
@@ -27,13 +27,13 @@ impl Clients {
         Ok(Self(clients))
     }
 
-    /// Their sessions, as far as requests name them.
+    /// Their sessions, as requests name them.
     pub(super) fn sessions(&self) -> Vec<Session> {
         self.0.iter().map(|(session, _)| session.clone()).collect()
     }
 
-    /// How many have lost their session and how many have not; with what is otherwise than by the gateway's ledger, which
-    /// says whose were killed. `name` begins what is said.
+    /// How many have lost their session and how many have not, and each contradiction to the gateway's ledger, which
+    /// says whose sessions were killed. `name` is the prefix of each message.
     pub(super) async fn verdict(self, name: &str, killed: &BTreeMap<(String, i64), u32>) -> Verdict {
         let mut verdict = Verdict::default();
         for (session, mut conn) in self.0 {

@@ -1,6 +1,6 @@
-//! `testbed torture`: random schedules on the real binary. In each, requests come, go and come again while both sides of the
-//! operators fail and the operators die or sleep at random moments; when all is quiet again, everything that must hold is
-//! looked at. A schedule follows from its seed.
+//! `testbed torture`: random schedules on the real binary. Requests are created, deleted and created again. Meanwhile
+//! both sides of the operators fail, and the operators die or pause at random times. When all work is done, everything
+//! that must hold is checked. The seed determines the schedule.
 
 mod clients;
 mod play;
@@ -26,45 +26,46 @@ use crate::{
     scratch,
 };
 
-/// How much to try.
+/// Options of `testbed torture`.
 #[derive(Args, Debug)]
 #[command(about = "Let everything go wrong at random, and count the sessions that were killed twice")]
 pub struct TortureArgs {
-    /// For how long new schedules are started.
+    /// How many minutes new schedules are started.
     #[arg(long, default_value_t = 10)]
     minutes: u64,
-    /// The seed of the first schedule; the following ones count up. Default: a random one, which is printed.
+    /// The seed of the first schedule. Each following schedule has the next number. Unset means a random seed, which is
+    /// printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// How many schedules run at once. One alone is closest to being the same again.
+    /// How many schedules run at once. With 1 a repeated run is closest to the first one.
     #[arg(long, default_value_t = 8)]
     at_once: usize,
-    /// How many schedules to run at most.
+    /// The most schedules to run.
     #[arg(long)]
     schedules: Option<u64>,
-    /// Kill sessions of a real engine, each held open by a client, instead of those of a table in memory.
+    /// Kill sessions of a real engine instead of sessions in memory. A client holds each session open.
     #[arg(long)]
     engine: bool,
     /// The cargo profile of the operator.
     #[arg(long, default_value = "dev")]
     profile: String,
-    /// Where logs go; kept. Default: a temporary directory.
+    /// The directory for logs, which are kept. Unset means a temporary directory.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
 }
 
-/// What many schedules came to.
+/// The results of many schedules.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// How many were played.
     pub schedules: usize,
     /// How often the control plane failed in them.
     pub outages: usize,
-    /// All their verdicts together.
+    /// The sum of all their verdicts.
     pub verdict: Verdict,
 }
 
-/// Tries, and prints what came of it. An error if anything did not hold.
+/// Runs the schedules, and prints the results. Fails if anything did not hold.
 pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
     let (directory, _removed_at_the_end) = scratch::chosen_or_new(args.dir)?;
     let profile = args.profile;
@@ -84,7 +85,7 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plays the schedules of all `seeds`, so many at once. What does not hold is printed with its seed.
+/// Plays the schedules of all `seeds`, this many at once. Prints each violation with its seed.
 pub async fn play_all(ground: &Arc<Ground>, seeds: impl Iterator<Item = u64>, at_once: usize) -> anyhow::Result<Tally> {
     let played = futures::stream::iter(seeds).map(async |seed| {
         let schedule = Schedule::of(seed);
@@ -111,7 +112,7 @@ impl Tally {
         Self { schedules: self.schedules + 1, outages: self.outages + outages, verdict: self.verdict.and(verdict) }
     }
 
-    /// Prints what people want to know.
+    /// Prints the results.
     pub fn print(&self) {
         let Verdict { violations, kills, double_kills, records, unanswered, observed, lost, served } = &self.verdict;
         println!("schedules           {:>8}", self.schedules);

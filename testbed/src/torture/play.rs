@@ -1,4 +1,4 @@
-//! Plays one schedule, and looks at what came of it.
+//! Plays one schedule, and checks the result.
 
 use std::{
     collections::HashMap,
@@ -27,15 +27,15 @@ use crate::{
     gateway::{Backend, Session},
 };
 
-/// How long the work may take when nothing goes wrong any more: orphaned claims, and pauses that have grown.
+/// How long the work may take after the last fault: claims may be orphaned, and pauses may have grown.
 const DRAIN_LIMIT: Duration = Duration::from_mins(6);
-/// Short: what a watch has swallowed is found in the list that follows some watches.
+/// Short, as events that a watch has lost are found by the list after some watches.
 const WATCH_SECONDS: u32 = 10;
-/// Clients of an engine whose sessions no request names.
+/// The number of clients of an engine whose sessions no request names.
 const BYSTANDERS: usize = 3;
 const POLL: Duration = Duration::from_millis(500);
 
-/// Plays `schedule` in an arena of its own; returns when all is quiet. An error is a fault of the testbed.
+/// Plays `schedule` in its own arena. Returns when all work is done. An error is a fault of the testbed.
 pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Verdict> {
     let seed = schedule.seed;
     let mut sessions: Vec<_> = (1..=schedule.sessions).map(session).collect();
@@ -46,7 +46,7 @@ pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Ve
         (sessions, backend) = (connected.sessions(), Backend::OceanBase { url: engine.url() });
         clients = Some(connected);
     }
-    // A seed may be played more than once.
+    // Use a new name: a seed may be played more than once.
     let name = format!("seed-{seed}-{:04x}", fastrand::u16(..));
     let arena = Arc::new(Arena::set_before(ground, &name, backend).await?);
     let (places, specs) = <(std::sync::Mutex<_>, std::sync::Mutex<_>)>::default();
@@ -64,12 +64,13 @@ pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Ve
 
 struct Scene {
     arena: Arc<Arena>,
-    /// What requests name by number, from 1 on.
+    /// The sessions, by number from 1 on.
     sessions: Vec<Session>,
-    /// The operator that runs in each place.
+    /// The running operator in each place.
     places: std::sync::Mutex<HashMap<usize, Arc<Replica>>>,
     specs: std::sync::Mutex<HashMap<usize, SessionKillSpec>>,
-    /// What begins to hold a request after this would hold it for ever: nobody lets go of it any more.
+    /// Set when faults end. A rule that starts to hold a request after that would hold it for ever, as nothing releases
+    /// it.
     faults_over: AtomicBool,
 }
 
@@ -100,7 +101,7 @@ impl Scene {
             }
             anyhow::Ok(())
         });
-        // What is not finished then, the verdict says.
+        // Ignore the time-out: the verdict says what is unfinished.
         if let Ok(looked) = quiet.await {
             looked?;
         }
@@ -141,7 +142,7 @@ impl Scene {
                         let replica = self.arena.replicas.lock().await.iter().find(|it| it.client == client).cloned();
                         self.strike(replica, strike, pause, || order.release()).await
                     }
-                    // Nobody came by before the faults were over.
+                    // No request came before the faults ended.
                     () = order.released() => Ok(()),
                 }
             }
@@ -160,7 +161,7 @@ impl Scene {
         let served = self.arena.served().await;
         match requests.delete(&name, &DeleteParams::default()).await {
             Ok(_) => {}
-            // Somebody else is just doing the same.
+            // Another event is doing the same.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(error) => return Err(error).context("cannot delete a request"),
         }
@@ -169,7 +170,7 @@ impl Scene {
         self.arena.request(&name, spec).await
     }
 
-    /// Strikes `replica`, unless it is down already, and has an operator run in its place again after `pause`.
+    /// Strikes `replica`, unless it is down already. After `pause` an operator runs in its place again.
     async fn strike(
         &self,
         replica: Option<Arc<Replica>>,

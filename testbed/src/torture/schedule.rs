@@ -1,4 +1,5 @@
-//! What happens in one schedule, and when: drawn from its seed before it begins, so that the same seed is the same schedule.
+//! The events of one schedule and their times. They are drawn from its seed before it begins, so the same seed gives
+//! the same schedule.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::{
     gateway::{self, FaultKind},
 };
 
-/// Requests to the API server that a fault may be for.
+/// The kinds of requests to the API server that may get a fault.
 const REQUESTS: [&str; 11] = [
     "create sessionkillreceipts",
     "get sessionkillreceipts",
@@ -26,7 +27,7 @@ const REQUESTS: [&str; 11] = [
 ];
 const WATCHES: [&str; 2] = ["watch sessionkills", "watch oceanbaseconnections"];
 const CALLS: [&str; 2] = ["KillProcessList", "DescribeProcessStatsComposition"];
-/// When the last thing happens.
+/// The time of the last event.
 const LENGTH_MS: u64 = 15_000;
 const REQUEST_COUNT: usize = 8;
 /// The most sessions of one request.
@@ -35,22 +36,22 @@ const MOST_SESSIONS: usize = 3;
 /// One schedule.
 #[derive(Debug)]
 pub struct Schedule {
-    /// What it follows from.
+    /// Its seed.
     pub seed: u64,
     /// How many operators run.
     pub replicas: usize,
-    /// Whether each speaks HTTP/1.1 to the API server.
+    /// For each operator, whether it uses HTTP/1.1 to the API server.
     pub http1: Vec<bool>,
-    /// How many sessions there are, from number 1 on.
+    /// The number of sessions, numbered from 1 on.
     pub sessions: i64,
-    /// What happens, in order.
+    /// The events, in order.
     pub events: Vec<Event>,
 }
 
-/// Something that happens.
+/// An event.
 #[derive(Debug)]
 pub struct Event {
-    /// How long after the beginning.
+    /// The time since the beginning.
     pub at: Duration,
     /// What.
     pub what: What,
@@ -59,32 +60,32 @@ pub struct Event {
 /// What happens.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// The request number `request` is made, for these sessions, to be sent for so many seconds.
+    /// The request number `request` is created, for these sessions. Its `notAfterTime` is this number of seconds later.
     Ask {
         /// Its number.
         request: usize,
         /// Its sessions.
         sessions: Vec<i64>,
-        /// For how long it may be sent.
+        /// How many seconds it may be sent.
         seconds: i64,
     },
-    /// It is deleted, if it is there, and made again as it was so much later.
+    /// It is deleted, if it exists, and created again unchanged after a pause.
     AskAgain {
         /// Its number.
         request: usize,
-        /// How much later.
+        /// The pause.
         pause: Duration,
     },
-    /// The next request of this kind meets a fault.
+    /// The next request of this kind gets a fault.
     Fail(&'static str, Fault),
-    /// The operator that makes the next request of this kind is killed or frozen while it is held there, and is back
-    /// so much later.
+    /// The next request of this kind is held, and its operator is killed or paused meanwhile. The operator runs again
+    /// after a pause.
     StrikeAt(&'static str, At, Strike, Duration),
-    /// The operator in this place is killed or frozen, and is back so much later.
+    /// The operator in this place is killed or paused, and runs again after a pause.
     Strike(usize, Strike, Duration),
-    /// The next call meets a fault of the gateway.
+    /// The next call gets a fault of the gateway.
     FailCall(gateway::Fault),
-    /// The control plane, which all schedules share, fails for so long.
+    /// The control plane, which all schedules share, fails for this time.
     Outage(Outage, Duration),
 }
 
@@ -112,7 +113,7 @@ impl Schedule {
                 let count = random.usize(1..=MOST_SESSIONS);
                 let numbers: Vec<i64> = (sessions + 1..).take(count).collect();
                 sessions = numbers.last().copied().unwrap_or(sessions);
-                // Some have hardly time to be sent at all.
+                // Some requests have hardly any time to be sent.
                 let seconds = if random.u8(0..4) == 0 { random.i64(2..10) } else { 600 };
                 event(&mut random, What::Ask { request, sessions: numbers, seconds })
             })
@@ -121,7 +122,7 @@ impl Schedule {
             let what = mishap(&mut random, replicas);
             events.push(event(&mut random, what));
         }
-        // Rare: it befalls all schedules that are played at once.
+        // Rare, as it affects all schedules that run at once.
         if random.u8(0..6) == 0 {
             let what = outage(&mut random);
             events.push(event(&mut random, what));
@@ -165,7 +166,7 @@ fn strike(random: &mut Rng) -> Strike {
     [Strike::Kill, Strike::Kill, Strike::Freeze, Strike::Freeze, Strike::Stop][random.usize(0..5)]
 }
 
-/// A moment, longer than the dispatch window, or long enough for others to take a claim for orphaned.
+/// A moment, longer than the dispatch window, or long enough that others treat a claim as orphaned.
 fn pause(random: &mut Rng) -> Duration {
     let most = [1_000, 8_000, 40_000][random.usize(0..3)];
     Duration::from_millis(random.u64(0..most))
@@ -208,7 +209,7 @@ fn gateway_fault(random: &mut Rng) -> gateway::Fault {
         Delay, Drop, Error, ErrorBody200, Html, Malformed, Partial, RemoveAction, Status5xx, Throttle, Truncated,
     };
     if random.u8(0..8) == 0 {
-        // More than one request names.
+        // Refuse only calls for more sessions than one request names.
         let refusal = gateway::Fault::new(Error).answering(400, "InvalidParameter").of_more_than(MOST_SESSIONS);
         return refusal.on_kills();
     }
@@ -216,7 +217,7 @@ fn gateway_fault(random: &mut Rng) -> gateway::Fault {
         [Throttle, Delay, Drop, Status5xx, RemoveAction, Error, ErrorBody200, Html, Malformed, Truncated, Partial];
     let fault = gateway::Fault::new(kinds[random.usize(0..kinds.len())]).times(random.u32(1..=2));
     let fault = if random.bool() { fault.after() } else { fault };
-    // After its execution a refusal for the rate would be a lie that no gateway tells.
+    // No throttling after the execution: no gateway would throttle a call that it has executed.
     let is_refusal = matches!(fault.kind, Throttle | RemoveAction | Error);
     let fault = if is_refusal { gateway::Fault { when: None, ..fault } } else { fault };
     let fault = fault.delayed(Duration::from_millis(random.u64(0..2_500)));

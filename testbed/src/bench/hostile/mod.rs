@@ -1,4 +1,4 @@
-//! `--hostile`: a victim's kills, alone and then beside users of other namespaces who mean harm.
+//! `--hostile`: a victim's kills, first alone and then beside attacks by users of other namespaces.
 
 mod plain_writes;
 mod table;
@@ -52,7 +52,7 @@ pub(super) async fn measure(agenda: &Agenda, contender: &Contender, kind: Kind) 
     Ok(AttackRun { attack: kind.name(), ..run })
 }
 
-/// What an attack needs, and sweeps so often that one is seen to end.
+/// The operator's options for an attack. It sweeps often, so that a sweep ends during the measurement.
 fn needs(attack: &dyn Attack) -> Needs {
     Needs { sweep_seconds: Some(SWEEP_SECONDS), ..attack.needs() }
 }
@@ -63,12 +63,12 @@ struct Stage<'a> {
     contender: &'a Contender,
     victims: &'a Victims<'a>,
     attack: &'a dyn Attack,
-    /// The victim's kills before.
+    /// The victim's kills before the attack.
     alone: Kills,
 }
 
 impl Stage<'_> {
-    /// Attacks a contender that runs, and ends it.
+    /// Attacks a running contender, and then ends it.
     async fn strike(self, running: Running) -> anyhow::Result<AttackRun> {
         let pid = running.process().pid();
         let resting = watch_peak(pid)?;
@@ -87,7 +87,7 @@ impl Stage<'_> {
         Ok(AttackRun { api_requests, ..run })
     }
 
-    /// Lays the attack while no contender runs, and starts one beside it twice.
+    /// Prepares the attack while no contender runs, and then starts a contender beside it twice.
     async fn restart(self, running: Running, directory: &Path) -> anyhow::Result<AttackRun> {
         let ground = self.ground(&running)?;
         let resting = operator::rss_bytes(running.process().pid())?;
@@ -137,7 +137,7 @@ impl Stage<'_> {
     }
 }
 
-/// Returns only if the attack could not be made: one that has been made stands.
+/// Returns only if the attack failed. A successful attack stays in force.
 async fn until_failure(attack: &dyn Attack, ground: &Ground<'_>) -> anyhow::Error {
     match attack.strike(ground).await {
         Ok(()) => std::future::pending().await,
@@ -145,7 +145,7 @@ async fn until_failure(attack: &dyn Attack, ground: &Ground<'_>) -> anyhow::Erro
     }
 }
 
-/// Of two lives beside the same attack what was worse in either, and all requests.
+/// The worse value of two runs beside the same attack, and the sum of their requests.
 fn worse(one: AttackRun, other: &AttackRun) -> AttackRun {
     let longest = [one.ready_ms, other.ready_ms].into_iter().flatten().reduce(f64::max);
     AttackRun {

@@ -1,4 +1,4 @@
-//! What the API server itself takes beside an attack: as many writes as a kill needs, made without any operator.
+//! The time that the API server itself takes beside an attack: the writes of a kill, made without an operator.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -12,16 +12,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::super::plan::NAMESPACE;
 
-/// The request, its claim, its outcome and its record.
+/// Four writes: the request, its claim, its outcome and its record.
 const WRITES: usize = 4;
-/// As often as the victim kills, and half-way between its kills.
+/// As often as the victim kills, half-way between its kills.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes four plain writes after each other, each second, until it is dropped.
+/// Makes four plain writes one after the other, once per second, until it is dropped.
 pub(super) struct PlainWrites {
     config_maps: Api<ConfigMap>,
     name: String,
-    /// How long each four took, in milliseconds.
+    /// How long each group of four took, in milliseconds.
     took: Vec<f64>,
 }
 
@@ -30,7 +30,7 @@ impl PlainWrites {
         Self { config_maps: Api::namespaced(client, NAMESPACE), name: name.into(), took: vec![] }
     }
 
-    /// Returns with what was measured when `others` have ended.
+    /// Returns the measurements when `others` have ended.
     pub(super) async fn beside<T>(mut self, others: impl Future<Output = T>) -> (T, Vec<f64>) {
         let ended = tokio::select! {
             ended = others => ended,
@@ -45,7 +45,7 @@ impl PlainWrites {
         loop {
             ticks.tick().await;
             let started = Instant::now();
-            // One that the API server refuses under the attack counts as long as it took to say so.
+            // A write that the API server refuses counts with the time until the refusal.
             if let Err(error) = self.write(&format!("{}-{}", self.name, self.took.len())).await {
                 eprintln!("a plain write failed: {error}");
             }

@@ -1,4 +1,4 @@
-//! What attacks did to the victim, as Markdown, and whether that is good enough. Pure.
+//! A Markdown table of the effect of attacks on the victim, and whether it is good enough. Pure.
 
 use anyhow::ensure;
 
@@ -7,7 +7,7 @@ use super::super::{
     record::{AttackRun, Failure, Record},
 };
 
-/// A table of all attacks; nothing without any.
+/// A table of all attacks. Empty if there is none.
 pub(in super::super) fn report(records: &[Record]) -> String {
     let head = [
         "attack",
@@ -34,7 +34,7 @@ pub(in super::super) fn report(records: &[Record]) -> String {
     table("Beside users who mean harm", &head, runs(records).map(row).collect()) + &failures(records)
 }
 
-/// An error that names each attack under which a kill of the victim was late, or sent twice, or that could not be measured.
+/// Fails with each attack under which a kill of the victim was late or sent twice, or that could not be measured.
 pub(in super::super) fn verdict(records: &[Record]) -> anyhow::Result<()> {
     let wrong: Vec<String> = runs(records).filter_map(complaint).chain(failed(records).map(sentence)).collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("; "));

@@ -1,4 +1,4 @@
-//! Who must not suffer: one kill a second in a namespace of its own, by a connection to a healthy gateway.
+//! The victim: one kill per second in its own namespace, through a connection to a healthy gateway.
 
 use std::{
     path::Path,
@@ -29,26 +29,26 @@ use super::{
     plain_writes::PlainWrites,
 };
 
-/// From a kill's creation until its `notAfterTime`: so long does somebody wait whose database is on fire.
+/// The time from a kill's creation to its `notAfterTime`: how long a person waits in an emergency.
 const LIFE: Duration = Duration::from_secs(15);
-/// Kills that have not ended by then are given up.
+/// The time after which a kill that has not ended is given up.
 const LIMIT: Duration = Duration::from_mins(1);
-/// An API server under attack may fail once, and the client that is measured with repeats nothing.
+/// An API server under attack may fail once, and the measuring client does not retry.
 const LIST_TRIES: u32 = 10;
-/// A connection and a removal are waited for no longer.
+/// The longest wait for a connection and for a removal.
 const OTHERS_LIMIT: Duration = Duration::from_mins(1);
 
 /// Makes the victim's kills.
 pub(super) struct Victims<'a> {
     pub(super) scene: &'a Scene,
-    /// For the files of the load.
+    /// The directory for the files of the load.
     pub(super) directory: &'a Path,
     /// How many kills, one a second.
     pub(super) seconds: u32,
 }
 
 impl Victims<'_> {
-    /// Makes all kills, and meanwhile a new connection and a request to be removed, and waits for them.
+    /// Makes all kills. Meanwhile makes a new connection and a request to be removed, and waits for them.
     pub(super) async fn kill(&self, running: &Running) -> anyhow::Result<Kills> {
         let plan = self.plan();
         let sessions = plan.streams.iter().flat_map(|stream| request::sessions(&plan, stream)).collect();
@@ -106,7 +106,7 @@ impl Victims<'_> {
         }
     }
 
-    /// The reasons of all kills of a load; of those that have not ended it is that for which they wait.
+    /// The reasons of all kills of a load. A kill that has not ended has the reason for which it waits.
     async fn reasons(&self, plan: &Plan) -> anyhow::Result<Vec<String>> {
         let session_kills: Api<SessionKill> = Api::namespaced(self.scene.client.clone(), NAMESPACE);
         let of_load = ListParams::default().labels(&format!("{LABEL}={}", plan.name));
@@ -125,7 +125,7 @@ impl Victims<'_> {
         }
     }
 
-    /// How long it takes until a connection that is made now is known to be good.
+    /// The time until a new connection is known to work.
     async fn new_connection(&self, name: &str) -> anyhow::Result<Option<f64>> {
         let connections: Api<OceanBaseConnection> = Api::namespaced(self.scene.client.clone(), NAMESPACE);
         let like = connections.get(CONNECTION).await?;
@@ -141,7 +141,7 @@ impl Victims<'_> {
         Ok(known.is_ok().then(|| started.elapsed().as_secs_f64() * 1000.0))
     }
 
-    /// How long it takes until a request is removed that may be when it has ended and its two seconds are over.
+    /// The time until a request is removed. Its `notAfterTime` is in two seconds, and its TTL is 0 s.
     async fn removal(&self, name: &str) -> anyhow::Result<Option<f64>> {
         let session_kills: Api<SessionKill> = Api::namespaced(self.scene.client.clone(), NAMESPACE);
         let name = format!("{name}-removed");
@@ -166,7 +166,7 @@ impl Victims<'_> {
     }
 }
 
-/// An API server that fails under the attack is no reason to lose the figures of the kills: what it did not do is not known.
+/// Turns an error into `None`: if the API server fails under the attack, the figures of the kills must not be lost.
 async fn told(figure: impl Future<Output = anyhow::Result<Option<f64>>>) -> anyhow::Result<Option<f64>> {
     Ok(figure.await.unwrap_or_else(|error| {
         eprintln!("not measured: {error:#}");

@@ -1,4 +1,4 @@
-//! Requests that were made, and what became of them.
+//! Requests that were made, and their results.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -7,7 +7,7 @@ use super::super::plan::{Ended, Sample};
 /// A request as it was stored.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
-    /// Its stream, as the plan counts them.
+    /// The index of its stream in the plan.
     pub stream: usize,
     /// Its name.
     pub name: String,
@@ -15,14 +15,14 @@ pub(super) struct Made {
     pub tenant: u32,
     /// When it was due.
     pub due: Instant,
-    /// Its resource version, which counts up over all objects: the order in which requests were stored.
+    /// Its resource version, which increases over all objects: the order in which requests were stored.
     pub version: u64,
 }
 
-/// When a request was seen to have ended, and as which one.
+/// When a request was seen to have ended, and its place in the order of ends.
 pub(super) type Ending = (Instant, u32);
 
-/// What became of the requests of one stream, in the order in which they were stored.
+/// The results of the requests of one stream, in the order in which they were stored.
 pub(super) fn samples(mut made: Vec<Made>, ended: &HashMap<String, Ending>, started: Instant) -> Vec<Sample> {
     made.sort_by_key(|made| made.version);
     let since = |at: Instant| at.saturating_duration_since(started).as_secs_f64();

@@ -1,4 +1,4 @@
-//! The load: a process of its own that makes requests and sees them end.
+//! The load: a separate process that makes requests and sees them end.
 
 mod made;
 mod own_thread;
@@ -23,9 +23,9 @@ use super::{
 /// The files of one load.
 #[derive(Args, Debug)]
 pub struct LoadArgs {
-    /// What to do.
+    /// The plan to carry out.
     plan: PathBuf,
-    /// Where to say what came of it.
+    /// The file for the report.
     report: PathBuf,
 }
 
@@ -34,7 +34,7 @@ pub async fn load(args: LoadArgs) -> anyhow::Result<()> {
     let plan: Arc<Plan> = Arc::new(read(&args.plan)?);
     let endings = Endings::watch(&plan).await?;
     let others_ended = Arc::new(AtomicBool::new(false));
-    // A thread and a connection for each stream: they stand for users who have nothing to do with each other.
+    // Give each stream its own thread and connection: they represent independent users.
     let threads: Vec<_> = plan.streams.iter().map(|_| OwnThread::start()).collect::<Result<_, _>>()?;
     let makers = threads.iter().map(|thread| thread.run(Maker::new(plan.clone(), others_ended.clone())));
     let makers = try_join_all(makers).await?;

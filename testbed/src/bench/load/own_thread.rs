@@ -1,8 +1,8 @@
-//! A thread for what must not wait for anything else that this process does.
+//! A thread for work that must not wait for other work of this process.
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime with one thread; it ends when this value is dropped.
+/// A runtime with one thread. It ends when this value is dropped.
 pub(super) struct OwnThread {
     handle: Handle,
     runtime: Option<Runtime>,
@@ -14,7 +14,7 @@ impl OwnThread {
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// Has `work` done there.
+    /// Runs `work` on that thread.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
@@ -25,7 +25,7 @@ impl OwnThread {
 
 impl Drop for OwnThread {
     fn drop(&mut self) {
-        // Dropped as it is, it would wait for its thread, which no task may do.
+        // Shut it down in the background: a plain drop would wait for its thread, which a task must not do.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -24,7 +24,7 @@ use super::{
     made::Made,
 };
 
-/// Requests on their way to the API server when all are made at once.
+/// The most requests in flight to the API server when all are made at once.
 const AT_ONCE: usize = 32;
 
 /// Makes requests as a plan says.
@@ -37,7 +37,7 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    /// Streams that last as long as the others stop when `others_ended` is set.
+    /// Set when all requests of the other streams have ended. Streams that last as long as the others stop then.
     pub(super) async fn new(plan: Arc<Plan>, others_ended: Arc<AtomicBool>) -> anyhow::Result<Self> {
         let client = client::fast(&plan.kubeconfig).await?;
         client::connect(&client).await?;
@@ -89,8 +89,8 @@ impl Maker {
     }
 }
 
-/// Numbers with the time at which each is due, at that time. A thread, because the runtime's timers are a millisecond
-/// coarse, a good part of what is measured.
+/// Sends each number, with the time at which it is due, at that time. It is a thread, as the runtime's timers have a
+/// resolution of a millisecond, which is too coarse for the measurement.
 fn pace(stream: &Stream, rate: f64, others_ended: Arc<AtomicBool>) -> mpsc::UnboundedReceiver<(u32, Instant)> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (requests, while_others_last) = (stream.requests, stream.while_others_last);
@@ -108,7 +108,7 @@ fn pace(stream: &Stream, rate: f64, others_ended: Arc<AtomicBool>) -> mpsc::Unbo
     receiver
 }
 
-/// Writes each object that is sent as one line of JSON.
+/// Writes each received object as one line of JSON.
 fn announce_on(mut connection: TcpStream) -> anyhow::Result<mpsc::UnboundedSender<SessionKill>> {
     connection.set_nodelay(true)?;
     let (sender, mut receiver) = mpsc::unbounded_channel::<SessionKill>();

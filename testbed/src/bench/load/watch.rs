@@ -1,4 +1,4 @@
-//! Sees requests end: a watch of those that have ended, so that each one is one event, of its metadata only.
+//! Sees requests end, with a watch that selects finished requests: each one is one event with its metadata only.
 
 use std::{
     collections::HashMap,
@@ -31,9 +31,9 @@ pub(super) struct Endings {
 }
 
 impl Endings {
-    /// Watches from now on; returns when the watch is there.
+    /// Starts to watch. Returns when the watch is established.
     pub(super) async fn watch(plan: &Plan) -> anyhow::Result<Self> {
-        // A connection of its own: events must not wait behind the answers to creates.
+        // Use its own connection: events must not wait behind the answers to creates.
         let client = client::fast(&plan.kubeconfig).await?;
         let session_kills: Api<PartialObjectMeta<SessionKill>> = Api::namespaced(client, NAMESPACE);
         let config =
@@ -62,12 +62,12 @@ impl Endings {
         Ok(Self { seen, counts })
     }
 
-    /// Waits until all of `made` have ended, but no longer than `limit`.
+    /// Waits until all of `made` have ended, at most for `limit`.
     pub(super) async fn wait_for(&self, made: &[Vec<Made>], limit: Duration) {
         let wanted: Vec<_> = made.iter().filter_map(|made| Some((made.first()?.stream, made.len()))).collect();
         let mut counts = self.counts.clone();
         let all = counts.wait_for(|counts| wanted.iter().all(|(stream, count)| counts[*stream] >= *count));
-        // Those that are missing then are missing in the report.
+        // Requests that are missing at that time are missing in the report.
         let _ = tokio::time::timeout(limit, all).await;
     }
 
@@ -80,7 +80,7 @@ impl Endings {
 fn note(seen: &Mutex<HashMap<String, Ending>>, counts: &watch::Sender<Vec<usize>>, name: &str, now: Instant) {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let rank = u32::try_from(seen.len()).unwrap_or(u32::MAX);
-    // A request that is changed after its end, or listed again, ended when it was first seen.
+    // Keep the first time: a finished request may be changed or listed again.
     if seen.contains_key(name) {
         return;
     }

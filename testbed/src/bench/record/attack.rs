@@ -1,10 +1,10 @@
-//! One attack on one contender, as it is written.
+//! The record of one attack on one contender.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::usage::MemoryBytes;
 
-/// One attack on one contender, and what became of the victim's kills.
+/// One attack on one contender, and the results of the victim's kills.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttackRun {
@@ -12,54 +12,54 @@ pub struct AttackRun {
     pub contender: String,
     /// The attack, as the command line spells it.
     pub attack: String,
-    /// Objects that were stored for it, or connections opened.
+    /// The number of objects stored, or connections opened, by the attack.
     pub made: u64,
-    /// Those that were refused.
+    /// The number that was refused.
     pub refused: u64,
-    /// Why the first one was.
+    /// Why the first one was refused.
     pub first_refusal: Option<String>,
     /// The victim's kills before the attack.
     pub alone: Kills,
-    /// The victim's kills while it lasted.
+    /// The victim's kills during the attack.
     pub beside: Kills,
-    /// Memory of the contender: before, at most, and when the victim's last kill had ended.
+    /// Memory of the contender: before, at most, and after the victim's last kill had ended.
     pub memory_bytes: MemoryBytes,
-    /// Requests of the contender to the API server while the victim killed beside the attack.
+    /// Requests of the contender to the API server during the victim's kills beside the attack.
     pub api_requests: u64,
-    /// The longest start beside what the attack had stored, if it was started again.
+    /// The longest start beside the stored objects of the attack, if it was restarted.
     pub ready_ms: Option<f64>,
 }
 
-/// What became of the victim's kills.
+/// The results of the victim's kills.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kills {
-    /// How many were asked for.
+    /// How many kills were requested.
     pub requests: u32,
-    /// From due to ended, in milliseconds; one that did not end counts as long as it was waited for.
+    /// The median time from due to ended, in milliseconds. A kill that did not end counts with the time waited.
     pub p50_ms: f64,
-    /// All but one in a hundred took no longer.
+    /// The 99th percentile, in milliseconds.
     pub p99_ms: f64,
-    /// The longest.
+    /// The longest, in milliseconds.
     pub max_ms: f64,
-    /// Those whose session was ended.
+    /// Kills whose session was ended.
     pub killed: u32,
-    /// Those that ran into their `notAfterTime`, 15 s after they were made, however late that was told.
+    /// Kills that reached their `notAfterTime`, 15 s after their creation, even if the status said so later.
     pub expired: u32,
-    /// Those that had not ended a minute after the last one was made; they may have expired since.
+    /// Kills that had not ended a minute after the last one was made. They may have expired since.
     pub unended: u32,
     /// How often one session was killed at most.
     pub most_kills_of_one: u32,
-    /// All but one in a hundred of as many plain writes as a kill needs, made meanwhile in the same namespace, took no longer.
+    /// The 99th percentile of the plain writes of a kill, made meanwhile in the same namespace, in milliseconds.
     pub writes_p99_ms: f64,
-    /// Until a new connection was known to be good, in milliseconds; none if it was not within a minute.
+    /// The time until a new connection was known to work, in milliseconds. `None` if it took more than a minute.
     pub connection_ms: Option<f64>,
-    /// Until a request was removed whose time to stay had passed, in milliseconds; none if it was not within a minute.
+    /// The time until a request was removed after its TTL, in milliseconds. `None` if it took more than a minute.
     pub removal_ms: Option<f64>,
 }
 
 impl Kills {
-    /// Of two the worse of each figure.
+    /// The worse of the two values of each figure.
     pub(crate) fn worse(self, other: Self) -> Self {
         let later = |one: Option<f64>, other| one.zip(other).map(|(one, other): (f64, f64)| one.max(other));
         Self {

@@ -1,4 +1,4 @@
-//! What is measured, as it is written: one JSON object for each run, and one for each summary.
+//! The records of measurements: one JSON object for each run, and one for each summary.
 
 mod attack;
 mod soak;
@@ -21,7 +21,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Record {
-    /// Where and on what all was measured.
+    /// The setting of the measurement.
     Setting(Setting),
     /// One load on one contender.
     Run(Box<Run>),
@@ -31,51 +31,51 @@ pub enum Record {
     Summary(Box<Summary>),
     /// One attack on one contender.
     Attack(Box<AttackRun>),
-    /// A contender that has killed for long.
+    /// One soak of a contender.
     Soak(Box<SoakRun>),
-    /// What could not be measured to its end.
+    /// A measurement that did not finish.
     Failure(Failure),
 }
 
-/// Where and on what all was measured.
+/// The setting: machine, time and parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Setting {
     /// When it began.
     pub time: jiff::Timestamp,
-    /// Processors that may be used.
+    /// The number of usable processors.
     pub cores: usize,
-    /// What they are.
+    /// The model of the processors.
     pub processor: String,
     /// The cargo profile of the operator.
     pub profile: String,
-    /// Sessions of each request.
+    /// How many sessions each request names.
     pub sessions: u32,
-    /// How their ends are made sure of.
+    /// The verification policy of the requests.
     pub verification: VerificationPolicy,
-    /// Tenants that the requests are for, in turn.
+    /// The number of tenants. Requests name them in turn.
     pub tenants: u32,
     /// How long each call of the gateway takes, in milliseconds.
     pub delay_ms: u64,
-    /// The most calls per second that the gateway lets through, if there is such a limit.
+    /// The most calls per second that the gateway lets through, if limited.
     pub quota: Option<u32>,
-    /// How often each was measured.
+    /// How often each contender was measured.
     pub repeats: u32,
 }
 
-/// What could not be measured to its end, as of a contender that ended.
+/// A measurement that did not finish, for example because the contender ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// Who was measured.
     pub contender: String,
-    /// Under what.
+    /// The load.
     pub what: String,
     /// What happened.
     pub why: String,
 }
 
-/// What requests are made.
+/// A load: which requests are made.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "camelCase")]
 pub enum Load {
@@ -91,22 +91,22 @@ pub enum Load {
         /// How many.
         requests: u32,
     },
-    /// One tenant makes requests at a fixed rate; these are measured. Another tenant makes many at once.
+    /// One tenant makes requests at a fixed rate, which are measured. Another tenant makes many at once.
     Lone {
-        /// The requests of the other tenant; 0 means that there is no other.
+        /// The requests of the other tenant. 0 means that there is no other tenant.
         crowd: u32,
-        /// Requests of the one tenant per second.
+        /// Requests per second of the measured tenant.
         #[serde(default = "once")]
         per_second: u32,
-        /// The most requests of the one tenant: it makes no more when those of the other have ended.
+        /// The most requests of the measured tenant. It stops when the requests of the other have ended.
         requests: u32,
-        /// Which of them these figures are of.
+        /// Which of these requests the figures describe.
         #[serde(default)]
         part: Part,
     },
 }
 
-/// The rate of records that name none.
+/// The rate of records without one.
 const fn once() -> u32 {
     1
 }
@@ -115,12 +115,12 @@ const fn once() -> u32 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Part {
-    /// All.
+    /// All of them.
     #[default]
     All,
-    /// Those that were due while the other's were still being made, by as many writers as the API server can bear.
+    /// Requests that were due while the other tenant's requests were still being created.
     WhileMade,
-    /// Those that were due when all of the other's had been made.
+    /// Requests that were due after all of the other tenant's requests were created.
     OnceMade,
 }
 
@@ -152,28 +152,28 @@ pub struct Run {
     pub contender: String,
     /// What requests were made.
     pub load: Load,
-    /// How many were measured: with a lone tenant, its own only.
+    /// How many were measured: with a lone tenant, only its own.
     pub requests: u32,
-    /// How long they took and in which order they ended.
+    /// How long they took, and in which order they ended.
     pub times: Times,
-    /// Requests of the contender to the API server for each request of the load, by verb and resource. With a lone tenant
-    /// this and all that follows is of both tenants together.
+    /// Requests of the contender to the API server per request of the load, by verb and resource. With a lone tenant,
+    /// this and all following figures are for both tenants together.
     pub api_requests: BTreeMap<String, f64>,
-    /// Calls that reached the gateway for each request, by action.
+    /// Calls that reached the gateway per request, by action.
     pub upstream_calls: BTreeMap<String, f64>,
-    /// Calls that the gateway refused for its quota.
+    /// Calls that the gateway refused because of its quota.
     pub throttled_calls: u64,
-    /// Processor time that it took.
+    /// Processor time of the contender and the control plane.
     pub cpu_seconds: CpuSeconds,
     /// Processor time of the load process.
     pub load_cpu_seconds: f64,
-    /// All requests that were made, to divide the processor time by.
+    /// All requests that were made: the divisor for the processor time.
     pub requests_made: u32,
     /// Memory of the contender.
     pub memory_bytes: MemoryBytes,
-    /// What became of the sessions and requests.
+    /// The results of the sessions and requests.
     pub ends: Ends,
-    /// Processes that wanted a processor over the minute before.
+    /// The average number of runnable processes in the minute before.
     pub load_average: Option<f64>,
 }
 
@@ -181,29 +181,29 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Times {
-    /// Half took no longer, in milliseconds.
+    /// The median, in milliseconds.
     pub p50_ms: f64,
-    /// All but one in a hundred took no longer.
+    /// The 99th percentile, in milliseconds.
     pub p99_ms: f64,
-    /// The longest.
+    /// The longest, in milliseconds.
     pub max_ms: f64,
-    /// Requests divided by the time from the first one due to the last one ended.
+    /// Requests per second, from the first one due to the last one ended.
     pub requests_per_second: f64,
-    /// Kendall's tau of the order of the ends with the order in the store, within each tenant; none if there is no pair.
+    /// Kendall's tau of the order of ends and the order in the store, within each tenant. `None` if there is no pair.
     pub order_kept: Option<f64>,
 }
 
-/// Whether everything was done, and once.
+/// Whether everything was done, and only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ends {
-    /// Requests that had not ended when they were given up.
+    /// Requests that had not ended when the load gave up.
     pub unfinished: u32,
     /// Sessions that the requests named.
     pub sessions: u32,
-    /// Those that were killed.
+    /// Sessions that were killed.
     pub sessions_killed: u32,
-    /// How often one session was killed at most.
+    /// The highest number of kills of one session.
     pub most_kills_of_one: u32,
 }
 
@@ -215,15 +215,15 @@ pub struct Start {
     pub repeat: u32,
     /// Who was started.
     pub contender: String,
-    /// Requests that had ended and were still there.
+    /// The number of finished requests in the store.
     pub finished_objects: u32,
-    /// From the start of the process until it said that it was ready.
+    /// The time from the start of the process until it was ready.
     pub ready_ms: f64,
-    /// Memory that it took then, when it had come to rest.
+    /// Its memory after it has come to rest.
     pub resting_bytes: u64,
 }
 
-/// The runs of one load on one contender together.
+/// The summary of all runs of one load on one contender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -247,12 +247,12 @@ pub struct Summary {
     pub api_requests: Spread,
     /// All calls that reached the gateway, for each request.
     pub upstream_calls: Spread,
-    /// Processor seconds for a thousand requests; none for too few requests to tell.
+    /// Processor seconds per thousand requests. `None` if there were too few requests.
     pub cpu_per_thousand: Option<CpuSpread>,
     /// The most memory that the contender took.
     #[serde(default)]
     pub peak_bytes: Option<Spread>,
-    /// Medians divided by those of each other contender under the same load.
+    /// Its medians, divided by those of each other contender under the same load.
     pub ratios: BTreeMap<String, Ratios>,
 }
 
@@ -268,7 +268,7 @@ pub struct CpuSpread {
     pub etcd: Spread,
 }
 
-/// One contender's medians divided by another's.
+/// One contender's medians, divided by another's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ratios {

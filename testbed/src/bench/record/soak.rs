@@ -1,4 +1,4 @@
-//! One contender that has killed for long, as it is written.
+//! The record of one soak.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +12,19 @@ pub struct SoakRun {
     pub requests: u32,
     /// How many were.
     pub killed: u32,
-    /// How often one session was killed at most.
+    /// The highest number of kills of one session.
     pub most_kills_of_one: u32,
-    /// After the first five minutes, or a sixth of the time if that is less.
+    /// What the process held after the first five minutes, or after a sixth of the time if that is less.
     pub early: Held,
-    /// When the last kill had ended.
+    /// What the process held after the last kill had ended.
     pub late: Held,
-    /// Requests that were still stored then, more than a minute after they were to be removed.
+    /// Requests that were still stored then, more than a minute after they were due for removal.
     pub overdue: u32,
-    /// How long it took then until no request was left, in seconds; none if it took longer than two minutes.
+    /// How many seconds it took then until no request was left. `None` if it took more than two minutes.
     pub cleared_after: Option<f64>,
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {

@@ -10,11 +10,11 @@ use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::{Session, SessionStore, Verdict, Wanted};
 
-/// Sessions that exist in memory only. Each look and each kill is atomic; a look copies none, and a kill takes no longer the
-/// more sessions there are, so that those who call at the same time do not wait for each other.
+/// Sessions in memory. Each look and each kill is atomic. A look copies no session, and a kill takes the same time with
+/// any number of sessions, so that calls at the same time do not wait for each other.
 pub struct Memory(Mutex<Table>);
 
-/// Sessions in the order in which they were given, found by server and id.
+/// Sessions in the order in which they were added, found by server and ID.
 #[derive(Default)]
 struct Table {
     sessions: BTreeMap<usize, Arc<Session>>,
@@ -89,7 +89,7 @@ impl SessionStore for Memory {
     }
 }
 
-/// A few sessions to begin with: one long report behind a proxy, its neighbour, and two idle ones.
+/// Some initial sessions: one long report behind a proxy, its neighbour, and two idle ones.
 #[must_use]
 pub fn initial_sessions() -> Vec<Session> {
     let session = |server_ip: &str, session_id, user: &str, database: &str| Session {

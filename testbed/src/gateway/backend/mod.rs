@@ -1,4 +1,4 @@
-//! Where the sessions are that the gateway lists and kills.
+//! The backends of the gateway: where it lists and kills sessions.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ pub fn tenant_of<'a>(session: &'a Session, first: &'a str) -> &'a str {
     if session.tenant_id.is_empty() { first } else { &session.tenant_id }
 }
 
-/// What became of an order to kill.
+/// The result of a kill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The session was killed.
@@ -73,9 +73,9 @@ impl Verdict {
 /// Which sessions to list.
 pub type Wanted<'a> = dyn Fn(&Session) -> bool + Sync + 'a;
 
-/// Lists and kills sessions. An error means that the store cannot be reached, so nothing is known.
+/// Lists and kills sessions. An error means that the store cannot be reached, so the result is unknown.
 pub trait SessionStore: Send + Sync {
-    /// The wanted ones of all sessions but the gateway's own.
+    /// All sessions that are wanted, without the gateway's own.
     fn list<'a>(&'a self, is_wanted: &'a Wanted<'a>) -> BoxFuture<'a, Result<Vec<Arc<Session>>>>;
 
     /// Kills one session, at most once.
@@ -84,9 +84,9 @@ pub trait SessionStore: Send + Sync {
     /// The version of the database.
     fn version(&self) -> BoxFuture<'_, Result<String>>;
 
-    /// Replaces all sessions; a store that holds real ones refuses.
+    /// Replaces all sessions. A store with real sessions refuses.
     fn replace(&self, sessions: Vec<Session>) -> Result<()>;
 
-    /// Adds sessions; a store that holds real ones refuses.
+    /// Adds sessions. A store with real sessions refuses.
     fn add(&self, sessions: Vec<Session>) -> Result<()>;
 }

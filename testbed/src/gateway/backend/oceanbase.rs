@@ -15,8 +15,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const UNKNOWN_THREAD: u16 = 1094;
 const NOT_OWNER: u16 = 1095;
 
-/// A real engine. One connection serves all calls, one after the other: so there is exactly one session of the
-/// gateway's own, which is neither listed nor killed. It is opened anew when the engine was restarted.
+/// A real engine. One connection serves all calls in turn, so the gateway has exactly one session of its own. It is
+/// neither listed nor killed. The connection is opened again after a restart of the engine.
 pub struct OceanBase {
     options: Opts,
     connection: Mutex<Option<Connection>>,
@@ -30,14 +30,14 @@ struct Connection {
 }
 
 impl OceanBase {
-    /// Prepares to connect to `url` (`mysql://user:password@host:port`); does not connect yet.
+    /// Prepares to connect to `url` (`mysql://user:password@host:port`). Does not connect yet.
     pub fn new(url: &str) -> Result<Self> {
         let options = Opts::from_url(url).context("the database URL is not of the form mysql://user@host:port")?;
         Ok(Self { options, connection: Mutex::default() })
     }
 
-    /// A connection that answered just now. It is taken out while in use: one that is left in the middle of an answer
-    /// is dropped, not used again.
+    /// A connection that has just answered. It is taken out of `self` while in use, so that a connection left in the
+    /// middle of an answer is dropped and not used again.
     async fn connect(&self, kept: Option<Connection>) -> Result<Connection> {
         if let Some(mut kept) = kept
             && kept.conn.ping().await.is_ok()
@@ -62,7 +62,7 @@ impl OceanBase {
     }
 
     async fn kill_now(&self, server_ip: &str, session_id: i64) -> Result<Verdict> {
-        // The engine cuts ids to 32 bits: KILL 4294967999 would end session 703.
+        // Do not pass on larger IDs: the engine cuts them to 32 bits, so KILL 4294967999 would end session 703.
         let Ok(id) = u32::try_from(session_id) else {
             return Ok(Verdict::unknown(session_id));
         };
@@ -114,8 +114,8 @@ impl SessionStore for OceanBase {
     }
 }
 
-/// An engine that is stopped, not gone, keeps connections open and never answers: without a limit the first call
-/// would hold up all later ones.
+/// A time limit: a paused engine keeps connections open and never answers. Without the limit the first call would block
+/// all later ones.
 async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(LIMIT, call).await.context("the engine did not answer in time")?
 }
@@ -142,7 +142,7 @@ fn session(mut row: Row, server_ip: &str) -> Session {
     }
 }
 
-/// The part before the point: the view counts seconds with fractions, the API whole ones.
+/// The part before the point: the view shows fractions of seconds, the API only whole seconds.
 fn whole(number: &str) -> i64 {
     number.split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or_default()
 }
