@@ -1,5 +1,5 @@
-{{- /* The objects in a schema as a list: how a policy gets them, which fields they may have, and for which field one may have
-been meant that is none, by its name or its value in lower case. */ -}}
+{{- /* The objects in a schema as a list. For each object: the expression with which a policy gets it (objects), its fields (known), and
+the field that a user probably meant (meant), by a lower-case name or a lower-case value of an enum. */ -}}
 {{- define "sessionkill.objectsOf" -}}
 {{- $level := . }}
 {{- $known := concat (.alsoKnown | default list) (keys .schema.properties) | sortAlpha }}

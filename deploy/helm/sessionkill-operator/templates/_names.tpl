@@ -34,7 +34,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
-{{- /* As the Pod Security Standard "restricted" asks. */ -}}
+{{- /* As the Pod Security Standard "restricted" requires. */ -}}
 {{- define "sessionkill.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532

@@ -60,7 +60,7 @@
   value: {{ .Values.proxy.url | quote }}
 {{- end }}
 {{- if .Values.extraCA.configMap }}
-# Together they replace the default: the public authorities of the image, and those of the ConfigMap.
+# Together these two replace the default. They trust the public authorities of the image, and those of the ConfigMap.
 - name: SSL_CERT_FILE
   value: /etc/ssl/certs/ca-certificates.crt
 - name: SSL_CERT_DIR
@@ -94,7 +94,7 @@
 {{- end }}
 {{- end -}}
 
-{{- /* That of the values and, unless it says something of the kind itself, the preference for zones. */ -}}
+{{- /* The affinity of the values, and the preference for zones unless the values have a podAntiAffinity. */ -}}
 {{- define "sessionkill.affinity" -}}
 {{- with .Values.affinity }}
 {{- toYaml . }}
