@@ -62,6 +62,12 @@ impl Cluster {
         while run(&control_plane, &kinds, "").await.stdout.lines().count() < 3 {
             assert!(Instant::now() < deadline, "the API server does not list the kinds");
         }
+        // It describes them yet a moment later.
+        for kind in ["sessionkills", "oceanbaseconnections", "sessionkillreceipts"] {
+            while !run(&control_plane, &["explain", kind], "").await.success {
+                assert!(Instant::now() < deadline, "the API server does not describe {kind}");
+            }
+        }
         Self { control_plane, _alone: alone }
     }
 

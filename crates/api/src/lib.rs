@@ -11,6 +11,7 @@ mod alibaba_cloud;
 pub mod audit_line;
 mod conditions;
 mod connection;
+mod description;
 mod expect;
 mod receipt;
 mod session_kill;
@@ -65,6 +66,7 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
             strict::drop_nothing(spec);
         }
     }
+    definitions.iter_mut().filter_map(object_schema).for_each(description::join_lines);
     definitions
 }
 
