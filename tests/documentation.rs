@@ -10,7 +10,8 @@ mod versions;
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use sessionkill::api::definitions;
+use sessionkill::api::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason, definitions};
+use strum::VariantArray as _;
 
 const TROUBLESHOOTING: &str = include_str!("../docs/troubleshooting.md");
 const THREAT_MODEL: &str = include_str!("../docs/threat-model.md");
@@ -58,10 +59,13 @@ fn a_row_that_is_missing_is_noticed() {
     assert_eq!(missing("reason", &without), ["IdReused"; 2], "in the request and in its receipt");
 }
 
-/// What the closed sets of `text` can be written as: the words of their arms `Self::Word => "Word"`.
-fn written_words(text: &str) -> Vec<&str> {
-    let arms = text.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""));
-    arms.filter_map(|(_, rest)| rest.split_once('"')).map(|(word, _)| word).collect()
+/// All types and reasons of conditions and Events.
+fn written_words() -> Vec<&'static str> {
+    let types = ConditionType::VARIANTS.iter().map(|it| it.as_str());
+    let waits = WaitReason::VARIANTS.iter().map(|it| it.as_str());
+    let ends = Outcome::VARIANTS.iter().map(|it| it.as_str());
+    let connections = ConnectionReason::VARIANTS.iter().map(|it| it.as_str());
+    types.chain(waits).chain(ends).chain(connections).chain(Notice::VARIANTS.iter().map(|it| it.as_str())).collect()
 }
 
 /// The words in `text` that look like a reason and are written there and then, outside of the closed sets.
@@ -74,7 +78,7 @@ fn loose_reasons(text: &str) -> Vec<&str> {
 
 #[test]
 fn every_reason_of_a_condition_or_an_event_has_a_row() {
-    let words = written_words(include_str!("../crates/api/src/conditions.rs"));
+    let words = written_words();
     for known in ["CredentialsRejected", "StillPresent", "DeadlineTimeStamp", "TTLIgnored", "AnswerDiffers", "Ready"] {
         assert!(words.contains(&known), "{known} is not among {words:?}");
     }
@@ -93,10 +97,6 @@ fn every_reason_of_a_condition_or_an_event_has_a_row() {
 
 #[test]
 fn a_reason_without_a_row_is_noticed() {
-    assert_eq!(
-        written_words("    match self {\n  Self::A => \"A\",\n Self::Tls => \"TLS\",\n _ => f(),"),
-        ["A", "TLS"]
-    );
     assert_eq!(loose_reasons("send(x, \"NewReason\", \"some text\"); f(\"snake_case\")"), ["NewReason"]);
     assert!(has_row("| `A` | b |", "A") && !has_row("`A`", "A") && !has_row("| A |", "A"));
 }

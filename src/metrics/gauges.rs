@@ -7,8 +7,9 @@ use jiff::SignedDuration;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use strum::VariantArray as _;
 
-use super::labels::{self, Clock, Label, Output, Stage};
+use super::labels::{Clock, Label, Output, Stage};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -105,10 +106,10 @@ impl Gauges {
         for watch in crate::health::Watch::KINDS {
             gauges.set_watch_age(watch.as_str(), Duration::ZERO);
         }
-        for clock in labels::CLOCKS {
+        for clock in Clock::VARIANTS {
             gauges.set_clock_lead(*clock, SignedDuration::ZERO);
         }
-        for output in labels::OUTPUTS {
+        for output in Output::VARIANTS {
             gauges.set_output_stuck(*output, Duration::ZERO);
         }
         gauges
@@ -131,10 +132,10 @@ impl Gauges {
 
     /// The stage of each request under way, and its time in it.
     pub fn set_stages(&self, requests: &[(Stage, Duration)]) {
-        for stage in labels::STAGES {
+        for stage in Stage::VARIANTS {
             let of_stage = requests.iter().filter(|(of, _)| of == stage);
             let (count, oldest) = of_stage.fold((0, Duration::ZERO), |(n, oldest), (_, age)| (n + 1, oldest.max(*age)));
-            let name = [("stage", labels::stage(*stage))];
+            let name = [("stage", stage.into())];
             self.stage_requests.get_or_create(&name).set(count);
             self.stage_oldest.get_or_create(&name).set(oldest.as_secs_f64());
         }
@@ -158,11 +159,11 @@ impl Gauges {
 
     /// The lead of the operator's clock over `clock`.
     pub fn set_clock_lead(&self, clock: Clock, lead: SignedDuration) {
-        self.clock_lead.get_or_create(&[("clock", labels::clock(clock))]).set(lead.as_secs_f64());
+        self.clock_lead.get_or_create(&[("clock", clock.into())]).set(lead.as_secs_f64());
     }
 
     /// The time that the oldest line of `output` has waited.
     pub fn set_output_stuck(&self, output: Output, waits: Duration) {
-        self.output_stuck.get_or_create(&[("output", labels::output(output))]).set(waits.as_secs_f64());
+        self.output_stuck.get_or_create(&[("output", output.into())]).set(waits.as_secs_f64());
     }
 }

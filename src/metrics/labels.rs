@@ -1,28 +1,13 @@
 //! The label values: closed sets. Values from outside are mapped to a class first, so that neither a user nor the
 //! gateway can add a series. Pure.
 
-use crate::api::{Operation, Outcome, SessionOutcome, SessionReason, WaitReason};
+use strum::{IntoStaticStr, VariantArray};
+
+use crate::api::{Operation, Outcome, SessionOutcome, SessionReason};
 use crate::domain::backend::{ANSWER_LOST, CallError, ErrorKind};
 
 /// The name of a label, and its value.
 pub(super) type Label = (&'static str, &'static str);
-
-/// The variants of an enum, each with its name. A missing variant does not compile.
-macro_rules! closed_set {
-    ($(#[$doc:meta])* $values:ident, $name:ident($type:ident): $($variant:ident)+) => {
-        $(#[$doc])*
-        pub(super) const $values: &[$type] = &[$($type::$variant),+];
-
-        closed_set! { $name($type): $($variant)+ }
-    };
-    ($name:ident($type:ident): $($variant:ident)+) => {
-        pub(super) const fn $name(value: $type) -> &'static str {
-            match value {
-                $($type::$variant => stringify!($variant)),+
-            }
-        }
-    };
-}
 
 /// A call of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +21,7 @@ pub enum Call {
 }
 
 /// The answer to a call, or why there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum Code {
     /// Success.
     Ok,
@@ -65,7 +50,7 @@ pub enum Code {
 }
 
 impl Call {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Kill(operation) => operation.as_str(),
             Self::List(action) => action,
@@ -77,8 +62,8 @@ impl Call {
 impl Stage {
     /// The name.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        stage(self)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -106,13 +91,13 @@ impl Code {
 
     /// The name.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        code(self)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// A stage of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum Stage {
     /// It waits in the queue.
     Queued,
@@ -127,7 +112,7 @@ pub enum Stage {
 }
 
 /// An output of the operator for lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum Output {
     /// Logs, on standard error.
     Logs,
@@ -136,7 +121,7 @@ pub enum Output {
 }
 
 /// A clock compared with the operator's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum Clock {
     /// The clock of the Kubernetes API server.
     ApiServer,
@@ -145,7 +130,7 @@ pub enum Clock {
 }
 
 /// The result of a try to claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum ClaimResult {
     /// The receipt is stored: the call may be made.
     Granted,
@@ -158,7 +143,7 @@ pub enum ClaimResult {
 }
 
 /// The outcome class of a finished request, for alerts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum Ending {
     /// Its goal is reached.
     Succeeded,
@@ -193,51 +178,6 @@ impl Ending {
     }
 }
 
-closed_set! {
-    /// Every [`Code`].
-    CODES, code(Code): Ok Throttled CredentialsRejected PermissionDenied TimeStampRefused OperationNotFound
-        OperationUnavailable Rejected Unreachable AnswerLost AnswerUnreadable OtherError
-}
-closed_set! {
-    /// Every [`Stage`].
-    STAGES, stage(Stage): Queued Preparing Calling Verifying Settling
-}
-closed_set! {
-    /// Every [`Output`].
-    OUTPUTS, output(Output): Logs Audit
-}
-closed_set! {
-    /// Every [`Clock`].
-    CLOCKS, clock(Clock): ApiServer Gateway
-}
-closed_set! {
-    /// Every [`ClaimResult`].
-    CLAIM_RESULTS, claim_result(ClaimResult): Granted Taken Failed Released
-}
-closed_set! {
-    /// Every [`Ending`].
-    ENDINGS, ending(Ending): Succeeded Failed Unknown Expired Deleted
-}
-closed_set! {
-    /// Every reason with which a request ends.
-    OUTCOMES, outcome(Outcome): SessionsKilled SessionsGone AlreadyExecuted DryRunCompleted ExpiredOnArrival
-        KillMissed DeadlineExceeded Deleted PreconditionFailed NotAllowed InvalidObject PartiallyKilled KillFailed StillPresent OutcomeUnknown
-}
-closed_set! {
-    /// Every reason for which a request waits.
-    WAIT_REASONS, wait_reason(WaitReason): Pending Scheduled Suspended Dispatching Verifying ObservationFailed
-        ConnectionNotFound EndpointNotAllowed CredentialsUnavailable CredentialsRejected PermissionDenied Throttled
-        EndpointUnreachable TimeStampRefused OperationUnavailable ClockSkew
-}
-closed_set! {
-    session_outcome(SessionOutcome): Pending Killed Gone Skipped Failed Unknown
-}
-closed_set! {
-    session_reason(SessionReason): Waiting DryRun Verified IdReused NotFound PreconditionMismatch
-        StillPresent Accepted NotVerified KillRefused RequestRejected DeadlineExceeded Deleted NotAllowed MissingInAnswer
-        AnswerLost HolderLost
-}
-
 /// Why the outcome of a session is unknown after a call.
 pub(super) const CAUSES: &[SessionReason] =
     &[SessionReason::AnswerLost, SessionReason::MissingInAnswer, SessionReason::NotVerified, SessionReason::HolderLost];
@@ -263,9 +203,14 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_status() {
-        assert_eq!(outcome(Outcome::SessionsKilled), Outcome::SessionsKilled.as_str());
-        assert_eq!(wait_reason(WaitReason::Throttled), WaitReason::Throttled.as_str());
-        assert_eq!(serde_json::json!(SessionReason::IdReused), session_reason(SessionReason::IdReused));
-        assert_eq!(serde_json::json!(SessionOutcome::Gone), session_outcome(SessionOutcome::Gone));
+        for outcome in SessionOutcome::VARIANTS {
+            assert_eq!(serde_json::json!(outcome), outcome.as_str());
+        }
+        for reason in SessionReason::VARIANTS {
+            assert_eq!(serde_json::json!(reason), reason.as_str());
+        }
+        for outcome in Outcome::VARIANTS {
+            assert_eq!(serde_json::json!(outcome), outcome.as_str());
+        }
     }
 }

@@ -98,7 +98,7 @@ impl Metrics {
     pub fn finished(&self, reason: Outcome, since_creation: Option<Duration>, trace: Option<String>) {
         self.requests.get_or_create(&of_request(reason)).inc();
         if let Some(took) = since_creation {
-            let series = self.completion.get_or_create(&[("outcome", labels::ending(Ending::of(reason)))]);
+            let series = self.completion.get_or_create(&[("outcome", Ending::of(reason).into())]);
             observe(&series, took, trace);
         }
     }
@@ -112,12 +112,12 @@ impl Metrics {
 
     /// An attempt ended with the request waiting.
     pub fn put_off(&self, reason: WaitReason) {
-        self.put_off.get_or_create(&[("reason", labels::wait_reason(reason))]).inc();
+        self.put_off.get_or_create(&[("reason", reason.as_str())]).inc();
     }
 
     /// A claim was tried or given back.
     pub fn claim(&self, result: ClaimResult) {
-        self.claims.get_or_create(&[("result", labels::claim_result(result))]).inc();
+        self.claims.get_or_create(&[("result", result.into())]).inc();
     }
 
     /// A request ended with the outcome of another one.
@@ -154,13 +154,13 @@ impl Metrics {
 
     /// A request leaves a stage after this time in it.
     pub fn leaves(&self, stage: Stage, after: Duration) {
-        self.stages.get_or_create(&[("stage", labels::stage(stage))]).observe(after.as_secs_f64());
+        self.stages.get_or_create(&[("stage", stage.into())]).observe(after.as_secs_f64());
     }
 
     /// The counter of the lost lines of `output`.
     #[must_use]
     pub fn lines_lost(&self, output: Output) -> Counter {
-        self.lines_lost.get_or_create(&[("output", labels::output(output))]).clone()
+        self.lines_lost.get_or_create(&[("output", output.into())]).clone()
     }
 
     /// An Event is dropped, as too many wait.
@@ -190,23 +190,23 @@ fn observe(series: &HistogramWithExemplars<Exemplar>, took: Duration, trace: Opt
 }
 
 fn of_request(reason: Outcome) -> [Label; 2] {
-    [("outcome", labels::ending(Ending::of(reason))), ("reason", labels::outcome(reason))]
+    [("outcome", Ending::of(reason).into()), ("reason", reason.as_str())]
 }
 
 fn of_session(outcome: SessionOutcome, reason: SessionReason) -> [Label; 2] {
-    [("outcome", labels::session_outcome(outcome)), ("reason", labels::session_reason(reason))]
+    [("outcome", outcome.as_str()), ("reason", reason.as_str())]
 }
 
 fn of_call(call: Call, code: Code) -> [Label; 2] {
-    [("operation", call.as_str()), ("code", labels::code(code))]
+    [("operation", call.as_str()), ("code", code.into())]
 }
 
 fn of_cause(cause: SessionReason) -> [Label; 1] {
-    [("cause", labels::session_reason(cause))]
+    [("cause", cause.as_str())]
 }
 
 fn of_resolution(cause: SessionReason, outcome: SessionOutcome) -> [Label; 2] {
-    [("cause", labels::session_reason(cause)), ("outcome", labels::session_outcome(outcome))]
+    [("cause", cause.as_str()), ("outcome", outcome.as_str())]
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use strum::VariantArray as _;
 
-use super::labels::Call;
+use super::labels::{Call, ClaimResult, Code, Ending, Output, Stage};
 use super::{Metrics, labels, of_call, of_cause, of_request, of_resolution, of_session};
-use crate::api::{Operation, SessionOutcome, SessionReason};
+use crate::api::{Operation, Outcome, SessionOutcome, SessionReason, WaitReason};
 
 /// How a session can end: outcome and reason.
 const SESSION_ENDS: [(SessionOutcome, SessionReason); 17] = {
@@ -99,19 +100,19 @@ impl Metrics {
 
     /// Makes the series of all counters.
     pub(super) fn start_at_zero(&self) {
-        for reason in labels::OUTCOMES {
+        for reason in Outcome::VARIANTS {
             drop(self.requests.get_or_create(&of_request(*reason)));
         }
         for (outcome, reason) in SESSION_ENDS {
             drop(self.sessions.get_or_create(&of_session(outcome, reason)));
         }
-        for reason in labels::WAIT_REASONS {
-            drop(self.put_off.get_or_create(&[("reason", labels::wait_reason(*reason))]));
+        for reason in WaitReason::VARIANTS {
+            drop(self.put_off.get_or_create(&[("reason", reason.as_str())]));
         }
-        for result in labels::CLAIM_RESULTS {
-            drop(self.claims.get_or_create(&[("result", labels::claim_result(*result))]));
+        for result in ClaimResult::VARIANTS {
+            drop(self.claims.get_or_create(&[("result", result.into())]));
         }
-        for output in labels::OUTPUTS {
+        for output in Output::VARIANTS {
             drop(self.lines_lost(*output));
         }
         for cause in labels::CAUSES {
@@ -125,18 +126,18 @@ impl Metrics {
     /// Makes the series that otherwise come with their first event, for the reference. `list_actions` are those of all
     /// backends.
     pub fn make_every_series(&self, list_actions: &[&'static str]) {
-        for ending in labels::ENDINGS {
-            drop(self.completion.get_or_create(&[("outcome", labels::ending(*ending))]));
+        for ending in Ending::VARIANTS {
+            drop(self.completion.get_or_create(&[("outcome", ending.into())]));
         }
-        let kills = Operation::ALL.into_iter().map(Call::Kill);
+        let kills = Operation::VARIANTS.iter().copied().map(Call::Kill);
         let lists = list_actions.iter().map(|action| Call::List(action));
         for call in kills.chain(lists).chain([Call::Probe]) {
-            for code in labels::CODES {
+            for code in Code::VARIANTS {
                 drop(self.calls.get_or_create(&of_call(call, *code)));
             }
         }
-        for stage in labels::STAGES {
-            drop(self.stages.get_or_create(&[("stage", labels::stage(*stage))]));
+        for stage in Stage::VARIANTS {
+            drop(self.stages.get_or_create(&[("stage", stage.into())]));
         }
     }
 }

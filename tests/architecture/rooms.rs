@@ -42,6 +42,7 @@ const CRATES: [Room; 3] = [
             "std::borrow",
             "std::collections",
             "std::fmt",
+            "strum",
         ],
     },
     Room {

@@ -3,9 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// The types of the conditions that the operator writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 pub enum ConditionType {
     /// The summary of a `SessionKill`: Unknown while the request is worked on, then True or False.
     Succeeded,
@@ -34,23 +35,13 @@ pub enum ConditionType {
 impl ConditionType {
     /// The name as written in `conditions[].type`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-            Self::TargetMismatch => "TargetMismatch",
-            Self::NotAudited => "NotAudited",
-            Self::ServerSideFence => "ServerSideFence",
-            Self::CredentialsValid => "CredentialsValid",
-            Self::ClockSkew => "ClockSkew",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Why a request waits: the reason of its `Succeeded` condition while that is Unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum WaitReason {
     /// The API server refuses what the operator needs, such as the claim in a namespace that is being deleted.
     Pending,
@@ -90,30 +81,13 @@ pub enum WaitReason {
 impl WaitReason {
     /// The name as written in `conditions[].reason`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Scheduled => "Scheduled",
-            Self::Suspended => "Suspended",
-            Self::Dispatching => "Dispatching",
-            Self::Verifying => "Verifying",
-            Self::ObservationFailed => "ObservationFailed",
-            Self::ConnectionNotFound => "ConnectionNotFound",
-            Self::EndpointNotAllowed => "EndpointNotAllowed",
-            Self::CredentialsUnavailable => "CredentialsUnavailable",
-            Self::CredentialsRejected => "CredentialsRejected",
-            Self::PermissionDenied => "PermissionDenied",
-            Self::Throttled => "Throttled",
-            Self::EndpointUnreachable => "EndpointUnreachable",
-            Self::TimeStampRefused => "TimeStampRefused",
-            Self::OperationUnavailable => "OperationUnavailable",
-            Self::ClockSkew => "ClockSkew",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// How a request ended: the reason of its `Succeeded` condition at the end, and the `outcome` of its receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray)]
 pub enum Outcome {
     /// Every session was killed, or some were killed and the others were already gone.
     SessionsKilled,
@@ -152,29 +126,13 @@ pub enum Outcome {
 impl Outcome {
     /// The name as written in `conditions[].reason`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SessionsKilled => "SessionsKilled",
-            Self::SessionsGone => "SessionsGone",
-            Self::AlreadyExecuted => "AlreadyExecuted",
-            Self::DryRunCompleted => "DryRunCompleted",
-            Self::ExpiredOnArrival => "ExpiredOnArrival",
-            Self::KillMissed => "KillMissed",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Deleted => "Deleted",
-            Self::PreconditionFailed => "PreconditionFailed",
-            Self::NotAllowed => "NotAllowed",
-            Self::InvalidObject => "InvalidObject",
-            Self::PartiallyKilled => "PartiallyKilled",
-            Self::KillFailed => "KillFailed",
-            Self::StillPresent => "StillPresent",
-            Self::OutcomeUnknown => "OutcomeUnknown",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// The reason of a connection's condition. After a failed call it is the request's [`WaitReason`] instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum ConnectionReason {
     /// The gateway answered the last call.
     CallAnswered,
@@ -200,23 +158,13 @@ pub enum ConnectionReason {
 impl ConnectionReason {
     /// The name as written in `conditions[].reason`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CallAnswered => "CallAnswered",
-            Self::ProbeUnanswered => "ProbeUnanswered",
-            Self::CredentialsAccepted => "CredentialsAccepted",
-            Self::NotYetKnown => "NotYetKnown",
-            Self::DeadlineTimeStamp => "DeadlineTimeStamp",
-            Self::TimeStampRefused => "TimeStampRefused",
-            Self::InvalidObject => "InvalidObject",
-            Self::GatewayAhead => "GatewayAhead",
-            Self::GatewayBehind => "GatewayBehind",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Reasons of Events and conditions about a request, other than its outcome and its [`WaitReason`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum Notice {
     /// Event: the API named another user, database or client for a killed session than was expected or seen before.
     TargetMismatch,
@@ -225,6 +173,7 @@ pub enum Notice {
     /// The reason of the condition `NotAudited`.
     AuditLineLost,
     /// Event: `ttlSecondsAfterFinished` is ignored, as a GitOps tool keeps the object.
+    #[strum(serialize = "TTLIgnored")]
     TtlIgnored,
     /// Event: the API server stores the outcome of the request in no form, such as when the object is too large.
     StatusNotStored,
@@ -233,14 +182,8 @@ pub enum Notice {
 impl Notice {
     /// The name as written in `conditions[].reason` and in Events.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TargetMismatch => "TargetMismatch",
-            Self::AnswerDiffers => "AnswerDiffers",
-            Self::AuditLineLost => "AuditLineLost",
-            Self::TtlIgnored => "TTLIgnored",
-            Self::StatusNotStored => "StatusNotStored",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::conditions::{Conditions, conditions_schema};
 
@@ -87,7 +88,9 @@ pub struct Dispatch {
 }
 
 /// The operation of the OceanBasePro API (version 2019-09-01) that ends sessions.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray,
+)]
 pub enum Operation {
     /// Synchronous. The answer has a row for each session.
     #[default]
@@ -97,16 +100,10 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Each of them.
-    pub const ALL: [Self; 2] = [Self::KillProcessList, Self::BatchKillProcessList];
-
     /// The name of the action.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::KillProcessList => "KillProcessList",
-            Self::BatchKillProcessList => "BatchKillProcessList",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -165,7 +162,7 @@ pub struct SessionStatus {
 }
 
 /// What happened to a session.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum SessionOutcome {
     /// Not decided yet.
     Pending,
@@ -181,8 +178,16 @@ pub enum SessionOutcome {
     Unknown,
 }
 
+impl SessionOutcome {
+    /// The name as written in `sessions[].outcome`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// Why a session has its outcome.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 pub enum SessionReason {
     /// The request is still waiting.
     Waiting,
@@ -218,6 +223,14 @@ pub enum SessionReason {
     AnswerLost,
     /// The operator that held the claim was gone before it could record what happened.
     HolderLost,
+}
+
+impl SessionReason {
+    /// The name as written in `sessions[].reason`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// A session as the API showed it. Long strings are cut at a character boundary. Invisible characters are escaped.
