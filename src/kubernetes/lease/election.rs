@@ -1,7 +1,8 @@
 //! Leader election with a Lease. Does I/O: takes, renews, watches and releases the Lease.
 //!
 //! As in other Kubernetes components, two machines' clocks are never compared. A waiting replica counts from when it
-//! saw the last renewal, the holder from when it began to write it, so that the holder always stops first.
+//! saw the last renewal, the holder from when it began to write it, so that the holder always stops first. The crates for it
+//! judge by the wall clocks of both: see docs/decisions/0004-own-leader-election.md.
 
 use std::sync::Arc;
 use std::time::Duration;
