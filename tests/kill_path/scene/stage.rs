@@ -20,7 +20,7 @@ use super::relay::{At, Hold, Relay};
 use super::{SERVER_IP, access_keys, session, session_id};
 
 /// More scenes at once would only make each other slow.
-static STAGES: Semaphore = Semaphore::const_new(4);
+static STAGES: Semaphore = Semaphore::const_new(6);
 
 /// One test's own part of the world. [`Scene::end`] must be called: it looks at what no test may leave behind.
 pub struct Scene {
