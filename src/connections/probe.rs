@@ -154,15 +154,16 @@ async fn probe(probes: &Probes, target: &Target, key: &Key, connection: Arc<Ocea
     reports.failed(&connection, reason, &message);
 }
 
-/// Probes the operation that the connection names; if it leaves the choice, the first one that exists.
+/// Probes the operation that the connection names; if it leaves the choice, the other one where the first does not exist.
 pub async fn ask(routes: &Routes, route: &Route) -> (Operation, Result<(), CallError>) {
-    let mut asked = (route.backend.operation(), Ok(()));
-    for operation in route.backend.probed() {
-        let probe = || route.backend.probe(*operation).boxed();
-        asked = (*operation, routes.read(route, Call::Probe, probe).await);
-        if !matches!(&asked.1, Err(error) if error.kind == ErrorKind::OperationNotFound) {
-            break;
-        }
+    let asked = async |operation| {
+        let probe = |server_time| route.backend.probe(operation, server_time).boxed();
+        (operation, routes.read(route, Call::Probe, probe).await)
+    };
+    let (first, other) = route.backend.probed();
+    let answer = asked(first).await;
+    match (&answer.1, other) {
+        (Err(error), Some(other)) if error.kind == ErrorKind::OperationNotFound => asked(other).await,
+        _ => answer,
     }
-    asked
 }

@@ -107,9 +107,9 @@ impl ProcessLists {
                 Err(error) => return (Instant::now(), Err(error)),
             };
             let began = Instant::now();
-            let list = || {
+            let list = |server_time| {
                 let ids = ids.clone();
-                route.backend.list(tenant, move |id| ids.contains(&id)).boxed()
+                route.backend.list(tenant, move |id| ids.contains(&id), server_time).boxed()
             };
             let read = self.routes.read(route, Call::List(route.backend.list_action()), list).await;
             states.pace(&route.connection, read.as_ref().err());

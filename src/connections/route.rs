@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::api::{AlibabaCloud, Backend as Spec, OceanBaseConnection, WaitReason};
+use crate::api::{AlibabaCloud, BackendSpec, OceanBaseConnection, WaitReason};
 use crate::backends::Backend;
 #[cfg(feature = "scripted")]
 use crate::backends::scripted::Script;
@@ -22,7 +23,7 @@ use crate::kubernetes::calls::ApiError;
 use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Call, Code};
-use crate::oceanbase::{Addresses, AnswerBudget, Client, ClientOptions, Endpoint, Entrance, Gateway};
+use crate::oceanbase::{Addresses, AllowedEndpoint, AnswerBudget, Client, ClientOptions, Endpoint, Gateway};
 
 /// What is needed to call a connection.
 pub struct Route {
@@ -97,9 +98,11 @@ impl Routes {
     /// The route to `connection`; reads its Secret unless cached.
     pub async fn to(&self, connection: Arc<OceanBaseConnection>) -> Result<Route, RouteError> {
         let backend = match &connection.spec.backend {
-            Spec::AlibabaCloud(alibaba_cloud) => Backend::AlibabaCloud(self.gateway(&connection, alibaba_cloud).await?),
+            BackendSpec::AlibabaCloud(alibaba_cloud) => {
+                Backend::AlibabaCloud(self.gateway(&connection, alibaba_cloud).await?)
+            }
             #[cfg(feature = "scripted")]
-            Spec::Scripted(scripted) => Backend::Scripted(Script {
+            BackendSpec::Scripted(scripted) => Backend::Scripted(Script {
                 address: scripted.address.clone(),
                 request_timeout: request_timeout(&connection),
             }),
@@ -116,9 +119,9 @@ impl Routes {
         let name = connection.name_any();
         let unavailable =
             |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
-        let entrance = Entrance::of(alibaba_cloud, &self.allow_endpoints)
+        let allowed = AllowedEndpoint::of(alibaba_cloud, &self.allow_endpoints)
             .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
-        let endpoint = entrance.endpoint();
+        let endpoint = allowed.endpoint();
         let namespace = connection.namespace().unwrap_or_default();
         let clock = self.states.clock(connection);
         let client = self
@@ -134,7 +137,7 @@ impl Routes {
         };
         Ok(Gateway {
             client,
-            access: entrance.with(access_key),
+            access: allowed.with(access_key),
             key_source: format!("Secret {secret}"),
             kill_operation: alibaba_cloud.kill_operation,
             stored_operation: connection.status.as_ref().and_then(|status| status.operation),
@@ -142,25 +145,25 @@ impl Routes {
         })
     }
 
-    /// Makes a call that changes nothing; once more if it was refused for its time and the answer told the right one. Refused
-    /// credentials are forgotten.
+    /// Makes a call that changes nothing; once more if it was refused for its time and the answer told the right one, which
+    /// `call` then gets. Refused credentials are forgotten.
     pub async fn read<'a, T>(
         &self,
         route: &Route,
         operation: Call,
-        call: impl Fn() -> BoxFuture<'a, Result<T, CallError>>,
+        call: impl Fn(Option<Timestamp>) -> BoxFuture<'a, Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let timed = async || {
+        let timed = async |server_time| {
             let started = Instant::now();
-            let answer = call().await;
+            let answer = call(server_time).await;
             if let Some(code) = answer.as_ref().map_or_else(Code::of, |_| Some(Code::Ok)) {
                 self.metrics.called(operation, code, started.elapsed(), None);
             }
             answer
         };
-        let mut answer = timed().await;
-        if let Err(CallError { kind: ErrorKind::ClockRefused { server_time: Some(_) }, .. }) = answer {
-            answer = timed().await;
+        let mut answer = timed(None).await;
+        if let Err(CallError { kind: ErrorKind::ClockRefused { server_time: Some(time) }, .. }) = answer {
+            answer = timed(Some(time)).await;
         }
         if answer.as_ref().is_err_and(|error| error.kind == ErrorKind::CredentialsRejected) {
             self.forget_credentials(route);

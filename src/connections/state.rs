@@ -22,7 +22,7 @@ pub struct ConnectionState {
     pub call_size: Option<Learnt>,
     /// The queue for rate slots: its head holds the lock, and reserves next.
     pub line: Arc<tokio::sync::Mutex<()>>,
-    /// What its backend has learned of it.
+    /// What the backend has learned of the gateway.
     pub memory: Memory,
     /// A call could not be made through it, and none has been answered since.
     pub is_failing: bool,

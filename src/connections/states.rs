@@ -31,7 +31,7 @@ impl ConnectionStates {
 
     /// A probe of `connection` found `operation`: kills call it, if the spec leaves the choice.
     pub fn offers(&self, connection: &OceanBaseConnection, operation: Operation) {
-        if self.memory(connection).offers(operation) {
+        if self.memory(connection).offers(&connection.spec.backend, operation) {
             let (name, namespace) = (connection.name_any(), connection.namespace());
             tracing::info!(connection = name, namespace, operation = operation.as_str(), "operation in use");
         }

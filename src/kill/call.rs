@@ -16,8 +16,8 @@ use crate::metrics::labels::{Call, Code};
 
 /// Sends the call that `claims` permit, and returns the operation that was called last.
 ///
-/// After a refusal before execution, the same attempt asks again if the backend knows how else, or after a pause if it was
-/// throttled.
+/// After a refusal before execution, the same attempt asks again if the backend knows another way, each at most once, or after
+/// a pause if it was throttled.
 pub async fn dispatch(
     context: &Context,
     key: &Arc<TenantKey>,
@@ -26,7 +26,7 @@ pub async fn dispatch(
     target: &KillTarget,
 ) -> (Operation, Called<Claims>) {
     let trace_id = claims.first_uid().and_then(|uid| context.traces.trace_id(uid));
-    let mut request = 0;
+    let (mut request, mut ways) = (0, vec![]);
     loop {
         // Waits for a permit only until the claims expire; without a permit nothing was sent.
         let limit = claims.time_left().unwrap_or_default();
@@ -35,20 +35,24 @@ pub async fn dispatch(
             Err(error) => return (route.backend.operation(), Called::NotExecuted(claims, error)),
         };
         let started = Instant::now();
-        let Asked { operation, called, otherwise } = route.backend.kill(claims, target, request).await;
+        let Asked { operation, called, retry_as, learned } = route.backend.kill(claims, target, request).await;
         let error =
             if let Called::NotExecuted(_, error) | Called::Ambiguous(error) = &called { Some(error) } else { None };
         context.call_permits.heard(key, started.elapsed(), error);
         drop(permit);
         count(context, operation, &called, started.elapsed(), trace_id.clone());
         context.connection_states.pace(&route.connection, error);
+        if let (Some(learned), Some(error)) = (learned, error) {
+            log_learned(route, learned, error);
+        }
         let (refused, error) = match called {
             Called::NotExecuted(claims, error) => (claims, error),
             called => return (operation, called),
         };
-        let goes_on = match otherwise {
-            Some(otherwise) => {
-                asks_otherwise(route, &error, otherwise);
+        let goes_on = match retry_as {
+            Some(way) if ways.contains(&way) => false,
+            Some(way) => {
+                ways.push(way);
                 true
             }
             None if matches!(error.kind, ErrorKind::Throttled { .. }) => waits_for_turn(context, route, &refused).await,
@@ -72,10 +76,10 @@ fn count(context: &Context, operation: Operation, called: &Called<Claims>, took:
     }
 }
 
-fn asks_otherwise(route: &Route, error: &CallError, otherwise: &str) {
+fn log_learned(route: &Route, learned: &str, error: &CallError) {
     let (connection, namespace) = (route.connection.name_any(), route.connection.namespace());
     let endpoint = route.backend.endpoint();
-    tracing::warn!(%error, connection, endpoint, namespace, otherwise, "call refused before execution: asked otherwise");
+    tracing::warn!(%error, connection, endpoint, learned, namespace, "a refused call shows how to call from now on");
 }
 
 /// Waits for another slot of the rate limit while holding the claims, as releasing and claiming again costs each

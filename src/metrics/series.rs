@@ -78,8 +78,7 @@ impl Metrics {
             "Calls whose answer named another user, database or client than was expected or seen before",
             self.target_mismatches.clone(),
         );
-        let help =
-            "Calls of Alibaba Cloud, each request on its own, by operation and by the class of the answer's code";
+        let help = "Calls of backends, each request on its own, by operation and by the class of the answer's code";
         to.register_with_unit("upstream_call", help, Unit::Seconds, self.calls.clone());
         let help = "How long requests stayed in each stage of their way";
         to.register_with_unit("stage", help, Unit::Seconds, self.stages.clone());

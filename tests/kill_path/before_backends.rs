@@ -49,7 +49,7 @@ async fn upgrade(scene: &Scene, connection: &DynamicObject) {
     })
     .await;
     let worked = json!({"status": {"observedGeneration": 1, "operation": "KillProcessList", "conditions": [{
-        "type": "Ready", "status": "True", "reason": "CallAnswered", "message": "the gateway answered the last call",
+        "type": "Ready", "status": "True", "reason": "CallAnswered", "message": "the last call was answered",
         "lastTransitionTime": "2026-10-05T09:10:02Z", "observedGeneration": 1,
     }]}});
     let status = Patch::Merge(worked);

@@ -1,5 +1,8 @@
 //! A second backend, without a fence and with an answer for each session: its kills go the whole way, though nothing between
 //! the request and the call knows of it. The API server must learn of the new member of the union, which no schema has.
+//!
+//! The operator needs its feature `scripted`, which tests switch on. `cargo build` and `testbed up` in the same target directory make
+//! it without.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

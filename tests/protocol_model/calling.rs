@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use sessionkill::api::{
     Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy, WaitReason,
 };
+use sessionkill::domain::backend::ROOM_TO_ASK_AGAIN;
 use sessionkill::domain::kill::conclusion::{Conclusion, dispatch};
 use sessionkill::domain::kill::outcome::{for_sent, from_answer, rejected};
 use sessionkill::domain::kill::sharing::Sharing;
@@ -20,8 +21,7 @@ use super::world::{Call, Refused, World, seen};
 
 /// `group::URGENT`.
 const URGENT: SignedDuration = SignedDuration::from_secs(5);
-/// `dispatch::ROOM_TO_FALL_BACK`.
-const ROOM_TO_FALL_BACK: SignedDuration = SignedDuration::from_secs(5);
+const ROOM: SignedDuration = SignedDuration::from_secs(ROOM_TO_ASK_AGAIN.as_secs().cast_signed());
 
 fn time_left(world: &World, operator: usize, receipt: &SessionKillReceipt) -> SignedDuration {
     let left = receipt.spec.dispatch_deadline_time.0.duration_since(world.time(operator));
@@ -176,7 +176,7 @@ pub(crate) fn refuse(
         Stage::Calling { receipt, .. } => Some(time_left(world, operator, receipt)),
         _ => None,
     });
-    let has_room = left.min().is_some_and(|left| left >= ROOM_TO_FALL_BACK);
+    let has_room = left.min().is_some_and(|left| left >= ROOM);
     let called = calling(task);
     let is_narrowed = kind == Refusal::Rejected
         && protocol.has(Rule::NarrowDown)

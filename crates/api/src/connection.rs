@@ -57,7 +57,7 @@ const HAS_BACKEND: &str = "has(self.alibabaCloud) || (oldSelf.hasValue() && !has
 #[serde(try_from = "Value", into = "Fields")]
 pub struct OceanBaseConnectionSpec {
     /// What ends the sessions, and how it is called.
-    pub backend: Backend,
+    pub backend: BackendSpec,
     /// The tenants that requests may name. Empty means any.
     pub tenant_ids: Vec<String>,
     /// How a session's statement is stored in a status.
@@ -68,7 +68,7 @@ pub struct OceanBaseConnectionSpec {
 
 /// What ends the sessions. A spec has exactly one.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Backend {
+pub enum BackendSpec {
     /// The API of ApsaraDB for OceanBase.
     AlibabaCloud(AlibabaCloud),
     /// A server that a test answers for.
@@ -103,7 +103,7 @@ pub enum BackendName {
     Scripted,
 }
 
-impl Backend {
+impl BackendSpec {
     /// Its name.
     #[must_use]
     pub const fn name(&self) -> BackendName {
@@ -195,10 +195,10 @@ impl TryFrom<Value> for OceanBaseConnectionSpec {
 
 impl Fields {
     /// The member of the union that is set.
-    fn take_backend(&mut self) -> Option<Backend> {
-        let backend = self.alibaba_cloud.take().map(Backend::AlibabaCloud);
+    fn take_backend(&mut self) -> Option<BackendSpec> {
+        let backend = self.alibaba_cloud.take().map(BackendSpec::AlibabaCloud);
         #[cfg(feature = "scripted")]
-        let backend = backend.or_else(|| self.scripted.take().map(Backend::Scripted));
+        let backend = backend.or_else(|| self.scripted.take().map(BackendSpec::Scripted));
         backend
     }
 }
@@ -215,9 +215,9 @@ impl From<OceanBaseConnectionSpec> for Fields {
             request_timeout_seconds,
         };
         match backend {
-            Backend::AlibabaCloud(alibaba_cloud) => fields.alibaba_cloud = Some(alibaba_cloud),
+            BackendSpec::AlibabaCloud(alibaba_cloud) => fields.alibaba_cloud = Some(alibaba_cloud),
             #[cfg(feature = "scripted")]
-            Backend::Scripted(scripted) => fields.scripted = Some(scripted),
+            BackendSpec::Scripted(scripted) => fields.scripted = Some(scripted),
         }
         fields
     }

@@ -23,7 +23,7 @@ pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReaso
 #[cfg(feature = "scripted")]
 pub use connection::Scripted;
 pub use connection::{
-    Backend, BackendName, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SqlTextPolicy,
+    BackendName, BackendSpec, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SqlTextPolicy,
 };
 pub use expect::{Expect, SessionState};
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use sessionkill_api::{Backend as Spec, Operation, WaitReason};
+use jiff::Timestamp;
+use sessionkill_api::{BackendSpec, Operation, WaitReason};
 use sessionkill_core::backend::{Asked, CallError, Guarantees, KillPermit, KillTarget, Tenant};
 
 use super::alibaba::{Gateway, Known, LIST_ACTION};
@@ -52,38 +53,36 @@ impl Backend {
         }
     }
 
-    /// Lists the sessions of `tenant` with `wanted` IDs.
-    ///
-    /// After an error of the kind `ClockRefused` with a `server_time`, the next read is made by that time.
-    pub async fn list<W>(&self, tenant: &Tenant, wanted: W) -> Result<Listed, CallError>
+    /// Lists the sessions of `tenant` with `wanted` IDs. `server_time` is what the other side told as its time when it refused
+    /// the same list for its time just now.
+    pub async fn list<W>(&self, tenant: &Tenant, wanted: W, server_time: Option<Timestamp>) -> Result<Listed, CallError>
     where
         W: Fn(i64) -> bool + Clone + Send + 'static,
     {
         match self {
-            Self::AlibabaCloud(gateway) => gateway.list(tenant, wanted).await,
+            Self::AlibabaCloud(gateway) => gateway.list(tenant, wanted, server_time).await,
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.list(tenant, wanted).await,
         }
     }
 
-    /// Asks, by a call that cannot end a session, whether kills would be taken. `operation` is one of [`Self::probed`].
-    ///
-    /// After an error of the kind `ClockRefused` with a `server_time`, the next read is made by that time.
-    pub async fn probe(&self, operation: Operation) -> Result<(), CallError> {
+    /// Asks, by a call that cannot end a session, whether kills would be taken. `operation` is one of [`Self::probed`];
+    /// `server_time` as for [`Self::list`].
+    pub async fn probe(&self, operation: Operation, server_time: Option<Timestamp>) -> Result<(), CallError> {
         match self {
-            Self::AlibabaCloud(gateway) => gateway.probe(operation).await,
+            Self::AlibabaCloud(gateway) => gateway.probe(operation, server_time).await,
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.probe().await,
         }
     }
 
-    /// The operations to probe: the first that exists is the one to use.
+    /// The operation to probe, and the one to probe and use if that does not exist.
     #[must_use]
-    pub const fn probed(&self) -> &'static [Operation] {
+    pub const fn probed(&self) -> (Operation, Option<Operation>) {
         match self {
             Self::AlibabaCloud(gateway) => gateway.probed(),
             #[cfg(feature = "scripted")]
-            Self::Scripted(_) => &[scripted::OPERATION],
+            Self::Scripted(_) => (scripted::OPERATION, None),
         }
     }
 
@@ -119,11 +118,11 @@ impl Backend {
     }
 }
 
-/// The actions that list sessions, of all backends.
+/// The actions that list sessions, of all backends that users have.
 pub const LIST_ACTIONS: [&str; 1] = [LIST_ACTION];
 
 /// What is known of the other side of one connection. The caller keeps it between the connection's routes, and hands it to
-/// each; cheap to clone.
+/// each; clones share it. A route may outlive it: what that learns then is lost.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// What is known of a gateway of Alibaba Cloud.
@@ -133,28 +132,32 @@ pub struct Memory {
 impl Memory {
     /// The operation that kills through a connection with this `spec` call. `stored` is the one in the connection's status.
     #[must_use]
-    pub fn operation(&self, spec: &Spec, stored: Option<Operation>) -> Operation {
+    pub fn operation(&self, spec: &BackendSpec, stored: Option<Operation>) -> Operation {
         match spec {
-            Spec::AlibabaCloud(alibaba_cloud) => self.alibaba.operation(alibaba_cloud.kill_operation, stored),
+            BackendSpec::AlibabaCloud(alibaba_cloud) => self.alibaba.operation(alibaba_cloud.kill_operation, stored),
             #[cfg(feature = "scripted")]
-            Spec::Scripted(_) => scripted::OPERATION,
+            BackendSpec::Scripted(_) => scripted::OPERATION,
         }
     }
 
     /// What a call of `operation` through a connection with this `spec` guarantees now.
     #[must_use]
-    pub fn guarantees(&self, spec: &Spec, operation: Operation) -> Guarantees {
+    pub fn guarantees(&self, spec: &BackendSpec, operation: Operation) -> Guarantees {
         match spec {
-            Spec::AlibabaCloud(_) => self.alibaba.guarantees(operation),
+            BackendSpec::AlibabaCloud(_) => self.alibaba.guarantees(operation),
             #[cfg(feature = "scripted")]
-            Spec::Scripted(_) => scripted::GUARANTEES,
+            BackendSpec::Scripted(_) => scripted::GUARANTEES,
         }
     }
 
-    /// A probe found that `operation` is offered: kills call it, if the connection's spec leaves the choice. Returns whether
-    /// that is news.
+    /// A probe of a connection with this `spec` found that `operation` is offered: kills call it, if the spec leaves the choice.
+    /// Returns whether that is news.
     #[expect(clippy::must_use_candidate, reason = "news matters only to whoever logs it")]
-    pub fn offers(&self, operation: Operation) -> bool {
-        self.alibaba.offers(operation)
+    pub fn offers(&self, spec: &BackendSpec, operation: Operation) -> bool {
+        match spec {
+            BackendSpec::AlibabaCloud(_) => self.alibaba.offers(operation),
+            #[cfg(feature = "scripted")]
+            BackendSpec::Scripted(_) => false,
+        }
     }
 }

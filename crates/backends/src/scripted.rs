@@ -19,6 +19,8 @@ use super::listed::Listed;
 pub const OPERATION: Operation = Operation::KillProcessList;
 /// The action that lists sessions.
 pub const LIST_ACTION: &str = "list";
+/// The longest that connecting may take.
+const CONNECTING: Duration = Duration::from_secs(2);
 /// No fence, and an answer for each session.
 pub const GUARANTEES: Guarantees = Guarantees {
     server_side_fence: Fence {
@@ -66,7 +68,8 @@ pub struct Said {
 impl Script {
     /// See [`crate::Backend::kill`].
     pub async fn kill<P: KillPermit>(&self, permit: P, target: &KillTarget) -> Asked<P> {
-        let called = match permit.time_left() {
+        // Without a fence, enough must be left for connecting.
+        let called = match permit.time_left().filter(|left| *left > CONNECTING) {
             None => {
                 Called::NotExecuted(permit, CallError::local(ErrorKind::DeadlinePassed, "DeadlinePassed", "too late"))
             }
@@ -76,7 +79,7 @@ impl Script {
                 Err(error) => Called::Ambiguous(error),
             },
         };
-        Asked { operation: OPERATION, called, otherwise: None }
+        Asked { operation: OPERATION, called, retry_as: None, learned: None }
     }
 
     /// See [`crate::Backend::list`].
@@ -116,7 +119,8 @@ impl Script {
             CallError::local(ErrorKind::Ambiguous, ANSWER_LOST, format!("no usable answer: {error}"))
         };
         let body = serde_json::to_vec(&question).map_err(|error| lost(&error))?;
-        let client = reqwest::Client::builder().no_proxy().timeout(self.request_timeout).build();
+        let client =
+            reqwest::Client::builder().no_proxy().connect_timeout(CONNECTING).timeout(self.request_timeout).build();
         let client =
             client.map_err(|error| CallError::local(ErrorKind::Unreachable, "Unreachable", error.to_string()))?;
         let answer = client.post(format!("http://{}/{action}", self.address)).body(body).send().await;

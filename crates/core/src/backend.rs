@@ -7,8 +7,8 @@ use sessionkill_api::{ConnectionReason, Operation};
 
 use crate::session::{Row, Seen};
 
-/// The least time that must be left for another request in the same attempt. Closer to the deadline a small difference of the
-/// clocks is enough for a refusal, which says nothing about the other side.
+/// The least time that must be left for another request in the same attempt (5 s). Closer to the deadline a small difference of
+/// the clocks is enough for a refusal, which says nothing about the other side.
 pub const ROOM_TO_ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Permission to send one kill. A backend takes it by value and returns it only if nothing was executed. The caller
@@ -20,7 +20,9 @@ pub trait KillPermit {
     fn dispatch_deadline(&self) -> Timestamp;
     /// The earliest `notAfterTime` of the requests: nothing may be executed after it, by whichever clock.
     fn not_after(&self) -> Timestamp;
-    /// The time left to send, by whichever of the wall and the monotonic clock has less; `None` after the deadline.
+    /// The time left to send, by whichever of the wall and the monotonic clock has less; `None` after the deadline. A backend
+    /// whose other side does not refuse late calls must also leave enough of it for connecting: what follows a call takes it
+    /// that nothing is executed later than a few seconds after the deadline.
     fn time_left(&self) -> Option<Duration>;
 }
 
@@ -42,12 +44,13 @@ pub struct KillTarget {
     pub sessions: Vec<(String, i64)>,
 }
 
-/// What a backend guarantees about one of its operations. The kill path asks for these, and never which backend it calls.
+/// What a backend guarantees about one of its operations. Whoever judges an answer or shows a connection asks for these, and
+/// never which backend was called.
 ///
 /// Whether a list may prove that a session is gone is told by each list: see [`ProcessList::complete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guarantees {
-    /// Whether the other side itself refuses a call that arrives after the dispatch deadline.
+    /// Whether the other side itself refuses a call that arrives after the dispatch deadline; for the connection's condition.
     pub server_side_fence: Fence,
     /// Whether a successful answer has a row for each session that was ended. If not, only the process list can tell.
     pub answers_each_session: bool,
@@ -71,9 +74,11 @@ pub struct Asked<P> {
     pub operation: Operation,
     /// What came of it.
     pub called: Called<P>,
-    /// After a refusal: how the same attempt may ask once more, for the log. A backend offers each way once, and only with
-    /// [`ROOM_TO_ASK_AGAIN`].
-    pub otherwise: Option<&'static str>,
+    /// How the same attempt may be sent once more after a refusal, for people; with [`ROOM_TO_ASK_AGAIN`] only. The caller
+    /// takes each way at most once.
+    pub retry_as: Option<&'static str>,
+    /// What the backend has learned of the other side and does otherwise from now on, for the log.
+    pub learned: Option<&'static str>,
 }
 
 /// The result of a kill.

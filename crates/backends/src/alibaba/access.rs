@@ -18,14 +18,14 @@ pub struct Access {
 
 /// An endpoint that a connection names and the operator allows, and how calls to it are signed.
 #[derive(Clone, Debug)]
-pub struct Entrance {
+pub struct AllowedEndpoint {
     endpoint: Endpoint,
     signature_v1: bool,
 }
 
 /// Why a connection may not be called as it says.
 #[derive(Debug, thiserror::Error)]
-pub enum EntranceError {
+pub enum EndpointRefused {
     /// See [`EndpointError`].
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -37,9 +37,9 @@ pub enum EntranceError {
     UnsafeSignature(String),
 }
 
-impl Entrance {
+impl AllowedEndpoint {
     /// What `alibaba_cloud` names, if it is a public endpoint of Alibaba Cloud or in `allowed`.
-    pub fn of(alibaba_cloud: &AlibabaCloud, allowed: &[Endpoint]) -> Result<Self, EntranceError> {
+    pub fn of(alibaba_cloud: &AlibabaCloud, allowed: &[Endpoint]) -> Result<Self, EndpointRefused> {
         let vpc = alibaba_cloud.network == Network::Vpc;
         let endpoint = match &alibaba_cloud.endpoint {
             Some(custom) => Endpoint::custom(custom, vpc, allowed)?,
@@ -47,7 +47,7 @@ impl Entrance {
         };
         let signature_v1 = alibaba_cloud.signature_method == SignatureMethod::HmacSha1;
         if signature_v1 && !endpoint.is_named_by_flag() {
-            return Err(EntranceError::UnsafeSignature(endpoint.host_header().to_string()));
+            return Err(EndpointRefused::UnsafeSignature(endpoint.host_header().to_string()));
         }
         Ok(Self { endpoint, signature_v1 })
     }

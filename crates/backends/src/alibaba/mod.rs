@@ -36,7 +36,7 @@ pub mod signed_request;
 pub mod stamp;
 mod transport;
 
-pub use access::{Access, Entrance};
+pub use access::{Access, AllowedEndpoint};
 pub use addresses::Addresses;
 pub use budget::AnswerBudget;
 pub use client::{Client, ClientOptions, Dates};

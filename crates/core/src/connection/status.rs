@@ -65,7 +65,7 @@ pub fn connection_status(
 ) -> OceanBaseConnectionStatus {
     let new = |kind, said: Said<'_>| condition(&old.conditions, conditioned(kind, said, facts.generation, now));
     let ready = match learned {
-        Learned::Answered => ("True", ConnectionReason::CallAnswered.as_str(), "the gateway answered the last call"),
+        Learned::Answered => ("True", ConnectionReason::CallAnswered.as_str(), "the last call was answered"),
         Learned::Failed(reason, message) => ("False", reason.as_str(), message),
         Learned::Unanswered(message) | Learned::Unread(message) => {
             ("Unknown", ConnectionReason::ProbeUnanswered.as_str(), message)
@@ -180,7 +180,7 @@ fn last_probe(old: &OceanBaseConnectionStatus, learned: Learned<'_>, facts: &Fac
 type Said<'a> = (&'a str, &'a str, &'a str);
 
 fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, facts: &Facts) -> Said<'a> {
-    let accepted = ("True", ConnectionReason::CredentialsAccepted.as_str(), "the gateway took the access key");
+    let accepted = ("True", ConnectionReason::CredentialsAccepted.as_str(), "the credentials were accepted");
     match learned {
         // Refused by a check that comes after the access key's.
         Learned::Answered | Learned::Failed(WaitReason::PermissionDenied | WaitReason::OperationUnavailable, _) => {
