@@ -531,6 +531,22 @@ async fn a_client_that_gives_up_does_not_stop_its_kill() {
 }
 
 #[tokio::test]
+async fn a_delay_that_is_ended_is_over_at_once_and_only_for_that_session() {
+    let gateway = gateway().await;
+    let delay = |id| Fault::new(FaultKind::Delay).naming(id).after().delayed(Duration::from_hours(1));
+    gateway.inject(delay(ID));
+    gateway.inject(delay(OTHER_ID));
+    let asked = [ID, OTHER_ID].map(|id| tokio::spawn(Request::kill(&[id]).signed_v3(&gateway).send()));
+    eventually("both kills", async || gateway.kills_per_session() == killed(&[ID, OTHER_ID])).await;
+    assert!(asked.iter().all(|call| !call.is_finished()));
+    let [answered, other] = asked;
+    gateway.end_delay(ID);
+    assert_eq!(answered.await.unwrap().unwrap().status(), 200);
+    assert!(!other.is_finished());
+    other.abort();
+}
+
+#[tokio::test]
 async fn a_skewed_date_is_only_a_header_and_a_skewed_clock_refuses() {
     let gateway = gateway().await;
     let date = |answer: &Answer| {

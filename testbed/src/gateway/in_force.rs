@@ -1,14 +1,22 @@
 //! The faults in force, and which call gets which.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use jiff::SignedDuration;
+use tokio::{sync::watch, time::timeout};
 
 use super::faults::{Fault, FaultKind};
 
 /// The faults in force.
 #[derive(Default)]
-pub struct Faults(Mutex<Vec<Fault>>);
+pub struct Faults {
+    all: Mutex<Vec<Fault>>,
+    /// The sessions whose faults delay nothing any more.
+    undelayed: watch::Sender<BTreeSet<i64>>,
+}
 
 impl Faults {
     /// Adds one at the end of the queue.
@@ -39,6 +47,20 @@ impl Faults {
         })
     }
 
+    /// Waits as long as the fault says, or until that is ended.
+    pub async fn delay(&self, fault: &Fault) {
+        let mut undelayed = self.undelayed.subscribe();
+        let ended = undelayed.wait_for(|ids| fault.session_id.is_some_and(|id| ids.contains(&id)));
+        let _ = timeout(fault.delay(), ended).await;
+    }
+
+    /// Ends the delay of each fault that is for this session.
+    pub fn end_delay(&self, session_id: i64) {
+        self.undelayed.send_modify(|ids| {
+            ids.insert(session_id);
+        });
+    }
+
     /// How far the gateway's clock is off.
     #[must_use]
     pub fn clock_skew(&self) -> SignedDuration {
@@ -63,6 +85,6 @@ impl Faults {
     }
 
     fn with<T>(&self, use_faults: impl FnOnce(&mut Vec<Fault>) -> T) -> T {
-        use_faults(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        use_faults(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -171,6 +171,11 @@ impl Gateway {
         self.shared.faults.inject(fault);
     }
 
+    /// Ends the delay, now or when it comes, of each fault that is for calls that name this session.
+    pub fn end_delay(&self, session_id: i64) {
+        self.shared.faults.end_delay(session_id);
+    }
+
     /// Ends all faults.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();

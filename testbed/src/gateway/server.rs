@@ -93,7 +93,7 @@ impl Shared {
         let after = fault.filter(|fault| fault.when() == When::After);
 
         if let Some(fault) = before {
-            tokio::time::sleep(fault.delay()).await;
+            self.faults.delay(fault).await;
         }
         if let Some(reply) = before.filter(|fault| fault.at_the_edge()).and_then(instead) {
             return reply;
@@ -103,7 +103,7 @@ impl Shared {
             Err(error) => Reply::error(&error, request_id, host),
         };
         let Some(fault) = after else { return reply };
-        tokio::time::sleep(fault.delay()).await;
+        self.faults.delay(fault).await;
         instead(fault).unwrap_or_else(|| reply.distorted(fault))
     }
 
