@@ -12,7 +12,7 @@ use kube::{
 use rustix::process::Pid;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use sessionkill::api::SessionKill;
+use sessionkill::api::{SessionKill, SessionKillSpec};
 use tokio::time::sleep;
 
 use crate::{
@@ -95,9 +95,20 @@ impl Site {
 
     /// Adds these sessions in memory, and requests their kill.
     pub async fn ask(&self, namespace: &str, name: &str, numbers: &[i64]) -> anyhow::Result<()> {
+        self.request(namespace, name, numbers, kill_of(numbers, 3600)?).await
+    }
+
+    /// The same, and the operator looks for only so many seconds whether they are gone.
+    pub async fn ask_briefly(&self, namespace: &str, name: &str, numbers: &[i64], seconds: i32) -> anyhow::Result<()> {
+        let mut kill = kill_of(numbers, 3600)?;
+        kill.verification.timeout_seconds = seconds;
+        self.request(namespace, name, numbers, kill).await
+    }
+
+    async fn request(&self, namespace: &str, name: &str, numbers: &[i64], kill: SessionKillSpec) -> anyhow::Result<()> {
         self.stack.gateway.add_sessions(numbers.iter().map(|number| session(*number)).collect())?;
         let requests = self.requests(namespace);
-        let request = SessionKill::new(name, kill_of(numbers, 3600)?);
+        let request = SessionKill::new(name, kill);
         requests.create(&PostParams::default(), &request).await.map(drop).context("no request")
     }
 
@@ -108,19 +119,29 @@ impl Site {
 
     /// Waits until the release has exactly its wanted Pods, and all are ready.
     pub async fn settled(&self) -> anyhow::Result<()> {
-        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let own = ListParams::default().labels(&format!("app.kubernetes.io/name={SERVICE_ACCOUNT}"));
+        self.settled_in(NAMESPACE).await
+    }
+
+    /// The same of a release in another namespace.
+    pub async fn settled_in(&self, namespace: &str) -> anyhow::Result<()> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let deadline = Instant::now() + LIMIT;
         loop {
             let deployment = deployments.get(SERVICE_ACCOUNT).await?;
-            let there = pods.list(&own).await?.items;
+            let there = self.pods(namespace).await?;
             if is_rolled_out(&deployment, there.len()) && there.iter().all(is_ready) {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "not all Pods are ready: {:?} {there:?}", deployment.status);
             sleep(POLL).await;
         }
+    }
+
+    /// The Pods of the release in this namespace.
+    pub async fn pods(&self, namespace: &str) -> anyhow::Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let own = ListParams::default().labels(&format!("app.kubernetes.io/name={SERVICE_ACCOUNT}"));
+        Ok(pods.list(&own).await?.items)
     }
 
     /// Waits until the request has ended.

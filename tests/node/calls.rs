@@ -12,41 +12,65 @@ use testbed::{
 
 use crate::ground::{Ground, eventually};
 
-/// Where requests are whose calls may take long.
-pub const SLOW: &str = "slow";
-/// What such a call takes: a Deployment has told its first Pod to end long before.
-const ANSWER: Duration = Duration::from_secs(25);
-const TIMEOUT_SECONDS: u8 = 30;
+/// Where requests are.
+pub struct Place {
+    /// Their namespace.
+    pub namespace: &'static str,
+    /// How long a call may take.
+    timeout_seconds: u8,
+    /// For how long the operator looks whether a session is gone.
+    verified_seconds: i32,
+}
 
-/// Opens their namespace.
+/// Where a call may take as long as a rollout.
+pub const SLOW: Place = Place { namespace: "slow", timeout_seconds: 60, verified_seconds: 11 };
+/// Where it dies in time with whoever made it. What became of it is known when the longest call would be over.
+pub const STRUCK: Place = Place { namespace: "struck", timeout_seconds: 30, verified_seconds: 5 };
+/// The same, and it is known soon: as long as it is not, a node stays cut off.
+pub const BRIEF: Place = Place { namespace: "brief", timeout_seconds: 8, verified_seconds: 2 };
+/// What a call takes that is not answered on demand.
+const ANSWER: Duration = Duration::from_secs(55);
+
+/// Opens their namespaces.
 pub async fn open(site: &Site) -> anyhow::Result<()> {
-    site.open_namespace(SLOW, &site.stack.gateway_url()).await?;
-    let patch = json!({"spec": {"requestTimeoutSeconds": TIMEOUT_SECONDS}}).to_string();
-    let patch = ["patch", "oceanbaseconnection", CONNECTION, "-n", SLOW, "--type=merge", "-p", &patch];
-    site.stack.control_plane.run_kubectl(&patch).await.map(drop)
+    for place in [SLOW, STRUCK, BRIEF] {
+        site.open_namespace(place.namespace, &site.stack.gateway_url()).await?;
+        let patch = json!({"spec": {"requestTimeoutSeconds": place.timeout_seconds}}).to_string();
+        let patch = ["patch", "oceanbaseconnection", CONNECTION, "-n", place.namespace, "--type=merge", "-p", &patch];
+        site.stack.control_plane.run_kubectl(&patch).await?;
+    }
+    Ok(())
+}
+
+impl Place {
+    /// Asks for kills there.
+    pub async fn ask(&self, ground: &Ground, name: &str, numbers: &[i64]) {
+        ground.site.ask_briefly(self.namespace, name, numbers, self.verified_seconds).await.unwrap();
+    }
 }
 
 /// A kill that is done, and not answered yet.
 pub struct InFlight {
-    /// Of the request, in [`SLOW`].
+    /// Of the request.
     pub name: String,
+    place: Place,
     number: i64,
     /// Who made the call.
     pub leader: Leader,
 }
 
 impl InFlight {
-    /// Asks for a kill and returns when it is done.
-    pub async fn begin(ground: &Ground, name: &str) -> Self {
+    /// Asks for a kill there and returns when it is done.
+    pub async fn begin(ground: &Ground, place: Place, name: &str) -> Self {
         let numbers = ground.numbers(1);
         let number = numbers[0];
         let delay = Fault::new(FaultKind::Delay).naming(session_id(number)).after().delayed(ANSWER).times(1);
         ground.site.stack.gateway.inject(delay);
-        ground.site.ask(SLOW, name, &numbers).await.unwrap();
+        place.ask(ground, name, &numbers).await;
         let made = async || if ground.site.kills(&numbers) == [1] { Ok(()) } else { Err("it was not made") };
         eventually("the call", made).await;
         let leader = ground.site.led_by(|_| true).await.unwrap();
-        let call = Self { name: name.to_owned(), number, leader };
+        let call = Self { name: name.to_owned(), place, number, leader };
         call.is_unfinished(ground).await;
         call
     }
@@ -72,13 +96,18 @@ impl InFlight {
 
     /// The call is still in flight, as far as its request says.
     pub async fn is_unfinished(&self, ground: &Ground) {
-        let request = ground.site.requests(SLOW).get(&self.name).await.unwrap();
+        let request = ground.site.requests(self.place.namespace).get(&self.name).await.unwrap();
         assert!(!is_finished(&request), "{} is no call in flight any more: {:?}", self.name, request.status);
+    }
+
+    /// Lets it have its answer now.
+    pub fn answer(&self, ground: &Ground) {
+        ground.site.stack.gateway.end_delay(session_id(self.number));
     }
 
     /// Waits for the end of the request, which says this; its session was killed once.
     pub async fn ended(&self, ground: &Ground, why: &str) {
-        let ended = ground.site.ended(SLOW, &self.name).await.unwrap();
+        let ended = ground.site.ended(self.place.namespace, &self.name).await.unwrap();
         assert_eq!(reason(&ended), why, "{:?}", ended.status);
         assert_eq!(ground.site.kills(&[self.number]), [1], "{}", self.name);
     }

@@ -7,7 +7,7 @@ use testbed::stack::NAMESPACE;
 
 use crate::{
     availability::Availability,
-    calls::InFlight,
+    calls::{BRIEF, InFlight},
     ground::{Ground, TEAM, eventually, figure},
 };
 
@@ -17,7 +17,11 @@ async fn drain(ground: &Ground, node: &str, timeout: &str) -> anyhow::Result<Str
 }
 
 pub async fn a_drain_leaves_one_replica_at_any_time(ground: &'static Ground) {
-    let _alone = ground.alone().await;
+    let _alone = ground.alone_on_nodes().await;
+    // Whoever does this leads, and did not die just before.
+    let numbers = ground.numbers(1);
+    ground.site.ask(TEAM, "before-a-drain", &numbers).await.unwrap();
+    ground.killed_once("before-a-drain", &numbers).await;
     let leader = ground.site.led_by(|_| true).await.unwrap();
     let other = ground.nodes().nodes().iter().map(testbed::node::Node::name).find(|node| *node != leader.node).unwrap();
     let availability = Availability::watch(ground).await;
@@ -31,8 +35,8 @@ pub async fn a_drain_leaves_one_replica_at_any_time(ground: &'static Ground) {
     let nodes: Vec<_> = ground.pods().await.iter().map(|pod| pod["spec"]["nodeName"].clone()).collect();
     assert_eq!(nodes, [other.as_str(); 2]);
 
-    // Nowhere to go: one may leave, the other must stay.
-    let refused = drain(ground, &other, "--timeout=15s").await.unwrap_err().to_string();
+    // Nowhere to go: one may leave, the other must stay, when first asked to and when asked again after 5 s.
+    let refused = drain(ground, &other, "--timeout=8s").await.unwrap_err().to_string();
     assert!(refused.contains("disruption budget"), "{refused}");
     let budget = ground.get(&["poddisruptionbudget", "sessionkill-operator"]).await;
     assert_eq!(budget["status"]["currentHealthy"], 1, "{budget}");
@@ -49,13 +53,13 @@ pub async fn a_drain_leaves_one_replica_at_any_time(ground: &'static Ground) {
 }
 
 pub async fn a_leader_whose_node_is_cut_off_is_followed_and_repeats_nothing(ground: &'static Ground) {
-    let _alone = ground.alone().await;
-    let call = InFlight::begin(ground, "cut-off-in-flight").await;
+    let _alone = ground.alone_on_nodes().await;
+    let call = InFlight::begin(ground, BRIEF, "cut-off-in-flight").await;
     let leader = &call.leader;
     let node = ground.nodes().node(&leader.node).unwrap();
     let before = ground.numbers(5);
     for number in &before {
-        ground.site.ask(TEAM, &format!("cut-off-{number}"), &[*number]).await.unwrap();
+        BRIEF.ask(ground, &format!("cut-off-{number}"), &[*number]).await;
     }
     let cut = Timestamp::now();
     let begun = Instant::now();
@@ -72,7 +76,7 @@ pub async fn a_leader_whose_node_is_cut_off_is_followed_and_repeats_nothing(grou
     let fates = async || {
         let mut fates = vec![];
         for number in &before {
-            fates.push(ground.site.fate(TEAM, &format!("cut-off-{number}"), *number).await.unwrap());
+            fates.push(ground.site.fate(BRIEF.namespace, &format!("cut-off-{number}"), *number).await.unwrap());
         }
         call.ended(ground, "SessionsGone").await;
         fates

@@ -24,7 +24,7 @@ use testbed::{
     stack::{Install, NAMESPACE, OperatorChoice, Pods, SERVICE_ACCOUNT, Sessions, Stack, StackOptions},
 };
 use tokio::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::sleep,
 };
 
@@ -45,24 +45,40 @@ pub struct Ground {
     /// Whose releases they are.
     pub helm: Helm,
     alone: Mutex<()>,
+    /// Held by many who need both nodes, or by one who takes one away.
+    both_nodes: RwLock<()>,
     is_spoiled: AtomicBool,
     asked: AtomicI64,
     directory: TempDir,
 }
 
+/// A test that fails while it has this does not clean up.
+struct Care<'a>(&'a Ground);
+
+impl Drop for Care<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.is_spoiled.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The turn of a test that shares the release with no other one.
 pub struct Alone<'a> {
-    ground: &'a Ground,
+    _care: Care<'a>,
     _turn: MutexGuard<'a, ()>,
 }
 
-impl Drop for Alone<'_> {
-    /// A test that fails does not clean up.
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.ground.is_spoiled.store(true, Ordering::Relaxed);
-        }
-    }
+/// The same of a test that takes a node away.
+pub struct AloneOnNodes<'a> {
+    _alone: Alone<'a>,
+    _nodes: RwLockWriteGuard<'a, ()>,
+}
+
+/// Both nodes, for a test beside the others.
+pub struct BothNodes<'a> {
+    _care: Care<'a>,
+    _nodes: RwLockReadGuard<'a, ()>,
 }
 
 /// Prepares the ground for all tests.
@@ -111,18 +127,33 @@ impl Ground {
         site.open_namespace(TEAM, &site.stack.gateway_url()).await?;
         calls::open(&site).await?;
         let helm = Helm::in_home(&directory.path().join("helm"))?;
-        let (alone, is_spoiled, asked) = (Mutex::default(), AtomicBool::default(), AtomicI64::new(1));
-        Ok(Self { site, helm, alone, is_spoiled, asked, directory })
+        let (alone, both_nodes) = (Mutex::default(), RwLock::default());
+        let (is_spoiled, asked) = (AtomicBool::default(), AtomicI64::new(1));
+        Ok(Self { site, helm, alone, both_nodes, is_spoiled, asked, directory })
     }
 
-    /// For a test that must not share the release with another one: both replicas are ready.
+    /// For a test that must not share the release with another one: both replicas are ready. It keeps this no longer than it
+    /// must: what comes of it by itself, others need not wait for.
     pub async fn alone(&self) -> Alone<'_> {
-        let alone = Alone { ground: self, _turn: self.alone.lock().await };
+        let turn = self.alone.lock().await;
+        let alone = Alone { _care: Care(self), _turn: turn };
         if self.is_spoiled.swap(false, Ordering::Relaxed) {
             self.restore().await;
         }
         self.rolled_out().await;
         alone
+    }
+
+    /// For a test that takes a node away, too: nobody is left who needs both.
+    pub async fn alone_on_nodes(&self) -> AloneOnNodes<'_> {
+        let alone = self.alone().await;
+        AloneOnNodes { _alone: alone, _nodes: self.both_nodes.write().await }
+    }
+
+    /// For a test that shares the release with no one and the nodes with all.
+    pub async fn both_nodes(&self) -> BothNodes<'_> {
+        let nodes = self.both_nodes.read().await;
+        BothNodes { _care: Care(self), _nodes: nodes }
     }
 
     /// Undoes whatever a test has left that failed.
@@ -170,8 +201,13 @@ impl Ground {
 
     /// The Pods of the release.
     pub async fn pods(&self) -> Vec<Value> {
-        let selector = "app.kubernetes.io/name=sessionkill-operator";
-        self.get(&["pods", "-l", selector]).await["items"].as_array().unwrap().clone()
+        self.pods_in(NAMESPACE).await
+    }
+
+    /// The Pods of the release in this namespace.
+    pub async fn pods_in(&self, namespace: &str) -> Vec<Value> {
+        let pods = self.site.pods(namespace).await.unwrap();
+        pods.iter().map(|pod| serde_json::to_value(pod).unwrap()).collect()
     }
 
     /// The Pods, by their UIDs, and how often the container of each was started again.

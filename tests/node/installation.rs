@@ -9,7 +9,7 @@ use testbed::{
 };
 
 use crate::{
-    calls::InFlight,
+    calls::{InFlight, SLOW},
     ground::{Ground, TEAM, eventually, figure},
 };
 
@@ -68,11 +68,14 @@ pub async fn an_upgrade_from_the_chart_before_finishes_the_call_in_flight(ground
     ground.upgrade(&chart_before(ground), &[]).await;
     ground.rolled_out().await;
     let before = ground.pods().await;
-    let call = InFlight::begin(ground, "upgraded").await;
+    let call = InFlight::begin(ground, SLOW, "upgraded").await;
     call.leader_goes_first(ground).await;
     let (chart, begun) = (chart::directory(), Instant::now());
     tokio::join!(ground.upgrade(&chart, &[]), call.leader_is_told_to_end(ground));
     figure("helm upgrade --wait with a call in flight", begun);
+    // All is new but the Pod that still waits for its answer.
+    call.is_unfinished(ground).await;
+    call.answer(ground);
     call.ended(ground, "SessionsKilled").await;
     ground.rolled_out().await;
     let name = |pod: &Value| pod["metadata"]["name"].clone();

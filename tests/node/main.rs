@@ -16,6 +16,7 @@ mod installation;
 mod mounted;
 mod names;
 mod policies;
+mod release;
 mod spread;
 mod work;
 
@@ -31,10 +32,12 @@ use tokio::runtime::Runtime;
 use crate::ground::Ground;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-/// Those who wait for minutes have a thread each; of the others one runs at a time.
-const THREADS: usize = 3;
+/// Those who share the release with nobody run one at a time. The threads are for those beside them: with a release of their own,
+/// or waiting for what comes of what they did.
+const THREADS: usize = 8;
 
-/// In their order. The first ones wait for what a kubelet does once in a minute.
+/// In their order. The first looks at a new installation. Then come those with a release of their own, who need both nodes, and
+/// early those who wait for long; late those who take a node away, and last who leaves something else installed.
 macro_rules! trials {
     ($($module:ident::$name:ident),* $(,)?) => {
         vec![$(trial(concat!(stringify!($module), "::", stringify!($name)), $module::$name)),*]
@@ -43,22 +46,22 @@ macro_rules! trials {
 
 fn trials() -> Vec<Trial> {
     let mut all = trials![
-        mounted::a_log_filter_of_a_config_map_is_followed,
-        mounted::a_token_that_is_rotated_is_used_without_a_restart,
         installation::helm_installs_it_available_into_a_namespace_of_restricted_pods,
-        installation::helm_test_passes,
-        work::a_session_is_killed_through_the_pods_and_is_gone_from_the_list,
-        work::a_rollout_restart_finishes_the_call_in_flight_once_and_records_it,
-        installation::an_upgrade_from_the_chart_before_finishes_the_call_in_flight,
-        work::a_container_that_is_killed_loses_and_doubles_no_kill,
-        work::a_container_without_memory_loses_and_doubles_no_kill,
+        mounted::a_token_that_is_rotated_is_used_without_a_restart,
+        spread::replicas_are_on_two_nodes_with_and_without_zones,
+        mounted::a_log_filter_of_a_config_map_is_followed,
         work::a_pod_that_is_deleted_while_it_starts_ends_at_once,
-        names::names_that_are_not_found_are_found_later_and_nothing_is_lost,
+        work::a_session_is_killed_through_the_pods_and_is_gone_from_the_list,
         policies::a_network_policy_lets_the_operator_work_and_nobody_else_in,
+        work::a_container_that_is_killed_loses_and_doubles_no_kill,
+        installation::helm_test_passes,
+        installation::an_upgrade_from_the_chart_before_finishes_the_call_in_flight,
+        work::a_container_without_memory_loses_and_doubles_no_kill,
+        names::names_that_are_not_found_are_found_later_and_nothing_is_lost,
+        work::a_rollout_restart_finishes_the_call_in_flight_once_and_records_it,
         work::a_namespace_is_deleted_under_load,
         disruption::a_drain_leaves_one_replica_at_any_time,
         disruption::a_leader_whose_node_is_cut_off_is_followed_and_repeats_nothing,
-        spread::replicas_are_on_two_nodes_with_and_without_zones,
         installation::uninstalled_it_leaves_requests_and_installed_again_it_ends_them,
         installation::kustomize_installs_it,
     ];

@@ -8,51 +8,17 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use testbed::{chart, stack::SERVICE_ACCOUNT};
+use testbed::stack::SERVICE_ACCOUNT;
 
-use crate::ground::{Ground, eventually, figure, within};
-
-/// A release beside the other tests', which works in its own namespace only and has one replica.
-async fn release(ground: &Ground, namespace: &str, values: &Value) {
-    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}});
-    ground.site.stack.control_plane.apply(&object.to_string()).await.unwrap();
-    let first: Value = serde_json::from_str(&fs::read_to_string(ground.values()).unwrap()).unwrap();
-    let mut all = json!({
-        "image": first["image"], "watchNamespaces": [namespace], "replicas": 1, "crds": {"install": false},
-        "userRoles": {"create": false}, "admissionLimits": {"enabled": false},
-    });
-    all.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
-    let file = ground.directory(namespace).join("values.json");
-    fs::write(&file, all.to_string()).unwrap();
-    let (chart, file) = (chart::directory(), file.to_str().unwrap().to_owned());
-    let install = ["install", SERVICE_ACCOUNT, chart.to_str().unwrap(), "--namespace", namespace, "--values", &file];
-    let kubeconfig = ground.site.stack.control_plane.kubeconfig();
-    ground.helm.run(Some(kubeconfig), &[&install[..], &["--wait"]].concat()).await.unwrap();
-}
-
-/// An error while the kubelet of its node is started again.
-async fn logs(ground: &Ground, namespace: &str) -> Result<String, String> {
-    let logs = ["logs", "-n", namespace, &format!("deployment/{SERVICE_ACCOUNT}"), "--tail=-1"];
-    ground.site.stack.control_plane.run_kubectl(&logs).await.map_err(|error| error.to_string())
-}
-
-async fn pods(ground: &Ground, namespace: &str) -> Vec<Value> {
-    let said = ground.kubectl(&["get", "pods", "-n", namespace, "-o", "json"]).await;
-    serde_json::from_str::<Value>(&said).unwrap()["items"].as_array().unwrap().clone()
-}
-
-/// The only Pod of a release.
-async fn pod(ground: &Ground, namespace: &str) -> Value {
-    let pods = pods(ground, namespace).await;
-    assert_eq!(pods.len(), 1, "{pods:?}");
-    pods[0].clone()
-}
+use crate::{
+    ground::{Ground, eventually, figure, within},
+    release::Release,
+};
 
 pub async fn a_log_filter_of_a_config_map_is_followed(ground: &'static Ground) {
     let namespace = "filtered";
-    release(ground, namespace, &json!({"logFilter": {"configMap": "logging"}})).await;
-    let before = pod(ground, namespace).await;
+    let release = Release::install(ground, namespace, &json!({"logFilter": {"configMap": "logging"}})).await;
+    let before = release.pod().await;
     let filter = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "logging", "namespace": namespace},
         "data": {"filter": "debug"},
@@ -60,17 +26,17 @@ pub async fn a_log_filter_of_a_config_map_is_followed(ground: &'static Ground) {
     ground.site.stack.control_plane.apply(&filter.to_string()).await.unwrap();
     let begun = Instant::now();
     eventually("the filter", async || {
-        let logs = logs(ground, namespace).await?;
+        let logs = release.logs().await?;
         if logs.contains("log filter changes") && logs.contains(r#""level":"DEBUG""#) { Ok(()) } else { Err(logs) }
     })
     .await;
     figure("a ConfigMap until its log filter is in force", begun);
-    assert_lives_on(ground, namespace, &before).await;
+    assert_lives_on(&release, &before).await;
 }
 
 /// The Pod is the one that it was, and was not started again.
-async fn assert_lives_on(ground: &Ground, namespace: &str, before: &Value) {
-    let after = pod(ground, namespace).await;
+async fn assert_lives_on(release: &Release<'_>, before: &Value) {
+    let after = release.pod().await;
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 0);
 }
@@ -78,7 +44,9 @@ async fn assert_lives_on(ground: &Ground, namespace: &str, before: &Value) {
 /// The tokens, by their IDs, that the Pod has used since then and that were accepted, as the API server has logged them.
 fn tokens(ground: &Ground, pod: &Value, since: Timestamp) -> BTreeSet<String> {
     let log = fs::read_to_string(ground.site.stack.control_plane.audit_log()).unwrap();
-    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    // Most lines are of others, and there are very many.
+    let own = log.lines().filter(|line| line.contains(pod["metadata"]["uid"].as_str().unwrap()));
+    let entries = own.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let is_since = |entry: &Value| {
         let received = entry["requestReceivedTimestamp"].as_str().unwrap_or_default().parse::<Timestamp>();
         received.is_ok_and(|received| received >= since)
@@ -103,17 +71,16 @@ async fn first_token(ground: &Ground, pod: &Value) -> BTreeSet<String> {
 }
 
 /// It went on in the same Pod, and nothing was refused.
-async fn assert_not_noticed(ground: &Ground, namespace: &str, before: &Value) {
-    assert_lives_on(ground, namespace, before).await;
-    let logs = eventually("the logs", async || logs(ground, namespace).await).await;
+async fn assert_not_noticed(release: &Release<'_>, before: &Value) {
+    assert_lives_on(release, before).await;
+    let logs = eventually("the logs", async || release.logs().await).await;
     assert!(!logs.contains("Unauthorized"), "{logs}");
 }
 
 /// A kubelet that is started again knows nothing of tokens that it has given: it asks for new ones.
 pub async fn a_token_that_is_rotated_is_used_without_a_restart(ground: &'static Ground) {
-    let namespace = "rotated";
-    release(ground, namespace, &json!({})).await;
-    let before = pod(ground, namespace).await;
+    let release = Release::install(ground, "rotated", &json!({})).await;
+    let before = release.pod().await;
     let first = first_token(ground, &before).await;
     let node = before["spec"]["nodeName"].as_str().unwrap();
     ground.nodes().node(node).unwrap().restart_kubelet().unwrap();
@@ -124,7 +91,7 @@ pub async fn a_token_that_is_rotated_is_used_without_a_restart(ground: &'static 
     })
     .await;
     figure("a new token until it is used", begun);
-    assert_not_noticed(ground, namespace, &before).await;
+    assert_not_noticed(&release, &before).await;
 }
 
 /// The shortest that the API server gives. The kubelet replaces a token when four fifths of its time are over.
@@ -134,9 +101,8 @@ const LEEWAY: SignedDuration = SignedDuration::from_mins(2);
 
 /// Without any help: it takes as long as the token lasts.
 pub async fn a_token_that_expires_is_replaced_without_a_restart(ground: &'static Ground) {
-    let _alone = ground.alone().await;
     let namespace = "expired";
-    release(ground, namespace, &json!({})).await;
+    let release = Release::install(ground, namespace, &json!({})).await;
     let token = json!({"name": "token", "projected": {"sources": [
         {"serviceAccountToken": {"path": "token", "expirationSeconds": SHORTEST.as_secs()}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
@@ -152,7 +118,7 @@ pub async fn a_token_that_expires_is_replaced_without_a_restart(ground: &'static
     ground.kubectl(&["patch", &deployment, "-n", namespace, "-p", &patch.to_string()]).await;
     ground.kubectl(&["rollout", "status", &deployment, "-n", namespace, "--timeout=180s"]).await;
     let before = eventually("the end of the Pod before", async || {
-        let pods = pods(ground, namespace).await;
+        let pods = release.pods().await;
         if let [only] = pods.as_slice() { Ok(only.clone()) } else { Err(format!("{} Pods", pods.len())) }
     })
     .await;
@@ -166,5 +132,5 @@ pub async fn a_token_that_expires_is_replaced_without_a_restart(ground: &'static
         if !used.is_empty() && used.is_disjoint(&first) { Ok(()) } else { Err(format!("{used:?}")) }
     })
     .await;
-    assert_not_noticed(ground, namespace, &before).await;
+    assert_not_noticed(&release, &before).await;
 }

@@ -2,36 +2,40 @@
 
 use std::env;
 
-use testbed::stack::{NAMESPACE, SERVICE_ACCOUNT};
+use serde_json::json;
+use testbed::stack::SERVICE_ACCOUNT;
 
-use crate::ground::{Ground, eventually};
+use crate::{
+    ground::{Ground, eventually},
+    release::Release,
+};
 
 /// How often each is tried; `SESSIONKILL_SPREAD_TIMES` says another number.
 const TIMES: usize = 2;
 /// The label of a node that says where it is.
 pub const ZONE: &str = "topology.kubernetes.io/zone";
 
-async fn scale(ground: &Ground, replicas: usize) {
+async fn scale(ground: &Ground, release: &Release<'_>, replicas: usize) {
     let deployment = format!("deployment/{SERVICE_ACCOUNT}");
-    ground.kubectl(&["scale", &deployment, "-n", NAMESPACE, &format!("--replicas={replicas}")]).await;
+    ground.kubectl(&["scale", &deployment, "-n", release.namespace, &format!("--replicas={replicas}")]).await;
 }
 
 /// Whether the replicas, which all start at once, are on different nodes.
-async fn apart(ground: &Ground) -> bool {
-    scale(ground, 0).await;
+async fn apart(ground: &Ground, release: &Release<'_>) -> bool {
+    scale(ground, release, 0).await;
     eventually("the end of all Pods", async || {
-        let left = ground.pods().await.len();
+        let left = release.pods().await.len();
         if left == 0 { Ok(()) } else { Err(format!("{left} are left")) }
     })
     .await;
-    scale(ground, 2).await;
-    ground.rolled_out().await;
-    let nodes: Vec<_> = ground.pods().await.iter().map(|pod| pod["spec"]["nodeName"].clone()).collect();
+    scale(ground, release, 2).await;
+    release.rolled_out().await;
+    let nodes: Vec<_> = release.pods().await.iter().map(|pod| pod["spec"]["nodeName"].clone()).collect();
     nodes[0] != nodes[1]
 }
 
 pub async fn replicas_are_on_two_nodes_with_and_without_zones(ground: &'static Ground) {
-    let _alone = ground.alone().await;
+    let release = Release::install(ground, "spread", &json!({"replicas": 2})).await;
     let times = env::var("SESSIONKILL_SPREAD_TIMES").map_or(TIMES, |times| times.parse().unwrap());
     let nodes: Vec<_> = ground.nodes().nodes().iter().map(testbed::node::Node::name).collect();
     for zones in [&["", ""], &["a", "b"], &["a", "a"]] {
@@ -41,7 +45,7 @@ pub async fn replicas_are_on_two_nodes_with_and_without_zones(ground: &'static G
         }
         let mut together = 0;
         for _ in 0..times {
-            together += usize::from(!apart(ground).await);
+            together += usize::from(!apart(ground, &release).await);
         }
         println!("    on the same node, with the zones {zones:?}: {together} of {times}");
         assert_eq!(together, 0, "with the zones {zones:?}");

@@ -8,15 +8,16 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{
     site::{Fate, Leader},
     stack::{NAMESPACE, SERVICE_ACCOUNT},
 };
 
 use crate::{
-    calls::{InFlight, SLOW},
+    calls::{InFlight, SLOW, STRUCK},
     ground::{Ground, TEAM, eventually, figure},
+    release::Release,
 };
 
 pub async fn a_session_is_killed_through_the_pods_and_is_gone_from_the_list(ground: &'static Ground) {
@@ -37,17 +38,22 @@ pub async fn a_session_is_killed_through_the_pods_and_is_gone_from_the_list(grou
 
 pub async fn a_rollout_restart_finishes_the_call_in_flight_once_and_records_it(ground: &'static Ground) {
     let _alone = ground.alone().await;
-    let call = InFlight::begin(ground, "restarted").await;
+    let call = InFlight::begin(ground, SLOW, "restarted").await;
     call.leader_goes_first(ground).await;
     let begun = Instant::now();
-    ground.kubectl(&["rollout", "restart", &format!("deployment/{SERVICE_ACCOUNT}"), "-n", NAMESPACE]).await;
+    let deployment = format!("deployment/{SERVICE_ACCOUNT}");
+    ground.kubectl(&["rollout", "restart", &deployment, "-n", NAMESPACE]).await;
     call.leader_is_told_to_end(ground).await;
+    ground.kubectl(&["rollout", "status", &deployment, "-n", NAMESPACE, "--timeout=180s"]).await;
+    // All is new but the Pod that still waits for its answer.
+    call.is_unfinished(ground).await;
+    call.answer(ground);
     ground.rolled_out().await;
     figure("a rollout restart with a call in flight", begun);
     call.ended(ground, "SessionsKilled").await;
-    let uid = ground.site.ended(SLOW, &call.name).await.unwrap().metadata.uid.unwrap();
-    let receipts: Value =
-        serde_json::from_str(&ground.kubectl(&["get", "sessionkillreceipts", "-n", SLOW, "-o", "json"]).await).unwrap();
+    let uid = ground.site.ended(SLOW.namespace, &call.name).await.unwrap().metadata.uid.unwrap();
+    let receipts = ground.kubectl(&["get", "sessionkillreceipts", "-n", SLOW.namespace, "-o", "json"]).await;
+    let receipts: Value = serde_json::from_str(&receipts).unwrap();
     let receipts = receipts["items"].as_array().unwrap();
     let own: Vec<_> = receipts.iter().filter(|receipt| receipt.to_string().contains(&uid)).collect();
     assert!(own.len() == 1 && own[0]["status"]["outcome"] == "SessionsKilled", "{own:?}");
@@ -86,9 +92,11 @@ async fn container(ground: &Ground, leader: &Leader) -> Value {
 }
 
 /// Asks for many kills beside one that is in flight, strikes the leader meanwhile, and waits until each request has ended as one
-/// may after such a death, which is said to have come of `why`.
+/// may after such a death, which is said to have come of `why`. That is long after the release is well again: whatever others do
+/// to it until then is one more thing that must not change how these end.
 async fn strike(ground: &Ground, prefix: &str, why: &str, strike: impl AsyncFnOnce(&Life)) {
-    let call = InFlight::begin(ground, &format!("{prefix}-in-flight")).await;
+    let alone = ground.alone().await;
+    let call = InFlight::begin(ground, STRUCK, &format!("{prefix}-in-flight")).await;
     let (before, life) = (container(ground, &call.leader).await, Life::of(&call.leader));
     let mut asked = vec![];
     for number in ground.numbers(30) {
@@ -99,14 +107,6 @@ async fn strike(ground: &Ground, prefix: &str, why: &str, strike: impl AsyncFnOn
     strike(&life).await;
     eventually("the leader's death", async || life.is_over()).await;
     call.is_unfinished(ground).await;
-    let mut unsent = 0;
-    for (name, number) in asked {
-        unsent += usize::from(ground.site.fate(TEAM, &name, number).await.unwrap() == Fate::Unsent);
-    }
-    println!("    {unsent} of 30 requests were claimed and not sent, and say so");
-    assert!(unsent < 30, "it ended before it did anything");
-    // Nobody got the answer: the session is gone, and that is all that can be known.
-    call.ended(ground, "SessionsGone").await;
     let restarts = |container: &Value| container["restartCount"].as_i64().unwrap();
     let after = eventually("the container", async || {
         let now = container(ground, &call.leader).await;
@@ -116,16 +116,23 @@ async fn strike(ground: &Ground, prefix: &str, why: &str, strike: impl AsyncFnOn
     let death = &after["lastState"]["terminated"];
     assert!(death["reason"] == why && death["exitCode"] == 137, "{after}");
     ground.rolled_out().await;
+    drop(alone);
+    let mut unsent = 0;
+    for (name, number) in asked {
+        unsent += usize::from(ground.site.fate(TEAM, &name, number).await.unwrap() == Fate::Unsent);
+    }
+    println!("    {unsent} of 30 requests were claimed and not sent, and say so");
+    assert!(unsent < 30, "it ended before it did anything");
+    // Nobody got the answer: the session is gone, and that is all that can be known.
+    call.ended(ground, "SessionsGone").await;
 }
 
 pub async fn a_container_that_is_killed_loses_and_doubles_no_kill(ground: &'static Ground) {
-    let _alone = ground.alone().await;
     strike(ground, "killed", "Error", async |life| kill_process(life.pid, Signal::KILL).unwrap()).await;
 }
 
 /// Its limit becomes what it has.
 pub async fn a_container_without_memory_loses_and_doubles_no_kill(ground: &'static Ground) {
-    let _alone = ground.alone().await;
     strike(ground, "out-of-memory", "OOMKilled", async |life| {
         let limit = life.memory_limit();
         let before = fs::read_to_string(&limit).unwrap();
@@ -144,21 +151,21 @@ pub async fn a_container_without_memory_loses_and_doubles_no_kill(ground: &'stat
 
 /// The kubelet asks it to end as soon as there is a process, which may not have read its options yet.
 pub async fn a_pod_that_is_deleted_while_it_starts_ends_at_once(ground: &'static Ground) {
-    let _alone = ground.alone().await;
+    let release = Release::install(ground, "deleted-early", &json!({"replicas": 2})).await;
     for _ in 0..3 {
-        let known: Vec<_> = ground.pods().await.iter().map(|pod| pod["metadata"]["name"].clone()).collect();
-        ground.kubectl(&["delete", "pod", "-n", NAMESPACE, "--wait=false", known[0].as_str().unwrap()]).await;
+        let known: Vec<_> = release.pods().await.iter().map(|pod| pod["metadata"]["name"].clone()).collect();
+        ground.kubectl(&["delete", "pod", "-n", release.namespace, "--wait=false", known[0].as_str().unwrap()]).await;
         let new = eventually("a new Pod's process", async || {
-            let pods = ground.pods().await;
+            let pods = release.pods().await;
             let new = pods.iter().map(|pod| pod["metadata"]["name"].clone()).find(|name| !known.contains(name));
             let new = new.ok_or("no new Pod")?.as_str().unwrap().to_owned();
             testbed::node::process_of(&new).map(|_| new).map_err(|_| "no process")
         })
         .await;
         let begun = Instant::now();
-        ground.kubectl(&["delete", "pod", "-n", NAMESPACE, &new, "--timeout=60s"]).await;
+        ground.kubectl(&["delete", "pod", "-n", release.namespace, &new, "--timeout=60s"]).await;
         figure("a Pod that is deleted while it starts", begun);
-        ground.rolled_out().await;
+        release.rolled_out().await;
     }
 }
 
