@@ -34,7 +34,7 @@ impl Layer {
         for library in libraries(binary)? {
             files.push((library.trim_start_matches('/').to_owned(), read(Path::new(&library))?));
         }
-        Self::with(&files, 0, Compression::fast())
+        Self::with(&files, 0, Compression::none())
     }
 
     /// A layer with these programs and libraries, by their paths.
