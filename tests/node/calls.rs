@@ -27,7 +27,7 @@ pub const SLOW: Place = Place { namespace: "slow", timeout_seconds: 60, verified
 /// Where it dies in time with whoever made it. What became of it is known when the longest call would be over.
 pub const STRUCK: Place = Place { namespace: "struck", timeout_seconds: 30, verified_seconds: 5 };
 /// The same, and it is known soon: as long as it is not, a node stays cut off.
-pub const BRIEF: Place = Place { namespace: "brief", timeout_seconds: 8, verified_seconds: 2 };
+pub const BRIEF: Place = Place { namespace: "brief", timeout_seconds: 5, verified_seconds: 1 };
 /// What a call takes that is not answered on demand.
 const ANSWER: Duration = Duration::from_secs(55);
 

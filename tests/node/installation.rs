@@ -109,8 +109,10 @@ async fn gone(ground: &Ground) {
 
 pub async fn kustomize_installs_it(ground: &'static Ground) {
     let _alone = ground.alone().await;
-    ground.helm(&["uninstall", SERVICE_ACCOUNT, "--wait"]).await;
+    // First it ends in good order: one that is uninstalled may not give its Lease back any more, and the next must wait for that.
+    ground.kubectl(&["scale", &format!("deployment/{SERVICE_ACCOUNT}"), "-n", NAMESPACE, "--replicas=0"]).await;
     gone(ground).await;
+    ground.helm(&["uninstall", SERVICE_ACCOUNT, "--wait"]).await;
     let values: Value = serde_json::from_str(&fs::read_to_string(ground.values()).unwrap()).unwrap();
     // kustomize takes only relative paths.
     let directory = ground.directory("kustomize");
