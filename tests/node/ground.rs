@@ -28,7 +28,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{calls, spread::ZONE};
+use crate::{calls, names, spread::ZONE};
 
 /// Far more than anything takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -120,7 +120,7 @@ impl Ground {
             operator: OperatorChoice::None,
         };
         let begun = Instant::now();
-        let pods = Install::Pods(Pods { nodes: 2, image, lease_seconds: None });
+        let pods = Install::Pods(Pods { nodes: 2, image, lease_seconds: None, gateway_names: vec![names::gateway()] });
         let stack = Stack::start_installed(options, pods).await?;
         figure("two nodes from nothing, and the chart installed on them", begun);
         let site = Site::new(stack).await?;

@@ -58,4 +58,6 @@ pub struct Pods {
     pub image: Source,
     /// The duration of the Lease, in seconds. `None` means the chart's default.
     pub lease_seconds: Option<u16>,
+    /// The names by which the operator may call the gateway, besides its address.
+    pub gateway_names: Vec<String>,
 }

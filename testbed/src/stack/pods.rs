@@ -1,7 +1,7 @@
 //! The operator as Pods on real nodes.
 
 use std::{
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
 };
 
@@ -62,7 +62,7 @@ impl NodeArgs {
             (None, Some(binary)) => Source::Binary(binary),
             (None, None) => Source::Binary(build_operator("dev")?),
         };
-        Ok(Some(Pods { nodes, image, lease_seconds: None }))
+        Ok(Some(Pods { nodes, image, lease_seconds: None, gateway_names: vec![] }))
     }
 }
 
@@ -90,10 +90,13 @@ pub(super) async fn install(
     let nodes = Nodes::start(control_plane, &programs, &directory.join("nodes"), pods.nodes).await?;
     let image = nodes.push(&pods.image)?;
     node::expose(gateway_port)?;
+    let host = node::HOST.to_string();
+    let hosts = iter::once(&host).chain(&pods.gateway_names);
+    let endpoints: Vec<_> = hosts.map(|host| format!("http://{host}:{gateway_port}")).collect();
     let values = json!({
         "image": {"repository": image.repository, "digest": image.digest},
         "leaderElection": {"leaseDurationSeconds": pods.lease_seconds},
-        "operator": {"allowEndpoints": [format!("http://{}:{gateway_port}", node::HOST)]},
+        "operator": {"allowEndpoints": endpoints},
     });
     let file = directory.join("values.json");
     fs::write(&file, values.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
