@@ -205,3 +205,43 @@ impl std::fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_call_without_a_conclusive_answer_may_have_been_executed() {
+        assert!(!ErrorKind::Ambiguous.is_not_executed());
+        for kind in [
+            ErrorKind::Unreachable,
+            ErrorKind::Throttled { retry_after: None },
+            ErrorKind::CredentialsRejected,
+            ErrorKind::PermissionDenied,
+            ErrorKind::ClockRefused { server_time: None },
+            ErrorKind::OperationNotFound,
+            ErrorKind::OperationUnavailable,
+            ErrorKind::Rejected,
+            ErrorKind::DeadlinePassed,
+        ] {
+            assert!(kind.is_not_executed(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_the_other_side_is_cut_and_loses_what_cannot_be_seen() {
+        assert_eq!(bounded("it's \"a\\b\" of 数据库"), "it's \"a\\b\" of 数据库");
+        assert_eq!(bounded("\u{202e}no\u{200b}\n\x1b such host"), "no such host");
+        assert_eq!(bounded(&"数".repeat(300)), "数".repeat(256));
+    }
+
+    #[test]
+    fn an_error_tells_its_code_and_what_else_is_known_of_it() {
+        let mut error = CallError::local(ErrorKind::Ambiguous, ANSWER_LOST, "");
+        assert_eq!(error.to_string(), "AnswerLost");
+        error.message = "timed out".to_owned();
+        assert_eq!(error.to_string(), "AnswerLost: timed out");
+        error.request_id = "R".to_owned();
+        assert_eq!(error.to_string(), "AnswerLost: timed out (request R)");
+    }
+}

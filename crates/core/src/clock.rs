@@ -270,4 +270,12 @@ mod tests {
         assert!(at("11:00:11", 11_000).is_some(), "set forward");
         assert_eq!(at("10:00:12", 12_000), None, "set right");
     }
+
+    #[test]
+    fn a_date_is_read_as_http_writes_it_and_nothing_else_is_one() {
+        assert_eq!(date("Mon, 05 Oct 2026 10:00:00 GMT"), Some(time("10:00:00")));
+        for text in ["", "soon", "1791108000"] {
+            assert_eq!(date(text), None, "{text:?}");
+        }
+    }
 }
