@@ -83,9 +83,11 @@ fn text(text: &String) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kill::claim::receipt;
+    use crate::kill::conclusion::dispatch;
     use crate::kill::status::{Waiting, waiting};
-    use crate::test_objects::{request, time};
-    use sessionkill_api::WaitReason;
+    use crate::test_objects::{attempt, request, time};
+    use sessionkill_api::{Operation, WaitReason};
 
     #[test]
     fn all_that_an_object_owns_counts() {
@@ -97,6 +99,7 @@ mod tests {
             assert!((by..by + 2000).contains(&grown), "{grown} instead of {by}");
         };
         grows(|object| object.spec.reason = Some("x".repeat(10_000)), 10_000);
+        grows(|object| object.spec.connection_ref.name = "x".repeat(10_000), 10_000 - 16);
         grows(|object| object.spec.sessions[0].server_ip = "x".repeat(10_000), 10_000 - 16);
         let user = |object: &mut SessionKill| {
             object.spec.sessions[1].expect = Some(Expect { user: Some("x".repeat(10_000)), ..Expect::default() });
@@ -117,5 +120,25 @@ mod tests {
         object.status = Some(waiting(&object, &why, time("10:00:00")));
         let with_conditions = footprint(&object) - plain;
         assert!((2000..6000).contains(&with_conditions), "{with_conditions}: of two conditions and sessions");
+    }
+
+    #[test]
+    fn each_text_of_a_status_counts_once() {
+        let why = Waiting { reason: WaitReason::Verifying, message: String::new(), next_attempt: None };
+        let mut status = waiting(&request(), &why, time("10:00:00"));
+        status.dispatch = Some(dispatch(&receipt(&request(), &attempt()), Operation::KillProcessList, ""));
+        status.sessions = attempt().planned;
+        let object = SessionKill { status: Some(status), ..request() };
+        let changes: [fn(&mut SessionKillStatus, String); 4] = [
+            |status, text| status.dispatch.as_mut().unwrap().request_id = text,
+            |status, text| status.sessions[0].message = text,
+            |status, text| status.sessions[0].observed.as_mut().unwrap().sql_text = text,
+            |status, text| status.conditions[0].message = text,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut longer = object.clone();
+            change(longer.status.as_mut().unwrap(), "x".repeat(10_000));
+            assert_eq!(footprint(&longer).checked_sub(footprint(&object.clone())), Some(10_000), "change {number}");
+        }
     }
 }

@@ -74,3 +74,35 @@ impl TenantKey {
         &self.connection
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kill::claim::receipt;
+    use crate::test_objects::{attempt, connection, request};
+
+    #[test]
+    fn a_request_its_receipt_and_its_calls_have_one_key() {
+        let key = TenantKey::of(&request());
+        assert_eq!((key.namespace(), key.connection()), ("dba", "prod-ob"));
+        let mut receipt = receipt(&request(), &attempt());
+        receipt.metadata.namespace = request().metadata.namespace;
+        assert_eq!(TenantKey::of_receipt(&receipt), key);
+        let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
+        assert_eq!(TenantKey::through(&connection(), &tenant), key);
+    }
+
+    #[test]
+    fn what_has_no_tenant_shares_no_key_with_what_has_one() {
+        let keys = [
+            TenantKey::of(&request()),
+            TenantKey::of_connection("dba", "prod-ob"),
+            TenantKey::of_connection("dba", "other"),
+            TenantKey::unreadable("dba"),
+            TenantKey::unreadable("other"),
+        ];
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(keys.iter().filter(|other| *other == key).count(), 1, "{number}");
+        }
+    }
+}

@@ -99,6 +99,11 @@ mod tests {
         assert_eq!(quoted("", 64), "\"\"");
         assert_eq!(quoted("a\", expected \"b\\", 64), r#""a\", expected \"b\\""#);
         assert_eq!(quoted("abcdef", 4), "\"abc…\"");
+        assert_eq!(
+            [quoted("\"", 64), quoted("\\", 64)],
+            [r#""\"""#, r#""\\""#],
+            "nor is a mark alone taken for the end"
+        );
     }
 
     #[test]
