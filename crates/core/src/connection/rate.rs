@@ -217,4 +217,26 @@ mod tests {
         assert!(answered > 1800, "{answered} of 3000");
         assert!(throttled * 20 < answered, "{throttled} of {answered}");
     }
+
+    #[test]
+    fn a_throttled_call_sets_the_limit_below_what_was_started_in_the_last_second() {
+        let mut rate = Rate::default();
+        assert_eq!(rate.limit(), None);
+        rate.take_turn(ms(0), 10);
+        rate.take_turn(ms(1), 10);
+        rate.throttled(ms(1000), None);
+        assert_eq!(rate.limit(), Some(7.0), "those that are a second old do not count");
+    }
+
+    #[test]
+    fn a_call_from_after_the_pause_cuts_again() {
+        let mut rate = Rate { limit: Some(10.0), ..Rate::default() };
+        rate.take_turn(ms(0), 10);
+        rate.throttled(ms(0), None);
+        rate.take_turn(ms(0), 7);
+        rate.throttled(ms(999), None);
+        assert_eq!(rate.limit(), Some(7.0), "it may have been on its way");
+        rate.throttled(ms(1000), None);
+        assert!(rate.limit().is_some_and(|limit| limit < 5.0), "{:?}", rate.limit());
+    }
 }
