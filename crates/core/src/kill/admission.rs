@@ -51,6 +51,7 @@ pub fn rests_on_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
 mod tests {
     use super::*;
     use crate::test_objects::{connection, connection_to, request};
+    use sessionkill_api::Expect;
 
     #[test]
     fn empty_lists_allow_everything() {
@@ -74,5 +75,26 @@ mod tests {
         assert_eq!(must_see(&connection().spec), MustSee::Expected);
         tenants.spec.tenant_ids = vec!["t1".to_owned()];
         assert_eq!([instances, tenants].map(|it| must_see(&it.spec)), [MustSee::All; 2]);
+    }
+
+    #[test]
+    fn a_request_rests_on_the_list_if_it_says_what_to_see_or_must_see_all_or_kills_nothing() {
+        let plain = request().spec;
+        assert!(!rests_on_list(&plain, MustSee::Expected));
+        assert!(rests_on_list(&plain, MustSee::All));
+        let dry_run = SessionKillSpec { mode: Mode::DryRun, ..plain.clone() };
+        assert!(rests_on_list(&dry_run, MustSee::Expected));
+        let mut expecting = plain;
+        expecting.sessions[1].expect = Some(Expect { user: Some("app".to_owned()), ..Expect::default() });
+        assert!(rests_on_list(&expecting, MustSee::Expected));
+    }
+
+    #[test]
+    fn the_list_is_read_first_if_the_request_rests_on_it_or_has_its_end_verified() {
+        let mut trusting = request().spec;
+        assert!(needs_list(&trusting, MustSee::Expected), "to be held against the list after the kill");
+        trusting.verification.policy = VerificationPolicy::None;
+        assert!(!needs_list(&trusting, MustSee::Expected));
+        assert!(needs_list(&trusting, MustSee::All));
     }
 }
