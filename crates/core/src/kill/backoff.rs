@@ -163,4 +163,34 @@ mod tests {
         assert_eq!(in_time(at(1000), at(104), at(100)), at(105));
         assert_eq!(in_time(at(1000), at(105), at(100)), at(1000));
     }
+
+    #[test]
+    fn no_try_follows_at_once_on_a_last_one() {
+        let (now, spread) = (at(70), (LAST_SPREAD / PARTS) * part("uid", at(70)));
+        let not_after = now + LAST_TRY + spread;
+        assert!(next_attempt(at(0), now, None, "uid", not_after) >= now + LAST_PAUSE);
+        assert_eq!(in_time(at(1000), at(93), at(100)), at(95));
+    }
+
+    #[test]
+    fn the_tries_after_the_last_one_pause_for_two_to_four_seconds_each_at_its_own_time() {
+        let pause = |n| next_attempt(at(0), at(95), None, &format!("uid-{n}"), at(100)).duration_since(at(95));
+        let mut pauses: Vec<_> = (0..1000).map(pause).collect();
+        pauses.sort();
+        assert!(pauses[0] >= LAST_PAUSE && pauses[999] <= LAST_PAUSE * 2, "{:?}", (pauses[0], pauses[999]));
+        assert!(pauses[999] - pauses[0] > SignedDuration::from_millis(1500), "{:?}", (pauses[0], pauses[999]));
+    }
+
+    #[test]
+    fn what_is_over_by_any_clock_pauses_as_usual_from_that_moment_on() {
+        assert!(next_attempt(at(0), at(105), None, "uid", at(100)) >= at(135));
+    }
+
+    #[test]
+    fn the_step_of_a_request_is_the_same_in_each_release() {
+        // The upper ten bits of FNV-1a over the text and eight bytes of the second, as computed elsewhere.
+        for (uid, second, step) in [("a", 0, 506), ("b", 0, 905), ("uid-1", 1, 463), ("uid-1", 2, 89)] {
+            assert_eq!(part(uid, at(second)), step, "{uid} at {second}");
+        }
+    }
 }

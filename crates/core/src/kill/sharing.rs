@@ -151,4 +151,19 @@ mod tests {
         size.refused(400);
         assert_eq!(size.most(), 200);
     }
+
+    #[test]
+    fn whose_shared_call_was_refused_is_told_from_the_others() {
+        assert!(!Sharing::default().is_narrowed());
+        assert!(Sharing::after_refusal(1000).unwrap().is_narrowed());
+        assert_eq!(Sharing::after_refusal(1), None);
+    }
+
+    #[test]
+    fn a_call_of_the_size_that_was_refused_clears_the_size_once_it_is_taken() {
+        let mut size = CallSize::default();
+        size.refused(100);
+        size.took(100);
+        assert_eq!(size.most(), MAX_SESSIONS);
+    }
 }
