@@ -294,6 +294,8 @@ mod tests {
         let unknown = call(planned(&[(SessionOutcome::Unknown, SessionReason::AnswerLost)]));
         assert!(unknown.contains("cannot be told (0 of 1 sessions killed, 1 unknown): the list is down"), "{unknown}");
         assert!(unknown.ends_with("create a new SessionKill with a new notAfterTime"), "{unknown}");
+        let killed = call(planned(&[(SessionOutcome::Killed, SessionReason::Verified)]));
+        assert_eq!(killed, "1 of 1 sessions killed", "there is nothing to do");
     }
 
     #[test]
@@ -350,5 +352,57 @@ mod tests {
         let status = finished(&request(), &conclusion, time("10:00:00"));
         assert!(serde_json::to_vec(&status).unwrap().len() < 256 * 1024);
         assert_eq!(status.sessions.len(), 100);
+    }
+
+    #[test]
+    fn a_call_that_the_api_refused_says_why_and_is_not_called_executed() {
+        let receipt = receipt(&request(), &attempt());
+        let sessions = crate::kill::outcome::rejected(&attempt().planned, "E: no such tenant");
+        let call = dispatch(&receipt, Operation::KillProcessList, "R");
+        let refused = Conclusion::called(sessions, call, "");
+        assert_eq!(refused.reason, Outcome::KillFailed);
+        let expected = "refused by the API before execution, E: no such tenant: correct it in a new SessionKill";
+        assert_eq!(refused.message, expected);
+        let record = refused.record(time("10:00:01"));
+        let copied = Conclusion::recorded(&receipt, &record, false).message;
+        assert!(copied.starts_with("the same request was refused as SessionKill incident"), "{copied}");
+        let record = SessionKillReceiptStatus { outcome: Outcome::SessionsKilled, sessions: vec![], ..record };
+        let copied = Conclusion::recorded(&receipt, &record, false).message;
+        assert!(copied.starts_with("the same request was executed as SessionKill incident"), "{copied}");
+    }
+
+    /// One session, with a `field` so long that it takes `bytes` in a status.
+    fn of_size(bytes: usize, mut it: SessionStatus, field: fn(&mut SessionStatus) -> &mut String) -> SessionStatus {
+        *field(&mut it) = "x".to_owned();
+        let rest = size(&[it.clone()]) - 1;
+        *field(&mut it) = "x".repeat(bytes - rest);
+        it
+    }
+
+    #[test]
+    fn only_what_has_no_room_is_left_out_and_statements_go_first() {
+        let (room, plain) = (232 * 1024, attempt().planned.remove(0));
+        let kept = |session: SessionStatus| bounded(vec![session]).remove(0);
+
+        let statement = |bytes| of_size(bytes, plain.clone(), |it| &mut it.observed.as_mut().unwrap().sql_text);
+        assert!(kept(statement(room)) == statement(room), "there is room for all of it");
+        let observed = kept(statement(room + 1)).observed.unwrap();
+        assert_eq!((observed.sql_text.as_str(), observed.user.as_str()), ("", "report_ro"));
+
+        let long_user = |bytes| {
+            let mut session = of_size(bytes, plain.clone(), |it| &mut it.observed.as_mut().unwrap().user);
+            session.observed.as_mut().unwrap().sql_text = "SELECT 1".to_owned();
+            kept(session).observed.map(|observed| observed.sql_text)
+        };
+        assert_eq!([long_user(room), long_user(room + 1)], [Some(String::new()), None]);
+
+        let long_error = |bytes| {
+            let unseen = SessionStatus { observed: None, ..plain.clone() };
+            let session = of_size(bytes, unseen, |it| &mut it.error_message);
+            let before = session.error_message.len();
+            let session = kept(SessionStatus { observed: plain.observed.clone(), ..session });
+            (session.error_message.len() == before, session.error_message.len() <= 256, session.observed)
+        };
+        assert_eq!([long_error(room), long_error(room + 1)], [(true, false, None), (false, true, None)]);
     }
 }

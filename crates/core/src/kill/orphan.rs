@@ -78,7 +78,7 @@ impl Known {
 mod tests {
     use super::*;
     use crate::kill::claim::receipt;
-    use crate::kill::outcome::for_sent;
+    use crate::kill::outcome::{ended, for_sent};
     use crate::kill::status::{InVerification, verifying};
     use crate::test_objects::{attempt, request, seen, snapshot, time};
     use sessionkill_api::{Operation, Outcome, SessionReason};
@@ -120,5 +120,40 @@ mod tests {
         assert_eq!(end(&object), Outcome::SessionsKilled);
         object.metadata.uid = Some("uid-2".to_owned());
         assert_eq!(end(&object), Outcome::SessionsGone);
+    }
+
+    #[test]
+    fn what_the_list_can_no_longer_change_is_told_at_once() {
+        let mut attempt = attempt();
+        let decided = |session: &SessionStatus| ended(session, SessionOutcome::Gone, SessionReason::NotFound);
+        attempt.planned = attempt.planned.iter().map(decided).collect();
+        let end = conclude(&receipt(&request(), &attempt), None, None, time("10:02:00")).unwrap();
+        assert_eq!(end.reason, Outcome::SessionsGone);
+    }
+
+    #[test]
+    fn what_a_list_leaves_unknown_is_looked_for_again() {
+        let receipt = receipt(&request(), &attempt());
+        let part = Snapshot::new(vec![seen(0)], false, time("10:02:00"));
+        assert_eq!(conclude(&receipt, None, Some(&part), time("10:02:00")), None);
+    }
+
+    #[test]
+    fn without_a_receipt_a_call_ends_by_the_status_that_names_it() {
+        let mut object = request();
+        assert_eq!(without_receipt(&object, Some(&snapshot(vec![])), time("10:02:00")), None);
+        let receipt = receipt(&object, &attempt());
+        let call = InVerification {
+            dispatch: dispatch(&receipt, Operation::KillProcessList, "R"),
+            sessions: for_sent(&receipt.spec.sessions, SessionOutcome::Unknown, SessionReason::AnswerLost),
+            target_mismatch: None,
+            until: time("10:01:00"),
+        };
+        object.status = Some(verifying(&object, &call, time("10:00:02")));
+        let end = |list: Option<&Snapshot>| without_receipt(&object, list, time("10:02:00")).unwrap();
+        assert_eq!(end(Some(&snapshot(vec![]))).reason, Outcome::SessionsGone);
+        let unknown = end(None);
+        assert_eq!((unknown.reason, unknown.dispatch), (Outcome::OutcomeUnknown, Some(call.dispatch)));
+        assert!(unknown.message.contains("was deleted, and the process list could not be read"), "{}", unknown.message);
     }
 }

@@ -186,7 +186,7 @@ fn is_of(session: &SessionStatus, row: &Seen) -> bool {
 mod tests {
     use super::*;
     use crate::kill::precheck::{MustSee, precheck};
-    use crate::test_objects::{request, seen, snapshot, time};
+    use crate::test_objects::{attempt, request, seen, snapshot, time};
     use sessionkill_api::Expect;
 
     fn row(number: usize, error_message: &str) -> Row {
@@ -368,5 +368,16 @@ mod tests {
         assert_eq!(outcome.error_message.chars().count(), 1024);
         assert!(!outcome.error_message.contains('\u{1b}'));
         assert_eq!(outcome.observed.unwrap().sql_text.chars().count(), 256);
+    }
+
+    #[test]
+    fn a_refused_call_fails_what_it_named_and_says_why() {
+        let mut planned = attempt().planned;
+        planned[1] = ended(&planned[1], SessionOutcome::Gone, SessionReason::NotFound);
+        let refused = rejected(&planned, &"why".repeat(1000));
+        assert_eq!((refused[0].outcome, refused[0].reason), (SessionOutcome::Failed, SessionReason::RequestRejected));
+        assert!(refused[0].message.starts_with("whywhy"), "{}", refused[0].message);
+        assert_eq!(refused[0].message.chars().count(), 512);
+        assert_eq!(refused[1], planned[1]);
     }
 }
