@@ -236,6 +236,11 @@ mod tests {
         status.conditions.iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
     }
 
+    fn waits(object: &SessionKill, reason: WaitReason, message: &str) -> SessionKillStatus {
+        let why = Waiting { reason, message: message.to_owned(), next_attempt: None };
+        waiting(object, &why, time("10:00:00"))
+    }
+
     fn ended(reason: Outcome) -> SessionKillStatus {
         let why = SessionReason::DeadlineExceeded;
         let conclusion = Conclusion::nothing_sent(&request(), reason, why, "why".to_owned());
@@ -337,5 +342,75 @@ mod tests {
         object.status = Some(later);
         let end = finished(&object, &Conclusion::called(call.sessions, call.dispatch, ""), time("10:06:00"));
         assert!(shown(&end).contains(&"TargetMismatch=True(AnswerDiffers)".to_owned()), "{end:?}");
+    }
+
+    #[test]
+    fn a_kill_whose_audit_line_was_lost_says_so() {
+        let sessions = for_all(&request().spec.sessions, SessionOutcome::Killed, SessionReason::Verified);
+        let call = dispatch(&receipt(&request(), &attempt()), Operation::KillProcessList, "R");
+        let conclusion = Conclusion::called(sessions, call, "");
+        let audited = finished(&request(), &conclusion, time("10:00:05"));
+        assert!(shown(&audited).iter().all(|it| !it.starts_with("NotAudited")), "{audited:?}");
+        let lost = finished(&request(), &Conclusion { is_unaudited: true, ..conclusion }, time("10:00:05"));
+        assert_eq!(shown(&lost).last().unwrap(), "NotAudited=True(AuditLineLost)");
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_ends_with_what_is_wrong_with_it() {
+        let metadata = ObjectMeta { generation: Some(3), ..ObjectMeta::default() };
+        let status = unreadable(&metadata, Outcome::InvalidObject, "delete it", time("10:00:00"));
+        assert_eq!(
+            shown(&status),
+            ["Succeeded=False(InvalidObject)", "Ready=False(InvalidObject)", "Stalled=True(InvalidObject)"]
+        );
+        assert!(status.conditions.iter().all(|it| it.message == "delete it" && it.observed_generation == Some(3)));
+        assert_eq!((status.observed_generation, status.completion_time), (3, Some(Time(time("10:00:00")))));
+    }
+
+    #[test]
+    fn a_wait_is_told_already_only_for_its_reason_and_at_the_current_generation() {
+        let mut object = request();
+        assert!(!says(&object, WaitReason::Throttled));
+        object.status = Some(waits(&object, WaitReason::Throttled, "slow"));
+        assert!(says(&object, WaitReason::Throttled));
+        assert!(!says(&object, WaitReason::EndpointUnreachable));
+        let mut other = object.clone();
+        other.status.as_mut().unwrap().conditions[0].reason = WaitReason::EndpointUnreachable.as_str().to_owned();
+        assert!(!says(&other, WaitReason::Throttled), "only another condition says it");
+        object.metadata.generation = Some(2);
+        assert!(!says(&object, WaitReason::Throttled), "said before an edit");
+    }
+
+    #[test]
+    fn a_status_is_written_for_each_thing_that_is_new() {
+        let old = waits(&request(), WaitReason::Throttled, "E: slow (request A)");
+        assert!(differs(None, &old));
+        let changes: [fn(&mut SessionKillStatus); 11] = [
+            |it| it.observed_generation += 1,
+            |it| it.start_time = None,
+            |it| it.completion_time = it.start_time.clone(),
+            |it| it.dispatch = Some(dispatch(&receipt(&request(), &attempt()), Operation::KillProcessList, "R")),
+            |it| it.counts = None,
+            |it| it.sessions[0].outcome = SessionOutcome::Gone,
+            |it| drop(it.conditions.pop()),
+            |it| it.conditions[0].status = "False".to_owned(),
+            |it| it.conditions[0].reason = "Suspended".to_owned(),
+            |it| it.conditions[1].message = "E: slower (request A)".to_owned(),
+            |it| it.conditions[2].observed_generation = Some(2),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut new = old.clone();
+            change(&mut new);
+            assert!(differs(Some(&old), &new), "change {number}");
+        }
+    }
+
+    #[test]
+    fn no_status_is_written_for_another_pause_or_another_request_id() {
+        let old = waits(&request(), WaitReason::Throttled, "E: slow (request A)");
+        let mut new = waits(&request(), WaitReason::Throttled, "E: slow (request B)");
+        new.next_attempt_time = Some(Time(time("10:00:30")));
+        new.conditions[0].last_transition_time = Time(time("10:00:09"));
+        assert!(!differs(Some(&old), &new));
     }
 }

@@ -135,5 +135,12 @@ mod tests {
         assert_eq!(end.reason, Outcome::DeadlineExceeded);
         assert!(end.message.ends_with("nothing was sent; it waited for Suspended: held"), "{}", end.message);
         assert_eq!(unsent(&object, Outcome::Deleted, HOUR).reason, Outcome::Deleted);
+        for condition in &mut object.status.as_mut().unwrap().conditions {
+            if condition.type_ != "Succeeded" {
+                condition.message = "something else".to_owned();
+            }
+        }
+        let end = unsent(&object, Outcome::DeadlineExceeded, HOUR);
+        assert!(end.message.ends_with("it waited for Suspended: held"), "{}", end.message);
     }
 }

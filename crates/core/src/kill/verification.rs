@@ -255,6 +255,11 @@ mod tests {
         let until = |is_answered, now| followed_until(&receipt, &verification, is_answered, time(now));
         assert_eq!(until(true, "10:00:02"), time("10:00:03"));
         assert!(until(false, "10:00:02") > deadline + CLOCK_SKEW, "the gateway takes it up to its own deadline");
+        assert_eq!(
+            until(false, "10:00:02"),
+            deadline + SignedDuration::from_secs(7),
+            "and a little while to execute it"
+        );
         assert_eq!(until(false, "10:01:00"), time("10:01:01"));
     }
 
