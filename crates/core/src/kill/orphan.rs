@@ -101,6 +101,10 @@ mod tests {
         let gives_up = receipt.spec.settle_deadline_time.0 + OBSERVATION_WINDOW;
         assert_eq!(conclude(&receipt, None, None, gives_up - SignedDuration::from_secs(1)), None);
         assert_eq!(conclude(&receipt, None, None, gives_up).unwrap().reason, Outcome::OutcomeUnknown);
+        let message = conclude(&receipt, None, None, gives_up).unwrap().message;
+        let why =
+            "operator pod-1 claimed the call and recorded no certain answer, and the process list could not be read";
+        assert!(message.contains(why), "{message}");
     }
 
     #[test]
