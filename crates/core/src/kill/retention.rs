@@ -239,4 +239,14 @@ mod tests {
         other.spec.attempt_id = "a2".to_owned();
         assert_eq!(record_of(&ended(), &other), None);
     }
+
+    #[test]
+    fn a_mark_of_a_gitops_tool_is_told_from_the_marks_of_others() {
+        let labels = ["argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
+        assert!(labels.into_iter().all(is_tracking_label));
+        let others = ["app.kubernetes.io/instance", "argocd.argoproj.io/tracking-id", "kustomize.toolkit.fluxcd.io"];
+        assert_eq!(others.map(is_tracking_label), [false; 3]);
+        assert!(is_tracking_annotation("argocd.argoproj.io/tracking-id"));
+        assert!(!is_tracking_annotation("kustomize.toolkit.fluxcd.io/name"));
+    }
 }
