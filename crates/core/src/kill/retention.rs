@@ -238,6 +238,13 @@ mod tests {
         let mut other = claimed();
         other.spec.attempt_id = "a2".to_owned();
         assert_eq!(record_of(&ended(), &other), None);
+        let mut noted = ended();
+        for condition in &mut noted.status.as_mut().unwrap().conditions {
+            if condition.type_ != "Succeeded" {
+                condition.reason = Outcome::KillFailed.as_str().to_owned();
+            }
+        }
+        assert_eq!(record_of(&noted, &claimed()), Some(record), "no other condition is the outcome");
     }
 
     #[test]

@@ -81,9 +81,11 @@ mod tests {
     /// Simulates a gateway that takes `limit` sessions per call and refuses the `odd` requests, of one session each.
     /// Returns the requests refused for good, the number of refused calls, and the call size learned.
     fn narrowed(requests: usize, odd: &[usize], limit: usize) -> (Vec<usize>, usize, CallSize) {
-        let (mut size, mut refused, mut refusals) = (CallSize::default(), vec![], 0);
+        let (mut size, mut refused, mut refusals, mut calls) = (CallSize::default(), vec![], 0, 0);
         let mut waiting: VecDeque<(usize, Sharing)> = (0..requests).map(|it| (it, Sharing::default())).collect();
         while let Some((_, sharing)) = waiting.front().copied() {
+            calls += 1;
+            assert!(calls <= 3 * requests, "it has no end");
             let most = size.most().min(sharing.requests());
             let count = waiting.iter().take_while(|(_, it)| *it == sharing).count().min(most);
             let call: Vec<_> = waiting.drain(..count).collect();
