@@ -1,4 +1,5 @@
-//! Calls that were sent and whose answer leaves open what happened: the process list tells, and the call is never repeated.
+//! Calls whose answer does not tell whether they were executed. The process list shows what happened. The call is never
+//! repeated.
 
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use testbed::operator::Operator;
 
 use crate::scene::{Request as _, Scene, eventually, session_id, successor};
 
-/// Its name, the fault, and whether the gateway executes the call.
+/// The name of the case, the fault, and whether the gateway executes the call.
 type Case = (&'static str, Fault, bool);
 
 const GONE: (SessionOutcome, SessionReason) = (SessionOutcome::Gone, SessionReason::NotFound);
 const STILL_THERE: (SessionOutcome, SessionReason) = (SessionOutcome::Failed, SessionReason::StillPresent);
 const LOST: (SessionOutcome, SessionReason) = (SessionOutcome::Unknown, SessionReason::AnswerLost);
 
-/// A session of which no request before the restart speaks.
+/// The number of a session that no request before the restart names.
 const LAST: i64 = 60;
 
-/// Every fault that leaves the outcome open.
+/// Every fault that leaves the outcome unknown.
 fn all() -> Vec<Case> {
     use FaultKind::{Delay, Drop, Error, ErrorBody200, Html, Malformed, Status5xx, Truncated};
     let slow = Duration::from_secs(3);
@@ -44,14 +45,14 @@ fn named(names: &[&str]) -> Vec<Case> {
     all().into_iter().filter(|(name, _, _)| names.contains(name)).collect()
 }
 
-/// Makes one request for each case, for the session of the case's number, whose call meets the case's fault. Their
-/// verifications run side by side.
+/// Creates one request per case, for the session with the case's number. The call of each request meets the fault of
+/// its case. Their verifications run in parallel.
 async fn send(scene: &Scene, cases: &[Case], timeout_seconds: i32) {
     for ((name, fault, _), number) in cases.iter().zip(1..) {
         scene.inject(fault.clone().times(1));
         let request = scene.request(name).sessions([number]);
         request.verified(VerificationPolicy::BestEffort, timeout_seconds).create().await;
-        // The next fault is for the next call.
+        // Wait for this call: the next fault is meant for the next call.
         eventually(&format!("the call of {name}"), async || {
             if scene.calls_for(number).is_empty() { Err(format!("{:?}", scene.kill_calls())) } else { Ok(()) }
         })
@@ -59,7 +60,7 @@ async fn send(scene: &Scene, cases: &[Case], timeout_seconds: i32) {
     }
 }
 
-/// Each request has ended as the gateway's ledger and list say.
+/// Checks that each request ended as the gateway's ledger and process list say.
 async fn end_as_it_was(scene: &Scene, cases: &[Case]) {
     for (name, _, executed) in cases {
         let ended = scene.wait_finished(name).await;
@@ -86,8 +87,8 @@ fn says_what_to_do(ended: &SessionKill) {
     }
 }
 
-/// A call of which no answer came may be executed until its dispatch deadline: before it, a session that is there proves
-/// nothing.
+/// Checks that a call without an answer is not called failed before its dispatch deadline: until then the gateway may
+/// still execute it, so a session that is still there proves nothing.
 async fn not_before_the_call_could_still_arrive(scene: &Scene, ended: &SessionKill) {
     let (name, status) = (ended.name_any(), ended.status.as_ref().unwrap());
     let receipts = scene.receipts().await;
@@ -96,7 +97,7 @@ async fn not_before_the_call_could_still_arrive(scene: &Scene, ended: &SessionKi
     assert!(completed > deadline, "{name}: {completed:?} {deadline:?}");
 }
 
-/// A restart and an edit are occasions to send again: neither does.
+/// Checks that neither a restart nor an edit makes the operator send a call again.
 async fn nothing_is_repeated(scene: &Scene, operator: &Operator, cases: &[Case]) {
     operator.kill();
     scene.gateway().clear_faults();

@@ -1,5 +1,5 @@
-//! A connection that was stored before there was a choice of backends: nothing is sent through it, and it and the requests that name
-//! it say what to do.
+//! A connection that was stored before the spec had a choice of backends. Nothing is sent through it. The connection
+//! and the requests that name it say what to do.
 
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
@@ -13,13 +13,13 @@ use crate::scene::{Cluster, Launch, Request as _, Scene, Shown as _, eventually,
 const MOVE: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
                     instanceIDs and credentials below it";
 
-/// The connections of the scene, in whichever form.
+/// The connections of the scene as dynamic objects, so that both forms of the spec can be written.
 fn connections(scene: &Scene) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("sessionkill.dev", "v1alpha1", "OceanBaseConnection");
     Api::namespaced_with(scene.client.clone(), &scene.namespace, &ApiResource::from_gvk(&kind))
 }
 
-/// What is Alibaba Cloud's of a connection to the gateway.
+/// The fields of `spec.alibabaCloud` for a connection to the gateway.
 fn alibaba_cloud(scene: &Scene) -> Value {
     json!({
         "regionID": "cn-hangzhou", "network": "Public", "endpoint": scene.gateway_url(), "killOperation": "Auto",
@@ -27,7 +27,7 @@ fn alibaba_cloud(scene: &Scene) -> Value {
     })
 }
 
-/// A connection as the version before stored it, the defaults of its definition among it.
+/// A connection as the previous version stored it, with the defaults of its definition.
 fn connection_before(scene: &Scene) -> DynamicObject {
     let mut spec = alibaba_cloud(scene);
     (spec["sqlText"], spec["requestTimeoutSeconds"]) = ("Digest".into(), 5.into());
@@ -35,7 +35,7 @@ fn connection_before(scene: &Scene) -> DynamicObject {
     DynamicObject::new(Scene::CONNECTION, &ApiResource::from_gvk(&kind)).data(json!({"spec": spec}))
 }
 
-/// Stores such a connection, which worked, while the definition lets it in; then the definition is that of now.
+/// Stores such a connection under a definition that accepts it, and then installs the current definition.
 async fn upgrade(scene: &Scene, connection: &DynamicObject) {
     let control_plane = &scene.cluster.control_plane;
     let anything = json!([{
@@ -67,7 +67,7 @@ async fn upgrade(scene: &Scene, connection: &DynamicObject) {
     .await;
 }
 
-/// The status of the connection, once it says this of what is stored now.
+/// Waits until the connection's status has these words for the current generation, and returns the status.
 async fn told(scene: &Scene, words: &str) -> Value {
     eventually("the connection to say that it cannot be read", async || {
         let object = connections(scene).get(Scene::CONNECTION).await.map_err(|error| error.to_string())?;
@@ -100,7 +100,7 @@ async fn a_connection_that_was_stored_before_backends_says_what_to_do_and_so_do_
     }
     assert!(status["operation"].is_null() && status["backend"].is_null(), "{status}");
 
-    // Its requests wait, and nobody else's.
+    // The requests of this connection wait. Requests of other connections do not.
     scene.request("waits").sessions([1]).create().await;
     let waiting = scene.wait_for_reason("waits", "ConnectionNotFound").await;
     let words = format!("OceanBaseConnection {} cannot be read ({MOVE}): replace it", Scene::CONNECTION);
@@ -108,7 +108,7 @@ async fn a_connection_that_was_stored_before_backends_says_what_to_do_and_so_do_
     scene.request("goes").sessions([2]).through("moved").create().await;
     assert_eq!(scene.wait_finished("goes").await.reason(), "SessionsKilled");
 
-    // A restart says nothing anew.
+    // A restart does not report the same again.
     first.kill();
     scene.launch(launch).await;
     scene.request("goes-again").sessions([3]).through("moved").create().await;
@@ -116,18 +116,18 @@ async fn a_connection_that_was_stored_before_backends_says_what_to_do_and_so_do_
     scene.wait_swept(3).await;
     assert_eq!(told(&scene, MOVE).await, status);
 
-    // Nobody who does not touch its spec is refused.
+    // An update that leaves the spec alone is not refused.
     let labelled = Patch::Merge(json!({"metadata": {"labels": {"team": "dba"}}}));
     connections(&scene).patch(Scene::CONNECTION, &PatchParams::default(), &labelled).await.unwrap();
 
-    // Applied over it, the new form leaves the old defaults where they were.
+    // A merge of the new form into the old spec keeps the old defaults.
     let moved = json!({"alibabaCloud": alibaba_cloud(&scene), "requestTimeoutSeconds": 5});
     let applied = Patch::Merge(json!({"spec": moved}));
     connections(&scene).patch(Scene::CONNECTION, &PatchParams::default(), &applied).await.unwrap();
     told(&scene, "expected one of `alibabaCloud`").await;
     scene.assert_killed_once([2, 3]);
 
-    // Replaced by it, it works.
+    // Once the old spec is replaced by the new form, the connection works.
     let mut stored = connections(&scene).get(Scene::CONNECTION).await.unwrap();
     stored.data["spec"] = moved;
     connections(&scene).replace(Scene::CONNECTION, &PostParams::default(), &stored).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_stored_connection_of_before_keeps_its_clusters_when_it_is_moved() {
     refused("the policies", async || connections.create(&dry_run, &another).await, "unknown field \"spec.unheardOf\"")
         .await;
 
-    // Whoever does not touch its spec is not refused.
+    // An update that leaves the spec alone is not refused.
     let labelled = Patch::Merge(json!({"metadata": {"labels": {"team": "dba"}}}));
     connections.patch(Scene::CONNECTION, &PatchParams::default(), &labelled).await.unwrap();
 
@@ -179,12 +179,12 @@ async fn a_stored_connection_of_before_keeps_its_clusters_when_it_is_moved() {
     let forgotten = async || replaced(moved(Value::Null)).await;
     refused("the move without its clusters", forgotten, "move it to spec.alibabaCloud.instanceIDs").await;
     replaced(moved(json!(["ob1"]))).await.unwrap();
-    // From then on its owner may widen it in so many words, as any.
+    // After the move, the owner may allow any instance by an explicit empty list.
     replaced(moved(json!([]))).await.unwrap();
     scene.end().await;
 }
 
-/// Waits until this is refused with these words: a policy works some time after it was created.
+/// Waits until this is refused with these words. A policy takes effect only some time after it was created.
 async fn refused(what: &str, act: impl AsyncFn() -> kube::Result<DynamicObject>, words: &str) {
     eventually(what, async || match act().await {
         Err(kube::Error::Api(status)) if status.message.contains(words) => Ok(()),

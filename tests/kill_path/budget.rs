@@ -1,4 +1,5 @@
-//! What users store does not decide how much memory the operator takes, and what it keeps no room for is worked on as well.
+//! The amount of stored objects does not decide how much memory the operator uses. Requests that do not fit into its
+//! cache are processed too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use crate::scene::{At, Launch, Request as _, Scene, eventually, in_seconds};
 
 const MIB: u64 = 1 << 20;
 
-/// An operator that has no room for any request.
+/// An operator whose cache budget is 0 MiB: no request fits into it.
 async fn without_room(scene: &Scene) -> Arc<Operator> {
     let rights = scene.own_account(&Scene::full_rights()).await;
     let variables = vec!["SESSIONKILL_CACHE_BUDGET_MIB=0".to_owned()];
     scene.launch(Launch { kubeconfig: Some(rights), variables, ..Launch::default() }).await
 }
 
-/// How often operators as the scene's own account have read a single request.
+/// How many times operators that run as the scene's own account have read a single request.
 fn reads(scene: &Scene) -> u64 {
     scene.own_requests().get(&Asked::new("get", "sessionkills", "")).copied().unwrap_or_default()
 }
@@ -41,7 +42,7 @@ async fn cache_bytes(operator: &Operator) -> u64 {
 #[tokio::test]
 async fn a_request_that_the_cache_has_no_room_for_comes_to_the_same_end() {
     let scene = Scene::set("no-room").await;
-    // Both what is there at the start and what comes later.
+    // Requests that exist at the start, and requests that are created later.
     scene.request("held").sessions([1, 2]).suspended().create().await;
     scene.request("before").sessions([3]).create().await;
     let operator = without_room(&scene).await;
@@ -75,7 +76,7 @@ async fn a_request_that_the_cache_has_no_room_for_comes_to_the_same_end() {
     assert_eq!(cache_bytes(&operator).await, 0);
     eventually("the reads in the audit log", async || {
         let reads = reads(&scene);
-        // Each of those that came to their end at least once.
+        // Each request that ended was read at least once.
         if reads >= 7 { Ok(()) } else { Err(format!("{reads} reads")) }
     })
     .await;
@@ -96,7 +97,7 @@ async fn a_request_that_the_cache_has_room_for_is_not_read_again() {
     }
     scene.wait_swept(1).await;
     assert_eq!(reads(&scene), 0);
-    // What has ended gives its room back; what waits has it.
+    // A request that has ended frees its memory. One that waits keeps it.
     eventually("the room of one request", async || {
         let bytes = cache_bytes(&operator).await;
         if (1000..6000).contains(&bytes) { Ok(()) } else { Err(format!("{bytes} bytes")) }
@@ -125,14 +126,14 @@ async fn a_request_that_is_re_created_while_it_is_read_is_another_one() {
     scene.end().await;
 }
 
-/// Annotations as large as the API server takes them, and so many labels.
+/// Metadata with annotations as large as the API server accepts, and with this number of labels.
 fn large_metadata(name: &str, labels: usize) -> Value {
     let label = |number| (format!("{}.example.com/{number}", "l".repeat(200)), "v".repeat(63));
     let labels: BTreeMap<String, String> = (0..labels).map(label).collect();
     json!({"name": name, "annotations": {"large": "x".repeat(250 * 1024)}, "labels": labels})
 }
 
-/// Creates so many objects like `template` with large metadata.
+/// Creates `count` objects like `template` with large metadata.
 async fn store<K>(scene: &Scene, template: &Value, count: usize, labels: usize)
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug,
@@ -151,7 +152,7 @@ where
 #[tokio::test]
 async fn metadata_of_any_size_take_no_memory_of_the_operator() {
     let scene = Scene::set("large-metadata").await;
-    // Of another tenant: what they wait for is no matter here.
+    // Requests of another tenant: why they wait does not matter here.
     let held = scene.request("template").sessions([9]).tenant("other").suspended().create().await;
     let mut held = json!(held);
     held["status"] = Value::Null;
@@ -165,7 +166,7 @@ async fn metadata_of_any_size_take_no_memory_of_the_operator() {
     let operator = scene.operator().await;
     scene.request("inc-1").sessions([1]).create().await;
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
-    // All are in the cache, and what they came in is not held any more.
+    // All of them are in the cache. The memory that the lists needed on arrival is freed.
     let now = eventually("memory to be given back", async || {
         let now = operator.rss_bytes().unwrap() / MIB;
         if now <= 60 { Ok(now) } else { Err(format!("{now} MiB")) }
@@ -177,7 +178,7 @@ async fn metadata_of_any_size_take_no_memory_of_the_operator() {
     assert!(metric(&operator, "sessionkill_unfinished_requests").await >= 140);
     scene.assert_killed_once([1]);
     operator.kill();
-    // Their statuses need not be written to the last.
+    // The test ends here: not all of their statuses need to be written.
     scene.requests().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     scene.end().await;
 }

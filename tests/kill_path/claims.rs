@@ -1,4 +1,4 @@
-//! Claims that cannot be let go of, or recorded, as they should be: their requests end all the same, and nothing is sent twice.
+//! Claims that cannot be released or recorded as planned. Their requests still end, and nothing is sent twice.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn a_claim_that_somebody_edits_while_it_is_released_is_released_and_made_a
     scene.end().await;
 }
 
-/// A request to the API server may be carried out long after the client was told that it was not answered.
+/// The API server may carry out a request long after the client's time-out.
 #[tokio::test]
 async fn a_claim_whose_first_try_is_stored_after_its_release_is_deleted_and_made_again() {
     let scene = Scene::set("claim-stored-late").await;
@@ -61,7 +61,7 @@ async fn a_claim_whose_first_try_is_stored_after_its_release_is_deleted_and_made
     scene.end().await;
 }
 
-/// As an older definition does, which lacks a value.
+/// An older definition refuses the record, as it lacks a value.
 #[tokio::test]
 async fn a_record_that_the_api_server_refuses_keeps_no_later_request_of_the_same_content_from_its_end() {
     let (scene, relay) = Scene::relayed("refused-record", 3).await;
@@ -88,7 +88,8 @@ async fn a_record_that_the_api_server_refuses_keeps_no_later_request_of_the_same
     scene.end().await;
 }
 
-/// No receipt of `scene` gets a record any more. One that has it is there.
+/// Makes the API server refuse every new record in the namespace of `scene`, and waits until it does. The scene must
+/// have one receipt, which is used for the tries.
 async fn refuse_records(scene: &Scene) {
     const WHY: &str = "no records for now";
     let policy = json!({

@@ -1,5 +1,6 @@
-//! Clocks that differ: by one that is known to be off nothing is sent and nothing fresh is called over, and who waits is told
-//! why. The date of a gateway counts for its own connection only.
+//! Clocks that differ. While the operator's clock and the API server's clock differ too much, nothing is sent and no
+//! new deadline is called over, and a request that waits says why. The `Date` header of a gateway matters for its own
+//! connection only.
 
 use std::sync::Arc;
 
@@ -13,11 +14,11 @@ use crate::scene::{Launch, Relay, Request as _, Scene, Shown as _, eventually, i
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// An operator to which the API server's clock shows another time than its own.
+/// A scene with an operator that sees the clock of the API server shifted.
 struct Skewed {
     scene: Scene,
     operator: Arc<Operator>,
-    /// Released, the clocks agree.
+    /// Release it, and the clocks agree.
     skew: Arc<Order>,
     _relay: Relay,
 }
@@ -32,14 +33,15 @@ impl Skewed {
     }
 }
 
-/// By how much the clock of `operator` is ahead of `clock`, as its metrics say.
+/// How many seconds the clock of `operator` is ahead of `clock`, read from its metrics.
 async fn lead(operator: &Operator, clock: &str) -> f64 {
     let metrics = Scene::metrics(operator).await;
     let series = format!("sessionkill_clock_lead_seconds{{clock=\"{clock}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
 }
 
-/// A clock that is off sends nothing and says so; set right, the request goes out by itself, once.
+/// With a wrong clock nothing is sent and the status says so. Once the clock is right, the request is sent once,
+/// without an edit.
 async fn holds(name: &str, skew: SignedDuration, words: &str) {
     let skewed = Skewed::by(skew, name).await;
     let scene = skewed.scene;
@@ -79,7 +81,8 @@ async fn a_clock_that_is_ahead_calls_nothing_over_that_is_not_by_the_api_servers
     scene.request("inc-1").not_after(not_after).create().await;
     scene.wait_for_reason("inc-1", "ClockSkew").await;
     until(not_after + SignedDuration::from_secs(8)).await;
-    // Whatever is decided by now is decided after its time, by the operator's clock.
+    // By the time this request waits, the operator has looked at the first one after its deadline by the operator's own
+    // clock.
     scene.request("inc-2").sessions([2]).create().await;
     scene.wait_for_reason("inc-2", "ClockSkew").await;
     assert_eq!(scene.requests().get("inc-1").await.unwrap().reason(), "ClockSkew");
@@ -100,7 +103,7 @@ async fn a_few_odd_dates_keep_nothing_from_being_sent() {
     let odd = relay.skew_some_dates(HOUR, 3);
     scene.request("inc-2").sessions([2]).create().await;
     assert_eq!(scene.wait_finished("inc-2").await.reason(), "SessionsKilled");
-    // The last ones come with the record, after the end.
+    // The last of these answers come with the record, after the request has ended.
     eventually("three odd dates", async || {
         let count = odd.count();
         if count == 3 { Ok(()) } else { Err(format!("{count}")) }
@@ -133,7 +136,7 @@ async fn a_gateway_that_tells_another_time_is_named_and_keeps_nothing_from_being
     let other: OceanBaseConnection = scene.api().get("other-ob").await.unwrap();
     assert!(other.condition("ClockSkew").is_none(), "{:?}", other.summary());
     order.release();
-    // Each kill has some answers, and most of the last ones decide.
+    // Each kill brings several answers of the gateway. The clock is judged by the majority of the last ones.
     for number in 3..6 {
         let name = format!("inc-{number}");
         scene.request(&name).sessions([number]).create().await;

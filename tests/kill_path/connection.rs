@@ -1,5 +1,5 @@
-//! Whether a connection works is told before it is needed: its gateway is asked, without ending anything, when the
-//! connection is new or changed, and then once an hour.
+//! A connection shows whether it works before a request needs it. The operator probes the gateway when a connection is
+//! new or changed, and then once an hour. A probe ends no session.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -15,7 +15,7 @@ const WORKS: [&str; 3] = [
     "ServerSideFence=True(DeadlineTimeStamp)",
 ];
 
-/// The connection, once it has said why it does not work; nothing was asked of any session.
+/// Waits until the connection says why it does not work, and checks that no call named a session.
 async fn broken(scene: &Scene, reason: &str, words: &[&str]) -> OceanBaseConnection {
     let connection = scene.wait_for_connection(&format!("Ready=False({reason})")).await;
     let told = &connection.condition("Ready").unwrap().message;
@@ -28,7 +28,7 @@ async fn broken(scene: &Scene, reason: &str, words: &[&str]) -> OceanBaseConnect
     connection
 }
 
-/// Any change of its spec.
+/// Changes the spec in a way that does not matter to the gateway.
 async fn edit(scene: &Scene) {
     scene.connection(json!({"requestTimeoutSeconds": 7})).await;
 }
@@ -46,7 +46,7 @@ async fn a_new_connection_is_probed_before_any_request_needs_it() {
     let calls = scene.gateway().calls();
     assert_eq!(calls.len(), 1, "{calls:?}");
     let probe = &calls[0];
-    // What it lacks is said by an operation that exists, to a key that was taken.
+    // The error names a missing parameter, so the operation exists and the access key was accepted.
     assert_eq!(results(&calls), [("KillProcessList", "MissingInstanceId")]);
     assert!(probe.sessions.is_empty() && probe.tenant.is_none() && probe.instance.is_none(), "{probe:?}");
 
@@ -242,7 +242,7 @@ async fn neither_a_restart_nor_a_label_probes_again_within_the_hour() {
     scene.edit_connection(labelled).await;
     scene.request("inc-1").create().await;
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
-    // A probe would be made by the time the connection is used; but let it have more time than that.
+    // The first use of the connection would already make a probe. Three sweeps give it more time than that.
     scene.wait_swept(3).await;
     assert_eq!(results(&scene.probes()), [("KillProcessList", "MissingInstanceId")], "that of the first operator");
     assert_eq!(scene.connection_now().await.status, before);
@@ -264,7 +264,7 @@ async fn two_operators_tell_the_same_of_a_connection_and_leave_it_at_that() {
     for number in 1..=6 {
         assert_eq!(scene.wait_finished(&format!("inc-{number}")).await.reason(), "SessionsKilled");
     }
-    // Each of them sweeps.
+    // Each of the two operators sweeps, so wait for six sweeps.
     scene.wait_swept(6).await;
     let written = scene.own_requests()[&Asked::new("patch", "oceanbaseconnections", "status")];
     assert!((1..=2).contains(&written), "each writes once what it learned, not over the other's: {written}");

@@ -1,5 +1,5 @@
-//! The operator dies, freezes or is stopped at each point of the kill path. Nothing is ever sent twice or late, and what
-//! came of a call is found by looking at the process list.
+//! The operator dies, freezes or is stopped at each point of the kill path. Nothing is sent twice or late. The outcome
+//! of a lost call is found by reading the process list.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use testbed::gateway::{Fault, FaultKind};
 
 use crate::scene::{At, Launch, Request as _, Scene, eventually, in_seconds, until};
 
-/// Waits until a call has killed something, answered or not.
+/// Waits until a call has killed something, whether it was answered or not.
 async fn wait_killed(scene: &Scene) {
     eventually("a kill", async || {
         let killed = !scene.gateway().kills_per_session().is_empty();
@@ -21,7 +21,7 @@ async fn wait_killed(scene: &Scene) {
     .await;
 }
 
-/// The operator's call never arrives: the relay holds it when the operator dies.
+/// The relay holds the operator's call when the operator dies, so the call never arrives.
 #[tokio::test]
 async fn killed_before_its_call_arrives_the_session_is_still_present_and_nothing_is_sent_again() {
     let (scene, relay) = Scene::relayed("killed-before-call", 3).await;
@@ -86,7 +86,8 @@ async fn an_outcome_that_was_found_out_is_audited_though_the_answer_to_its_recor
     scene.launch(Launch { allow: vec![relay.url()], api: Some(&api), ..Launch::default() }).await;
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsGone");
     assert_eq!(record.count(), 1, "stored by the write whose answer is held");
-    // By whoever waits for that answer; the request may have ended by the record meanwhile.
+    // The operator writes the line while the answer to its record is held. The request may have ended already, as the
+    // record is stored.
     let audited = async || if scene.audit_lines().is_empty() { Err("not audited".to_owned()) } else { Ok(()) };
     eventually("the outcome in an audit line", audited).await;
     assert_eq!(scene.audit_lines().len(), 1);
@@ -121,7 +122,7 @@ async fn killed_between_settling_and_recording_the_sweep_records_what_was_settle
     scene.end().await;
 }
 
-/// The answer to its claim reaches the operator when the time to send is over: its own clocks keep it from sending.
+/// The operator sees the answer to its claim only after the dispatch deadline. Its own clocks keep it from sending.
 #[tokio::test]
 async fn frozen_between_claim_and_call_until_too_late_it_sends_nothing() {
     let scene = Scene::set("frozen-before-call").await;
@@ -168,7 +169,7 @@ async fn frozen_past_its_dispatch_deadline_it_claims_anew_before_it_sends() {
     scene.end().await;
 }
 
-/// The call is on its way when the operator freezes, and arrives late: the gateway itself refuses it.
+/// The operator freezes while its call is on the way, and the call arrives late. The gateway itself refuses it.
 #[tokio::test]
 async fn a_call_that_arrives_after_its_deadline_is_refused_by_the_gateway() {
     let (scene, relay) = Scene::relayed("late-call", 60).await;
@@ -178,7 +179,7 @@ async fn a_call_that_arrives_after_its_deadline_is_refused_by_the_gateway() {
     scene.request("inc-1").not_after(not_after).create().await;
     call.reached().await;
     operator.pause().unwrap();
-    // The stamp is rounded to seconds.
+    // One second more, as the time stamp is rounded to seconds.
     until(not_after + SignedDuration::from_secs(1)).await;
     call.release();
     operator.resume().unwrap();
@@ -201,7 +202,7 @@ async fn asked_to_stop_during_a_call_it_records_the_outcome_and_starts_nothing_n
     scene.inject(Fault::new(FaultKind::Delay).after().delayed(Duration::from_secs(4)).times(1));
     scene.request("in-flight").sessions([1]).create().await;
     wait_killed(&scene).await;
-    // Of the same tenant: it would be next.
+    // A request of the same tenant, so it would be sent next.
     scene.request("waiting").sessions([2]).create().await;
     operator.terminate().unwrap();
     let status = operator.process().ended().await;
@@ -220,7 +221,7 @@ async fn asked_to_stop_during_a_call_it_records_the_outcome_and_starts_nothing_n
     scene.end().await;
 }
 
-/// Most of its requests wait for their turns, as the gateway throttles.
+/// The gateway throttles, so most of the requests wait for a slot.
 #[tokio::test]
 async fn asked_to_stop_it_does_not_wait_for_turns_that_are_far_off() {
     let scene = Scene::set("stopped-throttled").await;
@@ -231,7 +232,7 @@ async fn asked_to_stop_it_does_not_wait_for_turns_that_are_far_off() {
     scene.request("throttled").create().await;
     scene.wait_for_reason("throttled", "Throttled").await;
     for number in 1..=80 {
-        // A queue of its own for each.
+        // Each has a tenant of its own, and so a queue of its own.
         scene.request(&format!("inc-{number}")).tenant(&format!("t{number}")).create().await;
     }
     scene.request("seen").tenant("another").not_after(in_seconds(-60)).create().await;
@@ -241,7 +242,7 @@ async fn asked_to_stop_it_does_not_wait_for_turns_that_are_far_off() {
     assert!(status.success(), "{status}");
     assert!(!scene.logs().contains("ended with work in flight"), "nothing was");
     scene.assert_killed_once([]);
-    // They have yet to be looked at.
+    // The deleted requests may not have been processed yet.
     scene.requests().delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     scene.end().await;
 }

@@ -1,4 +1,4 @@
-//! Requests that are deleted and stay, as a finalizer of others holds them: each is told its end.
+//! Requests that are deleted while a finalizer keeps the object. Each one still gets its outcome.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use testbed::gateway::{Fault, FaultKind};
 
 use crate::scene::{At, Request as _, Scene, Shown as _, in_seconds};
 
-/// Keeps `object` in the API server when it is deleted.
+/// Creates `object` with a finalizer, so that it stays in the API server when it is deleted.
 async fn create_held(scene: &Scene, mut object: SessionKill) {
     object.metadata.finalizers = Some(vec!["example.com/archive".to_owned()]);
     scene.requests().create(&PostParams::default(), &object).await.unwrap();
@@ -19,7 +19,7 @@ async fn delete(scene: &Scene, name: &str) {
     scene.requests().delete(name, &DeleteParams::default()).await.unwrap();
 }
 
-/// Whoever held it lets go.
+/// Removes the finalizer.
 async fn let_go(scene: &Scene, name: &str) {
     scene.edit(name, json!({"metadata": {"finalizers": null}})).await;
 }
@@ -100,7 +100,7 @@ async fn what_a_crash_left_of_a_request_in_deletion_is_found_out() {
 #[tokio::test]
 async fn a_request_that_is_deleted_while_it_is_throttled_ends_as_deleted() {
     let scene = Scene::ready("deleted-throttled").await;
-    // Longer than the test: its end does not wait for its turn.
+    // A pause of 5 minutes is longer than the test: the request must end without waiting for it.
     scene.inject(Fault::new(FaultKind::Throttle).retry_after(Duration::from_mins(5)));
     create_held(&scene, scene.request("inc-1").object()).await;
     scene.wait_for_reason("inc-1", "Throttled").await;

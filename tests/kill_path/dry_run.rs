@@ -1,4 +1,4 @@
-//! DryRun says what a Kill would do, by the same looks at the same things, and sends nothing.
+//! A `DryRun` makes the same checks as a Kill, reports what the Kill would do, and sends nothing.
 
 use sessionkill::api::{Expect, SessionOutcome, SessionReason};
 use testbed::gateway::{Fault, FaultKind};
@@ -65,7 +65,7 @@ async fn a_dry_run_of_what_was_executed_says_that_no_kill_would_be_sent() {
     let request = scene.request("kill").expecting(&report());
     request.create().await;
     scene.wait_finished("kill").await;
-    // Another session that is as expected has the ID: by the list alone a Kill would be sent.
+    // Another session with the expected properties has the ID now. By the list alone, a Kill would be sent.
     scene.gateway().set_sessions(vec![session(1)]).unwrap();
     request.named("dry-run").dry_run().create().await;
     let ended = scene.wait_finished("dry-run").await;
@@ -80,11 +80,11 @@ async fn a_dry_run_of_what_was_executed_says_that_no_kill_would_be_sent() {
     scene.end().await;
 }
 
-/// Its time is over: that somebody else's Kill was executed says nothing of what it was asked.
+/// The time of the dry run is over. The outcome of another request, which was a Kill, does not answer it.
 #[tokio::test]
 async fn a_dry_run_that_is_not_done_in_time_ends_even_if_a_kill_of_the_same_content_was_executed() {
     let scene = Scene::ready("dry-run-late").await;
-    // Within which both are made on a slow machine, too. It is waited out.
+    // In 40 s both requests are made even on a slow machine. The test waits until this time has passed.
     let not_after = in_seconds(40);
     let request = scene.request("kill").not_after(not_after);
     request.create().await;

@@ -1,4 +1,4 @@
-//! Sessions of a real engine that are, or are not, the ones that were meant.
+//! Sessions of a real engine: those that meet the request's `expect`, and those that do not.
 
 use serde_json::json;
 use sessionkill::api::{Expect, Operation, Outcome, SessionOutcome, SessionReason, SessionState, VerificationPolicy};
@@ -12,7 +12,7 @@ use crate::scene::{
 const VERIFIED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 const NOT_FOUND: (SessionOutcome, SessionReason) = (SessionOutcome::Gone, SessionReason::NotFound);
 const MISMATCH: (SessionOutcome, SessionReason) = (SessionOutcome::Skipped, SessionReason::PreconditionMismatch);
-/// The engine's word for a statement that was ended while its session goes on.
+/// The engine's error code for a statement that was ended while its session goes on.
 const QUERY_INTERRUPTED: u16 = 1317;
 
 #[tokio::test]
@@ -59,10 +59,10 @@ async fn a_session_that_is_as_expected_in_every_field_is_killed_and_seen_to_be_g
     scene.end().await;
 }
 
-/// A field of `expect`, what makes it wrong, and what the user is told then.
+/// A field of `expect`, a function that makes it wrong, and the message that the user then gets.
 type WrongField = (&'static str, fn(&mut Expect), String);
 
-/// Every field, for the session that is `listed`.
+/// One wrong value for each field, for the session `listed`.
 fn wrong_fields(listed: &Session) -> Vec<WrongField> {
     vec![
         ("user", |it| it.user = Some("app".to_owned()), format!("user is {:?}, expected \"app\"", listed.user)),
@@ -115,7 +115,7 @@ async fn a_session_that_differs_in_any_one_field_lives_until_the_request_is_righ
     }
     scene.assert_nothing_sent();
     assert_eq!(scene.receipts().await, []);
-    // The statement is ended by hand; the connection that it ran on still answers.
+    // `KILL QUERY` ends the statement. Its connection still answers.
     let mut root = engine.connect().await.unwrap();
     root.query_drop(format!("KILL QUERY {id}")).await.unwrap();
     let (mut client, code) = statement.refused().await;
@@ -161,7 +161,7 @@ async fn a_session_that_ends_by_itself_while_the_kill_is_on_its_way_is_gone_and_
     let relay = scene.gateway_relay().await;
     let call = Scene::hold_call(&relay, At::Request);
     scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 60})).await;
-    // Time for the client to leave, however busy the machine is.
+    // 120 s, so that the client can disconnect in time even on a busy machine.
     let launch = Launch { allow: vec![relay.url()], dispatch_window_seconds: Some(120), ..Launch::default() };
     scene.launch(launch).await;
     let client = Client::connect(&engine, "root").await;

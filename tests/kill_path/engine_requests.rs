@@ -1,4 +1,4 @@
-//! Requests whose sessions, on a real engine, are not all what they were when they were noted down.
+//! Requests on a real engine: some of their sessions changed after the request was written.
 
 use sessionkill::api::{Expect, Outcome, SessionOutcome, SessionReason, SessionState};
 use testbed::oceanbase::Engine;
@@ -15,7 +15,7 @@ fn of_user(user: &str) -> Expect {
     Expect { user: Some(user.to_owned()), ..Expect::default() }
 }
 
-/// Restarts the engine until it gives a session of `user` this ID, among the low ones that it begins with.
+/// Restarts the engine until it gives this ID to a session of `user`. After a start, the engine gives out low IDs.
 async fn reuse(engine: &Engine, id: i64, user: &str) -> Client {
     for _ in 0..20 {
         engine.restart().await.unwrap();
@@ -23,7 +23,7 @@ async fn reuse(engine: &Engine, id: i64, user: &str) -> Client {
             let client = Client::connect(engine, user).await;
             match client.id {
                 same if same == id => return client,
-                // The engine took the ID for a session of its own.
+                // The engine used the ID for an internal session.
                 above if above > id => break,
                 _ => client.leave().await,
             }
@@ -41,7 +41,7 @@ async fn an_old_request_does_not_end_the_session_that_was_given_the_id_since() {
     create_user(&engine, "report_ro").await;
     create_user(&engine, "app").await;
     let mut runaway = Client::connect(&engine, "report_ro").await;
-    // Not so low that the engine is past it before anybody can connect.
+    // An ID of 250 or more: with a lower one, the engine would be past it before a client can connect.
     while runaway.id < 250 {
         runaway = Client::connect(&engine, "report_ro").await;
     }
@@ -62,7 +62,7 @@ async fn an_old_request_does_not_end_the_session_that_was_given_the_id_since() {
     scene.assert_nothing_sent();
     assert_eq!(scene.receipts().await, []);
 
-    // An ID alone names whoever has it: it was only `expect` that saved the session.
+    // Without `expect`, the ID alone names the session that has it now. Only `expect` saved it before.
     scene.request("inc-2").session_on(engine.server_ip(), id).create().await;
     assert_eq!(scene.wait_finished("inc-2").await.outcomes(), [VERIFIED]);
     innocent.assert_lost().await;

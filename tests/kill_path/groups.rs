@@ -1,4 +1,5 @@
-//! Requests of one tenant that wait while a call is in flight go out in the next one; each has its own claim and outcome.
+//! Requests of one tenant that wait while a call is in flight go out together in the next call. Each has its own claim
+//! and its own outcome.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::scene::{
 
 const KILLED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 
-/// A scene whose first call, of the request `first` for session 60, is held at a relay.
+/// A scene whose first call is held at a relay: the call of the request `first` for session 60.
 pub async fn held(name: &str) -> (Scene, Relay, Hold) {
     let scene = Scene::set(name).await;
     let relay = scene.gateway_relay().await;
@@ -32,9 +33,9 @@ pub async fn all_seen(scene: &Scene) {
     all_seen_by(scene, "seen").await;
 }
 
-/// The same, once more: by a request of this name.
+/// The same, with a request of this name. Use it for the second time in one test.
 pub async fn all_seen_by(scene: &Scene, name: &str) {
-    // Of another tenant, which is served meanwhile; it ends without a call.
+    // This request is of another tenant, so it does not wait for the held call. It ends without a call.
     scene.request(name).tenant("another").not_after(in_seconds(-60)).create().await;
     scene.wait_finished(name).await;
 }
@@ -58,7 +59,7 @@ async fn what_waits_while_a_call_is_in_flight_goes_out_in_one_call() {
     assert_eq!(scene.wait_finished("innocent").await.reason(), "PreconditionFailed");
     assert_eq!(scene.wait_finished("mixed").await.outcomes(), [KILLED, KILLED]);
     let calls = scene.kill_calls();
-    // The first, and those that waited; a straggler may have come late.
+    // The first call, and one for those that waited. A request that came late may have had a third.
     assert!((2..=3).contains(&calls.len()), "{} calls", calls.len());
     let receipts = scene.receipts().await;
     assert_eq!(receipts.len(), 22, "each has its own claim, and what sends nothing has none");
@@ -73,7 +74,7 @@ async fn a_lost_answer_to_a_group_is_resolved_for_each_and_nothing_is_sent_again
         scene.request(&format!("inc-{number}")).sessions([number]).create().await;
     }
     all_seen(&scene).await;
-    // The first call is let through, the one of the group is executed and its answer is lost.
+    // The first fault lets the first call through. Then the shared call is executed and its answer is lost.
     scene.inject(Fault::new(FaultKind::Delay).times(1));
     scene.inject(Fault::new(FaultKind::Drop).after().times(1));
     call.release();
@@ -82,7 +83,7 @@ async fn a_lost_answer_to_a_group_is_resolved_for_each_and_nothing_is_sent_again
         let ended = scene.wait_finished(&format!("inc-{number}")).await;
         let calls = scene.calls_for(number);
         assert_eq!(calls.len(), 1, "nothing is sent again");
-        // A straggler may have come late, to a call of its own.
+        // A request that came late may have had a call of its own.
         let (reason, outcome) = match &calls[0].fault {
             Some(_) => ("SessionsGone", (SessionOutcome::Gone, SessionReason::NotFound)),
             None => ("SessionsKilled", KILLED),
@@ -128,7 +129,7 @@ async fn a_group_that_is_throttled_goes_out_again_under_the_same_claims() {
         scene.request(&format!("inc-{number}")).sessions([number]).create().await;
     }
     all_seen(&scene).await;
-    // The first call is let through.
+    // This fault lets the first call through.
     scene.inject(Fault::new(FaultKind::Delay).times(1));
     scene.inject(Fault::new(FaultKind::Throttle).times(1));
     call.release();
@@ -139,7 +140,7 @@ async fn a_group_that_is_throttled_goes_out_again_under_the_same_claims() {
         assert_eq!((ended.reason(), ended.outcomes()), ("SessionsKilled", vec![KILLED]));
         let calls = scene.calls_for(number);
         let results: Vec<_> = calls.iter().map(|call| call.result.as_deref().unwrap()).collect();
-        // A straggler may have come late, to a call of its own.
+        // A request that came late may have had a call of its own.
         if results == ["OK"] {
             continue;
         }
@@ -153,7 +154,7 @@ async fn a_group_that_is_throttled_goes_out_again_under_the_same_claims() {
     scene.end().await;
 }
 
-/// Has the connection of `scene` wait for so long: a request for session 1 was throttled.
+/// Makes the connection of `scene` wait for `pause`: the call of a request for session 1 was throttled.
 async fn throttle(scene: &Scene, pause: Duration) {
     scene.inject(Fault::new(FaultKind::Throttle).retry_after(pause).times(1));
     scene.request("throttled").sessions([1]).create().await;
@@ -202,7 +203,7 @@ async fn a_throttled_connection_does_not_hold_up_another() {
 #[tokio::test]
 async fn a_request_whose_time_is_nearly_over_goes_before_the_others() {
     let (scene, _relay, call) = held("urgent").await;
-    // More than one call may name.
+    // More sessions than one call may name.
     scene.gateway().set_sessions((1..=800).map(session).collect()).unwrap();
     for number in 0..6 {
         let first = number * 100 + 100;
@@ -222,7 +223,8 @@ async fn a_request_whose_time_is_nearly_over_goes_before_the_others() {
     scene.end().await;
 }
 
-/// The time to send runs from each claim, so that a call for many must not wait until all are claimed.
+/// The dispatch window runs from each claim. A shared call therefore must not wait until all of its requests are
+/// claimed: the first claim would be too old to be sent.
 #[tokio::test]
 async fn what_is_not_claimed_in_time_for_a_call_goes_with_the_next_in_its_order() {
     let scene = Scene::set("slow-claims").await;
@@ -243,7 +245,7 @@ async fn what_is_not_claimed_in_time_for_a_call_goes_with_the_next_in_its_order(
     let given_up = api.hold(At::Answer, Method::DELETE, "/sessionkillreceipts");
     call.release();
     claims.reached().await;
-    // More than the third of the 15 s that a claim has.
+    // 6 s are more than a third of the dispatch window of 15 s. Claiming for one call stops after that third.
     until(in_seconds(6)).await;
     claims.release();
 
@@ -259,12 +261,12 @@ async fn what_is_not_claimed_in_time_for_a_call_goes_with_the_next_in_its_order(
     scene.end().await;
 }
 
-/// The IDs of the sessions that `call` named, in its order.
+/// The IDs of the sessions that `call` named, in the order of the call.
 fn named_by(call: &CallRecord) -> Vec<i64> {
     call.sessions.iter().map(|session| session.session_id).collect()
 }
 
-/// What one tenant has on its way to the API server is what another's next claim waits behind.
+/// Claims of one tenant that are on their way to the API server delay the claims of the other tenants.
 #[tokio::test]
 async fn a_tenant_has_two_claims_on_their_way_and_one_while_another_tenant_is_at_work() {
     for (name, beside, at_once) in [("alone", false, 2), ("beside", true, 1)] {
@@ -284,7 +286,7 @@ async fn a_tenant_has_two_claims_on_their_way_and_one_while_another_tenant_is_at
         all_seen(&scene).await;
         let claims = api.hold(At::Answer, Method::POST, "/sessionkillreceipts");
         if beside {
-            // It is at work for as long as its claim is not answered.
+            // This tenant is at work until its claim is answered.
             scene.request("beside").tenant("t-beside").sessions([50]).create().await;
             claims.reached().await;
         }
@@ -299,7 +301,7 @@ async fn a_tenant_has_two_claims_on_their_way_and_one_while_another_tenant_is_at
             fewer => Err(format!("{fewer}")),
         })
         .await;
-        // Others would have been made before this is served.
+        // When this request is processed, any other claim would have been made.
         scene.request("served").tenant("t-served").not_after(in_seconds(-60)).create().await;
         scene.wait_finished("served").await;
         assert_eq!(claimed().await, at_once, "{name}");
@@ -312,8 +314,8 @@ async fn a_tenant_has_two_claims_on_their_way_and_one_while_another_tenant_is_at
     }
 }
 
-/// More than can be claimed at once are in one group, which freezes amid its claims. By the time it wakes the IDs of the
-/// others are somebody else's.
+/// The shared call has more requests than can be claimed at once. The operator freezes between the claims. When it
+/// resumes, other sessions have the IDs of the unclaimed requests.
 #[tokio::test]
 async fn frozen_after_the_list_was_read_a_group_looks_again_at_what_it_has_not_claimed() {
     let scene = Scene::set("old-list").await;

@@ -1,4 +1,4 @@
-//! Whoever reaches the health port can open connections to it, and takes nothing of the kills by that.
+//! Anyone who can reach the health port can open connections to it. This must not take anything away from the kills.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use tokio::time::timeout;
 
 use crate::scene::{Launch, Request as _, Scene};
 
-/// Far more than it takes until the operator ends a connection by itself.
+/// Far more time than the operator needs to close an idle connection.
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn address(operator: &Operator) -> SocketAddr {
     operator.health_url().trim_start_matches("http://").parse().unwrap()
 }
 
-/// As a probe of a kubelet would: at once, by a connection of its own.
+/// A request like a kubelet's probe: sent at once, on a new connection.
 async fn probe(operator: &Operator, path: &str) -> reqwest::Result<reqwest::StatusCode> {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     Ok(http.get(format!("{}{path}", operator.health_url())).send().await?.status())
 }
 
-/// Waits until the other side has ended the connection, in whatever way.
+/// Waits until the other side has ended the connection, with or without an error.
 async fn ended(mut stream: TcpStream) {
     let mut buffer = [0; 1024];
     let reading = async { while matches!(stream.read(&mut buffer).await, Ok(1..)) {} };
@@ -42,7 +42,7 @@ async fn a_request_without_end_is_neither_kept_nor_waited_for() {
     let open = async |_| {
         let mut stream = TcpStream::connect(address(&operator)).await.unwrap();
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nx: ").await;
-        // As much as the other side takes before it ends the connection.
+        // Write until the other side ends the connection.
         let _ = timeout(LIMIT, stream.write_all(&vec![b'x'; BYTES])).await.expect("neither taken nor refused");
         stream
     };
@@ -69,10 +69,10 @@ async fn a_head_that_does_not_come_is_waited_for_for_seconds() {
 
 #[tokio::test]
 async fn a_thousand_connections_leave_descriptors_for_calls_and_time_for_probes() {
-    // Of this process, whose ends of them are counted as well.
+    // The limit of this process: its ends of the connections count too.
     assert!(descriptors::raise_limit() > 4000, "raise the hard limit of open files");
     let scene = Scene::set("crowded").await;
-    // With a hard limit that cannot be raised, and with a soft one that can.
+    // First with a hard limit of 128 descriptors, which cannot be raised, and later with a soft limit, which can.
     let few = scene.launch(Launch { through: vec!["prlimit", "--nofile=128:128"], ..Launch::default() }).await;
     let crowd = |operator: &Operator| {
         let address = address(operator);

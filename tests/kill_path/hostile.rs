@@ -1,4 +1,4 @@
-//! Tenants of the cluster, and users of the database, who mean harm.
+//! Attacks by tenants of the cluster and by users of the database.
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::Role;
@@ -11,7 +11,7 @@ use testbed::gateway::Session;
 
 use crate::scene::{Launch, Request as _, SQL_MARK, Scene, session, session_id, texts};
 
-/// A client that may do with SessionKills what their users must, and nothing else.
+/// A client with the rights on `SessionKill` objects that a user needs, and no others.
 async fn requester(scene: &Scene) -> Client {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "requester"},
@@ -42,7 +42,7 @@ async fn who_may_only_create_requests_can_forge_neither_outcomes_nor_claims_nor_
         "lastTransitionTime": "2026-10-05T09:30:00Z",
     }]});
 
-    // An outcome that comes with the object is dropped, whether at its creation or by an edit.
+    // The API server drops a status that a user sends, at creation and in an edit.
     let template = scene.request("template").suspended().create().await;
     let mut forged = json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill",
@@ -50,7 +50,7 @@ async fn who_may_only_create_requests_can_forge_neither_outcomes_nor_claims_nor_
     });
     forged["spec"]["suspend"] = false.into();
     let forged: SessionKill = serde_json::from_value(forged).unwrap();
-    // As a role binding is in force a moment after it was made.
+    // Try again: a role binding takes effect some time after it was created.
     crate::scene::eventually("the right to create requests", async || {
         requests.create(&PostParams::default(), &forged).await.map(drop).map_err(|error| error.to_string())
     })
@@ -61,7 +61,7 @@ async fn who_may_only_create_requests_can_forge_neither_outcomes_nor_claims_nor_
     let status = Patch::Merge(json!({"status": done}));
     assert_forbidden("a status", requests.patch_status("inc-1", &PatchParams::default(), &status).await);
 
-    // A claim of one's own, which would stop or answer the request of another.
+    // A user must not create a receipt: it would block another user's request, or answer it.
     let receipts: Api<SessionKillReceipt> = Api::namespaced(client.clone(), namespace);
     let claim =
         json!({"apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKillReceipt", "metadata": {"name": "x"}});
@@ -72,14 +72,14 @@ async fn who_may_only_create_requests_can_forge_neither_outcomes_nor_claims_nor_
     assert_forbidden("no receipt", receipts.delete("x", &DeleteParams::default()).await);
     assert_forbidden("the receipts", receipts.list(&ListParams::default()).await);
 
-    // Another way to the key.
+    // A user must not change the connection's endpoint: the operator would send signed requests there.
     let connections: Api<OceanBaseConnection> = Api::namespaced(client.clone(), namespace);
     let elsewhere = Patch::Merge(json!({"spec": {"alibabaCloud": {"endpoint": "evil.aliyuncs.com"}}}));
     let patched = connections.patch(Scene::CONNECTION, &PatchParams::default(), &elsewhere).await;
     assert_forbidden("an endpoint", patched);
     assert_forbidden("a Secret", Api::<Secret>::namespaced(client, namespace).get(Scene::SECRET).await);
 
-    // What was forged changed nothing.
+    // The forged status and objects changed nothing.
     scene.operator().await;
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
     scene.assert_killed_once([1]);
@@ -94,7 +94,7 @@ async fn a_secret_of_another_namespace_can_be_named_by_nobody() {
     scene.launch(Launch { allow: vec![&owner.gateway_url()], ..Launch::default() }).await;
     scene.connection(json!({"endpoint": owner.gateway_url()})).await;
     let connections: Api<OceanBaseConnection> = scene.api();
-    // There is no field for it.
+    // A reference to a Secret has no namespace field.
     let elsewhere = async |namespace: Option<&str>| {
         let credentials = json!({"secretRef": {"namespace": namespace}});
         let patch = json!({"spec": {"alibabaCloud": {"credentials": credentials}}}).to_string();
@@ -109,7 +109,7 @@ async fn a_secret_of_another_namespace_can_be_named_by_nobody() {
     let waiting = scene.wait_for_reason("inc-1", "CredentialsUnavailable").await;
     let told = format!("secret {} does not exist: create it in namespace {}", Scene::SECRET, scene.namespace);
     assert!(waiting.message().contains(&told), "{}", waiting.message());
-    // Nor does a name lead there.
+    // A name that looks like a path does not lead to another namespace either.
     for name in [format!("../../{}/secrets/{}", owner.namespace, Scene::SECRET), format!("{}/x", owner.namespace)] {
         let path = Patch::Merge(json!({"spec": {"alibabaCloud": {"credentials": {"secretRef": {"name": name}}}}}));
         let refused = connections.patch(Scene::CONNECTION, &PatchParams::default(), &path).await.unwrap_err();
@@ -150,7 +150,7 @@ async fn whatever_stands_in_the_database_a_status_is_printable_and_bounded() {
     let note = scene.wait_for_event("inc-1", "PartiallyKilled").await;
     assert!(note.contains("INC") && !note.contains(char::is_control), "{note:?}");
     assert!(scene.audit_lines().iter().all(|line| !texts(line).iter().any(|it| it.contains(char::is_control))));
-    // Whoever follows the logs on a terminal.
+    // Control characters in a log could attack the terminal of anyone who follows the logs.
     assert!(!scene.logs().contains(|c: char| c.is_control() && c != '\n'), "{}", scene.logs());
     scene.assert_killed_once((1..=100).filter(|number| number % 2 == 1));
     assert!(scene.gateway().sessions().await.unwrap().iter().all(|left| (left.session_id - session_id(0)) % 2 == 0));

@@ -1,4 +1,4 @@
-//! What is not on the path of any kill: whatever hangs or fails in it costs only itself, and no kill waits for it.
+//! Background work that no kill waits for. If part of it hangs or fails, everything else goes on.
 
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,11 +15,11 @@ use crate::scene::{
     At, KEY_ID, KEY_SECRET, Launch, Request as _, SERVER_IP, Scene, Shown as _, eventually, in_seconds, session_id,
 };
 
-/// More than are probed or looked at for one namespace before the first of them gives up.
+/// More probes and orphaned claims than the operator handles for one namespace before the first of them times out.
 const MANY: usize = 40;
 
-/// The claim of an operator that is gone: of a request by this name and of this tenant, through this connection. Its time is
-/// over `age` seconds ago.
+/// The claim of an operator that is gone, for a request of this name and tenant through this connection. Its settle
+/// deadline passed `age` seconds ago.
 fn orphan(number: usize, request: &str, tenant: &str, connection: &str, age: i64) -> SessionKillReceipt {
     let time = |seconds: i64| Time(in_seconds(-age - seconds));
     let session = SessionStatus {
@@ -56,7 +56,7 @@ async fn create(receipts: &Api<SessionKillReceipt>, all: impl IntoIterator<Item 
     }
 }
 
-/// Another namespace, with a connection to the same gateway. Returns its receipts and connections.
+/// Another namespace with a connection to the same gateway. Returns its receipts and connections.
 async fn beside(scene: &Scene, name: &str) -> (Api<SessionKillReceipt>, Api<OceanBaseConnection>) {
     let in_it = |kind: &str, version: &str, name_of: &str, rest: Value| {
         let mut object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name_of, "namespace": name}});
@@ -85,7 +85,7 @@ async fn beside(scene: &Scene, name: &str) -> (Api<SessionKillReceipt>, Api<Ocea
     (Api::namespaced(scene.client.clone(), name), Api::namespaced(scene.client.clone(), name))
 }
 
-/// Waits until all receipts of these numbers are recorded, if they have not been kept for long enough since.
+/// Waits until the receipts with these numbers are recorded or already removed.
 async fn wait_recorded(receipts: &Api<SessionKillReceipt>, numbers: impl IntoIterator<Item = usize> + Clone) {
     eventually("the records", async || {
         for number in numbers.clone() {
@@ -110,7 +110,8 @@ async fn orphans_at_a_dead_gateway_and_receipts_that_make_no_sense_cost_only_the
     let allow = vec![relay.url()];
     scene.launch(Launch { allow, namespaces: vec!["dead-orphans-beside"], ..Launch::default() }).await;
 
-    // Names that no object has, and of which the first would ask for a list and the second for nothing at all.
+    // Names that no object can have. With the first one a read would become a list, and the second one has no valid
+    // path.
     let senseless = ["", "a b", "../x", "a/status"].into_iter().enumerate();
     create(&here, senseless.map(|(number, name)| orphan(number, name, Scene::TENANT, Scene::CONNECTION, 0))).await;
     let tenants = (10..10 + MANY).map(|number| orphan(number, "x", &format!("t{number}"), "dead", 0));
@@ -122,7 +123,7 @@ async fn orphans_at_a_dead_gateway_and_receipts_that_make_no_sense_cost_only_the
     wait_recorded(&here, 0..4).await;
     assert_eq!(here.get(&format!("sk-{:040x}", 1)).await.unwrap().status.unwrap().outcome, Outcome::StillPresent);
     dead.release();
-    // They are of tenants that are not there, and are given up in time.
+    // Their claims name tenants that do not exist, and are given up in time.
     wait_recorded(&here, 10..10 + MANY).await;
     assert!(!scene.logs().contains("sweep not completed"));
     scene.assert_nothing_sent();
@@ -146,7 +147,7 @@ async fn what_a_crash_left_of_a_tenant_costs_few_lists_and_its_next_kill_waits_f
     let all = (DeleteParams::default(), ListParams::default());
     scene.requests().delete_collection(&all.0, &all.1).await.unwrap();
 
-    // The call of the one that is gone stays where it is.
+    // The call of the operator that is gone stays at the relay.
     let relay = scene.gateway_relay().await;
     scene.connection(json!({"endpoint": relay.url(), "requestTimeoutSeconds": 1})).await;
     let list = Scene::hold_read(&relay, At::Request);
@@ -166,7 +167,7 @@ async fn what_a_crash_left_of_a_tenant_costs_few_lists_and_its_next_kill_waits_f
         left => Err(format!("{left} are not recorded")),
     })
     .await;
-    // Those that were held did not arrive: their readers had given up.
+    // The held reads never arrived, as their readers had timed out.
     let reads = scene.list_reads().len();
     assert!(reads <= 4, "{reads} lists for {claims} claims of one tenant");
     scene.assert_killed_once([50]);
@@ -225,7 +226,7 @@ async fn requests_past_their_ttl_go_by_two_requests_each() {
     .await;
     assert_eq!(count("delete", "sessionkills"), removed);
     assert_eq!(count("get", "sessionkills"), 0, "what the list shows is not read again");
-    // One that was recorded by the sweep itself is looked at again.
+    // A receipt that the sweep recorded itself is read once more.
     let reads = count("get", "sessionkillreceipts");
     assert!(reads <= removed + 5, "{reads} reads of receipts for {removed} requests");
     scene.end().await;

@@ -1,4 +1,4 @@
-//! How an operator names itself in claims and Events, however long the name of its Pod is.
+//! How an operator names itself in claims and Events, even if the name of its Pod is very long.
 
 use crate::scene::{Launch, Request as _, Scene};
 

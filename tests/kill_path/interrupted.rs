@@ -1,5 +1,5 @@
-//! What happens to the operator, the process list or the request between the call and the end of its verification. The
-//! call is followed to its end by whoever is there, and never repeated.
+//! Failures of the operator, the process list or the request between the call and the end of its verification. Any
+//! operator that runs finishes the verification. The call is never repeated.
 
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
@@ -12,7 +12,7 @@ use crate::scene::{At, Request as _, Scene, lingering, session};
 const ACCEPTED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Accepted);
 const VERIFIED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 
-/// Waits until the status shows a call that is in verification, with all that another operator needs to go on.
+/// Waits until the status shows a call in verification, with everything that another operator needs to continue.
 async fn in_verification(scene: &Scene, name: &str) -> SessionKill {
     let shown = scene.wait_for_reason(name, "Verifying").await;
     assert_eq!(shown.outcomes(), [ACCEPTED]);
@@ -22,7 +22,7 @@ async fn in_verification(scene: &Scene, name: &str) -> SessionKill {
     shown
 }
 
-/// The request was killed and verified by the call that `shown` says.
+/// Checks that the request ended as killed and verified, by the same call as in `shown`.
 fn ended_by_the_same_call(ended: &SessionKill, shown: &SessionKill) {
     assert_eq!((ended.reason(), ended.outcomes()), ("SessionsKilled", vec![VERIFIED]), "{}", ended.message());
     let (ended, shown) = (ended.status.as_ref().unwrap(), shown.status.as_ref().unwrap());
@@ -117,7 +117,7 @@ async fn an_orphaned_claim_is_given_up_as_unknown_if_the_list_stays_unreadable()
     scene.end().await;
 }
 
-/// By the operator that made the call, and by another one.
+/// Checked with the operator that made the call, and with another one.
 #[tokio::test]
 async fn a_call_in_verification_cannot_be_suspended() {
     let scene = Scene::set("suspended-verifying").await;
@@ -177,7 +177,7 @@ async fn a_request_deleted_during_its_verification_has_its_outcome_recorded_all_
     scene.end().await;
 }
 
-/// Somebody who deletes the receipt of a call takes its fence away: what the status says must hold it in its place.
+/// The receipt keeps the call from being made again. If a user deletes it, the status must do so instead.
 #[tokio::test]
 async fn a_call_whose_receipt_was_deleted_is_not_made_again() {
     let scene = Scene::set("receipt-deleted").await;

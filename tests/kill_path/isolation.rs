@@ -1,4 +1,4 @@
-//! One user's worst against another's plain kill.
+//! The worst that one user can do must not disturb another user's kill.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::scene::{Launch, Request as _, Scene, eventually, in_seconds};
 
-/// An endpoint that takes every call and answers none.
+/// An endpoint that accepts every call and answers none.
 struct Dead {
     url: String,
     calls: Arc<AtomicUsize>,
@@ -68,7 +68,7 @@ async fn made_up_tenants_at_an_endpoint_that_never_answers_take_nobody_elses_tur
         assert_eq!(scene.wait_finished(&name).await.reason(), "SessionsKilled");
     }
     scene.assert_killed_once(1..=5);
-    // Those of the connection itself say why they wait, one after the other.
+    // The requests of the dead connection all say why they wait, one after the other.
     for number in 0..40 {
         hostile.wait_for_reason(&format!("waits-{number}"), "EndpointUnreachable").await;
     }
@@ -106,10 +106,10 @@ fn labels(count: usize) -> BTreeMap<String, String> {
     (0..count).map(|number| (format!("l{number:05}"), "x".repeat(63))).collect()
 }
 
-/// How many labels `template` may have at the most, so that no status has room beside them.
+/// The largest number of labels that `template` may have. With so many labels, no status fits into the object.
 async fn most_labels(scene: &Scene, template: &SessionKill) -> usize {
     let requests = scene.requests();
-    // Each takes 75 bytes of the 1.5 MiB that etcd stores, and the smallest status more than five of them.
+    // Each label takes 75 bytes of the 1.5 MiB that etcd stores. The smallest status takes more than five labels.
     let (mut fits, mut too_many): (usize, usize) = (20_000, 21_200);
     while too_many - fits > 5 {
         let count = fits.midpoint(too_many);
@@ -129,7 +129,7 @@ async fn most_labels(scene: &Scene, template: &SessionKill) -> usize {
     fits
 }
 
-/// Names and tenants of the same length, so that all have room for the same number of labels.
+/// A request whose name and tenant have a fixed length, so that the same number of labels fits into each.
 fn template(scene: &Scene, name: &str, number: i64, tenant: &str, seconds: i64) -> SessionKill {
     let mut object = scene.request(name).sessions([number]).object();
     tenant.clone_into(&mut object.spec.tenant_id);
@@ -150,7 +150,7 @@ async fn a_request_whose_status_cannot_be_stored_is_recorded_and_holds_nobody_up
         object.metadata.labels = Some(labels(most));
         requests.create(&PostParams::default(), &object).await.unwrap();
     }
-    // A single permit for everything: whoever kept it would stop the operator.
+    // Only one permit for all calls: if a request kept it, the operator would stop.
     scene.launch(Launch { max_concurrent_calls: Some(1), ..Launch::default() }).await;
 
     let record = scene.wait_recorded("is-killed").await;
@@ -166,7 +166,7 @@ async fn a_request_whose_status_cannot_be_stored_is_recorded_and_holds_nobody_up
     }
     assert!(!requests.get("is-killed").await.unwrap().is_finished());
 
-    // Whoever makes room for it finds the outcome.
+    // Once a user removes the labels, the outcome is written.
     let smaller = Patch::Merge(json!({"metadata": {"labels": null}}));
     for name in ["is-killed", "expired-0"] {
         requests.patch(name, &PatchParams::default(), &smaller).await.unwrap();

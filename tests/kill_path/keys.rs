@@ -1,5 +1,5 @@
-//! A key goes only where it belongs: the Secret says which of its keys is which, only an ID is sent as an ID, and only to the
-//! product's own hosts or to those that the operator's own flags name.
+//! An access key is sent only where it belongs. The Secret says which of its keys is the ID, only the ID is sent as an
+//! ID, and calls go only to the product's own hosts or to hosts that an operator flag allows.
 
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -8,11 +8,11 @@ use sessionkill::api::OceanBaseConnection;
 
 use crate::scene::{KEY_ID, KEY_SECRET, Request as _, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, Scene, Shown as _};
 
-/// Has nobody's host called: that of the region is the only endpoint.
+/// The product's own host for the region. The tests that use it expect a refusal before any call.
 const OWN_HOST: &str = "oceanbasepro.cn-hangzhou.aliyuncs.com";
 
-/// Waits until a new request through the connection `name` waits for `reason`; its message must have all `words`, and no
-/// key.
+/// Creates a request through the connection `name` and waits until it waits for `reason`. Its message must have all
+/// `words`, and no access key.
 async fn waits(scene: &Scene, name: &str, reason: &str, words: &[&str]) {
     scene.request(name).through(name).create().await;
     let waiting = scene.wait_for_reason(name, reason).await;
@@ -45,7 +45,7 @@ async fn the_secret_says_which_of_its_keys_is_which() {
     scene.end().await;
 }
 
-/// Whoever may write connections but not read Secrets cannot have the secret sent as the ID.
+/// A user who may write connections but not read Secrets must not make the operator send the secret as the ID.
 #[tokio::test]
 async fn a_connection_cannot_say_which_key_is_the_id() {
     let scene = Scene::set("swapped-keys").await;
@@ -54,7 +54,8 @@ async fn a_connection_cannot_say_which_key_is_the_id() {
         "accessKeyIDKey": "accessKeySecret", "accessKeySecretKey": "accessKeyID", "securityTokenKey": "accessKeySecret",
     });
     let swapped = Patch::Merge(json!({"spec": {"alibabaCloud": {"credentials": {"secretRef": swapped}}}}));
-    // A client that does not ask for strictness, where no policy refuses it; its own type does not take the answer.
+    // A client that does not ask for strict field validation, and no admission policy. The result is ignored, as the
+    // client's own type cannot read the answer.
     let _ = connections.patch(Scene::CONNECTION, &PatchParams::default(), &swapped).await;
     scene.operator().await;
     scene.request("inc-1").create().await;
@@ -93,7 +94,7 @@ async fn what_does_not_look_like_an_id_is_not_sent_to_the_products_hosts() {
     scene.end().await;
 }
 
-/// Customers of Alibaba Cloud name hosts there, and read their logs.
+/// Customers of Alibaba Cloud can have host names there, and read the logs of those hosts.
 #[tokio::test]
 async fn hosts_and_ports_that_are_not_the_products_own_are_not_called() {
     let scene = Scene::set("other-hosts").await;
@@ -115,7 +116,7 @@ async fn hosts_and_ports_that_are_not_the_products_own_are_not_called() {
     scene.end().await;
 }
 
-/// Its signature does not cover the host.
+/// The signature does not cover the host.
 #[tokio::test]
 async fn the_older_signature_goes_only_to_endpoints_that_a_flag_names() {
     let scene = Scene::set("older-signature").await;

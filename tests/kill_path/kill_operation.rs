@@ -1,5 +1,5 @@
-//! By which operation sessions are ended. Alibaba announced the removal of KillProcessList: once the gateway proves that
-//! it is gone, BatchKillProcessList takes its place, and never before.
+//! Which operation ends the sessions. Alibaba announced the removal of KillProcessList. The operator uses
+//! BatchKillProcessList instead once the gateway proves that KillProcessList is gone, and never before.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ const REMOVED: (&str, &str) = ("KillProcessList", "InvalidAction.NotFound");
 const KILLED: (&str, &str) = ("KillProcessList", "OK");
 const KILLED_IN_BATCH: (&str, &str) = ("BatchKillProcessList", "OK");
 
-/// An operator with room to ask for the other operation too, however busy the machine is.
+/// An operator with a dispatch window of 60 s, so that it can try the other operation even on a busy machine.
 async fn operator(scene: &Scene) -> Arc<Operator> {
     scene.launch(Launch { dispatch_window_seconds: Some(60), ..Launch::default() }).await
 }
 
-/// From now on there is no such operation, neither for kills nor for probes.
+/// Makes the gateway answer that the operation does not exist, for kills and probes.
 fn remove(scene: &Scene, operation: &str) {
     scene.gateway().inject(Fault::new(FaultKind::RemoveAction).on(operation));
 }
 
-/// Ends the session `number` by a request of its own.
+/// Ends the session `number` by its own request.
 async fn kill(scene: &Scene, number: i64) -> SessionKill {
     let name = format!("inc-{number}");
     scene.request(&name).sessions([number]).create().await;
@@ -113,7 +113,7 @@ async fn an_answer_that_does_not_prove_the_removal_never_leads_to_the_other_oper
         scene.gateway().clear_faults();
         scene.wait_finished(&name).await;
     }
-    // These may have been executed: the other operation could end the session a second time.
+    // These calls may have been executed: a call of the other operation could end the session a second time.
     for (number, status, code) in [(5, 500, "InternalError"), (6, 400, "SomethingNew"), (7, 404, "NotFound")] {
         scene.inject(error(status, code).times(1));
         scene.request(&format!("inc-{number}")).sessions([number]).create().await;
@@ -161,7 +161,7 @@ async fn a_connection_that_names_the_removed_operation_waits_until_it_names_anot
 async fn a_batch_ends_exactly_the_named_sessions_and_is_verified_whatever_the_policy() {
     let scene = Scene::bare("batch").await;
     scene.good_secret().await;
-    // Behind the same proxy session: without ByObSessionId all of them would end.
+    // Sessions of the same proxy session: without `ByObSessionId` all of them would end.
     let mut sessions: Vec<_> = (1..=5).map(session).collect();
     for session in &mut sessions {
         session.proxy_sess_id = Some("12402504630519660553".into());
@@ -173,7 +173,7 @@ async fn a_batch_ends_exactly_the_named_sessions_and_is_verified_whatever_the_po
     let connection = scene.wait_probed().await;
     assert_eq!(connection.status.unwrap().operation, Some(Operation::BatchKillProcessList));
 
-    // Its answer names no session: without a look at the list nothing would be known.
+    // The answer of BatchKillProcessList names no session. Without a read of the list nothing would be known.
     scene.request("none").sessions([1]).verified(VerificationPolicy::None, 5).create().await;
     assert_eq!(scene.wait_finished("none").await.outcomes(), [VERIFIED]);
     assert!(!scene.list_reads().is_empty());

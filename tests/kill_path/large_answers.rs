@@ -1,4 +1,4 @@
-//! Whatever a gateway answers, the operator's memory follows from what was asked.
+//! The operator's memory depends on what it asked for, not on how much a gateway answers.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::scene::{Launch, Request as _, SERVER_IP, Scene, in_seconds, session_i
 const REQUESTS: i64 = 32;
 const SESSIONS: i64 = 65_000;
 
-/// What the operator may take at most, in MiB: of the debug build, with 14 MB of each of these lists on the way.
+/// The memory limit in MiB, for the debug build while it receives lists of 14 MB each.
 const MEMORY: u64 = 120;
 
-/// A gateway that lists `sessions` sessions, each with a user of its own, in some 14 MB. It answers nothing else.
+/// A gateway that lists `sessions` sessions, each with its own user, in about 14 MB. It has no other answer.
 async fn gateway_of(sessions: i64) -> String {
     let row = |number: i64| {
         json!({
@@ -40,7 +40,7 @@ async fn gateway_of(sessions: i64) -> String {
     url
 }
 
-/// Answers one request. Of its body nothing is needed; it has come with the head, or soon after.
+/// Answers one request. Its body is not read: it has arrived with the head, or soon after.
 async fn answer(mut connection: TcpStream, list: Arc<str>) {
     let mut request = vec![];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -56,7 +56,7 @@ async fn answer(mut connection: TcpStream, list: Arc<str>) {
     let _ = connection.read_to_end(&mut request).await;
 }
 
-/// The most memory that the process has ever taken, in MiB.
+/// The peak memory of the process, in MiB.
 fn peak(operator: &Operator) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -68,7 +68,7 @@ async fn many_large_lists_at_once_take_a_bounded_memory_and_each_request_is_told
     let scene = Scene::bare("large-answers").await;
     scene.good_secret().await;
     let gateway = gateway_of(SESSIONS).await;
-    // Each is called for itself, and none waits for another's list.
+    // Each request has its own connection, so that none waits for the list of another.
     for number in 1..=REQUESTS {
         scene.put_connection(&format!("ob-{number}"), Scene::SECRET, json!({"endpoint": gateway})).await;
     }

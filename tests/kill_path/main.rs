@@ -1,6 +1,6 @@
-//! The kill path on real parts: kube-apiserver and etcd, the operator's binary as the service account of `deploy/base`,
-//! and a gateway that keeps a ledger of every kill. Each test plays in a namespace of its own, with its own gateway and
-//! its own operators, so that any of them can run beside any other.
+//! The kill path with real parts: kube-apiserver and etcd, the operator's binary as the service account of
+//! `deploy/base`, and a gateway that keeps a ledger of every kill. Each test has its own namespace, gateway and
+//! operators, so that all tests can run in parallel.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 

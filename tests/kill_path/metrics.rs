@@ -1,4 +1,4 @@
-//! What the operator counts is what happened: its numbers are held against the gateway's ledger and the objects.
+//! The operator's metrics are true: they are compared with the gateway's ledger and with the objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use testbed::operator::Operator;
 
 use crate::scene::{At, Request as _, SERVER_IP, Scene, eventually, in_seconds, session, successor};
 
-/// Series by name and labels, as they are written.
+/// Values by series name and labels, as in the metrics text.
 type Series = BTreeMap<String, f64>;
 
 async fn scrape(operator: &Operator) -> Series {
@@ -26,7 +26,7 @@ async fn scrape(operator: &Operator) -> Series {
     samples.map(of_line).collect()
 }
 
-/// The series of this name that are not 0, without the name.
+/// The series with this name whose value is not 0. The name is removed from their keys.
 fn counted(series: &Series, name: &str) -> Series {
     let of_name = series.iter().filter_map(|(series, value)| Some((series.strip_prefix(name)?.to_owned(), *value)));
     of_name.filter(|(labels, value)| *value != 0.0 && (labels.is_empty() || labels.starts_with('{'))).collect()
@@ -40,7 +40,7 @@ fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap())
 }
 
-/// The calls that the gateway has seen, as the metrics should show them.
+/// The calls in the gateway's ledger, in the form of the metrics.
 fn calls_in(ledger: &[CallRecord]) -> Series {
     let mut calls = Series::new();
     for call in ledger {
@@ -50,7 +50,7 @@ fn calls_in(ledger: &[CallRecord]) -> Series {
         let code = match (call.http_status, call.result.as_deref()) {
             (None, _) => "AnswerLost",
             (_, Some("Throttling.User")) => "Throttled",
-            // Without its parameters a probe is answered by their lack.
+            // A probe has no parameters: an error about a missing one is its successful answer.
             (_, Some("OK")) => "Ok",
             (_, Some(_)) if operation == "Probe" => "Ok",
             (_, other) => panic!("{other:?}"),
@@ -60,7 +60,7 @@ fn calls_in(ledger: &[CallRecord]) -> Series {
     calls
 }
 
-/// The requests that ended, and their sessions, as the metrics should show them.
+/// The requests that ended and their sessions, in the form of the metrics.
 async fn ended_in(scene: &Scene) -> (Series, Series) {
     let (mut requests, mut sessions) = (Series::new(), Series::new());
     for object in scene.requests().list(&kube::api::ListParams::default()).await.unwrap() {
@@ -119,7 +119,7 @@ async fn after_everything_that_can_happen_the_numbers_are_those_of_the_ledger_an
     let (requests, sessions) = ended_in(&scene).await;
     let kills = scene.kill_calls();
     let receipts = scene.receipts().await.len();
-    // A status is written a moment before it is counted.
+    // Try again: a status is written shortly before it is counted.
     let series = eventually("the numbers", async || {
         let series = scrape(&operator).await;
         let told = [
@@ -132,7 +132,8 @@ async fn after_everything_that_can_happen_the_numbers_are_those_of_the_ledger_an
     })
     .await;
 
-    // If there was no time left for another call under the claim, it was given back, and the request waited.
+    // If the dispatch window was too short for another call under the claim, the claim was released and the request
+    // waited.
     let released = one(&series, "sessionkill_claims_total{result=\"Released\"}");
     let throttled = 1.0 - released;
     for (name, expected) in [

@@ -1,5 +1,5 @@
-//! A refusal of a call for several requests says nothing of each: they go out again in halves, each under a claim and a nonce of
-//! its own, until what is refused stands alone.
+//! If the gateway refuses a call for several requests, it does not say which one it refuses. The requests are sent
+//! again in halves, each under a new claim and a new nonce, until the refused one is alone.
 
 use std::collections::HashSet;
 
@@ -16,32 +16,32 @@ const GONE: (SessionOutcome, SessionReason) = (SessionOutcome::Gone, SessionReas
 const REFUSED: (SessionOutcome, SessionReason) = (SessionOutcome::Failed, SessionReason::RequestRejected);
 const STILL_THERE: (SessionOutcome, SessionReason) = (SessionOutcome::Failed, SessionReason::StillPresent);
 
-/// The ID of session 1 as it stands in a call.
+/// The ID of session 1, as a call writes it.
 const FIRST_ID: &str = "3221600001";
 
-/// A refusal before execution.
+/// A refusal before the call is executed.
 fn refusal(code: &str) -> Fault {
     Fault::new(FaultKind::Error).answering(400, code)
 }
 
-/// As of an ID that the gateway does not take.
+/// A refusal of any call that names this session: the gateway does not accept its ID.
 fn odd(number: i64) -> Fault {
     refusal("InvalidParameter").naming(session_id(number))
 }
 
-/// Creates the request `inc-N` for the session N of each of these.
+/// Creates the request `inc-N` for session N, for each of these numbers.
 async fn create(scene: &Scene, numbers: impl IntoIterator<Item = i64>) {
     for number in numbers {
         scene.request(&format!("inc-{number}")).sessions([number]).create().await;
     }
 }
 
-/// How many sessions each call named that was answered with `code`.
+/// The number of sessions in each call that was answered with `code`.
 fn sizes(calls: &[CallRecord], code: &str) -> Vec<usize> {
     calls.iter().filter(|call| call.result.as_deref() == Some(code)).map(|call| call.sessions.len()).collect()
 }
 
-/// No two calls carry the same nonce.
+/// Checks that no two calls have the same nonce.
 fn assert_nonces_are_new(calls: &[CallRecord]) {
     let nonces: HashSet<_> = calls.iter().map(|call| call.nonce.as_ref().unwrap()).collect();
     assert_eq!(nonces.len(), calls.len(), "{calls:?}");
@@ -93,7 +93,7 @@ async fn a_refusal_of_what_all_have_in_common_is_the_end_of_all() {
         let ended = scene.wait_finished(&format!("inc-{number}")).await;
         let calls = scene.calls_for(number);
         assert_eq!(calls.len(), 1, "nothing is sent again");
-        // A straggler may have come late, to a call of its own.
+        // A request that came late may have had a call of its own.
         let is_shared = calls[0].sessions.len() > 1;
         let expected = if is_shared { ("KillFailed", vec![REFUSED]) } else { ("SessionsKilled", vec![KILLED]) };
         assert_eq!((ended.reason(), ended.outcomes()), expected, "{}", ended.message());
@@ -134,7 +134,7 @@ async fn the_most_sessions_that_a_gateway_takes_are_learnt_and_later_calls_start
     scene.end().await;
 }
 
-/// The refusal of a shared call for sessions 1 to 4, on its way back.
+/// Holds the answer that refuses a shared call for sessions 1 to 4.
 async fn refused_together(scene: &Scene, relay: &Relay, call: &Hold, fault: Fault) -> Hold {
     assert_eq!(session_id(1).to_string(), FIRST_ID);
     all_seen(scene).await;
@@ -174,8 +174,8 @@ async fn no_half_is_executed_after_its_time() {
     scene.end().await;
 }
 
-/// An operator that dies when session 2 of a shared call was refused: before the claims are released, or before the halves are
-/// claimed. With short times, as nobody moves a claim on before they are over.
+/// An operator that dies after a shared call was refused because of session 2: before the claims are released, or
+/// before the halves are claimed. Its time-outs are 15 s, as nobody else moves a claim on before its settle deadline.
 async fn dying(name: &str, is_released: bool) -> (Scene, Relay) {
     let scene = Scene::set(name).await;
     let relay = scene.gateway_relay().await;
@@ -201,7 +201,7 @@ async fn dying(name: &str, is_released: bool) -> (Scene, Relay) {
     (scene, relay)
 }
 
-/// Nobody else knows that the call was refused: what became of each is looked at.
+/// No other operator knows that the call was refused. Each outcome is taken from the process list.
 #[tokio::test]
 async fn a_claim_of_a_refused_call_whose_holder_dies_is_never_sent_again() {
     let (scene, _relay) = dying("dies-before-the-release", false).await;
@@ -231,7 +231,7 @@ async fn halves_whose_operator_dies_before_their_claims_are_narrowed_by_the_next
 #[tokio::test]
 async fn after_an_error_that_leaves_it_open_what_became_of_each_is_looked_at() {
     let (scene, _relay, call) = held("error-of-all").await;
-    // The database keeps one of them.
+    // The database does not end session 3.
     let sessions = [session(1), session(2), Session { protected: true, ..session(3) }, session(60)];
     scene.gateway().set_sessions(sessions.to_vec()).unwrap();
     create(&scene, 1..=3).await;

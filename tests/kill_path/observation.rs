@@ -1,5 +1,5 @@
-//! What the process list says before the kill: only sessions that are as expected are killed, and where that cannot be
-//! told nothing is sent.
+//! The read of the process list before the kill. Only sessions that meet their preconditions are killed. If the list
+//! cannot show that, nothing is sent.
 
 use sessionkill::api::{Expect, Outcome, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind, Session};
@@ -12,12 +12,12 @@ const GONE: (SessionOutcome, SessionReason) = (SessionOutcome::Gone, SessionReas
 const MISMATCH: (SessionOutcome, SessionReason) = (SessionOutcome::Skipped, SessionReason::PreconditionMismatch);
 const WAITING: (SessionOutcome, SessionReason) = (SessionOutcome::Pending, SessionReason::Waiting);
 
-/// What all sessions of the memory are.
+/// What every session of the memory backend meets.
 fn report() -> Expect {
     Expect { user: Some("report_ro".into()), database: Some("reports".into()), ..Expect::default() }
 }
 
-/// How often the process list was read.
+/// How many times the process list was read.
 fn lists(scene: &Scene) -> usize {
     let is_list = |action: &str| action == "DescribeProcessStatsComposition";
     scene.gateway().calls().iter().filter(|call| call.action.as_deref().is_some_and(is_list)).count()
@@ -167,7 +167,7 @@ async fn a_list_that_stays_unreadable_ends_the_request_in_time_with_the_cause() 
 #[tokio::test]
 async fn an_incomplete_list_vouches_only_for_the_sessions_that_it_has() {
     let scene = Scene::ready("half-seen").await;
-    // The gateway counts 60 sessions and lists 1 to 30.
+    // The gateway reports 60 sessions in all, but lists only sessions 1 to 30.
     scene.inject_list(Fault::new(FaultKind::Partial));
     let request = |name, number| scene.request(name).sessions([number]).verified(VerificationPolicy::BestEffort, 1);
     request("listed", 1).expecting(&report()).create().await;
@@ -227,7 +227,7 @@ async fn without_verification_the_list_is_read_only_for_what_is_expected() {
     scene.end().await;
 }
 
-/// By what the list says now it would be neither sent nor called executed.
+/// By the current process list, these requests would not be sent, and would not end as executed. Their receipts decide.
 #[tokio::test]
 async fn an_executed_request_that_is_applied_again_is_already_executed_whatever_the_list_says() {
     let scene = Scene::ready("executed").await;

@@ -1,4 +1,5 @@
-//! An API server of a version that is too old: whoever runs the operator there reads so, and not only what fails because of it.
+//! An API server whose version is too old. The operator must say so, and not only report the errors that follow from
+//! it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -25,7 +26,7 @@ async fn an_api_server_that_is_too_old_is_named_at_the_start_and_by_the_check() 
         if logs.contains("API server is too old") && logs.contains(SENTENCE) { Ok(()) } else { Err(logs) }
     })
     .await;
-    // What works there works.
+    // Functions that the old version supports still work.
     scene.request("inc-1").create().await;
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
     scene.assert_killed_once([1]);
@@ -37,7 +38,7 @@ async fn an_api_server_that_is_too_old_is_named_at_the_start_and_by_the_check() 
     scene.end().await;
 }
 
-/// Whether the check was content, and what it said.
+/// Whether the check succeeded, and what it printed.
 async fn check(kubeconfig: &Path, namespace: &str) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sessionkill-operator"))
         .args(["check", "--watch-namespaces", namespace])

@@ -20,7 +20,7 @@ fn name(number: i64) -> String {
     format!("inc-{number}")
 }
 
-/// What the requests of a scene have said so far, by a watch: every state, however short.
+/// All reasons that the requests of a scene have had, however short. Collected by a watch.
 struct Seen {
     reasons: Arc<Mutex<BTreeSet<String>>>,
     watching: JoinHandle<()>,
@@ -41,16 +41,16 @@ impl Seen {
         Self { reasons, watching }
     }
 
-    /// All reasons but the empty one of a fresh request.
+    /// All reasons. A new request has an empty one, which is left out.
     fn reasons(&self) -> Vec<String> {
         self.watching.abort();
         self.reasons.lock().unwrap().iter().filter(|reason| !reason.is_empty()).cloned().collect()
     }
 }
 
-/// Creates the requests, edits their labels until all have ended, and looks at the result.
+/// Creates the requests, edits their labels until all have ended, and checks the result.
 async fn kill_while_labels_are_edited(scene: &Scene) {
-    // Slow enough for many edits during each call.
+    // A delay of 40 ms gives time for many edits during each call.
     scene.inject(Fault::new(FaultKind::Delay).delayed(Duration::from_millis(40)));
     let seen = Seen::start(scene);
     for number in 1..=REQUESTS {
@@ -116,7 +116,7 @@ async fn a_request_that_is_deleted_and_applied_again_is_not_executed_again() {
 #[tokio::test]
 async fn the_same_content_under_two_names_at_once_is_executed_once() {
     let scene = Scene::set("twins").await;
-    // Two, because one alone works on them in turn.
+    // Two operators: one alone would work on the requests one after the other.
     tokio::join!(scene.operator(), scene.operator());
     scene.inject(Fault::new(FaultKind::Delay).delayed(Duration::from_secs(1)));
     let seen = Seen::start(&scene);
@@ -143,7 +143,7 @@ async fn a_new_not_after_time_makes_it_a_new_request() {
     let scene = Scene::ready("again").await;
     scene.request("first").not_after(in_seconds(300)).create().await;
     scene.wait_finished("first").await;
-    // The session's id was given out again.
+    // Another session has the ID again.
     scene.gateway().set_sessions(vec![crate::scene::session(1)]).unwrap();
     scene.gateway().clear_calls();
     scene.request("second").not_after(in_seconds(301)).create().await;

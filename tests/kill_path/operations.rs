@@ -1,4 +1,4 @@
-//! What the operator costs the API server and the gateway.
+//! The number of requests that the operator makes to the API server and the gateway.
 
 use testbed::control_plane::Request as Asked;
 use testbed::gateway::CallRecord;
@@ -29,7 +29,7 @@ async fn each_request_costs_the_api_server_four_writes_and_the_gateway_three_cal
         Asked::new("patch", "sessionkillreceipts", "status"),
         Asked::new("create", "events", ""),
     ];
-    // An entry of the audit log may be written after its answer has arrived.
+    // Try again: an entry may be written to the audit log after the client got its answer.
     let counts = eventually("the audit log", async || {
         let counts = scene.own_requests();
         let complete = written.iter().all(|asked| counts.get(asked).is_some_and(|count| *count >= expected));
@@ -48,7 +48,7 @@ async fn each_request_costs_the_api_server_four_writes_and_the_gateway_three_cal
     for (asked, count) in &counts {
         let background = ["list", "watch"].contains(&asked.verb.as_str());
         let connection = asked.resource == "oceanbaseconnections" && *count <= 1;
-        // Of the API server, at the start.
+        // One read of the API server's version at the start.
         let version = *asked == Asked::new("get", "", "") && *count == 1;
         let known = written.contains(asked) || asked.resource == "secrets" || background || connection || version;
         assert!(known, "{count} {asked}: nothing else is asked for");
@@ -75,14 +75,14 @@ async fn an_operator_without_work_only_sweeps() {
     scene.wait_finished("inc-1").await;
     scene.wait_recorded("inc-1").await;
     scene.wait_for_event("inc-1", "SessionsKilled").await;
-    // The audit log shows it all by the time of a later sweep.
+    // By the end of a later sweep, the audit log is complete.
     scene.wait_swept(2).await;
     let (before, calls) = (scene.own_requests(), scene.gateway().calls().len());
     scene.wait_swept(5).await;
     assert_eq!(scene.gateway().calls().len(), calls, "{:?}", scene.gateway().calls());
     for (asked, count) in scene.own_requests() {
         let swept = ["sessionkills", "sessionkillreceipts"].map(|kind| Asked::new("list", kind, ""));
-        // A watch that the API server ended after its minute is begun anew.
+        // The API server ends each watch after a minute, and the operator begins a new one.
         if !swept.contains(&asked) && asked.verb != "watch" {
             assert_eq!(before.get(&asked), Some(&count), "{asked}");
         }

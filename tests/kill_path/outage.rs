@@ -1,4 +1,4 @@
-//! The API server, or the right to write to it, goes away in the middle of a kill.
+//! The API server, or the right to write to it, is lost in the middle of a kill.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn an_outcome_that_comes_while_the_api_server_is_down_is_stored_when_it_is
     assert_eq!(scene.wait_recorded("in-flight").await.outcome, Outcome::SessionsKilled);
     scene.assert_killed_once([1]);
 
-    // The watch has recovered too.
+    // A new request is processed, so the watch has recovered too.
     scene.request("afterwards").sessions([2]).create().await;
     assert_eq!(scene.wait_finished("afterwards").await.reason(), "SessionsKilled");
     scene.delete("in-flight").await;
@@ -63,7 +63,7 @@ async fn an_outcome_that_comes_while_the_api_server_is_down_is_stored_when_it_is
     scene.end().await;
 }
 
-/// A load balancer that lost its way accepts everything and answers nothing.
+/// A broken load balancer accepts every connection and answers nothing.
 #[tokio::test]
 async fn a_list_that_is_never_answered_is_given_up_and_asked_for_again() {
     let scene = Scene::set("silent").await;
@@ -87,7 +87,7 @@ async fn a_list_that_is_never_answered_is_given_up_and_asked_for_again() {
     scene.end().await;
 }
 
-/// As it happens for a moment whenever an API server starts: it serves before it knows who may do what.
+/// This happens whenever an API server starts: it serves requests before it has loaded all roles and bindings.
 #[tokio::test]
 async fn an_outcome_that_may_not_be_written_for_a_while_is_stored_whole_afterwards() {
     let scene = Scene::set("rights").await;
@@ -115,7 +115,7 @@ async fn an_outcome_that_may_not_be_written_for_a_while_is_stored_whole_afterwar
     scene.end().await;
 }
 
-/// Its turn, which all share, must not be held for as long as the right is missing.
+/// There is only one permit for calls, and all requests share it. It must not be held while the right is missing.
 #[tokio::test]
 async fn a_claim_that_may_not_be_deleted_is_given_up_before_the_next_attempt() {
     let scene = Scene::set("undeletable").await;

@@ -1,4 +1,4 @@
-//! What a user is told, from the request to the receipt, the Event, the audit line and the connection.
+//! What a user can read about a kill: the request, the receipt, the Event, the audit line and the connection.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
     let id = engine.session_id(&mut client).await.unwrap();
     let query = tokio::spawn(async move {
         client.query_drop("SELECT SLEEP(1000)").await.expect_err("the query does not come to its end");
-        // The engine may say of another statement, too, that its session was interrupted.
+        // The engine may answer more than one statement with the error that the session was interrupted.
         loop {
             match client.query_drop("SELECT 1").await {
                 Ok(()) => panic!("the session is still served"),
@@ -43,7 +43,7 @@ async fn a_runaway_query_on_a_real_engine_loses_its_session_and_everybody_is_tol
 
     let created = scene.request("inc-4711").session_on(engine.server_ip(), id).create().await;
     assert_eq!(created.status.as_ref().unwrap().observed_generation, -1, "no tool calls it healthy yet");
-    // The C client calls it error 2013: the connection is gone.
+    // The C client reports this as error 2013: the connection is lost.
     timeout(Duration::from_mins(1), query).await.expect("the client loses its connection").unwrap();
 
     let ended = scene.wait_finished("inc-4711").await;

@@ -1,4 +1,4 @@
-//! Objects that the operator cannot read, stored before a rule of the schema existed.
+//! Objects that the operator cannot read, because they were stored before the schema had a certain rule.
 
 use kube::Api;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
@@ -16,13 +16,13 @@ fn unread(scene: &Scene) -> Api<DynamicObject> {
     Api::namespaced_with(scene.client.clone(), &scene.namespace, &kind())
 }
 
-/// Stores objects with these specs while the schema says next to nothing about specs, and then makes it what it was.
+/// Relaxes the schema of the spec, stores objects with these specs, and restores the schema.
 async fn store_poison(scene: &Scene, poison: &[(&str, Value)]) {
     let control_plane = &scene.cluster.control_plane;
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
     let anything = json!([{"op": "replace", "path": schema, "value": {
         "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-        // Selectable fields must have a type.
+        // The schema must give selectable fields a type.
         "properties": {
             "connectionRef": {"type": "object", "properties": {"name": {"type": "string"}}},
             "instanceID": {"type": "string"},
@@ -49,11 +49,11 @@ async fn an_object_that_cannot_be_read_is_reported_and_holds_nobody_up() {
     let scene = Scene::on(cluster, "poison", backend).await;
     scene.good_secret().await;
     scene.connection(json!({})).await;
-    // The API server's own rules take a time without an offset, which no client can read.
+    // The API server's own format check accepts a time without an offset. No client can parse it.
     let mut no_offset = json!(scene.request("poison").create().await.spec);
     scene.delete("poison").await;
     no_offset["notAfterTime"] = "2100-10-05T09:30:00".into();
-    // Of other types than its fields have: the API server refuses every later write of it, also of its status.
+    // Fields of the wrong types: the API server refuses every later write of this object, even of its status.
     let wreck = json!({"sessions": [{"serverIP": 7, "sessionID": "DROP"}], "notAfterTime": "tomorrow"});
     store_poison(&scene, &[("poison", no_offset), ("wreck", wreck)]).await;
     scene.request("before").sessions([1]).create().await;
@@ -86,7 +86,7 @@ async fn an_object_that_cannot_be_read_is_reported_and_holds_nobody_up() {
     })
     .await;
     scene.assert_killed_once([1, 2]);
-    // The end of a scene reads all requests.
+    // The end of a scene reads all requests, and these cannot be read.
     for name in ["poison", "wreck"] {
         unread(&scene).delete(name, &DeleteParams::default()).await.unwrap();
     }

@@ -1,4 +1,5 @@
-//! The variables by which other programs are told of proxies: neither the API server nor the gateway is called by them.
+//! Environment variables that configure proxies, such as `HTTPS_PROXY`. The operator calls neither the API server nor
+//! the gateway through a proxy.
 
 use std::env;
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::scene::{Launch, Request as _, Scene};
 const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 const BINARY: &str = env!("CARGO_BIN_EXE_sessionkill-operator");
 
-/// All of them, and what is excepted.
+/// All of these variables, and `NO_PROXY` with the exceptions.
 fn variables(proxy: &str, no_proxy: &str) -> Vec<(String, String)> {
     let excepted = ["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), no_proxy.to_owned()));
     PROXIES.into_iter().map(|name| (name.to_owned(), proxy.to_owned())).chain(excepted).collect()

@@ -1,4 +1,4 @@
-//! What the API server refuses is told in its own sentence, and that once: whoever reads the status can act on it.
+//! A status repeats the API server's own message for a refusal, and only once. The user can act on it.
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::scene::{Request as _, Scene, eventually};
 
-/// Waits until the API server refuses in this namespace, as it does a claim, another object with `word`.
+/// Waits until the API server refuses to create another object in this namespace with an error that has `word`. It then
+/// refuses a claim as well.
 async fn in_force(scene: &Scene, word: &str) {
     let objects: Api<ConfigMap> = scene.api();
     let object: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "tried"}})).unwrap();
@@ -22,7 +23,7 @@ async fn in_force(scene: &Scene, word: &str) {
     .await;
 }
 
-/// The request waits, and says `sentence` once, as it was said, at the end of its message.
+/// Checks that the request waits, and that its message ends with `sentence`, unchanged and only once.
 async fn waits_with(scene: &Scene, sentence: &str) {
     scene.operator().await;
     scene.request("inc-1").create().await;
@@ -47,7 +48,7 @@ async fn a_quota_is_told_in_the_servers_sentence() {
     let (none, quotas) = (json!({counted: "0", "count/configmaps": "0"}), scene.api::<ResourceQuota>());
     let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": none}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
-    // Nobody counts here: that is a controller's work.
+    // No controller runs here that would compute the quota's use.
     let status = json!({"status": {"hard": none, "used": none}});
     quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     in_force(&scene, "exceeded quota").await;

@@ -1,4 +1,4 @@
-//! Requests that are refused for what they ask: they end at once, say why, and nothing is executed.
+//! Requests whose content the gateway refuses. They end at once and say why, and nothing is executed.
 
 use serde_json::json;
 use sessionkill::api::{Outcome, SessionOutcome, SessionReason, VerificationPolicy};
@@ -45,7 +45,7 @@ async fn a_request_that_the_api_refuses_for_its_content_ends() {
     for word in ["refused by the API before execution", "there is no instance ob-nobody", "a new SessionKill"] {
         assert!(ended.message().contains(word), "{}", ended.message());
     }
-    // An operator that has not seen the end would send it again, and the API might take it then.
+    // An operator that has not seen the end would send the request again, and the gateway might accept it then.
     let record = scene.wait_recorded("inc-1").await;
     assert_eq!(record.outcome, Outcome::KillFailed);
     scene.delete("inc-1").await;
@@ -60,7 +60,7 @@ async fn a_request_that_the_api_refuses_for_its_content_ends() {
     scene.end().await;
 }
 
-/// A request names a tenant and a session. Only the list of the one shows that the other belongs to it.
+/// A request names a tenant and a session. Only the tenant's process list proves that the session belongs to it.
 #[tokio::test]
 async fn where_a_connection_limits_what_may_be_named_only_what_is_seen_in_its_tenants_list_is_killed() {
     for (name, limits) in [

@@ -1,4 +1,4 @@
-//! A backup that is restored: objects come back without their status, under new UIDs, to an operator that knows nothing.
+//! A restored backup: the objects come back without status and with new UIDs, and the operator remembers nothing.
 
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Resource, ResourceExt as _};
@@ -6,7 +6,7 @@ use sessionkill::api::{SessionKill, SessionKillReceipt};
 
 use crate::scene::{Request as _, Scene, session};
 
-/// The object as a backup has it, and a restore creates it.
+/// The object as a restore creates it from a backup.
 fn backed_up<K: Resource + Clone>(object: &K) -> K {
     let mut copy = object.clone();
     let metadata = copy.meta_mut();
@@ -30,7 +30,7 @@ async fn a_restored_request_is_not_executed_again_while_its_receipt_is_restored_
     scene.delete("inc-1").await;
     let receipts: Api<SessionKillReceipt> = scene.api();
     receipts.delete(&receipt.name_any(), &DeleteParams::default()).await.unwrap();
-    // The ID of the session that was killed is somebody else's by now, who does the same.
+    // Another session with the same properties now has the ID of the killed one.
     scene.gateway().set_sessions(vec![session(1)]).unwrap();
     let params = PostParams::default();
     let restored = receipts.create(&params, &receipt).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_restored_request_is_not_executed_again_while_its_receipt_is_restored_
     scene.operator().await;
 
     let ended = scene.wait_finished("inc-1").await;
-    // The receipt has lost its outcome, too: what the process list shows is told, and nothing is sent.
+    // The restored receipt has no outcome either. The outcome is taken from the process list, and nothing is sent.
     assert_eq!(ended.reason(), "StillPresent", "{}", ended.message());
     assert!(ended.message().contains("nothing was sent again"), "{}", ended.message());
     assert_eq!(scene.kill_calls().len(), 1, "only the first one's call");

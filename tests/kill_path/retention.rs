@@ -1,4 +1,4 @@
-//! What is removed or brought up to date after the end, and what must stay.
+//! What is removed or updated after a request has ended, and what must stay.
 
 use jiff::Timestamp;
 use kube::api::DeleteParams;
@@ -15,7 +15,7 @@ async fn a_finished_request_goes_after_its_ttl_but_never_before_not_after_time_a
     request.create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "SessionsKilled");
-    // Not for days, but edited after its end.
+    // A TTL of 86,400 s, which is a day: this request and its receipt must stay.
     scene.request("kept").sessions([2]).ttl(86_400).create().await;
     scene.wait_finished("kept").await;
 
@@ -27,7 +27,7 @@ async fn a_finished_request_goes_after_its_ttl_but_never_before_not_after_time_a
     assert!(gone >= not_after, "removed {gone}, before {not_after}");
     assert_eq!(scene.receipts().await.len(), 2, "the receipts stay");
 
-    // A GitOps tool puts it back.
+    // A GitOps tool creates the request again.
     request.create().await;
     scene.wait_for("inc-1", "to say AlreadyExecuted", |it| (it.reason() == "AlreadyExecuted").then_some(())).await;
     scene.assert_killed_once([1, 2]);
@@ -78,7 +78,7 @@ async fn a_ttl_shorter_than_the_time_left_does_not_open_the_way_for_a_second_kil
     scene.end().await;
 }
 
-/// As an admission webhook or a policy of the cluster may do.
+/// An admission webhook or a policy of the cluster may refuse the deletion.
 #[tokio::test]
 async fn a_request_that_may_not_be_removed_keeps_no_other_from_it() {
     let scene = Scene::ready("undeletable-request").await;

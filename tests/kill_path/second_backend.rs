@@ -1,8 +1,9 @@
-//! A second backend, without a fence and with an answer for each session: its kills go the whole way, though nothing between
-//! the request and the call knows of it. The API server must learn of the new member of the union, which no schema has.
+//! A second backend, without a server-side fence and with an answer for each session. Its kills take the whole path,
+//! and only the call itself depends on the backend. The tests add the backend to the API server's schema, as the
+//! shipped schema does not have it.
 //!
-//! The operator needs its feature `scripted`, which tests switch on. `cargo build` and `testbed up` in the same target directory make
-//! it without.
+//! The operator needs its feature `scripted`, which tests enable. `cargo build` and `testbed up` in the same target
+//! directory build the operator without it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,18 +29,18 @@ use crate::scene::{Cluster, Request as _, SERVER_IP, Scene, Shown as _, eventual
 
 const SCRIPTED: &str = "scripted-ob";
 
-/// What the next kill comes to.
+/// The result of the next kill.
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Next {
     #[default]
     Answered,
-    /// Executed, and the answer is lost.
+    /// Executed, but the answer is lost.
     AnswerLost,
     /// Refused before execution.
     Busy,
 }
 
-/// The server behind the backend: its sessions, and how often each was ended.
+/// The server of the backend: its sessions, and how many times each was ended.
 #[derive(Default)]
 struct Server {
     sessions: BTreeMap<i64, Said>,
@@ -60,7 +61,7 @@ impl Drop for Script {
 }
 
 impl Script {
-    /// With sessions 1 to 9.
+    /// Starts it with sessions 1 to 9.
     async fn start() -> Self {
         let said = |number| {
             let session = session_id(number);
@@ -120,7 +121,7 @@ impl Server {
     }
 }
 
-/// A cluster whose definition of connections has the second member.
+/// A cluster whose definition of connections has the second backend.
 async fn cluster() -> Arc<Cluster> {
     static CLUSTER: OnceCell<Arc<Cluster>> = OnceCell::const_new();
     let start = async || {
@@ -203,7 +204,7 @@ async fn an_answer_of_another_backend_that_is_lost_is_found_out_by_its_list_and_
     scene.request("inc-1").through(SCRIPTED).sessions([1]).verified(VerificationPolicy::Required, 5).create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::NotFound)]);
-    // The same content again, under another name.
+    // The same content, under another name.
     script.next(Next::Answered);
     let receipt = scene.wait_recorded("inc-1").await;
     assert_eq!(receipt.outcome, Outcome::SessionsGone);

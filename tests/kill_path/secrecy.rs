@@ -1,5 +1,5 @@
-//! Access keys, tokens and statements are nowhere but where they belong, however much is logged and whatever fails.
-//! Every scene looks for them at its end; here everything is logged, and every way to fail is taken.
+//! Access keys, tokens and statements do not leak, even at the most detailed log level and with every kind of failure.
+//! Every scene checks this at its end. Here everything is logged, and every failure is provoked.
 
 use serde_json::json;
 use sessionkill::api::SessionKill;
@@ -14,7 +14,7 @@ const STS_KEYS: Keys<'_> =
 
 const LONG_TERM_KEYS: Keys<'_> = &[("accessKeyID", KEY_ID), ("accessKeySecret", KEY_SECRET)];
 
-/// A request for the session `number` with these keys in a labelled Secret, and everything else of its own too.
+/// A request for the session `number`, with its own connection and its own labelled Secret with these keys.
 async fn request_with(scene: &Scene, name: &str, method: &str, keys: Keys<'_>, number: i64) {
     scene.put_secret(name, true, keys).await;
     scene.put_connection(name, name, json!({"signatureMethod": method, "sqlText": "Truncated"})).await;
@@ -61,7 +61,7 @@ async fn no_secret_and_no_statement_is_told_even_when_everything_is_logged() {
             request_with(&scene, &name, method, keys, number()).await;
             scene.wait_for(&name, "to be refused", is_refused).await;
             scene.assert_secrecy().await;
-            // It would try again, and take the faults that are meant for others.
+            // Without this, the request would be tried again, and take the faults that are meant for others.
             scene.delete(&name).await;
         }
         for (kind, fault) in &faults {

@@ -1,4 +1,5 @@
-//! One read of a tenant's process list serves all who wait for one, and never one who asked after it began.
+//! One read of a tenant's process list serves all requests that wait for one. It never serves a request that asked
+//! after the read began.
 
 use serde_json::{Value, json};
 use sessionkill::api::{Expect, SessionOutcome, SessionReason, VerificationPolicy};
@@ -9,8 +10,8 @@ use crate::scene::{At, Launch, Relay, Request as _, Scene, eventually, session};
 const REQUESTS: i64 = 20;
 const VERIFIED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 
-/// A scene whose connection leads through a relay to the gateway. Kills in batch: their answers name no session, so that
-/// with the verification `None` the list is read after a kill and not before it.
+/// A scene whose connection goes through a relay to the gateway. It kills by BatchKillProcessList, whose answers name
+/// no session. With the verification `None` the list is then read after a kill, and not before it.
 async fn relayed(name: &str) -> (Scene, Relay) {
     let scene = Scene::bare(name).await;
     scene.good_secret().await;
@@ -29,9 +30,9 @@ async fn those_who_wait_while_a_list_is_read_share_the_next_read() {
         let request = scene.request(&format!("inc-{number}")).sessions([number]);
         request.verified(VerificationPolicy::None, 60).create().await;
     }
-    // From then on each of them waits for a look at the list.
+    // After this, each request waits for a read of the list.
     eventually("all answers", async || {
-        // Requests that waited while a call was in flight went out in the next one.
+        // Requests that waited while a call was in flight shared the next call.
         let logs = scene.logs();
         let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let answers = lines.filter(|line| line["message"] == "call answered");
@@ -58,13 +59,13 @@ async fn a_read_that_began_before_it_was_asked_for_decides_nothing() {
     let (scene, relay) = relayed("older-read").await;
     let answered = Scene::hold_read(&relay, At::Answer);
     scene.request("inc-1").sessions([1]).verified(VerificationPolicy::None, 60).create().await;
-    // This list shows session 2 as it is expected to be.
+    // The held answer shows session 2 with the expected properties. Now they change.
     answered.reached().await;
     let other = Session { user: "app".into(), ..session(2) };
     scene.gateway().set_sessions(vec![other, session(3)]).unwrap();
     let expect = Expect { user: Some("report_ro".into()), ..Expect::default() };
     scene.request("inc-2").sessions([2]).expecting(&expect).create().await;
-    // Of another queue, and worked on after that one has come to wait for a list.
+    // A request of another queue. When it has ended, the request before it waits for a list.
     scene.put_connection("other", Scene::SECRET, json!({})).await;
     scene.request("marker").through("other").sessions([3]).create().await;
     scene.wait_finished("marker").await;

@@ -1,4 +1,4 @@
-//! What of a statement is stored: more people read a status than the database.
+//! How much of a statement is stored. More people can read a status than the database.
 
 use kube::Api;
 use kube::api::ListParams;
@@ -9,15 +9,15 @@ use sessionkill::api::{
 
 use crate::scene::{Launch, Request as _, SQL_MARK, Scene, session};
 
-/// At the end of every statement, beyond what is stored of it.
+/// A mark at the end of every statement, after the part that may be stored.
 const TAIL_MARK: &str = "canary_tail";
 
 fn statement() -> String {
     format!("ALTER USER app IDENTIFIED BY '{SQL_MARK}' -- {} {TAIL_MARK}", "x".repeat(300))
 }
 
-/// Ends sessions by every way on which a statement comes, with a connection whose `sqlText` is `policy`, or that says nothing
-/// of it; all that is stored of each must be `expected`.
+/// Ends sessions in every way in which their statements reach the operator. The connection's `sqlText` is `policy`, or
+/// is not set. What is stored of each statement must be `expected`.
 async fn stored(scene: &Scene, policy: Option<&str>, expected: &str) {
     let sessions = (1..=4).map(|number| testbed::gateway::Session { sql_text: statement(), ..session(number) });
     let mut sessions: Vec<_> = sessions.collect();
@@ -27,7 +27,8 @@ async fn stored(scene: &Scene, policy: Option<&str>, expected: &str) {
     scene.launch(Launch { log: Some("trace"), ..Launch::default() }).await;
 
     let expect = Expect { user: Some("report_ro".into()), ..Expect::default() };
-    // From the answer alone; from the list and the answer; from the list alone, of one that stays out of it.
+    // The statement comes from the answer alone, from the list and the answer, and, for a session that does not end,
+    // from the list alone.
     scene.request("answered").sessions([1]).verified(VerificationPolicy::None, 5).create().await;
     scene.request("expected").sessions([2]).expecting(&expect).create().await;
     let other = Expect { user: Some("app".into()), ..Expect::default() };
@@ -58,17 +59,17 @@ fn assert_stored(request: &SessionKill, expected: &str) {
     assert_eq!(observed.user, "report_ro", "only the statement is left out");
 }
 
-/// The whole statement is told nowhere; with `Truncated` its beginning is in the objects, and only there.
+/// Checks that the whole statement is nowhere. With `Truncated` its beginning is in the objects, and only there.
 async fn assert_told(scene: &Scene, policy: Option<&str>) {
     let objects = objects(scene).await;
     assert!(objects.contains("report_ro"), "{objects}");
     assert_eq!(objects.contains(SQL_MARK), policy == Some("Truncated"), "{objects}");
     let everything = objects + &scene.logs() + &json!(scene.events().await).to_string();
     assert!(!everything.contains(TAIL_MARK));
-    // That its beginning is in no log and no Event, every scene looks after at its end.
+    // The end of every scene checks that its beginning is in no log and no Event.
 }
 
-/// All that is stored of requests, receipts and connections.
+/// All requests, receipts and connections as stored.
 async fn objects(scene: &Scene) -> String {
     let (requests, receipts, connections): (Api<SessionKill>, Api<SessionKillReceipt>, Api<OceanBaseConnection>) =
         (scene.api(), scene.api(), scene.api());

@@ -1,5 +1,5 @@
-//! A definition becomes stricter in an upgrade, so that it would refuse what is stored: what was stored before still gets its
-//! outcome.
+//! An upgrade makes a definition so strict that it would refuse objects that are already stored. Their requests still
+//! get an outcome.
 
 use kube::Resource;
 use kube::api::{ObjectMeta, PostParams};
@@ -14,10 +14,10 @@ use crate::scene::{
     At, Cluster, KEY_ID, KEY_SECRET, Launch, Request as _, Scene, Shown as _, eventually, in_seconds, session,
 };
 
-/// Of another connection receipts can still be made after the upgrade.
+/// A connection whose receipts are still accepted after the upgrade.
 const OTHER: &str = "other-ob";
 
-/// Adds to the definition of `plural`: at each of these places in the fields of its spec, this.
+/// Makes the definition of `plural` stricter: adds each value at its place in the schema of the spec's fields.
 async fn make_stricter(scene: &Scene, plural: &str, additions: &[(&str, Value)]) {
     let fields = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     let add =
@@ -28,7 +28,7 @@ async fn make_stricter(scene: &Scene, plural: &str, additions: &[(&str, Value)])
     scene.cluster.control_plane.run_kubectl(&patch).await.unwrap();
 }
 
-/// By a limit, by a choice and by a rule; for receipts, of one connection only.
+/// Adds a limit, an enum and a rule. For receipts, the rule refuses one connection only.
 async fn upgrade(scene: &Scene) {
     let rule = |rule: &str, message: &str| json!({"rule": rule, "message": message});
     let of_requests = [
@@ -42,12 +42,12 @@ async fn upgrade(scene: &Scene) {
     make_stricter(scene, "oceanbaseconnections", &[("alibabaCloud/properties/regionID/maxLength", json!(3))]).await;
 }
 
-/// What its user held back goes on.
+/// Resumes a suspended request.
 async fn let_go(scene: &Scene, name: &str) {
     scene.edit(name, json!({"spec": {"suspend": false}})).await;
 }
 
-/// Waits until `stored` could not be created any more: the stricter definition is in force.
+/// Waits until the API server would refuse to create `stored`: the stricter definition is in force.
 async fn refused_anew<K>(scene: &Scene, stored: &K, name: &str, words: &str)
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -73,7 +73,7 @@ async fn what_was_stored_before_a_definition_became_stricter_still_gets_its_outc
     scene.put_connection(OTHER, "later", json!({})).await;
     scene.launch(Launch { allow: vec![relay.url()], dispatch_window_seconds: Some(60), ..Launch::default() }).await;
 
-    // At the upgrade one is called for, one waits for its Secret, and two are held back by their user.
+    // At the time of the upgrade, one request has its call in flight, one waits for its Secret, and two are suspended.
     let call = Scene::hold_call(&relay, At::Answer);
     scene.request("called").sessions([1]).create().await;
     call.reached().await;
@@ -94,7 +94,7 @@ async fn what_was_stored_before_a_definition_became_stricter_still_gets_its_outc
     assert_eq!(called.summary(), ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)"]);
     assert_eq!(scene.wait_recorded("called").await.outcome, Outcome::SessionsKilled);
 
-    // Nothing can be claimed for it any more, so nothing is sent, and that is its outcome.
+    // The API server refuses its claim, so nothing is sent. That is its outcome.
     let_go(&scene, "unclaimed").await;
     let unclaimed = scene.wait_for_reason("unclaimed", "Pending").await;
     assert!(unclaimed.message().contains("not of this connection"), "{}", unclaimed.message());

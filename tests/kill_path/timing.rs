@@ -1,4 +1,4 @@
-//! Too late, too early, held back: nothing is sent outside the time that the user gave.
+//! Requests that are too late, too early or suspended: nothing is sent outside the time that the user allowed.
 
 use serde_json::json;
 use sessionkill::api::{SessionOutcome, SessionReason};
@@ -27,7 +27,7 @@ async fn a_suspended_request_waits_until_it_is_resumed() {
     let held = scene.wait_for_reason("inc-1", "Suspended").await;
     assert_eq!(held.summary(), ["Succeeded=Unknown(Suspended)", "Ready=False(Suspended)"]);
     assert!(held.message().contains("spec.suspend: set it to false"), "{}", held.message());
-    // Others are not held up.
+    // Other requests are not delayed.
     scene.request("inc-2").sessions([2]).create().await;
     scene.wait_finished("inc-2").await;
     scene.assert_killed_once([2]);
@@ -80,7 +80,7 @@ async fn a_request_that_is_deleted_while_held_back_is_never_sent() {
     scene.delete("suspended").await;
     scene.delete("early").await;
     until(not_before).await;
-    // It is worked on after the others would have been.
+    // When this request has ended, the others would have been processed too.
     scene.request("marker").sessions([3]).create().await;
     scene.wait_finished("marker").await;
     scene.assert_killed_once([3]);

@@ -1,5 +1,5 @@
-//! Requests that are created after their `notAfterTime`: nothing is sent for them. What was executed is told, what was missed
-//! is no success, and what is old is harmless.
+//! Requests that are created after their `notAfterTime`. Nothing is sent for them. An executed one copies its outcome,
+//! a missed one is a failure, and an old one is neutral for health.
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -11,13 +11,13 @@ use testbed::gateway::Session;
 use crate::scene::{At, Launch, Request as _, Scene, Shown as _, eventually, in_seconds, session, until};
 
 const NOT_SENT: (SessionOutcome, SessionReason) = (SessionOutcome::Skipped, SessionReason::DeadlineExceeded);
-/// Within what operators of these tests take for missed, and beyond.
+/// In seconds: one value within the time that counts as missed, and one beyond it.
 const A_LITTLE: i64 = -5;
 const LONG: i64 = -45;
-/// Within which a call is made on a slow machine, too. It is waited out.
+/// In these 40 s a call is made even on a slow machine. The test waits until they have passed.
 const IN_TIME: i64 = 40;
 
-/// Returns when what is created is too late.
+/// Waits until a new object is too late.
 async fn passed(not_after: Timestamp) {
     until(not_after + SignedDuration::from_secs(1)).await;
 }
@@ -38,7 +38,7 @@ async fn put_back_after_its_time_a_request_says_what_was_executed_and_a_failure_
     assert_eq!((before[0].reason(), before[1].reason()), ("SessionsKilled", "KillFailed"));
     passed(not_after).await;
 
-    // Twice, as a pipeline that tries again does; and under another name.
+    // Create each twice under its own name, as a pipeline that retries does, and once under another name.
     for suffix in ["", "", "-again"] {
         for ((name, request), before) in requests.iter().zip(&before) {
             let name = format!("{name}{suffix}");
@@ -65,7 +65,8 @@ async fn put_back_after_its_time_a_request_says_what_was_executed_and_a_failure_
     scene.end().await;
 }
 
-/// By how much it came late is told by its creation: when it is first seen, all of them are older than that.
+/// How late a request is depends on its creation time. When the operator first sees these, all of them are past the
+/// limit.
 #[tokio::test]
 async fn what_was_missed_is_told_and_no_success_and_what_is_old_is_harmless() {
     let scene = Scene::set("missed").await;
@@ -91,7 +92,7 @@ async fn what_was_missed_is_told_and_no_success_and_what_is_old_is_harmless() {
         assert!(ended.message().contains("create a new SessionKill with a new notAfterTime"), "{}", ended.message());
         assert!(scene.wait_for_event(name, "KillMissed").await.contains("new notAfterTime"));
     }
-    // A DryRun leaves no receipt: it may have been done before.
+    // A `DryRun` leaves no receipt, so it may have been executed before.
     for name in ["dry-run", "old"] {
         let ended = scene.wait_finished(name).await;
         assert_eq!(ended.summary(), ["Succeeded=False(ExpiredOnArrival)", "Ready=True(ExpiredOnArrival)"]);
@@ -102,7 +103,8 @@ async fn what_was_missed_is_told_and_no_success_and_what_is_old_is_harmless() {
     scene.end().await;
 }
 
-/// It was asked what a Kill would do, and leaves no receipt: that of a Kill with its content is no answer to it.
+/// A `DryRun` asks what a Kill would do, and leaves no receipt. The receipt of a Kill with the same content must not
+/// answer it.
 #[tokio::test]
 async fn a_dry_run_that_comes_too_late_copies_nothing_of_a_kill_that_was_executed() {
     let scene = Scene::ready("late-dry-run").await;
@@ -120,7 +122,7 @@ async fn a_dry_run_that_comes_too_late_copies_nothing_of_a_kill_that_was_execute
         assert_eq!((ended.summary(), ended.outcomes()), (summary.map(str::to_owned).to_vec(), vec![NOT_SENT]));
         assert!(ended.status.unwrap().dispatch.is_none(), "the call was not its own");
     }
-    // What it may not copy is there.
+    // The receipt that the `DryRun` must not copy exists.
     kill.named("kill-again").create().await;
     assert_eq!(scene.wait_finished("kill-again").await.reason(), "AlreadyExecuted");
     assert_eq!(scene.calls_for(1).len(), 1);
@@ -168,7 +170,7 @@ async fn put_back_too_late_a_request_waits_for_the_call_that_another_operator_ma
     let (scene, relay) = Scene::relayed("late-in-flight", 60).await;
     scene.operator_through(&relay).await;
     let call = Scene::hold_call(&relay, At::Answer);
-    // It is waited out while the call is held, which is given up after a minute.
+    // 25 s: the test waits for them while the call is held, and the call is given up after 60 s.
     let not_after = in_seconds(25);
     let request = scene.request("inc-1").not_after(not_after);
     request.create().await;

@@ -1,5 +1,5 @@
-//! A field that the definition does not name may have been meant to hold a kill back: where nobody refuses such an object at the
-//! door, the operator does, and sends nothing for it.
+//! A field that the schema does not name may be a misspelled precondition. If no admission policy refuses such an
+//! object, the operator does, and sends nothing for it.
 
 use kube::Api;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -9,7 +9,7 @@ use sessionkill::api::OceanBaseConnection;
 
 use crate::scene::{Request as _, Scene, eventually};
 
-/// Objects as clients send them that know no schema.
+/// An API without types, for clients that do not know the schema.
 fn lax(scene: &Scene, kind: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("sessionkill.dev", "v1alpha1", kind));
     Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource)
@@ -47,7 +47,7 @@ async fn a_request_with_an_unknown_field_is_never_sent() {
         let message = summary["message"].as_str().unwrap_or_default();
         assert!(message.contains(&format!("unknown field `{field}`")), "{message}");
         assert!(message.contains("sends nothing for it: delete it and create a valid one"), "{message}");
-        // The end of a scene reads all requests.
+        // The end of a scene reads all requests, and this one cannot be read.
         requests.delete(&name, &DeleteParams::default()).await.unwrap();
     }
     scene.assert_nothing_sent();
@@ -56,7 +56,7 @@ async fn a_request_with_an_unknown_field_is_never_sent() {
     scene.end().await;
 }
 
-/// As `kubectl apply` makes it: without the null, which stands in the copy of the manifest only.
+/// As `kubectl apply` writes it: the null is missing in the object, and is only in the annotation with the manifest.
 #[tokio::test]
 async fn a_request_of_which_kubectl_left_out_a_null_is_never_sent() {
     let scene = Scene::ready("lost-null").await;

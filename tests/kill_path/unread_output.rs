@@ -1,4 +1,5 @@
-//! Standard output that nobody reads: kills go on, what waits is not forgotten, and what is lost is said.
+//! Nobody reads the standard output. Kills go on, waiting audit lines are kept, and the number of lost lines is
+//! reported.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,7 +16,7 @@ use crate::scene::{Launch, Request as _, Scene, Shown as _, eventually};
 
 type Read = Arc<Mutex<Vec<String>>>;
 
-/// Reads the lines of `pipe` for as long as this process lives.
+/// Collects the lines of `pipe` until this process ends.
 fn read(pipe: File) -> Read {
     let read = Read::default();
     let lines = read.clone();
@@ -27,7 +28,7 @@ fn read(pipe: File) -> Read {
     read
 }
 
-/// The names of the requests that `lines` speak of, in their order.
+/// The names of the requests in `lines`, in the order of the lines.
 fn names(lines: &Read) -> Vec<String> {
     let name = |line: &String| serde_json::from_str::<Value>(line).unwrap()["name"].as_str().unwrap().to_owned();
     lines.lock().unwrap().iter().map(name).collect()
@@ -39,7 +40,7 @@ async fn ready(operator: &Operator) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-/// How many audit lines the operator says that it has lost.
+/// How many audit lines the operator has lost, from its metrics.
 async fn lost(operator: &Operator) -> usize {
     let metrics = Scene::metrics(operator).await;
     let line = metrics.lines().find_map(|line| line.strip_prefix("sessionkill_lines_lost_total{output=\"Audit\"} "));

@@ -1,4 +1,5 @@
-//! What the process list says after the kill: an answer is no proof that a session ended, nor that it was the right one.
+//! The process list after the kill. An answer of the API proves neither that a session ended nor that it was the right
+//! one.
 
 use std::time::Duration;
 
@@ -70,11 +71,12 @@ async fn a_session_that_is_still_there_at_the_end_was_not_killed_and_nothing_is_
     scene.end().await;
 }
 
-/// Later on another operator could take its claim for lost.
+/// If the verification took longer, another operator could take the claim for an orphaned one.
 #[tokio::test]
 async fn verification_that_has_to_wait_for_its_turn_ends_in_its_own_time() {
     let scene = Scene::ready("throttled-look").await;
-    // The list before the kill is read; after the one that follows it no call may be made for longer than all that is left.
+    // The first read is the one before the kill. The one after it is throttled, with a pause that is longer than all
+    // the time that is left.
     scene.inject_list(Fault::new(FaultKind::Delay).times(1));
     scene.inject_list(Fault::new(FaultKind::Throttle).retry_after(Duration::from_secs(30)).times(1));
     scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1).create().await;
@@ -96,7 +98,7 @@ async fn an_id_that_another_session_has_after_the_kill_proves_that_the_killed_on
     scene.wait_for_reason("inc-1", "Verifying").await;
     let elsewhere = Session { client_ip: "10.9.9.9".into(), ..session(2) };
     let behind_proxy = Session { proxy_sess_id: Some("12402504630519660553".into()), ..session(3) };
-    // The last one is the same session, which goes on to another statement in another database.
+    // The last one is the same session with another statement in another database.
     let same = Session { database: "hr".into(), sql_text: "SELECT 1".into(), execute_time: 0, ..session(4) };
     scene.gateway().set_sessions(vec![successor(1), elsewhere, behind_proxy, same]).unwrap();
     let ended = scene.wait_finished("inc-1").await;
@@ -125,7 +127,7 @@ async fn a_session_that_ends_by_itself_before_the_kill_arrives_is_gone() {
     scene.end().await;
 }
 
-/// The one thing that no check before the call can rule out: it must not go unnoticed.
+/// No check before the call can rule this out, so it must be reported.
 #[tokio::test]
 async fn an_answer_that_names_another_session_than_was_meant_is_told_everywhere() {
     let (scene, relay) = Scene::relayed("mismatch", 60).await;
@@ -165,7 +167,7 @@ async fn an_answer_that_names_another_session_than_was_meant_is_told_everywhere(
     scene.end().await;
 }
 
-/// The line of the mismatches in an operator's metrics.
+/// The line of the metric that counts target mismatches.
 async fn mismatches(operator: &Operator) -> String {
     let text = Scene::metrics(operator).await;
     text.lines().find(|line| line.starts_with("sessionkill_target_mismatches_total")).unwrap().to_owned()

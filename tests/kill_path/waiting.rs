@@ -1,5 +1,5 @@
-//! What keeps a request from going out: the user is told what and what to do, nothing is claimed meanwhile, and once it is
-//! mended the request goes out by itself, once.
+//! What can keep a request from being sent. The status says the reason and what to do, no claim is held meanwhile, and
+//! once the cause is gone the request is sent once, without an edit.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::scene::{
 const STS_KEYS: [(&str, &str); 3] =
     [("accessKeyID", STS_KEY_ID), ("accessKeySecret", STS_KEY_SECRET), ("securityToken", STS_TOKEN)];
 
-/// Creates a request and waits until it says `reason`; its message must have all `words`.
+/// Creates a request and waits until its reason is `reason`. Its message must have all `words`.
 async fn waits(scene: &Scene, reason: &str, words: &[&str]) {
     scene.request("inc-1").create().await;
     let waiting = scene.wait_for_reason("inc-1", reason).await;
@@ -33,12 +33,12 @@ async fn waits(scene: &Scene, reason: &str, words: &[&str]) {
     assert!(status.next_attempt_time.is_some() && status.completion_time.is_none());
     assert!(status.dispatch.is_none(), "nothing was sent");
     scene.wait_for_event("inc-1", reason).await;
-    // Each try claims and gives the claim up: none stays while the request waits.
+    // Each try makes a claim and releases it: no claim is left while the request waits.
     scene.wait_unclaimed().await;
     scene.assert_killed_once([]);
 }
 
-/// Waits until the request has gone out, by the operator that has been running all along.
+/// Waits until the request has ended as killed, by the operator that was running all the time.
 async fn recovers(scene: &Scene) {
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.summary(), ["Succeeded=True(SessionsKilled)", "Ready=True(SessionsKilled)"]);
@@ -175,7 +175,7 @@ async fn a_throttled_request_comes_back_no_earlier_than_asked() {
     scene.end().await;
 }
 
-/// A pause that the gateway asks for would end after the request's time.
+/// The gateway asks for a pause that ends after the request's `notAfterTime`.
 #[tokio::test]
 async fn what_is_mended_before_the_deadline_is_used_whatever_pause_was_asked_for() {
     let scene = Scene::ready("last-try").await;
@@ -188,7 +188,7 @@ async fn what_is_mended_before_the_deadline_is_used_whatever_pause_was_asked_for
     scene.end().await;
 }
 
-/// What waits for its turn behind others, whose connection is throttled, is told its end when its time is over.
+/// A request in the queue of a throttled connection ends on time, without waiting for its turn.
 #[tokio::test]
 async fn the_end_of_a_request_in_the_queue_waits_for_nobodys_turn() {
     let scene = Scene::set("end-in-queue").await;
@@ -197,7 +197,7 @@ async fn the_end_of_a_request_in_the_queue_waits_for_nobodys_turn() {
     scene.request("inc-1").create().await;
     scene.wait_for_reason("inc-1", "Throttled").await;
     scene.gateway().clear_faults();
-    // The first in the line, for as long as the gateway asked for.
+    // The first request in the queue waits for the pause that the gateway asked for.
     scene.request("inc-2").sessions([2]).create().await;
     eventually("the second in the queue", async || {
         let metrics = Scene::metrics(&operator).await;
@@ -250,7 +250,7 @@ async fn a_missing_permission_is_reported_until_it_is_granted() {
 #[tokio::test]
 async fn an_operation_that_the_gateway_does_not_offer_is_reported() {
     let scene = Scene::set("no-operation").await;
-    // Room to ask for the other operation too, however busy the machine is.
+    // A dispatch window of 60 s, so that the operator can try the other operation even on a busy machine.
     scene.launch(Launch { dispatch_window_seconds: Some(60), ..Launch::default() }).await;
     scene.inject(Fault::new(FaultKind::RemoveAction));
     let remedy = format!("{} offers neither KillProcessList nor BatchKillProcessList", scene.gateway_url());
@@ -276,14 +276,14 @@ async fn a_gateway_whose_clock_differs_is_served_by_its_own_time_and_the_connect
     scene.end().await;
 }
 
-/// The operator's clock is slow, and so nothing but the gateway's tells that the time of a request is over.
+/// The operator's clock is slow. Only the gateway's clock shows that the time of a request is over.
 #[tokio::test]
 async fn what_is_late_by_the_gateways_clock_is_not_sent_by_its_own_time_either() {
     let scene = Scene::ready("slow-clock").await;
     scene.inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
     let words = ["InvalidTimeStamp.Expired", "check the clock of the operator's node"];
     waits(&scene, "TimeStampRefused", &words).await;
-    // By now the connection has fallen back, as it must for what is in time by both clocks.
+    // By now the connection sends without the fence, as it must for a request that is in time by both clocks.
     scene.request("inc-2").sessions([2]).not_after(in_seconds(3600)).create().await;
     assert_eq!(scene.wait_finished("inc-2").await.reason(), "SessionsKilled");
     let tries = scene.calls_for(1).len();
@@ -303,7 +303,7 @@ async fn what_is_late_by_the_gateways_clock_is_not_sent_by_its_own_time_either()
 async fn a_gateway_that_takes_no_time_stamp_is_reported() {
     let scene = Scene::ready("no-clock").await;
     scene.inject(Fault::new(FaultKind::ClockSkew).skewed(SignedDuration::from_mins(40)));
-    // Its answers tell another time than the one it goes by.
+    // The `Date` of the gateway's answers differs from the clock by which it checks time stamps.
     scene.inject(Fault::new(FaultKind::DateSkew).skewed(SignedDuration::from_mins(80)));
     let words = ["InvalidTimeStamp.Expired", "check the clock of the operator's node"];
     waits(&scene, "TimeStampRefused", &words).await;
@@ -371,7 +371,7 @@ async fn a_connection_of_another_namespace_cannot_be_used() {
     owner.end().await;
 }
 
-/// An Event of each would fill the list of a request that waits for long.
+/// An Event for each time would fill the list of a request that waits long.
 #[tokio::test]
 async fn a_reason_that_comes_back_is_told_in_the_same_event() {
     let scene = Scene::bare("reason-again").await;

@@ -1,4 +1,4 @@
-//! Clients of a real engine: each has one session, and notices what becomes of it.
+//! Clients of a real engine. Each has one session, and checks whether it was ended.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{SQL_MARK, Scene, eventually};
 
 const LIMIT: Duration = Duration::from_mins(2);
-/// The engine's word for the end of a session that was killed.
+/// The engine's error code for a session that was killed.
 const SESSION_INTERRUPTED: u16 = 5066;
 
 /// A client that is connected and idle.
@@ -22,7 +22,7 @@ pub struct Client {
     conn: Conn,
 }
 
-/// A client in the middle of a statement that takes longer than any test.
+/// A client that runs a statement longer than any test.
 pub struct Statement {
     /// The ID of its session.
     pub id: i64,
@@ -38,7 +38,7 @@ pub async fn create_user(engine: &Engine, user: &str) {
 }
 
 impl Client {
-    /// A new session of `user` in the database `test`.
+    /// Opens a new session of `user` in the database `test`.
     pub async fn connect(engine: &Engine, user: &str) -> Self {
         let options = engine.options().user(Some(user)).db_name(Some("test"));
         let mut conn = timeout(LIMIT, Conn::new(options)).await.expect("the engine answers").unwrap();
@@ -46,19 +46,19 @@ impl Client {
         Self { id, conn }
     }
 
-    /// The session lives, and is this client's.
+    /// Checks that the session is alive and still belongs to this client.
     pub async fn assert_served(&mut self) {
         let answer = timeout(LIMIT, self.conn.query_first::<i64, _>("SELECT CONNECTION_ID()")).await;
         assert_eq!(answer.expect("the engine answers").unwrap(), Some(self.id));
     }
 
-    /// The session was ended: the connection is closed.
+    /// Checks that the session was ended: the connection is closed.
     pub async fn assert_lost(&mut self) {
         let lost = async {
             loop {
                 match self.conn.query_drop("SELECT 1").await {
                     Ok(()) => panic!("session {} is still served", self.id),
-                    // The engine may say so of more than one statement before it closes the connection.
+                    // The engine may answer more than one statement with this error before it closes the connection.
                     Err(Error::Server(error)) => assert_eq!(error.code, SESSION_INTERRUPTED, "{error}"),
                     Err(Error::Io(_) | Error::Driver(DriverError::ConnectionClosed)) => return,
                     Err(other) => panic!("{other:?}"),
@@ -68,7 +68,7 @@ impl Client {
         timeout(LIMIT, lost).await.expect("the client is told");
     }
 
-    /// Starts a statement that takes longer than any test.
+    /// Starts a statement that runs longer than any test.
     pub fn start_statement(self) -> Statement {
         let Self { id, mut conn } = self;
         let running = tokio::spawn(async move {
@@ -79,7 +79,7 @@ impl Client {
         Statement { id, running }
     }
 
-    /// Ends the session as a client does that has done its work.
+    /// Ends the session in the regular way.
     pub async fn leave(self) {
         self.conn.disconnect().await.unwrap();
     }
@@ -91,7 +91,8 @@ impl Statement {
         !self.running.is_finished()
     }
 
-    /// The statement ended because the session was killed: the client is told so, and its connection is closed.
+    /// Checks that the statement ended because its session was killed: the client gets that error, and its connection
+    /// is closed.
     pub async fn assert_lost(self) {
         let id = self.id;
         let (mut client, code) = self.refused().await;
@@ -99,7 +100,7 @@ impl Statement {
         client.assert_lost().await;
     }
 
-    /// The code of the error that the statement ended with, none if the connection was lost; and the client.
+    /// The client, and the code of the error that ended the statement. The code is `None` if the connection was lost.
     pub async fn refused(self) -> (Client, Option<u16>) {
         let (conn, error) = timeout(LIMIT, self.running).await.expect("the client is told").unwrap();
         let code = if let Error::Server(error) = error { Some(error.code) } else { None };
@@ -113,7 +114,8 @@ impl Scene {
         self.gateway().sessions().await.unwrap().into_iter().find(|session| session.session_id == id)
     }
 
-    /// Waits until the statement is listed with its ID and for a second at least, which is the least that can be expected.
+    /// Waits until the statement is listed with its ID and has run for at least 1 s, the smallest value that `expect`
+    /// accepts.
     pub async fn wait_listed(&self, statement: &Statement) -> Session {
         eventually("the statement to be listed", async || {
             let listed = self.listed(statement.id).await;
@@ -123,7 +125,7 @@ impl Scene {
         .await
     }
 
-    /// Waits until the session is listed as idle: the client may have its answer a moment before that.
+    /// Waits until the session is listed as idle. The client may get its answer shortly before that.
     pub async fn wait_idle(&self, client: &Client) -> Session {
         eventually(&format!("session {} to be listed as idle", client.id), async || {
             let listed = self.listed(client.id).await;
@@ -141,7 +143,7 @@ impl Scene {
     }
 }
 
-/// Everything that a user who sees the session listed like this can expect of it.
+/// All fields of `expect`, with the values that a user sees in the list.
 pub fn as_listed(session: &Session) -> Expect {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Expect {

@@ -1,4 +1,4 @@
-//! The control plane and the engine: too dear for one of each per test.
+//! The control plane and the engine. Starting them for each test would take too long.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,21 +20,21 @@ const SERVICE_ACCOUNT: &str = "sessionkill-operator";
 /// A control plane with the definitions and `deploy/base` installed.
 pub struct Cluster {
     pub control_plane: ControlPlane,
-    /// The operator's: its service account, with the rights of `deploy/base` and no others.
+    /// The kubeconfig of the operator's service account, which has the rights of `deploy/base` and no others.
     pub operator_kubeconfig: PathBuf,
-    /// Where the parts of this cluster keep their files.
+    /// The directory with the files of this cluster.
     pub directory: PathBuf,
 }
 
 impl Cluster {
-    /// The one that the tests of this process share. It ends with the process, in whatever way that ends: statics are
-    /// never dropped, but its servers ask the kernel to be killed then.
+    /// The cluster that all tests of this process share. Statics are never dropped, but its servers ask the kernel to
+    /// kill them when this process ends, so none is left behind.
     pub async fn shared() -> Arc<Self> {
         static SHARED: OnceCell<Arc<Cluster>> = OnceCell::const_new();
         SHARED.get_or_init(async || Self::start("shared").await).await.clone()
     }
 
-    /// One of the test's own, for what would disturb the others.
+    /// A cluster for one test alone, for changes that would disturb the others.
     pub async fn start(name: &str) -> Arc<Self> {
         let directory = process_directory().join(name);
         let control_plane = start_control_plane(&directory).await.unwrap();
@@ -43,7 +43,7 @@ impl Cluster {
         let requests: Api<SessionKill> = Api::all(client.clone());
         let receipts: Api<SessionKillReceipt> = Api::all(client.clone());
         let connections: Api<OceanBaseConnection> = Api::all(client);
-        // The API server learns of new rights a moment after they were granted, and cannot list a new kind at first.
+        // Try again: the API server needs a moment for new rights, and at first cannot list a new kind.
         eventually("the operator's rights, and all kinds", async || {
             let params = ListParams::default();
             let listed = async {
@@ -58,7 +58,7 @@ impl Cluster {
     }
 }
 
-/// The engine that the tests of this process share; it ends, and its files go, when no test holds it.
+/// The engine that all tests of this process share. It is stopped and its files are removed when no test holds it.
 pub async fn shared_engine() -> Arc<Engine> {
     static SHARED: Mutex<Weak<Engine>> = Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;
@@ -66,14 +66,15 @@ pub async fn shared_engine() -> Arc<Engine> {
         return engine;
     }
     let directory = process_directory().join("engine");
-    // Gigabytes, of an engine that has ended.
+    // The files of a stopped engine take gigabytes.
     let _ = fs::remove_dir_all(&directory);
     let engine = Arc::new(Engine::start(&directory).await.unwrap());
     *shared = Arc::downgrade(&engine);
     engine
 }
 
-/// Where this process keeps everything, for a look after a failure. What processes that have ended left is removed.
+/// The directory of this process, kept so that you can look at it after a failure. The directories of processes that
+/// have ended are removed.
 fn process_directory() -> PathBuf {
     const PREFIX: &str = "kill-path-";
     let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -81,7 +82,7 @@ fn process_directory() -> PathBuf {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Another test process may be removing it too.
+            // Ignore errors: another test process may be removing it too.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

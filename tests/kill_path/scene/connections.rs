@@ -1,4 +1,4 @@
-//! What a scene's connection says, and waiting for it.
+//! Reads what a scene's connection says, and waits for it.
 
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -15,13 +15,13 @@ impl Scene {
         connections.patch(Self::CONNECTION, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
     }
 
-    /// Waits until the connection says `condition`, as `Ready=True(CallAnswered)`, of itself as it is now.
+    /// Waits until the connection has `condition`, such as `Ready=True(CallAnswered)`, for its current generation.
     pub async fn wait_for_connection(&self, condition: &str) -> OceanBaseConnection {
         self.wait_until_connection(condition, |connection| connection.summary().iter().any(|said| said == condition))
             .await
     }
 
-    /// Waits until a probe of the connection, as it is now, was answered.
+    /// Waits until a probe of the connection's current generation was answered.
     pub async fn wait_probed(&self) -> OceanBaseConnection {
         self.wait_until_connection("it was probed", |connection| {
             let status = connection.status.as_ref();
@@ -30,7 +30,7 @@ impl Scene {
         .await
     }
 
-    /// Waits until the connection says that this operation is in use.
+    /// Waits until the connection's status names this operation as the one in use.
     pub async fn wait_for_operation(&self, operation: Operation) -> OceanBaseConnection {
         self.wait_until_connection(operation.as_str(), |connection| {
             connection.status.as_ref().and_then(|status| status.operation) == Some(operation)
@@ -38,7 +38,7 @@ impl Scene {
         .await
     }
 
-    /// Also waits until what it says is of its present generation.
+    /// Also waits until the status describes the current generation.
     async fn wait_until_connection(
         &self,
         what: &str,

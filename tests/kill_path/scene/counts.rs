@@ -1,4 +1,4 @@
-//! What can be counted: calls that reached the gateway, and requests that reached the API server.
+//! Counts the calls that reached the gateway and the requests that reached the API server.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use testbed::gateway::CallRecord;
 use super::{Scene, eventually};
 
 impl Scene {
-    /// The calls that asked for an operation without naming a session.
+    /// The calls that used a kill operation without naming a session.
     pub fn probes(&self) -> Vec<CallRecord> {
         let is_probe = |call: &CallRecord| call.sessions.is_empty() && !is_list(call);
         self.gateway().calls().into_iter().filter(is_probe).collect()
@@ -19,7 +19,7 @@ impl Scene {
         self.gateway().calls().into_iter().filter(is_list).collect()
     }
 
-    /// Waits until a call that named the session `number` was answered; with what.
+    /// Waits until a call that named the session `number` was answered, and returns the result.
     pub async fn wait_answered(&self, number: i64) -> String {
         eventually(&format!("an answer to a call for session {number}"), async || {
             let calls = self.calls_for(number);
@@ -28,14 +28,15 @@ impl Scene {
         .await
     }
 
-    /// What operators that run as the scene's own account have asked of the API server, as far as its audit log tells.
+    /// How many requests of each kind the operators that run as the scene's own account made to the API server, as its
+    /// audit log shows.
     pub fn own_requests(&self) -> BTreeMap<Asked, u64> {
         let user = format!("system:serviceaccount:{}:{}", self.namespace, Self::OWN_ACCOUNT);
         self.cluster.control_plane.requests_by_verb(&user).unwrap()
     }
 
-    /// Waits until operators that run as the scene's own account have swept so many times from now on: time in which they
-    /// were at work, and could have done more.
+    /// Waits until operators that run as the scene's own account have made `times` more sweeps. In that time they could
+    /// have done other work too, so a test can check that they did not.
     pub async fn wait_swept(&self, times: u64) {
         let swept = || self.own_requests().get(&Asked::new("list", "sessionkillreceipts", "")).copied().unwrap_or(0);
         let wanted = swept() + times;

@@ -1,4 +1,4 @@
-//! What no test may leave behind: looked at when its scene ends.
+//! The checks at the end of every scene: what no test may leave behind.
 
 use std::sync::atomic::Ordering;
 
@@ -12,8 +12,8 @@ use super::objects::Request as _;
 use super::{KEY_ID, KEY_SECRET, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN};
 
 impl Scene {
-    /// Looks at what no test may leave behind, and ends the scene: every request has ended or says why it waits; no
-    /// session was killed twice; no secret and no statement stands where it must not.
+    /// Makes these checks and ends the scene. Every request has ended or says why it waits, no session was killed
+    /// twice, and no secret or statement is stored where it must not be.
     pub async fn end(self) {
         self.ended.store(true, Ordering::Relaxed);
         for request in self.list::<SessionKill>().await {
@@ -37,7 +37,7 @@ impl Scene {
         }
     }
 
-    /// Every audit line has the form that is promised, and no field that is not.
+    /// Checks that every audit line has the promised form and no other field.
     fn assert_audited(&self) {
         for line in self.audit_lines() {
             let read: AuditLine =
@@ -46,7 +46,8 @@ impl Scene {
         }
     }
 
-    /// No secret stands in any log, audit line, Event or object, and no statement but in a status.
+    /// Checks that no secret is in any log, audit line, Event or object, and that no statement is anywhere but in a
+    /// status.
     pub async fn assert_secrecy(&self) {
         let logs = self.logs();
         let events = json!(self.events().await).to_string();
@@ -64,11 +65,11 @@ impl Scene {
     }
 }
 
-/// How Rust shows its types to those who write it.
+/// Parts of Rust's debug output, which only Rust programmers can read.
 const DEBUG_FORMS: [&str; 8] = ["Some(", "None,", "Ok(", "Err(", "Error {", "Error(", "Status {", "kind: "];
 
 impl Scene {
-    /// What people read is written for them: no status, no Event, no audit line and no log of the operator's own shows a value
+    /// Checks that users get readable text: no status, Event, audit line or log line of the operator itself has a value
     /// in the form of Rust's debug output.
     async fn assert_in_words(&self) {
         let statuses = [
@@ -79,7 +80,7 @@ impl Scene {
         let notes: Vec<Value> = self.events().await.into_iter().map(|event| json!(event.note)).collect();
         let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| json!(line));
         let lines: Vec<Value> = self.logs().lines().map(read).collect();
-        // At trace, the crates below tell of themselves.
+        // At level trace, other crates write log lines too. They are not checked.
         let is_own = |line: &&Value| line["target"].as_str().is_none_or(|target| target.starts_with("sessionkill"));
         for told in statuses.iter().chain(&notes).chain(lines.iter().filter(is_own)) {
             for text in texts(told) {
@@ -90,7 +91,7 @@ impl Scene {
     }
 }
 
-/// Every text of `value`.
+/// All strings in `value`.
 pub fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],

@@ -1,4 +1,4 @@
-//! What the tests are told with: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
+//! What the tests are built from: a scene (namespace, gateway, operators), its objects, and relays that hold a message.
 
 mod clients;
 mod cluster;

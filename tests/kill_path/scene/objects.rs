@@ -1,4 +1,4 @@
-//! Requests, as a user writes them and as a user reads them.
+//! Requests, as users write and read them.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,7 +10,7 @@ use sessionkill::api::{
 
 use super::{SERVER_IP, Scene, in_seconds, session_id};
 
-/// A request in the making: session 1 of the memory, not after ten minutes from now, unless said otherwise.
+/// Builds a request. By default it names session 1 of the memory backend, and its `notAfterTime` is in 10 minutes.
 #[must_use]
 pub struct RequestBuilder<'a> {
     scene: &'a Scene,
@@ -29,7 +29,7 @@ impl<'a> RequestBuilder<'a> {
             not_before_time: None,
             not_after_time: Time(in_seconds(600)),
             reason: Some("INC-4711 runaway report".into()),
-            // Short: what follows its end in a test need not wait for long.
+            // Only 5 s, so that no test waits long for what follows the end.
             verification: Verification { policy: VerificationPolicy::BestEffort, timeout_seconds: 5 },
             suspend: false,
             ttl_seconds_after_finished: None,
@@ -42,26 +42,26 @@ impl<'a> RequestBuilder<'a> {
         Self { scene: self.scene, name: name.into(), spec: self.spec.clone() }
     }
 
-    /// These sessions of the memory.
+    /// Names these sessions of the memory backend.
     pub fn sessions(mut self, numbers: impl IntoIterator<Item = i64>) -> Self {
         let session = |number| Session { server_ip: SERVER_IP.into(), session_id: session_id(number), expect: None };
         self.spec.sessions = numbers.into_iter().map(session).collect();
         self
     }
 
-    /// This session of any server.
+    /// Names one session of any server.
     pub fn session_on(mut self, server_ip: &str, session_id: i64) -> Self {
         self.spec.sessions = vec![Session { server_ip: server_ip.into(), session_id, expect: None }];
         self
     }
 
-    /// Another session of any server.
+    /// Adds a session of any server.
     pub fn and_session_on(mut self, server_ip: &str, session_id: i64) -> Self {
         self.spec.sessions.push(Session { server_ip: server_ip.into(), session_id, expect: None });
         self
     }
 
-    /// Each of its sessions must be so.
+    /// Sets `expect` for all of its sessions.
     pub fn expecting(mut self, expect: &Expect) -> Self {
         for session in &mut self.spec.sessions {
             session.expect = Some(expect.clone());
@@ -69,84 +69,84 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
-    /// The session named last must be so.
+    /// Sets `expect` for the session that was added last.
     pub fn expecting_of_it(mut self, expect: &Expect) -> Self {
         self.spec.sessions.last_mut().unwrap().expect = Some(expect.clone());
         self
     }
 
-    /// Says what a Kill would do.
+    /// Makes it a `DryRun`.
     pub fn dry_run(mut self) -> Self {
         self.spec.mode = Mode::DryRun;
         self
     }
 
-    /// Verified by this policy, for so many seconds.
+    /// Sets the verification policy and its time-out in seconds.
     pub fn verified(mut self, policy: VerificationPolicy, timeout_seconds: i32) -> Self {
         self.spec.verification = Verification { policy, timeout_seconds };
         self
     }
 
-    /// Through another connection.
+    /// Names another connection.
     pub fn through(mut self, connection: &str) -> Self {
         self.spec.connection_ref.name = connection.into();
         self
     }
 
-    /// Of another instance.
+    /// Names another instance.
     pub fn instance(mut self, id: &str) -> Self {
         self.spec.instance_id = id.into();
         self
     }
 
-    /// Of another tenant.
+    /// Names another tenant.
     pub fn tenant(mut self, id: &str) -> Self {
         self.spec.tenant_id = id.into();
         self
     }
 
-    /// Not before this time.
+    /// Sets `notBeforeTime`.
     pub fn not_before(mut self, time: Timestamp) -> Self {
         self.spec.not_before_time = Some(Time(time));
         self
     }
 
-    /// Not after this time.
+    /// Sets `notAfterTime`.
     pub fn not_after(mut self, time: Timestamp) -> Self {
         self.spec.not_after_time = Time(time);
         self
     }
 
-    /// Held back.
+    /// Sets `suspend`.
     pub fn suspended(mut self) -> Self {
         self.spec.suspend = true;
         self
     }
 
-    /// For this reason, as its user says.
+    /// Sets `reason`.
     pub fn because(mut self, reason: &str) -> Self {
         self.spec.reason = Some(reason.into());
         self
     }
 
-    /// To be removed so many seconds after its end.
+    /// Sets `ttlSecondsAfterFinished`.
     pub fn ttl(mut self, seconds: i32) -> Self {
         self.spec.ttl_seconds_after_finished = Some(seconds);
         self
     }
 
-    /// As it would be created.
+    /// The object, not created.
     pub fn object(&self) -> SessionKill {
         SessionKill::new(&self.name, self.spec.clone())
     }
 
-    /// Creates it.
+    /// Creates the object.
     pub async fn create(&self) -> SessionKill {
         self.scene.requests().create(&PostParams::default(), &self.object()).await.unwrap()
     }
 }
 
-/// What a user sees of a request or another object with conditions.
+/// What a user sees of any object with conditions.
 pub trait Shown {
     /// Its conditions.
     fn conditions(&self) -> &[Condition];
@@ -156,7 +156,7 @@ pub trait Shown {
         self.conditions().iter().find(|condition| condition.type_ == type_)
     }
 
-    /// Type, status and reason of each condition, as `Ready=True(SessionsKilled)`.
+    /// Type, status and reason of each condition, such as `Ready=True(SessionsKilled)`.
     fn summary(&self) -> Vec<String> {
         self.conditions().iter().map(|c| format!("{}={}({})", c.type_, c.status, c.reason)).collect()
     }
@@ -174,7 +174,7 @@ impl Shown for sessionkill::api::OceanBaseConnection {
     }
 }
 
-/// What a user reads of a request.
+/// What a user sees of a request.
 pub trait Request: Shown {
     /// The reason of its `Succeeded` condition; empty before there is one.
     fn reason(&self) -> &str {

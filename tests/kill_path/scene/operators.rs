@@ -1,4 +1,4 @@
-//! The operators of a scene: how they are started, by which ways and as whom, and what they have written.
+//! The operators of a scene: how they are started and what they have written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,41 +18,41 @@ use super::Scene;
 use super::relay::Relay;
 use super::stage::named;
 
-/// How an operator is started.
+/// The options for the start of an operator.
 #[derive(Default, Clone)]
 pub struct Launch<'a> {
-    /// Beside its own, these namespaces are worked in.
+    /// Namespaces to work in, besides the scene's own.
     pub namespaces: Vec<&'a str>,
-    /// Beside the gateway, these endpoints may be named.
+    /// Allowed endpoints, besides the gateway.
     pub allow: Vec<&'a str>,
-    /// The way to the API server; the direct one if none.
+    /// The relay on the way to the API server. `None` connects directly.
     pub api: Option<&'a Relay>,
-    /// Another service account's kubeconfig.
+    /// The kubeconfig of another service account.
     pub kubeconfig: Option<PathBuf>,
     /// The log filter.
     pub log: Option<&'a str>,
-    /// For how long after its claim a call may be sent; 6 s if none.
+    /// How many seconds after its claim a call may be sent. `None` means 6 s.
     pub dispatch_window_seconds: Option<u16>,
-    /// The most calls in flight at once; the default if none.
+    /// The most calls in flight at once. `None` means the operator's default.
     pub max_concurrent_calls: Option<u16>,
-    /// More of its environment, as `NAME=value`.
+    /// More environment variables, as `NAME=value`.
     pub variables: Vec<String>,
-    /// A program with arguments that becomes the operator.
+    /// A program with arguments that runs the operator by `exec`.
     pub through: Vec<&'a str>,
 }
 
 impl Scene {
-    /// An operator with direct ways to the API server and the gateway.
+    /// Starts an operator that connects directly to the API server and the gateway.
     pub async fn operator(&self) -> Arc<Operator> {
         self.launch(Launch::default()).await
     }
 
-    /// An operator that may call the gateway through this relay, too.
+    /// Starts an operator that may also call the gateway through this relay.
     pub async fn operator_through(&self, gateway: &Relay) -> Arc<Operator> {
         self.launch(Launch { allow: vec![gateway.url()], ..Launch::default() }).await
     }
 
-    /// Starts an operator for this namespace and returns when it is ready.
+    /// Starts an operator for this namespace and waits until it is ready.
     pub async fn launch(&self, launch: Launch<'_>) -> Arc<Operator> {
         let number = self.operators.lock().unwrap().len() + 1;
         let directory = self.directory.join(format!("operator-{number}"));
@@ -64,7 +64,7 @@ impl Scene {
         };
         let gateway = self.gateway_url();
         let window = launch.dispatch_window_seconds.unwrap_or(6).to_string();
-        // Through env, which becomes the operator: its log filter is a variable.
+        // Start it with `env`, as its log filter is an environment variable.
         let log = format!("RUST_LOG={}", launch.log.unwrap_or("info"));
         let mut arguments = vec![log.as_str()];
         arguments.extend(launch.variables.iter().map(String::as_str));
@@ -88,18 +88,19 @@ impl Scene {
         operator
     }
 
-    /// Makes the standard output of the first operator a pipe that holds a page; for the test to read, or not.
+    /// Makes the standard output of the first operator a pipe with a buffer of one page. The test decides whether to
+    /// read it.
     pub fn audit_pipe(&self) -> fs::File {
         let path = self.audit_of_the_first();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-        // Both ends: to open one alone would wait for the other.
+        // Open both ends: opening one alone would wait for the other.
         let pipe = fs::File::options().read(true).write(true).open(path).unwrap();
         rustix::pipe::fcntl_setpipe_size(&pipe, 4096).unwrap();
         pipe
     }
 
-    /// Puts what was read from that pipe where the other audit lines are, for the end of the scene to look at.
+    /// Stores the text that was read from that pipe as an audit file, so that the end of the scene checks it too.
     pub fn audit_was(&self, text: &str) {
         let path = self.audit_of_the_first();
         fs::remove_file(&path).unwrap();
@@ -110,7 +111,7 @@ impl Scene {
         self.directory.join("operator-1/audit.jsonl")
     }
 
-    /// A relay in front of the API server, for an operator to be launched with.
+    /// Starts a relay in front of the API server, for an operator to connect through.
     pub async fn api_relay(&self) -> Relay {
         let control_plane = &self.cluster.control_plane;
         let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
@@ -119,15 +120,15 @@ impl Scene {
         Relay::start(&control_plane.url(), Some(&authority)).await
     }
 
-    /// The kubeconfig of an operator by way of `relay`, for a command of its own.
+    /// The operator's kubeconfig with the address of `relay`, for a command that the test runs.
     pub fn kubeconfig_through(&self, relay: &Relay) -> PathBuf {
         let directory = self.directory.join("command");
         fs::create_dir_all(&directory).unwrap();
         rerouted(&self.cluster.operator_kubeconfig, relay, &directory)
     }
 
-    /// A service account of this scene's own, for an operator to be launched as; its requests can be counted, and its
-    /// rights changed. Returns its kubeconfig.
+    /// Creates the scene's own service account for operators, and returns its kubeconfig. With it, a test can count an
+    /// operator's requests and change its rights.
     pub async fn own_account(&self, rights: &Value) -> PathBuf {
         let account = ServiceAccount { metadata: named(Self::OWN_ACCOUNT), ..ServiceAccount::default() };
         self.api::<ServiceAccount>().create(&PostParams::default(), &account).await.unwrap();
@@ -136,12 +137,12 @@ impl Scene {
         control_plane.service_account_kubeconfig(&self.namespace, Self::OWN_ACCOUNT).await.unwrap()
     }
 
-    /// The rights of `deploy/base`, which hold in this namespace only.
+    /// The rights of `deploy/base`, for this namespace only.
     pub fn full_rights() -> Value {
         json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sessionkill-operator"})
     }
 
-    /// Gives the scene's own account the full rights but for one: to `verb` `resource`.
+    /// Gives the scene's own account the full rights, except to `verb` `resource`.
     pub async fn grant_all_but(&self, verb: &str, resource: &str) {
         let all: Api<ClusterRole> = Api::all(self.client.clone());
         let mut rules = all.get("sessionkill-operator").await.unwrap().rules.unwrap();
@@ -156,14 +157,14 @@ impl Scene {
         self.grant(&json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name})).await;
     }
 
-    /// Gives the scene's own account exactly the rights of this role.
+    /// Gives the scene's own account the rights of this role and no others.
     pub async fn grant(&self, role: &Value) {
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
             "metadata": {"name": Self::OWN_ACCOUNT}, "roleRef": role,
             "subjects": [{"kind": "ServiceAccount", "name": Self::OWN_ACCOUNT, "namespace": self.namespace}],
         });
-        // The role of a binding cannot be changed.
+        // Create the binding anew, as its role cannot be changed.
         let bindings: Api<RoleBinding> = self.api();
         let _ = bindings.delete(Self::OWN_ACCOUNT, &DeleteParams::default()).await;
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
@@ -176,7 +177,7 @@ impl Scene {
         answer.error_for_status().unwrap().text().await.unwrap()
     }
 
-    /// The logs and audit lines of all operators so far, one text.
+    /// The logs and audit lines of all operators so far, as one text.
     pub fn logs(&self) -> String {
         let operators = self.operators.lock().unwrap();
         let logs = operators.iter().map(|it| it.logs().unwrap() + &fs::read_to_string(it.process().stdout()).unwrap());
@@ -189,7 +190,7 @@ impl Scene {
     }
 }
 
-/// The same user by another way.
+/// The kubeconfig of the same user with the address of `relay`.
 fn rerouted(kubeconfig: &Path, relay: &Relay, directory: &Path) -> PathBuf {
     let mut config: Value = serde_json::from_slice(&fs::read(kubeconfig).unwrap()).unwrap();
     config["clusters"][0]["cluster"]["server"] = relay.url().into();

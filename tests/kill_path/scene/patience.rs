@@ -1,15 +1,15 @@
-//! Waiting, always for a condition and never for a time that is hoped to be enough.
+//! Waits for conditions, never for a fixed time that should be enough.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-/// Far more than anything takes on a busy machine: it only ends a test that would never end.
+/// Far longer than anything takes on a busy machine. It only ends a test that would hang.
 const LIMIT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(50);
 
-/// Repeats `check` until it finds something, and returns that. Fails the test with the last reason why not.
+/// Repeats `check` until it returns `Ok`, and returns that value. After the limit the test fails with the last error.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -21,7 +21,7 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T,
     }
 }
 
-/// Returns when the clock shows `time`: for what must not happen before it.
+/// Waits until the clock shows `time`. Use it when something must not happen before that time.
 pub async fn until(time: Timestamp) {
     while let Ok(left) = Duration::try_from(time.duration_since(Timestamp::now())) {
         if left.is_zero() {

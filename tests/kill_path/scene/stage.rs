@@ -1,4 +1,4 @@
-//! One test's own part of the world: a namespace, a gateway, and the operators that work there.
+//! The environment of one test: a namespace, a gateway, and the operators that work there.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +19,10 @@ use super::cluster::Cluster;
 use super::relay::{At, Hold, Relay};
 use super::{SERVER_IP, access_keys, session, session_id};
 
-/// More scenes at once would only make each other slow.
+/// At most 6 scenes at a time: more would only slow each other down.
 static STAGES: Semaphore = Semaphore::const_new(6);
 
-/// One test's own part of the world. [`Scene::end`] must be called: it looks at what no test may leave behind.
+/// The environment of one test. [`Scene::end`] must be called: it checks what no test may leave behind.
 pub struct Scene {
     pub cluster: Arc<Cluster>,
     pub client: Client,
@@ -42,19 +42,19 @@ impl Scene {
     pub const TENANT: &'static str = "t4louaeei0001";
     pub const OWN_ACCOUNT: &'static str = "operator";
 
-    /// A namespace and a gateway with sessions 1 to 60 in its memory. No Secret, no connection, no operator.
+    /// A namespace, and a gateway with sessions 1 to 60 in memory. No Secret, no connection, no operator.
     pub async fn bare(name: &str) -> Self {
         Self::on(Cluster::shared().await, name, memory()).await
     }
 
-    /// The same with a good Secret, a connection to the gateway, and an operator at work.
+    /// Like `set`, and with a running operator.
     pub async fn ready(name: &str) -> Self {
         let scene = Self::set(name).await;
         scene.operator().await;
         scene
     }
 
-    /// The same with a good Secret and a connection to the gateway. No operator.
+    /// Like `bare`, and with a good Secret and a connection to the gateway. No operator.
     pub async fn set(name: &str) -> Self {
         let scene = Self::bare(name).await;
         scene.good_secret().await;
@@ -62,7 +62,7 @@ impl Scene {
         scene
     }
 
-    /// The same with a connection that leads through a relay to the gateway. No operator.
+    /// Like `set`, but the connection goes through a relay in front of the gateway. No operator.
     pub async fn relayed(name: &str, request_timeout_seconds: u32) -> (Self, Relay) {
         let scene = Self::bare(name).await;
         let relay = scene.gateway_relay().await;
@@ -88,7 +88,7 @@ impl Scene {
         let namespace = Namespace { metadata: named(name), ..Namespace::default() };
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
         let gateway_options = GatewayOptions {
-            // Below the ephemeral ports, so that it can be taken again after a stop.
+            // A port below the ephemeral ports, so that no other process takes it while the gateway is stopped.
             listen: ([127, 0, 0, 1], port::free().unwrap()).into(),
             backend,
             access_keys: access_keys(),
@@ -114,32 +114,32 @@ impl Scene {
         self.gateway.as_ref().unwrap()
     }
 
-    /// The base URL of the gateway, also while it is stopped.
+    /// The base URL of the gateway, valid even while it is stopped.
     pub fn gateway_url(&self) -> String {
         format!("http://{}", self.gateway_options.listen)
     }
 
-    /// Ends the gateway.
+    /// Stops the gateway.
     pub async fn stop_gateway(&mut self) {
         self.gateway.take().unwrap().stop().await;
     }
 
-    /// Starts it on the same port, with all sessions and an empty ledger.
+    /// Starts the gateway again on the same port, with all sessions and an empty ledger.
     pub async fn start_gateway(&mut self) {
         self.gateway = Some(Gateway::start(self.gateway_options.clone()).await.unwrap());
     }
 
-    /// A relay in front of the gateway, for a connection to name as its endpoint.
+    /// Starts a relay in front of the gateway, for a connection to use as its endpoint.
     pub async fn gateway_relay(&self) -> Relay {
         Relay::start(&self.gateway_url(), None).await
     }
 
-    /// Lets calls that name sessions fail like this.
+    /// Makes calls that name sessions fail with `fault`.
     pub fn inject(&self, fault: Fault) {
         self.gateway().inject(fault.on_kills());
     }
 
-    /// Lets reads of the process list fail like this.
+    /// Makes reads of the process list fail with `fault`.
     pub fn inject_list(&self, fault: Fault) {
         self.gateway().inject(fault.on("DescribeProcessStatsComposition"));
     }
@@ -154,7 +154,7 @@ impl Scene {
         relay.hold_action(at, "DescribeProcessStatsComposition")
     }
 
-    /// The calls that reached the gateway and named sessions to be ended.
+    /// The calls that reached the gateway and named sessions.
     pub fn kill_calls(&self) -> Vec<CallRecord> {
         self.gateway().calls().into_iter().filter(|call| !call.sessions.is_empty()).collect()
     }
@@ -165,19 +165,19 @@ impl Scene {
         self.kill_calls().into_iter().filter(names).collect()
     }
 
-    /// Exactly these sessions were killed, each once, by one call that named it.
+    /// Checks that exactly these sessions were killed, each of them once.
     pub fn assert_killed_once(&self, numbers: impl IntoIterator<Item = i64>) {
         let expected = numbers.into_iter().map(|number| ((SERVER_IP.to_owned(), session_id(number)), 1)).collect();
         assert_eq!(self.gateway().kills_per_session(), expected);
     }
 
-    /// Exactly the sessions with these IDs were killed on `engine`, each once.
+    /// Checks that exactly the sessions with these IDs were killed on `engine`, each of them once.
     pub fn assert_killed_on(&self, engine: &Engine, ids: impl IntoIterator<Item = i64>) {
         let expected = ids.into_iter().map(|id| ((engine.server_ip().to_owned(), id), 1)).collect();
         assert_eq!(self.gateway().kills_per_session(), expected);
     }
 
-    /// No call that names a session has reached the gateway.
+    /// Checks that no call that names a session has reached the gateway.
     pub fn assert_nothing_sent(&self) {
         assert!(self.kill_calls().is_empty(), "{:?}", self.kill_calls());
     }

@@ -1,4 +1,4 @@
-//! What a scene's objects say, and waiting for it.
+//! Reads what a scene's objects say, and waits for it.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
@@ -12,7 +12,7 @@ use super::eventually;
 use super::objects::Request as _;
 
 impl Scene {
-    /// Waits until `check` finds something in the request.
+    /// Waits until `check` returns a value for the request, and returns that value.
     pub async fn wait_for<T>(&self, name: &str, what: &str, check: impl Fn(&SessionKill) -> Option<T>) -> T {
         eventually(&format!("SessionKill {name} {what}"), async || {
             let object = self.requests().get(name).await.map_err(|error| error.to_string())?;
@@ -26,13 +26,13 @@ impl Scene {
         self.wait_for(name, "to end", |object| object.is_finished().then(|| object.clone())).await
     }
 
-    /// Waits until the request says that it waits, or ended, for `reason`.
+    /// Waits until the `Succeeded` condition of the request has `reason`, while it waits or at its end.
     pub async fn wait_for_reason(&self, name: &str, reason: &str) -> SessionKill {
         let what = format!("to say {reason}");
         self.wait_for(name, &what, |object| (object.reason() == reason).then(|| object.clone())).await
     }
 
-    /// Waits for an Event of the object `name` with `reason`; its note.
+    /// Waits for an Event of the object `name` with `reason`, and returns its note.
     pub async fn wait_for_event(&self, name: &str, reason: &str) -> String {
         eventually(&format!("an Event {reason} of {name}"), async || {
             let events = self.events().await;
@@ -55,7 +55,7 @@ impl Scene {
         .await
     }
 
-    /// Waits until there is no receipt, that is, no claim.
+    /// Waits until there is no receipt, and so no claim.
     pub async fn wait_unclaimed(&self) {
         eventually("no claim", async || {
             let receipts = self.receipts().await;
@@ -64,7 +64,7 @@ impl Scene {
         .await;
     }
 
-    /// The only receipt there is.
+    /// The receipt, of which there must be exactly one.
     pub async fn receipt(&self) -> SessionKillReceipt {
         let mut receipts = self.receipts().await;
         assert_eq!(receipts.len(), 1, "{}", json!(receipts));

@@ -11,10 +11,10 @@ use super::Scene;
 use super::objects::RequestBuilder;
 use super::{KEY_ID, KEY_SECRET, Keys, eventually};
 
-/// The fields of a connection's spec that stand beside its backend.
+/// The fields of a connection's spec that are outside of the backend's own part.
 const SHARED: [&str; 3] = ["tenantIDs", "sqlText", "requestTimeoutSeconds"];
 
-/// A spec with these fields: those that are of Alibaba Cloud alone stand below it.
+/// A spec with these fields. The fields of Alibaba Cloud go into `alibabaCloud`.
 fn spec_of(fields: Map<String, Value>) -> Value {
     let is_shared = |(name, _): &(String, Value)| SHARED.contains(&name.as_str());
     let (mut spec, own): (Map<_, _>, Map<_, _>) = fields.into_iter().partition(is_shared);
@@ -23,7 +23,7 @@ fn spec_of(fields: Map<String, Value>) -> Value {
 }
 
 impl Scene {
-    /// Objects of this namespace.
+    /// The API for objects of this namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -31,38 +31,38 @@ impl Scene {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Requests of this namespace.
+    /// The API for requests of this namespace.
     pub fn requests(&self) -> Api<SessionKill> {
         self.api()
     }
 
-    /// A request in the making.
+    /// A builder of a request.
     pub fn request(&self, name: &str) -> RequestBuilder<'_> {
         RequestBuilder::new(self, name)
     }
 
-    /// Makes the Secret hold the long-term access key that the gateway takes.
+    /// Writes the labelled Secret with the long-term access key that the gateway accepts.
     pub async fn good_secret(&self) {
         self.secret(&[("accessKeyID", KEY_ID), ("accessKeySecret", KEY_SECRET)]).await;
     }
 
-    /// Makes the labelled Secret hold exactly `keys`.
+    /// Writes the labelled Secret with exactly `keys`.
     pub async fn secret(&self, keys: Keys<'_>) {
         self.put_secret(Self::SECRET, true, keys).await;
     }
 
-    /// Makes the Secret hold exactly `keys`, without the label.
+    /// Writes the Secret with exactly `keys` and without the label.
     pub async fn unlabelled_secret(&self, keys: Keys<'_>) {
         self.put_secret(Self::SECRET, false, keys).await;
     }
 
-    /// Makes the Secret `name` hold exactly `keys`.
+    /// Writes the Secret `name` with exactly `keys`.
     pub async fn put_secret(&self, name: &str, labelled: bool, keys: Keys<'_>) {
         let labels = if labelled { json!({"sessionkill.dev/credentials": "true"}) } else { json!({}) };
         self.put_secret_with(name, json!({"labels": labels}), keys).await;
     }
 
-    /// Makes the labelled Secret `name` hold exactly `keys`, and say by annotations which is which.
+    /// Writes the labelled Secret `name` with exactly `keys`, and with annotations that say which key is which.
     pub async fn put_annotated_secret(&self, name: &str, annotations: &Value, keys: Keys<'_>) {
         let metadata = json!({"labels": {"sessionkill.dev/credentials": "true"}, "annotations": annotations});
         self.put_secret_with(name, metadata, keys).await;
@@ -72,7 +72,7 @@ impl Scene {
         metadata["name"] = name.into();
         let keys: serde_json::Map<_, _> = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys});
-        // Not applied but replaced: a key that is left out must go.
+        // Replace it, as an apply would keep a key that is left out.
         let secrets: Api<Secret> = self.api();
         let secret: Secret = serde_json::from_value(secret).unwrap();
         if secrets.get_opt(name).await.unwrap().is_some() {
@@ -82,13 +82,13 @@ impl Scene {
         }
     }
 
-    /// Makes the connection to the gateway what it is by default, but for the fields of `changes`, those of Alibaba Cloud among
-    /// them.
+    /// Writes the connection to the gateway with its defaults and these `changes`, which may be fields of Alibaba Cloud
+    /// too.
     pub async fn connection(&self, changes: Value) {
         self.put_connection(Self::CONNECTION, Self::SECRET, changes).await;
     }
 
-    /// The same with another name and the access key of another Secret.
+    /// The same for another name and another Secret.
     pub async fn put_connection(&self, name: &str, secret: &str, changes: Value) {
         let mut fields = Map::from_iter([
             ("regionID".to_owned(), json!("cn-hangzhou")),
@@ -106,7 +106,7 @@ impl Scene {
         connections.patch(name, &params, &Patch::Apply(connection)).await.unwrap();
     }
 
-    /// The connection, as it is now.
+    /// Reads the connection.
     pub async fn connection_now(&self) -> OceanBaseConnection {
         self.api().get(Self::CONNECTION).await.unwrap()
     }
@@ -117,7 +117,7 @@ impl Scene {
         self.requests().patch(name, &params, &Patch::Merge(change)).await.unwrap();
     }
 
-    /// Deletes a request.
+    /// Deletes a request and waits until it is gone.
     pub async fn delete(&self, name: &str) {
         self.requests().delete(name, &DeleteParams::default()).await.unwrap();
         eventually(&format!("SessionKill {name} to be gone"), async || match self.requests().get_opt(name).await {
