@@ -1,4 +1,4 @@
-//! The effects of a call and of what follows it: one effect each.
+//! The effects of a call and of what follows it. Each function has one effect.
 
 use jiff::SignedDuration;
 use sessionkill::api::{
@@ -19,18 +19,18 @@ use super::stored::{Stored, made_once};
 use super::time::{at, seconds};
 use super::world::{Call, Refused, World, seen};
 
-/// `group::URGENT`.
+/// The value of `batch::URGENT`.
 const URGENT: SignedDuration = SignedDuration::from_secs(5);
 const ROOM: SignedDuration = SignedDuration::from_secs(ROOM_TO_ASK_AGAIN.as_secs().cast_signed());
 
 fn time_left(world: &World, operator: usize, receipt: &SessionKillReceipt) -> SignedDuration {
     let left = receipt.spec.dispatch_deadline_time.0.duration_since(world.time(operator));
-    // By the API server's clock, as `claim::claim` counts it.
+    // By the API server's clock, as in `claim::claim`.
     left.min(receipt.spec.not_after_time.0.duration_since(world.known_time(operator).latest()))
 }
 
-/// The end of `group::attempt` and the last look at the clock in `Client::kill`: those of one urgency go together. The others
-/// are given back as tasks of their own.
+/// The end of `batch::attempt` and the last check of the clock in `Client::kill`. The members of one urgency share a
+/// call. The others are returned as tasks of their own.
 pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &mut Task) -> Option<Vec<Task>> {
     let urgency = |member: &Member| {
         let Stage::Claimed { receipt, .. } = &member.stage else { return None };
@@ -60,12 +60,12 @@ pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &m
     Some(apart(others.into_iter().filter(|member| member.stage != Stage::Done)))
 }
 
-/// Whether the shared call of these was refused before.
+/// Whether each of these had its shared call refused before.
 fn is_half(world: &World, operator: usize, members: &[Member]) -> bool {
     members.iter().all(|member| world.operators[operator].narrowed.contains(&member.request))
 }
 
-/// Each in a task of its own.
+/// Puts each member in its own task.
 fn apart(members: impl Iterator<Item = Member>) -> Vec<Task> {
     members.map(|one| Task { members: vec![one], is_aside: false }).collect()
 }
@@ -75,7 +75,7 @@ fn claim(member: &Member) -> Option<(Stored<SessionKillReceipt>, u8)> {
     Some((receipt.clone(), *request))
 }
 
-/// The request of `Client::kill` leaves: after the last look at the clock any time may have passed.
+/// `Client::kill` sends its request. Any amount of time may have passed since the last check of the clock.
 pub(crate) fn send(world: &mut World, task: &mut Task) -> Option<()> {
     let mut call = None;
     for member in &mut task.members {
@@ -89,7 +89,8 @@ pub(crate) fn send(world: &mut World, task: &mut Task) -> Option<()> {
     Some(())
 }
 
-/// `Called::Ambiguous`: the connection broke or the time was up; the call may yet arrive. Then `Made::unanswered`.
+/// `Called::Ambiguous`, then `Made::unanswered`. The connection broke or the call timed out, but the call may still
+/// arrive.
 pub(crate) fn give_up(protocol: Protocol, world: &mut World, operator: usize, task: &mut Task) -> Option<()> {
     let called = calling(task);
     if called.is_empty() {
@@ -121,7 +122,7 @@ fn calling(task: &Task) -> Vec<usize> {
     members.map(|member| member.request).collect()
 }
 
-/// `Refused::narrow`: each of two goes alone from now on.
+/// `Refused::narrow`: from now on each of two requests has its own call.
 fn narrow(world: &mut World, operator: usize, requests: Vec<usize>) {
     let narrowed = &mut world.operators[operator].narrowed;
     narrowed.extend(requests);
@@ -129,7 +130,7 @@ fn narrow(world: &mut World, operator: usize, requests: Vec<usize>) {
     narrowed.dedup();
 }
 
-/// `Made::new`, and whether there is anything to verify, as `called::call` asks.
+/// The start of `Made`, with the check in `send::call` whether there is anything to verify.
 fn made(
     protocol: Protocol,
     world: &World,
@@ -162,9 +163,9 @@ pub(crate) fn answer(protocol: Protocol, world: &World, operator: usize, task: &
     }
 }
 
-/// `Called::NotExecuted`. A throttled call is made again under the same claims if `goes_on` and there is room
-/// (`dispatch::dispatch`), else given up. Of one that was rejected alone the claim becomes the record; of one that was rejected
-/// with others it is released, and the request goes again.
+/// `Called::NotExecuted`. A throttled call is made again under the same claims if `goes_on` and there is time left
+/// (`call::dispatch`). Otherwise the claims are released. If the call of one request was rejected, its claim becomes
+/// the record. If a shared call was rejected, its claims are released and the requests are tried again.
 pub(crate) fn refuse(
     protocol: Protocol,
     world: &mut World,
@@ -204,8 +205,8 @@ pub(crate) fn refuse(
     apart(task.members.drain(stays..))
 }
 
-/// `claim::release`, then `Request::not_executed`. What is rejected gets here only without its rule.
-/// After a delete that meets another version it is read again.
+/// `claim::release`, then `Request::not_executed`. A rejected call gets here only if the rule `KeepRejected` is left
+/// out. If the receipt was changed meanwhile, it is read again.
 pub(crate) fn release(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
     let Stage::Refused { receipt, kind } = member.stage.clone() else { return None };
     if world.delete_receipt(&receipt) == Err(Refused::Conflict) && protocol.has(Rule::ReleaseWhatWasEdited) {
@@ -223,7 +224,7 @@ pub(crate) fn release(protocol: Protocol, world: &mut World, operator: usize, me
     Some(())
 }
 
-/// The same when the API server does not delete the claim: it is given up.
+/// The same if the API server does not delete the claim: the claim is given up.
 pub(crate) fn give_claim_up(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
     let Stage::Refused { receipt, kind } = member.stage.clone() else { return None };
     if protocol.has(Rule::RememberGivenUp) {
@@ -278,20 +279,20 @@ pub(crate) fn show(protocol: Protocol, world: &mut World, operator: usize, membe
         until: world.time_at(until, operator),
     };
     let status = verifying(&member.object, &call, world.time(operator));
-    // Gone, re-created or ended: the receipt gets the outcome.
+    // A refusal is ignored, as the request may be deleted, created again or finished. The receipt gets the outcome.
     let _ = world.write_status(protocol, member.request, &member.object, status);
     member.stage = Stage::Made { receipt, sessions, until, is_shown: true };
     Some(())
 }
 
-/// `Made::settle`, or `Request::end` of one that made no call: `settle::settle`.
+/// `Made::settle`, or `Request::end` for a request without a call. Both use `settle::settle`.
 pub(crate) fn settle(protocol: Protocol, world: &mut World, member: &mut Member) -> Option<()> {
     let (status, then) = match member.stage.clone() {
         Stage::Ending { status } => (status, Stage::Done),
         Stage::Told { receipt, sessions } => {
             let call = dispatch(&receipt, Operation::KillProcessList, "R");
             let conclusion = Conclusion::called((*sessions).clone(), call, "no certain answer");
-            // As in `Member::ends`.
+            // The time is fixed, as in `Member::ends`.
             let end = || finished(&member.object, &conclusion, at(0));
             let status = made_once(&(&member.object, &receipt, &sessions), end);
             let record = Stored::new(conclusion.record(at(0)));
@@ -301,14 +302,14 @@ pub(crate) fn settle(protocol: Protocol, world: &mut World, member: &mut Member)
     };
     let written = world.write_status(protocol, member.request, &member.object, (*status).clone());
     if written == Err(Refused::Unstorable) && then != Stage::Done && !protocol.has(Rule::RecordWhatIsNotTold) {
-        // It is tried for ever.
+        // The operator tries again without end.
         return Some(());
     }
     if written == Err(Refused::Invalid) {
         let object = world.requests[member.request].object.clone()?;
         let stored = object.status.clone().unwrap_or_default();
         if stored.completion_time.is_none() {
-            // The watch cache was behind the last report.
+            // The last report was newer than the version in the watch cache.
             let mut status = (*status).clone();
             status.start_time = stored.start_time.or(status.start_time);
             world.write_status(protocol, member.request, &object, status).unwrap();
@@ -321,16 +322,17 @@ pub(crate) fn settle(protocol: Protocol, world: &mut World, member: &mut Member)
 /// `settle::record`.
 pub(crate) fn record(world: &mut World, member: &mut Member) -> Option<()> {
     let Stage::Recording { receipt, record } = member.stage.clone() else { return None };
-    // Gone, or recorded otherwise after its settle deadline: write-once.
+    // A refusal is ignored: the receipt is gone, or another operator has recorded it after the settle deadline. The
+    // record is write-once.
     let _ = world.write_record(&receipt, &record);
     member.stage = Stage::Done;
     Some(())
 }
 
-/// `settle::report`.
+/// `report::report_waiting`.
 pub(crate) fn report(protocol: Protocol, world: &mut World, member: &mut Member) -> Option<()> {
     let Stage::Reporting { status } = member.stage.clone() else { return None };
-    // A refusal changes nothing: it is written again with the next try.
+    // A refusal is ignored: the next try writes the status again.
     let _ = world.write_status(protocol, member.request, &member.object, (*status).clone());
     member.stage = Stage::Done;
     Some(())

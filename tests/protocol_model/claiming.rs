@@ -1,4 +1,4 @@
-//! The effects of a request before its call, and of one that meets the claim of another: one effect each.
+//! The effects of a request before its call, and of a request that finds another claim. Each function has one effect.
 
 use sessionkill::api::{SessionKillReceipt, SessionKillReceiptStatus, WaitReason};
 use sessionkill::domain::kill::claim::{Judge, Standing};
@@ -13,8 +13,8 @@ use super::stored::Stored;
 use super::time::at;
 use super::world::{Refused, World};
 
-/// `claim::try_claim`: the POST, and the GET after a conflict, before which nothing is changed. The answer to a POST may be
-/// lost; then it is tried again.
+/// `claim::try_claim`: the POST, and the GET after a conflict. Nothing is changed between the two. The answer to a POST
+/// may be lost. Then it is tried again.
 pub(crate) fn post(
     protocol: Protocol,
     world: &mut World,
@@ -36,7 +36,7 @@ pub(crate) fn post(
         return Some(());
     }
     let found = world.receipt(wanted.metadata.name.as_deref()?).cloned();
-    // Given up by this process, and gone: it tries again.
+    // This process had given up the claim and has now deleted it, so it tries again.
     let Some(receipt) = stored(world, operator, found) else { return Some(()) };
     member.stage = match standing(protocol, world, operator, member, &receipt, &wanted.spec.attempt_id) {
         Standing::Ours => {
@@ -52,7 +52,7 @@ pub(crate) fn post(
     Some(())
 }
 
-/// The same, not answered either: it is on its way, and may be stored later.
+/// The same, but the POST is still on the way. It may be stored later.
 pub(crate) fn post_late(world: &mut World, member: &mut Member) -> Option<()> {
     let Stage::Posting { wanted, .. } = member.stage.clone() else { return None };
     world.posts.push(wanted.clone());
@@ -60,7 +60,7 @@ pub(crate) fn post_late(world: &mut World, member: &mut Member) -> Option<()> {
     Some(())
 }
 
-/// `claim::stored`: none if it was given up, which deletes it.
+/// `claim::stored`: `None` if this process had given up the claim. Then the claim is deleted.
 fn stored(
     world: &mut World,
     operator: usize,
@@ -69,17 +69,17 @@ fn stored(
     found.filter(|receipt| !delete_if_given_up(world, operator, receipt))
 }
 
-/// `claim::delete_if_given_up`. What others have recorded of it meanwhile stays.
+/// `claim::delete_if_given_up`. A claim that was recorded meanwhile is not deleted.
 pub(crate) fn delete_if_given_up(world: &mut World, operator: usize, receipt: &Stored<SessionKillReceipt>) -> bool {
     if receipt.status.is_some() || !world.operators[operator].given_up.contains(&receipt.spec.attempt_id) {
         return false;
     }
-    // It was read just now.
+    // This cannot be refused, as the receipt was read just now.
     let _ = world.delete_receipt(receipt);
     true
 }
 
-/// The end of `claim::claim` when it was not answered in time, and `claim::withdraw`; then `Request::put_off`.
+/// The end of `claim::claim` without an answer in time, and `claim::withdraw`. Then `Request::put_off`.
 pub(crate) fn withdraw(protocol: Protocol, world: &mut World, operator: usize, member: &mut Member) -> Option<()> {
     let Stage::Posting { wanted, is_unanswered: true } = member.stage.clone() else { return None };
     give_up(world, operator, &wanted);
@@ -93,7 +93,7 @@ pub(crate) fn withdraw(protocol: Protocol, world: &mut World, operator: usize, m
     Some(())
 }
 
-/// `claim::find`, for a request that makes no claim; it ends with `otherwise` if there is no receipt of its content.
+/// `claim::find`, for a request that makes no claim. If its content has no receipt, it ends with `otherwise`.
 pub(crate) fn find(
     protocol: Protocol,
     world: &mut World,
@@ -142,7 +142,7 @@ fn taken(
     }
 }
 
-/// The end of `Request::taken`.
+/// `Request::copy`.
 fn copies(member: &Member, receipt: &Stored<SessionKillReceipt>, record: &Stored<SessionKillReceiptStatus>) -> Stage {
     let same_object = Some(&receipt.spec.session_kill_ref.uid) == member.object.metadata.uid.as_ref();
     let conclude = || Conclusion::recorded(receipt, record, same_object);
@@ -163,7 +163,8 @@ pub(crate) fn resolve(world: &mut World, operator: usize, member: &mut Member, i
     Some(())
 }
 
-/// What `orphan::resolve` records: as the request says, if that was settled, else as the process list says.
+/// What `orphan::resolve` records: the outcome in the request's status if it has ended, otherwise what the process list
+/// shows.
 pub(crate) fn record_for(
     world: &World,
     operator: usize,
@@ -179,12 +180,13 @@ pub(crate) fn record_for(
     Some(Stored::new(conclusion.record(at(0))))
 }
 
-/// The write of `orphan::resolve`: whoever records first decides. A record that is refused is as good for the request.
+/// The write of `orphan::resolve`. The first record counts. If the API server refuses the record, the request uses it
+/// all the same.
 pub(crate) fn record_once(protocol: Protocol, world: &mut World, member: &mut Member) -> Option<()> {
     let Stage::Resolved { receipt, record } = member.stage.clone() else { return None };
     let recorded = match world.write_record(&receipt, &record) {
         Ok(()) => record,
-        // Removed meanwhile: the request is put off.
+        // The receipt was removed meanwhile: the request is tried again later.
         Err(Refused::NotFound) => {
             member.stage = Stage::Done;
             return Some(());

@@ -1,8 +1,8 @@
-//! The effects of a task, and which of them may come next.
+//! The effects of a task, and which of them may be next.
 
 use super::operator::{Member, Stage, Task};
 
-/// One effect of a task, or of a member of it. False says that it is not answered.
+/// One effect of a task or of one of its members. False means that the server does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Observe(bool),
@@ -24,7 +24,7 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    /// What of the above `member`, the number `index` of its task, may do next; those without trouble first.
+    /// The effects that `member`, with the number `index` in its task, may have next. Those without a fault come first.
     fn of(member: &Member, index: usize) -> Vec<Self> {
         match &member.stage {
             Stage::Posting { is_unanswered, .. } => {
@@ -47,7 +47,8 @@ impl Effect {
         }
     }
 
-    /// What `task` may do next. Claims are made in the order of the members: they do not touch each other.
+    /// The effects that `task` may have next. Claims are made in the order of the members, as they do not affect each
+    /// other.
     pub(crate) fn of_task(task: &Task) -> Vec<Self> {
         let any = |is: fn(&Stage) -> bool| task.members.iter().any(|member| is(&member.stage));
         if any(|stage| matches!(stage, Stage::Observing)) {
@@ -69,7 +70,7 @@ impl Effect {
         each.flatten().collect()
     }
 
-    /// Whether it is one of the faults that are counted.
+    /// Whether it counts as a fault.
     pub(crate) fn is_fault(self) -> bool {
         matches!(
             self,

@@ -1,18 +1,18 @@
-//! What a process knows of its own claims.
+//! What a process knows about its own claims.
 
 use sessionkill::api::SessionKillReceipt;
 
 use super::operator::Member;
 use super::world::World;
 
-/// `LiveClaims::is_at_work`: whether some task of `operator` has the claim of `receipt`.
+/// `LiveClaims::is_at_work`: whether a task of `operator` has the claim of `receipt`.
 pub(crate) fn is_at_work(world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
     let attempt_id = &receipt.spec.attempt_id;
     let has_it = |member: &Member| member.stage.own_claim().is_some_and(|own| own.spec.attempt_id == *attempt_id);
     world.operators[operator].tasks.iter().flat_map(|task| &task.members).any(has_it)
 }
 
-/// What a claim comes to that was tried more than once: a try without an answer may be stored yet.
+/// Notes that the claim was tried more than once. A try without an answer may still be stored.
 pub(crate) fn try_again(world: &mut World, operator: usize, receipt: &SessionKillReceipt) {
     world.operators[operator].tried_again.push(receipt.spec.attempt_id.clone());
 }

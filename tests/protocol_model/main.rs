@@ -1,4 +1,4 @@
-//! The protocol, checked in every order in which its steps can happen.
+//! A model checker for the protocol: it checks every order in which the steps can happen.
 //!
 //! ```text
 //!  domain (the real functions) ←── operator, claiming, calling, sweeping: their order, one effect a step, as in src/kill
@@ -6,11 +6,12 @@
 //!  scenario ─→ world: API server, watch caches, clocks, network, gateway ─→ model: all that may happen ─→ properties
 //! ```
 //!
-//! Each decision of an operator is the crate's own function. What the model adds is the order of the effects, which follows
-//! `src/kill` step by step, and the world around. `mutants` leaves out one rule at a time, to see that it is noticed.
+//! Each decision of an operator is the crate's own function. The model adds the order of the effects, which follows
+//! `src/kill` step by step, and the world around the operators. `mutants` leaves out one rule at a time and checks that
+//! a property fails.
 //!
-//! `SESSIONKILL_MODEL_MORE_FAULTS` and `SESSIONKILL_MODEL_MORE_ATTEMPTS` let every run have so many more of these; each makes
-//! it about ten times as long.
+//! `SESSIONKILL_MODEL_MORE_FAULTS` and `SESSIONKILL_MODEL_MORE_ATTEMPTS` add this number of faults or attempts to every
+//! run. Each one makes a run about ten times as long.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a model that breaks fails its test")]
 
@@ -40,11 +41,11 @@ use protocol::is_bound_as_shipped;
 use scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
 use time::{AT_ONCE, EARLY, ORPHANED};
 
-/// The processor cores that one check takes: the tests of this file run beside each other.
+/// The threads of one check. Only one, as the tests of this file run in parallel.
 const THREADS: usize = 1;
 
-/// Explores everything that `model` can do, and fails if a property does not hold, if a situation is never met, or if there
-/// are fewer states than `floor`.
+/// Explores all states of `model`. Fails if a property does not hold, if a situation is never reached, or if there are
+/// fewer states than `floor`, which would mean that the model does not explore enough.
 fn explore(model: Checked, floor: usize) {
     let more = |name: &str| std::env::var(name).map_or(0, |number| number.parse::<u8>().expect(name));
     let faults = model.faults + more("SESSIONKILL_MODEL_MORE_FAULTS");
@@ -77,7 +78,7 @@ fn explore(model: Checked, floor: usize) {
     assert!(checker.unique_state_count() >= floor, "{} states are too few", checker.unique_state_count());
 }
 
-/// The steps of a counterexample, one a line.
+/// The steps of a counterexample, one per line.
 fn steps(path: &stateright::Path<world::World, model::Action>) -> String {
     let steps: Vec<_> = path.clone().into_actions().iter().map(|action| format!("  {action:?}")).collect();
     steps.join("\n")

@@ -1,9 +1,11 @@
-//! What may happen to what is stored, each only when it makes a difference.
+//! What may happen to stored objects. Each mishap happens only where it makes a difference, as this keeps the number of
+//! states small.
 
 use super::operator::{Member, Stage};
 use super::world::{Trouble, World};
 
-/// What the API server may begin to refuse: only when somebody is about to write it, as it makes no difference before.
+/// The writes that the API server may begin to refuse. It begins only when a process is about to make one, as it makes
+/// no difference before.
 pub(crate) fn troubles(world: &World) -> impl Iterator<Item = Trouble> {
     let any = |is: fn(&Member) -> bool| {
         let tasks = world.operators.iter().flat_map(|operator| &operator.tasks);
@@ -17,7 +19,7 @@ pub(crate) fn troubles(world: &World) -> impl Iterator<Item = Trouble> {
         .filter_map(|(trouble, is_due)| is_due.then_some(trouble))
 }
 
-/// Whether it makes a difference now: somebody is about to delete the receipt in the version that it knows.
+/// Whether an edit makes a difference now: a process is about to delete the version of the receipt that it knows.
 pub(crate) fn may_edit(world: &World, index: usize) -> bool {
     let receipt = &world.receipts[index];
     let is_about_to =
@@ -26,7 +28,8 @@ pub(crate) fn may_edit(world: &World, index: usize) -> bool {
     receipt.metadata.resource_version.is_none() && tasks.flat_map(|task| &task.members).any(is_about_to)
 }
 
-/// Whether nobody tries this claim again, which would store it too. The API server gives up what takes it too long.
+/// Whether no process tries this claim again. Such a try would store it too. The API server drops a request that takes
+/// it too long, here at the claim's settle deadline.
 pub(crate) fn may_arrive(world: &World, index: usize) -> bool {
     let post = &world.posts[index];
     let tries_it = |member: &Member| matches!(&member.stage, Stage::Posting { wanted, .. } if wanted == post);

@@ -1,4 +1,4 @@
-//! What may happen next in a world, and what it leads to: one effect, fault or act of a user each.
+//! The steps that are possible in a world, and their results. Each step is one effect, one fault or one act of a user.
 
 use stateright::Model;
 
@@ -11,35 +11,35 @@ use super::scenario::Scenario;
 use super::world::{Call, Clocks, Trouble, World};
 use super::{calling, claiming, scenario, sweeping};
 
-/// A scenario, the protocol that the operators follow, and what may go wrong.
+/// A scenario, the protocol of the operators, and the faults that may happen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checked {
     pub(crate) protocol: Protocol,
     pub(crate) scenario: Scenario,
-    /// When steps are taken.
+    /// The times at which steps are taken, in seconds from the start.
     pub(crate) moments: &'static [i64],
-    /// How the clocks may stand.
+    /// The possible differences between the clocks.
     pub(crate) clocks: &'static [Clocks],
-    /// How many faults may happen in one run.
+    /// The most faults in one run.
     pub(crate) faults: u8,
-    /// How many claims may be tried in one run.
+    /// The most claims that are tried in one run.
     pub(crate) attempts: u8,
 }
 
-/// One step. Operators, tasks, members and requests by their numbers.
+/// One step. Operators, tasks, members and requests are given by their numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Time passes: everybody who is in work is paused meanwhile.
+    /// Time passes. All work that is in progress is paused meanwhile.
     Advance,
     /// A user deletes the first request.
     Delete,
-    /// A user, or a tool, applies the same content again.
+    /// A user or a tool applies the same content again.
     Create,
     /// A session ends by itself.
     SessionEnds(usize),
-    /// An operator is gone with all that it knew, and another life of it begins.
+    /// An operator crashes and starts again. It remembers nothing.
     Crash(usize),
-    /// An operator takes up requests, as versions of them that its watch cache may show.
+    /// An operator takes requests from its queue, in versions that its watch cache may show.
     Take(usize, Vec<(usize, usize)>),
     /// One effect of a task.
     Work(usize, usize, Effect),
@@ -49,22 +49,22 @@ pub(crate) enum Action {
     Edit(usize),
     /// A claim reaches the API server after its holder has stopped waiting for it.
     Store(usize),
-    /// The API server stores this no longer.
+    /// From now on the API server refuses this.
     Refuse(Trouble),
-    /// A sweep looks at a receipt.
+    /// A sweep checks a receipt.
     SweepReceipt(usize, usize),
-    /// A sweep looks at a request.
+    /// A sweep checks a request.
     SweepRequest(usize, usize),
 }
 
 /// What the gateway does with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// Executes it and answers, if somebody listens.
+    /// Executes it, and answers if the caller still waits.
     Executed,
     /// Answers with an error for each session.
     RefusedByRow,
-    /// Answers with an error Code; a throttled call may be made again under its claim.
+    /// Answers with this error code. If the second value is true, a throttled call is made again under its claim.
     RefusedWith(&'static str, bool),
 }
 
@@ -77,7 +77,7 @@ impl Model for Checked {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        // In the end nothing is begun: how the work in hand ends is a property.
+        // At the last moment nothing new begins. A property checks how the work in progress ends.
         if world.now == world.last() {
             return;
         }
@@ -92,7 +92,8 @@ impl Model for Checked {
             actions.extend(world.sessions[0].then_some(Action::SessionEnds(0)));
         }
         for (number, operator) in world.operators.iter().enumerate() {
-            // Of operators that nothing tells apart, the first begins.
+            // If nothing distinguishes the two operators, only the first one may begin. The other order would be the
+            // same.
             let are_alike = world.clocks.operators[0] == world.clocks.operators[1];
             if number == 1 && are_alike && world.operators[0] == Operator::default() && *operator == world.operators[0]
             {
@@ -133,10 +134,10 @@ impl Model for Checked {
     }
 }
 
-/// The requests that `operator` may take up when its queue comes to them, alone or together; each as any version of it.
+/// The requests that `operator` may take from its queue, alone or together, in any of their versions.
 fn takes(world: &World, operator: &Operator) -> Vec<Vec<(usize, usize)>> {
-    // Of what is beside the queue only what finds out about a claim is left for later: an end that waits to be written while
-    // others have their turns is that of another operator, too.
+    // A task beside the queue blocks it, except one that resolves another claim. A task that waits to write its end
+    // needs no run of its own: the other operator can be in that state too.
     let is_in_the_way = |task: &Task| match task.members.as_slice() {
         [one] if task.is_aside => !one.stage.is_before_call(),
         members => !members.iter().all(|member| member.stage.is_off_queue()),
@@ -149,7 +150,7 @@ fn takes(world: &World, operator: &Operator) -> Vec<Vec<(usize, usize)>> {
         let count = if is_free(request) { world.requests[request].versions.len() } else { 0 };
         (0..count).map(move |version| (request, version))
     };
-    // What waits goes together, unless its shared call was refused.
+    // Waiting requests share a call, unless their shared call was refused.
     let have_different_sessions = world.requests[0].session != world.requests[1].session;
     let waits_for_both = have_different_sessions && is_free(0) && is_free(1) && operator.narrowed.is_empty();
     let alone = (0..2).filter(|_| !waits_for_both).flat_map(versions).map(|pick| vec![pick]);
@@ -159,7 +160,7 @@ fn takes(world: &World, operator: &Operator) -> Vec<Vec<(usize, usize)>> {
 }
 
 impl Checked {
-    /// None if the step cannot be taken.
+    /// `None` if the step is not possible.
     pub(crate) fn step(&self, world: &mut World, action: Action) -> Option<()> {
         match action {
             Action::Advance => {
@@ -199,7 +200,7 @@ impl Checked {
             }
             Action::Store(index) => {
                 let receipt = world.posts.remove(index);
-                // Of a name that is taken it is refused, and nobody hears of that.
+                // If the name is taken, the API server refuses the claim. No process gets that answer.
                 let _ = world.create_receipt(&receipt);
                 Some(())
             }
@@ -252,7 +253,7 @@ impl Checked {
         let call = world.network.remove(index);
         let refusal = if let Arrival::RefusedWith(code, _) = how { Some(Refusal::of(kind_of(code))) } else { None };
         let is_rejected = refusal == Some(Refusal::Rejected);
-        // Whose shared call was refused may be refused alone by the same fault.
+        // Requests whose shared call was refused may be refused alone because of the same fault.
         let is_same_fault = is_rejected && world.were_refused_together(&call);
         let is_fault = is_rejected || refusal == Some(Refusal::Throttled) || how == Arrival::RefusedByRow;
         if is_fault && !is_same_fault {
@@ -279,7 +280,7 @@ impl Checked {
     }
 }
 
-/// The task that waits for the answer to `call`, taken out of its operator.
+/// The task that waits for the answer to `call`, removed from its operator.
 fn waiting_for(world: &mut World, call: &Call) -> Option<(usize, Task)> {
     world.operators.iter_mut().enumerate().find_map(|(number, operator)| {
         let index = operator.tasks.iter().position(|task| task.waits_for(call))?;

@@ -1,4 +1,4 @@
-//! One rule left out at a time: a property must notice, or the rule, or the property, is worth nothing.
+//! Leaves out one rule at a time and checks that a property fails. Otherwise the rule or the property would be useless.
 
 use stateright::{Checker as _, HasDiscoveries, Model as _};
 
@@ -11,7 +11,7 @@ use super::scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
 use super::steps;
 use super::time::{AT_ONCE, EARLY, ORPHANED};
 
-/// Whether `property` does not hold in `model`; checking ends with the first counterexample.
+/// Whether `property` fails in `model`. The check ends at the first counterexample.
 fn is_noticed(model: Checked, property: &'static str) -> bool {
     let checker = model.checker().finish_when(HasDiscoveries::AnyOf([property].into())).spawn_bfs().join();
     let path = checker.discovery(property);
@@ -33,17 +33,17 @@ macro_rules! mutants {
     )*};
 }
 
-/// One request and two attempts at it.
+/// One request and two attempts.
 fn single(faults: u8) -> Checked {
     Scenario::Single.with(faults, 2)
 }
 
-/// The same with clocks that differ.
+/// The same with all clock differences.
 fn skewed(faults: u8) -> Checked {
     Checked { clocks: ALL_CLOCKS, ..single(faults) }
 }
 
-/// The same with a clock that is far off.
+/// The same with one clock that is far off.
 fn far_off() -> Checked {
     Checked { clocks: A_CLOCK_FAR_OFF, ..single(0) }
 }
@@ -53,7 +53,7 @@ fn early(faults: u8, attempts: u8) -> Checked {
     Checked { moments: EARLY, ..Scenario::Single.with(faults, attempts) }
 }
 
-/// Two requests that share a call, and attempts for so many of them to go alone.
+/// Two requests that share a call, and `alone` more attempts, for calls of one request each.
 fn halves(moments: &'static [i64], alone: u8) -> Checked {
     Checked { moments, ..Scenario::Group.with(1, 2 + alone) }
 }

@@ -1,4 +1,4 @@
-//! An operator: a process with its requests in work. Where each stands, and how its turn begins.
+//! An operator: a process and the requests that it works on, each at its stage.
 
 use std::hash::Hash;
 
@@ -22,92 +22,93 @@ use super::stored::{Stored, made_once};
 use super::time::{DISPATCH_WINDOW, REQUEST_TIMEOUT, at};
 use super::world::{Call, World};
 
-/// A process. After a crash only the number of its life is left.
+/// A process. After a crash it keeps only the number of its life.
 #[derive(Clone, Debug, Default, Hash, PartialEq)]
 pub(crate) struct Operator {
     pub(crate) life: u8,
-    /// The attempts of this life.
+    /// The number of attempts in this life.
     pub(crate) attempts: u8,
     pub(crate) tasks: Vec<Task>,
-    /// Of `LiveClaims`: the attempts whose claims were given up, so that nothing was or will be sent under them.
+    /// The attempts whose claims were given up, as in `LiveClaims`: nothing was or will be sent under them.
     pub(crate) given_up: Vec<String>,
-    /// Of `Claim`: those whose claims were tried more than once.
+    /// The attempts whose claims were tried more than once, as in `Claim`.
     pub(crate) tried_again: Vec<String>,
-    /// Of `Item::sharing`: the requests whose shared call was refused, so that each goes alone.
+    /// The requests whose shared call was refused, as in `Item::sharing`. Each has its own call from now on.
     pub(crate) narrowed: Vec<usize>,
 }
 
-/// Requests that go together.
+/// Requests that share a call.
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub(crate) struct Task {
     pub(crate) members: Vec<Member>,
-    /// Beside the queue of its tenant: it makes no attempt.
+    /// Whether it runs beside the tenant's queue. Such a task makes no attempt.
     pub(crate) is_aside: bool,
 }
 
 impl Task {
-    /// Whether the answer to `call` is for it.
+    /// Whether the answer to `call` is for this task.
     pub(crate) fn waits_for(&self, call: &Call) -> bool {
         let is_for = |member: &Member| matches!(&member.stage, Stage::Calling { nonce, .. } if *nonce == call.nonce);
         self.members.iter().any(is_for)
     }
 }
 
-/// One request in work.
+/// One request that is being worked on.
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub(crate) struct Member {
     pub(crate) request: usize,
-    /// As the watch cache showed it when its turn came.
+    /// The object in the watch cache when the request was taken from the queue.
     pub(crate) object: Stored<SessionKill>,
     pub(crate) stage: Stage,
 }
 
-/// What a request in work does next.
+/// What a request does next.
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub(crate) enum Stage {
     /// Reads the process list, then makes its claim.
     Observing,
     /// Creates its receipt.
     Posting { wanted: Stored<SessionKillReceipt>, is_unanswered: bool },
-    /// Has its claim, and waits for the others of its call. `is_found` says that the answer to its claim had been lost.
+    /// Has its claim, and waits for the other members of its call. `is_found` means that the answer to the claim was
+    /// lost and the claim was read later.
     Claimed { receipt: Stored<SessionKillReceipt>, request: u8, is_found: bool },
-    /// Looked at the clock for the last time.
+    /// Has checked the clock for the last time, and sends the call.
     Sending { receipt: Stored<SessionKillReceipt>, nonce: (String, u8), stamp: i64 },
     /// Waits for the answer.
     Calling { receipt: Stored<SessionKillReceipt>, nonce: (String, u8) },
-    /// Its call was not executed: releases its claim.
+    /// Its call was not executed. It releases its claim.
     Refused { receipt: Stored<SessionKillReceipt>, kind: Refusal },
-    /// Its call was made: follows what becomes of it until a moment.
+    /// Its call was made. It follows the sessions until a moment.
     Made { receipt: Stored<SessionKillReceipt>, sessions: Stored<Vec<SessionStatus>>, until: usize, is_shown: bool },
-    /// Everything was learned that can be.
+    /// Nothing more can be learned. It writes the outcome.
     Told { receipt: Stored<SessionKillReceipt>, sessions: Stored<Vec<SessionStatus>> },
     /// Records the outcome in its receipt.
     Recording { receipt: Stored<SessionKillReceipt>, record: Stored<SessionKillReceiptStatus> },
-    /// Finds out what became of an orphaned claim for the same content.
+    /// Resolves an orphaned claim for the same content.
     Resolving { receipt: Stored<SessionKillReceipt> },
-    /// Records that.
+    /// Records the result.
     Resolved { receipt: Stored<SessionKillReceipt>, record: Stored<SessionKillReceiptStatus> },
     /// Ends its request.
     Ending { status: Stored<SessionKillStatus> },
-    /// Says why it waits.
+    /// Writes why the request waits.
     Reporting { status: Stored<SessionKillStatus> },
-    /// Is given back to the queue.
+    /// Returns to the queue.
     Done,
 }
 
 impl Stage {
-    /// Whether nothing is left to do, or only what is lost if its request `is_deleted`.
+    /// Whether nothing is left to do. If the request `is_deleted`, writes of its status are not needed either.
     pub(crate) fn is_over(&self, is_deleted: bool) -> bool {
         let is_lost = is_deleted && matches!(self, Self::Ending { .. } | Self::Reporting { .. });
         is_lost || *self == Self::Done
     }
 
-    /// Whether it is off the queue of its tenant, which works on one task at a time.
+    /// Whether it has left the queue of its tenant, which works on one task at a time.
     pub(crate) fn is_off_queue(&self) -> bool {
         matches!(self, Self::Made { .. } | Self::Told { .. } | Self::Recording { .. })
     }
 
-    /// The claim that it has at work.
+    /// The claim that it works under.
     pub(crate) fn own_claim(&self) -> Option<&SessionKillReceipt> {
         match self {
             Self::Posting { wanted: receipt, .. }
@@ -127,18 +128,18 @@ impl Stage {
         }
     }
 
-    /// Whether it may yet come to a claim, for which the others of its task wait.
+    /// Whether it may still get a claim. The other members of its task wait for it.
     pub(crate) fn is_before_call(&self) -> bool {
         matches!(self, Self::Posting { .. } | Self::Resolving { .. } | Self::Resolved { .. })
     }
 }
 
-/// Why a call was not executed, as far as it matters.
+/// The reasons why a call was not executed that the model distinguishes.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Throttled,
     Rejected,
-    /// Rejected with others.
+    /// Rejected in a shared call.
     Together,
     TimeStamp,
     Deadline,
@@ -157,8 +158,8 @@ impl Refusal {
 }
 
 impl Member {
-    /// `Request::end`, as `conclude` says. Of the times in it nobody decides, so one status stands for all of one `cause`, and
-    /// all have the same: states that differ in these alone are one.
+    /// `Request::end` with this conclusion. No decision depends on the times in a finished status. So all ends of one
+    /// `cause` have the same status, and states that differ only in these times are one state.
     pub(crate) fn ends(&self, cause: &impl Hash, conclude: impl FnOnce() -> Conclusion) -> Stage {
         let end = || finished(&self.object, &conclude(), at(0));
         Stage::Ending { status: made_once(&(&self.object, cause), end) }
@@ -167,12 +168,12 @@ impl Member {
     /// `Request::wait`.
     pub(crate) fn waits(&self, reason: WaitReason, world: &World, operator: usize) -> Stage {
         let now = world.time(operator);
-        // The shortest pause, whenever it was first worked on: a longer one is a turn that is not taken, and states that differ
-        // in that time alone stay one.
+        // The shortest pause, whenever the first attempt was. A longer pause is the same as a step that is not taken.
+        // States that differ only in that time are one state.
         let uid = self.object.metadata.uid.as_deref().unwrap_or_default();
         let next_attempt = Some(next_attempt(now, now, None, uid, self.object.spec.not_after_time.0));
         let status = waiting(&self.object, &Waiting { reason, message: String::new(), next_attempt }, now);
-        // Texts are no part of a state.
+        // Messages are not part of a state.
         let old = self.object.status.clone().map(|mut old| {
             old.conditions.iter_mut().for_each(|condition| condition.message.clear());
             old
@@ -181,11 +182,11 @@ impl Member {
     }
 }
 
-/// `group::work_on`: the turn of `picks`, each a request and a version of it that the watch cache shows. None if there is
-/// nothing to do.
+/// `work::work_on` for `picks`: each is a request and a version of it in the watch cache. `None` if there is nothing to
+/// do.
 ///
-/// One that has expired looks for its receipt at once, and so does one whose session is gone, below: neither changes with
-/// time, so that a pause before the look is a later turn.
+/// An expired request looks for its receipt in the same step, and so does a request whose session is gone, below.
+/// Neither result changes with time, so a pause before the look is the same as taking this step later.
 pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks: &[(usize, usize)]) -> Option<()> {
     let now = protocol.now(world, operator);
     let (mut attempts, mut others) = (vec![], vec![]);
@@ -200,7 +201,7 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
                 continue;
             }
             Step::Attempt(Intent::DryRun) => panic!("no request of the model is a DryRun"),
-            // What is written of a request that was deleted is lost.
+            // A write to a deleted request would be lost.
             Step::Follow | Step::End(_) if world.requests[*request].object.is_none() => continue,
             // `Request::follow`.
             Step::Follow => {
@@ -230,8 +231,8 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
     Some(())
 }
 
-/// `group::observe` and `Request::attempt` up to the claim: one read of the list for all, then how each session stands.
-/// `is_read` is false if the list cannot be read.
+/// `batch::observe`, and `Request::attempt` up to the claim: one read of the list for all members, then a check of each
+/// session. `is_read` is false if the list cannot be read.
 pub(crate) fn observe(
     protocol: Protocol,
     world: &mut World,

@@ -1,4 +1,5 @@
-//! What must hold in every state, and what must be reached in some, so that the model is not empty.
+//! The properties that every state must have, and the situations that some state must reach. Without the situations, an
+//! empty model would pass.
 
 use sessionkill::api::{SessionKillReceipt, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus};
 use stateright::Property;
@@ -27,10 +28,10 @@ pub(crate) const FENCED: &str = "the fence is never given up while clocks keep t
 pub(crate) const LET_GO: &str = "a claim that its living holder lets go of is gone, recorded, or known to be given up";
 pub(crate) const SETTLES: &str = "every request ends once faults stop, with any one operator left";
 
-/// Those that hold, and the situations that a run of `model` must meet if time passes in it.
+/// The properties for all states. If time passes in `model`, also the situations that its run must reach.
 pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
     let mut all = rules();
-    // Two claims for the call of both, and one for each alone.
+    // Four attempts: two claims for the shared call, and one for each request alone.
     if model.scenario == Scenario::Group && model.faults > 0 && model.attempts >= 4 {
         all.extend(narrowed());
     }
@@ -42,7 +43,7 @@ pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
         all.extend(troubles());
     }
     match model.scenario {
-        // Receipts are kept until its end.
+        // In this run, receipts are kept until its end.
         Scenario::Single if model.moments == EARLY => {}
         Scenario::Single => all.push(swept()),
         Scenario::Recreated | Scenario::Twins => all.push(executed_already()),
@@ -128,7 +129,7 @@ fn untold() -> Property<Checked> {
     })
 }
 
-/// Of a claim that is let go of while there is time for another.
+/// Situations with a claim that is released while there is time for another.
 fn released() -> [Property<Checked>; 3] {
     [
         Property::sometimes("a claim is edited before it is released", |_, world: &World| {
@@ -152,7 +153,7 @@ fn released() -> [Property<Checked>; 3] {
     ]
 }
 
-/// Of what the API server does not store.
+/// Situations with objects that the API server does not store.
 fn unstored() -> [Property<Checked>; 2] {
     [
         Property::sometimes("a request ends by a claim without a record", |_, world: &World| {
@@ -176,7 +177,7 @@ fn executed_already() -> Property<Checked> {
     Property::sometimes("a request was executed already", |_, world: &World| any_reason(world, "AlreadyExecuted"))
 }
 
-/// Of what is created again too late.
+/// Situations with a request that is created again too late.
 fn late() -> [Property<Checked>; 4] {
     [
         Property::sometimes("what was executed is told to who comes too late", |_, world: &World| {
@@ -190,7 +191,7 @@ fn late() -> [Property<Checked>; 4] {
     ]
 }
 
-/// Whether the request that was created again came too late, and ended for `reason`.
+/// Whether the request that was created again came too late and ended with `reason`.
 fn is_told_late(world: &World, reason: &str) -> bool {
     let again = &world.requests[1];
     let came_late = again.versions.first().is_some_and(|object| lateness(object).0);
@@ -203,7 +204,7 @@ fn shared_call() -> Property<Checked> {
     })
 }
 
-/// Of a shared call that was refused.
+/// Situations with a shared call that was refused.
 fn narrowed() -> [Property<Checked>; 2] {
     [
         Property::sometimes(
@@ -222,7 +223,7 @@ fn narrowed() -> [Property<Checked>; 2] {
     ]
 }
 
-/// Whether no request ended by the refusal of a call that it shared.
+/// Whether no request ended because a shared call was refused.
 fn has_own_refusal(world: &World) -> bool {
     let is_shared = |attempt_id: &String| {
         world.refused_together.iter().flat_map(|call| &call.members).any(|(_, attempt)| attempt == attempt_id)
@@ -237,7 +238,7 @@ fn has_new_nonces(world: &World) -> bool {
     world.network.iter().all(|call| world.refused_together.iter().all(|refused| refused.nonce != call.nonce))
 }
 
-/// Requests with the same session have the same content here.
+/// In this model, requests with the same session have the same content.
 fn is_once(world: &World) -> bool {
     let of = |session: usize| {
         world.executions.iter().filter(|execution| world.requests[execution.request].session == session).count()
@@ -252,7 +253,7 @@ fn is_let_go(world: &World) -> bool {
         let is_known = |it| is_at_work(world, it, receipt) || world.operators[it].given_up.contains(attempt_id);
         receipt.status.is_none() && holder.is_some_and(|holder| !is_known(holder))
     };
-    // Whose record was refused is resolved like that of a holder that is gone.
+    // If the record was refused, the claim is resolved like one whose holder is gone.
     world.trouble == Trouble::Records || !world.receipts.iter().any(is_nobodys)
 }
 
@@ -281,13 +282,14 @@ fn reasons(sessions: &[SessionStatus]) -> impl Iterator<Item = SessionReason> {
     sessions.iter().map(|session| session.reason)
 }
 
-/// Whether `holds` of every finished request that says `outcome` of its session.
+/// Whether `holds` is true of every finished request that has a session with `outcome`.
 fn is_true_of(world: &World, outcome: SessionOutcome, holds: fn(&World, usize, &SessionKillStatus) -> bool) -> bool {
     ends(world)
         .all(|(index, end)| end.sessions.iter().all(|session| session.outcome != outcome || holds(world, index, end)))
 }
 
-/// By the attempt that the status names; by none of this request if it names none.
+/// Whether the session was not killed by the attempt that the status names. If it names none: not by any attempt of
+/// this request.
 fn was_not_executed(world: &World, index: usize, end: &SessionKillStatus) -> bool {
     world.executions.iter().all(|execution| match &end.dispatch {
         Some(dispatch) => execution.attempt_id != dispatch.attempt_id,
@@ -295,19 +297,20 @@ fn was_not_executed(world: &World, index: usize, end: &SessionKillStatus) -> boo
     })
 }
 
-/// Whether nothing was executed for the content of the request `index`, and no other ended by a call for it, if it ended as one
-/// that came too late.
+/// If the request `index` ended as too late: whether its content was never executed, and no other request with its
+/// content ended by a call.
 fn is_untried(world: &World, index: usize, end: &SessionKillStatus) -> bool {
     let is_too_late = ["ExpiredOnArrival", "KillMissed"].iter().any(|reason| says(end, reason));
     let is_same = |other: usize| world.requests[other].receipt_name == world.requests[index].receipt_name;
     let is_executed = || world.executions.iter().any(|execution| is_same(execution.request));
     let is_ended = || ends(world).any(|(other, end)| is_same(other) && end.dispatch.is_some());
-    // Where no receipt can be recorded, a holder that has sent nothing takes its claim back after another has judged it.
+    // If receipts cannot be recorded, an operator may conclude another holder's claim before that holder releases it,
+    // although nothing was sent.
     let is_tried = || world.trouble != Trouble::Records && is_ended();
     !is_too_late || !is_executed() && !is_tried()
 }
 
-/// Whether the request `index` is not called ready, if it came too late by little and names no call.
+/// Whether the request `index` is not `Ready`, if it counts as missed and names no call.
 fn is_no_success(world: &World, index: usize, end: &SessionKillStatus) -> bool {
     let is_ready = end.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     let came_late = world.requests[index].versions.first().is_some_and(|object| lateness(object).1);

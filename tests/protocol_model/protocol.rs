@@ -1,7 +1,7 @@
-//! The protocol as it is shipped, and the rules that can be taken from it to see that the properties notice.
+//! The shipped protocol, and the rules that can be left out to check that a property fails without them.
 //!
-//! Each decision is the crate's own function. A rule that is left out is a wrapper around it, or a switch of the order in
-//! which `operator` calls them: the shipped code has no hooks.
+//! Each decision is the crate's own function. Leaving out a rule means a wrapper around such a function, or another
+//! order of the calls in `operator`. The shipped code has no hooks for it.
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill::api::{Outcome, SessionKill, SessionKillReceipt};
@@ -22,45 +22,47 @@ use super::world::World;
 /// One rule of the protocol.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// A call is made under a claim that is stored.
+    /// A call needs a stored claim.
     ClaimBeforeCall,
-    /// The same content has the same receipt, whatever the object.
+    /// The name of a receipt depends only on the content of the request, not on the object.
     NameByContent,
-    /// A claim has a dispatch deadline, never after `notAfterTime`.
+    /// A claim has a dispatch deadline, which is never after `notAfterTime`.
     DispatchDeadline,
-    /// The clock is looked at right before the call is sent.
+    /// The operator checks the clock right before it sends the call.
     ClockCheck,
     /// The call is signed so that the gateway refuses it after the dispatch deadline.
     Fence,
-    /// What may have been executed is not sent again.
+    /// A call that may have been executed is not sent again.
     NeverResend,
-    /// What may have been executed keeps its claim.
+    /// The claim of a call that may have been executed is not released.
     ReleaseOnlyUnexecuted,
-    /// What the gateway refused for good keeps its claim: else another operator, behind in what it sees, may send it again.
+    /// The claim of a call that the gateway rejected is kept. Otherwise another operator with an older watch cache
+    /// could send the call again.
     KeepRejected,
-    /// What the gateway refused of several requests is asked for each half of them.
+    /// If the gateway rejects a call for several requests, each half of them is sent again.
     NarrowDown,
-    /// Only what was provably not executed is split.
+    /// A call is split only if it was provably not executed.
     SplitOnlyUnexecuted,
-    /// Each half is claimed anew, and so has a nonce of its own.
+    /// Each half is claimed again, and so gets a new nonce.
     ClaimHalvesAgain,
-    /// Of a half, too, the clock is looked at, and the gateway fenced.
+    /// The clock check and the fence apply to halves too.
     HalvesInTime,
-    /// A claim that is there already may be our own, its answer lost. Taken for another's, it is given up and made again.
+    /// A claim that already exists may be the attempt's own, if the answer to its creation was lost. Without this rule
+    /// it is treated as another's, given up and made again.
     OursAfterConflict,
-    /// Only the attempt's own claim is withdrawn.
+    /// An attempt withdraws only its own claim.
     WithdrawOnlyOurs,
-    /// Nobody but the holder moves a claim on before its settle deadline.
+    /// Before the settle deadline, only the holder may go on with a claim.
     SettleDeadline,
-    /// A session is failed only when no call can reach it any more.
+    /// A session counts as failed only when no call can reach it any more.
     FollowUnanswered,
-    /// A request that was created too late ends by the receipt of its content, if there is one.
+    /// A request that was created too late ends with the outcome in the receipt of its content, if there is one.
     ReceiptBeforeExpiry,
-    /// One without a receipt that came too late by little was missed.
+    /// A request without a receipt that was created shortly too late ends as missed.
     MissedIsNoSuccess,
-    /// Nothing is called expired before clocks that are behind agree.
+    /// A request expires only when even a slow clock shows that its time is over.
     ExpiryMargin,
-    /// A clock is held against the API server's, and not believed if it is further from it than clocks may be.
+    /// A clock is compared with the API server's, and not used if they differ by more than the bound of 5 s.
     ServerClock,
     /// A receipt is kept until long after `notAfterTime`.
     Retention,
@@ -68,28 +70,29 @@ pub(crate) enum Rule {
     ReceiptUntilSettled,
     /// The API server refuses to change the outcome of a finished request.
     OutcomeWriteOnce,
-    /// A claim that a user has edited is no less released.
+    /// A claim is released even if a user has edited its receipt.
     ReleaseWhatWasEdited,
-    /// A claim that could not be released is kept in mind, and deleted by whoever finds it.
+    /// The operator remembers a claim that it could not release. When it finds the claim, it deletes it.
     RememberGivenUp,
-    /// So is one that was tried more than once: what was not answered may be stored yet.
+    /// The same for a claim that was tried more than once, as a try without an answer may still be stored.
     GiveUpAllTries,
-    /// Of the claims of a process that lives only those at work are left to it.
+    /// A running process keeps only its claims that are at work. Its other claims are resolved like those of a holder
+    /// that is gone.
     OnlyThoseAtWork,
-    /// A request ends by a claim whose record the API server does not take.
+    /// A request ends with the outcome of a claim even if the API server refuses the claim's record.
     EndWithoutRecord,
-    /// An outcome is recorded even if its request cannot be told.
+    /// An outcome is recorded even if the status of its request cannot be written.
     RecordWhatIsNotTold,
 }
 
-/// All rules but some.
+/// The protocol with all rules except those left out.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Protocol {
     left_out: &'static [Rule],
 }
 
 impl Protocol {
-    /// As shipped.
+    /// The protocol as shipped.
     pub(crate) const SHIPPED: Self = Self { left_out: &[] };
 
     pub(crate) const fn without(left_out: &'static [Rule]) -> Self {
@@ -116,17 +119,17 @@ impl Protocol {
         }
     }
 
-    /// The end of `object`, of whose content no receipt was found.
+    /// The conclusion for `object` if its content has no receipt.
     pub(crate) fn unsent(self, object: &SessionKill, outcome: Outcome) -> Conclusion {
         unsent(object, outcome, if self.has(Rule::MissedIsNoSuccess) { MISSED_WITHIN } else { SignedDuration::ZERO })
     }
 
-    /// The receipt that claims `object`; its UID is that of the attempt, as a claim is stored once.
+    /// The receipt that claims `object`. Its UID is the attempt ID, as each claim is stored at most once.
     pub(crate) fn receipt(self, object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
         let mut receipt = receipt(object, attempt);
         receipt.metadata.uid = Some(attempt.attempt_id.clone());
         if !self.has(Rule::DispatchDeadline) {
-            // Not later: the gateway refuses a time stamp that is far ahead of its clock, too.
+            // Only 10 minutes later, as the gateway also refuses a time stamp that is far ahead of its clock.
             receipt.spec.dispatch_deadline_time.0 += SignedDuration::from_mins(10);
         }
         if !self.has(Rule::NameByContent) {
@@ -175,12 +178,12 @@ impl Protocol {
     }
 }
 
-/// What the client makes of an error Code of the gateway.
+/// The kind of error for an error code of the gateway.
 pub(crate) fn kind_of(code: &str) -> ErrorKind {
     from_body(code, "", "R", None, None).kind
 }
 
-/// The bound of the clocks is the one that the product names.
+/// Whether the model's bound for clock differences is that of the shipped code.
 pub(crate) fn is_bound_as_shipped() -> bool {
     sessionkill::domain::clock::CLOCK_SKEW == SignedDuration::from_secs(SKEW)
 }

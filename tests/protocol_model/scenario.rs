@@ -1,4 +1,4 @@
-//! Which requests there are, and what users do with them.
+//! The scenarios: which requests there are, and what users do with them.
 
 use super::model::Checked;
 use super::operator::Operator;
@@ -11,16 +11,16 @@ use super::world::{Clocks, Request, Trouble, World, request};
 pub(crate) enum Scenario {
     /// One request.
     Single,
-    /// One request, which may be deleted at any time; its content may then be applied again under the same name.
+    /// One request that may be deleted at any time. Its content may then be applied again under the same name.
     Recreated,
     /// The same content under two names.
     Twins,
-    /// Two requests that have nothing in common but their call.
+    /// Two requests with different content that share a call.
     Group,
 }
 
-/// How the clocks may stand: all alike, or any of them ahead of the others by the bound. The operators are alike, so which
-/// of two is ahead does not matter.
+/// The possible clock differences: none, or some clocks ahead of the others by the bound of 5 s. The two operators are
+/// alike, so it does not matter which one is ahead.
 pub(crate) const ALL_CLOCKS: &[Clocks] = &[
     Clocks { operators: [0, 0], gateway: 0 },
     Clocks { operators: [0, SKEW], gateway: 0 },
@@ -29,11 +29,11 @@ pub(crate) const ALL_CLOCKS: &[Clocks] = &[
     Clocks { operators: [SKEW, SKEW], gateway: 0 },
 ];
 
-/// One operator whose clock is off by far more than that.
+/// One operator's clock is ahead by 3600 s, far more than the bound.
 pub(crate) const A_CLOCK_FAR_OFF: &[Clocks] = &[Clocks { operators: [0, 3600], gateway: 0 }];
 
 impl Scenario {
-    /// This scenario as shipped, with clocks that are alike.
+    /// This scenario with the shipped protocol and without clock differences.
     pub(crate) fn with(self, faults: u8, attempts: u8) -> Checked {
         Checked {
             protocol: Protocol::SHIPPED,
@@ -50,7 +50,7 @@ impl Scenario {
     }
 }
 
-/// The worlds in which a run may begin: one for each way in which the clocks may stand.
+/// The initial worlds of a run: one for each clock difference.
 pub(crate) fn worlds(model: &Checked) -> Vec<World> {
     model.clocks.iter().map(|clocks| world(model, *clocks)).collect()
 }
@@ -92,17 +92,17 @@ fn world(model: &Checked, clocks: Clocks) -> World {
     world
 }
 
-/// Whether a user may delete the first request; no finalizer keeps it.
+/// Whether a user may delete the first request. It has no finalizer.
 pub(crate) fn may_delete(scenario: Scenario, world: &World) -> bool {
     scenario == Scenario::Recreated && world.requests[0].object.is_some()
 }
 
-/// Whether the content of the first request may be applied again, as it is gone.
+/// Whether the content of the first request may be applied again. The object must be gone.
 pub(crate) fn may_create(scenario: Scenario, world: &World) -> bool {
     scenario == Scenario::Recreated && world.requests[0].object.is_none() && !world.requests[1].is_created
 }
 
-/// Applies it: the same name, another UID.
+/// Applies it again: same name, new UID.
 pub(crate) fn create_again(world: &mut World) {
     world.create(1, request("incident", "uid-2", 0, world.moments[world.now]));
 }

@@ -1,4 +1,4 @@
-//! How a world goes on when nothing goes wrong any more, all deadlines have passed and one operator is left.
+//! Plays a world to its end without faults, after all deadlines, with one operator left.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -9,16 +9,17 @@ use super::operator::Operator;
 use super::stored::digest;
 use super::world::{Trouble, World};
 
-/// More than any request needs.
+/// More steps than any request needs.
 const STEPS: usize = 100;
 
 thread_local! {
-    /// Worlds that are known to end well, by their digests: many differ only in the operator that is gone.
+    /// Digests of worlds that are known to end well. Many worlds differ only in the operator that is gone.
     static KNOWN: RefCell<HashSet<u64>> = RefCell::default();
 }
 
-/// Whether every request that is stored ends, whichever operator is left. The other one is gone for good. So it is when the
-/// API server stores everything again, and, for all that can be written, when it never does.
+/// Whether every stored request ends, whichever operator is left while the other is gone for good. Checked with an API
+/// server that stores everything again. If it refused writes before, also with one that goes on refusing them. Then the
+/// requests that can be written must end.
 pub(crate) fn settles(model: &Checked, world: &World) -> bool {
     let is_troubled = world.trouble != Trouble::None;
     let ways = (0..2).flat_map(|left| [Some((left, Trouble::None)), is_troubled.then_some((left, world.trouble))]);
@@ -26,7 +27,7 @@ pub(crate) fn settles(model: &Checked, world: &World) -> bool {
         let mut world = world.clone();
         world.operators[1 - left] = Operator::default();
         world.trouble = trouble;
-        // Bounds of the model, not of the protocol.
+        // These are limits of the model, not of the protocol.
         (world.faults, world.attempts) = (u8::MAX, u8::MAX);
         world.executions.clear();
         world.refused_together.clear();
@@ -42,12 +43,12 @@ pub(crate) fn settles(model: &Checked, world: &World) -> bool {
     })
 }
 
-/// One step of the operator `left`. When there is none: whether all requests have ended.
+/// One step of the operator `left`. If there is nothing to do: whether all requests have ended.
 fn next(model: &Checked, world: &mut World, left: usize) -> Option<bool> {
     if let Some(task) = world.operators[left].tasks.first() {
         let effect = Effect::of_task(task)[0];
         if effect == Effect::GiveUp {
-            // Whatever arrives by now is refused.
+            // A call that arrives now is refused, as its time stamp has expired.
             let call = world.network.iter().position(|call| task.waits_for(call))?;
             let refused = Arrival::RefusedWith("InvalidTimeStamp.Expired", false);
             return model.step(world, Action::Arrive(call, refused)).is_none().then_some(false);
@@ -60,7 +61,7 @@ fn next(model: &Checked, world: &mut World, left: usize) -> Option<bool> {
     };
     let can_end = |index: &usize| *index != 0 || world.trouble != Trouble::Status;
     let Some(index) = (0..2).filter(can_end).find(unfinished) else { return Some(true) };
-    // Now the watch cache shows it as it is.
+    // By now the watch cache shows the current version.
     let current = world.requests[index].object.clone()?;
     let version = world.requests[index].versions.iter().position(|version| *version == current)?;
     model.step(world, Action::Take(left, vec![(index, version)])).is_none().then_some(false)

@@ -1,4 +1,5 @@
-//! Objects of the real types inside a model state: cheap to clone, and equal when nobody can tell them apart.
+//! Objects of the real types inside a model state. They are cheap to clone, and equal if no decision can tell them
+//! apart.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ use sessionkill::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus
 
 use super::time::MISSED_WITHIN;
 
-/// A value, with the digest of what decisions read of it. Texts for people, and times that only people read, are left out:
-/// two states that differ in these alone have the same future.
+/// A value, and the digest of what decisions read of it. Messages and times that only people read are left out: two
+/// states that differ only in these have the same future.
 #[derive(Clone)]
 pub(crate) struct Stored<T> {
     value: Arc<T>,
@@ -73,8 +74,8 @@ thread_local! {
     static ENDS: RefCell<HashMap<u64, Stored<SessionKillStatus>>> = RefCell::default();
 }
 
-/// The status that `make` gives, made once for each `key`: the real functions are called millions of times with the same
-/// arguments.
+/// The status that `make` returns, computed once for each `key`. The real functions would otherwise be called millions
+/// of times with the same arguments.
 pub(crate) fn made_once(key: &impl Hash, make: impl FnOnce() -> SessionKillStatus) -> Stored<SessionKillStatus> {
     let key = digest(key);
     if let Some(known) = ENDS.with_borrow(|ends| ends.get(&key).cloned()) {
@@ -88,7 +89,7 @@ pub(crate) fn made_once(key: &impl Hash, make: impl FnOnce() -> SessionKillStatu
 /// What decisions read of a value.
 pub(crate) trait Decisive {
     fn feed(&self, hasher: &mut DefaultHasher);
-    /// For a counterexample.
+    /// The text for a counterexample.
     fn shown(&self) -> String;
 }
 
@@ -108,9 +109,9 @@ impl Decisive for Vec<SessionStatus> {
 
 impl Decisive for SessionKillStatus {
     fn feed(&self, hasher: &mut DefaultHasher) {
-        // Of a finished request nobody asks when.
+        // For a finished request, no decision depends on the time of its end.
         self.completion_time.is_some().hash(hasher);
-        // Of an unfinished one only whether it has begun: see `World::write_status`.
+        // For an unfinished request, decisions depend only on whether it has started: see `World::write_status`.
         (self.completion_time.is_none() && self.start_time.is_some()).hash(hasher);
         self.next_attempt_time.as_ref().map(|time| time.0).hash(hasher);
         let call = self.dispatch.as_ref();
@@ -130,7 +131,7 @@ fn summary(status: &SessionKillStatus) -> Option<&str> {
     status.conditions.iter().find(|condition| condition.type_ == "Succeeded").map(|c| c.reason.as_str())
 }
 
-/// Whether it was created too late, and whether by so little that it was missed.
+/// Whether it was created too late, and whether it then counts as missed.
 pub(crate) fn lateness(object: &SessionKill) -> (bool, bool) {
     let late = object.metadata.creation_timestamp.as_ref().map(|it| it.0.duration_since(object.spec.not_after_time.0));
     let is_late = late.is_some_and(|late| !late.is_negative());

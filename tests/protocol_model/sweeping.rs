@@ -1,4 +1,4 @@
-//! The sweep: what is not on the path of any kill.
+//! The sweep: work that no kill waits for.
 
 use sessionkill::api::SessionKillReceipt;
 use sessionkill::domain::kill::claim::{Judge, Standing};
@@ -8,7 +8,7 @@ use super::claiming::{delete_if_given_up, record_for};
 use super::protocol::{Protocol, Rule};
 use super::world::World;
 
-/// Whether a sweep of `operator` has anything to do with the receipt of this number.
+/// Whether a sweep of `operator` has anything to do with this receipt.
 pub(crate) fn is_due(protocol: Protocol, world: &World, operator: usize, index: usize) -> bool {
     let (receipt, now) = (&world.receipts[index], protocol.now(world, operator).earliest());
     protocol.receipt_expired(receipt, now) || is_orphaned(protocol, world, operator, receipt)
@@ -19,8 +19,8 @@ fn is_orphaned(protocol: Protocol, world: &World, operator: usize, receipt: &Ses
     protocol.standing(judge, receipt, protocol.now(world, operator).earliest()) == Standing::Orphaned
 }
 
-/// `sweep_receipts::sweep_receipts` for one receipt: removes it past its time, or records what became of an orphaned one. That others
-/// may write between the look and the record is tried on the path of requests.
+/// `sweep_receipts::sweep_receipts` for one receipt: removes an expired one, or resolves an orphaned one. Read and
+/// record are one step here. What others may write between the two is checked in the path of requests.
 pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, index: usize) -> Option<()> {
     let (receipt, now) = (world.receipts[index].clone(), protocol.now(world, operator).earliest());
     let is_expired = protocol.receipt_expired(&receipt, now);
@@ -41,7 +41,7 @@ pub(crate) fn receipt(protocol: Protocol, world: &mut World, operator: usize, in
     world.delete_receipt(&receipt).ok()
 }
 
-/// Whether the time of a finished request is over.
+/// Whether the TTL of a finished request has passed.
 pub(crate) fn is_request_due(world: &World, operator: usize, index: usize) -> bool {
     world.requests[index]
         .object
@@ -49,7 +49,8 @@ pub(crate) fn is_request_due(world: &World, operator: usize, index: usize) -> bo
         .is_some_and(|object| ttl_expired(object, world.known_time(operator).earliest()))
 }
 
-/// `sweep_requests::Removal` for one request: removes a finished request past its time once its outcome is recorded; else records it.
+/// `sweep_requests::Removal` for one request: removes a finished request whose TTL has passed if its outcome is
+/// recorded, and records the outcome otherwise.
 pub(crate) fn request(world: &mut World, index: usize) -> Option<()> {
     let object = world.requests[index].object.clone()?;
     let dispatch = object.status.as_ref().and_then(|status| status.dispatch.as_ref());

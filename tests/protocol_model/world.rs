@@ -1,4 +1,5 @@
-//! What is outside of the operators: the API server, the gateway with its sessions, the network between, and the clocks.
+//! Everything outside the operators: the API server, the gateway and its sessions, the network between them, and the
+//! clocks.
 
 use std::sync::Arc;
 
@@ -20,30 +21,30 @@ use super::time::{NOT_AFTER, at};
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub(crate) struct World {
     pub(crate) moments: &'static [i64],
-    /// The number of the moment.
+    /// The index of the current moment.
     pub(crate) now: usize,
     pub(crate) clocks: Clocks,
     pub(crate) requests: [Request; 2],
     pub(crate) receipts: Vec<Stored<SessionKillReceipt>>,
-    /// Which sessions are there.
+    /// Whether each session exists.
     pub(crate) sessions: [bool; 2],
     /// Calls that were sent and have not arrived.
     pub(crate) network: Vec<Call>,
     /// Claims that were sent to the API server and have not arrived.
     pub(crate) posts: Vec<Stored<SessionKillReceipt>>,
-    /// What the API server does not store, for as long as the run lasts.
+    /// What the API server refuses to store, until the end of the run.
     pub(crate) trouble: Trouble,
     pub(crate) operators: [Operator; 2],
     pub(crate) executions: Vec<Execution>,
-    /// The outcome of a finished request was changed.
+    /// Whether the outcome of a finished request was changed.
     pub(crate) is_overwritten: bool,
-    /// Calls for more than one request that were refused for what they ask.
+    /// Calls for more than one request that the gateway rejected.
     pub(crate) refused_together: Vec<Call>,
-    /// A time stamp was refused with time left, so that the connection would do without the fence from then on.
+    /// Whether the gateway refused a time stamp with time left. The connection would then send without the fence.
     pub(crate) is_fence_given_up: bool,
-    /// How many faults may yet happen.
+    /// How many more faults may happen.
     pub(crate) faults: u8,
-    /// How many claims may yet be tried.
+    /// How many more claims may be tried.
     pub(crate) attempts: u8,
 }
 
@@ -51,42 +52,42 @@ pub(crate) struct World {
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
-    /// The record of any receipt, as an older definition does that lacks a value.
+    /// The record of any receipt, as with an older definition that lacks a value.
     Records,
-    /// The status of the first request, as an object does that is too large already.
+    /// The status of the first request, as with an object that is too large already.
     Status,
 }
 
-/// By how many seconds each clock is ahead of the slowest.
+/// How many seconds each clock is ahead of the slowest one.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Clocks {
     pub(crate) operators: [i64; 2],
     pub(crate) gateway: i64,
 }
 
-/// One request, which is one UID.
+/// One request, that is, one UID.
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub(crate) struct Request {
-    /// The session that it names.
+    /// The index of the session that it names.
     pub(crate) session: usize,
-    /// The name of the receipt of its content.
+    /// The name of the receipt for its content.
     pub(crate) receipt_name: Arc<str>,
     pub(crate) is_created: bool,
-    /// As stored; none before its creation and after its deletion.
+    /// The stored object. `None` before its creation and after its deletion.
     pub(crate) object: Option<Stored<SessionKill>>,
-    /// Every version that was stored and is unfinished, which a watch cache may show at any time: events come late, twice or
-    /// not at all, and a list may be of an older time.
+    /// Every unfinished version that was stored. A watch cache may show any of them at any time: events can be late,
+    /// doubled or lost, and a list can be old.
     pub(crate) versions: Vec<Stored<SessionKill>>,
-    /// How it ended; outlives it.
+    /// How it ended. Kept after the deletion of the object.
     pub(crate) end: Option<Stored<SessionKillStatus>>,
 }
 
 /// A kill on its way to the gateway.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// The attempt whose nonce it carries, and the number of the request within it.
+    /// The attempt that its nonce is for, and the number of the request within that attempt.
     pub(crate) nonce: (String, u8),
-    /// The requests that it is for, with their attempts.
+    /// The requests that it is for, each with the ID of its attempt.
     pub(crate) members: Vec<(usize, String)>,
     /// Its signed time stamp, in seconds from the start.
     pub(crate) stamp: i64,
@@ -100,7 +101,7 @@ pub(crate) struct Execution {
     pub(crate) is_late: bool,
 }
 
-/// Why the API server did not write.
+/// Why the API server refused a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     NotFound,
@@ -108,11 +109,11 @@ pub(crate) enum Refused {
     Conflict,
     /// A rule of the kind forbids it.
     Invalid,
-    /// It is stored in no form.
+    /// The API server does not store it in any form.
     Unstorable,
 }
 
-/// A request with `uid`, created at `created`, for the session of this number.
+/// A request with this `uid`, created at `created`, for the session with this index.
 pub(crate) fn request(name: &str, uid: &str, session: usize, created: i64) -> SessionKill {
     let mut object: SessionKill = serde_json::from_value(json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
@@ -131,7 +132,7 @@ pub(crate) fn request(name: &str, uid: &str, session: usize, created: i64) -> Se
 }
 
 impl World {
-    /// The number of the last moment.
+    /// The index of the last moment.
     pub(crate) fn last(&self) -> usize {
         self.moments.len() - 1
     }
@@ -146,7 +147,7 @@ impl World {
         at(self.moments[moment] + self.clocks.operators[operator])
     }
 
-    /// The same, with what the API server's answers tell of its clock, which is the slowest.
+    /// The same, with what the answers of the API server show of its clock, which is the slowest one.
     pub(crate) fn known_time(&self, operator: usize) -> Now {
         let server = self.moments[self.now];
         Now::new(self.time(operator), Some(Bounds { earliest: at(server), latest: at(server + 1) }))
@@ -166,7 +167,8 @@ impl World {
         request.versions.push(object);
     }
 
-    /// Writes the status of the request `index`, which was made from `base`, by its UID, as the rules of the kind allow.
+    /// Writes the status of the request `index`. It was computed from the version `base`. The UID must match, and the
+    /// rules of the kind apply.
     pub(crate) fn write_status(
         &mut self,
         protocol: Protocol,
@@ -177,12 +179,13 @@ impl World {
         if self.trouble == Trouble::Status && index == 0 {
             return Err(Refused::Unstorable);
         }
-        // A request may be tried again at any time: pauses are for efficiency, and only the protocol must be right.
+        // Drop the time of the next try: a request may be tried again at any time, as the protocol must be right
+        // without pauses.
         status.next_attempt_time = None;
         let request = &mut self.requests[index];
         let Some(object) = &request.object else { return Err(Refused::NotFound) };
         let old = object.status.clone().unwrap_or_default();
-        // Two times are never the same, though two moments are.
+        // Two start times always differ in reality, even if the model has the same moment for both.
         let is_new_start = base.status.as_ref().is_none_or(|status| status.start_time.is_none());
         if old.start_time.is_some() && is_new_start
             || protocol.has(Rule::OutcomeWriteOnce) && !is_allowed(&old, &status)
@@ -212,7 +215,7 @@ impl World {
         self.receipts.iter().find(|receipt| receipt.metadata.name.as_deref() == Some(name))
     }
 
-    /// The receipt of the content of a request.
+    /// The receipt for the content of a request.
     pub(crate) fn receipt_of(&self, protocol: Protocol, index: usize) -> Option<Stored<SessionKillReceipt>> {
         let request = &self.requests[index];
         if protocol.has(Rule::NameByContent) {
@@ -231,7 +234,7 @@ impl World {
         Ok(())
     }
 
-    /// Deletes exactly `receipt`, with its UID and its version as preconditions.
+    /// Deletes `receipt`, with its UID and its version as preconditions.
     pub(crate) fn delete_receipt(&mut self, receipt: &Stored<SessionKillReceipt>) -> Result<(), Refused> {
         let name = receipt.metadata.name.as_deref().unwrap();
         if *self.receipt(name).ok_or(Refused::NotFound)? != *receipt {
@@ -241,7 +244,7 @@ impl World {
         Ok(())
     }
 
-    /// A user edits the labels of `receipt`: it is the same in another version.
+    /// A user edits the labels of a receipt: it gets another version and stays the same otherwise.
     pub(crate) fn edit_receipt(&mut self, index: usize) {
         let edited = |receipt: &mut SessionKillReceipt| receipt.metadata.resource_version = Some("edited".to_owned());
         self.receipts[index] = self.receipts[index].with(edited);
@@ -261,19 +264,19 @@ impl World {
         Ok(())
     }
 
-    /// The process list, as `operator` dates it.
+    /// The process list, with the time by the clock of `operator`.
     pub(crate) fn list(&self, operator: usize) -> Snapshot {
         let there = (0..2).filter(|session| self.sessions[*session]);
         Snapshot::new(there.map(seen).collect(), true, self.time(operator))
     }
 
-    /// Whether the gateway takes the time stamp of `call`.
+    /// Whether the gateway accepts the time stamp of `call`.
     pub(crate) fn is_accepted(&self, call: &Call) -> bool {
         let now = self.moments[self.now] + self.clocks.gateway;
         (now - call.stamp).abs() <= ACCEPTANCE.as_secs()
     }
 
-    /// Whether the requests of `call` were refused in a shared call before.
+    /// Whether a shared call for the requests of `call` was refused before.
     pub(crate) fn were_refused_together(&self, call: &Call) -> bool {
         let was =
             |request: &usize| self.refused_together.iter().flat_map(|it| &it.members).any(|(it, _)| it == request);
@@ -285,7 +288,7 @@ impl World {
         for (request, attempt_id) in &call.members {
             let session = self.requests[*request].session;
             let not_after = NOT_AFTER + 5 * i64::try_from(session).unwrap();
-            // By the gateway's own clock, which is the bound: it is what the fence rests on.
+            // By the gateway's own clock, as the fence depends on it.
             let is_late = self.moments[self.now] + self.clocks.gateway > not_after;
             self.sessions[session] = false;
             self.executions.push(Execution { request: *request, attempt_id: attempt_id.clone(), is_late });
@@ -293,7 +296,7 @@ impl World {
     }
 }
 
-/// A session in the list, or in an answer.
+/// A session as the list or an answer shows it.
 pub(crate) fn seen(session: usize) -> Seen {
     Seen {
         server_ip: "10.0.0.1".to_owned(),
