@@ -1,6 +1,7 @@
-//! Whatever goes wrong at whichever step of a kill, on the real binary: a fault of the API server, of a watch or of the
-//! gateway, or the death or the sleep of an operator, at every request that a kill makes. Each plan must end as a kill that
-//! went well does, but for what the design says of lost answers and lost holders, and do little more.
+//! Lets one thing go wrong at each request that a kill makes, with the real binary: a fault of the API server, of a
+//! watch or of the gateway, or an operator that is killed or frozen. Each kill must end as if nothing had gone wrong,
+//! except where the design allows another end because an answer or a holder was lost. It may make only a few more
+//! writes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
@@ -30,24 +31,25 @@ use crate::permitted::allowance;
 use crate::plan::{Case, Plan, Scene, Step, steps_of};
 use crate::stage::{Played, play};
 
-/// Most of them wait most of the time.
+/// Plans at once. A plan mostly waits, so 32 can run at the same time.
 const AT_ONCE: usize = 32;
-/// How often a plan is played again if the machine disturbed it.
+/// How many times a plan is repeated if the machine disturbed it.
 const REPEATS: usize = 2;
-/// Of the random schedules.
+/// The random schedules: the first seed, and their number.
 const FIRST_SEED: u64 = 1000;
 const SCHEDULES: u64 = 12;
 
-/// What many arenas share. Its servers end with the process, in whatever way that ends.
+/// What all arenas of a test share. Its servers end with the process, however it ends.
 async fn ground(name: &str) -> Arc<Ground> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // What an earlier run left.
+    // Remove the files of an earlier run.
     let _ = fs::remove_dir_all(&directory);
     let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
     Arc::new(Ground::prepare(&directory, binary).await.unwrap())
 }
 
-/// The one whose control plane fails: for one test at a time, as it fails all that it serves.
+/// The ground whose control plane is made to fail. Only one test at a time may use it, as a failure affects all its
+/// arenas.
 async fn failing_ground() -> MappedMutexGuard<'static, Arc<Ground>> {
     static SHARED: Mutex<Option<Arc<Ground>>> = Mutex::const_new(None);
     let mut shared = SHARED.lock().await;
@@ -62,7 +64,7 @@ async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     let started = Instant::now();
     let ground = ground("fault-plans").await;
     let recorded = join_all(Scene::ALL.map(|scene| record(&ground, scene))).await;
-    // For a look at some of them only.
+    // To play only the cases whose name has this text.
     let only = env::var("FAULT_PLANS").unwrap_or_default();
     let all_of_them = env::var("FAULT_PLANS_OF_ALL_STEPS").is_ok();
     let cases = recorded
@@ -83,7 +85,7 @@ async fn whatever_goes_wrong_a_kill_ends_as_it_may() {
     assert!(failed.is_empty(), "{} plans failed\n{}", failed.len(), words.collect::<Vec<_>>().join("\n\n"));
 }
 
-/// What a kill in `scene` does, and how often it stores each kind of write at most, when nothing goes wrong beside.
+/// The steps of a kill in `scene` without other faults, and the largest count of each kind of write over three runs.
 async fn record(ground: &Arc<Ground>, scene: Scene) -> (Scene, Vec<Step>, BTreeMap<String, usize>) {
     let well = |number| {
         let case = Case { scene, plan: Plan::None };
@@ -100,7 +102,7 @@ async fn record(ground: &Arc<Ground>, scene: Scene) -> (Scene, Vec<Step>, BTreeM
     (scene, steps, most_of_each(references.iter().map(|(_, played)| &played.writes)))
 }
 
-/// How often each kind of write was stored at most.
+/// The largest count of each kind of write.
 fn most_of_each<'a>(all: impl Iterator<Item = &'a BTreeMap<String, usize>>) -> BTreeMap<String, usize> {
     let mut most = BTreeMap::<String, usize>::new();
     for (kind, count) in all.flatten() {
@@ -116,7 +118,7 @@ fn too_many_writes(case: &Case, stored: &BTreeMap<String, usize>, well: &BTreeMa
     let is_too_many = |(kind, count): &(&String, &usize)| {
         let more = match kind.as_str() {
             "create sessionkillreceipts" => given_up,
-            // Once for what goes wrong, and once by a busy machine on which its time was over.
+            // One for the planned fault, and one for a claim that expired on a busy machine.
             GIVEN_UP => 2,
             _ => 0,
         };
@@ -141,7 +143,7 @@ async fn a_request_of_the_first_page_of_a_list_is_worked_on() {
     assert!(pages::ends_when_first_of_two_pages(&ground).await, "it is forgotten");
 }
 
-/// The same schedules each time, so that a failure can be played again: `testbed torture --seed S --schedules 1`.
+/// The schedules are always the same, so that you can repeat a failure: `testbed torture --seed S --schedules 1`.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lost() {
     let ground = failing_ground().await;
@@ -152,7 +154,7 @@ async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lo
     assert!(tally.verdict.kills > 0 && tally.verdict.unanswered > 0, "{tally:?}");
 }
 
-/// Plays `case`, and holds its writes against those of kills that went `well`, if that is known.
+/// Plays `case`, and compares its writes with those of kills without faults, if `well` has them.
 async fn play_named(
     ground: &Arc<Ground>,
     name: String,

@@ -1,4 +1,4 @@
-//! The control plane fails in the middle of kills, one at each step of which the API server has to know.
+//! The control plane fails in the middle of kills. There is one kill at each step that involves the API server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use testbed::fault_proxy::{At, Fault, Order, Passed, Rule};
 use crate::permitted::End;
 use crate::stage::Stage;
 
-/// Where the kills are when it fails: before the claim, when it is stored and its holder does not know, between the claim and
-/// the call, after the call, before and after the end of the request is stored, and before that of the claim is.
+/// The steps of the kills at the time of the failure: before the claim is stored, after that but before the holder
+/// knows it, between claim and call, after the call, before and after the end of the request is stored, and before the
+/// record of the claim is stored.
 const MOMENTS: [(&str, At); 7] = [
     ("create sessionkillreceipts", At::Request),
     ("create sessionkillreceipts", At::Answer),
@@ -24,7 +25,7 @@ const MOMENTS: [(&str, At); 7] = [
     ("patch sessionkillreceipts/status", At::Request),
 ];
 
-/// Longer than a request to the API server may take.
+/// Longer than the time-out of a request to the API server.
 const PAUSE: Duration = Duration::from_secs(20);
 
 struct Scene {
@@ -39,7 +40,7 @@ impl fmt::Display for Scene {
     }
 }
 
-/// Plays all moments at once, with one failure for all of them; what should not be, in words.
+/// Plays all steps at once, with one failure for all of them. Returns the problems as text.
 pub async fn fail_at_each_moment(ground: &Arc<Ground>, outage: Outage) -> Vec<String> {
     let numbered = MOMENTS.into_iter().enumerate();
     let setting = numbered.map(|(number, moment)| Scene::set(ground, format!("{outage:?}-{number}"), moment));

@@ -1,4 +1,5 @@
-//! A list of several pages: the operator asks for 20 objects at a time, and what comes first is known before the rest is.
+//! A list of several pages. The operator lists 20 objects per page, and processes the first page before the next one
+//! arrives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +12,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::plan::SHORT_WATCH_SECONDS;
 
-/// More than a page has.
+/// One more than the 20 objects of a page.
 const HELD: usize = 21;
-/// Far more than anything takes on a busy machine.
+/// Far longer than anything takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_millis(200);
-/// By its name the first of all.
+/// The first name in alphabetical order, so that it is on the first page.
 const FIRST: &str = "a-first";
 
-/// A request of which no event tells, on the first page of the list that follows; the next page comes late. Returns whether
-/// it ends before what there is is listed once more.
+/// No watch event tells of the request, but it is on the first page of the next list, whose second page comes late.
+/// Returns whether the request ends before the objects are listed once more.
 pub async fn ends_when_first_of_two_pages(ground: &Arc<Ground>) -> bool {
     let arena = Arena::set(ground, "pages", vec![session(1)]).await.unwrap();
     let held = SessionKillSpec { suspend: true, ..kill_of(&[2], 3600).unwrap() };
@@ -28,7 +29,8 @@ pub async fn ends_when_first_of_two_pages(ground: &Arc<Ground>) -> bool {
     let asking = stream::iter(asking).map(async |(name, spec)| arena.request(&name, spec).await);
     asking.buffer_unordered(16).try_collect::<Vec<()>>().await.unwrap();
 
-    // Short: the first watch tells how the operator writes why they wait, and the next is to tell of one request only.
+    // A short watch of 10 s. The first one shows the statuses of the suspended requests. The second one has only the
+    // event of the new request, which is lost.
     let launch = Launch { everywhere: true, watch_seconds: Some(SHORT_WATCH_SECONDS), ..Launch::default() };
     arena.start(launch).await.unwrap().ready().await.unwrap();
     while arena.requests().await.unwrap().iter().any(|request| request.status.is_none()) {
@@ -42,7 +44,7 @@ pub async fn ends_when_first_of_two_pages(ground: &Arc<Ground>) -> bool {
     lost.reached().await;
     arena.request(FIRST, kill_of(&[1], 3600).unwrap()).await.unwrap();
     late.reached().await;
-    // Takes no time; it counts.
+    // A delay of 0 s changes nothing. It counts the lists.
     let once_more = Fault::Delay(At::Request, Duration::ZERO);
     let once_more = arena.api.order(Rule::of(once_more, "list sessionkills").times(1));
     let ended = timeout(LIMIT, async {

@@ -1,4 +1,4 @@
-//! The plans: each lets one thing go wrong at one step of a kill. Made from the steps of kills that went well.
+//! The plans. Each lets one thing go wrong at one step of a kill. The steps come from kills without faults.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use testbed::fault_proxy::{At, Fault, StreamFault};
 use testbed::gateway::{Fault as GatewayFault, FaultKind};
 
-/// Longer than a call to the API server may take.
+/// Longer than the time-out of a request to the API server.
 const PAST_THE_DEADLINE: Duration = Duration::from_secs(16);
-/// Longer than the list before a watch may take.
+/// Longer than the time-out of the list before a watch.
 const PAST_THE_SILENCE: Duration = Duration::from_secs(80);
-/// The length of the watches of which events are swallowed: the API server sends bookmarks in it.
+/// The length in seconds of watches whose events are swallowed. In this time the API server still sends bookmarks.
 pub const SHORT_WATCH_SECONDS: u32 = 10;
-/// What an operator asks once for its log; no step of a kill.
+/// A request that an operator makes once at its start, for its log. It is no step of a kill.
 const OF_THE_START: &str = "get /version";
-/// Longer than a call to the gateway may take in these plans.
+/// Longer than the time-out of a call to the gateway in these plans.
 const PAST_THE_CALL: Duration = Duration::from_secs(6);
 
-/// One request of a kill: which of its kind.
+/// One request of a kill: its kind, and its index among the requests of that kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Step {
     pub kind: String,
@@ -30,7 +30,7 @@ impl Step {
         Self { kind: kind.into(), nth }
     }
 
-    /// Whether it goes to the gateway.
+    /// Whether it is a call to the gateway.
     pub fn is_call(&self) -> bool {
         self.kind.starts_with(char::is_uppercase)
     }
@@ -44,31 +44,33 @@ impl Step {
     }
 }
 
-/// How an operator is struck.
+/// What is done to an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strike {
-    /// `SIGKILL`; alone, it is started again.
+    /// `SIGKILL`. If there is no second operator, it is started again.
     Kill,
-    /// `SIGSTOP`, and `SIGCONT` when its claim's time is over; beside another, when that has ended the request.
+    /// `SIGSTOP`. `SIGCONT` follows after the claim has expired or, if there is a second operator, after the request
+    /// has ended.
     Freeze,
 }
 
-/// What a kill meets on its way in any case.
+/// What a kill meets besides the fault of its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// Nothing.
     Plain,
-    /// The gateway throttles its first call, which goes on under its claim, and the next for so long that it does not.
+    /// The gateway throttles the first call, which is made again under the same claim. It throttles the second call for
+    /// so many seconds that the claim expires.
     Throttled,
-    /// Nobody listens at the gateway when it has its claim, until it says so.
+    /// Once the operator has its claim, nothing listens at the gateway until the status says so.
     Unreachable,
-    /// It shares its first call with a request that the gateway refuses, and goes out again without that.
+    /// It shares its first call with a request that the gateway refuses. Then it is sent again without that request.
     Shared,
-    /// It was made before, and its request is deleted and created again after its `notAfterTime`: nothing is sent.
+    /// The kill was made before. Its request is deleted, and created again after its `notAfterTime`. Nothing is sent.
     PutBack,
 }
 
-/// A kill, and what goes wrong.
+/// A kill and its fault.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub scene: Scene,
@@ -80,18 +82,18 @@ pub struct Case {
 pub enum Plan {
     /// Nothing.
     None,
-    /// One request to the API server.
+    /// A fault of one request to the API server.
     Api(Step, Fault),
-    /// The answer to the claim is lost, and when it is made again, it is refused.
+    /// The answer to the claim is lost, and the API server refuses the second try.
     ClaimLostThenRefused,
-    /// A watch, while a request is created.
+    /// A fault of a watch while a request is created.
     Watch(Step, Fault),
-    /// The list before a watch comes from an older version: after the request has ended, to the same operator or to one
-    /// that starts.
+    /// The list before a watch is an old version, after the request has ended. The same operator gets it, or one that
+    /// starts.
     OlderList { restarted: bool },
-    /// One call to the gateway.
+    /// A fault of one call to the gateway.
     Call(Step, GatewayFault),
-    /// The operator that makes this step, at it.
+    /// The operator that makes this step is killed or frozen at it.
     Struck { step: Step, at: At, strike: Strike, replicas: usize },
 }
 
@@ -136,17 +138,18 @@ impl Scene {
         }
     }
 
-    /// How many of these requests the kill makes before those of the claim that counts.
+    /// How many requests of this kind the kill makes before those of the claim that counts.
     pub fn before_last_claim(self, kind: &str) -> usize {
         match (self, kind) {
             (Self::Throttled, "KillProcessList") => 2,
-            // The others of them reach nobody.
+            // While the gateway is unreachable, the calls of the first claim never arrive.
             (Self::Plain, _) | (Self::Unreachable, "KillProcessList") | (_, "patch sessionkillreceipts/status") => 0,
             _ => 1,
         }
     }
 
-    /// The plans for this kill. Of those that are not plain only what a plain one does not do, unless `all_of_them`.
+    /// The plans for this kill. Outside of the scene `Plain`, they cover only the steps that a plain kill does not
+    /// make, unless `all_of_them`.
     pub fn cases(self, steps: &[Step], all_of_them: bool) -> Vec<Case> {
         let plans = match self {
             Self::Plain => all(steps),
@@ -158,7 +161,8 @@ impl Scene {
         plans.map(|plan| Case { scene: self, plan }).collect()
     }
 
-    /// Whether the step of `plan` is sure to come. Two operators may each claim one of two requests, which then share no call.
+    /// Whether the step of `plan` certainly happens. Two operators may each claim one of the two requests, and then
+    /// there is no shared call.
     fn meets(self, plan: &Plan) -> bool {
         self != Self::Shared || !matches!(plan, Plan::Struck { replicas: 2, .. })
     }
@@ -177,7 +181,7 @@ impl Scene {
 }
 
 impl Case {
-    /// For the summary.
+    /// The name of its group in the summary.
     pub fn group(&self) -> &'static str {
         match self.scene {
             Scene::Plain => self.plan.group(),
@@ -190,7 +194,7 @@ impl Case {
 }
 
 impl Plan {
-    /// For the summary.
+    /// The name of its group in the summary.
     fn group(&self) -> &'static str {
         match self {
             Self::None => "fault-free",
@@ -205,7 +209,7 @@ impl Plan {
     }
 }
 
-/// All plans for a kill of these steps. Those that wait longest come first: so they wait beside the others.
+/// All plans for a kill with these steps. The longest ones come first, so that the others run meanwhile.
 fn all(steps: &[Step]) -> Vec<Plan> {
     let mut plans = beside_plain(steps);
     let watches = steps.iter().filter(|step| step.is_watch());
@@ -223,7 +227,7 @@ fn all(steps: &[Step]) -> Vec<Plan> {
     plans
 }
 
-/// Those for a kill that may meet something else as well.
+/// The plans that also fit a kill with another fault.
 fn beside_plain(steps: &[Step]) -> Vec<Plan> {
     let requests = steps.iter().filter(|step| !step.is_call() && !step.is_watch());
     let of_requests = requests.flat_map(|step| api_faults(step).map(|fault| Plan::Api(step.clone(), fault)));
@@ -278,7 +282,7 @@ fn call_faults(step: &Step) -> impl Iterator<Item = GatewayFault> {
     })
 }
 
-/// What all of these kills did, whatever the order: each step of which none did without.
+/// The steps that each of these kills made, in whatever order.
 pub fn steps_of(traces: &[Vec<String>]) -> Vec<Step> {
     let counts: Vec<BTreeMap<&str, usize>> = traces
         .iter()
@@ -292,7 +296,7 @@ pub fn steps_of(traces: &[Vec<String>]) -> Vec<Step> {
         .collect();
     let kinds = counts.first().into_iter().flatten().filter(|(kind, _)| **kind != OF_THE_START);
     let least = kinds.map(|(kind, _)| (*kind, counts.iter().map(|it| it.get(kind).copied().unwrap_or(0)).min()));
-    // Of what is repeated for as long as an operator runs, the first.
+    // Some steps are repeated while an operator runs. Only the first counts.
     let only_once = |kind: &str| kind.contains("(finished)") || kind.starts_with("list ") || kind.starts_with("watch ");
     least
         .flat_map(|(kind, least)| {

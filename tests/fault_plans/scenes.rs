@@ -1,4 +1,4 @@
-//! What a kill meets on its way beside what goes wrong by its plan.
+//! The scenes: what a kill meets besides the fault of its plan.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use crate::permitted::Struck;
 use crate::plan::{Plan, Scene};
 use crate::stage::{POLL, REFUSED, REQUEST, Stage};
 
-/// For how long a claim holds of a kill that is throttled: with room for another call under it, however slow the machine is.
+/// The dispatch window of the throttled kill, in seconds. It leaves time for a second call under the claim, even on a
+/// slow machine.
 pub const WINDOW_OF_THROTTLED: u16 = 12;
 
-/// For how many seconds a kill may be sent that is put back later: enough for it on a slow machine.
+/// How many seconds the kill of the scene `PutBack` has. A slow machine can make the kill in this time.
 const TIME_OF_PUT_BACK: i64 = 45;
 
 impl Stage {
@@ -33,14 +34,14 @@ impl Stage {
         if self.scene == Scene::Shared {
             let refusal = GatewayFault::new(FaultKind::Error).answering(400, "InvalidParameter");
             self.arena.gateway.inject(refusal.naming(session_id(REFUSED)).on_kills());
-            // It is there when the operators start, as the other is: they go together.
+            // Both requests exist when the operators start, so they share a call.
             self.arena.request("refused", kill_of(&[REFUSED], 600).unwrap()).await.unwrap();
         }
         if self.scene == Scene::PutBack {
             self.kill_before().await;
         }
         if self.scene == Scene::Unreachable {
-            // What goes wrong beside is met first.
+            // Poll the plan first, so that its fault comes first.
             return tokio::select! {
                 biased;
                 struck = self.act_out(plan) => struck,
@@ -50,7 +51,8 @@ impl Stage {
         self.act_out(plan).await
     }
 
-    /// Makes the kill by an operator that is gone afterwards, and deletes the request. Returns when it is too late for it.
+    /// An operator makes the kill and is killed. Then the request is deleted. Returns when it is too late to create it
+    /// again in time.
     async fn kill_before(&self) {
         let spec = kill_of(&[1, 2, 3], TIME_OF_PUT_BACK).unwrap();
         let not_after = self.asked.get_or_init(|| spec).not_after_time.0;
@@ -67,9 +69,9 @@ impl Stage {
         }
     }
 
-    /// Nobody listens at the gateway from the claim on, until the request says so.
+    /// Nothing listens at the gateway, from the claim until the request says so.
     async fn unreachable(&self) -> Struck {
-        // Of each operator: whichever has the claim must not call before.
+        // Holds the claims of all operators: none of them may call before the gateway is unreachable.
         let claimed = self.arena.api.order(Rule::of(Fault::Hold(At::Answer), "create sessionkillreceipts"));
         claimed.reached().await;
         self.arena.calls.shut().await;

@@ -1,4 +1,4 @@
-//! How a plan is played.
+//! Plays a plan.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::permitted::{End, Struck, permitted};
 use crate::plan::{Case, Plan, SHORT_WATCH_SECONDS, Scene, Step, Strike};
 use crate::scenes::WINDOW_OF_THROTTLED;
 
-/// Far more than anything takes on a busy machine: it only ends a plan that would never end.
+/// Far longer than anything takes on a busy machine. It only ends a plan that would hang.
 const LIMIT: Duration = Duration::from_mins(5);
 pub const POLL: Duration = Duration::from_millis(500);
 pub const REQUEST: &str = "inc-1";
@@ -26,23 +26,23 @@ pub const REFUSED: i64 = 5;
 /// Longer than the dispatch window.
 const DEEP_SLEEP: Duration = Duration::from_secs(9);
 
-/// How a plan went.
+/// The result of a plan.
 pub struct Played {
-    /// What each request was, in order.
+    /// The kind of each request, in order.
     pub trace: Vec<String>,
-    /// How often each kind of write was stored.
+    /// How many times each kind of write was stored.
     pub writes: BTreeMap<String, usize>,
-    /// What should not be, in words.
+    /// The problems as text.
     pub problems: Vec<String>,
-    /// The machine was so busy that a call took too long for which no fault was meant, or a record, which is then made again;
-    /// and nothing worse came of it: it says nothing of the plan.
+    /// The machine was so busy that a call or a record without a planned fault timed out. If there is no worse problem,
+    /// the result says nothing about the plan.
     pub is_disturbed: bool,
 }
 
-/// Plays `case` in an arena of its own.
+/// Plays `case` in its own arena.
 pub async fn play(ground: &Arc<Ground>, name: &str, case: &Case) -> Played {
     let arena = Arena::set(ground, name, vec![session(1), session(2), session(REFUSED)]).await.unwrap();
-    // Half of the plans with each version of HTTP.
+    // One half of the plans uses HTTP/1.1, the other half HTTP/2.
     let number: String = name.chars().filter(char::is_ascii_digit).collect();
     let http1 = number.bytes().rev().nth(1).is_some_and(|digit| digit % 2 == 0);
     let dispatch_window_seconds = (case.scene == Scene::Throttled).then_some(WINDOW_OF_THROTTLED);
@@ -76,7 +76,7 @@ pub async fn play(ground: &Arc<Ground>, name: &str, case: &Case) -> Played {
     Played { trace: stage.trace(), writes, problems, is_disturbed }
 }
 
-/// Without what is repeated for as long as an operator runs.
+/// Leaves out the requests that are repeated while an operator runs.
 fn brief(passed: &[Passed]) -> Vec<String> {
     let is_sweep = |kind: &str| kind.contains("(finished)") || kind == "list sessionkillreceipts";
     let line = |it: &Passed| format!("{} {} {:?} -> {:?}", it.client, it.kind, it.served, it.told);
@@ -88,9 +88,9 @@ pub struct Stage {
     pub arena: Arena,
     pub launch: Launch,
     pub scene: Scene,
-    /// An operator was struck, and what it asked for goes on its way.
+    /// Whether an operator was killed or frozen, and the request that it had made may go on.
     pub is_struck: AtomicBool,
-    /// What was asked for before, and how many requests the API server and the gateway got for that.
+    /// The spec of the request that was killed before, and how many requests the API server and the gateway got for it.
     pub asked: OnceLock<SessionKillSpec>,
     pub before: [AtomicUsize; 2],
 }
@@ -102,7 +102,7 @@ impl Stage {
         Self { arena, launch, scene, is_struck, asked, before }
     }
 
-    /// What each request was, but for those of before.
+    /// The kind of each request, without those of the earlier kill.
     fn trace(&self) -> Vec<String> {
         let since = |(proxy, before): (&FaultProxy, &AtomicUsize)| {
             proxy.trace().into_iter().skip(before.load(Ordering::Relaxed)).map(|it| it.kind)
@@ -110,7 +110,7 @@ impl Stage {
         [&self.arena.api, &self.arena.calls].into_iter().zip(&self.before).flat_map(since).collect()
     }
 
-    /// `plan`, whatever else the kill meets.
+    /// Plays `plan`, whatever the scene adds.
     pub async fn act_out(&self, plan: &Plan) -> Struck {
         match plan {
             Plan::None => {
@@ -150,7 +150,7 @@ impl Stage {
         self.arena.request(REQUEST, spec).await.unwrap();
     }
 
-    /// The request is there when the operators start: everything they do is part of the kill.
+    /// The request exists before the operators start, so everything that they do is part of the kill.
     async fn kill_from_the_start(&self, replicas: usize) {
         self.ask().await;
         for _ in 0..replicas {
@@ -159,7 +159,7 @@ impl Stage {
         self.all_is_done().await;
     }
 
-    /// An operator has looked through what is finished.
+    /// Waits until an operator has listed the finished requests and the receipts.
     async fn swept(&self) {
         let is_listed = |kind: &str| self.arena.api.trace().iter().any(|it| it.kind == kind && it.told.is_some());
         while !["list sessionkills (finished)", "list sessionkillreceipts"].into_iter().all(is_listed) {
@@ -178,11 +178,11 @@ impl Stage {
         self.all_is_done().await;
     }
 
-    /// The list that is served again shows the request as it was before it ended.
+    /// The old list shows the request as it was before it ended.
     async fn older_list(&self, restarted: bool) {
         let older = self.arena.api.order(Rule::of(Fault::OlderList, "list sessionkills").after(1).times(1));
         if !restarted {
-            // The first event is the end of the request, or close to it.
+            // The first event is the end of the request, or a change shortly before.
             self.arena.api.order(Rule::of(Fault::Stream(StreamFault::Gone(1)), "watch sessionkills").times(1));
         }
         self.ask().await;
@@ -193,7 +193,7 @@ impl Stage {
             self.arena.start(self.launch).await.unwrap();
         }
         met(&older).await;
-        // It has seen what comes after the older version when it works on what is new.
+        // When it processes a new request, it has seen the events after the old list.
         self.arena.gateway.set_sessions(vec![session(4)]).unwrap();
         self.arena.request("inc-2", kill_of(&[4], 600).unwrap()).await.unwrap();
         self.all_is_done().await;
@@ -201,7 +201,7 @@ impl Stage {
 
     async fn call(&self, step: &Step, fault: &GatewayFault) {
         for _ in 0..step.nth {
-            // Takes the place of the calls before it, and does nothing.
+            // A harmless fault for each of the calls before it.
             self.arena.gateway.inject(harmless(fault));
         }
         self.arena.gateway.inject(fault.clone());
@@ -234,7 +234,7 @@ impl Stage {
                 victim.operator.resume().unwrap();
             }
             (Strike::Freeze, _) => {
-                // It ends by its call if that was on its way, else by the other operator.
+                // The request ends by the call if that was on its way, otherwise by the other operator.
                 while !self.finished().await {
                     sleep(POLL).await;
                 }
@@ -250,7 +250,7 @@ impl Stage {
         Struck { is_holder, had_settled, is_executed }
     }
 
-    /// Nothing that it has asked for is on its way any more.
+    /// Waits until none of its requests is on its way.
     async fn has_left(&self, victim: &Replica) {
         loop {
             let passed = self.arena.api.trace().into_iter().chain(self.arena.calls.trace());
@@ -275,14 +275,14 @@ impl Stage {
         self.arena.api_of().get(name).await.unwrap()
     }
 
-    /// Every request has ended, and every claim has its record.
+    /// Waits until every request has ended and every claim has its record.
     pub async fn all_is_done(&self) {
         while !self.arena.unfinished().await.unwrap().is_empty() {
             sleep(POLL).await;
         }
     }
 
-    /// How the end differs from all those that are permitted.
+    /// `None` if the end is one of those permitted, otherwise the difference as text.
     pub async fn compare(&self, permitted: &[End]) -> Option<String> {
         let request = self.found(REQUEST).await;
         let receipt = self.arena.receipts().await.unwrap();
@@ -313,7 +313,7 @@ impl Stage {
     }
 }
 
-/// Its connection was closed on purpose: the trace has nothing more to say.
+/// Whether its connection was closed on purpose. The trace then has no answer.
 fn is_closed(passed: &Passed) -> bool {
     matches!(passed.fault, Some(Fault::Close | Fault::LoseAnswer))
 }
