@@ -1,5 +1,5 @@
-//! `deploy/base` is what the chart renders with its default values, and the chart's definitions and versions are the
-//! product's: one source for each.
+//! `deploy/base` is exactly what the chart renders with its default values. The definitions and the version in the
+//! chart are those of the repository. So each has one source.
 
 use std::{collections::BTreeMap, env, fs};
 
@@ -9,12 +9,12 @@ use testbed::chart;
 use crate::{admitted, control_plane::repository, furnished, render, render_of};
 
 const HEADER: &str = "# The chart in deploy/helm with its default values: UPDATE_BASE=1 cargo test --test chart base\n";
-/// What only the base has.
+/// The file that only the base has.
 const KUSTOMIZATION: &str = "kustomization.yaml";
-/// What only Helm needs.
+/// The labels that only Helm needs.
 const HELMS_LABELS: [&str; 2] = ["app.kubernetes.io/managed-by", "helm.sh/chart"];
 
-/// Each template that makes an object by default, as a file of the base.
+/// The objects that the templates make by default, as files of the base.
 async fn generated() -> BTreeMap<String, String> {
     let values = json!({"crds": {"install": false}});
     let rendered = render_of(&chart::directory(), &values, &["--skip-tests"]).await.unwrap();
@@ -56,7 +56,7 @@ async fn the_base_is_what_the_chart_renders() {
     );
 }
 
-/// Not as text but as the API server would store them, and through kustomize.
+/// Compared as the API server would store them, with kustomize for the base, and not as text.
 #[tokio::test]
 async fn the_chart_and_the_base_install_the_same_objects() {
     let cluster = furnished().await;
@@ -71,7 +71,7 @@ async fn the_chart_and_the_base_install_the_same_objects() {
     }
 }
 
-/// By kind and name, without what only Helm or only kustomize needs, and what differs each time.
+/// The objects by kind and name. Left out: what only Helm or only kustomize needs, and what differs each time.
 fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
     let kinds = ["CustomResourceDefinition", "Pod"];
     let kept = objects.into_iter().filter(|object| !kinds.contains(&object["kind"].as_str().unwrap()));
@@ -82,7 +82,7 @@ fn comparable(objects: Vec<Value>) -> BTreeMap<String, Value> {
         }
         let labels = metadata["labels"].as_object_mut().unwrap();
         labels.retain(|label, _| !HELMS_LABELS.contains(&label.as_str()));
-        // The API server's choice.
+        // The API server chooses these.
         for address in ["clusterIP", "clusterIPs"] {
             object["spec"].as_object_mut().map(|spec| spec.remove(address));
         }
@@ -123,7 +123,7 @@ fn the_chart_is_of_this_version() {
     }
 }
 
-/// The operator's own list of what it needs is what it is granted.
+/// The list of rights that the operator checks is exactly what its roles grant.
 #[tokio::test]
 async fn the_check_asks_for_exactly_the_rights_that_are_granted() {
     let objects = admitted(furnished().await, "the chart", &render(&json!({})).await).await;

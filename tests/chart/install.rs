@@ -1,4 +1,4 @@
-//! Installing, upgrading and uninstalling, with Helm on a control plane of its own.
+//! Installing, upgrading and uninstalling with Helm, on a control plane of the test's own.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use testbed::{
 
 use crate::{CONTROL_PLANES, control_plane::repository, copy_of_the_chart, eventually, helm, listed};
 
-/// By which Helm takes over what it has not installed, whoever has set its fields.
+/// The flags with which Helm takes over objects that it did not install, even if somebody else has set their fields.
 const TAKE_OVER: [&str; 2] = ["--take-ownership", "--force-conflicts"];
 const ANOTHER: &str = "ending";
 
@@ -30,7 +30,7 @@ async fn exists(control_plane: &ControlPlane, what: &[&str]) -> bool {
     !found.unwrap().is_empty()
 }
 
-/// As an earlier version could have been: a column has another name, and a right is missing.
+/// The chart as an earlier version could have been: a column has another name, and one right is missing.
 fn earlier_chart() -> (TempDir, PathBuf) {
     let (kept, earlier) = copy_of_the_chart();
     let edit = |file: &str, from: &str, to: &str| {
@@ -45,13 +45,13 @@ fn earlier_chart() -> (TempDir, PathBuf) {
     (kept, earlier)
 }
 
-/// The names of the columns of requests.
+/// The names of the columns of `SessionKill`, as JSON.
 async fn columns(control_plane: &ControlPlane) -> String {
     get(control_plane, &["crd", "sessionkills.sessionkill.dev"]).await["spec"]["versions"][0]["additionalPrinterColumns"]
         .to_string()
 }
 
-/// Makes a request, once the kinds are served; its UID.
+/// Creates a request as soon as its kind is served, and returns its UID.
 async fn request(control_plane: &ControlPlane) -> Value {
     let not_after = (Timestamp::now() + SignedDuration::from_hours(1)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let request = json!({
@@ -104,13 +104,13 @@ async fn an_upgrade_brings_the_definitions_and_an_uninstall_keeps_them_and_what_
     }
     assert_eq!(self::uid(&control_plane).await, uid);
 
-    // What was kept belongs to the release of that name: it can be installed again.
+    // The objects that Helm kept belong to a release of that name, so it can be installed again.
     run(&["install", "sessionkill-operator"], &chart::directory()).await;
     assert_eq!(self::uid(&control_plane).await, uid);
     control_plane.stop().await;
 }
 
-/// One cluster, in which each way of installing follows each other.
+/// One cluster in which each way of installing is used after each other one.
 struct Ways {
     control_plane: ControlPlane,
     earlier: PathBuf,
@@ -137,7 +137,7 @@ impl Ways {
         self.helm(&[&install[..], options].concat()).await
     }
 
-    /// Helm alone refuses to touch what is there, and takes it over with the flags that the documentation names.
+    /// Checks that Helm refuses to change existing objects, and takes them over with the flags in the documentation.
     async fn takes_over(&self, name: &str) {
         let refused = self.install(name, &[]).await.unwrap_err();
         assert!(refused.contains("invalid ownership metadata"), "{refused}");
@@ -150,7 +150,7 @@ impl Ways {
         self.helm(&["uninstall", name]).await.unwrap();
     }
 
-    /// `kubectl apply` of definitions as they were in the earlier version.
+    /// `kubectl apply` of the definitions of the earlier version.
     async fn apply_earlier(&self, options: &[&str]) -> Result<String, String> {
         let definitions = self.earlier.join("files/crds");
         let apply = ["apply", "-f", definitions.to_str().unwrap()];
@@ -158,13 +158,13 @@ impl Ways {
         said.map_err(|error| format!("{error:#}"))
     }
 
-    /// The definitions are of this version.
+    /// Checks that the definitions are those of this version.
     async fn assert_current(&self) {
         let columns = columns(&self.control_plane).await;
         assert!(columns.contains("Tenant") && !columns.contains("Owner"), "{columns}");
     }
 
-    /// The definitions are of the release of this name.
+    /// Checks that the definitions belong to the release of this name.
     async fn assert_of_release(&self, name: &str) {
         let definition = get(&self.control_plane, &["crd", "sessionkills.sessionkill.dev"]).await;
         assert_eq!(definition["metadata"]["annotations"]["meta.helm.sh/release-name"], name);
@@ -183,13 +183,13 @@ async fn each_way_of_installing_can_follow_each_other() {
     let ways = Ways::open().await;
     let control_plane = &ways.control_plane;
 
-    // Definitions by kubectl, as they were; then Helm.
+    // Apply the earlier definitions with kubectl, then install with Helm.
     ways.apply_earlier(&[]).await.unwrap();
     let uid = request(control_plane).await;
     ways.takes_over("sessionkill-operator").await;
     assert_eq!(ways.deployments().await, ["sessionkill-operator"]);
 
-    // A release beside it, and one of another name after it.
+    // Install a second release beside the first, and after both are uninstalled, one of another name.
     ways.install(ANOTHER, &["--set", "crds.install=false", "--set", "userRoles.create=false"]).await.unwrap();
     assert_eq!(ways.deployments().await, ["ending-sessionkill-operator", "sessionkill-operator"]);
     ways.uninstall(ANOTHER).await;
@@ -198,7 +198,7 @@ async fn each_way_of_installing_can_follow_each_other() {
     assert_eq!(ways.deployments().await, ["ending-sessionkill-operator"]);
     ways.uninstall(ANOTHER).await;
 
-    // kubectl after Helm.
+    // Use kubectl after Helm.
     let conflict = ways.apply_earlier(&["--server-side"]).await.unwrap_err();
     assert!(conflict.contains("conflict"), "{conflict}");
     ways.apply_earlier(&["--server-side", "--force-conflicts"]).await.unwrap();
@@ -209,7 +209,7 @@ async fn each_way_of_installing_can_follow_each_other() {
     ways.assert_current().await;
     assert_eq!(ways.deployments().await, ["sessionkill-operator"]);
 
-    // Helm after all of kubectl's, with an image of its own.
+    // Install with Helm over everything that kubectl applied, with another image.
     let image = ["--set", "image.repository=registry.example/sessionkill-operator"];
     let refused = ways.install("sessionkill-operator", &image).await.unwrap_err();
     assert!(refused.contains("invalid ownership metadata"), "{refused}");
@@ -225,7 +225,7 @@ async fn each_way_of_installing_can_follow_each_other() {
         assert!(!exists(control_plane, &[gone, "sessionkill-operator"]).await, "{gone}");
     }
 
-    // Definitions that stay kubectl's.
+    // Install with Helm while the definitions stay with kubectl.
     control_plane.run_kubectl(&apply).await.unwrap();
     ways.install(ANOTHER, &["--set", "crds.install=false"]).await.unwrap();
     assert_eq!(self::uid(control_plane).await, uid, "and all the while nothing was lost");

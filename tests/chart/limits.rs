@@ -1,5 +1,5 @@
-//! The limits of objects: what nobody needs is refused by its name, what tools write passes, and whoever stored too much before
-//! is not locked in.
+//! The limits on the size of objects. An object over a limit is refused with the name of the field. What tools write is
+//! accepted. A user who stored too much before the limits were in force can still edit and clean up the object.
 
 use std::fmt::Debug;
 
@@ -27,20 +27,20 @@ use crate::{
 
 mod objects;
 
-/// Where the limits hold.
+/// The namespace with the limits in force.
 const NAMESPACE: &str = "limited";
-/// The same, but objects were stored there before.
+/// Another one. Objects over the limits were stored there before.
 const OLD: &str = "limited-later";
-/// The same, of which fields do not exist.
+/// Another one. Objects with unknown fields were stored there before.
 const MISSPELT: &str = "limited-misspelt";
-/// With a life of 30 days.
+/// The namespace in which a request may live for 30 days.
 const PATIENT: &str = "patient";
-/// The operator's account, and what it is to the API server.
+/// The operator's service account, and its user name for the API server.
 const ACCOUNT: &str = "sessionkill-operator";
 const OPERATOR: &str = "system:serviceaccount:sessionkill-system:sessionkill-operator";
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The namespaces with the chart's limits in force, from two releases.
+/// The cluster with these namespaces, and the limits of two releases in force.
 async fn limited() -> &'static Cluster {
     static LIMITED: OnceCell<()> = OnceCell::const_new();
     let cluster = furnished().await;
@@ -70,7 +70,7 @@ async fn limit(cluster: &Cluster) {
     }
 }
 
-/// Of these values, the limits and the operator's rights.
+/// Installs the limits and the operator's rights from the chart with these values.
 async fn install(cluster: &Cluster, values: &Value) {
     let rendered = render(values).await;
     let wanted = |document: &&str| {
@@ -116,16 +116,16 @@ fn result(said: Said) -> Result<(), String> {
     if said.success { Ok(()) } else { Err(said.stderr) }
 }
 
-/// What is said to the creation of the object, which is not stored.
+/// The result of a dry run on the server that creates the object.
 async fn tried_in(cluster: &Cluster, namespace: &str, object: &Value) -> Result<(), String> {
     let create = ["create", "--dry-run=server", "-n", namespace, "-f", "-"];
     result(cluster.kubectl_with(&create, &object.to_string()).await)
 }
 
-/// What is said to a change of a stored object.
+/// The result of a patch of a stored object.
 async fn patched(cluster: &Cluster, namespace: &str, what: [&str; 2], patch: &Value) -> Result<(), String> {
     let [kind, name] = what;
-    // Longer than a command line may be.
+    // From standard input, as the patch is longer than a command line may be.
     let change = ["patch", kind, name, "-n", namespace, "--type=merge", "--patch-file=/dev/stdin"];
     result(cluster.kubectl_with(&change, &patch.to_string()).await)
 }
@@ -136,7 +136,7 @@ fn assert_refused(field: &str, said: Result<(), String>, because: &str) {
         refusal.contains(&format!("denied request: {field} ")) && refusal.contains(because),
         "{because}: {refusal}"
     );
-    // Not "invalid": upon that some tools remove an object and create it anew.
+    // Not "invalid": with that error, some tools delete an object and create it again.
     assert!(refusal.contains("(Forbidden)"), "{refusal}");
 }
 
@@ -176,7 +176,7 @@ async fn metadata_that_nobody_needs_is_refused_by_its_name() {
             json!({"managedFields": [fields(20_000)]}),
             "bytes, and the limit is 262144: apply as a field manager that it names already",
         ),
-        // Few characters, of three bytes each.
+        // Fewer characters than the limit of 131,072 bytes, but each takes three bytes.
         (
             json!({"annotations": {"note": "世".repeat(43_000)}}),
             json!({"annotations": {"note": "世".repeat(44_000)}}),
@@ -194,7 +194,7 @@ async fn metadata_that_nobody_needs_is_refused_by_its_name() {
             let said = tried_in(cluster, NAMESPACE, &object("a", too_much.clone())).await;
             assert_refused(&field(&too_much), said, because);
         }
-        // The namespaces of no release.
+        // A namespace that no release watches.
         assert_eq!(tried_in(cluster, "team-a", &kill("a", too_much)).await, Ok(()), "elsewhere: {because}");
     }
 }
@@ -254,7 +254,8 @@ async fn what_argo_cd_flux_helm_and_kubectl_write_passes() {
         let mut largest = kill(name, metadata.clone());
         largest["spec"]["sessions"] = sessions.into();
         for object in [largest, connection(name, metadata)] {
-            // Keeps a copy of the object in an annotation; then as three tools that share it, and as a person who edits it.
+            // First a client-side apply, which keeps a copy of the object in an annotation. Then server-side applies of
+            // three tools that share the object. Below, a user edits it.
             let apply = ["apply", "-n", NAMESPACE, "-f", "-"];
             for manager in [None, Some("argocd-controller"), Some("kustomize-controller"), Some("helm")] {
                 let manager = manager.map(|name| format!("--field-manager={name}"));
@@ -277,7 +278,7 @@ async fn what_argo_cd_flux_helm_and_kubectl_write_passes() {
 async fn a_request_lives_for_a_week_at_most_or_as_long_as_the_value_says() {
     let cluster = limited().await;
     let hour = SignedDuration::from_hours(1);
-    // The API server creates it now or later.
+    // The API server creates it now or later, so its life is not longer than a week.
     assert_eq!(tried_in(cluster, NAMESPACE, &long_lived(WEEK)).await, Ok(()));
     let (before, said) = (Timestamp::now(), tried_in(cluster, NAMESPACE, &long_lived(WEEK + hour)).await);
     let refusal = said.unwrap_err();
@@ -286,7 +287,8 @@ async fn a_request_lives_for_a_week_at_most_or_as_long_as_the_value_says() {
     let latest: Timestamp = told.split_once(" at the latest").unwrap().0.parse().unwrap();
     let second = SignedDuration::from_secs(1);
     assert!(before - second <= latest - WEEK && latest - WEEK <= Timestamp::now() + second, "{refusal}");
-    // What is told is taken, in whatever zone it is written; so far from now that no duration reaches it, it is refused as well.
+    // The time in the message is accepted in any time zone. A time too far in the future for a duration is refused as
+    // well.
     let of = |time: &str| request("long", "prod-ob", json!({"notAfterTime": time}));
     assert_eq!(tried_in(cluster, NAMESPACE, &of(&latest.to_string())).await, Ok(()));
     let hours = SignedDuration::from_hours(8);
@@ -316,7 +318,7 @@ async fn whoever_stored_too_much_before_can_hold_it_back_and_clean_it_up() {
     }
     writes_status::<OceanBaseConnection>(cluster, OLD, "link").await;
     patched(cluster, OLD, ["obc", "link"], &json!({"spec": {"tenantIDs": ["t1"]}})).await.unwrap();
-    // Not more of it.
+    // More is refused.
     for (what, more, because) in [
         (["sk", "many"], json!({"labels": {"one-more": ""}}), "has 2001 entries"),
         (["sk", "large"], json!({"annotations": {"more": "x"}}), "has 200"),
@@ -326,7 +328,7 @@ async fn whoever_stored_too_much_before_can_hold_it_back_and_clean_it_up() {
     ] {
         assert_refused(&field(&more), patched(cluster, OLD, what, &json!({"metadata": more})).await, because);
     }
-    // Less, although it is still too much.
+    // Less is accepted, even if it is still over the limit.
     for (what, less) in [
         (["sk", "many"], json!({"labels": {"n1": null}})),
         (["sk", "many"], json!({"finalizers": finalizers(19)})),
@@ -337,7 +339,7 @@ async fn whoever_stored_too_much_before_can_hold_it_back_and_clean_it_up() {
     ] {
         patched(cluster, OLD, what, &json!({"metadata": less})).await.unwrap();
     }
-    // Removed by the operator, after its TTL, and let go by whoever held it.
+    // The operator can delete the objects after their TTL, and the owner of the finalizers can remove them.
     let delete = ["delete", "sk", "many", "large", "-n", OLD, "--wait=false", "--as", OPERATOR];
     assert_eq!(result(cluster.kubectl(&delete).await), Ok(()));
     patched(cluster, OLD, ["sk", "many"], &json!({"metadata": {"finalizers": null}})).await.unwrap();
@@ -345,7 +347,7 @@ async fn whoever_stored_too_much_before_can_hold_it_back_and_clean_it_up() {
     assert_eq!(left, "sessionkill.sessionkill.dev/claimed\n");
 }
 
-/// As the operator's account, with the rights that the chart gives it.
+/// Writes a status as the operator's account, with the rights that the chart grants.
 async fn writes_status<K>(cluster: &Cluster, namespace: &str, name: &str)
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -393,7 +395,7 @@ async fn an_unknown_field_is_refused_by_its_name_and_whoever_stored_one_before_i
         })
         .await;
         patched(cluster, MISSPELT, what, &json!({"metadata": {"labels": {"team": "dba"}}})).await.unwrap();
-        // Not one more.
+        // A second unknown field is refused, even in an update that leaves the spec alone.
         let refusal = patched(cluster, MISSPELT, what, &json!({"Spec": {}})).await.unwrap_err();
         assert!(refusal.contains("unknown field"), "{refusal}");
     }

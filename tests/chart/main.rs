@@ -1,5 +1,6 @@
-//! The Helm chart on real parts: Helm itself renders, installs and upgrades it, the real kube-apiserver takes every object
-//! strictly, and the operator's binary runs as the Pod of its Deployment would, with the rights that the chart grants.
+//! The Helm chart with real parts. Helm itself renders, installs and upgrades it. The real kube-apiserver validates
+//! every object strictly. The operator's binary runs as in the Pod of its Deployment, with the rights that the chart
+//! grants.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
@@ -37,24 +38,24 @@ mod user_roles;
 
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Control planes of single tests that run at once; more would only make each other slow.
+/// At most one control plane for a single test at a time: more would only slow each other down.
 static CONTROL_PLANES: Semaphore = Semaphore::const_new(1);
 
-/// Helm of this test program; the first test to ask for it builds it.
+/// Helm, built by the first test that needs it.
 async fn helm() -> &'static Helm {
     static HELM: OnceCell<Helm> = OnceCell::const_new();
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
     HELM.get_or_init(async || tokio::task::spawn_blocking(move || Helm::in_home(&home)).await.unwrap().unwrap()).await
 }
 
-/// The version of Kubernetes that control planes are of.
+/// The version of Kubernetes of the control planes.
 async fn server_version() -> &'static str {
     static VERSION: OnceCell<String> = OnceCell::const_new();
     let ask = async || tokio::task::spawn_blocking(control_plane_version).await.unwrap().unwrap();
     VERSION.get_or_init(ask).await
 }
 
-/// The manifests of the chart at `chart` with these values, or what Helm says against them.
+/// The manifests of the chart at `chart` with these values, or Helm's error.
 async fn render_of(chart: &Path, values: &Value, options: &[&str]) -> Result<String, String> {
     let directory = scratch::directory().unwrap();
     let file = directory.path().join("values.json");
@@ -70,7 +71,7 @@ async fn render(values: &Value) -> String {
     render_of(&chart::directory(), values, &[]).await.unwrap()
 }
 
-/// A copy of the chart, to be changed; it is removed with the directory.
+/// A copy of the chart for changes. Dropping the directory removes it.
 fn copy_of_the_chart() -> (TempDir, PathBuf) {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
@@ -85,7 +86,7 @@ fn copy_of_the_chart() -> (TempDir, PathBuf) {
     (directory, chart)
 }
 
-/// Repeats `check` until it succeeds.
+/// Repeats `check` until it succeeds. Fails the test after the limit.
 async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -97,7 +98,7 @@ async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, Str
     }
 }
 
-/// The shared control plane with the namespaces that manifests name, and the kinds of the Prometheus operator.
+/// The shared control plane, with the namespaces that manifests use and the kinds of the Prometheus operator.
 async fn furnished() -> &'static Cluster {
     static FURNISHED: OnceCell<()> = OnceCell::const_new();
     let cluster = cluster().await;
@@ -126,20 +127,20 @@ async fn furnish(cluster: &Cluster) {
     }
 }
 
-/// Whether the API server would store these manifests, and what. It must take them strictly and say nothing against them.
+/// The result of a strict apply as a dry run on the server. Warnings count as errors.
 async fn tried(cluster: &Cluster, manifests: &str) -> Said {
     let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"];
     cluster.kubectl_with(&[&strictly[..], &["-o", "json", "-f", "-"]].concat(), manifests).await
 }
 
-/// What the API server would store of these manifests; see [`tried`].
+/// The objects that the API server would store for these manifests. Fails if it refuses or warns, see [`tried`].
 async fn admitted(cluster: &Cluster, what: &str, manifests: &str) -> Vec<Value> {
     let said = tried(cluster, manifests).await;
     assert!(said.success && said.stderr.is_empty(), "{what}: {}\n{manifests}", said.stderr);
     listed(&said.stdout)
 }
 
-/// The objects that kubectl prints, which may be a list, one, or several one after the other.
+/// The objects in kubectl's output: a list, one object, or several documents.
 fn listed(json: &str) -> Vec<Value> {
     let documents = serde_json::Deserializer::from_str(json).into_iter::<Value>().map(Result::unwrap);
     let items = documents.flat_map(|document| match document["items"].as_array() {
@@ -149,7 +150,7 @@ fn listed(json: &str) -> Vec<Value> {
     items.collect()
 }
 
-/// Kind and name of each object, as `ClusterRole/sessionkill-viewer`.
+/// Kind and name of each object, such as `ClusterRole/sessionkill-viewer`.
 fn names(objects: &[Value]) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     objects.iter().map(|object| format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))).collect()

@@ -1,4 +1,5 @@
-//! A fresh install from the chart, in all namespaces or in some, and the operator at work under the rights that it got.
+//! A new installation from the chart, for all namespaces or for some. The operator runs with the rights that the chart
+//! grants.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
@@ -32,7 +33,8 @@ struct Site {
 }
 
 impl Site {
-    /// Three namespaces; the operator is to work in `watched`, or if that is empty, in all.
+    /// Installs the chart in a cluster with three namespaces. The operator works in those of `watched`, or in all if
+    /// that is empty.
     async fn install(watched: &[&str], more: Value) -> Self {
         let alone = CONTROL_PLANES.acquire().await.unwrap();
         let directory = scratch::directory().unwrap();
@@ -50,7 +52,8 @@ impl Site {
         }
         let release = Release::install(helm().await, &control_plane, &values).await.unwrap();
         let site = Self { control_plane, gateway, release, directory, _alone: alone };
-        // Rights are in force a moment after they are granted; a refusal before that would be held against the operator.
+        // Wait, as rights take effect some time after they are granted. A refusal before that would look like an error
+        // of the operator.
         for namespace in if watched.is_empty() { &["shop", "bank", "other"] } else { watched } {
             site.wait_granted(namespace).await;
         }
@@ -59,7 +62,8 @@ impl Site {
 
     async fn wait_granted(&self, namespace: &str) {
         let account = format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}");
-        // Of a kind that is served without a definition: of another kubectl cannot ask. All are granted by the same binding.
+        // Ask for Events, which are served without a definition: kubectl cannot ask for other kinds yet. The same
+        // binding grants all rights.
         eventually("the operator's rights", async || {
             let ask = ["auth", "can-i", "create", "events.events.k8s.io", "-n", namespace, "--as", &account];
             self.control_plane.run_kubectl(&ask).await.map_err(|error| error.to_string())
@@ -67,13 +71,13 @@ impl Site {
         .await;
     }
 
-    /// A replica, as the Deployment would run it.
+    /// Starts a replica as the Deployment would run it.
     async fn operator(&self, pod: &str) -> Operator {
         let directory = self.directory.path().join(pod);
         self.release.start_operator(&self.control_plane, Path::new(BINARY), &directory).await.unwrap()
     }
 
-    /// A Secret and a connection to the gateway.
+    /// Creates a Secret and a connection to the gateway.
     async fn connect(&self, namespace: &str, endpoint: &str) {
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
             {
@@ -95,7 +99,7 @@ impl Site {
         self.control_plane.apply(&objects.to_string()).await.unwrap();
     }
 
-    /// Asks for the end of this session, for so many seconds from now.
+    /// Creates a request for this session, with its `notAfterTime` in `seconds` seconds.
     async fn request(&self, namespace: &str, number: i64, seconds: i64, more: Value) {
         let not_after = Timestamp::now() + SignedDuration::from_secs(seconds);
         let mut request = json!({
@@ -131,14 +135,14 @@ impl Site {
         .await;
     }
 
-    /// Exactly these sessions were killed, each once.
+    /// Checks that exactly these sessions were killed, each of them once.
     fn assert_killed_once(&self, numbers: &[i64]) {
         let expected: BTreeMap<_, _> =
             numbers.iter().map(|number| ((SERVER_IP.to_owned(), session_id(*number)), 1)).collect();
         assert_eq!(self.gateway.kills_per_session().into_iter().collect::<BTreeMap<_, _>>(), expected);
     }
 
-    /// What the API server refused the operator for lack of a right.
+    /// The requests that the API server refused the operator because a right was missing.
     fn refusals(&self) -> Vec<String> {
         let log = fs::read_to_string(self.control_plane.audit_log()).unwrap();
         let of_operator = format!("\"system:serviceaccount:{NAMESPACE}:{ACCOUNT}\"");
@@ -146,7 +150,7 @@ impl Site {
         log.lines().filter(refused).map(str::to_owned).collect()
     }
 
-    /// `sessionkill-operator check`, as the operator; what it said, and whether it was content.
+    /// Runs `sessionkill-operator check` as the operator's account. Returns whether it succeeded, and its output.
     async fn check(&self, arguments: &[&str]) -> (bool, String) {
         let kubeconfig = self.control_plane.service_account_kubeconfig(NAMESPACE, ACCOUNT).await.unwrap();
         let mut command = Command::new(BINARY);
@@ -177,7 +181,7 @@ async fn gateway_in_memory() -> Gateway {
     Gateway::start(options).await.unwrap()
 }
 
-/// The code that the operator answers with at `path`.
+/// The HTTP status code of the operator's answer at `path`.
 async fn health(operator: &Operator, path: &str) -> u16 {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     http.get(format!("{}{path}", operator.health_url())).send().await.unwrap().status().as_u16()
@@ -232,7 +236,7 @@ async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
         site.connect(namespace, &site.gateway.url()).await;
         site.request(namespace, number, 600, json!({})).await;
     }
-    // Each namespace is swept, too.
+    // The operator also sweeps each namespace.
     site.request("shop", 4, 12, json!({"ttlSecondsAfterFinished": 0})).await;
     site.request("bank", 5, 12, json!({"ttlSecondsAfterFinished": 0})).await;
     site.wait_killed("shop", 1).await;
@@ -246,7 +250,7 @@ async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
         .await;
     }
     site.assert_killed_once(&[1, 2, 4, 5]);
-    // Nobody has even seen it.
+    // The operator has not even seen this request.
     assert_eq!(site.status("other", 3).await, json!({"observedGeneration": -1}));
     assert_eq!(site.refusals(), [""; 0]);
 
@@ -263,7 +267,8 @@ async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
     site.end(operators).await;
 }
 
-/// Where it may not, it says what to do, and whoever may read Secrets there can let it.
+/// Where the operator may not read Secrets, it says what to do. Anyone who may read Secrets and create role bindings
+/// there can grant it.
 #[tokio::test]
 async fn secrets_are_read_in_those_namespaces_only_that_let_the_operator() {
     let values = json!({"rbac": {"secretsAccess": "Namespaces", "secretsNamespaces": ["shop"]}});
@@ -295,7 +300,7 @@ async fn secrets_are_read_in_those_namespaces_only_that_let_the_operator() {
     let account = format!("--serviceaccount={NAMESPACE}:{ACCOUNT}");
     let clusterrole = format!("--clusterrole={ACCOUNT}-secrets");
     let bind = ["create", "rolebinding", "sessionkill-secrets", "-n", "bank", &clusterrole, &account, "--as=bob"];
-    // As a role binding is in force a moment after it was made.
+    // Try again, as a role takes effect some time after its binding is created.
     eventually("the owner's right", async || {
         site.control_plane.run_kubectl(&bind).await.map_err(|error| error.to_string())
     })
@@ -332,7 +337,7 @@ async fn a_namespace_without_rights_holds_nobody_else_up() {
     assert_eq!(health(&operator, "/readyz").await, 503, "not all namespaces are watched");
     assert_eq!(health(&operator, "/livez").await, 200, "a restart would not help");
 
-    // Rights that come back are enough.
+    // When the rights are granted again, the operator goes on without a restart.
     let bind = ["create", "rolebinding", ACCOUNT, "-n", "bank", "--role", ACCOUNT];
     let account = format!("--serviceaccount={NAMESPACE}:{ACCOUNT}");
     site.control_plane.run_kubectl(&[&bind[..], &[&account]].concat()).await.unwrap();
@@ -344,7 +349,7 @@ async fn a_namespace_without_rights_holds_nobody_else_up() {
     site.end(vec![operator]).await;
 }
 
-/// As where they were forgotten, or an API server refuses them.
+/// For example, the definitions were forgotten, or the API server refused them.
 #[tokio::test]
 async fn without_the_definitions_it_says_what_to_install_and_works_once_they_are_there() {
     const SENTENCE: &str = "the API server does not serve this kind: install the definitions of this version";
@@ -369,7 +374,7 @@ async fn without_the_definitions_it_says_what_to_install_and_works_once_they_are
     let crds = repository("crds");
     let install = ["apply", "--server-side", "-f", crds.to_str().unwrap()];
     site.control_plane.run_kubectl(&install).await.unwrap();
-    // kubectl keeps what it learned of the API before.
+    // Try again, as kubectl caches the kinds of the API server.
     eventually("the kinds", async || {
         let kinds = ["api-resources", "--api-group=sessionkill.dev", "--no-headers"];
         let listed = site.control_plane.run_kubectl(&kinds).await.map_err(|error| error.to_string())?;
@@ -384,7 +389,7 @@ async fn without_the_definitions_it_says_what_to_install_and_works_once_they_are
     site.end(vec![operator]).await;
 }
 
-/// The gateway's certificate is signed by nobody that the machine trusts.
+/// The gateway's certificate is not signed by any authority that the machine trusts.
 #[tokio::test]
 async fn an_authority_of_ones_own_is_trusted_beside_the_public_ones() {
     let certificate = Certificate::new().unwrap();

@@ -1,4 +1,5 @@
-//! The admission policy: a namespace's users can be limited to some of its connections, by RBAC and without a webhook.
+//! The admission policy. With RBAC and without a webhook, it limits the users of a namespace to some of its
+//! connections.
 
 use serde_json::{Value, json};
 
@@ -10,14 +11,14 @@ use crate::{
 
 const NAMESPACE: &str = "shop";
 
-/// May request, and end sessions through `orders` only.
+/// May create requests, but only through the connection `orders`.
 const ALICE: &str = "alice";
-/// May request, and end sessions through nothing.
+/// May create requests, but through no connection.
 const BOB: &str = "bob";
-/// The namespace's admin.
+/// The admin of the namespace.
 const CAROL: &str = "carol";
 
-/// The policy in force in one namespace, with its users.
+/// The cluster with these users and with the policy in force in one namespace.
 async fn guarded() -> &'static Cluster {
     let cluster = furnished().await;
     cluster.namespace(NAMESPACE, &[]).await;
@@ -29,7 +30,7 @@ async fn guarded() -> &'static Cluster {
     let of_orders = "--resource=oceanbaseconnections.sessionkill.dev";
     let role = ["create", "role", "orders-killer", "--verb=kill", of_orders, "--resource-name=orders", "-n", NAMESPACE];
     let role = cluster.kubectl(&role).await;
-    // kubectl warns of a verb that it does not know.
+    // The role can be created although kubectl warns about the verb, which it does not know.
     assert!(role.success, "{}", role.stderr);
     bind(cluster, NAMESPACE, "orders-killer", ALICE).await;
 
@@ -86,17 +87,17 @@ async fn users_end_sessions_only_through_the_connections_on_which_they_have_the_
     assert_denied("another connection", ALICE, "ledger", create(ALICE, "a-ledger", "ledger", json!({})).await);
     assert_denied("no right at all", BOB, "orders", create(BOB, "b-orders", "orders", json!({})).await);
     create(CAROL, "c-ledger", "ledger", json!({})).await.unwrap();
-    // A dry run reads the statements of everybody through the connection.
+    // A dry run shows statements of other users through the connection.
     let dry = json!({"mode": "DryRun"});
     assert_denied("a dry run", ALICE, "ledger", create(ALICE, "a-dry", "ledger", dry.clone()).await);
     create(ALICE, "a-dry", "orders", dry).await.unwrap();
-    // Held back, it would be one patch from being sent.
+    // A suspended request needs only one patch to be sent.
     let [hold, release] = [true, false].map(|suspend| json!({"suspend": suspend}));
     assert_denied("a held one", ALICE, "ledger", create(ALICE, "a-held", "ledger", hold.clone()).await);
     create(CAROL, "c-held", "ledger", hold.clone()).await.unwrap();
 
     assert_denied("a release", ALICE, "ledger", patch_as(cluster, ALICE, "c-held", &release).await);
-    // What sends nothing needs no right on the connection.
+    // An edit that sends nothing needs no right on the connection.
     patch_as(cluster, ALICE, "c-held", &json!({"ttlSecondsAfterFinished": 60})).await.unwrap();
     patch_as(cluster, ALICE, "c-ledger", &hold).await.unwrap();
     assert_denied("its release", ALICE, "ledger", patch_as(cluster, ALICE, "c-ledger", &release).await);
@@ -104,7 +105,7 @@ async fn users_end_sessions_only_through_the_connections_on_which_they_have_the_
     patch_as(cluster, ALICE, "a-orders", &hold).await.unwrap();
     patch_as(cluster, ALICE, "a-orders", &release).await.unwrap();
 
-    // The binding is for the watched namespaces.
+    // The policy's binding selects the watched namespaces only.
     bind(cluster, "team-a", "sessionkill-requester", BOB).await;
     eventually("the role in another namespace", async || {
         create_as(cluster, "team-a", BOB, &request("b-other", "orders", json!({}))).await

@@ -1,5 +1,5 @@
-//! What the chart renders, for every choice that changes what is installed: Helm finds nothing to say, and the API server
-//! takes it strictly and without a warning, as restricted Pods.
+//! What the chart renders, for every value that changes what is installed. Helm must find nothing to complain about,
+//! and the API server must accept the objects strictly, without a warning, and with restricted Pods.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use testbed::chart;
 
 use crate::{admitted, copy_of_the_chart, furnished, helm, names, render, render_of, tried};
 
-/// Each switch the other way round by itself, and then all that go together.
+/// Each switch changed alone, and then all switches that work together.
 fn choices() -> Vec<(&'static str, Value)> {
     let digest = format!("sha256:{}", "0".repeat(64));
     let mut choices = vec![
@@ -110,7 +110,7 @@ fn alerts() -> Value {
     }}})
 }
 
-/// The same, in some namespaces only.
+/// The same values for some namespaces only.
 fn namespaced(values: &Value) -> Value {
     let mut values = values.clone();
     values["watchNamespaces"] = json!(["team-a", "team-b"]);
@@ -127,7 +127,7 @@ async fn helm_finds_nothing_to_say_against_the_chart() {
     }
 }
 
-/// Vendors put names of their own behind the version.
+/// Vendors append their own suffix to the version.
 #[tokio::test]
 async fn it_is_for_supported_versions_of_whatever_vendor_and_for_no_older_one() {
     let of = async |version| render_of(&chart::directory(), &json!({}), &["--kube-version", version]).await;
@@ -168,7 +168,7 @@ async fn whatever_is_chosen_is_admitted_in_some_namespaces() {
     all_are_admitted(true).await;
 }
 
-/// By the definitions of the Prometheus operator itself: what it does not know is refused, and so is what it knows otherwise.
+/// Checked with the definitions of the Prometheus operator itself: unknown fields and wrong values are refused.
 #[tokio::test]
 async fn what_the_prometheus_operator_does_not_know_is_refused() {
     let (monitor, alerts) = (render(&monitor()).await, render(&alerts()).await);
@@ -184,7 +184,7 @@ async fn what_the_prometheus_operator_does_not_know_is_refused() {
     }
 }
 
-/// Roles for people bind nobody; the operator's account has Roles only.
+/// Checks that the operator's account has only Roles. The roles for people are not bound to anyone.
 fn assert_has_no_right_in_the_cluster(what: &str, objects: &[Value]) {
     for object in objects {
         let kind = object["kind"].as_str().unwrap();
@@ -214,7 +214,7 @@ async fn each_watched_namespace_has_a_role_with_all_rights_and_the_release_has_n
     assert_eq!(rights(&some, "Role"), expected);
 }
 
-/// Nothing lets it read Secrets of the cluster then.
+/// With such values, nothing allows it to read Secrets of the whole cluster.
 #[tokio::test]
 async fn secrets_are_granted_by_namespace_where_the_values_say_so() {
     let values = json!({"rbac": {"secretsAccess": "Namespaces", "secretsNamespaces": ["team-a", "team-b"]}});
@@ -246,7 +246,8 @@ async fn secrets_are_granted_by_namespace_where_the_values_say_so() {
     assert!(refusal.contains("rbac.secretsAccess: with watchNamespaces"), "{refusal}");
 }
 
-/// Names of the cluster are found by its search domains, and those of Alibaba Cloud are not looked up in them first.
+/// Names inside the cluster are resolved with its search domains. Host names of Alibaba Cloud are not tried with these
+/// first.
 #[tokio::test]
 async fn the_products_hosts_are_looked_up_as_they_are() {
     let objects = admitted(furnished().await, "nothing", &render(&json!({})).await).await;
@@ -274,7 +275,7 @@ async fn the_namespaces_reach_the_operator_and_its_check() {
     assert_eq!(check, json!(["check", "--watch-namespaces=team-a,team-b", lease, url]));
 }
 
-/// Whoever cannot reach the port can neither fill it with connections nor read what the metrics tell.
+/// A client without access to the port can neither fill it with connections nor read the metrics.
 #[tokio::test]
 async fn the_health_port_is_for_everybody_or_for_those_that_are_named() {
     let ingress = async |values: Value| {
@@ -352,7 +353,7 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("missedKillSeconds", json!({"operator": {"missedKillSeconds": 86_401}})),
         ("missedKillSeconds", json!({"operator": {"missedKillSeconds": 61, "receiptRetentionSeconds": 60}})),
         ("terminationGracePeriodSeconds", json!({"terminationGracePeriodSeconds": 30})),
-        // A password belongs into a Secret.
+        // A password belongs in a Secret.
         ("url", json!({"proxy": {"url": "http://user:password@proxy.example:3128"}})),
         ("logFormat", json!({"operator": {"logFormat": "xml"}})),
         ("configMap", json!({"logFilter": {"configMap": "Logging"}})),
@@ -361,11 +362,11 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("headers", json!({"tracing": {"headers": "authorization=abc"}})),
         ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": 0}})),
         ("maxLifetimeDays", json!({"admissionLimits": {"maxLifetimeDays": "7d"}})),
-        // A null takes the default away.
+        // A null removes the default.
         ("enabled", json!({"admissionLimits": {"enabled": null}})),
         ("from", json!({"networkPolicy": {"from": ["10.0.0.0/8"]}})),
         ("secretsAccess", json!({"rbac": {"secretsAccess": "Everywhere"}})),
-        // Neither means anything without the other.
+        // Each of these values is useless without the other.
         ("secretsNamespaces", json!({"rbac": {"secretsAccess": "Namespaces"}})),
         ("secretsNamespaces", json!({"rbac": {"secretsNamespaces": ["team-a"]}})),
         ("allowEndpoints", json!({"operator": {"allowEndpoints": ["gateway.example:8443 "]}})),
@@ -379,7 +380,7 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
     assert!(refusal.contains("metrics.service.enabled"), "{refusal}");
 }
 
-/// Who reads `values.yaml` finds each value explained, and the schema knows it.
+/// Each value is explained in `values.yaml` and is known to the schema.
 #[test]
 fn every_value_has_a_comment_and_a_type() {
     let values = fs::read_to_string(chart::directory().join("values.yaml")).unwrap();
@@ -400,7 +401,7 @@ fn every_value_has_a_comment_and_a_type() {
     }
 }
 
-/// With a second constraint the scheduler would score no node that lacks one of the two labels.
+/// With a second constraint, the scheduler would not score a node that lacks one of the two labels.
 #[tokio::test]
 async fn replicas_are_spread_over_nodes_by_their_names_alone_and_zones_are_a_preference() {
     let pod = async |values: Value| {

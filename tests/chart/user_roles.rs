@@ -1,4 +1,4 @@
-//! The roles for people, by what the API server says and does when somebody has one.
+//! The roles for people, checked by what the API server allows a user with such a role.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::{Api, Client, api::PostParams};
@@ -13,7 +13,7 @@ const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
 const WRITE_AND_KILL: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "kill"];
 
-/// What each role may do with what, in the order of [`ROLES`]; nothing with what is not here.
+/// What each role may do with each resource, in the order of [`ROLES`]. A resource that is missing here is not allowed.
 const MAY: [(&str, &str, [&[&str]; 3]); 3] = [
     ("sessionkills", "", [&READ, &WRITE, &WRITE]),
     ("oceanbaseconnections", "", [&READ, &READ, &WRITE_AND_KILL]),
@@ -26,7 +26,7 @@ const MAY_NOT: [(&str, &str); 4] = [
     ("secrets", ""),
 ];
 
-/// The roles as the chart makes them.
+/// Installs the roles from the chart.
 pub async fn install_roles(cluster: &Cluster) {
     let rendered = render(&json!({"crds": {"install": false}})).await;
     let roles = rendered.split("---\n").filter(|document| document.contains("templates/user-roles.yaml"));
@@ -62,7 +62,7 @@ async fn is_allowed(client: &Client, user: &str, verb: &str, resource: &str, sub
     reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
 }
 
-/// The namespace with one user for each role, named as it.
+/// The namespace with one user per role. The user has the name of the role.
 async fn staffed() -> &'static Cluster {
     let cluster = furnished().await;
     cluster.namespace(NAMESPACE, &[]).await;
@@ -81,7 +81,7 @@ async fn staffed() -> &'static Cluster {
     cluster
 }
 
-/// One test: the users are shared.
+/// One test, as the users are shared.
 #[tokio::test]
 async fn each_role_may_do_what_it_says_and_nothing_else() {
     let cluster = staffed().await;
@@ -123,7 +123,8 @@ async fn real_requests_are_held_to_it(cluster: &Cluster) {
     }
 }
 
-/// Nobody fills the built-in roles here, which is the controller manager's: these are the labels that it goes by.
+/// The controller manager would add these roles to the built-in ones, but none runs here. So this checks the labels
+/// that it uses.
 async fn the_built_in_roles_take_them_in(cluster: &Cluster) {
     for (role, built_in) in ROLES.iter().zip(["view", "edit", "admin"]) {
         let selector = format!("rbac.authorization.k8s.io/aggregate-to-{built_in}=true");
@@ -152,7 +153,7 @@ pub fn request(name: &str, connection: &str, more: Value) -> Value {
     request
 }
 
-/// What the API server says when `user` creates the object.
+/// The result when `user` creates the object.
 pub async fn create_as(cluster: &Cluster, namespace: &str, user: &str, object: &Value) -> Result<(), String> {
     let said = cluster.kubectl_with(&["create", "-n", namespace, "--as", user, "-f", "-"], &object.to_string()).await;
     if said.success { Ok(()) } else { Err(said.stderr) }

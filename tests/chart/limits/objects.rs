@@ -1,4 +1,4 @@
-//! What is stored, or tried: small, at a limit, and beyond it.
+//! The objects of these tests: small, at a limit, and over it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ pub fn connection(name: &str, metadata: Value) -> Value {
     with(object, metadata)
 }
 
-/// A request for so long from now.
+/// A request whose `notAfterTime` is `life` from now.
 pub fn long_lived(life: SignedDuration) -> Value {
     request("long", "prod-ob", json!({"notAfterTime": in_future(life)}))
 }
@@ -32,32 +32,32 @@ fn with(mut object: Value, metadata: Value) -> Value {
     object
 }
 
-/// This time from now, as a request has it.
+/// The time `duration` from now, in the format of a request.
 pub fn in_future(duration: SignedDuration) -> String {
     (Timestamp::now() + duration).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// So many labels or annotations.
+/// `count` labels or annotations.
 pub fn numbered(count: usize) -> Map<String, Value> {
     (0..count).map(|number| (format!("n{number}"), json!(""))).collect()
 }
 
-/// So many finalizers.
+/// `count` finalizers.
 pub fn finalizers(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("example.com/f{number}")).collect()
 }
 
-/// An owner of this name.
+/// An owner reference with this name.
 pub fn owner(number: usize, name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": number.to_string()})
 }
 
-/// So many of them.
+/// `count` owner references.
 pub fn owners(count: usize) -> Vec<Value> {
     (0..count).map(|number| owner(number, "a")).collect()
 }
 
-/// A field manager that claims so many fields, which need not exist.
+/// A field manager's entry with `count` fields. They need not exist.
 pub fn fields(count: usize) -> Value {
     let claimed: Map<_, _> = (0..count).map(|number| (format!("f:n{number}"), json!({}))).collect();
     json!({
@@ -66,14 +66,14 @@ pub fn fields(count: usize) -> Value {
     })
 }
 
-/// The same, as if they were of the status.
+/// The same for the status subresource.
 pub fn fields_of_status(count: usize) -> Value {
     let mut fields = fields(count);
     fields["subresource"] = "status".into();
     fields
 }
 
-/// As many sessions as a request may have, with everything that can be expected of one, at its usual length.
+/// The most sessions that a request may have, each with all fields of `expect` at their usual length.
 pub fn usual_sessions() -> Vec<Value> {
     let session = |number: u64| {
         json!({
@@ -88,7 +88,7 @@ pub fn usual_sessions() -> Vec<Value> {
     (1..=100).map(session).collect()
 }
 
-/// The same with everything as long as it may be.
+/// The same with the longest values that are allowed.
 pub fn longest_sessions() -> Vec<Value> {
     let address = |number: u64| format!("2001:db8:1111:2222:3333:4444:5555:{:x}", 0x1000 + number);
     let session = |number: u64| {
@@ -104,7 +104,7 @@ pub fn longest_sessions() -> Vec<Value> {
     (1..=100).map(session).collect()
 }
 
-/// The path of the only field.
+/// The path of the only field in `metadata`.
 pub fn field(metadata: &Value) -> String {
     format!("metadata.{}", metadata.as_object().unwrap().keys().next().unwrap())
 }
