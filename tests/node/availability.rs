@@ -1,4 +1,4 @@
-//! How many replicas are available, at any time.
+//! How many replicas are available, checked all the time.
 
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ground::Ground;
 
-/// Sees each change, from now on.
+/// Watches the Deployment and remembers the lowest number of available replicas.
 pub struct Availability {
     over: CancellationToken,
     watching: JoinHandle<i32>,
 }
 
 impl Availability {
-    /// Returns when the watch is there.
+    /// Starts the watch, and returns when it works.
     pub async fn watch(ground: &Ground) -> Self {
         let client = ground.site.stack.control_plane.client().await.unwrap();
         let deployments: Api<Deployment> = Api::namespaced(client, NAMESPACE);
@@ -32,7 +32,7 @@ impl Availability {
             while let Some(state) = is_over.run_until_cancelled(states.next()).await {
                 least = least.min(available(state));
             }
-            // What has come by then counts, too.
+            // Changes that have already arrived count too.
             while let Some(state) = states.next().now_or_never() {
                 least = least.min(available(state));
             }
@@ -41,14 +41,14 @@ impl Availability {
         Self { over, watching }
     }
 
-    /// How few there were.
+    /// Ends the watch and returns the lowest number.
     pub async fn least(self) -> i32 {
         self.over.cancel();
         self.watching.await.unwrap()
     }
 }
 
-/// A watch that fails may have missed something.
+/// Fails if the watch failed, as it may have missed a change.
 fn available(state: Option<Result<Deployment, watcher::Error>>) -> i32 {
     state.unwrap().unwrap().status.and_then(|status| status.available_replicas).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Calls that are in flight when their operator is told to end, or dies.
+//! Calls that are in flight when their operator is told to stop, or dies.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use testbed::{
 
 use crate::ground::{Ground, eventually};
 
-/// Where requests are.
+/// A namespace for requests, with the time-outs of its calls.
 pub struct Place {
     /// Their namespace.
     pub namespace: &'static str,
-    /// How long a call may take.
+    /// The time-out of a call, in seconds.
     timeout_seconds: u8,
-    /// For how long the operator looks whether a session is gone.
+    /// The time-out of the verification, in seconds.
     verified_seconds: i32,
 }
 
-/// Where a call may take as long as a rollout.
+/// Here a call may take as long as a rollout: up to 60 s.
 pub const SLOW: Place = Place { namespace: "slow", timeout_seconds: 60, verified_seconds: 11 };
-/// Where it dies in time with whoever made it. What became of it is known when the longest call would be over.
+/// Here a call ends with the operator that made it. The outcome is known when the call's time-out of 30 s is over.
 pub const STRUCK: Place = Place { namespace: "struck", timeout_seconds: 30, verified_seconds: 5 };
-/// The same, and it is known soon: as long as it is not, a node stays cut off.
+/// The same with a time-out of 5 s, for a quick outcome: a node stays cut off until the outcome is known.
 pub const BRIEF: Place = Place { namespace: "brief", timeout_seconds: 5, verified_seconds: 1 };
-/// What a call takes that is not answered on demand.
+/// How long the gateway delays an answer that a test does not ask for earlier.
 const ANSWER: Duration = Duration::from_secs(55);
 
-/// Opens their namespaces.
+/// Creates these namespaces with their connections.
 pub async fn open(site: &Site) -> anyhow::Result<()> {
     for place in [SLOW, STRUCK, BRIEF] {
         site.open_namespace(place.namespace, &site.stack.gateway_url()).await?;
@@ -43,24 +43,24 @@ pub async fn open(site: &Site) -> anyhow::Result<()> {
 }
 
 impl Place {
-    /// Asks for kills there.
+    /// Creates a request for these sessions.
     pub async fn ask(&self, ground: &Ground, name: &str, numbers: &[i64]) {
         ground.site.ask_briefly(self.namespace, name, numbers, self.verified_seconds).await.unwrap();
     }
 }
 
-/// A kill that is done, and not answered yet.
+/// A kill that was executed and is not answered yet.
 pub struct InFlight {
-    /// Of the request.
+    /// The name of the request.
     pub name: String,
     place: Place,
     number: i64,
-    /// Who made the call.
+    /// The operator that made the call.
     pub leader: Leader,
 }
 
 impl InFlight {
-    /// Asks for a kill there and returns when it is done.
+    /// Creates a request and returns when its kill was executed.
     pub async fn begin(ground: &Ground, place: Place, name: &str) -> Self {
         let numbers = ground.numbers(1);
         let number = numbers[0];
@@ -75,14 +75,14 @@ impl InFlight {
         call
     }
 
-    /// Lets the leader's Pod be the first that is told to end when a Deployment needs fewer of its kind. It must not stay: a
-    /// later leader would not be alone in that.
+    /// Makes the leader's Pod the first one to be removed when a Deployment scales down. The Pod must not stay: a later
+    /// leader would get the annotation as well, and the first would not be the only one.
     pub async fn leader_goes_first(&self, ground: &Ground) {
         let cost = "controller.kubernetes.io/pod-deletion-cost=-1";
         ground.kubectl(&["annotate", "pod", "-n", NAMESPACE, &self.leader.pod, cost]).await;
     }
 
-    /// Waits until the leader's Pod is told to end, which must be before the answer.
+    /// Waits until the leader's Pod is told to stop. This must happen before the answer.
     pub async fn leader_is_told_to_end(&self, ground: &Ground) {
         eventually("the leader's Pod to be told to end", async || {
             let pods = ground.pods().await;
@@ -94,18 +94,18 @@ impl InFlight {
         self.is_unfinished(ground).await;
     }
 
-    /// The call is still in flight, as far as its request says.
+    /// Checks that the request has not ended, so that the call is still in flight.
     pub async fn is_unfinished(&self, ground: &Ground) {
         let request = ground.site.requests(self.place.namespace).get(&self.name).await.unwrap();
         assert!(!is_finished(&request), "{} is no call in flight any more: {:?}", self.name, request.status);
     }
 
-    /// Lets it have its answer now.
+    /// Lets the gateway answer now.
     pub fn answer(&self, ground: &Ground) {
         ground.site.stack.gateway.end_delay(session_id(self.number));
     }
 
-    /// Waits for the end of the request, which says this; its session was killed once.
+    /// Waits for the end of the request. Its reason must be `why`, and its session must have been killed once.
     pub async fn ended(&self, ground: &Ground, why: &str) {
         let ended = ground.site.ended(self.place.namespace, &self.name).await.unwrap();
         assert_eq!(reason(&ended), why, "{:?}", ended.status);

@@ -1,4 +1,4 @@
-//! Nodes that are drained and cut off.
+//! Nodes that are drained or cut off.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ async fn drain(ground: &Ground, node: &str, timeout: &str) -> anyhow::Result<Str
 
 pub async fn a_drain_leaves_one_replica_at_any_time(ground: &'static Ground) {
     let _alone = ground.alone_on_nodes().await;
-    // Whoever does this leads, and did not die just before.
+    // When this request has ended, a replica leads, and no leader has just died.
     let numbers = ground.numbers(1);
     ground.site.ask(TEAM, "before-a-drain", &numbers).await.unwrap();
     ground.killed_once("before-a-drain", &numbers).await;
@@ -35,7 +35,8 @@ pub async fn a_drain_leaves_one_replica_at_any_time(ground: &'static Ground) {
     let nodes: Vec<_> = ground.pods().await.iter().map(|pod| pod["spec"]["nodeName"].clone()).collect();
     assert_eq!(nodes, [other.as_str(); 2]);
 
-    // Nowhere to go: one may leave, the other must stay, when first asked to and when asked again after 5 s.
+    // The Pods have no other node to go to. One may leave, and the disruption budget keeps the other, also when the
+    // drain asks again after 5 s.
     let refused = drain(ground, &other, "--timeout=8s").await.unwrap_err().to_string();
     assert!(refused.contains("disruption budget"), "{refused}");
     let budget = ground.get(&["poddisruptionbudget", "sessionkill-operator"]).await;
@@ -47,7 +48,7 @@ pub async fn a_drain_leaves_one_replica_at_any_time(ground: &'static Ground) {
     for node in [leader.node, other] {
         ground.kubectl(&["uncordon", &node]).await;
     }
-    // Again on both, for those who come after.
+    // Spreads the replicas over both nodes again, for the tests that follow.
     ground.kubectl(&["rollout", "restart", "deployment/sessionkill-operator", "-n", NAMESPACE]).await;
     ground.rolled_out().await;
 }
@@ -72,7 +73,8 @@ pub async fn a_leader_whose_node_is_cut_off_is_followed_and_repeats_nothing(grou
     assert_ne!(next.node, leader.node);
     ground.killed_once("asked-when-cut-off", &numbers).await;
     figure("a request made when the leader's node was cut off", begun);
-    // Whatever was on its way to the node or from it is lost; what the calls did is seen all the same, and said.
+    // Messages on their way to the node or from it are lost. The operator finds out all the same what the calls did,
+    // and says so.
     let fates = async || {
         let mut fates = vec![];
         for number in &before {

@@ -30,29 +30,30 @@ use tokio::{
 
 use crate::{calls, names, spread::ZONE};
 
-/// Far more than anything takes on a busy machine.
+/// Far longer than anything takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(4);
 const POLL: Duration = Duration::from_millis(50);
-/// Where requests are.
+/// The namespace of most requests.
 pub const TEAM: &str = "team-a";
 
 static GROUND: OnceLock<Ground> = OnceLock::new();
 
 /// What all tests share.
 pub struct Ground {
-    /// The operator, in two Pods, and everything around it.
+    /// The operator in two Pods, and everything around it.
     pub site: Site,
-    /// Whose releases they are.
+    /// The Helm that manages the releases.
     pub helm: Helm,
     alone: Mutex<()>,
-    /// Held by many who need both nodes, or by one who takes one away.
+    /// Read access: a test needs both nodes. Write access: a test takes a node away.
     both_nodes: RwLock<()>,
     is_spoiled: AtomicBool,
     asked: AtomicI64,
     directory: TempDir,
 }
 
-/// A test that fails while it has this does not clean up.
+/// A part of every guard. A test that panics while it holds a guard has not cleaned up, and this notes that for the
+/// next one.
 struct Care<'a>(&'a Ground);
 
 impl Drop for Care<'_> {
@@ -63,37 +64,37 @@ impl Drop for Care<'_> {
     }
 }
 
-/// The turn of a test that shares the release with no other one.
+/// The guard of a test that needs the shared release alone.
 pub struct Alone<'a> {
     _care: Care<'a>,
     _turn: MutexGuard<'a, ()>,
 }
 
-/// The same of a test that takes a node away.
+/// The same for a test that also takes a node away.
 pub struct AloneOnNodes<'a> {
     _alone: Alone<'a>,
     _nodes: RwLockWriteGuard<'a, ()>,
 }
 
-/// Both nodes, for a test beside the others.
+/// The guard of a test that needs both nodes and runs in parallel with others.
 pub struct BothNodes<'a> {
     _care: Care<'a>,
     _nodes: RwLockReadGuard<'a, ()>,
 }
 
-/// Prepares the ground for all tests.
+/// Prepares the environment for all tests.
 pub async fn prepare() -> anyhow::Result<()> {
     let ground = Ground::prepare().await.context("no ground for tests")?;
     GROUND.get_or_init(|| ground);
     Ok(())
 }
 
-/// The ground, which is prepared.
+/// The environment. It must have been prepared.
 pub fn ground() -> &'static Ground {
     GROUND.get().unwrap()
 }
 
-/// Prints what is of use when a test has failed, as far as it can be had then.
+/// Prints what helps to understand a failed test, as far as it is still available.
 pub async fn explain() {
     let Some(stack) = GROUND.get().map(|ground| &ground.site.stack) else { return };
     println!("{}", stack.nodes.as_ref().map(Nodes::logs).unwrap_or_default());
@@ -132,8 +133,8 @@ impl Ground {
         Ok(Self { site, helm, alone, both_nodes, is_spoiled, asked, directory })
     }
 
-    /// For a test that must not share the release with another one: both replicas are ready. It keeps this no longer than it
-    /// must: what comes of it by itself, others need not wait for.
+    /// For a test that needs the shared release alone. Waits until both replicas are ready. Drop the guard as soon as
+    /// possible: while a test only waits for a result, others can run.
     pub async fn alone(&self) -> Alone<'_> {
         let turn = self.alone.lock().await;
         let alone = Alone { _care: Care(self), _turn: turn };
@@ -144,19 +145,19 @@ impl Ground {
         alone
     }
 
-    /// For a test that takes a node away, too: nobody is left who needs both.
+    /// For a test that also takes a node away. Waits until no other test needs both nodes.
     pub async fn alone_on_nodes(&self) -> AloneOnNodes<'_> {
         let alone = self.alone().await;
         AloneOnNodes { _alone: alone, _nodes: self.both_nodes.write().await }
     }
 
-    /// For a test that shares the release with no one and the nodes with all.
+    /// For a test that does not use the shared release, but needs both nodes.
     pub async fn both_nodes(&self) -> BothNodes<'_> {
         let nodes = self.both_nodes.read().await;
         BothNodes { _care: Care(self), _nodes: nodes }
     }
 
-    /// Undoes whatever a test has left that failed.
+    /// Undoes the changes of a test that failed.
     async fn restore(&self) {
         self.site.stack.gateway.clear_faults();
         for node in self.nodes().nodes() {
@@ -175,25 +176,25 @@ impl Ground {
         self.site.nodes().unwrap()
     }
 
-    /// A new directory.
+    /// Creates a directory.
     pub fn directory(&self, name: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::create_dir_all(&path).unwrap();
         path
     }
 
-    /// Numbers of sessions that nobody has asked for yet.
+    /// Numbers of sessions that no request has named yet.
     pub fn numbers(&self, count: i64) -> Vec<i64> {
         let first = self.asked.fetch_add(count, Ordering::Relaxed);
         (first..first + count).collect()
     }
 
-    /// What kubectl prints.
+    /// Runs kubectl and returns its output.
     pub async fn kubectl(&self, arguments: &[&str]) -> String {
         self.site.stack.control_plane.run_kubectl(arguments).await.unwrap()
     }
 
-    /// The same of an object in the namespace of the release, or of all of a kind.
+    /// An object in the namespace of the release, or all objects of a kind, as JSON.
     pub async fn get(&self, what: &[&str]) -> Value {
         let get = ["get", "--namespace", NAMESPACE, "-o", "json"];
         serde_json::from_str(&self.kubectl(&[&get[..], what].concat()).await).unwrap()
@@ -210,7 +211,7 @@ impl Ground {
         pods.iter().map(|pod| serde_json::to_value(pod).unwrap()).collect()
     }
 
-    /// The Pods, by their UIDs, and how often the container of each was started again.
+    /// The UIDs of the Pods, and how many times the container of each was restarted.
     pub async fn lives(&self) -> BTreeMap<String, i64> {
         let life = |pod: &Value| {
             let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
@@ -219,25 +220,25 @@ impl Ground {
         self.pods().await.iter().map(life).collect()
     }
 
-    /// Waits until the Deployment is as it should be and nothing else of it is left.
+    /// Waits until the Deployment has its desired state and no old Pod is left.
     pub async fn rolled_out(&self) {
         self.site.settled().await.unwrap();
     }
 
-    /// Runs Helm on the release.
+    /// Runs Helm in the namespace of the release.
     pub async fn helm(&self, arguments: &[&str]) -> String {
         let place = ["--namespace", NAMESPACE];
         let kubeconfig = self.site.stack.control_plane.kubeconfig();
         self.helm.run(Some(kubeconfig), &[arguments, &place].concat()).await.unwrap()
     }
 
-    /// Upgrades the release to this chart with the values it has, and what these options of Helm say.
+    /// Upgrades the release to this chart with its current values and these options.
     pub async fn upgrade(&self, chart: &Path, options: &[&str]) {
         let upgrade = ["upgrade", SERVICE_ACCOUNT, chart.to_str().unwrap(), "--reuse-values", "--wait"];
         self.helm(&[&upgrade[..], options].concat()).await;
     }
 
-    /// Waits until the request waits for one of these reasons; nothing was sent.
+    /// Waits until the request waits for one of these reasons, and checks that nothing was sent.
     pub async fn waits(&self, namespace: &str, name: &str, numbers: &[i64], reasons: &[&str]) {
         eventually("a request that waits", async || {
             let request = self.site.requests(namespace).get(name).await.map_err(|error| error.to_string())?;
@@ -248,19 +249,19 @@ impl Ground {
         assert_eq!(self.site.kills(numbers), vec![0; numbers.len()], "{name}");
     }
 
-    /// The values that the release was installed with.
+    /// The values with which the release was first installed.
     pub fn values(&self) -> PathBuf {
         self.directory.path().join("stack/values.json")
     }
 
-    /// Installs the chart as it is now, with the values of the first time.
+    /// Installs the current chart with these values.
     pub async fn install(&self) {
         let (chart, values) = (chart::directory(), self.values());
         let [chart, values] = [&chart, &values].map(|path| path.to_str().unwrap());
         self.helm(&["install", SERVICE_ACCOUNT, chart, "--values", values, "--wait"]).await;
     }
 
-    /// Waits for the end of the request; each of its sessions was killed once, and it says so.
+    /// Waits until the request has ended as killed, and checks that each of its sessions was killed once.
     pub async fn killed_once(&self, name: &str, numbers: &[i64]) {
         let ended = self.site.ended(TEAM, name).await.unwrap();
         assert_eq!(reason(&ended), "SessionsKilled", "{:?}", ended.status);
@@ -268,12 +269,12 @@ impl Ground {
     }
 }
 
-/// Repeats `check` until it succeeds.
+/// Repeats `check` until it succeeds. Fails the test after the limit.
 pub async fn eventually<T, E: Display>(what: &str, check: impl AsyncFnMut() -> Result<T, E>) -> T {
     within(LIMIT, what, check).await
 }
 
-/// The same for what takes longer than anything else.
+/// The same with another limit, for what takes longer.
 pub async fn within<T, E: Display>(limit: Duration, what: &str, mut check: impl AsyncFnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + limit;
     loop {
@@ -285,7 +286,7 @@ pub async fn within<T, E: Display>(limit: Duration, what: &str, mut check: impl 
     }
 }
 
-/// Prints how long something took: to be read, not to be judged.
+/// Prints how long something took, for information only.
 pub fn figure(what: &str, since: Instant) {
     println!("    {what}: {:.1} s", since.elapsed().as_secs_f64());
 }

@@ -1,4 +1,4 @@
-//! Ways of installing, upgrading and removing.
+//! Ways to install, upgrade and remove the operator.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -22,9 +22,9 @@ pub async fn helm_installs_it_available_into_a_namespace_of_restricted_pods(grou
     let pods = ground.pods().await;
     let image = |pod: &Value| pod["status"]["containerStatuses"][0]["imageID"].as_str().unwrap().to_owned();
     assert!(pods.iter().all(|pod| image(pod).contains("@sha256:")), "{pods:?}");
-    // What a person sees who looks whether all is well.
+    // What a user sees who checks whether everything works.
     let warnings = ground.get(&["events", "--field-selector", "type=Warning"]).await;
-    // On a slow machine one that is up and not ready yet may be asked whether it is: that it says no is no fault.
+    // On a slow machine, a Pod may be probed after its start and before it is ready. Its answer 503 is no fault.
     let is_early = |message: &&Value| message.as_str().is_some_and(|text| text.ends_with("statuscode: 503"));
     let messages = warnings["items"].as_array().unwrap().iter().map(|event| &event["message"]);
     let warnings: Vec<_> = messages.filter(|message| !is_early(message)).collect();
@@ -39,7 +39,7 @@ pub async fn helm_test_passes(ground: &'static Ground) {
     assert!(said.contains("Succeeded"), "{said}");
 }
 
-/// As it was: other Pods, by another version of the chart.
+/// An earlier version of the chart, which makes other Pods.
 fn chart_before(ground: &Ground) -> std::path::PathBuf {
     let before = ground.directory("chart-before");
     copy(&chart::directory(), &before);
@@ -50,7 +50,7 @@ fn chart_before(ground: &Ground) -> std::path::PathBuf {
         fs::write(path, text.replace(from, to)).unwrap();
     };
     edit("Chart.yaml", "ersion: 0.1.0", "ersion: 0.0.9");
-    // Another template of Pods.
+    // Changes the template of the Pods.
     edit("templates/deployment.yaml", "  failureThreshold: 60", "  failureThreshold: 59");
     before
 }
@@ -73,7 +73,7 @@ pub async fn an_upgrade_from_the_chart_before_finishes_the_call_in_flight(ground
     let (chart, begun) = (chart::directory(), Instant::now());
     tokio::join!(ground.upgrade(&chart, &[]), call.leader_is_told_to_end(ground));
     figure("helm upgrade --wait with a call in flight", begun);
-    // All is new but the Pod that still waits for its answer.
+    // All Pods are new, except the one that still waits for its answer.
     call.is_unfinished(ground).await;
     call.answer(ground);
     call.ended(ground, "SessionsKilled").await;
@@ -98,7 +98,7 @@ pub async fn uninstalled_it_leaves_requests_and_installed_again_it_ends_them(gro
     ground.killed_once("kept", &kept).await;
 }
 
-/// No Pod is left.
+/// Waits until no Pod is left.
 async fn gone(ground: &Ground) {
     eventually("the end of the Pods", async || {
         let left = ground.pods().await.len();
@@ -109,12 +109,13 @@ async fn gone(ground: &Ground) {
 
 pub async fn kustomize_installs_it(ground: &'static Ground) {
     let _alone = ground.alone().await;
-    // First it ends in good order: one that is uninstalled may not give its Lease back any more, and the next must wait for that.
+    // First scale down to 0, so that the Pods can release their Lease. During an uninstall they may lose the right to
+    // do so, and the next leader would have to wait until the Lease expires.
     ground.kubectl(&["scale", &format!("deployment/{SERVICE_ACCOUNT}"), "-n", NAMESPACE, "--replicas=0"]).await;
     gone(ground).await;
     ground.helm(&["uninstall", SERVICE_ACCOUNT, "--wait"]).await;
     let values: Value = serde_json::from_str(&fs::read_to_string(ground.values()).unwrap()).unwrap();
-    // kustomize takes only relative paths.
+    // kustomize accepts only relative paths.
     let directory = ground.directory("kustomize");
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base"), &directory.join("base"));
     let endpoint = &values["operator"]["allowEndpoints"][0];

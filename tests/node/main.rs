@@ -1,10 +1,11 @@
-//! The operator as users run it: Pods of its image, installed by its chart, on two real nodes with kubelet and containerd.
+//! The operator as users run it: Pods of its image, installed by its chart, on two real nodes with kubelet and
+//! containerd.
 //!
-//! The nodes need namespaces of their own, in which this program runs itself again: its tests have no harness but one that can.
-//! Where a machine cannot run nodes, all tests are ignored, and a line says why; `SESSIONKILL_NODES=required` makes that a
-//! failure, `SESSIONKILL_NODES=skip` leaves them out. `SESSIONKILL_NODE_IMAGE` names the image, an OCI layout as `testbed image`
-//! writes it; without, it is the operator of this source tree as it was built for tests. What takes ten minutes runs with
-//! `--ignored` only.
+//! The nodes need their own namespaces of the kernel, so this program runs itself again inside of them. It has its own
+//! harness, because the standard one cannot do that. On a machine that cannot run nodes, all tests are ignored, and a
+//! line says why. `SESSIONKILL_NODES=required` makes that a failure, and `SESSIONKILL_NODES=skip` skips the tests.
+//! `SESSIONKILL_NODE_IMAGE` names the image, an OCI layout as `testbed image` writes it. Without it, the image has the
+//! operator of this source tree, built for tests. Tests that take 10 minutes run only with `--ignored`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
@@ -32,12 +33,13 @@ use tokio::runtime::Runtime;
 use crate::ground::Ground;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-/// Those who share the release with nobody run one at a time. The threads are for those beside them: with a release of their own,
-/// or waiting for what comes of what they did.
+/// The most tests at once. Tests of the shared release run one at a time. The other threads are for tests with a
+/// release of their own, and for tests that only wait for a result.
 const THREADS: usize = 8;
 
-/// In their order. The first looks at a new installation. Then come those with a release of their own, who need both nodes, and
-/// early those who wait for long; late those who take a node away, and last who leaves something else installed.
+/// The order of the tests. The first one checks a new installation. Then come those with a release of their own, which
+/// need both nodes, and those with long waits. Tests that take a node away come late. The last one leaves another
+/// installation behind.
 macro_rules! trials {
     ($($module:ident::$name:ident),* $(,)?) => {
         vec![$(trial(concat!(stringify!($module), "::", stringify!($name)), $module::$name)),*]
@@ -89,7 +91,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.list {
         return Ok(libtest_mimic::run(&arguments, trials()).exit_code());
     }
-    // Inside, all of this is decided.
+    // The program inside does not check this again.
     if !node::is_inside() {
         if let Some(reason) = why_not(&arguments)? {
             println!("warning: no real node was tried: {reason}");
@@ -103,7 +105,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Says of each that it is ignored, whatever was asked for: outside it would work on the machine.
+/// Reports every test as ignored, whatever the arguments say. A test that runs outside would change this machine.
 fn run_none(arguments: Arguments) -> ExitCode {
     let ignored = trials().into_iter().map(|trial| trial.with_ignored_flag(true)).collect();
     libtest_mimic::run(&Arguments { ignored: false, include_ignored: false, ..arguments }, ignored).exit_code()
@@ -118,7 +120,7 @@ fn run_inside(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// Why no node is to be tried, if none is. An error where one must be.
+/// Why no node is started, or `None` if nodes are started. An error if nodes are required and cannot run.
 fn why_not(arguments: &Arguments) -> anyhow::Result<Option<String>> {
     let is_wanted = |trial: &Trial| !arguments.is_filtered_out(trial) && !arguments.is_ignored(trial);
     if !trials().iter().any(is_wanted) {

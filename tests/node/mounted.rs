@@ -1,4 +1,4 @@
-//! What a kubelet mounts into Pods and changes while they run: it looks once in a minute.
+//! Files that a kubelet mounts into Pods and changes while they run. It checks them once a minute.
 
 use std::{
     collections::BTreeSet,
@@ -34,17 +34,17 @@ pub async fn a_log_filter_of_a_config_map_is_followed(ground: &'static Ground) {
     assert_lives_on(&release, &before).await;
 }
 
-/// The Pod is the one that it was, and was not started again.
+/// Checks that the Pod is the same and was not restarted.
 async fn assert_lives_on(release: &Release<'_>, before: &Value) {
     let after = release.pod().await;
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(after["status"]["containerStatuses"][0]["restartCount"], 0);
 }
 
-/// The tokens, by their IDs, that the Pod has used since then and that were accepted, as the API server has logged them.
+/// The IDs of the tokens that the Pod has used since then and the API server has accepted, from the audit log.
 fn tokens(ground: &Ground, pod: &Value, since: Timestamp) -> BTreeSet<String> {
     let log = fs::read_to_string(ground.site.stack.control_plane.audit_log()).unwrap();
-    // Most lines are of others, and there are very many.
+    // Filter the text first: the log is very long, and most lines are about others.
     let own = log.lines().filter(|line| line.contains(pod["metadata"]["uid"].as_str().unwrap()));
     let entries = own.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let is_since = |entry: &Value| {
@@ -61,7 +61,7 @@ fn tokens(ground: &Ground, pod: &Value, since: Timestamp) -> BTreeSet<String> {
     .collect()
 }
 
-/// Waits until the Pod has used its first token, and no other one.
+/// Waits until the Pod has used its first token, and checks that it has used no other one.
 async fn first_token(ground: &Ground, pod: &Value) -> BTreeSet<String> {
     eventually("requests", async || {
         let used = tokens(ground, pod, Timestamp::MIN);
@@ -70,14 +70,14 @@ async fn first_token(ground: &Ground, pod: &Value) -> BTreeSet<String> {
     .await
 }
 
-/// It went on in the same Pod, and nothing was refused.
+/// Checks that the same Pod goes on and nothing was refused.
 async fn assert_not_noticed(release: &Release<'_>, before: &Value) {
     assert_lives_on(release, before).await;
     let logs = eventually("the logs", async || release.logs().await).await;
     assert!(!logs.contains("Unauthorized"), "{logs}");
 }
 
-/// A kubelet that is started again knows nothing of tokens that it has given: it asks for new ones.
+/// A kubelet forgets its tokens when it is restarted, and asks for new ones.
 pub async fn a_token_that_is_rotated_is_used_without_a_restart(ground: &'static Ground) {
     let release = Release::install(ground, "rotated", &json!({})).await;
     let before = release.pod().await;
@@ -94,12 +94,13 @@ pub async fn a_token_that_is_rotated_is_used_without_a_restart(ground: &'static 
     assert_not_noticed(&release, &before).await;
 }
 
-/// The shortest that the API server gives. The kubelet replaces a token when four fifths of its time are over.
+/// The shortest lifetime of a token that the API server accepts. The kubelet replaces a token after four fifths of its
+/// lifetime.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
-/// For how long after its end the API server still takes one, and some more.
+/// Longer than the API server still accepts an expired token.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(2);
 
-/// Without any help: it takes as long as the token lasts.
+/// The test does nothing to speed it up, so it takes as long as the token's lifetime.
 pub async fn a_token_that_expires_is_replaced_without_a_restart(ground: &'static Ground) {
     let namespace = "expired";
     let release = Release::install(ground, namespace, &json!({})).await;

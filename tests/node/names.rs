@@ -1,4 +1,4 @@
-//! A name server that fails and comes back.
+//! A name server that fails and recovers.
 
 use serde_json::json;
 use testbed::{node, site::reason};
@@ -7,7 +7,7 @@ use crate::ground::Ground;
 
 const NAMESPACE: &str = "by-name";
 
-/// What the gateway is called there.
+/// The host name of the gateway in the cluster.
 pub fn gateway() -> String {
     format!("gateway.{NAMESPACE}.svc.cluster.local")
 }
@@ -34,7 +34,7 @@ pub async fn names_that_are_not_found_are_found_later_and_nothing_is_lost(ground
     assert_eq!(reason(&ground.site.ended(NAMESPACE, "found").await.unwrap()), "SessionsKilled");
 
     ground.nodes().stop_dns();
-    // An open connection needs no name: a new Pod has none.
+    // A new Pod has no open connection, so it needs the name server.
     let leader = ground.site.led_by(|_| true).await.unwrap();
     ground.kubectl(&["delete", "pod", "-n", testbed::stack::NAMESPACE, &leader.pod]).await;
     let numbers = ground.numbers(1);

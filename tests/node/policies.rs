@@ -1,4 +1,4 @@
-//! The chart's `NetworkPolicy`, where somebody enforces it.
+//! The chart's `NetworkPolicy` with an agent that enforces it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::ground::{Ground, TEAM, eventually};
 
 const UNREACHABLE: [&str; 2] = ["EndpointUnreachable", "ObservationFailed"];
 
-/// Whether somebody who is no Pod and no node gets a connection to the health port of a replica.
+/// Whether a client that is neither a Pod nor a node can connect to the health port of a replica.
 async fn a_stranger_gets_in(ground: &Ground) -> bool {
     let pod = ground.pods().await.remove(0);
     let address = (pod["status"]["podIP"].as_str().unwrap().to_owned(), 8080);
@@ -26,7 +26,7 @@ pub async fn a_network_policy_lets_the_operator_work_and_nobody_else_in(ground: 
     ground.killed_once("without-a-policy", &without).await;
     assert!(a_stranger_gets_in(ground).await);
 
-    // The gateway is on no port that the policy knows of: nothing gets out to it.
+    // The policy does not list the gateway's port, so no packet to the gateway gets out.
     let server = stack.control_plane.url().rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
     let mut policy = json!({
         "enabled": true, "apiServerPorts": [server],
@@ -42,7 +42,7 @@ pub async fn a_network_policy_lets_the_operator_work_and_nobody_else_in(ground: 
         async || if a_stranger_gets_in(ground).await { Err("a stranger gets in") } else { Ok(()) },
     )
     .await;
-    // What is open stays open: a new Pod has nothing open.
+    // Existing connections stay open. A new Pod has none.
     let leader = ground.site.led_by(|_| true).await.unwrap();
     ground.kubectl(&["delete", "pod", "-n", testbed::stack::NAMESPACE, &leader.pod]).await;
     ground.rolled_out().await;

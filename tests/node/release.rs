@@ -1,4 +1,4 @@
-//! A release beside the one that the tests share, in a namespace of its own, where it does all its work.
+//! A second release, besides the shared one. It is installed into its own namespace and works only there.
 
 use std::fs;
 
@@ -7,17 +7,17 @@ use testbed::{chart, stack::SERVICE_ACCOUNT};
 
 use crate::ground::{BothNodes, Ground};
 
-/// It is there until the nodes end.
+/// A release that stays until the nodes end.
 pub struct Release<'a> {
     ground: &'a Ground,
-    /// Where it is.
+    /// The namespace that it is installed in.
     pub namespace: &'static str,
     _nodes: BothNodes<'a>,
 }
 
 impl<'a> Release<'a> {
-    /// Installs the chart with these values, one replica if they do not say another number. Nobody drains a node or cuts one off
-    /// while this is kept.
+    /// Installs the chart with these values, and with one replica by default. While this guard exists, no test drains a
+    /// node or cuts one off.
     pub async fn install(ground: &'a Ground, namespace: &'static str, values: &Value) -> Self {
         let nodes = ground.both_nodes().await;
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
@@ -52,12 +52,12 @@ impl<'a> Release<'a> {
         pods[0].clone()
     }
 
-    /// Waits until its Deployment is as it should be and nothing else of it is left.
+    /// Waits until its Deployment has its desired state and no old Pod is left.
     pub async fn rolled_out(&self) {
         self.ground.site.settled_in(self.namespace).await.unwrap();
     }
 
-    /// What its container has logged. An error while the kubelet of its node is started again.
+    /// The log of its container. An error while the kubelet of its node restarts.
     pub async fn logs(&self) -> Result<String, String> {
         let logs = ["logs", "-n", self.namespace, &format!("deployment/{SERVICE_ACCOUNT}"), "--tail=-1"];
         self.ground.site.stack.control_plane.run_kubectl(&logs).await.map_err(|error| error.to_string())

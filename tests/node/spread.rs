@@ -1,4 +1,4 @@
-//! On which nodes replicas land.
+//! How replicas are spread over nodes.
 
 use std::env;
 
@@ -10,9 +10,9 @@ use crate::{
     release::Release,
 };
 
-/// How often each is tried; `SESSIONKILL_SPREAD_TIMES` says another number.
+/// How many times each case is tried. `SESSIONKILL_SPREAD_TIMES` overrides it.
 const TIMES: usize = 2;
-/// The label of a node that says where it is.
+/// The node label with the zone.
 pub const ZONE: &str = "topology.kubernetes.io/zone";
 
 async fn scale(ground: &Ground, release: &Release<'_>, replicas: usize) {
@@ -20,7 +20,7 @@ async fn scale(ground: &Ground, release: &Release<'_>, replicas: usize) {
     ground.kubectl(&["scale", &deployment, "-n", release.namespace, &format!("--replicas={replicas}")]).await;
 }
 
-/// Whether the replicas, which all start at once, are on different nodes.
+/// Whether the replicas are on different nodes after all of them start at once.
 async fn apart(ground: &Ground, release: &Release<'_>) -> bool {
     scale(ground, release, 0).await;
     eventually("the end of all Pods", async || {

@@ -1,4 +1,4 @@
-//! Kills, through whatever happens to the Pods that do them.
+//! Kills go on, whatever happens to the Pods that make them.
 
 use std::{
     fs::{self, File},
@@ -45,7 +45,7 @@ pub async fn a_rollout_restart_finishes_the_call_in_flight_once_and_records_it(g
     ground.kubectl(&["rollout", "restart", &deployment, "-n", NAMESPACE]).await;
     call.leader_is_told_to_end(ground).await;
     ground.kubectl(&["rollout", "status", &deployment, "-n", NAMESPACE, "--timeout=180s"]).await;
-    // All is new but the Pod that still waits for its answer.
+    // All Pods are new, except the one that still waits for its answer.
     call.is_unfinished(ground).await;
     call.answer(ground);
     ground.rolled_out().await;
@@ -59,10 +59,10 @@ pub async fn a_rollout_restart_finishes_the_call_in_flight_once_and_records_it(g
     assert!(own.len() == 1 && own[0]["status"]["outcome"] == "SessionsKilled", "{own:?}");
 }
 
-/// The leader's process, as long as it lives.
+/// The process of the leader, for as long as it lives.
 struct Life {
     pid: Pid,
-    /// Cannot be read any more when the process is gone, whoever has its number then.
+    /// Its `stat` file, kept open: reads of it fail after the process has ended, even if another one gets its number.
     stat: File,
 }
 
@@ -76,7 +76,7 @@ impl Life {
         if self.stat.read_at(&mut [0], 0).is_err() { Ok(()) } else { Err("it lives") }
     }
 
-    /// The file that says how much memory the container may have.
+    /// The file with the container's memory limit.
     fn memory_limit(&self) -> PathBuf {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid.as_raw_nonzero())).unwrap();
         let group = groups.lines().find_map(|line| line.split_once(":memory:")).unwrap().1;
@@ -84,16 +84,16 @@ impl Life {
     }
 }
 
-/// What is said of the leader's container.
+/// The status of the leader's container.
 async fn container(ground: &Ground, leader: &Leader) -> Value {
     let pods = ground.pods().await;
     let own = pods.iter().find(|pod| pod["metadata"]["name"] == leader.pod.as_str()).unwrap();
     own["status"]["containerStatuses"][0].clone()
 }
 
-/// Asks for many kills beside one that is in flight, strikes the leader meanwhile, and waits until each request has ended as one
-/// may after such a death, which is said to have come of `why`. That is long after the release is well again: whatever others do
-/// to it until then is one more thing that must not change how these end.
+/// Creates 30 requests besides a call that is in flight, and kills the leader meanwhile. The reason for the container's
+/// end must be `why`. Then waits until each request has one of the permitted ends. That takes longer than the release
+/// needs to recover, so other tests may use the release again before: what they do to it must not change these ends.
 async fn strike(ground: &Ground, prefix: &str, why: &str, strike: impl AsyncFnOnce(&Life)) {
     let alone = ground.alone().await;
     let call = InFlight::begin(ground, STRUCK, &format!("{prefix}-in-flight")).await;
@@ -123,7 +123,7 @@ async fn strike(ground: &Ground, prefix: &str, why: &str, strike: impl AsyncFnOn
     }
     println!("    {unsent} of 30 requests were claimed and not sent, and say so");
     assert!(unsent < 30, "it ended before it did anything");
-    // Nobody got the answer: the session is gone, and that is all that can be known.
+    // No operator got the answer. The list shows that the session is gone, and nothing more can be known.
     call.ended(ground, "SessionsGone").await;
 }
 
@@ -131,13 +131,13 @@ pub async fn a_container_that_is_killed_loses_and_doubles_no_kill(ground: &'stat
     strike(ground, "killed", "Error", async |life| kill_process(life.pid, Signal::KILL).unwrap()).await;
 }
 
-/// Its limit becomes what it has.
+/// Lowers the memory limit to what the container uses.
 pub async fn a_container_without_memory_loses_and_doubles_no_kill(ground: &'static Ground) {
     strike(ground, "out-of-memory", "OOMKilled", async |life| {
         let limit = life.memory_limit();
         let before = fs::read_to_string(&limit).unwrap();
         let gone = async || {
-            // It gives back what it can; then the kernel kills it.
+            // The process frees what it can, and then the kernel kills it.
             let resident = fs::read_to_string(limit.with_file_name("memory.usage_in_bytes")).unwrap_or_default();
             let less = resident.trim().parse::<u64>().unwrap_or_default().saturating_sub(4096);
             let _ = fs::write(&limit, less.to_string());
@@ -149,7 +149,7 @@ pub async fn a_container_without_memory_loses_and_doubles_no_kill(ground: &'stat
     .await;
 }
 
-/// The kubelet asks it to end as soon as there is a process, which may not have read its options yet.
+/// The kubelet may tell a process to stop right after its start, before it has read its options.
 pub async fn a_pod_that_is_deleted_while_it_starts_ends_at_once(ground: &'static Ground) {
     let release = Release::install(ground, "deleted-early", &json!({"replicas": 2})).await;
     for _ in 0..3 {
@@ -182,7 +182,7 @@ pub async fn a_namespace_is_deleted_under_load(ground: &'static Ground) {
     figure("a namespace with 40 requests deleted", begun);
     let kills = ground.site.kills(&numbers);
     assert!(kills.iter().all(|count| *count <= 1), "{kills:?}");
-    // It works on for the others, in the same Pods.
+    // The same Pods go on working for other namespaces.
     let numbers = ground.numbers(1);
     ground.site.ask(TEAM, "after-the-deletion", &numbers).await.unwrap();
     ground.killed_once("after-the-deletion", &numbers).await;
