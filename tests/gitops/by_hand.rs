@@ -1,5 +1,5 @@
-//! A request that somebody holds back with kubectl, and what the next sync makes of that. The tools are not here: what they send to
-//! the API server is sent as they send it.
+//! A request that a user suspends with kubectl, and what the next sync does about it. The tools do not run here. The
+//! tests send the same requests to the API server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const REFUSED: &str = "suspend must not be removed while it is true: set it to f
 const FLUX: &str = "kustomize-controller";
 const ARGO_CD: &str = "argocd-controller";
 
-/// The request as it is in Git, where `suspend` may be named.
+/// The manifest in Git, with `suspend` or without.
 fn in_git(name: &str, spec: &SessionKillSpec, suspend: Option<bool>) -> PathBuf {
     let mut object = manifest(name, &json!({}), spec);
     if let Some(suspend) = suspend {
@@ -26,14 +26,15 @@ fn in_git(name: &str, spec: &SessionKillSpec, suspend: Option<bool>) -> PathBuf 
     file
 }
 
-/// Both apply on the server's side, by force.
+/// Both tools use a forced server-side apply.
 async fn apply(stage: &Stage, manager: &str, file: &Path) -> Result<String, String> {
     let manager = format!("--field-manager={manager}");
     let arguments = ["apply", "--server-side", "--force-conflicts", &manager, "-f", file.to_str().unwrap()];
     stage.kubectl(&arguments).await
 }
 
-/// Before it applies, Flux makes all fields that kubectl has written its own: what Git does not name is then removed.
+/// Before an apply, Flux takes over all fields that kubectl has written. The apply then removes those that are not in
+/// Git.
 async fn take_over(stage: &Stage, name: &str) {
     let object = serde_json::to_value(stage.raw::<SessionKill>().get(name).await.unwrap()).unwrap();
     let entries = object["metadata"]["managedFields"].as_array().unwrap();
@@ -45,7 +46,7 @@ async fn take_over(stage: &Stage, name: &str) {
     stage.kubectl(&["patch", "sk", name, "--type", "json", "-p", &patch]).await.unwrap();
 }
 
-/// A request that a tool has applied and that was then suspended by hand.
+/// A request that a tool has applied and that a user has suspended.
 async fn held_back(stage: &Stage, name: &str, manager: &str, suspend: Option<bool>) -> PathBuf {
     let file = in_git(name, &kill_of(&[1], 600).unwrap(), suspend);
     apply(stage, manager, &file).await.unwrap();
@@ -70,7 +71,7 @@ async fn a_request_that_was_suspended_by_hand_is_let_go_by_no_sync_of_a_file_tha
     let file = held_back(&stage, "argo-cd", ARGO_CD, None).await;
     apply(&stage, ARGO_CD, &file).await.unwrap();
     assert_eq!(suspend(&stage, "argo-cd").await, true);
-    // As it does with Replace=true.
+    // Argo CD does this with `Replace=true`.
     let refused = stage.kubectl(&["replace", "-f", file.to_str().unwrap()]).await.unwrap_err();
     assert!(refused.contains(REFUSED), "{refused}");
     assert_eq!(suspend(&stage, "argo-cd").await, true);

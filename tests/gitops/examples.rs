@@ -1,4 +1,5 @@
-//! What is shipped for Argo CD and Flux: taken by the real API server as far as the kinds are there, and of one piece.
+//! The shipped examples for Argo CD and Flux. The real API server accepts the objects whose kinds it knows, and the
+//! objects of an example fit together.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +14,7 @@ use testbed::manifests;
 use crate::rules::{Phase, argo_cd_faults, flux_faults, place};
 use crate::stage::{ground, repository, text};
 
-/// All files below a folder.
+/// All files in a folder and its subfolders.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in fs::read_dir(folder).unwrap() {
@@ -28,7 +29,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The objects below a folder, which the API server takes strictly and without a warning.
+/// The objects in a folder. The API server must accept them strictly and without a warning.
 async fn applicable(control_plane: &ControlPlane, folder: &str) -> Vec<Value> {
     let mut objects = vec![];
     for file in files(&repository(folder)) {
@@ -48,7 +49,7 @@ pub fn name(object: &Value) -> &str {
     text(&object["metadata"], "name")
 }
 
-/// Each request names a connection that is there and allows it.
+/// Checks that each request names an existing connection that allows it.
 fn fit_together(objects: &[Value]) {
     let connections = named(objects, "OceanBaseConnection");
     let requests = named(objects, "SessionKill");

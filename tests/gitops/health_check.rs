@@ -1,4 +1,4 @@
-//! The health check in Argo CD's own ConfigMap, which is not ours: it is added, and nothing of theirs goes.
+//! The health check is added to Argo CD's own ConfigMap, which belongs to somebody else. All other entries must stay.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,17 +12,17 @@ use testbed::control_plane::ControlPlane;
 
 use crate::stage::{ground, repository};
 
-/// As the page says it.
+/// The command in the documentation.
 const COMMAND: &str =
     "kubectl --namespace argocd patch configmap argocd-cm --type merge --patch-file deploy/argocd/argocd-cm.yaml";
 const FILE: &str = "deploy/argocd/argocd-cm.yaml";
 
 type Data = BTreeMap<String, String>;
 
-/// How Argo CD is installed: as its documentation said until its version 3.3, and as it has said since.
+/// The two ways to install Argo CD: as its documentation said until version 3.3, and since then.
 const WAYS: [&[&str]; 2] = [&["apply"], &["apply", "--server-side", "--force-conflicts"]];
 
-/// Argo CD's ConfigMap in its own manifest, with what its administrators keep there.
+/// The manifest of Argo CD's ConfigMap, with the entries of its administrators.
 fn manifest(data: &Data) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -51,7 +51,7 @@ fn data(entries: &[(&str, &str)]) -> Data {
     entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// What is added.
+/// The entries that the command adds.
 fn ours() -> Data {
     let script = fs::read_to_string(repository("deploy/argocd/health.lua")).unwrap();
     let keys = ["OceanBaseConnection", "SessionKill"]
@@ -63,7 +63,7 @@ fn together(theirs: &Data) -> Data {
     theirs.clone().into_iter().chain(ours()).collect()
 }
 
-/// Runs the words of a command as they stand, with the file where it is.
+/// Runs a command with these words. The path of the file is replaced by an absolute one.
 async fn run(control_plane: &ControlPlane, words: &str) -> Result<String, String> {
     let file = repository(FILE);
     let words = words.split(' ').skip(1).map(|word| if word == FILE { file.to_str().unwrap() } else { word });
@@ -98,7 +98,7 @@ async fn the_health_check_is_added_to_argo_cds_own_config_map_and_nothing_of_the
             run(control_plane, COMMAND).await.unwrap();
             assert_eq!(now().await, (together(&theirs()), labels(), noted.clone()), "installed by {way:?}");
         }
-        // Their next version, by the other way, too.
+        // An upgrade of Argo CD, also by the other way.
         for (later, url) in WAYS.into_iter().zip(["https://cd.example.com", "https://deploy.example.com"]) {
             let changed = data(&[("url", url), ("timeout.reconciliation", "60s")]);
             let upgraded = theirs().into_iter().chain(changed).collect();
@@ -110,7 +110,7 @@ async fn the_health_check_is_added_to_argo_cds_own_config_map_and_nothing_of_the
     }
 }
 
-/// An apply would take away what the manifest of another has and ours has not.
+/// An apply would remove the entries that are in another manifest and not in this one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_of_the_health_check_cannot_be_applied() {
     let control_plane = &ground().await.control_plane;

@@ -1,4 +1,4 @@
-//! A request as a hook of Argo CD, which deletes and re-creates it at each sync.
+//! A request as a hook of Argo CD, which deletes and creates it at each sync.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use testbed::manifests;
 
 use crate::stage::{Stage, condition, eventually, text, verdict};
 
-/// Within which hooks end on a slow machine, too. It is waited out.
+/// In these 45 s, hooks end even on a slow machine. The test waits until they have passed.
 const IN_TIME: i64 = 45;
 
-/// The metadata of the hook that is shipped as an example, with what Argo CD adds to it.
+/// The metadata of the shipped example of a hook, with what Argo CD adds to it.
 fn metadata() -> Value {
     let mut metadata = manifests::read("deploy/argocd/example/hook.yaml").unwrap().remove(0)["metadata"].take();
     assert_eq!(metadata["annotations"]["argocd.argoproj.io/hook"], "Sync");
@@ -24,7 +24,7 @@ fn metadata() -> Value {
     metadata
 }
 
-/// What a sync does with a hook whose policy is `BeforeHookCreation`.
+/// What a sync does with a hook that has the policy `BeforeHookCreation`.
 async fn sync(stage: &Stage, name: &str, metadata: &Value, spec: &SessionKillSpec) {
     if stage.raw::<SessionKill>().get_opt(name).await.unwrap().is_some() {
         stage.delete(name).await;
@@ -32,7 +32,7 @@ async fn sync(stage: &Stage, name: &str, metadata: &Value, spec: &SessionKillSpe
     stage.create(name, metadata, spec).await;
 }
 
-/// The reason at its end, of a hook that Argo CD takes for succeeded.
+/// The reason at the end of a hook, which must count as succeeded for Argo CD.
 async fn succeeded(stage: &Stage, name: &str) -> String {
     let ended = stage.ended(name).await;
     assert_eq!(verdict(&ended).await, ("Current".to_owned(), "Healthy".to_owned()), "{ended}");
@@ -50,7 +50,7 @@ async fn a_hook_that_is_deleted_and_created_at_each_sync_stays_one_kill() {
     sync(&stage, name, &metadata, &spec).await;
     assert_eq!(succeeded(&stage, name).await, "SessionsKilled");
     for _ in 0..3 {
-        // The ID was given out again: to the same user, so that expect alone would let the kill through.
+        // Another session has the ID, of the same user: `expect` alone would let the kill through.
         stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
         sync(&stage, name, &metadata, &spec).await;
         assert_eq!(succeeded(&stage, name).await, "AlreadyExecuted");
@@ -80,8 +80,8 @@ async fn a_hook_that_is_re_created_while_its_call_is_in_flight_stays_one_kill() 
     assert_eq!(stage.kills(), [1], "one session, one kill");
 }
 
-/// What a retry of the sync meets when `notAfterTime` has passed meanwhile: the migration behind the hook must not run beside a
-/// session that was to be ended.
+/// The sync is tried again after `notAfterTime`. The migration that follows the hook must not run while the sessions
+/// still exist.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_that_is_created_again_after_its_time_opens_no_gate_unless_its_sessions_were_killed() {
     let stage = Stage::set("hooks-again-late", vec![session(1), Session { protected: true, ..session(2) }]).await;
@@ -126,7 +126,7 @@ async fn a_hook_that_is_created_again_after_its_time_opens_no_gate_unless_its_se
         assert!(message.contains("executed as SessionKill failed and ended at"), "{message}");
     }
     assert_eq!(stage.arena.calls_for(2).len(), sent, "what failed is not sent again");
-    // One that had never been there: the kill was missed.
+    // This request is new, so its kill was missed.
     stage.create("missed", &named("missed"), &kill_of(&[1], -60).unwrap()).await;
     let message = failed("KillMissed", "missed").await;
     assert!(message.contains("create a new SessionKill with a new notAfterTime"), "{message}");

@@ -1,4 +1,4 @@
-//! Names that kustomize changes, and the fields that hold them.
+//! kustomize changes names, and must change the fields that refer to them too.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use testbed::manifests;
 use crate::examples::{name, named};
 use crate::stage::{ground, repository, text};
 
-/// Both changes of names: a prefix, and the hash of a Secret that is generated.
+/// Both kinds of changes: a prefix for all names, and a hash for a generated Secret.
 const KUSTOMIZATION: &str = r#"
 namePrefix: bank-
 resources: [connection.yaml, request.yaml]
@@ -20,7 +20,8 @@ secretGenerator:
   options: {labels: {sessionkill.dev/credentials: "true"}}
 "#;
 
-/// The example for Flux as `kubectl kustomize` renders it, with `more` in its kustomization: the file and its objects.
+/// The example for Flux as `kubectl kustomize` renders it, with `more` in its kustomization. Returns the file and its
+/// objects.
 async fn rendered(control_plane: &ControlPlane, folder: &str, more: &str) -> (String, Vec<Value>) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     fs::create_dir_all(&folder).unwrap();
@@ -40,7 +41,8 @@ async fn rendered(control_plane: &ControlPlane, folder: &str, more: &str) -> (St
     (file, objects)
 }
 
-/// The name of the connection, and how the request refers to it; that of the Secret, and how the connection refers to it.
+/// The name of the connection and the request's reference to it, and the name of the Secret and the connection's
+/// reference to it.
 fn references(objects: &[Value]) -> [(&str, &str); 2] {
     let [secret, connection, request] =
         ["Secret", "OceanBaseConnection", "SessionKill"].map(|kind| named(objects, kind)[0]);
@@ -65,7 +67,7 @@ async fn the_names_that_kustomize_changes_are_changed_where_they_are_referred_to
     let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"];
     control_plane.run_kubectl(&[&strictly[..], &["--namespace", "default", "-f", &file]].concat()).await.unwrap();
 
-    // What it is for: without it the references stay as they were.
+    // Without the configuration, the references do not change.
     let (_, objects) = rendered(control_plane, "kustomize-without-references", "").await;
     let [(connection, to_connection), (secret, to_secret)] = references(&objects);
     assert_eq!((connection, to_connection), ("bank-prod-ob", "prod-ob"));

@@ -1,4 +1,4 @@
-//! What GitOps tools and people see of requests, on objects that the real operator produced on a real kube-apiserver.
+//! What GitOps tools and people see of requests. The objects come from the real operator on a real kube-apiserver.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 

@@ -1,16 +1,17 @@
-//! What the documentation shows as printed is what was printed: `UPDATE_DOCS=1 cargo test --test gitops` writes it.
+//! The output in the documentation is real output: `UPDATE_DOCS=1 cargo test --test gitops` writes it.
 //!
-//! A printed part stands between `<!-- printed: NAME -->` and `<!-- end -->`.
+//! It is between `<!-- printed: NAME -->` and `<!-- end -->`.
 
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use crate::stage::repository;
 
-/// Two tests may write parts of one page.
+/// Only one test at a time may write to a page.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Asserts that the part `name` of `docs/PAGE` is `printed`, but for what `same` forgives.
+/// Asserts that the part `name` of `docs/PAGE` is `printed`. Both are compared after `same` has removed what may
+/// differ.
 pub fn shows(page: &str, name: &str, printed: &str, same: fn(&str) -> String) {
     let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = repository("docs").join(page);
@@ -27,7 +28,7 @@ pub fn shows(page: &str, name: &str, printed: &str, same: fn(&str) -> String) {
     );
 }
 
-/// The text before, in and after a part.
+/// The text before a part, the part, and the text after it.
 fn part<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
     let begin = format!("<!-- printed: {name} -->\n");
     let start = text.find(&begin)? + begin.len();
@@ -35,13 +36,13 @@ fn part<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
     Some((&text[..start], &text[start..end], &text[end..]))
 }
 
-/// Forgives nothing.
+/// Removes nothing: the text must be equal.
 pub fn exactly(printed: &str) -> String {
     printed.to_owned()
 }
 
-/// Forgives whatever has a digit in it (times, ages, IDs, ports), the widths of columns, and Events, of which each is
-/// written when there is time for it.
+/// Removes what may differ: words with digits (times, ages, IDs, ports), the widths of columns, and Events, which are
+/// written only when there is time for them.
 pub fn but_for_numbers(printed: &str) -> String {
     let of_now = |word: &str| word.contains(|c: char| c.is_ascii_digit());
     let line = |line: &str| {

@@ -1,4 +1,4 @@
-//! What an example must not do: it would not work on its first sync, or would hold back what comes after it.
+//! Faults that an example must not have: its first sync would fail, or it would block the objects after it.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use crate::examples::{name, named};
 use crate::stage::text;
 
-/// The longest that Flux may take no new commit, or not try again.
+/// The longest time until Flux takes a new commit or tries again.
 const SHORT: SignedDuration = SignedDuration::from_mins(1);
 
-/// When in a sync Argo CD comes to an object; it comes to those of one phase wave by wave.
+/// The phase of a sync in which Argo CD applies an object. Within a phase it goes wave by wave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     PreSync,
@@ -21,7 +21,7 @@ fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object["metadata"]["annotations"][format!("argocd.argoproj.io/{key}")].as_str()
 }
 
-/// Where in a sync by Argo CD an object has its place: in which phase, and in which of its waves.
+/// When Argo CD applies an object: the phase and the wave.
 pub fn place(object: &Value) -> (Phase, i64) {
     let phase = match annotation(object, "hook") {
         None | Some("Sync") => Phase::Sync,
@@ -37,10 +37,10 @@ fn waits(request: &Value) -> bool {
     request["spec"]["suspend"] == true || request["spec"]["notBeforeTime"].is_string()
 }
 
-/// Why a first sync of a folder by Argo CD would not end its sessions, or would keep the next commit from being synced.
+/// Why the first sync by Argo CD would not end the sessions of a folder, or would block the sync of the next commit.
 pub fn argo_cd_faults(objects: &[Value]) -> Vec<String> {
     let last = objects.iter().map(place).max();
-    // Argo CD does not wait for the last wave, unless there is a hook in it.
+    // Argo CD does not wait for the last wave, unless it has a hook.
     let is_waited_for = |object: &Value| {
         let beside = |it: &&Value| place(it) == place(object);
         Some(place(object)) != last || objects.iter().filter(beside).any(|it| annotation(it, "hook").is_some())
@@ -59,7 +59,7 @@ pub fn argo_cd_faults(objects: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Why Flux would miss the end of a request in a folder, or hold back the next commit for long.
+/// Why Flux would not see the end of a request in a folder, or would block the next commit for long.
 pub fn flux_faults(kustomization: &Value) -> Vec<String> {
     let spec = &kustomization["spec"];
     let mut faults = vec![];
@@ -72,11 +72,12 @@ pub fn flux_faults(kustomization: &Value) -> Vec<String> {
     if spec["wait"] != true {
         faults.push("it does not wait for all that it applies".to_owned());
     }
-    // Flux ignores them beside wait; alone they name what is missed when its file is removed.
+    // Beside `wait`, Flux ignores `healthChecks`. Without `wait`, a check fails after the file of its object is
+    // removed.
     if !spec["healthChecks"].is_null() {
         faults.push("healthChecks name objects".to_owned());
     }
-    // With it, Flux would delete a request and make another when an immutable field changed.
+    // With `force`, Flux would delete a request and create another one when an immutable field changes.
     if spec["force"] == true {
         faults.push("force makes a request anew".to_owned());
     }
@@ -110,7 +111,7 @@ fn what_breaks_a_sync_by_argo_cd_is_noticed() {
         vec![connection("0"), plain("1")],
         vec![connection("-1"), plain("0"), suspended("0")],
         vec![connection("0"), hook("Sync", "1"), plain("2"), scheduled("2")],
-        // The connection is of another Application.
+        // The connection belongs to another Application.
         vec![hook("PreSync", "0"), plain("0")],
         vec![connection("0"), hook("PostSync", "0")],
     ] {

@@ -1,4 +1,4 @@
-//! Every situation of the status table, and what the tools make of it.
+//! Every situation in the table of statuses, and how the tools interpret it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use testbed::gateway::{Fault, FaultKind, Session};
 use crate::page::{exactly, shows};
 use crate::stage::{Stage, condition, eventually, text, verdicts};
 
-/// What the tools should make of a request.
+/// How the tools should interpret a request.
 #[derive(Clone, Copy, Debug)]
 enum Class {
     Unseen,
@@ -27,7 +27,8 @@ enum Class {
 }
 
 impl Class {
-    /// The status of Succeeded, Ready, Reconciling and Stalled, kstatus, Argo CD, and whether `kubectl wait` ends.
+    /// The status of the conditions `Succeeded`, `Ready`, `Reconciling` and `Stalled`, the results of kstatus and Argo
+    /// CD, and whether `kubectl wait` ends.
     fn columns(self) -> [&'static str; 7] {
         match self {
             Self::Unseen => ["", "", "", "", "InProgress", "Progressing", "waits"],
@@ -40,10 +41,10 @@ impl Class {
     }
 }
 
-/// A situation, the request that is in it, and the reason of its Succeeded condition.
+/// A situation, the name of its request, and the reason of its `Succeeded` condition.
 struct Row(&'static str, &'static str, &'static str, Class);
 
-/// Until after the end of the test.
+/// Longer than the test.
 const LONG: Duration = Duration::from_mins(5);
 
 static FRESH: Row = Row("created, not yet seen by an operator", "fresh", "", Class::Unseen);
@@ -75,7 +76,7 @@ fn in_seconds(seconds: i64) -> Time {
     Time((Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second).unwrap())
 }
 
-/// The sessions in the gateway, of which some end in other ways than they should.
+/// The sessions in the gateway. Some of them do not end as they should.
 fn sessions() -> Vec<Session> {
     let of = |number| match number {
         6 | 8 => Session { protected: true, ..session(number) },
@@ -85,7 +86,7 @@ fn sessions() -> Vec<Session> {
     (1..=12).map(of).collect()
 }
 
-/// Another connection to the same gateway, with these fields of Alibaba Cloud.
+/// Creates another connection to the same gateway, with these changed fields of Alibaba Cloud.
 async fn connection(stage: &Stage, name: &str, changes: Value) {
     let mut alibaba_cloud = json!({
         "regionID": "cn-hangzhou", "endpoint": stage.arena.gateway.url(),
@@ -100,7 +101,7 @@ async fn connection(stage: &Stage, name: &str, changes: Value) {
     connections.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
 }
 
-/// The requests that need no fault of the gateway.
+/// Creates the requests that need no fault of the gateway.
 async fn create_all(stage: &Stage) -> SessionKillSpec {
     let of = |numbers: &[i64]| kill_of(numbers, 600).unwrap();
     let through = |name: &str| {
@@ -113,7 +114,8 @@ async fn create_all(stage: &Stage) -> SessionKillSpec {
     other_user.sessions[0].expect.as_mut().unwrap().user = Some("somebody".to_owned());
     let late = |seconds: i64| SessionKillSpec { not_after_time: in_seconds(-seconds), ..of(&[5]) };
     let deadline = SessionKillSpec { suspend: true, not_after_time: in_seconds(4), ..of(&[5]) };
-    // It is met twice: while it is looked for, which must take longer than kubectl, and at its end.
+    // This request is seen twice, during its verification and at its end. The verification must take longer than a run
+    // of kubectl.
     let mut lingering = of(&[9]);
     lingering.verification.timeout_seconds = 20;
     for (name, spec) in [
@@ -138,15 +140,15 @@ async fn create_all(stage: &Stage) -> SessionKillSpec {
     killed
 }
 
-/// A situation as it was met.
+/// A situation as it was seen.
 struct Met {
     row: &'static Row,
     object: Value,
-    /// Whether `kubectl wait` for any outcome is over.
+    /// Whether `kubectl wait` for any outcome ended.
     waited: &'static str,
 }
 
-/// The request in this situation, and what kubectl says of exactly this version of it.
+/// The request in this situation, and what kubectl shows for exactly this version of it.
 async fn meet(stage: &Stage, row: &'static Row) -> Met {
     let Row(_, name, reason, _) = row;
     loop {
@@ -204,7 +206,7 @@ async fn each_situation_is_seen_by_the_tools_as_the_status_table_says() {
     assert!(stage.kills().iter().all(|kills| *kills == 1), "{:?}", stage.arena.gateway.kills_per_session());
 }
 
-/// The table as measured, each row of which is as it should be.
+/// The measured table. Each row must be as expected.
 async fn matrix(met: &[Met]) -> String {
     let verdicts = verdicts(met.iter().map(|it| it.object.clone()).collect()).await;
     let mut table =
@@ -217,7 +219,7 @@ async fn matrix(met: &[Met]) -> String {
             ["Succeeded", "Ready", "Reconciling", "Stalled"].map(|type_| text(condition(&it.object, type_), "status"));
         let measured = [succeeded, ready, reconciling, stalled, &verdict.kstatus, &verdict.argo_cd, it.waited];
         assert_eq!(measured, class.columns(), "{name}: {}", it.object);
-        // What a person reads there is what the condition says.
+        // The message that Argo CD shows is that of the condition.
         let message = text(condition(&it.object, "Succeeded"), "message");
         assert_eq!(verdict.argo_cd_message == message, !message.is_empty(), "{name}: {verdict:?}");
         let named = if reason.is_empty() { String::new() } else { format!("{succeeded} (`{reason}`)") };

@@ -1,4 +1,4 @@
-//! Where the tests play: an arena each, on one control plane.
+//! The environment of the tests: an arena for each, on one control plane.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use testbed::gitops::{Verdict, judge};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
-/// Far more than anything takes on a busy machine: it only ends a test that would never end.
+/// Far longer than anything takes on a busy machine. It only ends a test that would hang.
 const LIMIT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -24,12 +24,12 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What all arenas of this process share. Its servers end with the process, in whatever way that ends.
+/// What all arenas of this process share. Its servers end with the process, however it ends.
 pub async fn ground() -> Arc<Ground> {
     static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
     let prepare = async || {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
-        // What an earlier run left.
+        // Remove the files of an earlier run.
         let _ = fs::remove_dir_all(&directory);
         let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
         Arc::new(Ground::prepare(&directory, binary).await.unwrap())
@@ -37,7 +37,7 @@ pub async fn ground() -> Arc<Ground> {
     SHARED.get_or_init(prepare).await.clone()
 }
 
-/// Repeats `check` until it finds something, and returns that. Fails the test with the last reason why not.
+/// Repeats `check` until it returns `Ok`, and returns that value. After the limit the test fails with the last error.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -49,7 +49,7 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T,
     }
 }
 
-/// A namespace with a gateway, and an operator once it is started.
+/// A namespace with a gateway, and with an operator once it is started.
 pub struct Stage {
     pub arena: Arena,
     pub ground: Arc<Ground>,
@@ -57,7 +57,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Without an operator.
+    /// Creates one without an operator.
     pub async fn set(name: &str, sessions: Vec<Session>) -> Self {
         let ground = ground().await;
         let arena = Arena::set(&ground, name, sessions).await.unwrap();
@@ -70,12 +70,12 @@ impl Stage {
         self.arena.start(Launch::default()).await.unwrap().ready().await.unwrap();
     }
 
-    /// Objects as the API server sends them, whatever a program of ours knows of their kind.
+    /// An API that returns objects as the API server sends them, not as our types.
     pub fn raw<K: Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.arena.namespace, &ApiResource::erase::<K>(&()))
     }
 
-    /// A request with these annotations and labels.
+    /// Creates a request with these annotations and labels.
     pub async fn create(&self, name: &str, metadata: &Value, spec: &SessionKillSpec) {
         let object = serde_json::from_value(manifest(name, metadata, spec)).unwrap();
         self.raw::<SessionKill>().create(&PostParams::default(), &object).await.unwrap();
@@ -92,7 +92,7 @@ impl Stage {
         .await;
     }
 
-    /// The request once it says `reason`.
+    /// Waits until the request has `reason`, and returns it.
     pub async fn saying(&self, name: &str, reason: &str) -> Value {
         eventually(&format!("SessionKill {name} to say {reason:?}"), async || {
             let found = self.raw::<SessionKill>().get(name).await.map_err(|error| error.to_string())?;
@@ -102,7 +102,7 @@ impl Stage {
         .await
     }
 
-    /// The request at its end.
+    /// Waits until the request has ended, and returns it.
     pub async fn ended(&self, name: &str) -> Value {
         eventually(&format!("SessionKill {name} to end"), async || {
             let found = self.raw::<SessionKill>().get(name).await.map_err(|error| error.to_string())?;
@@ -112,37 +112,37 @@ impl Stage {
         .await
     }
 
-    /// kubectl in this namespace.
+    /// Runs kubectl in this namespace.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         let arguments = [&["-n", &self.arena.namespace], arguments].concat();
         self.ground.control_plane.run_kubectl(&arguments).await.map_err(|error| format!("{error:#}"))
     }
 
-    /// How often the gateway has killed which session.
+    /// How many times the gateway has killed each session.
     pub fn kills(&self) -> Vec<u32> {
         self.arena.gateway.kills_per_session().into_values().collect()
     }
 }
 
-/// What GitOps tools make of `objects`.
+/// How GitOps tools interpret `objects`.
 pub async fn verdicts(objects: Vec<Value>) -> Vec<Verdict> {
     let script = repository("deploy/argocd/health.lua");
     tokio::task::spawn_blocking(move || judge(&script, &objects)).await.unwrap().unwrap()
 }
 
-/// What GitOps tools make of `object`: kstatus and Argo CD.
+/// How kstatus and Argo CD interpret `object`.
 pub async fn verdict(object: &Value) -> (String, String) {
     let Verdict { kstatus, argo_cd, .. } = verdicts(vec![object.clone()]).await.remove(0);
     (kstatus, argo_cd)
 }
 
-/// The condition of this type; null if there is none.
+/// The condition of this type. Null if there is none.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
     conditions.find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
 }
 
-/// The text of a field; empty if it is absent.
+/// The text of a field. Empty if it is absent.
 pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object[field].as_str().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What people see in kubectl, of objects that the operator has worked on.
+//! What kubectl shows of objects that the operator has processed.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ async fn the_pages_show_what_kubectl_prints() {
     .await;
 
     let mut printed = "```console\n".to_owned();
-    // Receipts have other names in each run.
+    // Sorted by a field, as the names of receipts differ in each run.
     for command in ["get sk", "get sk -o wide", "get obc -o wide", "get skr --sort-by=.spec.sessionKillRef.name"] {
         writeln!(printed, "$ kubectl {command}").unwrap();
         printed += &stage.kubectl(&command.split(' ').collect::<Vec<_>>()).await.unwrap();

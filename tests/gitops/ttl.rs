@@ -1,4 +1,4 @@
-//! What a GitOps tool keeps is not deleted, whatever its TTL says: the tool would put it back.
+//! A request that a GitOps tool keeps is not deleted, whatever its TTL is: the tool would create it again.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams};
@@ -8,10 +8,10 @@ use testbed::arena::{kill_of, session};
 
 use crate::stage::{Stage, eventually};
 
-/// The last of all in a list, so that a sweep that removes it has looked at the others.
+/// The last name in a list. A sweep that removes this request has checked the others before.
 const UNTRACKED: &str = "zz-untracked";
 
-/// Objects as each tool marks them.
+/// The name of a request, the mark of a tool, and the metadata with that mark.
 fn tracked() -> [(&'static str, &'static str, Value); 4] {
     let annotation = |key: &str| json!({"annotations": {key: "session-kills:sessionkill.dev/SessionKill:dba/x"}});
     let label = |key: &str| json!({"labels": {key: "session-kills"}});
@@ -23,7 +23,7 @@ fn tracked() -> [(&'static str, &'static str, Value); 4] {
     ]
 }
 
-/// The notes of the Events `TTLIgnored` of a request, each as often as it was counted.
+/// The notes of the Events `TTLIgnored` of a request. A note appears as many times as its Event was counted.
 async fn told(stage: &Stage, name: &str) -> Vec<String> {
     let events: Vec<Event> = stage.arena.events().await.unwrap();
     let of_it = events.into_iter().filter(|event| {
@@ -45,13 +45,13 @@ async fn is_there(stage: &Stage, name: &str) -> bool {
 async fn the_ttl_of_what_a_gitops_tool_keeps_is_ignored_and_that_is_said_once() {
     let stage = Stage::set("ttl", vec![session(1)]).await;
     stage.start_operator().await;
-    // None is there: nothing is sent.
+    // These sessions do not exist, so nothing is sent.
     let gone = |number: i64| SessionKillSpec { ttl_seconds_after_finished: Some(0), ..kill_of(&[number], 4).unwrap() };
     for ((name, _, metadata), number) in tracked().iter().zip(11..) {
         stage.create(name, metadata, &gone(number)).await;
         stage.ended(name).await;
     }
-    // As Helm charts are labelled, whoever installs them.
+    // Helm charts set this label, whoever installs them.
     let of_helm = json!({"labels": {"app.kubernetes.io/instance": "x"}});
     stage.create(UNTRACKED, &of_helm, &gone(20)).await;
     eventually("the untracked request to be removed", async || {
