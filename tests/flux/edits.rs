@@ -1,4 +1,4 @@
-//! What Flux can be told to do with a request that is there already, and was edited in Git.
+//! Requests that exist already and are edited in Git, with the settings of Flux for that case.
 
 use serde_json::json;
 use sessionkill::api::SessionKillSpec;
@@ -43,7 +43,7 @@ async fn if_flux_is_told_to_leave_alone_what_is_there_neither_an_edit_nor_a_susp
     folder.stage.kubectl(&["patch", "sessionkill", "inc-1", "--type=merge", "-p", suspend]).await.unwrap();
     folder.stage.saying("inc-1", "Suspended").await;
 
-    // Were it applied it would be refused.
+    // An apply of this edit would be refused.
     let not_after_time = kill_of(&[1], 10_800).unwrap().not_after_time;
     folder.put("inc-1", &SessionKillSpec { not_after_time, ..spec.clone() });
     folder.put("inc-2", &kill_of(&[2], 600).unwrap());

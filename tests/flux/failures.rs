@@ -1,4 +1,4 @@
-//! What fails, and what comes after it.
+//! Requests that fail, and the syncs after that.
 
 use serde_json::Value;
 use testbed::arena::{kill_of, session};

@@ -1,4 +1,4 @@
-//! A folder of requests in a Git repository, and what Flux makes of it.
+//! A folder of requests in a Git repository, which Flux syncs.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ const SOURCE: &str = "session-kills";
 const CONNECTIONS: &str = "session-kill-connections";
 const REQUESTS: &str = "session-kill-requests";
 
-/// What runs beside the control plane. Like that it ends with the process, in whatever way that ends.
+/// What runs besides the control plane. It ends with the process too, however that ends.
 struct Tools {
     _controllers: ControllerManager,
     _flux: Flux,
@@ -41,7 +41,7 @@ async fn tools(ground: &Ground) -> Arc<Tools> {
     SHARED.get_or_init(start).await.clone()
 }
 
-/// A namespace with an operator, and the repository that brings its connection and its requests.
+/// A namespace with an operator, and the repository with its connection and requests.
 pub struct Folder {
     pub stage: Stage,
     repository: Repository,
@@ -50,11 +50,11 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// With the connection that is shipped as an example, in a repository that nobody follows yet.
+    /// Creates the folder with the shipped example of a connection. Flux does not sync the repository yet.
     pub async fn set(name: &str, sessions: Vec<Session>) -> Self {
         let stage = Stage::set(name, sessions).await;
         tools(&stage.ground).await;
-        // It comes from Git.
+        // The connection comes from Git.
         stage.kubectl(&["delete", "oceanbaseconnection", CONNECTION]).await.unwrap();
         stage.start_operator().await;
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME")).join("git").join(name);
@@ -71,27 +71,27 @@ impl Folder {
         Self { stage, repository, sources, kustomizations }
     }
 
-    /// Writes a request, for the next commit.
+    /// Writes a request to the folder. It is part of the next commit.
     pub fn put(&self, name: &str, spec: &SessionKillSpec) {
         self.put_object(&manifest(name, &json!({}), spec));
     }
 
-    /// The same with all of the object.
+    /// The same for a whole object.
     pub fn put_object(&self, request: &Value) {
         self.repository.put(&path(text(&request["metadata"], "name")), request).unwrap();
     }
 
-    /// Removes a request, for the next commit.
+    /// Removes a request from the folder with the next commit.
     pub fn remove(&self, name: &str) {
         self.repository.remove(&path(name)).unwrap();
     }
 
-    /// Commits, and lets Flux follow the repository.
+    /// Commits, and makes Flux sync the repository. Returns the commit.
     pub async fn follow(&self) -> String {
         self.follow_with(&json!({})).await
     }
 
-    /// The same with more in the Kustomization of the requests.
+    /// The same with more fields in the Kustomization of the requests.
     pub async fn follow_with(&self, more: &Value) -> String {
         let commit = self.repository.commit("the first").await.unwrap();
         let namespace = self.stage.arena.namespace.as_str();
@@ -112,14 +112,14 @@ impl Folder {
         commit
     }
 
-    /// Commits, and tells Flux as a webhook does.
+    /// Commits, and notifies Flux as a webhook does. Returns the commit.
     pub async fn commit(&self, message: &str) -> String {
         let commit = self.repository.commit(message).await.unwrap();
         ask(&self.sources, SOURCE).await;
         commit
     }
 
-    /// Waits until Flux has fetched this commit, whether it applies it or not.
+    /// Waits until Flux has fetched this commit, even if it does not apply it.
     pub async fn fetched(&self, commit: &str) {
         eventually("the commit to be fetched", async || {
             let found = serde_json::to_value(self.sources.get(SOURCE).await.unwrap()).unwrap();
@@ -129,19 +129,19 @@ impl Folder {
         .await;
     }
 
-    /// Waits until Flux has applied this commit and all that is in it is well.
+    /// Waits until Flux has applied this commit and is ready.
     pub async fn synced(&self, commit: &str) {
         let is_so = |found: &Value| text(&found["status"], "lastAppliedRevision").ends_with(commit) && is_ready(found);
         self.until("synced", is_so).await;
     }
 
-    /// Syncs once more what is in Git, and waits until all is well.
+    /// Makes Flux sync the same commit again, and waits until it is ready.
     pub async fn sync_again(&self) {
         let asked = self.ask_again().await;
         self.until("synced again", |found| has_handled(found, &asked) && is_ready(found)).await;
     }
 
-    /// Waits until Flux says that the sync of this commit failed, in these words among others. What it says.
+    /// Waits until the sync of this commit has failed with a message that has `words`. Returns the message.
     pub async fn failed(&self, commit: &str, words: &str) -> String {
         let has_tried = |found: &Value| text(&found["status"], "lastAttemptedRevision").ends_with(commit);
         let what = format!("failed with {words:?}");
@@ -149,23 +149,23 @@ impl Folder {
         text(condition(&found, "Ready"), "message").to_owned()
     }
 
-    /// Asks for another sync of the requests, which is not waited for. By what it was asked.
+    /// Asks for another sync of the requests without waiting for it. Returns the token of the request.
     pub async fn ask_again(&self) -> String {
         ask(&self.kustomizations, REQUESTS).await
     }
 
-    /// Waits until Flux is done with what it was asked by, and says that it failed, in these words among others.
+    /// Waits until Flux has handled the request with this token and has failed with a message that has `words`.
     pub async fn failed_again(&self, asked: &str, words: &str) {
         let what = format!("failed again with {words:?}");
         self.until(&what, |found| has_handled(found, asked) && says_failed(found, words)).await;
     }
 
-    /// Waits until Flux is done with what it was asked by, whatever came of it. The Kustomization then.
+    /// Waits until Flux has handled the request with this token, whatever the result. Returns the Kustomization.
     pub async fn handled(&self, asked: &str) -> Value {
         self.until("looked at again", |found| has_handled(found, asked)).await
     }
 
-    /// The Kustomization of the requests once it is so.
+    /// Waits until `is_so` is true of the Kustomization of the requests, and returns it.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("the requests to be {what}"), async || {
             let found = self.requests().await;
@@ -174,7 +174,7 @@ impl Folder {
         .await
     }
 
-    /// Waits until these requests are there, and no other.
+    /// Waits until exactly these requests exist.
     pub async fn holds(&self, names: &[&str]) {
         eventually(&format!("the requests to be {names:?}"), async || {
             let there = self.stage.arena.requests().await.map_err(|error| error.to_string())?;
@@ -184,7 +184,7 @@ impl Folder {
         .await;
     }
 
-    /// Holds Flux back, or lets it go on.
+    /// Suspends or resumes Flux's sync of the requests.
     pub async fn suspend(&self, suspend: bool) {
         let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
         self.kustomizations.patch(REQUESTS, &PatchParams::default(), &patch).await.unwrap();
@@ -201,7 +201,7 @@ impl Folder {
     }
 }
 
-/// What `flux reconcile` does. What it has asked by.
+/// Does what `flux reconcile` does. Returns the token of the request.
 async fn ask(objects: &Api<DynamicObject>, name: &str) -> String {
     let token = jiff::Timestamp::now().to_string();
     let patch = Patch::Merge(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}}));

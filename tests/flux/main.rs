@@ -1,5 +1,5 @@
-//! Requests in a Git repository that the real Flux keeps in the cluster, as `deploy/flux/sync.yaml` says: whatever Flux and people
-//! do with them, each is executed once. What was executed the gateway's ledger says.
+//! Requests in a Git repository that the real Flux applies to the cluster, as set in `deploy/flux/sync.yaml`. Whatever
+//! Flux and people do with them, each is executed once. The gateway's ledger shows what was executed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 

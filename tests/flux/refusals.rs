@@ -1,4 +1,4 @@
-//! What the API server refuses: Flux shows it, in the API server's words.
+//! Objects that the API server refuses. Flux shows the API server's own message.
 
 use testbed::arena::{kill_of, session};
 

@@ -1,4 +1,4 @@
-//! What Flux does by itself and after people: it applies again and again, puts back, prunes.
+//! Syncs of Flux, on its own and after changes by people: it applies again, restores and prunes.
 
 use serde_json::Value;
 use testbed::arena::{example_request, kill_of, session};
@@ -20,7 +20,7 @@ async fn the_example_is_executed_at_its_first_sync_and_never_again() {
     folder.synced(&commit).await;
     assert_eq!(reason(&folder.stage.ended(name).await), "SessionsKilled");
     for _ in 0..3 {
-        // The ID was given out again: to the same user, so that expect alone would let the kill through.
+        // Another session has the ID, of the same user: `expect` alone would let the kill through.
         folder.stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
         folder.sync_again().await;
     }
@@ -38,7 +38,7 @@ async fn while_flux_is_suspended_nothing_is_applied_and_what_was_executed_is_not
     folder.stage.arena.gateway.add_sessions(vec![session(1)]).unwrap();
 
     folder.suspend(true).await;
-    // It may be at work still; when it has looked once more it knows.
+    // A sync may still be running. When Flux has handled this request, it knows that it is suspended.
     folder.handled(&folder.ask_again().await).await;
     folder.put("inc-2", &kill_of(&[2], 600).unwrap());
     let commit = folder.commit("while it is suspended").await;
@@ -79,7 +79,7 @@ async fn a_request_that_was_deleted_by_hand_is_put_back_and_not_executed_again()
     let commit = folder.follow().await;
     folder.synced(&commit).await;
     assert_eq!(reason(&folder.stage.ended("inc-1").await), "SessionsKilled");
-    // In the foreground it is the garbage collector that removes it.
+    // With `foreground`, the garbage collector removes it.
     for cascade in ["background", "foreground", "orphan"] {
         folder.stage.arena.gateway.set_sessions(vec![session(1)]).unwrap();
         let cascade = format!("--cascade={cascade}");
@@ -97,7 +97,7 @@ async fn a_request_whose_file_was_removed_is_pruned_and_its_receipt_stays() {
     let first = kill_of(&[1], 600).unwrap();
     folder.put("inc-1", &first);
     folder.put("inc-2", &kill_of(&[2], 600).unwrap());
-    // It is removed before its call.
+    // This request is removed before its call.
     let later = kill_of(&[3], 7200).unwrap();
     folder.put("inc-3", &crate::waiting::not_before(later, 3600));
     folder.follow().await;

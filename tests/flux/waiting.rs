@@ -9,7 +9,7 @@ use testbed::arena::{kill_of, manifest, session};
 use crate::folder::Folder;
 use crate::stage::{condition, eventually, text};
 
-/// The same, not to be sent before so many seconds from now.
+/// The same with a `notBeforeTime` in `seconds` seconds.
 pub fn not_before(spec: SessionKillSpec, seconds: i64) -> SessionKillSpec {
     let time = (Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second).unwrap();
     SessionKillSpec { not_before_time: Some(Time(time)), ..spec }
@@ -79,7 +79,7 @@ async fn a_request_that_is_suspended_by_hand_stays_so_until_git_lets_it_go() {
     assert_eq!(folder.stage.kills(), [0; 0]);
 }
 
-/// The request with `suspend: false`. Without the field it would not be let go.
+/// The request with `suspend: false`. Without the field, it would stay suspended.
 fn let_go(name: &str, spec: &SessionKillSpec) -> Value {
     let mut request = manifest(name, &json!({}), spec);
     request["spec"]["suspend"] = false.into();

@@ -1,4 +1,4 @@
-//! What Flux says, as the page shows it.
+//! Flux's messages are those that the documentation shows.
 
 use std::fmt::Write as _;
 
