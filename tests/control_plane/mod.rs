@@ -1,6 +1,6 @@
-//! One control plane for all tests of a test program, with `crds/` installed. Each test works in a namespace of its own.
+//! One control plane for all tests of a test program, with `crds/` installed. Each test works in its own namespace.
 //!
-//! What is shared outlives the runtime of any single test, so it holds no client: each test makes its own.
+//! The control plane outlives the runtime of each test, so it holds no client. Each test makes its own.
 
 use std::{
     collections::BTreeMap,
@@ -16,20 +16,20 @@ use tokio::{io::AsyncWriteExt, process::Command, sync::OnceCell};
 
 /// The running control plane.
 pub struct Cluster {
-    /// The servers.
+    /// The servers of the control plane.
     pub control_plane: ControlPlane,
-    // Another run of the same tests would use the same directory.
+    // A lock: another run of the same tests would use the same directory.
     _alone: File,
 }
 
-/// What a command said.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Said {
     /// Whether it succeeded.
     pub success: bool,
     /// Its output.
     pub stdout: String,
-    /// Its error output, warnings among it.
+    /// Its error output, including warnings.
     pub stderr: String,
 }
 
@@ -38,7 +38,7 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The control plane of this test program; the first test to ask starts it. It ends with the program.
+/// The control plane of this test program, started by the first test that needs it. It ends with the program.
 pub async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
     CLUSTER.get_or_init(Cluster::start).await
@@ -50,19 +50,20 @@ impl Cluster {
         let alone = File::create(scratch.join(concat!(env!("CARGO_CRATE_NAME"), ".lock"))).unwrap();
         alone.lock().unwrap();
         let directory = scratch.join(env!("CARGO_CRATE_NAME"));
-        // Nobody can remove it at the end: nothing runs after the last test.
+        // The directory cannot be removed at the end, as no code runs after the last test.
         if directory.exists() {
             fs::remove_dir_all(&directory).unwrap();
         }
         let control_plane = ControlPlane::start(&directory).await.unwrap();
         control_plane.install_kinds(&repository("crds")).await.unwrap();
-        // kubectl keeps what it learned of the API before: not every command of it would look again.
+        // Wait until kubectl knows the kinds: it caches what it has read from the API server, and not every command
+        // refreshes that.
         let kinds = ["api-resources", "--api-group=sessionkill.dev", "--no-headers"];
         let deadline = Instant::now() + Duration::from_mins(1);
         while run(&control_plane, &kinds, "").await.stdout.lines().count() < 3 {
             assert!(Instant::now() < deadline, "the API server does not list the kinds");
         }
-        // It describes them yet a moment later.
+        // `kubectl explain` works a moment later.
         for kind in ["sessionkills", "oceanbaseconnections", "sessionkillreceipts"] {
             while !run(&control_plane, &["explain", kind], "").await.success {
                 assert!(Instant::now() < deadline, "the API server does not describe {kind}");
@@ -71,7 +72,7 @@ impl Cluster {
         Self { control_plane, _alone: alone }
     }
 
-    /// Makes a namespace with these labels.
+    /// Creates a namespace with these labels.
     pub async fn namespace(&self, name: &str, labels: &[(&str, &str)]) {
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
         let metadata = json!({"name": name, "labels": labels});
@@ -85,7 +86,7 @@ impl Cluster {
         self.kubectl_with(arguments, "").await
     }
 
-    /// Runs kubectl on `input`.
+    /// Runs kubectl with `input` as its standard input.
     pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Said {
         run(&self.control_plane, arguments, input).await
     }
@@ -101,7 +102,7 @@ async fn run(control_plane: &ControlPlane, arguments: &[&str], input: &str) -> S
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A kubectl that fails early does not read its input; its error output says why.
+    // Ignore the error: a kubectl that fails early does not read its input, and its error output says why.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = child.wait_with_output().await.unwrap();

@@ -1,4 +1,4 @@
-//! A table of changes to a valid object, each with the API server's answer to it.
+//! A table of changes to a valid object, with the API server's answer to each.
 
 use std::time::{Duration, Instant};
 
@@ -9,25 +9,25 @@ use tokio::sync::OnceCell;
 
 use crate::control_plane::{cluster, repository};
 
-/// One row: what is changed, and what the API server says to the result.
+/// One row: the changes, and the API server's answer.
 pub struct Case {
     changes: Vec<(String, Option<Value>)>,
-    /// Fragments of the refusal; none when the result is accepted.
+    /// Parts of the error message. Empty if the result is accepted.
     refusal: Vec<String>,
 }
 
-/// The change of one field. Fields are JSON pointers; missing parents are made, and `-` appends to a list.
+/// Sets one field. Fields are JSON pointers. Missing parents are created, and `-` appends to a list.
 pub fn set(field: impl Into<String>, value: impl Into<Value>) -> Case {
     Case { changes: vec![(field.into(), Some(value.into()))], refusal: vec![] }
 }
 
-/// The removal of one field.
+/// Removes one field.
 pub fn without(field: impl Into<String>) -> Case {
     Case { changes: vec![(field.into(), None)], refusal: vec![] }
 }
 
 impl Case {
-    /// One more change.
+    /// Adds the changes of another case.
     pub fn and(mut self, other: Self) -> Self {
         self.changes.extend(other.changes);
         self
@@ -39,23 +39,23 @@ impl Case {
         Self { changes: earlier.changes, refusal: self.refusal }
     }
 
-    /// Refused, with this in the message.
+    /// Expects a refusal with this text in its message.
     pub fn refused(mut self, fragment: impl Into<String>) -> Self {
         self.refusal.push(fragment.into());
         self
     }
 
-    /// The fields it changes.
+    /// The fields that it changes.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.changes.iter().map(|(field, _)| field.as_str())
     }
 
-    /// What the refusal says; empty for a case that is accepted.
+    /// The expected parts of the error message. Empty for a case that is accepted.
     pub fn refusal(&self) -> &[String] {
         &self.refusal
     }
 
-    /// `object` with the changes.
+    /// Returns `object` with the changes.
     pub fn applied_to(&self, object: &Value) -> Value {
         let mut object = object.clone();
         for (field, value) in &self.changes {
@@ -64,7 +64,7 @@ impl Case {
         object
     }
 
-    /// What the API server did other than expected, if anything.
+    /// How the API server's answer differs from the expected one. `None` if it does not differ.
     fn judge(&self, answer: &Result<Value, String>) -> Option<String> {
         let complaint = match answer {
             Ok(_) if self.refusal.is_empty() => return None,
@@ -103,7 +103,7 @@ fn change(object: &mut Value, field: &str, value: Option<Value>) {
     }
 }
 
-/// The API server, in one namespace.
+/// The API server, for objects of one namespace.
 pub struct Server {
     client: Client,
     namespace: &'static str,
@@ -111,7 +111,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the namespace. The policies that refuse unknown fields are in force.
+    /// Creates the namespace, and installs the policies that refuse unknown fields.
     pub async fn in_namespace(namespace: &'static str) -> Self {
         static POLICIES: OnceCell<()> = OnceCell::const_new();
         cluster().await.namespace(namespace, &[]).await;
@@ -121,7 +121,7 @@ impl Server {
         server
     }
 
-    /// The same for a client that asks the API server for this `fieldValidation`.
+    /// The same with this `fieldValidation` in every request.
     pub fn validating(&self, validation: &'static str) -> Self {
         Self { client: self.client.clone(), namespace: self.namespace, validation }
     }
@@ -143,12 +143,12 @@ impl Server {
         }
     }
 
-    /// Applies `object` on the server's side; nothing is stored.
+    /// Applies `object` on the server, as a dry run.
     pub async fn apply(&self, object: &Value) -> Result<Value, String> {
         self.apply_with("&dryRun=All", object).await
     }
 
-    /// Applies `object` on the server's side, and stores it.
+    /// Applies `object` on the server, and stores it.
     pub async fn apply_for_good(&self, object: &Value) -> Value {
         self.apply_with("", object).await.unwrap()
     }
@@ -158,7 +158,7 @@ impl Server {
         self.ask("PATCH", "application/apply-patch+yaml", &self.path_to(object, ""), &options, object).await
     }
 
-    /// Changes the stored `object` by a JSON merge patch; nothing is stored.
+    /// Changes the stored `object` by a JSON merge patch, as a dry run.
     pub async fn merge(&self, object: &Value, patch: &Value) -> Result<Value, String> {
         self.ask("PATCH", "application/merge-patch+json", &self.path_to(object, ""), "&dryRun=All", patch).await
     }
@@ -173,17 +173,17 @@ impl Server {
         self.send("PUT", &self.path_to(object, "/status"), "", object).await.unwrap()
     }
 
-    /// Creates `object` with each of the changes; nothing is stored.
+    /// Creates `object` with each of the changes, as a dry run.
     pub async fn check_create(&self, object: &Value, cases: &[Case]) {
         self.check("POST", &self.path(object, ""), object, cases).await;
     }
 
-    /// Makes each of the changes to the stored `object`; nothing is stored.
+    /// Makes each of the changes to the stored `object`, as a dry run.
     pub async fn check_update(&self, object: &Value, cases: &[Case]) {
         self.check("PUT", &self.path_to(object, ""), object, cases).await;
     }
 
-    /// Makes each of the changes to the status of the stored `object`; nothing is stored.
+    /// Makes each of the changes to the status of the stored `object`, as a dry run.
     pub async fn check_status(&self, object: &Value, cases: &[Case]) {
         self.check("PUT", &self.path_to(object, "/status"), object, cases).await;
     }
@@ -232,7 +232,7 @@ impl Server {
     }
 }
 
-/// The longest text that a field takes, and one that is a character longer.
+/// The longest text that a field accepts, and a text with one character more.
 pub fn longest(field: &str, name: &str, limit: usize) -> [Case; 2] {
     let refusal = format!("{name}: Too long: may not be more than {limit} bytes");
     [set(field, "a".repeat(limit)), set(field, "a".repeat(limit + 1)).refused(refusal)]

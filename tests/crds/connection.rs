@@ -1,4 +1,4 @@
-//! The connection: bounds, choices and defaults.
+//! The connection: bounds, enums and defaults.
 
 use serde_json::{Value, json};
 
@@ -30,11 +30,11 @@ pub fn valid() -> Value {
     })
 }
 
-/// What whoever names no backend is told.
+/// The error for a spec without a backend.
 const NO_BACKEND: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
                           instanceIDs and credentials below it";
 
-/// The spec of the valid connection in the form that it had before there was a choice of backends.
+/// The spec of the valid connection in its earlier form, without a choice of backends.
 fn before_backends() -> Value {
     let mut spec = valid()["spec"].take();
     let mut alibaba_cloud = spec["alibabaCloud"].take();
@@ -55,7 +55,7 @@ fn which_backend() -> Vec<Case> {
         set("/spec", before_backends()).refused(NO_BACKEND),
         set("/spec/alibabaCloud", json!({})).refused("spec.alibabaCloud.regionID: Required value"),
         set("/spec/sql", json!({})).refused(r#"unknown field "spec.sql""#),
-        // Half moved.
+        // Only some of the fields are moved.
         beside("regionID", json!("cn-hangzhou")),
         beside("instanceIDs", json!(["ob317v4uif0000"])),
         beside("credentials", json!({"secretRef": {"name": "aliyun-ak"}})),
@@ -99,7 +99,8 @@ fn where_to_call() -> Vec<Case> {
     ] {
         cases.push(set(REGION, good));
     }
-    // A host in the region would make the endpoint somebody else's, and so would another product's label.
+    // A path or another domain would make the endpoint a host of somebody else, and so would the host name of another
+    // product.
     for bad in [
         "cn-hangzhou.evil.com/",
         "cn-hangzhou.",
@@ -164,7 +165,7 @@ fn what_may_be_named() -> Vec<Case> {
             set(more, present),
             set(first, "").refused(format!("{name}[0] in body should be at least 1 chars long")),
         ]);
-        // None would ever be the ID of a request.
+        // None of these can be the ID in a request.
         let field = name.rsplit('.').next().unwrap();
         let bad_ids = format!("{field} must be lower-case letters, digits, - and _ only");
         for bad in ["ob1 ", " ob1", "ob 1", "OB1", "ob1\n", "-ob", "ob*", "租户"] {
@@ -211,7 +212,7 @@ fn how_to_call() -> Vec<Case> {
         set("/spec/alibabaCloud/credentials/accessKeySecret", "x").refused(r#"unknown field "spec.alibabaCloud.credentials.accessKeySecret""#),
     ];
     cases.extend(longest(SECRET, "spec.alibabaCloud.credentials.secretRef.name", 253));
-    // What is the ID and what the secret, the Secret says itself.
+    // The Secret itself says which of its keys is the ID and which is the secret.
     for key in ["accessKeyIDKey", "accessKeySecretKey", "securityTokenKey"] {
         let unknown = format!(r#"unknown field "spec.alibabaCloud.credentials.secretRef.{key}""#);
         cases.push(set(format!("/spec/alibabaCloud/credentials/secretRef/{key}"), "accessKeySecret").refused(unknown));
@@ -219,12 +220,12 @@ fn how_to_call() -> Vec<Case> {
     cases
 }
 
-/// What can be written.
+/// Changes of a new connection.
 pub fn creations() -> Vec<Case> {
     [which_backend(), where_to_call(), what_may_be_named(), how_to_call()].into_iter().flatten().collect()
 }
 
-/// What can be changed.
+/// Changes of a stored connection.
 pub fn updates() -> Vec<Case> {
     let credentials = json!({"secretRef": {"name": "other"}});
     let another = json!({
@@ -253,14 +254,14 @@ pub fn updates() -> Vec<Case> {
     cases
 }
 
-/// What the status can say.
+/// Changes of the status.
 pub fn status_changes() -> Vec<Case> {
     let mut cases = vec![
         set("/status/backend", "OceanBase")
             .refused(r#"status.backend: Unsupported value: "OceanBase": supported values: "AlibabaCloud""#),
         without("/status/backend"),
         set("/status/operation", "BatchKillProcessList"),
-        // Auto is what is asked for, never what is in use.
+        // `Auto` is a setting and never the operation in use.
         set("/status/operation", "Auto").refused(
             r#"status.operation: Unsupported value: "Auto": supported values: "KillProcessList", "BatchKillProcessList""#,
         ),
@@ -274,7 +275,7 @@ pub fn status_changes() -> Vec<Case> {
     cases
 }
 
-/// A connection's status with every field set.
+/// The status of a connection, with every field set.
 pub fn probed() -> Value {
     let condition = |kind: &str| {
         json!({
@@ -322,7 +323,7 @@ async fn the_whole_spec_can_be_changed_and_the_status_is_bounded() {
     let server = Server::in_namespace("connections-changed").await;
     let mut stored = server.create(&valid()).await;
     server.check_update(&stored, &updates()).await;
-    // A list that is emptied by who applied it is there, and says that any may be named.
+    // If the owner of the list empties it, the list stays and allows any tenant.
     let mut applied = valid();
     applied["metadata"]["name"] = "applied".into();
     server.apply_for_good(&applied).await;
@@ -334,7 +335,7 @@ async fn the_whole_spec_can_be_changed_and_the_status_is_bounded() {
     server.check_status(&stored, &status_changes()).await;
 }
 
-/// Whatever the client asks for, and however it writes.
+/// With every field validation and every way of writing.
 #[tokio::test]
 async fn a_connection_of_the_form_before_backends_is_refused_and_told_where_its_fields_go() {
     let server = Server::in_namespace("connections-before").await;
@@ -346,7 +347,7 @@ async fn a_connection_of_the_form_before_backends_is_refused_and_told_where_its_
         let refusal = server.apply(&old).await.unwrap_err();
         assert!(refusal.contains(NO_BACKEND), "{validation}: {refusal}");
     }
-    // Over one that is stored: what kubectl edit or a tool would write.
+    // Over a stored connection, as `kubectl edit` or a tool writes it.
     let stored = server.create(&valid()).await;
     let refusal = server.merge(&stored, &json!({"spec": {"regionID": "cn-beijing"}})).await.unwrap_err();
     assert!(refusal.contains(r#"unknown field "spec.regionID": there may be alibabaCloud"#), "{refusal}");

@@ -1,11 +1,11 @@
-//! That no bound and no rule of a schema lacks a case in which it refuses something.
+//! Checks that every bound and every rule of a schema has a case in which it refuses something.
 
 use serde_json::Value;
 use sessionkill::api::definitions;
 
 use crate::{cases::Case, connection, dropped, receipt, session_kill, session_kill_status};
 
-/// How the API server words the refusal of each keyword.
+/// The words with which the API server reports a violation of each keyword.
 const WORDS: [(&str, &str); 9] = [
     ("maxLength", "Too long"),
     ("minLength", "should be at least"),
@@ -18,9 +18,9 @@ const WORDS: [(&str, &str); 9] = [
     ("pattern", "should match"),
 ];
 
-/// One thing that a schema refuses.
+/// One bound or rule of a schema.
 struct Refuses {
-    /// A JSON pointer with `*` for the items of lists; none for a rule, which may speak of another field.
+    /// A JSON pointer with `*` for list items. `None` for a rule, as its message may name another field.
     field: Option<String>,
     words: String,
 }
@@ -34,7 +34,7 @@ impl Refuses {
     }
 }
 
-/// The pointer without the positions in lists.
+/// The pointer with `*` for list positions.
 fn general(pointer: &str) -> String {
     let general = |name: &str| if name == "-" || name.parse::<usize>().is_ok() { "*" } else { name }.to_owned();
     pointer.split('/').map(general).collect::<Vec<_>>().join("/")

@@ -1,4 +1,4 @@
-//! `crds/` is generated from the types and nothing else.
+//! Checks that `crds/` has exactly what is generated from the types.
 
 use std::{collections::BTreeMap, env, fs};
 

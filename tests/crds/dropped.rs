@@ -1,5 +1,5 @@
-//! Nothing that a user wrote is dropped without a word: of every object that a user writes, each field refuses a null, and each
-//! level a field that it does not have, by its name. The fields are those of the schemas, so a later one is among them.
+//! Checks that nothing in a user's object is dropped silently. Each field refuses a null. Each object inside refuses a
+//! field that it does not have, and names it. The fields are read from the schemas, so that new ones are checked too.
 
 use serde_json::{Map, Value, json};
 use sessionkill::api::definitions;
@@ -11,10 +11,10 @@ use crate::{
     session_kill,
 };
 
-/// What clients may ask of the API server about fields that it does not know.
+/// The settings with which clients ask the API server to treat unknown fields.
 const VALIDATIONS: [&str; 3] = ["Ignore", "Warn", "Strict"];
 
-/// What a patch may take away, as what then holds brings no kill nearer.
+/// Fields that a patch may remove, as that makes no kill more likely.
 const HARMLESS: [(&str, &str); 6] = [
     ("/spec/ttlSecondsAfterFinished", "the request is kept for longer"),
     ("/spec/alibabaCloud/network", "the same gateway on its public side"),
@@ -26,21 +26,21 @@ const HARMLESS: [(&str, &str); 6] = [
 
 /// A field of a schema.
 struct Field {
-    /// Where it is in an object, in the first item of a list.
+    /// Its position in an object, with the first item of each list.
     pointer: String,
     name: String,
     is_required: bool,
     is_choice: bool,
 }
 
-/// What users write of the kind of `object`.
+/// The schema of the fields that users write, for the kind of `object`.
 fn schema_of(object: &Value) -> Value {
     let definition = definitions().into_iter().find(|it| object["kind"] == it.spec.names.kind).unwrap();
     let definition = serde_json::to_value(definition).unwrap();
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
 }
 
-/// Calls `see` with the schema of each object in `schema`, and where it is.
+/// Calls `see` with the schema and the position of each object in `schema`.
 fn walk(schema: &Value, at: &str, see: &mut impl FnMut(&Value, &str)) {
     if schema["properties"].is_object() {
         see(schema, at);
@@ -53,7 +53,7 @@ fn walk(schema: &Value, at: &str, see: &mut impl FnMut(&Value, &str)) {
     }
 }
 
-/// Every field that a user may set, each of which `object` has.
+/// Every field that a user may set. `object` must have all of them.
 fn fields(object: &Value) -> Vec<Field> {
     let mut found = vec![];
     walk(&schema_of(object), "/spec", &mut |schema, at| {
@@ -68,7 +68,7 @@ fn fields(object: &Value) -> Vec<Field> {
     found
 }
 
-/// Where each object is that a user may write, and the fields that it may have.
+/// The position of each object that a user may write, and the names of its fields.
 fn levels(object: &Value) -> Vec<(String, Vec<String>)> {
     let mut found =
         vec![(String::new(), ["apiVersion", "kind", "metadata", "spec", "status"].map(str::to_owned).to_vec())];
@@ -84,7 +84,7 @@ fn path(pointer: &str) -> String {
     pointer.split('/').skip(1).map(step).collect::<String>().trim_start_matches('.').to_owned()
 }
 
-/// A null for each field.
+/// A case with a null for each field.
 pub fn nulls(object: &Value) -> Vec<Case> {
     let null = |field: Field| {
         let case = set(&field.pointer, Value::Null).refused(path(&field.pointer));
@@ -97,7 +97,7 @@ pub fn nulls(object: &Value) -> Vec<Case> {
     fields(object).into_iter().map(null).collect()
 }
 
-/// A field at each level that is none there, and each field by another name.
+/// For each object inside: cases with a field that it does not have, and with each of its fields in upper case.
 fn unknowns(object: &Value) -> Vec<Case> {
     let mut cases = vec![];
     for (level, known) in levels(object) {
@@ -109,7 +109,7 @@ fn unknowns(object: &Value) -> Vec<Case> {
             }
         };
         case("unheardOf", "there may be ");
-        // Of these the API server minds no case.
+        // The API server itself ignores the case of these two.
         for field in known.iter().filter(|field| !["apiVersion", "kind"].contains(&field.as_str())) {
             case(&field.to_uppercase(), &format!(r#"did you mean "{field}"?"#));
         }
@@ -117,7 +117,7 @@ fn unknowns(object: &Value) -> Vec<Case> {
     cases
 }
 
-/// More fields than any object has, in each that stands in the spec.
+/// For each object in the spec: a case with more fields than any object has.
 pub fn crowds(object: &Value) -> Vec<Case> {
     let crowd = |(level, _): (String, Vec<String>)| {
         let mut fields = object.pointer(&level).unwrap().clone();
@@ -127,7 +127,7 @@ pub fn crowds(object: &Value) -> Vec<Case> {
     levels(object).into_iter().skip(1).map(crowd).collect()
 }
 
-/// What people write for what they mean.
+/// Common mistakes in the names of fields.
 fn mistakes() -> Vec<Case> {
     let meant = |pointer: &str, value: Value, name: &str, meant: &str| {
         set(pointer, value).refused(format!(r#"unknown field "{name}": did you mean "{meant}"?"#))
@@ -143,7 +143,7 @@ fn mistakes() -> Vec<Case> {
         meant("/spec/sessions/1/Expect", expect, "spec.sessions[].Expect", "expect"),
         meant("/spec/sessions/0/expect/clientIp", json!("10.2.3.4"), "spec.sessions[].expect.clientIp", "clientIP"),
         meant("/spec/verification/timeout", json!(60), "spec.verification.timeout", "timeoutSeconds"),
-        // Indented too little.
+        // This field is not indented enough.
         set("/suspend", true)
             .refused(r#"unknown field "suspend": there may be apiVersion, kind, metadata, spec, status"#),
     ]
@@ -173,7 +173,7 @@ async fn no_update_takes_a_null_and_none_is_overlooked() {
     for object in [session_kill::valid(), connection::valid()] {
         let stored = server.create(&object).await;
         server.check_update(&stored, &nulls(&object)).await;
-        // Within what cannot be changed an unknown field is a change.
+        // In an immutable part, an unknown field counts as a change.
         let is_mutable = |case: &Case| {
             let field = case.fields().next().unwrap();
             object["kind"] == "OceanBaseConnection" || field.split('/').count() <= 3
@@ -188,7 +188,7 @@ async fn no_update_takes_a_null_and_none_is_overlooked() {
     }
 }
 
-/// A patch of what a template rendered has a null where it rendered nothing, and the API server takes that for a removal.
+/// A template that renders nothing for a field writes a null, and in a patch the API server removes such a field.
 #[tokio::test]
 async fn no_patch_takes_away_what_makes_a_kill_less_likely() {
     let server = Server::in_namespace("taken-away").await;
@@ -196,7 +196,7 @@ async fn no_patch_takes_away_what_makes_a_kill_less_likely() {
     (held["spec"]["mode"], held["spec"]["suspend"]) = ("DryRun".into(), true.into());
     for object in [held, connection::valid()] {
         let stored = server.create(&object).await;
-        // A patch replaces a list as a whole.
+        // Leave out fields in lists, as a patch replaces a whole list.
         for field in fields(&object).into_iter().filter(|field| !field.pointer.contains("/0/")) {
             let names = field.pointer.split('/').skip(1).collect::<Vec<_>>();
             let patch = names
@@ -209,7 +209,7 @@ async fn no_patch_takes_away_what_makes_a_kill_less_likely() {
                 Ok(_) => assert!(is_harmless, "{} was taken away from a {}", field.pointer, object["kind"]),
                 Err(refusal) => {
                     assert!(!is_harmless, "{} is not harmless: {refusal}", field.pointer);
-                    // Or what it is in, which cannot be changed.
+                    // The message names the field, or the immutable object that it is in.
                     let is_named = names[1..].iter().any(|name| refusal.contains(*name));
                     assert!(is_named, "{} is not named: {refusal}", field.pointer);
                 }
@@ -218,7 +218,7 @@ async fn no_patch_takes_away_what_makes_a_kill_less_likely() {
     }
 }
 
-/// kubectl without `--server-side` leaves out nulls, and patches an object that is there.
+/// kubectl without `--server-side` leaves out nulls, and patches an existing object.
 #[tokio::test]
 async fn a_manifest_that_says_nothing_for_suspend_lets_nothing_go() {
     Server::in_namespace("rendered").await;

@@ -1,7 +1,7 @@
-//! The three kinds, as the real API server takes, refuses, shows and selects them.
+//! The three kinds on the real API server: what it accepts, refuses, shows and selects.
 //!
-//! Every bound and rule of the schemas has a case that is refused, and [`coverage`] proves it: a message that names the
-//! field is part of the contract, so each case says what must be in it.
+//! Every bound and every rule of the schemas has a case that is refused, and [`coverage`] proves it. Error messages
+//! that name the field are a promise to users, so each case says what the message must contain.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 

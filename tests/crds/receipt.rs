@@ -1,4 +1,4 @@
-//! The receipt: its name is the claim, its spec is immutable, its outcome is written once.
+//! The receipt: its name is the claim, its spec is immutable, and its outcome is write-once.
 
 use serde_json::{Value, json};
 use sessionkill::{api::MAX_SESSIONS, domain::kill::conclusion::bounded};
@@ -41,7 +41,7 @@ pub fn valid() -> Value {
     })
 }
 
-/// Its outcome.
+/// The outcome of this receipt.
 fn outcome() -> Value {
     json!({
         "outcome": "SessionsKilled", "completionTime": "2026-10-05T09:10:02Z", "requestID": "R",
@@ -49,7 +49,7 @@ fn outcome() -> Value {
     })
 }
 
-/// What can be claimed.
+/// Changes of a new receipt.
 pub fn creations() -> Vec<Case> {
     let name = "a receipt's name is sk- and 40 hexadecimal digits derived from the request";
     let many = |count: usize| vec![planned(); count];
@@ -74,7 +74,8 @@ pub fn creations() -> Vec<Case> {
         set("/spec/sessions/0", json!({"serverIP": "::1", "sessionID": 1}))
             .refused("spec.sessions[0].outcome: Required value")
             .refused("spec.sessions[0].reason: Required value"),
-        // What was expected is in the name, and how it differed in the message.
+        // A receipt has no `expect`: it is part of the name's hash, and the message says how a session differed from
+        // it.
         set("/spec/sessions/0/expect", json!({"user": "root"})).refused(r#"unknown field "spec.sessions[0].expect""#),
         set("/spec/note", "x").refused(r#"unknown field "spec.note""#),
     ];
@@ -92,7 +93,7 @@ pub fn creations() -> Vec<Case> {
     cases
 }
 
-/// What can be changed.
+/// Changes of a stored receipt.
 pub fn updates() -> Vec<Case> {
     let immutable = "a receipt's spec is immutable";
     vec![
@@ -108,7 +109,7 @@ pub fn updates() -> Vec<Case> {
     ]
 }
 
-/// How an outcome can be recorded.
+/// Changes of an outcome that is recorded for the first time.
 pub fn records() -> Vec<Case> {
     let many = |count: i64| -> Value {
         (1..=count)
@@ -138,7 +139,7 @@ pub fn records() -> Vec<Case> {
     cases
 }
 
-/// What can become of a recorded outcome.
+/// Changes of a recorded outcome.
 pub fn changes_of_the_record() -> Vec<Case> {
     vec![
         set("/status/outcome", "KillFailed").refused("status: Invalid value").refused(WRITE_ONCE),
@@ -179,7 +180,7 @@ async fn the_largest_record_that_the_schema_accepts_can_be_stored() {
     server.store_status(&stored).await;
 }
 
-/// The claim is stored before the kill and the record after it, when a refusal would be too late.
+/// The claim is stored before the kill and the record after it. A refusal of the record would come too late.
 #[tokio::test]
 async fn the_largest_record_that_the_operator_writes_fits_beside_the_largest_claim() {
     let server = Server::in_namespace("receipts-full").await;

@@ -1,4 +1,4 @@
-//! The request: what can be written, and what can be changed afterwards.
+//! The request: what users can write, and what they can change later.
 
 use serde_json::{Value, json};
 use sessionkill::api::MAX_SESSIONS;
@@ -31,7 +31,7 @@ pub fn valid() -> Value {
     })
 }
 
-/// Every field that can be expected of a session.
+/// All fields of `expect`.
 fn expect() -> Value {
     json!({
         "user": "report_ro",
@@ -49,7 +49,7 @@ fn sessions(count: usize) -> Value {
     (1..=count).map(|id| json!({"serverIP": "192.168.13.119", "sessionID": id})).collect()
 }
 
-/// Sessions of which each expects as much as can be, every text at its limit.
+/// As many sessions as possible, each with all fields of `expect` at their longest.
 pub fn largest_sessions() -> Value {
     let session = |id: usize| {
         let mut session = json!({"serverIP": "192.168.13.119", "sessionID": id, "expect": expect()});
@@ -90,7 +90,7 @@ fn names_and_ids() -> Vec<Case> {
             set(field, "ob/1?x=y").refused(&bad_id),
             set(field, "租户").refused(&bad_id),
             set(field, 7).refused(format!("{path} in body must be of type string")),
-            // To a receipt it would be another ID than the same in lower case.
+            // For the receipt's name, it would differ from the same ID in lower case.
             set(field, "OB1").refused(&bad_id),
             set(field, "a-_9"),
         ]);
@@ -113,7 +113,7 @@ fn session_lists() -> Vec<Case> {
             .refused(r"spec.sessions[3]: Duplicate value")
             .refused(r#""sessionID":7"#),
         set("/spec/sessions/-", json!({"serverIP": "fd00::2", "sessionID": 7})),
-        // What is expected of a session does not make it another one.
+        // `expect` is not part of the key: the session is a duplicate.
         set("/spec/sessions/-", json!({"serverIP": "fd00::1", "sessionID": 7, "expect": {"user": "other"}}))
             .refused(r"spec.sessions[3]: Duplicate value"),
         set("/spec/sessions", largest_sessions()),
@@ -128,7 +128,7 @@ fn session_lists() -> Vec<Case> {
         set(ID, 9_007_199_254_740_992_i64)
             .refused("spec.sessions[0].sessionID in body should be less than or equal to 9007199254740991"),
         set(ID, u64::MAX).refused("spec.sessions[0].sessionID"),
-        // Of type int64, or of type integer: servers word it in two ways.
+        // Versions of Kubernetes differ here: some say "of type int64", others "of type integer".
         set(ID, 7.5).refused("spec.sessions[0].sessionID in body must be of type int"),
         set(ID, "7").refused("spec.sessions[0].sessionID in body must be of type integer"),
     ];
@@ -191,7 +191,7 @@ fn expectations() -> Vec<Case> {
     for (field, value) in expect().as_object().unwrap() {
         cases.push(set(EXPECT, json!({field: value})));
         cases.push(without(at(field)));
-        // Alone it is as if nothing were expected.
+        // Without the rule, a null alone would mean that nothing is expected.
         let alone = set(EXPECT, json!({field: null}));
         cases.push(if field == "state" {
             alone.refused(format!("{NAME}.state: Unsupported value"))
@@ -259,7 +259,7 @@ fn times() -> Vec<Case> {
         set("/spec/notBeforeTime", "2026-10-05T17:29:59+08:00"),
         set("/spec/notBeforeTime", "2026-10-05T09:30:00Z").refused("notBeforeTime must be earlier than notAfterTime"),
         set("/spec/notBeforeTime", "2026-10-05T09:00:01-01:00").refused("notBeforeTime must be earlier than"),
-        // A comparison of texts would take it for earlier.
+        // Compared as text, this time would be earlier.
         set(not_after, "2026-10-05T10:00:00+08:00").refused("spec.notBeforeTime"),
         set(not_after, "2026-10-05T09:30:00.123456789Z"),
         set(not_after, "2999-12-31T23:59:59Z"),
@@ -302,7 +302,7 @@ fn the_rest() -> Vec<Case> {
     const TTL: &str = "/spec/ttlSecondsAfterFinished";
     let mut cases = vec![
         without("/spec/reason"),
-        // Characters count, not bytes.
+        // The limit counts characters, not bytes.
         set("/spec/reason", "终".repeat(256)),
         without("/spec/suspend"),
         set("/spec/suspend", true),
@@ -321,7 +321,7 @@ fn the_rest() -> Vec<Case> {
     cases
 }
 
-/// What can be written.
+/// Changes of a new request.
 pub fn creations() -> Vec<Case> {
     [names_and_ids(), session_lists(), expectations(), how_to_end_them(), times(), the_rest()]
         .into_iter()
@@ -329,7 +329,7 @@ pub fn creations() -> Vec<Case> {
         .collect()
 }
 
-/// What can be changed.
+/// Changes of a stored request.
 pub fn updates() -> Vec<Case> {
     let immutable = |name: &str| format!("{name} is immutable: create a new SessionKill instead");
     vec![
@@ -353,7 +353,7 @@ pub fn updates() -> Vec<Case> {
             .refused("spec.verification: Invalid value")
             .refused(immutable("verification")),
         set("/spec/verification/timeoutSeconds", 31).refused(immutable("verification")),
-        // The default is another value than the one stored.
+        // A removal would restore the default, which differs from the stored value.
         without("/spec/verification").refused(immutable("verification")),
         set("/spec/notAfterTime", "2026-10-05T10:30:00Z").refused(immutable("notAfterTime")),
         set("/spec/notBeforeTime", "2026-10-05T08:30:00Z").refused(immutable("notBeforeTime")),
@@ -368,7 +368,7 @@ pub fn updates() -> Vec<Case> {
     ]
 }
 
-/// What can be changed of a request that is held back.
+/// Changes of a suspended request.
 pub fn releases() -> Vec<Case> {
     let removed = "suspend must not be removed while it is true: set it to false to go on";
     vec![
@@ -379,7 +379,7 @@ pub fn releases() -> Vec<Case> {
     ]
 }
 
-/// What can be added to a request that was written without optional fields.
+/// Additions to a request that was written without optional fields.
 pub fn additions() -> Vec<Case> {
     let immutable = |name: &str| format!("{name} is immutable: create a new SessionKill instead");
     vec![
@@ -388,7 +388,7 @@ pub fn additions() -> Vec<Case> {
         set("/spec/sessions/0/expect", expect()).refused(immutable("expect")),
         set("/spec/mode", "DryRun").refused(immutable("mode")),
         set("/spec/verification", json!({"policy": "None"})).refused(immutable("verification")),
-        // The defaults, written down later.
+        // Writing the defaults explicitly is no change.
         set("/spec/mode", "Kill"),
         set("/spec/verification", json!({"timeoutSeconds": 60})),
         without("/spec/mode").and(without("/spec/verification")),
@@ -460,7 +460,7 @@ async fn what_is_left_out_gets_the_documented_defaults() {
         let spec = &server.create(&request).await["spec"];
         assert_eq!(spec["verification"], *expected, "{name}");
         assert_eq!(spec["mode"], "Kill");
-        // A default could not be told from a field that was removed.
+        // If it had a default, a removed field could not be recognized.
         assert_eq!(spec["suspend"], Value::Null);
         assert_eq!(spec["sessions"], request["spec"]["sessions"], "nothing is expected that was not asked for");
     }
@@ -471,7 +471,7 @@ async fn a_fresh_request_runs_at_once_and_was_observed_by_nobody() {
     let server = Server::in_namespace("requests-fresh").await;
     let mut short = valid();
     short["spec"].as_object_mut().unwrap().remove("suspend");
-    // Users have no say in the status, even on creation.
+    // Users cannot write the status, even when they create the object.
     short["status"] = json!({"observedGeneration": 1, "completionTime": "2026-10-05T09:00:00Z"});
     let stored = server.create(&short).await;
     assert_eq!(stored["spec"]["suspend"], Value::Null);

@@ -1,4 +1,4 @@
-//! The request's status: bounded, and at the end immutable.
+//! The status of a request: bounded, and immutable after the end.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn condition(kind: &str) -> Value {
     })
 }
 
-/// The outcome of one session, every field set.
+/// The outcome of one session, with every field set.
 pub fn session() -> Value {
     json!({
         "serverIP": "192.168.13.119", "sessionID": 3_221_614_618_i64, "outcome": "Killed", "reason": "Accepted",
@@ -27,7 +27,7 @@ pub fn session() -> Value {
     })
 }
 
-/// A status with every field set. It has not ended.
+/// A status with every field set, before the end.
 fn unfinished() -> Value {
     json!({
         "observedGeneration": 1,
@@ -64,7 +64,7 @@ const REASONS: [&str; 16] = [
     "HolderLost",
 ];
 
-/// Bounds of the session at `at`, such as `/status/sessions/0`.
+/// Cases for the bounds of the session at `at`, such as `/status/sessions/0`.
 pub fn session_bounds(at: &str) -> Vec<Case> {
     let name = at[1..].replace("/0", "[0]").replace('/', ".");
     let mut cases = vec![
@@ -95,7 +95,7 @@ pub fn session_bounds(at: &str) -> Vec<Case> {
     cases
 }
 
-/// Bounds of conditions, which two kinds have.
+/// Cases for the bounds of conditions. Two kinds have them.
 pub fn condition_bounds() -> Vec<Case> {
     const FIRST: &str = "status.conditions[0]";
     let bad_reason = "conditions[0].reason in body should match '^[A-Z][A-Za-z0-9]*$'";
@@ -120,7 +120,7 @@ pub fn condition_bounds() -> Vec<Case> {
     cases
 }
 
-/// What the status can say of a request that goes on.
+/// Changes of a status before the end.
 pub fn changes_before_the_end() -> Vec<Case> {
     let many = |count: i64| -> Value {
         (1..=count)
@@ -151,7 +151,7 @@ pub fn changes_before_the_end() -> Vec<Case> {
         set("/status/conditions/0/status", "Unknown"),
         without("/status/conditions"),
         set("/status/phase", "Done").refused(r#"unknown field "status.phase""#),
-        // Nothing reaches the spec by way of the status.
+        // A write of the status cannot change the spec.
         set("/spec/instanceID", "other"),
     ];
     cases.extend(longest("/status/dispatch/receiptName", "status.dispatch.receiptName", 64));
@@ -162,7 +162,7 @@ pub fn changes_before_the_end() -> Vec<Case> {
     cases
 }
 
-/// What the status can say of a request that has ended.
+/// Changes of a status after the end.
 pub fn changes_after_the_end() -> Vec<Case> {
     const ENDED: &str = "completionTime is write-once: the request has ended";
     const FINAL: &str = "the outcome of a finished request is immutable";
@@ -232,7 +232,8 @@ async fn nothing_can_be_added_to_an_outcome_that_was_short() {
     server.check_status(&stored, &cases).await;
 }
 
-/// Every text at its limit, of the characters that take the most bytes: what the schema accepts, etcd can store.
+/// Sessions with every text at its limit, in characters that take the most bytes: etcd must be able to store everything
+/// that the schema accepts.
 pub fn largest_sessions() -> Value {
     let text = |length: usize| "𐐷".repeat(length);
     let session = |id: i64| {

@@ -1,4 +1,4 @@
-//! What people see of the kinds through kubectl.
+//! What kubectl shows of the kinds.
 
 use serde_json::{Value, json};
 use sessionkill::api::definitions;
@@ -16,12 +16,12 @@ async fn kubectl(arguments: &[&str]) -> String {
     stdout
 }
 
-/// The names of the columns of a table: at least two blanks are between them.
+/// The names of a table's columns, which are separated by at least two spaces.
 fn headers(table: &str) -> Vec<&str> {
     table.lines().next().unwrap_or_default().split("  ").map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
-/// A finished request of another tenant, instance and connection than the others.
+/// A finished request whose tenant, instance and connection differ from those of the others.
 async fn finished(server: &Server) {
     let mut request = session_kill::valid();
     request["metadata"]["name"] = "finished".into();
@@ -70,7 +70,7 @@ fn unexplained(schema: &Value, at: &str, found: &mut Vec<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let at = format!("{at}.{name}");
         let description = property["description"].as_str().unwrap_or_default();
-        // kubectl shows the text as it is.
+        // kubectl shows the text unchanged, so it must have no markup.
         if description.is_empty() || description.contains(['`', '[', '\n']) {
             found.push(at.clone());
         }
@@ -96,7 +96,7 @@ async fn explain_tells_how_a_field_is_written() {
         ("obc.status.operation", "With killOperation Auto it is the one that the gateway offers"),
         ("obc.status.lastProbeTime", "Such a probe ends no session"),
     ] {
-        // kubectl breaks lines to the width of a terminal.
+        // kubectl wraps lines at the width of a terminal.
         let explained = kubectl(&["explain", field]).await.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(explained.contains(told), "{field}: {explained}");
     }
@@ -147,7 +147,7 @@ async fn one_category_shows_all_kinds_and_hides_none() {
     let mut all = listed("sessionkill-dev").await;
     all.sort();
     assert_eq!(all, ["oceanbaseconnection", "sessionkill", "sessionkillreceipt"]);
-    // A category named as a kind would stand in for it, in kubectl delete too.
+    // A category with the name of a kind would hide that kind, even in `kubectl delete`.
     assert_eq!(listed("sessionkill").await, ["sessionkill"]);
 }
 

@@ -1,5 +1,6 @@
-//! Each supported version of Kubernetes takes the definitions, as its own library says. What a rule is estimated to cost differs
-//! from one version to the next: a rule that the newest takes may make an older one refuse the definition.
+//! Checks that each supported version of Kubernetes accepts the definitions, with the library of that version. The
+//! estimated cost of a rule differs between versions. A rule that the newest version accepts may make an older one
+//! refuse the definition.
 
 use std::{fs, path::PathBuf};
 
@@ -13,7 +14,8 @@ fn committed() -> Vec<PathBuf> {
     fs::read_dir(repository("crds")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// The definition of requests with a rule that compares each session with each other, and once more.
+/// The definition of requests with a rule that costs too much: it compares each session with each other, and that once
+/// more.
 fn too_costly() -> String {
     let definitions = sessionkill::api::definitions();
     let requests = definitions.into_iter().find(|definition| definition.spec.names.plural == "sessionkills");
