@@ -1,4 +1,4 @@
-//! As whom the client speaks and whom it trusts: all that a kubeconfig or a Pod can say.
+//! The client's identity and the authority that it trusts, in every form that a kubeconfig or a Pod can have.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::control_plane::cluster;
 use crate::{ask, client, config, eventually, scratch, within};
 
-/// Who the API server says that we are.
+/// The user name that the API server sees.
 async fn who(client: &Client) -> String {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let said = within(reviews.create(&PostParams::default(), &SelfSubjectReview::default())).await.unwrap();
@@ -38,14 +38,15 @@ async fn the_servers_name_may_be_another_than_the_urls() {
     config.tls_server_name = Some("somewhere.else".into());
     let error = ask(&client(config.clone(), false), "GET", "/version").await.unwrap_err();
     assert!(crate::causes(&error).contains("certificate"), "{}", crate::causes(&error));
-    // Nor is any certificate taken.
+    // A certificate of another authority is refused.
     config.tls_server_name = None;
     config.root_cert = Some(vec![rcgen::generate_simple_self_signed(vec![]).unwrap().cert.der().to_vec()]);
     let error = ask(&client(config, false), "GET", "/version").await.unwrap_err();
     assert!(crate::causes(&error).contains("certificate"), "{}", crate::causes(&error));
 }
 
-/// As in a Pod: the authority and the token are files, and the kubelet replaces the token before it ends.
+/// As in a Pod: the certificate authority and the token are files, and the kubelet replaces the token before it
+/// expires.
 #[tokio::test]
 async fn a_token_that_is_replaced_is_read_again() {
     let cluster = cluster().await;

@@ -1,4 +1,4 @@
-//! Nothing waits for ever: not for a peer that has vanished, not for one that is there and says nothing.
+//! Nothing waits forever, neither for a peer that has vanished nor for one that is connected and does not answer.
 
 use futures::AsyncBufReadExt as _;
 use hyper_util::client::legacy::Error as HttpError;
@@ -11,7 +11,7 @@ use crate::{ask, causes, client, config, within};
 
 const NAMESPACES: &str = "/api/v1/namespaces";
 
-/// A request on a connection that has died without a word; what it fails with. Then the next must work.
+/// Makes a request on a dead connection and returns its error. The next request must succeed.
 async fn on_a_dead_connection(http1: bool) -> String {
     let control_plane = &cluster().await.control_plane;
     let relay = Relay::start(&control_plane.url()).await;
@@ -35,7 +35,7 @@ async fn a_peer_that_vanished_is_silent_for_too_long() {
     assert!(error.contains("timed out"), "{error}");
 }
 
-/// The connection is fine and pings are answered, but the one request never is: the server lost what it should ask.
+/// The connection works and pings are answered, but this request is not: the server has lost it.
 #[tokio::test]
 async fn a_request_that_is_never_answered_is_given_up() {
     let given_up = async |http1| {
@@ -64,12 +64,12 @@ async fn an_answer_that_never_goes_on_is_given_up() {
     tokio::join!(given_up(false), given_up(true));
 }
 
-/// Then nothing was sent, which is said as such.
+/// The error says that nothing was sent.
 #[tokio::test]
 async fn a_server_that_never_greets_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    // The kernel connects; nobody ever answers the first message of TLS.
+    // The kernel accepts the connection, but nothing answers the first message of TLS.
     let error = ask(&client(kube::Config::new(url.parse().unwrap()), false), "GET", "/version").await.unwrap_err();
     let kube::Error::Service(inner) = &error else { panic!("{error:?}") };
     assert!(inner.downcast_ref::<HttpError>().is_some_and(HttpError::is_connect), "{}", causes(&error));

@@ -1,4 +1,4 @@
-//! The client of the API server, against a real one and against what may stand in front of it.
+//! The client of the API server, with a real one and with what may be in front of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails fails its test")]
 
@@ -19,17 +19,17 @@ use kube::Client;
 use kube::config::Kubeconfig;
 use sessionkill::kubernetes::client;
 
-/// Far more than anything takes: it only ends a test that would never end.
+/// Far longer than anything takes. It only ends a test that would hang.
 const LIMIT: Duration = Duration::from_mins(4);
 
 /// The operator's client.
 fn client(config: kube::Config, http1: bool) -> Client {
-    // Fails when a provider is installed already, which is as good.
+    // Ignore the error: another test has installed a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     client::client(config, http1, std::sync::Arc::default()).unwrap()
 }
 
-/// What a kubeconfig says, but for the way to the server.
+/// The configuration in this kubeconfig, with another address of the server.
 async fn config(kubeconfig: &Path, url: &str) -> kube::Config {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let mut config = sessionkill::kubernetes::kubeconfig::config(kubeconfig).await.unwrap();
@@ -37,7 +37,7 @@ async fn config(kubeconfig: &Path, url: &str) -> kube::Config {
     config
 }
 
-/// What the server answers.
+/// The server's answer.
 async fn ask(client: &Client, method: &str, path: &str) -> kube::Result<String> {
     let request = http::Request::builder().method(method).uri(path).body(Vec::new()).unwrap();
     within(client.request_text(request)).await
@@ -47,7 +47,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("it waits for ever")
 }
 
-/// Waits until `check` finds something.
+/// Repeats `check` until it returns `Ok`. Fails the test after the limit.
 async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = tokio::time::Instant::now() + LIMIT;
     loop {
@@ -59,14 +59,14 @@ async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, Str
     }
 }
 
-/// A directory for a test's files.
+/// Creates a directory for a test's files.
 fn scratch(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api-server").join(name);
     fs::create_dir_all(&directory).unwrap();
     directory
 }
 
-/// An error and all that caused it.
+/// An error and all its causes.
 fn causes(error: &kube::Error) -> String {
     let all = std::iter::successors(Some(error as &dyn Error), |error| (*error).source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -1,4 +1,4 @@
-//! Which protocol is spoken, over how many connections, and how often a request is sent.
+//! The protocol version, the number of connections, and how many times a request is sent.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::relay::Relay;
 use crate::server::Server;
 use crate::{LIMIT, ask, client, config, eventually, scratch, within};
 
-/// Opens watches; each lasts as long as what is returned for it.
+/// Opens watches. Each lasts until the returned value is dropped.
 async fn watches(client: &kube::Client, count: usize) -> Vec<impl Sized + use<>> {
     let watch = async || {
         let request = http::Request::get("/api/v1/namespaces?watch=true").body(Vec::new()).unwrap();
@@ -57,7 +57,7 @@ async fn the_operator_has_the_switch() {
         let ready = format!("{}/readyz", operator.health_url());
         let check = async || Ok(http.get(&ready).send().await?.error_for_status().map(drop)?);
         operator.process().ready(LIMIT, check).await.unwrap();
-        // Connections that were begun before the first was ready go away.
+        // Connections that were opened before the first one was ready are closed.
         eventually("its watches' connections", async || {
             let open = relay.open();
             expected.contains(&open).then_some(()).ok_or_else(|| format!("{open} connections with {switch}"))
@@ -81,7 +81,8 @@ async fn a_server_without_http2_is_spoken_to_without_it() {
     }
 }
 
-/// A write that was stored, and whose answer a proxy lost, would be found to be there already: as if it were another's.
+/// A write whose answer was lost may have been stored. Sent again, it would find its own object and take it for
+/// another's.
 #[tokio::test]
 async fn a_write_is_sent_once_whatever_is_answered() {
     for (http1, spoken) in [(false, Version::HTTP_2), (true, Version::HTTP_11)] {

@@ -1,5 +1,5 @@
-//! A stop on the way to a server that knows of TCP only: it counts connections, and can let them die without a word, as a
-//! host that lost its power or a firewall that forgot them does.
+//! A TCP relay in front of a server. It counts connections, and can make them hang silently, like a host that lost
+//! power or a firewall that forgot its connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A running relay; it ends when dropped, and so do its connections.
+/// A running relay. When it is dropped, it and its connections end.
 pub struct Relay {
     port: u16,
     shared: Arc<Shared>,
@@ -24,7 +24,7 @@ struct Shared {
 }
 
 impl Relay {
-    /// Starts in front of `upstream`, an `https://HOST:PORT`.
+    /// Starts a relay in front of `upstream`, an `https://HOST:PORT`.
     pub async fn start(upstream: &str) -> Self {
         let upstream = upstream.trim_start_matches("https://").to_owned();
         let shared = Arc::new(Shared { upstream, open: AtomicUsize::new(0), deaths: watch::Sender::new(()) });
@@ -40,12 +40,12 @@ impl Relay {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// How many connections there are now.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
     }
 
-    /// From now on nothing passes on the connections that there are, and nobody is told. New ones work.
+    /// From now on, the open connections pass nothing, and neither side is told. New connections work.
     pub fn let_all_die(&self) {
         self.shared.deaths.send_replace(());
     }
@@ -69,9 +69,9 @@ async fn forward(mut client: TcpStream, upstream: &str, mut death: watch::Receiv
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     tokio::select! {
-        // However it ends, it ends.
+        // The connection has ended, with or without an error.
         _ = copy_bidirectional(&mut client, &mut server) => {}
-        // Both ends stay open and are not read any more.
+        // Both sockets stay open, but nothing reads them.
         _ = death.changed() => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! A server with TLS that does what a proxy in front of an API server may do, and remembers how it was asked.
+//! A TLS server that behaves as a proxy in front of an API server may, and records its requests.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// A running server; it ends when dropped, and so do its connections.
+/// A running server. When it is dropped, it and its connections end.
 pub struct Server {
     url: String,
     certificate: CertificateDer<'static>,
@@ -27,12 +27,13 @@ pub struct Server {
     _serving: JoinSet<()>,
 }
 
-/// Version, method and path of each request.
+/// HTTP version, and method with path, of each request.
 type Asked = Arc<Mutex<Vec<(Version, String)>>>;
 
 impl Server {
-    /// Starts a server that offers these protocols. The path says what it does: `/status/503` answers that, `/silent` never
-    /// answers, `/stuck` begins to; anything else gets an empty answer.
+    /// Starts a server that offers these protocols. The path decides what it does. `/status/503` answers with that
+    /// status, `/silent` never answers, and `/stuck` stops in the middle of its answer. Any other path gets an empty
+    /// answer.
     pub async fn start(protocols: &[&str]) -> Self {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
@@ -50,14 +51,14 @@ impl Server {
         Self { url, certificate: cert.der().clone(), asked, _serving: serving }
     }
 
-    /// A client's configuration for it.
+    /// A client's configuration for this server.
     pub fn config(&self) -> kube::Config {
         let mut config = kube::Config::new(self.url.parse().unwrap());
         config.root_cert = Some(vec![self.certificate.to_vec()]);
         config
     }
 
-    /// How it was asked so far.
+    /// The requests so far.
     pub fn asked(&self) -> Vec<(Version, String)> {
         self.asked.lock().unwrap().clone()
     }
@@ -70,7 +71,7 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router) {
         let (tls, service) = (tls.clone(), TowerToHyperService::new(router.clone()));
         connections.spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            // How a connection ends is the client's affair.
+            // Ignore the result: the client decides how a connection ends.
             let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
