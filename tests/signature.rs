@@ -1,7 +1,7 @@
-//! Both signature versions against recorded and published requests: the product signs as the official clients do,
-//! and the testbed's gateway accepts what is right and refuses what is not.
+//! Both signature versions, checked with recorded and published requests. The product signs as the official clients do.
+//! The testbed's gateway accepts valid signatures and refuses others.
 //!
-//! `SIGNATURE_VECTORS` names another file of the same form to check instead.
+//! `SIGNATURE_VECTORS` names another file of the same format to check instead.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

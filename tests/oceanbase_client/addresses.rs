@@ -1,4 +1,4 @@
-//! Where a name leads: checked on the very addresses that are called.
+//! A host name is checked on the addresses that are really called.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What comes back after the request was sent: only a readable answer of the API says anything.
+//! Answers after the request was sent. Only a readable answer of the API proves anything.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 const ANSWER: &str =
     r#"{"RequestId":"R-1","Data":[{"SessionId":3221614618,"ServerIp":"::1","Status":"SLEEP","ErrorMessage":""}]}"#;
 
-/// Calls a server that answers so; it is connected to once.
+/// Calls a server that gives this answer, and checks that there was only one connection.
 async fn call_answered_with(answer: impl Into<Vec<u8>>) -> sessionkill::oceanbase::Called<Permit> {
     let server = Server::answering(answer).await;
     let called = call(&server.url()).await;
@@ -46,7 +46,7 @@ async fn the_answer_for_as_many_sessions_as_one_call_names_is_read() {
         answered(client(LIMIT).kill(Permit::valid(), &call, &access(&server.url())).await)
     };
     assert_eq!(call_for(1..=500).await.rows.len(), 500);
-    // Rows of sessions that the call does not name are no answer to it.
+    // Rows of sessions that the call does not name are ignored.
     assert_eq!(call_for(400..=600).await.rows.len(), 101);
 }
 
@@ -112,10 +112,10 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(elsewhere.connections(), 0, "a signed request was sent to another host");
 }
 
-/// An answer that unfolds to gigabytes must not be unfolded.
+/// A small compressed answer may expand to gigabytes, so it must not be decompressed.
 #[tokio::test]
 async fn a_compressed_body_is_neither_asked_for_nor_unfolded() {
-    // {"RequestId":"R","Data":[]}
+    // Decompressed it is {"RequestId":"R","Data":[]}
     let gzip = "1f8b0800000000000203ab560a4a2d2c4d2d2ef14c51b2520a52d25172492c4954b28a8ead0500ed3f3dfe1b000000";
     let gzip = hex::decode(gzip).unwrap();
     let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", gzip.len());
@@ -147,7 +147,7 @@ async fn an_endless_body_is_not_read_to_its_end() {
         .await;
         let error = ambiguous(call(&server.url()).await, "AnswerTooLarge");
         assert!(error.message.contains("more than 4194304 bytes"), "{error}");
-        // It writes until the client hangs up.
+        // The server writes until the client closes the connection.
         server.ended(1).await;
         assert_eq!(server.connections(), 1);
     }

@@ -1,4 +1,4 @@
-//! BatchKillProcessList: it ends the sessions that it names and no other, and its answer names none.
+//! BatchKillProcessList: it ends only the sessions that it names, and its answer names none.
 
 use sessionkill::oceanbase::{Called, ErrorKind, KillCall, Operation};
 use testbed::gateway::{Fault, FaultKind};
@@ -9,7 +9,7 @@ use crate::{
     server::{Server, form, http},
 };
 
-/// The named session shares its proxy session with another one of the gateway's.
+/// A call for these sessions. The session in these tests has the same proxy session as another one of the gateway.
 fn batch_kill(sessions: Vec<(String, i64)>) -> KillCall {
     let mut kill = KillCall { operation: Operation::BatchKillProcessList, ..kill() };
     kill.target.sessions = sessions;
@@ -91,7 +91,7 @@ async fn the_permit_comes_back_only_if_nothing_was_executed() {
     assert_eq!(gateway.kills_per_session().len(), 1);
 }
 
-/// What the operator does when KillProcessList has been removed: the same permit serves the other operation.
+/// The case that KillProcessList has been removed: the returned permit is used for the other operation.
 #[tokio::test]
 async fn the_permit_that_came_back_serves_the_other_operation() {
     let gateway = start(None).await;

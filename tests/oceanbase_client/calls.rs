@@ -1,4 +1,4 @@
-//! One call as the operator makes it, with a permit whose return can be seen.
+//! One call as the operator makes it, with a permit that shows whether it was returned.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use sessionkill::oceanbase::{
 
 use crate::{recorder, server::LIMIT};
 
-/// Values that must never be told to anybody but the gateway.
+/// A secret value. Only the gateway may get it.
 pub const KEY_ID: &str = "LTAI-canary-id";
 /// See above.
 pub const SECRET: &str = "canary-secret";
 /// See above.
 pub const TOKEN: &str = "canary-token";
 
-/// A permit of the test's own making.
+/// A permit that the test makes itself.
 #[derive(Debug, Clone)]
 pub struct Permit {
-    /// Nonces derive from it.
+    /// The nonce is derived from it.
     pub seed: String,
-    /// What the gateway is told.
+    /// The dispatch deadline, which the gateway gets as a time stamp.
     pub deadline: Timestamp,
-    /// What the clocks say.
+    /// The time left by the operator's clocks.
     pub left: Option<Duration>,
 }
 
@@ -57,15 +57,15 @@ impl KillPermit for Permit {
     }
 }
 
-/// A client that waits so long for an answer.
+/// A client with this time-out.
 pub fn client(request_timeout: Duration) -> Client {
     recorder::start();
-    // Fails when another test has installed it, which is as good.
+    // Ignore the error: another test has installed a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::new(&ClientOptions { request_timeout, addresses: Addresses::Any, proxy: None }).unwrap()
 }
 
-/// The canary key, signing by V3.
+/// Access with the canary key and signature V3.
 pub fn access(endpoint: &str) -> Access {
     Access {
         endpoint: Endpoint::parse(endpoint).unwrap(),
@@ -74,12 +74,12 @@ pub fn access(endpoint: &str) -> Access {
     }
 }
 
-/// The gateway's own tenant.
+/// The tenant of the gateway.
 pub fn tenant() -> Tenant {
     Tenant { instance_id: "ob317v4uif0001".to_owned(), tenant_id: "t4louaeei0001".to_owned() }
 }
 
-/// Ends two sessions of the gateway's own, by KillProcessList.
+/// A call of KillProcessList for two sessions of the gateway.
 pub fn kill() -> KillCall {
     let sessions = vec![("192.168.13.119".to_owned(), 3_221_614_618), ("192.168.13.120".to_owned(), 3_221_555_062)];
     KillCall {
@@ -90,12 +90,12 @@ pub fn kill() -> KillCall {
     }
 }
 
-/// Calls `endpoint` with everything valid and a time-out that no answer needs.
+/// Calls `endpoint` with valid arguments, and with a time-out of 30 s, longer than any answer takes.
 pub async fn call(endpoint: &str) -> Called<Permit> {
     client(Duration::from_secs(30)).kill(Permit::valid(), &kill(), &access(endpoint)).await
 }
 
-/// Calls `endpoint` with everything valid and a time-out of a second.
+/// Calls `endpoint` with valid arguments and a time-out of 1 s.
 pub async fn impatient_call(endpoint: &str) -> Called<Permit> {
     let client = client(Duration::from_secs(1));
     let (kill, access) = (kill(), access(endpoint));
@@ -103,7 +103,7 @@ pub async fn impatient_call(endpoint: &str) -> Called<Permit> {
     tokio::time::timeout(LIMIT, called).await.expect("the time-out does not end the call")
 }
 
-/// The answer.
+/// The answer. Fails if there is none.
 #[track_caller]
 pub fn answered(called: Called<Permit>) -> KillAnswer {
     match called {
@@ -112,7 +112,7 @@ pub fn answered(called: Called<Permit>) -> KillAnswer {
     }
 }
 
-/// The error of a call that may be made again.
+/// The error of a call that may be repeated. Fails otherwise.
 #[track_caller]
 pub fn not_executed(called: Called<Permit>) -> CallError {
     match called {
@@ -121,7 +121,7 @@ pub fn not_executed(called: Called<Permit>) -> CallError {
     }
 }
 
-/// The error of a call that must not be made again, of this code.
+/// The error, with this code, of a call that must not be repeated. Fails otherwise.
 #[track_caller]
 pub fn ambiguous(called: Called<Permit>, code: &str) -> CallError {
     match called {

@@ -1,4 +1,4 @@
-//! Certificates that are signed by somebody who is trusted, and are wrong all the same.
+//! Certificates that a trusted authority has signed, but that are wrong for another reason.
 
 use std::{env, io::Read as _};
 
@@ -22,7 +22,8 @@ async fn refused_from_a_process_of_its_own() {
     assert!(error.message.contains(&env::var(REFUSAL).unwrap()), "{error}");
 }
 
-/// A process that trusts `certified` calls a server that has it; it must refuse with these words and send nothing.
+/// Runs a process that trusts `certified` and calls a server with that certificate. The process must refuse with this
+/// error and send nothing.
 async fn is_refused(certified: CertifiedKey<KeyPair>, refusal: &str) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let directory = testbed::scratch::directory().unwrap();

@@ -1,6 +1,6 @@
-//! What the process's environment may change: no proxy, but whom it trusts.
+//! What environment variables may change: not the proxy, but the trusted certificates.
 //!
-//! Variables are read when a client is made, so these calls are made by processes of their own: this program, running one
+//! Variables are read when a client is created. So these calls are made by separate processes: this program with one
 //! ignored test.
 
 use std::{
@@ -27,7 +27,7 @@ async fn call_from_a_process_of_its_own() {
     answered(call(&env::var(ENDPOINT).unwrap()).await);
 }
 
-/// A process that calls `endpoint` once and succeeds if it is answered.
+/// A process that calls `endpoint` once, and succeeds if it gets an answer.
 fn process(endpoint: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "environment::call_from_a_process_of_its_own", "--ignored"]).env(ENDPOINT, endpoint);
@@ -72,7 +72,7 @@ async fn a_proxy_that_was_asked_for_is_used() {
     assert!(Client::new(&malformed).is_err());
 }
 
-/// The one way in which real gateways are called.
+/// This is how real gateways are called.
 #[tokio::test]
 async fn a_gateway_with_a_trusted_certificate_is_called_over_tls() {
     let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -93,7 +93,7 @@ async fn a_gateway_with_a_trusted_certificate_is_called_over_tls() {
         let mut stream = rustls::Stream::new(&mut connection, &mut stream);
         let mut request = vec![];
         let mut piece = [0; 4096];
-        // The body ends with the tenant.
+        // The tenant is the last parameter in the body.
         while !request.ends_with(b"TenantId=t4louaeei0001") {
             let length = stream.read(&mut piece).unwrap();
             request.extend_from_slice(&piece[..length]);

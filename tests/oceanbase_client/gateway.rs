@@ -1,4 +1,4 @@
-//! Against the testbed's gateway, which checks signatures, tokens, time stamps and nonces as Alibaba's does.
+//! Calls to the testbed's gateway, which checks signatures, tokens, time stamps and nonces as Alibaba's does.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use testbed::gateway::{self, Gateway, GatewayOptions, request::SignatureVersion}
 
 use crate::calls::{KEY_ID, Permit, SECRET, TOKEN, access, ambiguous, answered, client, kill, not_executed};
 
-/// A gateway with the canary key, and with `token` if it is a temporary one.
+/// A gateway with the canary key. With `token`, it is a temporary key.
 pub async fn start(token: Option<&str>) -> Gateway {
     let key = gateway::AccessKey { id: KEY_ID.into(), secret: SECRET.into(), token: token.map(Into::into) };
     Gateway::start(GatewayOptions { access_keys: vec![key], ..GatewayOptions::default() }).await.unwrap()
 }
 
-/// A client whose time-out no answer needs.
+/// A client with a time-out of 30 s, longer than any answer takes.
 pub fn fast() -> Client {
     client(Duration::from_secs(30))
 }
@@ -75,7 +75,7 @@ async fn refused_credentials_give_the_permit_back() {
     assert_eq!(gateway.kills_per_session().len(), 0);
 }
 
-/// A process that was paused after its last look at the clock: its permit still says that there is time.
+/// The process was paused after its last check of the clock, so its permit still shows time left.
 #[tokio::test]
 async fn the_gateway_itself_refuses_a_request_after_its_dispatch_deadline() {
     let gateway = start(None).await;
@@ -109,7 +109,7 @@ async fn a_copy_of_a_request_is_not_executed_and_not_taken_for_a_refusal() {
     let permit = Permit::valid();
     let access = signed(&gateway, false, None);
     answered(fast().kill(permit.clone(), &kill(), &access).await);
-    // The first copy has been executed: nobody may conclude from the second that nothing was.
+    // The first copy was executed, so this answer must not count as proof that nothing was.
     ambiguous(fast().kill(permit, &kill(), &access).await, "SignatureNonceUsed");
     assert!(gateway.kills_per_session().values().all(|kills| *kills == 1));
 }
@@ -123,7 +123,7 @@ async fn session_ids_and_texts_of_all_kinds_reach_the_gateway_unchanged() {
         kill.target.tenant.tenant_id = "租户 +&=%/~*'\"".to_owned();
         kill.target.sessions = vec![("fd00::1".to_owned(), 1), ("10.0.0.1".to_owned(), 9_007_199_254_740_991)];
         let called = fast().kill(Permit::valid(), &kill, &signed(&gateway, v1, None)).await;
-        // Well signed, so that the tenant is what is wrong.
+        // The signature is valid, so only the tenant is wrong.
         assert!(matches!(&called, Called::NotExecuted(_, error) if error.kind == ErrorKind::Rejected), "{called:?}");
         let call = gateway.calls().remove(0);
         assert_eq!(call.tenant, Some(kill.target.tenant.tenant_id));

@@ -1,7 +1,7 @@
-//! The API client over real sockets: what is sent, what is never sent, and what every kind of answer is taken for.
+//! The API client on real sockets: what it sends, what it never sends, and how it interprets every kind of answer.
 //!
-//! Wherever a call fails, two things are asserted: whether the permit came back, because that decides whether the kill may
-//! be tried again, and that the server saw exactly one connection.
+//! For every failed call, two things are asserted. The first is whether the permit was returned, as this decides
+//! whether the kill may be tried again. The second is that the server saw exactly one connection.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper that fails fails its test")]
 

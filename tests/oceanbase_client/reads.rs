@@ -1,4 +1,4 @@
-//! The calls that change nothing, the list and the probe: what they ask, what they read, and that they end nothing.
+//! The list and the probe: what they send, what they read, and that they end no session.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::{
 
 const NO_LEAD: SignedDuration = SignedDuration::ZERO;
 
-/// Lists the sessions that `endpoint` answers with.
+/// Lists the sessions in the answer of `endpoint`.
 async fn list(endpoint: &str) -> Result<ProcessList, CallError> {
     fast().list_sessions(&tenant(), |_| true, NO_LEAD, &access(endpoint)).await.map(|listed| listed.list)
 }
 
-/// Probes for both operations.
+/// Probes both operations.
 async fn probe_both(endpoint: &str) -> [Result<(), CallError>; 2] {
     let (client, access) = (fast(), access(endpoint));
     [client.probe(KillProcessList, NO_LEAD, &access).await, client.probe(BatchKillProcessList, NO_LEAD, &access).await]
@@ -90,7 +90,7 @@ async fn the_list_of_a_tenant_without_sessions_is_empty_and_complete() {
     assert_eq!(list(&gateway.url()).await.unwrap(), ProcessList { sessions: vec![], complete: true });
 }
 
-/// A filter would make sessions look gone.
+/// With a filter, sessions that exist would be missing in the list.
 #[tokio::test]
 async fn the_list_asks_for_the_tenant_and_for_nothing_else() {
     let server = Server::answering(http("200 OK", "", r#"{"Data":{"AllProcessList":[]}}"#)).await;
@@ -157,7 +157,7 @@ async fn errors_of_reads_are_of_the_same_kinds_as_those_of_kills() {
         gateway.inject(fault);
         let [first, second] = probe_both(&gateway.url()).await;
         for error in [list(&gateway.url()).await.unwrap_err(), first.unwrap_err(), second.unwrap_err()] {
-            // The clock goes on.
+            // The clock goes on, so leave out the time.
             let found = match error.kind {
                 ErrorKind::ClockRefused { server_time: Some(_) } => ErrorKind::ClockRefused { server_time: None },
                 kind => kind,
@@ -277,7 +277,7 @@ async fn a_probe_takes_nothing_for_an_answer_that_is_none() {
     assert!(Endpoint::parse("http://127.0.0.1:99999").is_err(), "refused before there is anything to send");
 }
 
-/// A list or a probe may not use up the time in which the kill may be sent: both give up while a kill still waits.
+/// A read must not use up the time in which the kill may be sent. So list and probe time out earlier than a kill.
 #[tokio::test]
 async fn reads_are_given_up_before_a_kill_is() {
     let server = Server::start(|mut connection| async move {
@@ -314,7 +314,7 @@ async fn reads_wait_no_longer_than_any_call_does() {
     let client = client(Duration::from_secs(1));
     let error = client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&server.url())).await.unwrap_err();
     assert_eq!(error.message, "no answer within 1 s");
-    // It accepts, and never answers the client's hello.
+    // The server accepts the connection, and never answers the first message of TLS.
     let error =
         client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&format!("https://{}", server.authority))).await;
     assert_eq!(error.unwrap_err().kind, ErrorKind::Unreachable);
@@ -335,7 +335,7 @@ async fn a_list_is_read_up_to_its_limit_and_no_further() {
         let answer = http("200 OK", "", &body);
         async move {
             connection.read_request().await;
-            // The client may have hung up before the last byte.
+            // Ignore the error: the client may close the connection before the last byte.
             let _ = connection.stream.write_all(answer.as_bytes()).await;
         }
     })
@@ -345,7 +345,7 @@ async fn a_list_is_read_up_to_its_limit_and_no_further() {
     assert!(error.message.contains("more than 16777216 bytes"), "{error}");
 }
 
-/// The list of so many sessions, as an answer.
+/// An answer that lists this number of sessions.
 fn list_of(sessions: i64) -> String {
     let row = |id| format!(r#"{{"SessionId":{id},"ServerIp":"10.0.0.1","User":"user-{id}","SqlText":"SELECT {id}"}}"#);
     let rows = (1..=sessions).map(row).collect::<Vec<_>>().join(",");
@@ -371,7 +371,7 @@ async fn a_large_list_that_is_cut_off_is_no_list_even_where_it_seems_to_be_whole
         let error = list(&server.url()).await.unwrap_err();
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Ambiguous, "AnswerLost"), "{end}");
     }
-    // The gateway says that this is all.
+    // The gateway says that the body is complete.
     for end in [body.len() - 1, 300_000] {
         let server = Server::answering(http("200 OK", "", &body[..end])).await;
         let error = list(&server.url()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Records what every crate in this process logs, at the most talkative level.
+//! Records what every crate in this process logs, at the most detailed level.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 static RECORDED: Mutex<Vec<u8>> = Mutex::new(vec![]);
 
-/// Records from now on; both ways of logging that Rust libraries use.
+/// Starts the recording, for both logging libraries of Rust.
 pub fn start() {
     static START: Once = Once::new();
     START.call_once(|| {
@@ -17,7 +17,7 @@ pub fn start() {
     });
 }
 
-/// All that was recorded.
+/// Everything that was recorded so far.
 pub fn recorded() -> String {
     String::from_utf8_lossy(&RECORDED.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
 }

@@ -1,4 +1,4 @@
-//! What authenticates, what was signed and what the statements say is told to the gateway and to nobody else.
+//! Only the gateway gets the credentials, the strings to sign and the statements.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 
 const SQL: &str = "select canary_column from canary_table";
 
-/// Words that only secrets, strings to sign and statements have.
+/// Words that appear only in secrets, strings to sign and statements.
 const TELLTALES: [&str; 8] = [
     "canary",
     "AccessKeyId",
@@ -33,7 +33,7 @@ fn assert_tells_nothing(text: &str) {
     }
 }
 
-/// Every way of signing, and every way of failing after that.
+/// Errors of every kind: each signature version, with every failure after the signing.
 async fn errors_of_all_kinds() -> Vec<CallError> {
     let key = gateway::AccessKey { id: KEY_ID.into(), secret: "another".into(), token: Some(TOKEN.into()) };
     let gateway = Gateway::start(GatewayOptions { access_keys: vec![key], ..GatewayOptions::default() }).await.unwrap();
@@ -82,7 +82,7 @@ async fn errors_of_each_call(client: &Client, server: &str, v1: bool) -> Vec<Cal
 #[tokio::test]
 async fn errors_tell_nothing() {
     let errors = errors_of_all_kinds().await;
-    // Eight servers refuse all three calls; the one that executes answers with no list.
+    // 8 servers refuse all three calls. The one that executes the kill returns no list.
     assert_eq!(errors.len(), 2 * (8 * 3 + 1));
     for error in errors {
         assert_tells_nothing(&format!("{error} {error:?}"));

@@ -1,4 +1,4 @@
-//! A server that does to a connection exactly what a test says, and counts the connections.
+//! A server that treats each connection as the test says, and counts connections.
 
 use std::{
     sync::{
@@ -14,10 +14,10 @@ use tokio::{
     sync::Notify,
 };
 
-/// Long enough for anything that happens at all.
+/// Longer than anything takes.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
-/// The server; it ends with the test's runtime.
+/// The server. It ends with the runtime of the test.
 pub struct Server {
     /// Its host and port.
     pub authority: String,
@@ -40,7 +40,7 @@ pub struct Connection {
 }
 
 impl Server {
-    /// Does `behave` to every connection.
+    /// Starts a server that calls `behave` for every connection.
     pub async fn start<F>(behave: impl Fn(Connection) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -65,7 +65,7 @@ impl Server {
         Self { authority, seen }
     }
 
-    /// Reads each request and answers it with these bytes, then closes.
+    /// Reads each request, answers with these bytes, and closes the connection.
     pub async fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = Arc::new(answer.into());
         Self::start(move |mut connection| {
@@ -78,22 +78,22 @@ impl Server {
         .await
     }
 
-    /// Its URL without encryption.
+    /// Its URL without TLS.
     pub fn url(&self) -> String {
         format!("http://{}", self.authority)
     }
 
-    /// How often somebody connected.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// What was asked.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.seen.requests.lock().unwrap().clone()
     }
 
-    /// Waits until so many conversations are over.
+    /// Waits until `count` connections have been handled.
     pub async fn ended(&self, count: usize) {
         let ended = async {
             loop {
@@ -118,7 +118,7 @@ impl Connection {
         self.seen.requests.lock().unwrap().push(String::from_utf8(request).unwrap());
     }
 
-    /// Writes `piece` again and again until the client has closed the connection.
+    /// Writes `piece` repeatedly until the client has closed the connection.
     pub async fn write_for_ever(&mut self, piece: &[u8], pause: Duration) {
         while self.stream.write_all(piece).await.is_ok() {
             tokio::time::sleep(pause).await;

@@ -1,4 +1,4 @@
-//! Before and during the send: only a failure to connect proves that nothing was sent.
+//! Failures before and during the send. Only a failed connect proves that nothing was sent.
 
 use std::{io::Read as _, sync::Arc, time::Duration};
 
@@ -61,7 +61,7 @@ async fn a_certificate_that_nobody_vouches_for_gives_the_permit_back_and_gets_no
     assert_eq!(plain, b"");
 }
 
-/// A server's side of TLS with this certificate.
+/// A TLS server configuration with this certificate.
 pub fn tls(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Arc<rustls::ServerConfig> {
     let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
     let config = rustls::ServerConfig::builder().with_no_client_auth();
@@ -70,7 +70,7 @@ pub fn tls(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Arc<rustls::Serve
 
 #[tokio::test]
 async fn time_that_runs_out_before_the_send_gives_the_permit_back() {
-    // It accepts, and never answers the client's hello.
+    // The server accepts the connection, and never answers the first message of TLS.
     let server = Server::start(|mut connection| async move { connection.wait_for_the_end().await }).await;
     let error = not_executed(impatient_call(&format!("https://{}", server.authority)).await);
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
@@ -98,7 +98,7 @@ async fn a_connection_that_breaks_after_the_send_takes_the_permit() {
     })
     .await;
     let closed = Server::start(|mut connection| async move { connection.read_request().await }).await;
-    // The client cannot know how much of the request had been read.
+    // The client cannot know how much of the request the server has read.
     let unread = Server::start(|connection| async move { drop(connection) }).await;
     for server in [reset, closed, unread] {
         ambiguous(call(&server.url()).await, "AnswerLost");
@@ -109,7 +109,7 @@ async fn a_connection_that_breaks_after_the_send_takes_the_permit() {
 #[tokio::test]
 async fn each_call_has_a_connection_of_its_own() {
     let server = Server::start(|mut connection| async move {
-        // Kept open: a client that pools connections would use it again.
+        // The connection stays open. A client with a connection pool would use it again.
         connection.read_request().await;
         connection.stream.write_all(http("200 OK", "", ANSWER).as_bytes()).await.unwrap();
         connection.wait_for_the_end().await;
@@ -131,7 +131,7 @@ async fn nothing_is_sent_after_the_deadline() {
     for (left, time_source) in [
         (None, TimeSource::DispatchDeadline),
         (None, current_time),
-        // Without the gateway's own fence connecting must fit in, too.
+        // Without the server-side fence, the connect must be finished in time too.
         (Some(Duration::from_secs(5)), current_time),
     ] {
         let permit = Permit { left, ..Permit::valid() };
