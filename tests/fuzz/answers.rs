@@ -1,4 +1,4 @@
-//! The answer to a kill, up to the status that is written from it.
+//! The answer to a kill, and everything up to the status that is written because of it.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -19,10 +19,10 @@ use sessionkill::oceanbase::{KillAnswer, Sieve};
 use crate::material::{Plan, assert_secret, body, key};
 use crate::tally::{ITERATIONS, Tally};
 
-/// The most sessions of a request.
+/// The most sessions in a request.
 const MAX_SESSIONS: usize = 100;
 
-/// The most bytes of a status.
+/// The most bytes in a status.
 const MAX_STATUS: usize = 256 * 1024;
 
 #[test]
@@ -52,14 +52,15 @@ fn kill_answers() {
 fn check_answer((status, body): (u16, &[u8]), answer: &KillAnswer, others: usize) {
     assert_secret(&format!("{answer:?}"));
     check_status(answer, &request(answer, others));
-    // What is passed over may be no JSON in a strict sense: bytes that are no text, half a surrogate pair.
+    // Skip answers that a strict parser refuses: parts that our parser ignores may have invalid UTF-8 or half of a
+    // surrogate pair.
     let Ok(sent) = serde_json::from_slice::<Value>(body) else { return };
     assert!((200..300).contains(&status) && sent.get("Code").is_none_or(is_empty), "{sent}");
     let data = sent.get("Data").or_else(|| sent.get("data")).and_then(Value::as_array).cloned().unwrap_or_default();
     assert!(answer.rows.len() <= data.len());
     let sent_errors = data.iter().filter(|row| row.get("ErrorMessage").is_some_and(|it| !is_empty(it))).count();
     let read_errors = answer.rows.iter().filter(|row| !row.error_message.is_empty()).count();
-    // A row may be left out, its session then counts as not answered; but none loses its error.
+    // A row may be ignored, and its session then counts as not answered. But no read row loses its error.
     assert!(read_errors + (data.len() - answer.rows.len()) >= sent_errors, "{sent}");
     assert!(answer.rows.iter().all(|row| row.seen.session_id > 0));
 }
@@ -68,14 +69,14 @@ fn is_empty(value: &Value) -> bool {
     matches!(value, Value::Null | Value::Array(_) | Value::Object(_)) || value == ""
 }
 
-/// How many sessions a request names that its answer does not: few, and sometimes as many as one may name.
+/// How many sessions a request names that the answer does not: usually up to 3, and sometimes 100.
 fn others(choice: u8) -> usize {
     if choice < 8 { MAX_SESSIONS } else { usize::from(choice) % 4 }
 }
 
-/// A request for the sessions that the answer names, and so many others; for one at least.
+/// A request for the sessions in the answer and for `others` more, at least one in all.
 fn request(answer: &KillAnswer, others: usize) -> SessionKill {
-    // The API server takes no other servers in a request.
+    // The API server accepts only IP addresses in a request.
     let is_address = |row: &&Row| row.seen.server_ip.parse::<IpAddr>().is_ok();
     let named = answer.rows.iter().filter(is_address);
     let named: Vec<_> = named.map(|row| (row.seen.server_ip.clone(), row.seen.session_id)).collect();
@@ -88,7 +89,7 @@ fn request(answer: &KillAnswer, others: usize) -> SessionKill {
     request
 }
 
-/// A request but for its sessions.
+/// A request without sessions.
 static EMPTY: LazyLock<SessionKill> = LazyLock::new(|| {
     let request = json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": "fuzz", "generation": 1},
@@ -100,7 +101,7 @@ static EMPTY: LazyLock<SessionKill> = LazyLock::new(|| {
     serde_json::from_value(request).unwrap()
 });
 
-/// No session has ended that has an error, and what is stored is bounded and printable.
+/// Checks that no session with an error counts as ended, and that the stored status is bounded and printable.
 fn check_status(answer: &KillAnswer, request: &SessionKill) {
     let sessions: &[Session] = &request.spec.sessions;
     let rows = &answer.rows;

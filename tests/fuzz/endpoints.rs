@@ -1,4 +1,4 @@
-//! Endpoints: what our rule takes for a host of the product, the HTTP client calls as one.
+//! Endpoints: a host that our rule accepts as the product's own must be the host that the HTTP client calls.
 
 use bolero::{check, produce};
 use reqwest::Url;
@@ -41,7 +41,8 @@ const PARTS: [&str; 32] = [
     "\t",
 ];
 
-/// Whether nobody but the product has the host: one label between its own and those of Alibaba Cloud, and that a region's.
+/// Whether the host can only be the product's own: between its name and the domain of Alibaba Cloud is exactly one
+/// label, a region.
 fn is_own(host: &str) -> bool {
     let labels: Vec<&str> = host.split('.').collect();
     let [product, region, "aliyuncs", "com"] = labels[..] else { return false };
@@ -55,7 +56,7 @@ fn is_own(host: &str) -> bool {
 #[test]
 fn endpoints() {
     let tally = Tally::of("endpoints");
-    // Few parts as often as many, and often between the beginning and the end of an endpoint.
+    // Use few parts as often as many, and put them often between the beginning and the end of an endpoint.
     let parts = produce::<Vec<u8>>().with().len(0..=6_usize);
     check!().with_iterations(ITERATIONS).with_generator((parts, produce::<(bool, bool, bool, char)>())).for_each(
         |(parts, (begins, ends, vpc, odd))| {
@@ -75,7 +76,7 @@ fn endpoints() {
                 (url.username(), url.password(), url.path(), url.query(), url.fragment()),
                 ("", None, "/", None, None)
             );
-            // What is signed is what is sent.
+            // The signed host is the host that is called.
             let authority = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
             assert_eq!(endpoint.host_header(), authority, "{text:?}");
             assert_eq!(Endpoint::custom(&endpoint.to_string(), *vpc, &[]).unwrap().url(), endpoint.url());

@@ -1,4 +1,4 @@
-//! Error bodies: what may be repeated, and what may be told.
+//! Error answers: whether the call may be repeated, and what may be logged or stored.
 
 use bolero::check;
 use serde_json::json;
@@ -26,7 +26,7 @@ const FAMILIES: [&str; 12] = [
     "",
 ];
 
-/// Only codes that start like this say that nothing was executed.
+/// Only error codes with these prefixes say that nothing was executed.
 const REFUSALS: [&str; 12] = [
     "Throttling",
     "Rejected.Throttling",

@@ -1,4 +1,4 @@
-//! The process list, from whose silence ends are concluded.
+//! The process list. A session that is missing in it counts as ended.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ fn process_lists() {
     tally.assert_both();
 }
 
-/// What is kept for those who asked for some sessions is what the whole list says of them.
+/// A read for some sessions keeps exactly what a read of the whole list has about them.
 #[test]
 fn a_list_that_is_read_for_some_sessions_says_of_them_what_the_whole_says() {
     let tally = Tally::of("lists for some");
@@ -67,7 +67,8 @@ fn no_part_of_a_list_is_taken_for_the_whole() {
 
 fn check_list(body: &[u8], list: &ProcessList) {
     assert_secret(&format!("{list:?}"));
-    // What is passed over may be no JSON in a strict sense: bytes that are no text, half a surrogate pair.
+    // Skip lists that a strict parser refuses: parts that our parser ignores may have invalid UTF-8 or half of a
+    // surrogate pair.
     let Ok(sent) = serde_json::from_slice::<Value>(body) else { return };
     let data = sent.get("Data").or_else(|| sent.get("data")).cloned().unwrap_or_default();
     let rows = data["AllProcessList"].as_array().expect("an absent list is not an empty one");
@@ -82,7 +83,7 @@ fn check_list(body: &[u8], list: &ProcessList) {
     }
 }
 
-/// Whether the session that the row names is there; a row that only groups others names none.
+/// Whether the list has the session that the row names. A row that only groups others names none.
 fn is_listed(row: &Value, named: &HashSet<(&str, i64)>) -> bool {
     let id = row["SessionId"].as_i64().or_else(|| row["SessionId"].as_str()?.trim().parse().ok());
     let server = row["ServerIp"].as_str().map_or_else(|| row["ServerIp"].to_string(), str::to_owned);

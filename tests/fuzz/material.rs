@@ -1,4 +1,4 @@
-//! What inputs are made of: the shapes that the API really sends, its words, and what parsers stumble over.
+//! The parts of inputs: real shapes of answers, the API's own words, and values that parsers handle badly.
 
 use bolero::{OneOfExt as _, TypeGenerator, ValueGenerator, produce};
 use sessionkill::oceanbase::AccessKey;
@@ -36,7 +36,7 @@ const NAMES: [&str; 18] = [
     "ExecuteTime",
 ];
 
-/// Values as they stand in JSON: those that are meant, and those that are not.
+/// JSON values, expected ones and others.
 const SCALARS: [&str; 32] = [
     "null",
     "true",
@@ -72,7 +72,7 @@ const SCALARS: [&str; 32] = [
     "{}",
 ];
 
-/// Bytes that are put anywhere.
+/// Pieces of bytes that are put anywhere into a body.
 const PIECES: [&[u8]; 25] = [
     b"{",
     b"}",
@@ -101,7 +101,7 @@ const PIECES: [&[u8]; 25] = [
     b"LTAI5tCanaryKeyID0000001",
 ];
 
-/// The key with which the calls were made; parts of it are among the values.
+/// The access key of the calls. Parts of it are among the values.
 pub fn key() -> AccessKey {
     AccessKey {
         id: "LTAI5tCanaryKeyID0000001".into(),
@@ -110,29 +110,29 @@ pub fn key() -> AccessKey {
     }
 }
 
-/// Fails if `text` repeats a part of the key.
+/// Fails if `text` has a part of the access key.
 pub fn assert_secret(text: &str) {
     for part in ["LTAI5tCanaryKeyID0000001", "CanarySecretThatIsNeverSent0001", "CAIS+canary/token/of/many/letters"] {
         assert!(!text.contains(part), "{part} stands in {text}");
     }
 }
 
-/// What an input is made by.
+/// The plan from which an input is made.
 #[derive(Clone, Debug, TypeGenerator)]
 pub struct Plan {
-    /// Which body is changed.
+    /// Selects the body that is changed.
     pub base: u8,
     choices: Vec<u8>,
-    // More of them would only make more of it no JSON.
+    // At most 4: with more edits, almost no body would be JSON.
     #[generator(produce::<Vec<Edit>>().with().len(0..=4_usize))]
     edits: Vec<Edit>,
 }
 
-/// A change of some bytes: its kind, its place, its length and what is put there.
+/// A change of some bytes: its kind, its position, its length, and the new bytes.
 type Edit = (u8, u16, u16, u8);
 
-/// Texts of any letters. Those of ASCII, to which encodings give a meaning, are one in nine thousand of all: they have a
-/// share of their own.
+/// Texts of any characters. ASCII characters, which have a meaning in encodings, would be only one in nine thousand, so
+/// half of the characters are chosen from them.
 pub fn texts() -> impl ValueGenerator<Output = String> {
     produce::<String>().with().chars((produce::<char>(), '\0'..='\x7f').one_of())
 }
@@ -149,7 +149,7 @@ pub fn body(Plan { base, choices, edits }: &Plan) -> Vec<u8> {
         .into_bytes(),
         _ => value(&mut choices, 6).into_bytes(),
     };
-    // Most changes make it no JSON at all: half of the inputs have none.
+    // Change only half of the inputs, as most changes make a body invalid JSON.
     if base.is_multiple_of(2) {
         for edit in edits {
             change(&mut body, *edit);
@@ -158,7 +158,7 @@ pub fn body(Plan { base, choices, edits }: &Plan) -> Vec<u8> {
     body
 }
 
-/// Text: a body as far as it is one.
+/// The same as text. Invalid UTF-8 is replaced.
 pub fn text(plan: &Plan) -> String {
     String::from_utf8_lossy(&body(plan)).into_owned()
 }
@@ -178,7 +178,7 @@ fn change(body: &mut Vec<u8>, (kind, at, length, piece): Edit) {
     }
 }
 
-/// Rows as documented, but for the values.
+/// Rows with the documented fields and any values.
 fn rows(choices: &mut impl Iterator<Item = u8>, depth: u8) -> String {
     let count = choices.next().unwrap_or(0) % 6;
     let row = |choices: &mut dyn Iterator<Item = u8>| {
@@ -198,7 +198,7 @@ fn rows(choices: &mut impl Iterator<Item = u8>, depth: u8) -> String {
     rows.collect::<Vec<_>>().join(",")
 }
 
-/// Any JSON of the API's words.
+/// Any JSON that is made of the API's words.
 fn value(choices: &mut dyn Iterator<Item = u8>, depth: u8) -> String {
     let Some(choice) = choices.next() else { return "null".to_owned() };
     let count = choices.next().unwrap_or(0) % 5;

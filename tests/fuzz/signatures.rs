@@ -1,4 +1,4 @@
-//! Signatures: the gateway accepts whatever was signed, and nothing that was changed afterwards.
+//! Signatures: the gateway accepts every signed request, and none that was changed later.
 
 use bolero::{check, produce};
 use reqwest::Url;
@@ -21,7 +21,7 @@ fn signed_requests() {
     let inputs = (0..NAMES.len(), values, nonces, produce::<(bool, bool, u16)>());
     check!().with_iterations(ITERATIONS).with_generator(inputs).for_each(
         |(first, values, nonce, (signature_v1, token, change))| {
-            // Each name once, as in every request.
+            // Each name only once, as in every real request.
             let names = NAMES.into_iter().cycle().skip(*first);
             let form: Vec<_> = names.zip(values.iter().cloned()).collect();
             let mut access_key = key();
@@ -32,7 +32,7 @@ fn signed_requests() {
             let stamp = Stamp { time: "2026-10-05T09:30:00Z".to_owned(), nonce };
             let signed = SignedRequest::new("KillProcessList", &form, &stamp, &access);
             tally.count(signed.is_ok());
-            // A V3 nonce is a header, which cannot carry everything.
+            // The nonce of V3 is a header, and not every text can be a header.
             let Ok(signed) = signed else { return assert!(!signature_v1) };
             let again = SignedRequest::new("KillProcessList", &form, &stamp, &access).unwrap();
             assert!(signed.url == again.url && signed.headers == again.headers && signed.body == again.body);

@@ -1,4 +1,4 @@
-//! Time stamps and the headers that move them: a time from outside never makes a stamp later than it may be.
+//! Time stamps, and the headers that change them. A time from outside must never make a stamp later than allowed.
 
 use bolero::check;
 use jiff::{SignedDuration, Timestamp};
@@ -32,7 +32,8 @@ fn stamps() {
             let stamp = TimeSource::DispatchDeadline.stamp("seed", *request, deadline, now);
             check_stamp(&stamp);
             let time: Timestamp = stamp.time.parse().unwrap();
-            // Accepted for 15 minutes, and so not after the deadline; unless there is no time as early as that.
+            // The gateway accepts it for 15 minutes, and so not after the deadline. The exception is a deadline near
+            // the earliest possible time.
             let last = time + SignedDuration::from_mins(15);
             assert!(
                 last <= deadline || deadline < Timestamp::MIN + SignedDuration::from_mins(16),
@@ -68,7 +69,7 @@ fn date_and_retry_headers() {
     tally.assert_both();
 }
 
-/// Any time of our era.
+/// A time between the years 71 and 9999.
 fn moment(seconds: i64) -> Timestamp {
     let (first, last) = (Timestamp::UNIX_EPOCH - SignedDuration::from_hours(24 * 365 * 1900), Timestamp::MAX);
     let seconds = seconds.rem_euclid(last.as_second() - first.as_second());

@@ -1,12 +1,12 @@
-//! How many inputs a target got, in what time, and how much memory its process took at most.
+//! Counts the inputs of a target, and measures the time and the peak memory of the process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// The inputs of each target that are part of `cargo test`.
+/// How many inputs each target gets in `cargo test`.
 pub const ITERATIONS: usize = 500;
 
-/// Counts inputs, and tells when it goes out of scope.
+/// Counts inputs, and prints the result when it is dropped.
 pub struct Tally {
     target: &'static str,
     inputs: AtomicU64,
@@ -15,18 +15,18 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For the target of this name.
+    /// A tally for the target with this name.
     pub fn of(target: &'static str) -> Self {
         Self { target, inputs: AtomicU64::new(0), taken: AtomicU64::new(0), since: Instant::now() }
     }
 
-    /// One more input; `taken` says that the code accepted it.
+    /// Counts one more input. `taken` says whether the code accepted it.
     pub fn count(&self, taken: bool) {
         self.inputs.fetch_add(1, Ordering::Relaxed);
         self.taken.fetch_add(taken.into(), Ordering::Relaxed);
     }
 
-    /// A target whose inputs are all refused, or all accepted, tries nothing.
+    /// Fails if all inputs were refused, or all were accepted: such a target tests nothing.
     pub fn assert_both(&self) {
         let (inputs, taken) = (self.inputs.load(Ordering::Relaxed), self.taken.load(Ordering::Relaxed));
         assert!(0 < taken && taken < inputs, "{}: {taken} of {inputs} inputs were accepted", self.target);
