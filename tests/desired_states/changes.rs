@@ -1,20 +1,20 @@
-//! What can be changed in an object, by its schema: to valid values, to those on a bound, to those just outside of it, and
-//! to those of another type.
+//! The possible changes of an object, made from its schema: to valid values, to values at a bound, to values just over
+//! it, and to values of another type.
 
 use serde_json::{Map, Value, json};
 
 /// A change of one field.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The names and positions that lead to the field.
+    /// The names and list positions on the way to the field.
     pub path: Vec<String>,
-    /// The new value; none removes it.
+    /// The new value. `None` removes the field.
     pub value: Option<Value>,
-    /// The schema itself forbids it, without any rule of the field's own.
+    /// Whether the schema itself forbids it, without a CEL rule.
     pub forbidden: bool,
 }
 
-/// Texts that rules may allow, or forbid.
+/// Texts that CEL rules may allow or refuse.
 const TEXTS: [&str; 14] = [
     "a",
     "A-b_9",
@@ -41,7 +41,7 @@ impl Change {
         Self { forbidden, ..self }
     }
 
-    /// The field as the API server writes it: `spec.sessions[0].serverIP`.
+    /// The field as the API server writes it, such as `spec.sessions[0].serverIP`.
     pub fn field(&self) -> String {
         let step = |name: &String| match name.parse::<usize>() {
             Ok(position) => format!("[{position}]"),
@@ -50,7 +50,7 @@ impl Change {
         self.path.iter().map(step).collect::<String>().trim_start_matches('.').to_owned()
     }
 
-    /// Makes the change, if what holds the field is there.
+    /// Makes the change, if the object that contains the field exists.
     pub fn make(&self, object: &mut Value) {
         let (name, parents) = self.path.split_last().unwrap();
         let mut at = object;
@@ -71,7 +71,7 @@ impl Change {
     }
 }
 
-/// All changes of the fields of `schema`, which describes what stands at `path`; `valid` is such an object.
+/// All changes of the fields in `schema`, which is the schema of the object at `path`. `valid` is a valid object.
 pub fn changes(schema: &Value, valid: &Value, path: &[String]) -> Vec<Change> {
     let mut found = of_this(schema, valid, path);
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -82,7 +82,7 @@ pub fn changes(schema: &Value, valid: &Value, path: &[String]) -> Vec<Change> {
     }
     if let (Some(item), Some(first)) = (schema.get("items"), valid.get(0)) {
         let within = changes(item, first, &[path, &["0".to_owned()]].concat());
-        // The item itself cannot be set without its list.
+        // Leave out changes of the whole item, as its list has them.
         found.extend(within.into_iter().filter(|change| change.path.len() > path.len() + 1));
     }
     found
@@ -104,7 +104,7 @@ fn of_this(schema: &Value, valid: &Value, path: &[String]) -> Vec<Change> {
             more.insert("unheardOf".to_owned(), json!({"a": 1}));
             found.push(to(Value::Object(more)).but_forbidden(true));
             let lacks = schema["required"].as_array().is_some_and(|required| !required.is_empty());
-            // What is missing is named, not what lacks it.
+            // Leave out the empty object if fields are required: the error would name a missing field, not the object.
             found.extend((!lacks).then(|| to(Value::Object(Map::new()))));
         }
     }
@@ -160,7 +160,7 @@ fn integers(schema: &Value) -> Vec<(Value, bool)> {
     numbers.into_iter().map(|number| (number.into(), is_outside(number))).collect()
 }
 
-/// Lists of as many items as there may be, one more and one less, and one with an item twice.
+/// Lists of several sizes, among them the largest and one item more, and a list with the same item twice.
 fn lists(schema: &Value, valid: &Value) -> Vec<(Value, bool)> {
     let (least, most) = (length(schema, "minItems"), length(schema, "maxItems"));
     let item = valid.get(0).cloned().unwrap_or_else(|| json!("item"));
@@ -173,7 +173,7 @@ fn lists(schema: &Value, valid: &Value) -> Vec<(Value, bool)> {
     found
 }
 
-/// The same item under another key.
+/// The same item with another key.
 fn different(item: &Value, number: usize) -> Value {
     let Some(fields) = item.as_object() else { return json!(format!("item-{number}")) };
     let mut fields = fields.clone();

@@ -1,4 +1,4 @@
-//! Objects that are created as the schemas allow, nearly allow, and do not allow.
+//! Creates objects that the schemas allow, almost allow, or forbid.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::server::{create, refuse_unknown_fields};
 const REQUESTS: usize = 160;
 const CONNECTIONS: usize = 60;
 
-/// A request with every field.
+/// A request with every field set.
 pub fn full_request(number: usize) -> Value {
     let id = session_id(i64::try_from(number % 50).unwrap() + 1);
     json!({
@@ -27,7 +27,7 @@ pub fn full_request(number: usize) -> Value {
     })
 }
 
-/// A connection to the gateway with every field.
+/// A connection to the gateway, with every field set.
 pub fn full_connection(scene: &Scene, name: &str) -> Value {
     json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
@@ -48,28 +48,27 @@ pub fn spec_changes(valid: &Value) -> Vec<Change> {
     let schema =
         serde_json::to_value(&definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema).unwrap();
     let found = changes(&schema["properties"]["spec"], &valid["spec"], &["spec".to_owned()]);
-    // Without an endpoint the real one would be called.
+    // Leave out changes without an endpoint, as the real gateway would be called.
     let is_endpoint = |change: &Change| change.field() == "spec.alibabaCloud.endpoint";
     let calls_out = |change: &Change| is_endpoint(change) && change.value.as_ref().is_none_or(Value::is_null);
-    // Of a spec that is something else, no field is there to be named.
+    // Leave out changes of the whole spec, as the error then names no field.
     let is_whole = |change: &Change| change.path.len() == 1;
     found.into_iter().filter(|change| !calls_out(change) && !is_whole(change)).collect()
 }
 
-/// The valid object with one change, and maybe one more before it that the schema allows. The changes are in the order in
-/// which they were made.
+/// The valid object with one change, and perhaps an allowed change before it. The changes are returned in their order.
 pub fn changed(valid: &Value, all: &[Change], choices: &mut Rng) -> (Value, Vec<Change>) {
     let mut made = vec![];
     let mut object = valid.clone();
     let allowed: Vec<_> = all.iter().filter(|change| !change.forbidden).collect();
     let change = if choices.usize(..2) == 0 { choices.choice(&allowed).unwrap() } else { choices.choice(all).unwrap() };
-    // One that replaced what the field is in would leave nothing to be named.
+    // Leave out changes that would replace the parent of the changed field, as the error then could not name the field.
     let is_beside = |other: &&&Change| !change.path.starts_with(&other.path);
     let others: Vec<_> = allowed.iter().filter(is_beside).collect();
     for _ in 0..choices.usize(..2) {
         made.push((**choices.choice(&others).unwrap()).clone());
     }
-    // Last, so that it stays as it is.
+    // Make this change last, so that no other one overwrites it.
     made.push(change.clone());
     for change in &made {
         change.make(&mut object);
@@ -77,14 +76,15 @@ pub fn changed(valid: &Value, all: &[Change], choices: &mut Rng) -> (Value, Vec<
     (object, made)
 }
 
-/// What is refused is refused with the name of a changed field; what the schema forbids is refused.
+/// Checks that a change that the schema forbids is refused, and that every refusal names a changed field.
 pub fn judge(object: &Value, made: &[Change], answer: &Result<Value, String>) {
     let Some(change) = made.last() else { return };
     let field = change.field();
     match answer {
         Ok(_) => assert!(!change.forbidden, "{field} = {:?} was admitted", change.value),
         Err(message) if change.forbidden => {
-            // A policy does not say of which item, and is not asked where a rule refuses the other change.
+            // A policy names a field without the position in its list. It does not run at all if a rule refuses the
+            // other change.
             let is_named = |field: &str| message.contains(field) || message.contains(&field.replace("[0]", "[]"));
             let is_named = made.iter().any(|change| is_named(&change.field()));
             assert!(is_named, "{field} is not named in the refusal of {object}: {message}");
@@ -93,7 +93,7 @@ pub fn judge(object: &Value, made: &[Change], answer: &Result<Value, String>) {
     }
 }
 
-/// The operator works: it is live and ready, and a plain request ends as it should.
+/// Checks that the operator is live and ready, and that a plain request ends as it should.
 pub async fn assert_alive(scene: &Scene, operator: &Operator, number: i64) {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     for path in ["livez", "readyz"] {
@@ -133,7 +133,7 @@ async fn every_request_that_is_admitted_is_handled_and_every_refusal_names_the_f
     assert!(admitted > 0 && forbidden > 0 && all.len() > REQUESTS);
     assert_alive(&scene, &operator, 60).await;
     eventually("every request to be handled", async || {
-        // Of these nobody could tell what they wait for.
+        // With these reasons, a user would not know what the request waits for.
         let is_busy = |reason: &str| ["Pending", "Dispatching", "Verifying"].contains(&reason);
         let is_handled = |request: &SessionKill| {
             let is_told = !request.reason().is_empty() && !request.message().is_empty();

@@ -1,9 +1,9 @@
-//! Desired states that nobody thought of: made from the schemas of the definitions and from a seed, and walked through
-//! from one to another, against the real API server, the operator's binary and the gateway.
+//! Random desired states, made from the schemas and a seed, and random changes from one state to another. They run on
+//! the real API server, the operator's binary and the gateway.
 //!
-//! Whatever the API server admits is handled: it ends, or says why it waits. Whatever it refuses is refused with the
-//! field's name. The operator goes on in any case. Each run has a seed of its own and prints it;
-//! `DESIRED_STATES_SEED=N cargo test --test desired_states` repeats a run.
+//! Everything that the API server admits is handled: it ends, or says why it waits. Every refusal names the field. The
+//! operator keeps working. Each run prints its seed, and `DESIRED_STATES_SEED=N cargo test --test desired_states`
+//! repeats a run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 

@@ -1,14 +1,14 @@
-//! Two ways to the same desired state end alike.
+//! Two ways to the same desired state have the same result.
 
 use serde_json::{Value, json};
 use sessionkill::api::{Operation, SessionOutcome, SessionReason};
 
 use crate::scene::{KEY_ID, KEY_SECRET, Request as _, Scene, Shown as _};
 
-/// What a request says at its end: its message, what became of its sessions, its conditions.
+/// What a request says at its end: the message, the outcomes of its sessions, and its conditions.
 type Said = (String, Vec<(SessionOutcome, SessionReason)>, Vec<String>);
 
-/// What a way ended with: of a request that was there on the way and of one made afterwards, and of the connection.
+/// The result of a way: of a request that was created on the way, of one that was created later, and of the connection.
 #[derive(Debug, PartialEq)]
 struct End {
     requests: Vec<Said>,
@@ -17,7 +17,7 @@ struct End {
     killed: usize,
 }
 
-/// The end of a scene whose request `early` was made on the way.
+/// The result of a scene whose request `early` was created on the way.
 async fn end(scene: Scene) -> End {
     scene.request("late").sessions([2]).create().await;
     let mut requests = vec![];
@@ -34,7 +34,7 @@ async fn end(scene: Scene) -> End {
     end
 }
 
-/// The end of a scene that was in its desired state from the beginning.
+/// The result of a scene that had its desired state from the beginning.
 async fn directly(name: &str, spec: Value) -> End {
     let scene = Scene::bare(name).await;
     scene.good_secret().await;
@@ -55,7 +55,7 @@ async fn a_connection_that_was_edited_twice_is_as_one_that_was_made_so() {
     scene.wait_for_reason("early", "EndpointNotAllowed").await;
     scene.connection(json!({"credentials": {"secretRef": {"name": "nowhere"}}, "tenantIDs": [Scene::TENANT]})).await;
     scene.wait_for_reason("early", "CredentialsUnavailable").await;
-    // A list is emptied, not removed.
+    // The list can be emptied, but not removed.
     let mut emptied = wanted.clone();
     emptied["tenantIDs"] = json!([]);
     scene.connection(emptied).await;
@@ -67,7 +67,7 @@ async fn a_request_that_was_held_and_let_go_ends_as_one_that_never_was() {
     let scene = Scene::ready("held").await;
     scene.request("early").suspended().create().await;
     scene.wait_for_reason("early", "Suspended").await;
-    // Broken meanwhile, so that it cannot run when it is let go for a moment.
+    // The connection is broken meanwhile, so that nothing is sent while the request is resumed for a moment.
     scene.connection(json!({"endpoint": "nobody.example.com"})).await;
     scene.wait_for_connection("Ready=False(EndpointNotAllowed)").await;
     scene.edit("early", json!({"spec": {"suspend": false}})).await;

@@ -1,4 +1,4 @@
-//! The API server as a user meets it: objects of any shape in, its word out.
+//! The API server as users see it: takes objects of any shape and returns its message.
 
 use http::Request;
 use kube::{Client, Error};
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::created::{full_connection, full_request};
 use crate::scene::{Scene, eventually};
 
-/// Sends `object` to a kind's list (POST) or over the object that is there (PUT). The error is the API server's message.
+/// Sends `object` to the list of its kind (POST) or to the existing object (PUT). The error is the API server's
+/// message.
 async fn send(client: &Client, method: &str, path: &str, object: &Value) -> Result<Value, String> {
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     match client.request(request.body(serde_json::to_vec(object).unwrap()).unwrap()).await {
@@ -22,12 +23,12 @@ fn path(scene: &Scene, object: &Value) -> String {
     format!("/apis/sessionkill.dev/v1alpha1/namespaces/{}/{plural}s", scene.namespace)
 }
 
-/// Creates it.
+/// Creates the object.
 pub async fn create(scene: &Scene, object: &Value) -> Result<Value, String> {
     send(&scene.client, "POST", &path(scene, object), object).await
 }
 
-/// Lets the API server refuse unknown fields, as `deploy/base` does.
+/// Installs the policies with which the API server refuses unknown fields, as in `deploy/base`.
 pub async fn refuse_unknown_fields(scene: &Scene) {
     let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/admission-fields.yaml");
     scene.cluster.control_plane.run_kubectl(&["apply", "--server-side", "-f", policies]).await.unwrap();
@@ -42,7 +43,7 @@ pub async fn refuse_unknown_fields(scene: &Scene) {
     }
 }
 
-/// Puts `spec` in place of the spec that the object of this kind and name has; what else it has stays.
+/// Changes the spec of the object with this kind and name. The rest of the object stays.
 pub async fn replace_spec(scene: &Scene, kind: &str, name: &str, change: impl Fn(&mut Value)) -> Result<Value, String> {
     let path = format!("{}/{name}", path(scene, &json!({"kind": kind})));
     loop {
@@ -50,7 +51,7 @@ pub async fn replace_spec(scene: &Scene, kind: &str, name: &str, change: impl Fn
         let mut object: Value = scene.client.request(get).await.unwrap();
         change(&mut object);
         match send(&scene.client, "PUT", &path, &object).await {
-            // The operator has written its status meanwhile.
+            // Try again, as the operator has written the status meanwhile.
             Err(message) if message.contains("the object has been modified") => {}
             answer => return answer,
         }

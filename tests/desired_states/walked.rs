@@ -1,5 +1,5 @@
-//! One namespace, walked from one desired state to another: its connection, its Secret and its requests are changed in any
-//! order, and at the end everything is as it should be.
+//! Changes the connection, the Secret and the requests of one namespace in a random order. At the end everything must
+//! be as it should be.
 
 use fastrand::Rng;
 use kube::Api;
@@ -14,7 +14,7 @@ use crate::server::{refuse_unknown_fields, replace_spec};
 
 const STEPS: usize = 60;
 
-/// States of the Secret: some are good.
+/// Contents of the Secret. Some of them are good.
 const SECRETS: [Keys<'static>; 9] = [
     &[("accessKeyID", KEY_ID), ("accessKeySecret", KEY_SECRET)],
     &[("accessKeyID", KEY_ID), ("accessKeySecret", KEY_SECRET), ("securityToken", "")],
@@ -27,7 +27,7 @@ const SECRETS: [Keys<'static>; 9] = [
     &[],
 ];
 
-/// What a user may do next.
+/// One random change by a user.
 async fn step(scene: &Scene, number: usize, choices: &mut Rng) {
     match choices.usize(..5) {
         0 => {
