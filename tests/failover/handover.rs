@@ -1,4 +1,4 @@
-//! From one leader to the next.
+//! The change from one leader to the next.
 
 use jiff::SignedDuration;
 use kube::ResourceExt as _;
@@ -7,9 +7,9 @@ use testbed::fault_proxy::{At, Fault, Rule};
 
 use crate::{LONG_LEASE, SHORT_LEASE, assert_all_is_well, eventually, ground, stage};
 
-/// What a busy machine may add to what takes a moment; the figures are in docs/high-availability.md.
+/// How much longer a short step may take on a busy machine. The real figures are in docs/high-availability.md.
 const SLACK: SignedDuration = SignedDuration::from_secs(5);
-/// How exact the times in the Lease are, which are of the wall clock.
+/// The precision of the times in the Lease, which come from the wall clock.
 const INEXACT: SignedDuration = SignedDuration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +21,8 @@ async fn whoever_goes_the_other_takes_over_and_nothing_is_lost_or_doubled() {
     let duration = SignedDuration::from_secs(SHORT_LEASE.into());
     for (strike, fail_over) in &tally.strikes {
         if *strike == Strike::Kill {
-            // The dead cannot give it back: it is taken when it is over, and never before.
+            // A killed leader cannot release its Lease. The other replica takes it after it has expired, and never
+            // before.
             assert!(fail_over.unheld >= duration - INEXACT, "{fail_over:?}");
             assert!(fail_over.unheld <= duration + SignedDuration::from_secs(1) + SLACK, "{fail_over:?}");
         }
@@ -37,7 +38,7 @@ async fn one_that_is_asked_to_stop_hands_over_at_once_and_finishes_its_call() {
     assert_eq!(call.reached().await, leader.client);
     leader.operator.terminate().unwrap();
 
-    // Long before the Lease would end, and while the call is in flight.
+    // Much earlier than the Lease would expire, and while the call is in flight.
     let lease = stage.led_by(|replica| replica.client == other.client).await.unwrap();
     assert_eq!(lease.lease_transitions, Some(1));
     let meanwhile = stage.ask().await.unwrap();
@@ -62,7 +63,7 @@ async fn one_that_is_asked_to_stop_hands_over_at_once_and_finishes_its_call() {
 async fn one_that_was_frozen_past_its_lease_wakes_and_repeats_nothing() {
     let mut stage = stage("frozen", 4, SHORT_LEASE).await;
     let (leader, other) = stage.roles().await.unwrap();
-    // It freezes in the middle of one kill, with another waiting behind it.
+    // It freezes in the middle of one kill, while another request waits.
     let call = stage.arena.calls.order(Rule::of(Fault::Hold(At::Request), "KillProcessList").times(1));
     let in_flight = stage.ask().await.unwrap();
     assert_eq!(call.reached().await, leader.client);
@@ -70,7 +71,7 @@ async fn one_that_was_frozen_past_its_lease_wakes_and_repeats_nothing() {
     leader.operator.pause().unwrap();
 
     let lease = stage.led_by(|replica| replica.client == other.client).await.unwrap();
-    // The one who leads now does what nobody has claimed.
+    // The new leader handles the request that nobody has claimed.
     stage.ended(&waiting).await.unwrap();
     leader.operator.resume().unwrap();
     call.release();
@@ -94,7 +95,8 @@ async fn one_that_is_cut_off_stops_by_its_own_clock_and_stands_by_when_it_is_bac
     let (leader, other) = stage.roles().await.unwrap();
     let client = leader.client.clone();
     let cut = stage.arena.api.order(Rule::new(Fault::Hold(At::Request), move |asked| asked.client == client));
-    // Its watch still tells it of this: it must not begin what it cannot claim in time, and another does it.
+    // Its watch still delivers this request. It must not start what it cannot claim in time, and the other replica does
+    // it.
     stage.led_by(|replica| replica.client == other.client).await.unwrap();
     eventually("it to know that it leads no longer", async || !leader.leads().await.unwrap()).await;
     let meanwhile = stage.ask().await.unwrap();

@@ -1,4 +1,4 @@
-//! A watch that is dead though the process lives, and one that is alive though nothing happens.
+//! A dead watch of a running process must end its liveness, and a quiet watch must not.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -8,12 +8,12 @@ use testbed::fault_proxy::{Fault, Rule, StreamFault};
 
 use crate::{eventually, ground};
 
-/// Short, and long enough that a busy machine does not make an operator look dead.
+/// In seconds. It is short, and still long enough that an operator on a busy machine does not look dead.
 const WATCH_SECONDS: u32 = 6;
-/// When so many have ended one after the other, the first is older than any silence that is allowed.
+/// After 7 watches of 6 s, the first one is older than the longest allowed silence.
 const WATCHES: usize = 7;
 
-/// What is watched, and changed while the watch of it is dead.
+/// What is watched, and changed while its watch is dead.
 #[derive(Clone, Copy)]
 enum Kind {
     Requests,
@@ -30,7 +30,7 @@ impl Kind {
 
     async fn change(self, arena: &Arena, change: &str) {
         match self {
-            // One that goes on waiting, whoever else sees it.
+            // A request that goes on waiting, even when an operator sees it.
             Self::Requests => {
                 let mut waiting = kill_of(&[2], 3600).unwrap();
                 waiting.connection_ref = ConnectionRef { name: "not-there".into() };
@@ -45,8 +45,7 @@ impl Kind {
     }
 }
 
-/// Something on the way accepts watches, passes nothing on, and lets them end in time: there is no error, and what happens is
-/// not seen.
+/// A proxy accepts watches, passes no event on, and lets them end in time. There is no error, but changes are not seen.
 async fn lives_in_silence_and_dies_of_what_it_does_not_hear(name: &str, kind: Kind) {
     let arena = Arena::set(&ground().await, name, vec![session(1), session(2)]).await.unwrap();
     let launch = Launch { watch_seconds: Some(WATCH_SECONDS), ..Launch::default() };
@@ -69,7 +68,7 @@ async fn lives_in_silence_and_dies_of_what_it_does_not_hear(name: &str, kind: Ki
     let log = replica.operator.logs().unwrap();
     assert!(!log.contains("watch failed"), "the watch reports no error: {log}");
 
-    // What a restart does for it, the end of the fault does here.
+    // In production a restart would help. Here the fault ends.
     silent.release();
     arena.request("request-1", kill_of(&[1], 600).unwrap()).await.unwrap();
     eventually("the kill", async || arena.gateway.kills_per_session().len() == 1).await;

@@ -1,4 +1,4 @@
-//! The one who stands by, and the one who works.
+//! What the standby does while the leader works, and when it takes over.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ async fn it_is_ready_with_its_caches_and_asks_nobody_for_anything_else() {
     for path in ["/readyz", "/livez"] {
         assert!(other.asked(path).await.unwrap().status().is_success(), "{path}");
     }
-    // The leader has swept, so that the other one would have had to.
+    // The leader has swept. If the standby swept too, it would have done so by now.
     let swept = |client: &str| {
         let trace = stage.arena.api.trace();
         trace.iter().any(|it| it.client == client && it.kind == "list sessionkillreceipts")
@@ -31,11 +31,11 @@ async fn it_is_ready_with_its_caches_and_asks_nobody_for_anything_else() {
     eventually("a sweep", async || swept(&leader.client)).await;
     let passed = stage.arena.api.trace().into_iter().chain(stage.arena.calls.trace());
     let mut asked: BTreeSet<_> = passed.filter(|it| it.client == other.client).map(|it| it.kind).collect();
-    // The first list of a watch comes with it.
+    // A watch delivers its first list itself.
     for cached in ["watch sessionkills", "watch oceanbaseconnections"] {
         assert!(asked.remove(cached), "not asked for: {cached}");
     }
-    // Both have tried to be the first, and have asked at their start whether the API server is new enough.
+    // At their start, both try to become the leader, and read the version of the API server.
     for beside in ["get leases", "watch leases", "create leases", "get /version"] {
         asked.remove(beside);
     }
@@ -43,7 +43,7 @@ async fn it_is_ready_with_its_caches_and_asks_nobody_for_anything_else() {
     assert_all_is_well(&stage, 3).await;
 }
 
-/// What came while nobody led, or another did, is not forgotten.
+/// Requests that arrive while there is no leader, or another one, are not forgotten.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_works_what_it_has_seen_when_it_begins_to_lead() {
     let mut stage = stage("seen-before", 5, SHORT_LEASE).await;
@@ -53,7 +53,7 @@ async fn it_works_what_it_has_seen_when_it_begins_to_lead() {
     for _ in 0..5 {
         names.push(stage.ask().await.unwrap());
     }
-    // The one who stands by has seen them all by now, or sees them when it leads.
+    // The standby has seen all of them by now, or sees them when it leads.
     for name in &names {
         stage.ended(name).await.unwrap();
     }
@@ -80,7 +80,7 @@ async fn it_is_not_ready_before_its_caches_are_synced_even_if_it_leads() {
     assert_eq!(arena.verdict().await.unwrap().kills, 1);
 }
 
-/// As by an API server without `WatchList`: by default that of Kubernetes 1.33.
+/// Like an API server without `WatchList`: in Kubernetes 1.33 this feature is off by default.
 #[tokio::test]
 async fn where_no_list_comes_as_a_stream_it_is_asked_for_in_pages() {
     let arena = Arena::set(&ground().await, "lists-in-pages", vec![session(1)]).await.unwrap();
@@ -98,7 +98,7 @@ async fn where_no_list_comes_as_a_stream_it_is_asked_for_in_pages() {
     assert_eq!(arena.verdict().await.unwrap().kills, 1);
 }
 
-/// One thread does everything, and a Lease that is renewed too late would be another's.
+/// One thread does all the work. If it renewed the Lease too late, the other replica would take it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_is_renewed_however_much_there_is_to_do() {
     const REQUESTS: i64 = 400;
