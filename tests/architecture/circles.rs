@@ -1,6 +1,8 @@
-//! No circle of imports: a file is understood, and changed, with no more than those below it.
+//! Files must not import each other in a circle. Then one can understand and change a file with only the files below
+//! it.
 //!
-//! A `mod x;` is no import; a `pub use` is one, of the file that it names, and whoever names what it hands on imports its file.
+//! A `mod x;` is not an import. A `pub use` is an import of the file that it names. A file that uses a re-exported name
+//! imports the file that re-exports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +11,7 @@ use crate::{
     repository::rust_files,
 };
 
-/// By the file that imports, and the file that is imported: the names.
+/// For each importing file and each imported file: the imported names.
 type Imports<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<String>>>;
 
 #[test]
@@ -25,17 +27,17 @@ fn a_circle_is_found_however_it_is_tied() {
     let two = circles_of(&[("a.rs", "use crate::{b::{B, C}, c};"), ("b.rs", "use super::a;"), ("c.rs", "")]);
     assert_eq!(two, [["x/src/a.rs imports x/src/b.rs: B, C", "x/src/b.rs imports x/src/a.rs: a"]]);
     for files in [
-        // By the longest part of a path that is a file.
+        // A path leads to the longest part of it that is a file.
         [
             ("a.rs", "fn f() { crate::b::g::<T>() }"),
             ("b/mod.rs", "use crate::b::c::C;"),
             ("b/c.rs", "use crate::a::A;"),
         ],
-        // A child by its bare name, its parent by a glob.
+        // A child is imported by its name alone, and the parent by a glob.
         [("lib.rs", ""), ("a/mod.rs", "mod b; fn f() { b::g() }"), ("a/b.rs", "use super::*;")],
-        // What a parent hands on is the parent's.
+        // A re-exported name belongs to the parent that re-exports it.
         [("a/mod.rs", "pub use self::{b::B, c::C};"), ("a/b.rs", ""), ("a/c.rs", "use super::B;")],
-        // The root of the crate.
+        // An import of the crate's root.
         [("lib.rs", "pub use a::A;"), ("main.rs", ""), ("a.rs", "use crate::X;")],
         [("main.rs", "mod a; fn f() { a::g() }"), ("a.rs", "use crate::X;"), ("b.rs", "")],
     ] {
@@ -46,18 +48,18 @@ fn a_circle_is_found_however_it_is_tied() {
 #[test]
 fn what_is_no_import_ties_nothing() {
     for files in [
-        // A declaration.
+        // A declaration of a module.
         [("a/mod.rs", "mod b; pub mod c;"), ("a/b.rs", "use super::{c::C, X};"), ("a/c.rs", "use super::X;")],
-        // A test, a comment, a text.
+        // Tests, comments and string literals.
         [("a.rs", "use crate::b::B;"), ("b.rs", "// crate::a\nconst A: &str = \"crate::a\";"), ("c.rs", "")],
         [("a.rs", "use crate::b::B;"), ("b.rs", "#[cfg(test)]\nmod tests { use crate::a::A; }"), ("c.rs", "")],
-        // Where something may be seen.
+        // A visibility such as `pub(in path)`.
         [("a/mod.rs", "use self::b::B;"), ("a/b.rs", "pub(in crate::a) struct B;"), ("c.rs", "")],
-        // The parent of siblings, after which a comma stands.
+        // A trailing comma in braces is no import of the parent.
         [("a/mod.rs", "use self::b::B;"), ("a/b.rs", "use super::{\n    c::C,\n};"), ("a/c.rs", "")],
-        // A crate with the name of a file elsewhere.
+        // An external crate with the same name as a file.
         [("tokio.rs", "use crate::b::B;"), ("b.rs", "use tokio::time;"), ("c.rs", "")],
-        // The program takes from the library whatever it wants.
+        // The binary may import from the library.
         [("lib.rs", "pub mod a;"), ("main.rs", "mod b; fn f() { b::g() }"), ("a.rs", "use crate::X;")],
     ] {
         assert_eq!(circles_of(&files), [[""; 0]; 0], "{files:?}");
@@ -69,7 +71,7 @@ fn circles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     circles_among("x/src", &files)
 }
 
-/// The circles of the Rust files below `root`, each as its arrows: which file imports which, and what from it.
+/// The circles of the Rust files in `root`. Each is a list of arrows: which file imports which, and what.
 fn circles(root: &str) -> Vec<Vec<String>> {
     let files = rust_files(root);
     assert!(files.len() > 3, "{root} is not where it was");
@@ -80,7 +82,7 @@ fn circles_among(root: &str, files: &[(String, String)]) -> Vec<Vec<String>> {
     let imports = imports(root, files);
     let below: BTreeMap<&str, BTreeSet<&str>> = imports.keys().map(|file| (*file, below(file, &imports))).collect();
     let is_below = |file: &str, other: &str| below.get(other).is_some_and(|below| below.contains(file));
-    // Files of one circle are each below all of them, themselves too.
+    // In a circle, each file is below each other one and below itself.
     let circle = |file: &&str| -> Vec<&str> {
         below.keys().copied().filter(|other| is_below(file, other) && is_below(other, file)).collect()
     };
@@ -88,7 +90,7 @@ fn circles_among(root: &str, files: &[(String, String)]) -> Vec<Vec<String>> {
     circles.iter().map(|circle| arrows(circle, &imports)).collect()
 }
 
-/// The files that `file` imports, that these import, and so on.
+/// The files that `file` imports, directly or indirectly.
 fn below<'a>(file: &'a str, imports: &Imports<'a>) -> BTreeSet<&'a str> {
     let mut below = BTreeSet::new();
     let mut next = vec![file];
@@ -126,12 +128,12 @@ fn imports<'a>(root: &str, files: &'a [(String, String)]) -> Imports<'a> {
     imports
 }
 
-/// The files by their modules.
+/// The files by module path.
 fn modules<'a>(root: &str, files: &'a [(String, String)]) -> BTreeMap<String, &'a str> {
     let mut modules = BTreeMap::new();
     for (file, _) in files {
         let known = modules.entry(module_of(root, file).join("::")).or_insert(file.as_str());
-        // `crate` is the library where there is one, else the program.
+        // `crate` means the library if there is one, otherwise the binary.
         if file.ends_with("/lib.rs") {
             *known = file.as_str();
         }
@@ -139,9 +141,10 @@ fn modules<'a>(root: &str, files: &'a [(String, String)]) -> BTreeMap<String, &'
     modules
 }
 
-/// The file that a path of `module` leads to, which is the longest part of it that is one, and the name that it takes from it.
+/// The file that a path in `module` leads to, which is the longest part of it that is a file, and the imported name.
 fn target<'a>(path: &str, module: &[String], modules: &BTreeMap<String, &'a str>) -> Option<(&'a str, String)> {
-    // Any other path may start with a child of the module. If it is that of another crate, the module itself is found.
+    // Any other path may start with a child of the module. For a path into another crate, the result is the module
+    // itself.
     let path = if path.starts_with("crate::") { path.to_owned() } else { absolute(&format!("self::{path}"), module) };
     let mut found = path.as_str();
     while !modules.contains_key(found) {

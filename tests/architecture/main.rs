@@ -1,4 +1,5 @@
-//! What may know what, and how the repository is kept. Each check is itself tried on a counter-example.
+//! Which module may import which, and rules for the files of the repository. Each check is also tried on a
+//! counter-example.
 //!
 //! ```text
 //! main → run → kill → connections → queue → kubernetes → metrics, traces, health
@@ -18,7 +19,7 @@ use repository::{is_rust, repository, repository_files, rust_files, without_test
 
 const LONGEST_FILE: usize = 300;
 
-/// Names that say nothing of what is inside.
+/// Names that do not say what is inside.
 const VAGUE_NAMES: [&str; 5] = ["common", "helper", "helpers", "util", "utils"];
 
 #[test]
@@ -95,7 +96,7 @@ fn is_binary(content: &[u8]) -> bool {
     content.contains(&0) || std::str::from_utf8(content).is_err()
 }
 
-/// The lines that name a directory of one machine or one person.
+/// The lines with a directory that exists only on one machine or for one person.
 fn private_places(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| {
         ["home", "root", "Users", "work"].iter().any(|place| {

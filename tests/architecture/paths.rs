@@ -1,17 +1,18 @@
-//! The paths that a text names, read from its tokens.
+//! Reads the paths in a Rust text from its tokens.
 
 use proc_macro2::{Group, Spacing, TokenStream, TokenTree};
 
 use crate::repository::without_tests;
 
-/// With the root `src`, `src/domain/plan.rs` is `crate::domain::plan`, and `src/lib.rs` is `crate`.
+/// The module path of a file: with the root `src`, `src/domain/plan.rs` is `crate::domain::plan`, and `src/lib.rs` is
+/// `crate`.
 pub fn module_of(root: &str, file: &str) -> Vec<String> {
     let file = file.trim_start_matches(root).trim_start_matches('/').trim_end_matches(".rs");
     let names = file.trim_end_matches("/mod").split('/').filter(|_| !matches!(file, "lib" | "main"));
     ["crate"].into_iter().chain(names).map(str::to_owned).collect()
 }
 
-/// The same path from the root of the crate, where it starts with `self` or `super`.
+/// A path that starts with `self` or `super`, as a path from the root of the crate. Other paths are not changed.
 pub fn absolute(path: &str, module: &[String]) -> String {
     let mut names: Vec<&str> = path.split("::").filter(|name| !name.is_empty()).collect();
     if !matches!(names.first(), Some(&("self" | "super"))) {
@@ -27,7 +28,7 @@ pub fn absolute(path: &str, module: &[String]) -> String {
     base.iter().map(String::as_str).chain(names).collect::<Vec<_>>().join("::")
 }
 
-/// All paths with `::` in the text without its tests, and the single names that `use` brings in; braces are written out.
+/// All paths with `::` in the text, and single names in a `use`. Tests are left out. Braces are expanded.
 pub fn paths(text: &str) -> Vec<String> {
     let mut paths = Paths::default();
     paths.read(without_tests(text).parse().unwrap(), "", false);
@@ -49,7 +50,7 @@ impl Paths {
             match token {
                 TokenTree::Ident(name) if name == "as" && importing => {
                     self.end(importing);
-                    // The new name.
+                    // Skip the new name after `as`.
                     tokens.next();
                 }
                 TokenTree::Ident(name) => {
@@ -90,7 +91,7 @@ impl Paths {
 
     fn end(&mut self, importing: bool) {
         let path = std::mem::take(&mut self.current);
-        // After the last comma in braces there is no name any more.
+        // A trailing comma in braces is followed by no name.
         if importing && path.ends_with("::") {
             return;
         }
@@ -101,7 +102,7 @@ impl Paths {
     }
 }
 
-/// Whether it is the path in `pub(in …)`, which brings nothing in.
+/// Whether it is the path in `pub(in …)`, which is not an import.
 fn is_visibility(group: &Group) -> bool {
     matches!(group.stream().into_iter().next(), Some(TokenTree::Ident(name)) if name == "in")
 }

@@ -1,4 +1,4 @@
-//! The files of the repository.
+//! Reads the files of the repository.
 
 use std::{
     fs,
@@ -6,12 +6,12 @@ use std::{
     process::Command,
 };
 
-/// Where `path` is on this machine.
+/// The full path of `path` on this machine.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Every file that is or would be committed.
+/// Every file that git tracks, or would add.
 pub fn repository_files() -> Vec<String> {
     let listed = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -24,7 +24,7 @@ pub fn repository_files() -> Vec<String> {
     files.map(str::to_owned).collect()
 }
 
-/// The Rust files in `folder`, with their text.
+/// The Rust files in `folder`, with their texts.
 pub fn rust_files(folder: &str) -> Vec<(String, String)> {
     let below = format!("{folder}/");
     let files = repository_files().into_iter().filter(|file| file.starts_with(&below) && is_rust(file));
@@ -35,7 +35,7 @@ pub fn is_rust(file: &str) -> bool {
     Path::new(file).extension().is_some_and(|extension| extension == "rs")
 }
 
-/// A text up to its tests.
+/// The part of a text before its tests.
 pub fn without_tests(text: &str) -> &str {
     text.find("#[cfg(test)]\nmod tests").map_or(text, |tests| &text[..tests])
 }

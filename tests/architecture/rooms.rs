@@ -1,4 +1,4 @@
-//! What each room may name. What is not listed it must not.
+//! The rooms: which paths each folder or file may name. Everything that is not listed is forbidden.
 
 use std::{collections::BTreeSet, fs, sync::LazyLock};
 
@@ -9,9 +9,9 @@ use crate::{
     repository::{repository, rust_files, without_tests},
 };
 
-/// Files, and what they may name of this crate, of the standard library, and of others.
+/// A folder or a file, and the paths that it may name: of its own crate, of the standard library, and of other crates.
 struct Room {
-    /// The folder, or the file.
+    /// The folder or the file.
     at: &'static str,
     /// The root of its crate.
     root: &'static str,
@@ -23,7 +23,7 @@ const API: &str = "crates/api/src";
 const CORE: &str = "crates/core/src";
 const BACKENDS: &str = "crates/backends/src";
 
-/// The crates below the operator: what each may name of itself, of the standard library, and of others.
+/// The crates below the operator. Each has the list of all that it may name.
 const CRATES: [Room; 3] = [
     Room {
         at: API,
@@ -109,8 +109,8 @@ const CRATES: [Room; 3] = [
     },
 ];
 
-/// The wings of the operator, from the lowest to the highest: what each may name of the operator and of its crates. Of others they
-/// may name anything.
+/// The wings of the operator, from the lowest to the highest. Each has the list of what it may name in the operator and
+/// its crates. It may name anything in other crates.
 const WINGS: [Room; 7] = [
     Room {
         at: "src/metrics",
@@ -169,7 +169,7 @@ const WINGS: [Room; 7] = [
     },
 ];
 
-/// What stands beside the wings, each in one file.
+/// The single files beside the wings.
 const BESIDE: [Room; 11] = [
     Room {
         at: "src/check.rs",
@@ -199,7 +199,7 @@ const BESIDE: [Room; 11] = [
     Room { at: "src/telemetry.rs", root: "src", why: BESIDE_THE_WINGS, may: &["crate::output"] },
 ];
 
-/// They put all together.
+/// The files that put everything together. They may name anything.
 const ABOVE_ALL: [&str; 3] = ["src/lib.rs", "src/main.rs", "src/run.rs"];
 
 const BESIDE_THE_WINGS: &str = "a file beside the wings names what is listed for it";
@@ -207,7 +207,7 @@ const BESIDE_THE_WINGS: &str = "a file beside the wings names what is listed for
 const WING: &str =
     "main → run → kill → connections → queue → kubernetes → metrics, traces, health: each names what is right of it";
 
-/// A clock by any path.
+/// The last part of a path to a clock.
 const CLOCKS: [&str; 3] = ["Instant", "SystemTime", "now"];
 
 #[test]
@@ -249,7 +249,7 @@ const WORDS_OF_ALIBABA: [&str; 10] = [
 fn only_the_backend_of_alibaba_knows_its_words() {
     let mut found = vec![];
     for (file, text) in [CORE, "src"].into_iter().flat_map(rust_files) {
-        // What tests start from.
+        // This file has the objects that tests start from.
         if file != "crates/core/src/test_objects.rs" {
             found.extend(words_of_alibaba(&text).into_iter().map(|word| format!("{file} names {word}")));
         }
@@ -270,9 +270,9 @@ fn only_the_backend_of_alibaba_knows_its_words() {
     );
 }
 
-/// The words of Alibaba Cloud in the code and the texts of a file, without its tests and comments.
+/// The words of Alibaba Cloud in the code and string literals of a file. Tests and comments are left out.
 fn words_of_alibaba(text: &str) -> Vec<String> {
-    // A comment would become an attribute.
+    // Leave out comments, as the parser turns doc comments into attributes.
     let lines: Vec<_> = without_tests(text).lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = lines.join("\n").parse::<TokenStream>().unwrap().to_string();
     let is_of_alibaba = |token: &&str| WORDS_OF_ALIBABA.iter().any(|word| token.contains(word));
@@ -341,15 +341,15 @@ impl Room {
         found
     }
 
-    /// Whether `path` leads out of its module: not if it begins with a type, a child or a name that was brought in.
+    /// Whether `path` leads out of its module. A path that starts with a type, a child or an imported name does not.
     fn is_foreign(&self, path: &str) -> bool {
         let first = path.split("::").next().unwrap_or_default();
-        // The operator knows its crates by the names that it gives them.
+        // The names of our own crates start with `sessionkill`. The operator may name anything in other crates.
         let is_own = first == "crate" || first.starts_with("sessionkill");
         is_own || self.root != "src" && (OF_RUST.contains(&first) || dependencies().contains(first))
     }
 
-    /// Only core has none.
+    /// Only core must not read a clock.
     fn is_clock(&self, path: &str) -> bool {
         let last = path.rsplit("::").next().unwrap_or_default();
         self.at == CORE && path.contains("::") && CLOCKS.contains(&last)
@@ -358,7 +358,7 @@ impl Room {
 
 const OF_RUST: [&str; 3] = ["alloc", "core", "std"];
 
-/// All crates that somebody could name, by the names in code.
+/// The names of all crates in `Cargo.lock`, as code writes them.
 fn dependencies() -> &'static BTreeSet<String> {
     static DEPENDENCIES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         let lock = fs::read_to_string(repository("Cargo.lock")).unwrap();
