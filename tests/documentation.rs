@@ -1,4 +1,4 @@
-//! That the documentation names everything that a user can meet in a status, and no test that does not exist.
+//! Checks that the documentation names every word that a user can see in a status, and no test that does not exist.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -17,7 +17,7 @@ const TROUBLESHOOTING: &str = include_str!("../docs/troubleshooting.md");
 const THREAT_MODEL: &str = include_str!("../docs/threat-model.md");
 const HIGH_AVAILABILITY: &str = include_str!("../docs/high-availability.md");
 
-/// The values of every enum that stands under `field` in the schemas.
+/// Collects the values of every enum with the name `field` in the schema.
 fn values(schema: &Value, field: &str, found: &mut Vec<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let listed = property["enum"].as_array().into_iter().flatten().filter(|_| name == field);
@@ -29,7 +29,7 @@ fn values(schema: &Value, field: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Those that the tables do not name.
+/// The values that no table has.
 fn missing(field: &str, page: &str) -> Vec<String> {
     let mut found = vec![];
     for definition in definitions() {
@@ -68,7 +68,7 @@ fn written_words() -> Vec<&'static str> {
     types.chain(waits).chain(ends).chain(connections).chain(Notice::VARIANTS.iter().map(|it| it.as_str())).collect()
 }
 
-/// The words in `text` that look like a reason and are written there and then, outside of the closed sets.
+/// The string literals in `text` that look like a reason outside of the closed sets.
 fn loose_reasons(text: &str) -> Vec<&str> {
     let is_reason = |word: &&str| {
         word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphanumeric())
@@ -82,12 +82,12 @@ fn every_reason_of_a_condition_or_an_event_has_a_row() {
     for known in ["CredentialsRejected", "StillPresent", "DeadlineTimeStamp", "TTLIgnored", "AnswerDiffers", "Ready"] {
         assert!(words.contains(&known), "{known} is not among {words:?}");
     }
-    // Of these the guide for GitOps speaks, and of the summary every table does.
+    // The guide for GitOps describes these, and `Succeeded` is in every table.
     let elsewhere = ["Succeeded", "Reconciling", "Stalled"];
     let silent: Vec<_> =
         words.into_iter().filter(|word| !elsewhere.contains(word) && !has_row(TROUBLESHOOTING, word)).collect();
     assert_eq!(silent, [""; 0], "docs/troubleshooting.md does not say what to do");
-    // An Event whose reason is of no closed set would pass by this test.
+    // Otherwise an Event with a reason outside of the closed sets would not be noticed.
     assert_eq!(
         loose_reasons(include_str!("../src/kubernetes/events.rs")),
         ["Normal", "Warning", "KillSessions"],
@@ -106,7 +106,7 @@ fn test_commands(page: &str) -> Vec<&str> {
     page.split('`').filter(|code| code.starts_with("cargo test -")).collect()
 }
 
-/// Whether the command runs a test that exists: `--lib module::name`, of the operator or of a crate, or
+/// Whether the command runs a test that exists: `--lib module::name` of the operator or of a crate, or
 /// `--test target module::name`.
 fn runs_a_test(command: &str) -> bool {
     let words: Vec<_> = command.split(' ').skip(2).collect();
@@ -156,7 +156,7 @@ fn a_test_that_does_not_exist_is_noticed() {
     assert!(!runs_a_test("cargo test --test nothing main::has_test") && !runs_a_test("cargo test --lib"));
 }
 
-/// The pages: those at the top, and everything in `docs/`.
+/// The pages: those in the root folder, and all in `docs/`.
 fn pages() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages_of = |folder: &str| {
@@ -168,19 +168,19 @@ fn pages() -> Vec<String> {
     ["", "docs/", "docs/decisions/"].into_iter().flat_map(pages_of).collect()
 }
 
-/// The links of a page to files of the repository and to its own headings, as it writes them.
+/// The links of a page to files of the repository and to its own headings, as written.
 fn links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
     targets.filter(|target| !target.contains("://")).collect()
 }
 
-/// The name of a heading in links to it.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// Whether `link`, in the page `file`, leads to something.
+/// Whether `link` in the page `file` leads to an existing file and heading.
 fn leads_somewhere(file: &str, link: &str) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (path, heading) = link.split_once('#').unwrap_or((link, ""));

@@ -1,4 +1,4 @@
-//! `docs/api.md` is generated from the definitions and nothing else: `UPDATE_DOCS=1 cargo test --test documentation reference`.
+//! `docs/api.md` is generated from the definitions: `UPDATE_DOCS=1 cargo test --test documentation reference`.
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
@@ -60,7 +60,7 @@ fn rows(schema: &Value, at: &str, text: &mut String) {
     }
 }
 
-/// What a field takes: its type, its bounds or values, and its default.
+/// The type of a field, with its bounds or values and its default.
 fn type_of(schema: &Value) -> String {
     let mut words = vec![match schema["type"].as_str() {
         Some("array") => format!("list of {}", schema["items"]["type"].as_str().unwrap_or("objects")),
@@ -94,7 +94,7 @@ fn bounds(least: &Value, most: &Value, unit: &str) -> Option<String> {
     }
 }
 
-/// What the rules of the schema say to whom they refuse something, each once.
+/// Collects the messages of the rules in the schema, each once.
 fn collect_rules(schema: &Value, found: &mut Vec<String>) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         let message = plain(&rule["message"]);
@@ -110,7 +110,7 @@ fn collect_rules(schema: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// On one line, and no column of a table.
+/// The text in one line, with its column separators escaped.
 fn plain(text: &Value) -> String {
     text.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

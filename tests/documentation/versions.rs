@@ -1,22 +1,22 @@
-//! The versions of Kubernetes that are promised, wherever they are said, are those that the operator asks for and that the tests
-//! run on; those of GitOps tools are those that are tried.
+//! The documentation promises versions of Kubernetes in several places. They must be those that the operator requires
+//! and the tests run on. Versions of GitOps tools must be those that the tests use.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use sessionkill::kubernetes::server_version::OLDEST_MINOR;
 use testbed::{control_plane::Kubernetes, flux::Flux, go};
 
-/// Where users read it.
+/// Where users read the versions.
 const PLACES: [&str; 3] = ["README.md", "docs/install.md", "deploy/helm/sessionkill-operator/Chart.yaml"];
 
-/// The minor versions that `text` calls the oldest: `1.33 or newer`, and in a chart `>=1.33.0-0`.
+/// The oldest minor versions that `text` promises: `1.33 or newer`, and in a chart `>=1.33.0-0`.
 fn promised(text: &str) -> BTreeSet<u32> {
     let before = text.match_indices(" or newer").filter_map(|(end, _)| text[..end].rsplit([' ', '\n', '"']).next());
     let after = text.match_indices(">=").filter_map(|(at, sign)| text[at + sign.len()..].split('"').next());
     before.chain(after).filter_map(minor).collect()
 }
 
-/// That of `1.33` or `1.33.0-0`.
+/// The minor version in `1.33` or `1.33.0-0`.
 fn minor(version: &str) -> Option<u32> {
     version.strip_prefix("1.")?.split('.').next()?.parse().ok()
 }
@@ -41,7 +41,7 @@ fn the_versions_that_the_tests_run_on_are_those_that_the_page_names() {
     }
 }
 
-/// The versions that `text` gives to `program`, as `3.5.7`: `Argo CD 3.5.7`, and `Argo CD v3.5.7,`.
+/// The versions of `program` in `text`, such as `3.5.7` for `Argo CD 3.5.7` or `Argo CD v3.5.7,`.
 fn given<'a>(text: &'a str, program: &str) -> BTreeSet<&'a str> {
     let after = text.match_indices(program).filter_map(|(at, _)| text[at + program.len()..].strip_prefix(' '));
     let words = after.filter_map(|rest| rest.split_whitespace().next());

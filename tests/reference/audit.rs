@@ -1,4 +1,4 @@
-//! docs/audit-schema.json is made of the type that the operator writes.
+//! docs/audit-schema.json is generated from the type that the operator writes.
 
 use std::{env, fs};
 
@@ -20,7 +20,7 @@ fn the_schema_is_that_of_the_type() {
     );
 }
 
-/// The fields of the first version, which no later line of that version may lack.
+/// Later lines of the same version must still have the fields of the first version.
 #[test]
 fn within_the_version_no_field_goes_away() {
     let schema = serde_json::to_value(schema()).unwrap();

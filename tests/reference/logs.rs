@@ -1,4 +1,5 @@
-//! docs/logs.md lists every event that the operator logs; each has one constant message, and what differs stands in fields.
+//! docs/logs.md lists every event that the operator logs. The message of an event is constant, and what differs is in
+//! fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,7 +15,7 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Fields by level and message.
 type Events = BTreeMap<(usize, String), BTreeSet<String>>;
 
-/// What `text` logs; the places that do not do it as they should.
+/// Collects the events that `text` logs, and the places that log in another way.
 fn events(text: &str, found: &mut Events, wrong: &mut Vec<String>) {
     let code = text.find("#[cfg(test)]\nmod tests").map_or(text, |tests| &text[..tests]);
     read(code.parse().unwrap(), found, wrong);
@@ -24,7 +25,7 @@ fn read(tokens: TokenStream, found: &mut Events, wrong: &mut Vec<String>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     for (place, token) in tokens.iter().enumerate() {
         if let TokenTree::Group(group) = token {
-            // tracing :: level ! ( ... )
+            // The tokens `tracing :: level ! ( ... )`.
             let before: Vec<String> = tokens[place.saturating_sub(5)..place].iter().map(ToString::to_string).collect();
             if let [tracing, _, _, level, bang] = before.as_slice()
                 && (tracing.as_str(), bang.as_str()) == ("tracing", "!")
@@ -40,7 +41,7 @@ fn read(tokens: TokenStream, found: &mut Events, wrong: &mut Vec<String>) {
     }
 }
 
-/// The message, which comes last and holds no place for a value, and the names of the fields.
+/// The constant message, which must be the last argument and have no placeholder, and the names of the fields.
 fn event(arguments: TokenStream) -> Option<(String, Vec<String>)> {
     let mut parts = vec![vec![]];
     for token in arguments {

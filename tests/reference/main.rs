@@ -1,4 +1,4 @@
-//! Pages of reference in `docs/` are made of the code: what they say is what the operator does.
+//! Reference pages in `docs/` are generated from the code, so that they are true.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
@@ -13,7 +13,7 @@ fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The part of the page `docs/name` that is made of the code says `wanted`; `UPDATE_DOCS` puts it there.
+/// Asserts that the generated part of the page `docs/name` is `wanted`. With `UPDATE_DOCS` it is written instead.
 fn assert_says(name: &str, wanted: &str) {
     const BEGIN: &str = "<!-- made by `UPDATE_DOCS=1 cargo test --test reference` -->\n";
     const END: &str = "<!-- end -->";

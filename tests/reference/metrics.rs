@@ -1,4 +1,4 @@
-//! docs/metrics.md names every metric, every label and every value that a label can have.
+//! docs/metrics.md names every metric, every label, and every value of a label.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ impl Described {
     }
 }
 
-/// What the text of a scrape says of each metric.
+/// The description of each metric in the text of a scrape.
 fn described(text: &str) -> BTreeMap<String, Described> {
     let mut found: BTreeMap<String, Described> = BTreeMap::new();
     let mut current = String::new();
@@ -48,7 +48,7 @@ fn described(text: &str) -> BTreeMap<String, Described> {
     found
 }
 
-/// The name by which it is asked for.
+/// The name that a query uses.
 fn name(metric: &str, kind: &str) -> String {
     match kind {
         "counter" => format!("{metric}_total"),
