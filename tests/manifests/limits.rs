@@ -1,4 +1,4 @@
-//! The limits of objects in `deploy/base`, which hold in the whole cluster.
+//! The limits on the size of objects in `deploy/base`, which apply to the whole cluster.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ fn connection(metadata: &Value) -> Value {
     })
 }
 
-/// A request that may be sent for so many hours.
+/// A request whose `notAfterTime` is in `hours` hours.
 fn kill(metadata: &Value, hours: i64) -> Value {
     let not_after = Timestamp::now() + SignedDuration::from_hours(hours);
     json!({
@@ -46,7 +46,7 @@ async fn the_base_refuses_metadata_that_nobody_needs_and_requests_that_live_for_
     let cluster = installed().await;
     cluster.namespace(NAMESPACE, &[]).await;
     let deadline = Instant::now() + LIMIT;
-    // The API server learns of a policy a moment after it was stored.
+    // Try again, as a policy takes effect some time after it was stored.
     while tried(cluster, &kill(&labelled(65), 1)).await.success {
         assert!(Instant::now() < deadline, "the limits are not in force");
         sleep(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! What users install and write: every manifest is taken by the real API server, strictly and without a warning.
+//! Everything that users install or write: the real API server accepts every manifest strictly and without a warning.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -18,7 +18,7 @@ mod ownership;
 const STRICTLY: [&str; 4] = ["apply", "--server-side", "--validate=strict", "--warnings-as-errors"];
 
 impl Cluster {
-    /// Applies `manifest` with `options` as strictly as can be and asserts that nothing is said against it.
+    /// Applies `manifest` with `options`, as strictly as possible, and asserts that there is no warning.
     async fn applies(&self, options: &[&str], manifest: &str) -> String {
         let said = self.kubectl_with(&[&STRICTLY, options].concat(), manifest).await;
         assert!(said.success && said.stderr.is_empty(), "{options:?}: {}\n{manifest}", said.stderr);
@@ -33,10 +33,10 @@ impl Cluster {
     }
 }
 
-/// The labels of the operator's namespace, as its administrators have made it.
+/// The labels of the operator's namespace, as its administrators have set them.
 const LABELS: [(&str, &str); 2] = [("team", "platform"), ("pod-security.kubernetes.io/enforce", "restricted")];
 
-/// The control plane with `deploy/base` installed, after its definitions, in a namespace that others have made.
+/// The control plane with the definitions and `deploy/base` installed, in a namespace that existed before.
 async fn installed() -> &'static Cluster {
     static NAMESPACE: OnceCell<()> = OnceCell::const_new();
     let cluster = cluster().await;
@@ -63,7 +63,7 @@ async fn the_base_is_installed_without_a_warning() {
     assert!(!again.lines().any(|line| line.starts_with("namespace")), "whoever made it keeps it:\n{again}");
     let labels = &cluster.get("namespace sessionkill-system").await["metadata"]["labels"];
     assert_eq!(labels["team"], "platform", "{labels}");
-    // A file that the kustomization does not name is installed by nobody.
+    // A file that the kustomization does not list would not be installed.
     let kustomization = fs::read_to_string(base.join("kustomization.yaml")).unwrap();
     for entry in fs::read_dir(&base).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -128,7 +128,7 @@ async fn the_image_is_of_this_version_and_its_pod_is_asked_where_the_operator_an
     }
 }
 
-/// A Pod that is killed while the operator still finishes would leave outcomes unknown.
+/// If a Pod were killed before the operator has finished, outcomes would stay unknown.
 #[tokio::test]
 async fn the_grace_period_is_longer_than_the_operators_own_shutdown() {
     let run = fs::read_to_string(repository("src/run.rs")).unwrap();
@@ -168,7 +168,7 @@ async fn the_operator_has_the_least_rights() {
     }
 }
 
-/// The Lease that the operator asks for is the one that it has a right to, and one of two replicas is always there.
+/// The operator has a right on exactly the Lease that it uses, and a drain always leaves one of the two replicas.
 #[tokio::test]
 async fn two_replicas_elect_a_leader_and_a_drain_leaves_one_of_them() {
     let cluster = installed().await;
@@ -187,7 +187,7 @@ async fn two_replicas_elect_a_leader_and_a_drain_leaves_one_of_them() {
     assert_eq!(budget["spec"]["selector"], spec["selector"]);
 }
 
-/// What in a rule goes beyond this operator's needs.
+/// The parts of a rule that the operator does not need.
 fn excess(rule: &Value) -> Vec<String> {
     let list = |name: &str| -> BTreeSet<&str> {
         rule[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
@@ -232,7 +232,7 @@ async fn the_role_is_bound_to_the_operators_account_only() {
     assert_eq!((&in_its_namespace["roleRef"]["kind"], &in_its_namespace["subjects"]), (&json!("Role"), &account));
     let pod = &deployment().await["spec"]["template"]["spec"];
     assert_eq!(pod["serviceAccountName"], "sessionkill-operator");
-    // The Pod asks for its token itself: nothing else that uses the account gets one.
+    // Only the Pod itself mounts a token. The account gives none to other Pods.
     assert_eq!(pod["automountServiceAccountToken"], true);
     let account = cluster.get("serviceaccount -n sessionkill-system sessionkill-operator").await;
     assert_eq!(account["automountServiceAccountToken"], false);
@@ -252,7 +252,7 @@ async fn each_sample_applies_and_together_they_are_complete() {
     fit_together(cluster, "samples").await;
 }
 
-/// What a new user copies must not kill whatever session has the ID by now.
+/// A user copies the sample. It must not kill another session that has the ID by now.
 #[tokio::test]
 async fn the_sample_kills_only_the_session_that_it_describes() {
     let kill = dry_run_of("session-kill.yaml").await;
@@ -274,7 +274,7 @@ async fn the_dry_run_is_the_same_request_but_for_its_mode() {
     assert_eq!(dry["spec"], kill["spec"]);
 }
 
-/// The API server's view of a sample, with its defaults; nothing is stored.
+/// A dry run of a sample: the object with its defaults, which is not stored.
 async fn dry_run_of(sample: &str) -> Value {
     let sample = self::sample(&repository("deploy/samples").join(sample));
     let options = ["--dry-run=server", "-o", "json", "-f", "-"];
@@ -285,7 +285,7 @@ fn sample(path: &Path) -> String {
     in_time(&fs::read_to_string(path).unwrap())
 }
 
-/// As whoever copies an example has to write it: with a `notAfterTime` of these days.
+/// The example with a `notAfterTime` in the near future, as a user must write it.
 fn in_time(manifest: &str) -> String {
     static SOON: LazyLock<String> =
         LazyLock::new(|| (Timestamp::now() + SignedDuration::from_hours(1)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
@@ -305,8 +305,8 @@ async fn the_examples_of_the_readme_apply() {
     fit_together(cluster, "readme").await;
 }
 
-/// Each request names a connection that is there and allows it, which names a Secret that is there, labelled and with
-/// all keys.
+/// Checks that each request names an existing connection that allows it, and that the connection names an existing
+/// Secret with the label and all keys.
 async fn fit_together(cluster: &Cluster, namespace: &str) {
     let requests = cluster.get(&format!("sessionkills -n {namespace}")).await;
     let requests = requests["items"].as_array().unwrap();
@@ -321,7 +321,7 @@ async fn fits(cluster: &Cluster, namespace: &str, request: &Value) {
     let connection = cluster.get(&format!("oceanbaseconnection -n {namespace} {connection}")).await;
     for (list, name) in [("/alibabaCloud/instanceIDs", "instanceID"), ("/tenantIDs", "tenantID")] {
         let allowed = connection["spec"].pointer(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        // No name allows all.
+        // An empty list allows all.
         assert!(allowed.is_empty() || allowed.contains(&request[name]), "{allowed:?} lacks {}", request[name]);
     }
     let alibaba_cloud = &connection["spec"]["alibabaCloud"];
@@ -334,7 +334,7 @@ async fn fits(cluster: &Cluster, namespace: &str, request: &Value) {
     }
 }
 
-/// The manifests among the fenced YAML blocks; a block without a kind shows a part of one.
+/// The manifests in the fenced YAML blocks. A block without a kind is a part of a manifest.
 fn examples(markdown: &str) -> Vec<&str> {
     let blocks = markdown.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
     blocks.map(|(block, _)| block).filter(|block| block.lines().any(|line| line.starts_with("kind: "))).collect()

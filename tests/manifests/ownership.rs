@@ -1,16 +1,17 @@
-//! No manifest of ours is of an object that others make: whoever applies such a one takes away what is not in his manifest.
+//! None of our manifests is for an object that others create: an apply would remove everything that our manifest does
+//! not have.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::control_plane::repository;
 
-/// Below these stands everything that users apply.
+/// The folders with everything that users apply.
 const FOLDERS: [&str; 2] = ["crds", "deploy"];
-/// What Helm renders: the same objects as `deploy/base`.
+/// Templates of Helm, which render the same objects as `deploy/base`.
 const TEMPLATES: &str = "deploy/helm";
 
-/// The YAML files below a folder.
+/// The YAML files in a folder.
 fn manifests(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in fs::read_dir(folder).unwrap() {
@@ -24,12 +25,13 @@ fn manifests(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The value of the line that begins with `key`.
+/// The rest of the line that starts with `key`.
 fn value<'a>(document: &'a str, key: &str) -> Option<&'a str> {
     document.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
 }
 
-/// Why an apply of this document would be one of somebody else's object; none of what is no object.
+/// Why an apply of this document would change another owner's object. `None` if it would not, or if the document is not
+/// an object.
 fn fault(document: &str) -> Option<String> {
     let (kind, version) = (value(document, "kind:")?, value(document, "apiVersion:")?);
     let metadata = document.split_once("\nmetadata:\n").map_or("", |(_, rest)| rest);

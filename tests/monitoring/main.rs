@@ -1,5 +1,5 @@
-//! The alerts and the dashboard on a real Prometheus: promtool decides when each alert fires, and a server that looks at the real
-//! operator, while it works through a burst, answers every query with what really happened.
+//! The alerts and the dashboard on a real Prometheus. promtool checks when each alert fires. A Prometheus server
+//! scrapes the real operator during a burst of requests, and every query must show what really happened.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
@@ -17,9 +17,9 @@ use testbed::prometheus::{Programs, Prometheus};
 use testbed::scratch;
 use tokio::time::{Instant, sleep};
 
-/// The rules as the chart has them.
+/// The rules, as the chart installs them.
 const RULES: &str = "deploy/helm/sessionkill-operator/files/prometheus-rules.yaml";
-/// The same as an object of the Prometheus operator.
+/// The same rules as an object of the Prometheus operator.
 const OBJECT: &str = "deploy/monitoring/prometheus-rule.yaml";
 const LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(200);
@@ -36,7 +36,7 @@ async fn programs() -> Programs {
     tokio::task::spawn_blocking(Programs::locate).await.unwrap().unwrap()
 }
 
-/// Name and expression of each alert.
+/// The name and the expression of each alert.
 fn alerts() -> Vec<(String, String)> {
     let rules = read(RULES);
     let of = |rule: &str| {
@@ -85,14 +85,14 @@ async fn each_alert_fires_when_it_should_and_not_before() {
     let checked = programs.promtool(directory.path(), &["check", "rules", "prometheus-rules.yaml"]).unwrap();
     assert!(checked.contains(&format!("{} rules found", alerts().len())), "{checked}");
     programs.promtool(directory.path(), &["test", "rules", "rules-test.yaml"]).unwrap();
-    // The second part of the file must see each of them.
+    // The tests must let each alert fire.
     let tests = read("deploy/monitoring/rules-test.yaml");
     for (name, _) in alerts() {
         assert!(tests.contains(&format!("alertname=\"{name}\"")), "no test lets {name} fire");
     }
 }
 
-/// What `expression` is by the only label that is left in it; waits until it is as `wanted`, as the server looks once a second.
+/// Waits until `expression` has the values `wanted`, by its only remaining label. The server scrapes once a second.
 async fn wait_for(server: &Prometheus, expression: &str, wanted: &BTreeMap<String, f64>) {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -128,7 +128,7 @@ async fn every_query_is_answered_with_what_happened() {
     replica.ready().await.unwrap();
     let target = replica.operator.health_url().replace("http://", "");
     let server = Prometheus::start(&programs, directory.path(), &target, &repository(RULES)).await.unwrap();
-    // From zero: what the server has not seen begin has no increase.
+    // Wait for the first scrape: a counter that the server has not seen at 0 has no increase.
     wait_for(&server, "count(sessionkill_build_info) by (job)", &[("sessionkill-operator".to_owned(), 1.0)].into())
         .await;
 
@@ -158,7 +158,7 @@ async fn every_query_is_answered_with_what_happened() {
     let called = "sum by (code) (sessionkill_upstream_call_seconds_count{operation=\"KillProcessList\"})";
     wait_for(&server, called, &by_code).await;
 
-    // At the times at which the server looked, nothing may have been on its way.
+    // These may show only zeros: at each scrape, no request may have been in progress.
     let momentary = ["Where SessionKills are", "The oldest of each stage"];
     for drawn in draw(&server, started, Timestamp::now().as_second()).await.unwrap() {
         let mut points = drawn.lines.iter().flat_map(|(_, points)| points).map(|(_, value)| *value);
