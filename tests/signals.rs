@@ -1,5 +1,5 @@
-//! A signal that asks the operator to end is heard from the first moment on: it reads its kubeconfig from a pipe here, so that
-//! the moment of its start at which the signal comes is certain.
+//! The operator handles a signal to stop from its first moment on. Here it reads its kubeconfig from a pipe, so that
+//! the test knows at which point of its start the signal arrives.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
@@ -25,7 +25,7 @@ use testbed::{
 const BINARY: &str = env!("CARGO_BIN_EXE_sessionkill-operator");
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The binary at the moment of its start at which it reads its kubeconfig.
+/// The binary at the point of its start where it reads its kubeconfig.
 struct Starting {
     process: Process,
     kubeconfig: PathBuf,
@@ -34,7 +34,7 @@ struct Starting {
 }
 
 impl Starting {
-    /// Runs the program with `arguments`, the binary and what follows it among them.
+    /// Runs `program` with `arguments`, which include the binary and its own arguments.
     async fn new(program: &str, arguments: &[&str]) -> Self {
         let directory = scratch::directory().unwrap();
         let kubeconfig = directory.path().join("kubeconfig");
@@ -43,14 +43,15 @@ impl Starting {
         command.args(arguments).env("KUBECONFIG", &kubeconfig).env("SESSIONKILL_HEALTH_ADDRESS", "127.0.0.1:0");
         let output = Output { stdout: directory.path().join("stdout"), stderr: directory.path().join("stderr") };
         let process = Process::start(&command, output).unwrap();
-        // Fails as long as nobody reads.
+        // This fails until the binary reads.
         let flags = OFlags::WRONLY | OFlags::NONBLOCK;
         let writer =
             process.ready(LIMIT, async || Ok(File::from(open(&kubeconfig, flags, Mode::empty())?))).await.unwrap();
         Self { process, kubeconfig, writer, _directory: directory }
     }
 
-    /// Gives it a kubeconfig by which it reaches nobody, and waits for its end: how it ended, and what it said.
+    /// Writes a kubeconfig with an address that nobody answers, and waits for the end. Returns the exit status and the
+    /// output.
     async fn goes_on_and_ends(mut self) -> (ExitStatus, String) {
         let kubeconfig = json!({
             "clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}],
@@ -59,7 +60,7 @@ impl Starting {
             "current-context": "x",
         });
         self.writer.write_all(kubeconfig.to_string().as_bytes()).unwrap();
-        // It may look more than once.
+        // A regular file, as the binary may read it again.
         fs::remove_file(&self.kubeconfig).unwrap();
         fs::write(&self.kubeconfig, kubeconfig.to_string()).unwrap();
         drop(self.writer);
@@ -89,8 +90,9 @@ async fn asked_to_end_while_it_starts_it_ends_in_order() {
     }
 }
 
-/// As in a container: the kernel drops what the first process has no handler for. Where CI decides, only
-/// `SESSIONKILL_NAMESPACES=skip` says that the machine makes no namespace of processes; elsewhere it is tried.
+/// As in a container: the kernel drops a signal to the first process if that has no handler. In CI,
+/// `SESSIONKILL_NAMESPACES=skip` is the only way to skip this test. Elsewhere the test tries whether the machine can
+/// create a PID namespace.
 #[tokio::test]
 async fn the_first_process_of_a_container_hears_it_while_it_starts_too() {
     let namespace = ["--pid", "--fork", "--kill-child", "--"];

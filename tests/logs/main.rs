@@ -1,5 +1,5 @@
-//! The logs of the real binary, with an API server that does not answer: what form they have, and how what is logged is
-//! changed while it runs.
+//! The logs of the real binary, with an API server that does not answer: their format, and a change of the filter at
+//! run time.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
 
@@ -13,7 +13,7 @@ use testbed::operator::Operator;
 use testbed::port;
 use tokio::time::{Instant, sleep};
 
-/// Far more than it takes: it only ends a test that would never end.
+/// Far longer than anything takes. It only ends a test that would hang.
 const LIMIT: Duration = Duration::from_mins(2);
 
 struct Stage {
@@ -21,7 +21,7 @@ struct Stage {
     filter: PathBuf,
 }
 
-/// An operator that follows a filter file, which does not exist yet, and whose API server never answers.
+/// Starts an operator with a filter file that does not exist yet, and with an API server that never answers.
 fn start(name: &str) -> Stage {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("logs").join(name);
     let _ = fs::remove_dir_all(&directory);
@@ -56,7 +56,7 @@ impl Stage {
         self.lines().iter().filter(|line| line["level"] == level).count()
     }
 
-    /// Waits for one more line of this level.
+    /// Waits for one more line at this level.
     async fn wait_for_another(&self, level: &str) {
         let seen = self.count(level);
         self.wait_for(|lines| lines.iter().filter(|line| line["level"] == level).count() > seen).await;

@@ -1,5 +1,5 @@
-//! Every option of the binary at its limits, by its variable and by its flag: what cannot be used where it is needed is refused
-//! at the start, in a sentence that says what to do, and everything else is taken.
+//! Every option of the binary at its limits, as an environment variable and as a flag. A value that cannot be used is
+//! refused at the start, with a message that says what to do. All other values are accepted.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -12,17 +12,17 @@ use sessionkill::config::Config;
 use sessionkill::telemetry::LogOptions;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sessionkill-operator");
-/// What is said when all options were taken: there is no API server here.
+/// The error after all options were accepted, as there is no API server here.
 const TAKEN: &str = "no way to reach an API server";
 
-/// An option, and what it must and must not take.
+/// An option with valid and invalid values.
 struct Limits {
     command: &'static str,
     flag: &'static str,
     variable: Option<&'static str>,
     good: Vec<String>,
     bad: Vec<String>,
-    /// What every refusal of it says.
+    /// The hint in every refusal of its values.
     hint: &'static str,
 }
 
@@ -44,7 +44,7 @@ fn check(
     Limits { command: "check", flag, variable, good: texts(good), bad: texts(bad), hint }
 }
 
-/// Names of objects at the limits, and beyond.
+/// Object names at the limits, valid ones and invalid ones.
 fn object_names() -> ([String; 4], [String; 6]) {
     let good = ["a", "pod-1.example", &"a".repeat(129), &"a".repeat(253)].map(str::to_owned);
     let bad = ["", "a b", "A", "-a", "a/b", &"a".repeat(254)].map(str::to_owned);
@@ -98,7 +98,7 @@ fn limits() -> Vec<Limits> {
     limits
 }
 
-/// The binary in an empty environment but for what is set.
+/// The error output of the binary, with only this flag or this variable.
 fn said(command: &str, flag: Option<&str>, variable: Option<(&str, &str)>) -> String {
     let mut process = Command::new(BINARY);
     process.arg(command).args(flag).env_clear().env("KUBECONFIG", "/dev/null").envs(variable);
@@ -110,7 +110,7 @@ fn said(command: &str, flag: Option<&str>, variable: Option<(&str, &str)>) -> St
 #[test]
 fn each_option_takes_what_can_be_used_and_nothing_else() {
     for Limits { command, flag, variable, good, bad, hint } in limits() {
-        // What is said of a value, by each way of setting it; a switch has no value behind its flag.
+        // The output for a value, by flag and by variable. A switch has no value after its flag.
         let is_switch = hint == "value was not a boolean";
         let ways = |value: &str| {
             let by_flag = (!is_switch).then(|| said(command, Some(&format!("{flag}={value}")), None));
@@ -131,7 +131,7 @@ fn each_option_takes_what_can_be_used_and_nothing_else() {
     }
 }
 
-/// Flag and variable of each option that there is.
+/// The flag and the variable of each option.
 fn options(command: &'static str, described: &clap::Command) -> BTreeSet<(&'static str, String, Option<String>)> {
     let variable = |argument: &clap::Arg| argument.get_env().map(|name| name.to_str().unwrap().to_owned());
     let of = |argument: &clap::Arg| (command, format!("--{}", argument.get_long().unwrap()), variable(argument));

@@ -1,5 +1,5 @@
-//! Traces on real parts: the operator's binary with the feature `otlp` sends them to a receiver that reads them as any
-//! OpenTelemetry collector does.
+//! Traces with real parts. The operator's binary with the feature `otlp` sends them to a receiver that reads them as
+//! any OpenTelemetry collector does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
 
@@ -20,7 +20,7 @@ use testbed::port;
 use receiver::{Received, Receiver};
 use scene::{At, KEY_ID, KEY_SECRET, Launch, Request as _, SQL_MARK, Scene, eventually};
 
-/// The trace that docs/tracing.md tells people to look for.
+/// The ID of the trace, computed as docs/tracing.md describes it.
 fn trace_id(object: &SessionKill) -> String {
     hex::encode(&Sha256::digest(object.metadata.uid.as_deref().unwrap())[..16])
 }
@@ -29,7 +29,7 @@ fn to(url: &str) -> Vec<String> {
     vec![format!("OTEL_EXPORTER_OTLP_ENDPOINT={url}"), "OTEL_BSP_SCHEDULE_DELAY=200".to_owned()]
 }
 
-/// The spans of `object`, when there is one of each of these names.
+/// The spans of `object`, as soon as there is one with each of these names.
 async fn spans(receiver: &Receiver, object: &SessionKill, names: &[&str]) -> Vec<Received> {
     let id = trace_id(object);
     eventually("the spans of a request", async || {
@@ -40,7 +40,7 @@ async fn spans(receiver: &Receiver, object: &SessionKill, names: &[&str]) -> Vec
     .await
 }
 
-/// A trace for people, as docs/tracing.md shows one: each span with when it began, counted from the first, and how long it took.
+/// A trace as text, as in docs/tracing.md: each span with its start after the first one, and its duration.
 fn printed(spans: &[Received]) -> String {
     let mut spans: Vec<_> = spans.iter().collect();
     spans.sort_by_key(|span| (!span.parent_id.is_empty(), span.start));
@@ -72,7 +72,7 @@ async fn a_request_is_one_trace_from_the_watch_to_its_record_and_others_share_it
 
     scene.request("first").sessions([1]).create().await;
     call.reached().await;
-    // They wait for the first, and go out together.
+    // These wait for the first request, and share a call.
     scene.request("second").sessions([2]).create().await;
     scene.request("third").sessions([3]).create().await;
     eventually("both to wait", async || {
@@ -157,7 +157,7 @@ async fn a_call_that_is_not_answered_and_what_came_of_it_are_in_the_trace() {
 async fn what_the_last_moments_were_is_sent_before_the_operator_ends() {
     let receiver = Receiver::start().await;
     let scene = Scene::set("traced-end").await;
-    // Not before ten minutes, if the end did not come.
+    // An export only every 10 minutes, so that only the end of the process can send the spans.
     let variables = vec![to(&receiver.url()).remove(0), "OTEL_BSP_SCHEDULE_DELAY=600000".to_owned()];
     let operator = scene.launch(Launch { variables, ..Launch::default() }).await;
     scene.request("inc-1").sessions([1]).create().await;

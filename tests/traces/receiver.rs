@@ -15,19 +15,19 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-/// A running receiver; it ends when dropped.
+/// A running receiver. It ends when it is dropped.
 pub struct Receiver {
     url: String,
     bodies: Arc<Mutex<Vec<Bytes>>>,
     serving: AbortHandle,
 }
 
-/// A span as it came.
+/// A received span.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub trace_id: String,
     pub span_id: String,
-    /// Empty for none.
+    /// Empty if it has no parent.
     pub parent_id: String,
     pub name: String,
     /// Nanoseconds since 1970.
@@ -35,7 +35,7 @@ pub struct Received {
     pub end: u64,
     pub is_error: bool,
     pub attributes: BTreeMap<String, String>,
-    /// Trace and span.
+    /// The trace ID and the span ID of each link.
     pub links: Vec<(String, String)>,
 }
 
@@ -59,7 +59,7 @@ impl Receiver {
         self.url.clone()
     }
 
-    /// All spans that came so far.
+    /// All spans so far.
     pub fn spans(&self) -> Vec<Received> {
         let groups = self.requests().into_iter().flat_map(|request| request.resource_spans);
         groups.flat_map(|group| group.scope_spans).flat_map(|scope| scope.spans).map(received).collect()
@@ -72,7 +72,7 @@ impl Receiver {
         attributes.filter(|(name, _)| name == "service.name").map(|(_, value)| value).collect()
     }
 
-    /// Whether the word stands in anything that came.
+    /// Whether any received message has the word.
     pub fn has_been_told(&self, word: &str) -> bool {
         let bodies = self.bodies.lock().unwrap();
         bodies.iter().any(|body| body.windows(word.len()).any(|part| part == word.as_bytes()))
