@@ -10,12 +10,12 @@ use sessionkill::domain::session::Row;
 use sessionkill::domain::session::{Seen, Snapshot};
 use sessionkill::oceanbase::raw_answer::RawAnswer;
 
-/// Inputs live until the process ends: to drop them would be counted too.
+/// Leaks the input, as dropping it would be counted too.
 pub fn kept<T>(input: T) -> &'static T {
     Box::leak(Box::new(input))
 }
 
-/// 2026-10-05T10:00:00Z.
+/// The time 2026-10-05T10:00:00Z.
 pub const NOW: Timestamp = Timestamp::constant(1_791_194_400, 0);
 
 pub fn server_ip(number: usize) -> String {
@@ -26,7 +26,7 @@ pub fn session_id(number: usize) -> i64 {
     3_221_614_618 + i64::try_from(number).unwrap()
 }
 
-/// A fresh request for this many sessions, each with something expected of it.
+/// A new request for `sessions` sessions, each with an `expect`.
 pub fn request(sessions: usize) -> SessionKill {
     let expect = json!({"user": "report_ro", "clientIP": "10.2.3.4"});
     let sessions: Vec<_> = (0..sessions)
@@ -60,7 +60,7 @@ pub fn row(number: usize) -> Value {
     })
 }
 
-/// The same session in the words of the domain.
+/// The same session in the type of the domain.
 pub fn seen(number: usize) -> Seen {
     let row = row(number);
     let text = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned);
@@ -88,7 +88,7 @@ pub fn snapshot(rows: usize) -> Snapshot {
     Snapshot::new(process_list(rows), true, NOW)
 }
 
-/// How the sessions of the request stand before the call.
+/// The sessions of the request, as they are before the call.
 pub fn planned(object: &SessionKill) -> Vec<SessionStatus> {
     let sessions = &object.spec.sessions;
     precheck(sessions, Some(&snapshot(sessions.len())), MustSee::Expected, SqlTextPolicy::Truncated).unwrap()
@@ -111,14 +111,14 @@ pub fn raw(data: &Value) -> RawAnswer<&'static [u8]> {
     RawAnswer { status: 200, retry_after: None, gateway_time: None, body: kept(body) }
 }
 
-/// The outcomes after the call ended all the sessions of a request.
+/// The sessions of a request after its call has ended all of them.
 pub fn killed(object: &SessionKill) -> Vec<SessionStatus> {
     let rows = rows(object.spec.sessions.len());
     let answer = (true, rows.as_slice());
     from_answer(&object.spec.sessions, &planned(object), answer, SqlTextPolicy::Truncated, NOW)
 }
 
-/// In the reverse order: no session finds its row at once.
+/// In reverse order, so that no session finds its row at once.
 pub fn rows(count: usize) -> Vec<Row> {
     (0..count).rev().map(|number| Row { seen: seen(number), error_message: String::new() }).collect()
 }

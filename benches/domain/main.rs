@@ -1,12 +1,12 @@
-//! How many instructions the decisions of a kill take, those that are made for each request. Callgrind counts them, so
-//! the load of the machine does not matter; each has a limit, and what does much more work than before fails.
+//! The number of instructions of each decision that is made for every request. Callgrind counts them, so the load of
+//! the machine does not matter. Each has a limit, so that a decision that does much more work than before fails.
 //!
 //! ```sh
 //! cargo bench --profile dev --workspace --bench domain
 //! ```
 //!
-//! The counts are of the unoptimised build, which the tests have made anyway: they show growth as well. Optimised code
-//! runs a fraction of them.
+//! The counts are for the unoptimised build, which the tests have built anyway. They show growth just as well.
+//! Optimised code runs a fraction of these instructions.
 
 #![allow(clippy::unwrap_used, reason = "an input that cannot be made ends its benchmark")]
 #![allow(missing_docs, clippy::must_use_candidate, reason = "of what the macros make public")]
@@ -43,7 +43,7 @@ use inputs::{
     NOW, attempt, kept, killed, planned, process_list, raw, request, row, rows, server_ip, session_id, snapshot,
 };
 
-/// What was counted, in instructions. To raise one on purpose, write what the benchmark printed; see
+/// The counted instructions. To raise one on purpose, write the number that the benchmark printed, see
 /// docs/performance.md.
 mod counted {
     pub const PLAN: u64 = 2_316;
@@ -67,7 +67,8 @@ mod counted {
     pub const PROCESS_LIST_100: u64 = 9_930_725;
     pub const PROCESS_LIST_1000: u64 = 97_981_585;
 
-    /// Ten times as much may cost twelve times as much: no count can be raised for what is quadratic.
+    /// Ten times the input may cost at most twelve times as much. So quadratic growth fails, even if the counts are
+    /// raised.
     const fn grows_in_proportion(small: u64, large: u64) -> bool {
         large <= 12 * small
     }
@@ -81,13 +82,13 @@ mod counted {
         assert!(grows_in_proportion(LOOK_10, LOOK_100));
         assert!(grows_in_proportion(FINISHED_10, FINISHED_100));
         assert!(grows_in_proportion(PROCESS_LIST_100, PROCESS_LIST_1000));
-        // Sessions are looked up: ten times as many rows must not matter to those of one request.
+        // Sessions are looked up in the list, so ten times as many rows must cost a request hardly more.
         assert!(PRECHECK_1000 * 10 <= 12 * PRECHECK_100);
     };
 }
 
-/// Fails above what was counted and 15 %: room for another compiler, for another version of a crate, and for hash maps,
-/// whose order is random.
+/// Fails if a count grows by more than 15 %. These leave room for another compiler, for another version of a crate, and
+/// for hash maps, whose order is random.
 fn limit(counted: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::with_args(["--cache-sim=no"]);
     callgrind.format([CallgrindMetrics::from(EventKind::Ir)]);
@@ -106,7 +107,7 @@ fn claim(sessions: usize) -> (&'static SessionKill, &'static Attempt) {
     (object, kept(attempt(object)))
 }
 
-// The name by its hash, and what the receipt says.
+// Computes the hash for the name, and the content of the receipt.
 #[library_benchmark]
 #[bench::sessions_1(args = (1), setup = claim, config = limit(counted::RECEIPT_1))]
 #[bench::sessions_10(args = (10), setup = claim, config = limit(counted::RECEIPT_10))]
@@ -126,7 +127,7 @@ fn observed(rows: usize) -> (&'static [Session], &'static Snapshot) {
     (&kept(request(100)).spec.sessions, kept(snapshot(rows)))
 }
 
-// The 100 sessions of a request, in lists of different length.
+// Checks the 100 sessions of a request against lists of different lengths.
 #[library_benchmark]
 #[bench::rows_100(args = (100), setup = observed, config = limit(counted::PRECHECK_100))]
 #[bench::rows_1000(args = (1000), setup = observed, config = limit(counted::PRECHECK_1000))]
@@ -145,7 +146,7 @@ fn unsigned(sessions: usize) -> (&'static str, &'static SecretString) {
     (kept(body), kept(SecretString::from("0123456789abcdefghijABCDEFGHIJ")))
 }
 
-// The hash of the body and the keyed one of the headers, as ACS3 demands.
+// The hash of the body and the HMAC of the headers, as ACS3 requires.
 #[library_benchmark]
 #[bench::sessions_10(args = (10), setup = unsigned, config = limit(counted::SIGNATURE_10))]
 #[bench::sessions_100(args = (100), setup = unsigned, config = limit(counted::SIGNATURE_100))]
@@ -164,7 +165,7 @@ fn signing((body, secret): (&'static str, &'static SecretString)) -> String {
     black_box(request.authorization("AccessKeyIdOfThisBenchmark", secret))
 }
 
-/// An answer, and the key that must not be repeated of it.
+/// An answer, and the access key that must not be copied from it.
 type Answer = (RawAnswer<&'static [u8]>, &'static AccessKey);
 
 fn key() -> AccessKey {
@@ -203,7 +204,7 @@ fn judging_the_answer((sessions, planned, rows): Answered) -> Vec<SessionStatus>
     black_box(from_answer(black_box(sessions), black_box(planned), answer, SqlTextPolicy::Truncated, NOW))
 }
 
-/// In a list of 1,000 rows in which they are still.
+/// The sessions of a request, and a list of 1,000 rows in which they still are.
 fn unverified(sessions: usize) -> (&'static [SessionStatus], &'static Snapshot) {
     (kept(killed(&request(sessions))), kept(snapshot(1000)))
 }
