@@ -59,8 +59,8 @@ pub enum Strike {
 pub enum Scene {
     /// Nothing.
     Plain,
-    /// The gateway throttles the first call, which is made again under the same claim. It throttles the second call for
-    /// so many seconds that the claim expires.
+    /// The gateway throttles the first call, which is made again under the same claim. It throttles the second call
+    /// with a pause as long as the dispatch window, so the claim expires.
     Throttled,
     /// Once the operator has its claim, nothing listens at the gateway until the status says so.
     Unreachable,

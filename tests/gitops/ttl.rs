@@ -51,7 +51,7 @@ async fn the_ttl_of_what_a_gitops_tool_keeps_is_ignored_and_that_is_said_once() 
         stage.create(name, metadata, &gone(number)).await;
         stage.ended(name).await;
     }
-    // Helm charts set this label, whoever installs them.
+    // Helm charts set this label, whichever tool installs them.
     let of_helm = json!({"labels": {"app.kubernetes.io/instance": "x"}});
     stage.create(UNTRACKED, &of_helm, &gone(20)).await;
     eventually("the untracked request to be removed", async || {

@@ -106,7 +106,7 @@ fn labels(count: usize) -> BTreeMap<String, String> {
     (0..count).map(|number| (format!("l{number:05}"), "x".repeat(63))).collect()
 }
 
-/// The largest number of labels that `template` may have. With so many labels, no status fits into the object.
+/// The largest number of labels that `template` may have. Beside these, no status fits into the object.
 async fn most_labels(scene: &Scene, template: &SessionKill) -> usize {
     let requests = scene.requests();
     // Each label takes 75 bytes of the 1.5 MiB that etcd stores. The smallest status takes more than five labels.
