@@ -186,7 +186,7 @@ async fn try_claim(context: &Context, object: &SessionKill, wanted: &Wanted) -> 
         Err(error) => return Err(error),
     }
     let found = Box::pin(stored(context, &receipts, &wanted.receipt.name_any())).await?;
-    Ok(found.map(|receipt| match standing(context, object, &receipt, &wanted.receipt.spec.attempt_id) {
+    Ok(found.map(|receipt| match standing(context, object, &receipt, Some(&wanted.receipt.spec.attempt_id)) {
         Standing::Ours => Answer::Ours(Box::new(receipt)),
         standing => Answer::Taken(Box::new(receipt), standing),
     }))
@@ -197,7 +197,7 @@ pub async fn find(context: &Context, object: &SessionKill) -> Result<Option<(Ses
     let receipts = context.receipts(&object.namespace().unwrap_or_default());
     let found = stored(context, &receipts, &receipt_name(&object.spec)).await?;
     Ok(found.map(|receipt| {
-        let standing = standing(context, object, &receipt, "");
+        let standing = standing(context, object, &receipt, None);
         (receipt, standing)
     }))
 }
@@ -224,16 +224,21 @@ pub async fn delete_if_given_up(context: &Context, receipt: &SessionKillReceipt)
 }
 
 /// What `receipt` allows to this attempt at `object`.
-fn standing(context: &Context, object: &SessionKill, receipt: &SessionKillReceipt, attempt_id: &str) -> Standing {
-    judge(context, &object.uid().unwrap_or_default(), attempt_id, receipt)
+fn standing(
+    context: &Context,
+    object: &SessionKill,
+    receipt: &SessionKillReceipt,
+    attempt_id: Option<&str>,
+) -> Standing {
+    judge(context, object.uid().as_deref(), attempt_id, receipt)
 }
 
 /// Whether nobody will record the outcome of `receipt` any more.
 pub fn is_orphaned(context: &Context, receipt: &SessionKillReceipt) -> bool {
-    judge(context, "", "", receipt) == Standing::Orphaned
+    judge(context, None, None, receipt) == Standing::Orphaned
 }
 
-fn judge(context: &Context, uid: &str, attempt_id: &str, receipt: &SessionKillReceipt) -> Standing {
+fn judge(context: &Context, uid: Option<&str>, attempt_id: Option<&str>, receipt: &SessionKillReceipt) -> Standing {
     let is_at_work = context.live_claims.is_at_work(&receipt.spec.attempt_id);
     Judge { uid, attempt_id, is_at_work }.standing(receipt, context.clock.now().earliest())
 }

@@ -38,7 +38,7 @@ pub(crate) fn post(
     let found = world.receipt(wanted.metadata.name.as_deref()?).cloned();
     // This process had given up the claim and has now deleted it, so it tries again.
     let Some(receipt) = stored(world, operator, found) else { return Some(()) };
-    member.stage = match standing(protocol, world, operator, member, &receipt, &wanted.spec.attempt_id) {
+    member.stage = match standing(protocol, world, operator, member, &receipt, Some(&wanted.spec.attempt_id)) {
         Standing::Ours => {
             try_again(world, operator, &wanted);
             Stage::Claimed { receipt, request: 0, is_found: true }
@@ -105,7 +105,7 @@ pub(crate) fn find(
     match stored(world, operator, found) {
         None => member.ends(&cause, otherwise),
         Some(receipt) => {
-            let standing = standing(protocol, world, operator, member, &receipt, "");
+            let standing = standing(protocol, world, operator, member, &receipt, None);
             taken(world, operator, member, receipt, standing)
         }
     }
@@ -117,9 +117,9 @@ fn standing(
     operator: usize,
     member: &Member,
     receipt: &SessionKillReceipt,
-    attempt_id: &str,
+    attempt_id: Option<&str>,
 ) -> Standing {
-    let uid = member.object.metadata.uid.as_deref().unwrap_or_default();
+    let uid = member.object.metadata.uid.as_deref();
     let judge = Judge { uid, attempt_id, is_at_work: protocol.is_at_work(world, operator, receipt) };
     protocol.standing(judge, receipt, protocol.now(world, operator).earliest())
 }

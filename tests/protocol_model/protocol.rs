@@ -147,7 +147,7 @@ impl Protocol {
     }
 
     pub(crate) fn standing(self, judge: Judge<'_>, receipt: &SessionKillReceipt, now: Timestamp) -> Standing {
-        let attempt_id = if self.has(Rule::OursAfterConflict) { judge.attempt_id } else { "" };
+        let attempt_id = judge.attempt_id.filter(|_| self.has(Rule::OursAfterConflict));
         match (Judge { attempt_id, ..judge }).standing(receipt, now) {
             Standing::InFlight { .. } if !self.has(Rule::SettleDeadline) => Standing::Orphaned,
             standing => standing,

@@ -15,7 +15,7 @@ pub(crate) fn is_due(protocol: Protocol, world: &World, operator: usize, index: 
 }
 
 fn is_orphaned(protocol: Protocol, world: &World, operator: usize, receipt: &SessionKillReceipt) -> bool {
-    let judge = Judge { uid: "", attempt_id: "", is_at_work: protocol.is_at_work(world, operator, receipt) };
+    let judge = Judge { uid: None, attempt_id: None, is_at_work: protocol.is_at_work(world, operator, receipt) };
     protocol.standing(judge, receipt, protocol.now(world, operator).earliest()) == Standing::Orphaned
 }
 

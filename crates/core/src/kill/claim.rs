@@ -116,10 +116,10 @@ pub enum Standing {
 /// Who found the receipt.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
-    /// The object that wants to claim.
-    pub uid: &'a str,
-    /// The attempt that wants to claim; empty if there is none.
-    pub attempt_id: &'a str,
+    /// The object that wants to claim, if any.
+    pub uid: Option<&'a str>,
+    /// The attempt that wants to claim, if any.
+    pub attempt_id: Option<&'a str>,
     /// Whether the claim is at work in the same process.
     pub is_at_work: bool,
 }
@@ -135,10 +135,10 @@ impl Judge<'_> {
         if let Some(status) = &receipt.status {
             return Standing::Recorded(status.clone());
         }
-        if spec.attempt_id == self.attempt_id {
+        if self.attempt_id == Some(spec.attempt_id.as_str()) {
             return Standing::Ours;
         }
-        let own = spec.session_kill_ref.uid == self.uid;
+        let own = self.uid == Some(spec.session_kill_ref.uid.as_str());
         let until = spec.settle_deadline_time.0;
         if now < until {
             return Standing::InFlight { until, own };
@@ -222,7 +222,7 @@ mod tests {
         };
         receipt.status = Some(record.clone());
         for attempt_id in ["a1", "a2"] {
-            let judge = Judge { uid: "uid-1", attempt_id, is_at_work: true };
+            let judge = Judge { uid: Some("uid-1"), attempt_id: Some(attempt_id), is_at_work: true };
             assert_eq!(judge.standing(&receipt, time("10:03:00")), Standing::Recorded(record.clone()));
         }
     }
@@ -230,14 +230,19 @@ mod tests {
     #[test]
     fn only_the_holder_moves_a_claim_on_before_its_settle_deadline() {
         let receipt = receipt(&request(), &attempt());
-        let by = |uid, attempt_id, clock| Judge { uid, attempt_id, is_at_work: false }.standing(&receipt, time(clock));
+        let by = |uid, attempt_id, clock| {
+            Judge { uid: Some(uid), attempt_id: Some(attempt_id), is_at_work: false }.standing(&receipt, time(clock))
+        };
         let until = time("10:01:45");
         assert_eq!(by("uid-1", "a1", "10:00:01"), Standing::Ours);
         assert_eq!(by("uid-1", "a2", "10:01:44"), Standing::InFlight { until, own: true });
         assert_eq!(by("uid-2", "a2", "10:01:44"), Standing::InFlight { until, own: false });
         assert_eq!(by("uid-1", "a2", "10:01:45"), Standing::Orphaned);
-        let holder = Judge { uid: "uid-2", attempt_id: "a2", is_at_work: true };
+        let holder = Judge { uid: Some("uid-2"), attempt_id: Some("a2"), is_at_work: true };
         let standing = holder.standing(&receipt, time("10:10:00"));
         assert!(matches!(standing, Standing::InFlight { own: false, .. }));
+        let nobody = Judge { uid: None, attempt_id: None, is_at_work: false };
+        assert_eq!(nobody.standing(&receipt, time("10:01:44")), Standing::InFlight { until, own: false });
+        assert_eq!(nobody.standing(&receipt, until), Standing::Orphaned);
     }
 }
