@@ -14,6 +14,9 @@ pub struct Change {
     pub forbidden: bool,
 }
 
+/// A field that no schema has: an admission policy refuses it.
+const UNKNOWN: &str = "unheardOf";
+
 /// Texts that CEL rules may allow or refuse.
 const TEXTS: [&str; 14] = [
     "a",
@@ -48,6 +51,11 @@ impl Change {
             Err(_) => format!(".{name}"),
         };
         self.path.iter().map(step).collect::<String>().trim_start_matches('.').to_owned()
+    }
+
+    /// Whether only an admission policy refuses it. The API server does not ask one if a rule refuses the object.
+    pub fn is_for_a_policy(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| value.get(UNKNOWN).is_some())
     }
 
     /// Makes the change, if the object that contains the field exists.
@@ -101,7 +109,7 @@ fn of_this(schema: &Value, valid: &Value, path: &[String]) -> Vec<Change> {
         "array" => found.extend(lists(schema, valid).into_iter().map(|(list, bad)| to(list).but_forbidden(bad))),
         _ => {
             let mut more = valid.as_object().cloned().unwrap_or_default();
-            more.insert("unheardOf".to_owned(), json!({"a": 1}));
+            more.insert(UNKNOWN.to_owned(), json!({"a": 1}));
             found.push(to(Value::Object(more)).but_forbidden(true));
             let lacks = schema["required"].as_array().is_some_and(|required| !required.is_empty());
             // Leave out the empty object if fields are required: the error would name a missing field, not the object.
