@@ -63,11 +63,8 @@ impl Drop for Script {
 impl Script {
     /// Starts it with sessions 1 to 9.
     async fn start() -> Self {
-        let said = |number| {
-            let session = session_id(number);
-            (session, Said { server: SERVER_IP.into(), session, user: "report_ro".into(), error: String::new() })
-        };
-        let server = Server { sessions: (1..=9).map(said).collect(), ..Server::default() };
+        let mut server = Server::default();
+        (1..=9).for_each(|number| server.add(number));
         let server = Arc::new(Mutex::new(server));
         let router = Router::new().route("/{action}", post(answer)).with_state(server.clone());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -111,6 +108,12 @@ async fn answer(State(server): State<Arc<Mutex<Server>>>, Path(action): Path<Str
 }
 
 impl Server {
+    fn add(&mut self, number: i64) {
+        let session = session_id(number);
+        let said = Said { server: SERVER_IP.into(), session, user: "report_ro".into(), error: String::new() };
+        self.sessions.insert(session, said);
+    }
+
     fn end(&mut self, id: i64) -> Option<Said> {
         let said = self.sessions.get(&id)?.clone();
         *self.kills.entry(id).or_default() += 1;
@@ -201,13 +204,16 @@ async fn an_answer_of_another_backend_that_is_lost_is_found_out_by_its_list_and_
     let script = Script::start().await;
     script.next(Next::AnswerLost);
     let scene = scene("scripted-lost", &script).await;
-    scene.request("inc-1").through(SCRIPTED).sessions([1]).verified(VerificationPolicy::Required, 5).create().await;
+    let request = scene.request("inc-1").through(SCRIPTED).sessions([1]).verified(VerificationPolicy::Required, 5);
+    request.create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::NotFound)]);
-    // The same content, under another name.
+    assert_eq!(scene.wait_recorded("inc-1").await.outcome, Outcome::SessionsGone);
+    // The same content under another name, while another session has the ID.
     script.next(Next::Answered);
-    let receipt = scene.wait_recorded("inc-1").await;
-    assert_eq!(receipt.outcome, Outcome::SessionsGone);
+    script.with(|server| server.add(1));
+    request.named("inc-2").create().await;
+    assert_eq!(scene.wait_finished("inc-2").await.reason(), "AlreadyExecuted");
     assert_eq!(script.kills(), BTreeMap::from([(session_id(1), 1)]));
     scene.end().await;
 }
