@@ -4,6 +4,10 @@
 //! backend ─ alibaba
 //! ```
 
+// An image must not have it.
+#[cfg(all(feature = "scripted", not(debug_assertions)))]
+compile_error!("the feature scripted is for tests: build without it, or with debug assertions");
+
 pub mod alibaba;
 mod backend;
 mod listed;
