@@ -69,10 +69,11 @@ impl Known {
             ErrorKind::ClockRefused { server_time } => {
                 let lead = server_time.map_or_else(Default::default, |time| time.duration_since(Timestamp::now()));
                 self.learned().lead = Some((lead, Instant::now()));
-                let retries = call.time_source == TimeSource::DispatchDeadline && !is_over(lead, permit.not_after());
+                let had_fence = call.time_source == TimeSource::DispatchDeadline;
+                let retries = had_fence && !is_over(lead, permit.not_after());
                 Refusal {
                     retry_as: retries.then_some("with the current time by the gateway's clock as time stamp"),
-                    learned: Some("the gateway refuses the time stamp of the dispatch deadline"),
+                    learned: had_fence.then_some("the gateway refuses the time stamp of the dispatch deadline"),
                 }
             }
             ErrorKind::OperationNotFound
@@ -195,7 +196,7 @@ mod tests {
         assert!(!known.guarantees(Operation::KillProcessList).server_side_fence.holds);
         let lead = known.lead().unwrap();
         assert!((minute - lead).abs() < SignedDuration::from_secs(30), "{lead}");
-        assert_eq!(refused_stamp(&known, &in_time(), minute).retry_as, None, "this one had the gateway's time");
+        assert_eq!(refused_stamp(&known, &in_time(), minute), Refusal::default(), "this one had the gateway's time");
     }
 
     #[test]
