@@ -228,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn the_description_of_the_settle_deadline_names_the_margin() {
+        let [.., receipts] = sessionkill_api::definitions();
+        let schema = receipts.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        let spec = &schema.properties.as_ref().unwrap()["spec"];
+        let described = spec.properties.as_ref().unwrap()["settleDeadlineTime"].description.clone().unwrap();
+        assert!(described.contains(&format!("a margin of {} s", SETTLE_MARGIN.as_secs())), "{described}");
+    }
+
+    #[test]
     fn only_the_holder_moves_a_claim_on_before_its_settle_deadline() {
         let receipt = receipt(&request(), &attempt());
         let by = |uid, attempt_id, clock| {
