@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! backend ─ alibaba
+//!           sql
 //! ```
 
 // An image must not have it.
@@ -13,6 +14,7 @@ mod backend;
 mod listed;
 #[cfg(feature = "scripted")]
 pub mod scripted;
+pub mod sql;
 
 pub use backend::{Backend, LIST_ACTIONS, Memory};
 pub use listed::Listed;
