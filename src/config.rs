@@ -9,6 +9,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use jiff::SignedDuration;
 
+use crate::backends::sql::AllowedHost;
 use crate::domain::names::is_object_name;
 use crate::domain::text::quoted;
 use crate::kubernetes::client::WATCH_SECONDS;
@@ -26,6 +27,12 @@ pub struct Config {
     /// HMAC-SHA1 signatures and with AccessKey IDs of any form. Separate several by commas, or repeat the option.
     #[arg(long = "allow-endpoint", env = "SESSIONKILL_ALLOW_ENDPOINTS", value_delimiter = ',', value_parser = Endpoint::parse)]
     pub allow_endpoints: Vec<Endpoint>,
+
+    /// A database server that connections may name by spec.sql.host. Write it as HOST:PORT, whose addresses the operator
+    /// then trusts, or as a range of addresses, such as 10.1.0.0/16, for every host in it. Separate several by commas, or
+    /// repeat the option. A Service in the connection's own namespace needs no such option.
+    #[arg(long = "allow-sql-host", env = "SESSIONKILL_ALLOW_SQL_HOSTS", value_delimiter = ',')]
+    pub allow_sql_hosts: Vec<AllowedHost>,
 
     /// The only namespaces to work in, separated by commas, at most 100. Unset means all namespaces.
     #[arg(long, alias = "namespace", env = "SESSIONKILL_WATCH_NAMESPACES")]

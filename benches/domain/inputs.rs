@@ -77,6 +77,7 @@ pub fn seen(number: usize) -> Seen {
         command: text("Command"),
         execute_time: text("ExecuteTime"),
         proxy_session_id: text("ProxySessId"),
+        ..Seen::default()
     }
 }
 
@@ -120,5 +121,5 @@ pub fn killed(object: &SessionKill) -> Vec<SessionStatus> {
 
 /// In reverse order, so that no session finds its row at once.
 pub fn rows(count: usize) -> Vec<Row> {
-    (0..count).rev().map(|number| Row { seen: seen(number), error_message: String::new() }).collect()
+    (0..count).rev().map(|number| Row { seen: seen(number), ..Row::default() }).collect()
 }

@@ -193,7 +193,7 @@ pub enum NotRead {
 }
 
 fn snapshot(Listed { list, time, .. }: Listed, ids: Ids) -> Snapshot {
-    Snapshot::new(list.sessions, list.complete, time).of_those_asked_for(ids)
+    Snapshot::new(list.sessions, list.complete, time).with_limits(list.limits).of_those_asked_for(ids)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::{Client, Resource, ResourceExt as _};
 use tokio_util::task::TaskTracker;
 
-use crate::api::{OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::api::{BackendSpec, OceanBaseConnection, OceanBaseConnectionStatus, Operation, SqlTlsMode, WaitReason};
 use crate::connections::state::ConnectionState;
 use crate::connections::states::ConnectionStates;
 use crate::domain::connection::status::{Facts, Learned, connection_status, rewords, says_more, unreadable};
@@ -143,6 +143,10 @@ impl ConnectionReports {
                 backend: backend.name(),
                 fence: state.memory.guarantees(backend, operation).server_side_fence,
                 operation,
+                is_encrypted: match backend {
+                    BackendSpec::Sql(sql) => Some(sql.tls.mode != SqlTlsMode::Disabled),
+                    _ => None,
+                },
                 probed: probe,
                 clock_lead: state.clock.lead(),
             };

@@ -12,18 +12,21 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::api::{AlibabaCloud, BackendSpec, OceanBaseConnection, WaitReason};
 use crate::backends::Backend;
+use crate::backends::addresses::Addresses;
 #[cfg(feature = "scripted")]
 use crate::backends::scripted::Script;
 use crate::clock::ServerClock;
 use crate::config::Config;
 use crate::connections::secrets::{CredentialsError, Secrets};
+use crate::connections::services::Services;
+use crate::connections::sql_route::SqlRoutes;
 use crate::connections::states::ConnectionStates;
 use crate::domain::backend::{CallError, ErrorKind};
 use crate::kubernetes::calls::ApiError;
 use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Call, Code};
-use crate::oceanbase::{Addresses, AllowedEndpoint, AnswerBudget, Client, ClientOptions, Endpoint, Gateway};
+use crate::oceanbase::{AllowedEndpoint, AnswerBudget, Client, ClientOptions, Endpoint, Gateway};
 
 /// What is needed to call a connection.
 pub struct Route {
@@ -54,18 +57,32 @@ pub struct Routes {
     proxy: Option<String>,
     answers: Arc<AnswerBudget>,
     api_clients: Mutex<HashMap<Addresses, Client>>,
+    sql: SqlRoutes,
 }
 
 impl Routes {
-    /// Routes to `connections`, as `config` allows.
+    /// Routes to `connections`, as `config` allows. `client` reads Services.
     pub fn new(
         config: &Config,
+        client: kube::Client,
         connections: Store<GuardedConnection>,
         states: Arc<ConnectionStates>,
         secrets: Arc<Secrets>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let sql = SqlRoutes {
+            services: Services::new(client),
+            secrets: secrets.clone(),
+            allowed: config.allow_sql_hosts.clone(),
+            api_server: std::env::var("KUBERNETES_SERVICE_HOST")
+                .ok()
+                .and_then(|it| it.parse().ok())
+                .into_iter()
+                .collect(),
+            configs: Mutex::default(),
+        };
         Self {
+            sql,
             connections,
             states,
             secrets,
@@ -100,6 +117,10 @@ impl Routes {
         let backend = match &connection.spec.backend {
             BackendSpec::AlibabaCloud(alibaba_cloud) => {
                 Backend::AlibabaCloud(self.gateway(&connection, alibaba_cloud).await?)
+            }
+            BackendSpec::Sql(sql) => {
+                let known = self.states.memory(&connection).sql;
+                Backend::Sql(self.sql.database(&connection, sql, known).await?)
             }
             #[cfg(feature = "scripted")]
             BackendSpec::Scripted(scripted) => Backend::Scripted(Script {
@@ -202,6 +223,6 @@ impl Routes {
     }
 }
 
-fn request_timeout(connection: &OceanBaseConnection) -> Duration {
+pub(super) fn request_timeout(connection: &OceanBaseConnection) -> Duration {
     Duration::from_secs(u64::try_from(connection.spec.request_timeout_seconds).unwrap_or(1))
 }

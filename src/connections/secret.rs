@@ -41,14 +41,7 @@ impl Stored {
     /// without it, a connection could make the operator send any Secret of its namespace to an endpoint. The error says
     /// why there is no access key, and never repeats a value.
     pub fn read(name: &str, body: &[u8]) -> Result<Self, String> {
-        // serde_json's error may repeat a value.
-        let secret: Secret<'_> =
-            serde_json::from_slice(body).map_err(|_| format!("secret {name} cannot be read: write it anew"))?;
-        if secret.metadata.labels.0.get(CREDENTIALS_LABEL).is_none_or(|value| value != "true") {
-            return Err(format!(
-                "secret {name} is not labelled for this use: kubectl label secret {name} {CREDENTIALS_LABEL}=true"
-            ));
-        }
+        let secret = labelled(name, body)?;
         let id = secret.required(name, &ID)?;
         let key_secret = secret.required(name, &SECRET)?;
         let token = secret.value(name, &TOKEN)?;
@@ -78,9 +71,22 @@ impl Stored {
     }
 }
 
+/// The Secret `name` as the API server sent it, if it has the label.
+pub(super) fn labelled<'a>(name: &str, body: &'a [u8]) -> Result<Secret<'a>, String> {
+    // serde_json's error may repeat a value.
+    let secret: Secret<'_> =
+        serde_json::from_slice(body).map_err(|_| format!("secret {name} cannot be read: write it anew"))?;
+    if secret.metadata.labels.0.get(CREDENTIALS_LABEL).is_none_or(|value| value != "true") {
+        return Err(format!(
+            "secret {name} is not labelled for this use: kubectl label secret {name} {CREDENTIALS_LABEL}=true"
+        ));
+    }
+    Ok(secret)
+}
+
 /// The needed fields of a Secret. Values are borrowed from the answer: they are base64, which JSON does not escape.
 #[derive(Deserialize)]
-struct Secret<'a> {
+pub(super) struct Secret<'a> {
     metadata: Metadata,
     #[serde(borrow, default)]
     data: Option<HashMap<&'a str, Option<&'a str>>>,
@@ -95,9 +101,24 @@ struct Metadata {
 }
 
 impl Secret<'_> {
+    /// The value of this annotation.
+    pub(super) fn annotation(&self, name: &str) -> Option<&str> {
+        self.metadata.annotations.0.get(name).map(String::as_str)
+    }
+
+    /// The value of this key, in base64.
+    pub(super) fn encoded(&self, key: &str) -> Option<&str> {
+        self.data.as_ref().and_then(|data| data.get(key).copied().flatten())
+    }
+
+    /// All keys, and their values in base64.
+    pub(super) fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.data.iter().flatten().filter_map(|(key, value)| Some((*key, (*value)?)))
+    }
+
     /// The key of the Secret that holds `part`.
     fn key(&self, part: &Part) -> &str {
-        self.metadata.annotations.0.get(part.annotation).map_or(part.key, String::as_str)
+        self.annotation(part.annotation).unwrap_or(part.key)
     }
 
     /// The value of `part`, which must exist.
@@ -117,7 +138,7 @@ impl Secret<'_> {
             let annotation = part.annotation;
             return Err(format!("annotation {annotation} of secret {name} is not the name of a key: correct it"));
         }
-        let Some(encoded) = self.data.as_ref().and_then(|data| data.get(key).copied().flatten()) else {
+        let Some(encoded) = self.encoded(key) else {
             return Ok(None);
         };
         let refused = |why: String| format!("key {key} of secret {name} does not hold a key of Alibaba Cloud: {why}");
@@ -138,7 +159,7 @@ impl Secret<'_> {
 }
 
 /// The decoded value, in memory that is cleared on drop.
-fn decoded(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn decoded(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
     let length = STANDARD.decode_slice(encoded, &mut bytes).ok()?;
     bytes.truncate(length);
@@ -146,7 +167,7 @@ fn decoded(encoded: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Whether `text` can be a key of a Secret, by the API server's own rule.
-fn is_key(text: &str) -> bool {
+pub(super) fn is_key(text: &str) -> bool {
     let of_key = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=253).contains(&text.len()) && text.bytes().all(of_key)
 }

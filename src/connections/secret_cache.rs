@@ -1,4 +1,4 @@
-//! Caches the access keys in Secrets for seconds. No I/O.
+//! Caches the credentials in Secrets for seconds. No I/O.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::connections::secret::Stored;
+use crate::connections::sql_secret::SqlSecret;
 
 /// How long an access key is cached: enough for a burst, and short enough to notice a rotated key at once.
 const KEPT: Duration = Duration::from_secs(5);
@@ -35,7 +36,29 @@ struct Kept {
     since: Instant,
     version: Version,
     /// `None` after it was forgotten.
-    read: Option<Result<Stored, String>>,
+    read: Option<Result<Held, String>>,
+}
+
+/// What a Secret holds, for each kind of connection that could use it: or why it holds no such thing.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The access key of a cloud account.
+    pub access_key: Result<Stored, String>,
+    /// The login of a database.
+    pub sql: Result<SqlSecret, String>,
+}
+
+impl Held {
+    /// Parses the Secret `name` as the API server sent it.
+    pub fn read(name: &str, body: &[u8]) -> Self {
+        Self { access_key: Stored::read(name, body), sql: SqlSecret::read(name, body) }
+    }
+
+    /// Whether it may be used by any connection.
+    fn is_usable(&self) -> bool {
+        self.access_key.is_ok()
+            || self.sql.as_ref().is_ok_and(|sql| sql.password.is_ok() || !sql.certificates.is_empty())
+    }
 }
 
 /// The version of a Secret that was read.
@@ -55,18 +78,19 @@ pub struct Identity {
 }
 
 /// The version of a Secret and the result of reading it.
-pub type Read = (Version, Result<Stored, String>);
+pub type Read = (Version, Result<Held, String>);
 
 impl Kept {
     fn is_fresh(&self) -> bool {
-        let kept = self.read.as_ref().map(|read| if read.is_ok() { KEPT } else { MISSING });
+        let is_usable = |read: &Result<Held, String>| read.as_ref().is_ok_and(Held::is_usable);
+        let kept = self.read.as_ref().map(|read| if is_usable(read) { KEPT } else { MISSING });
         kept.is_some_and(|kept| self.since.elapsed() < kept)
     }
 }
 
 impl Cache {
     /// The cached result, unless it is too old.
-    pub fn get(&self, key: &Named) -> Option<Result<Stored, String>> {
+    pub fn get(&self, key: &Named) -> Option<Result<Held, String>> {
         self.kept().get(key).filter(|kept| kept.is_fresh()).and_then(|kept| kept.read.clone())
     }
 
@@ -134,10 +158,10 @@ pub fn identity(body: &[u8]) -> Identity {
 mod tests {
     use super::*;
 
-    fn stored() -> Stored {
+    fn stored() -> Held {
         let body = r#"{"metadata": {"labels": {"sessionkill.dev/credentials": "true"}},
             "data": {"accessKeyID": "aWQ=", "accessKeySecret": "cw=="}}"#;
-        Stored::read("ak", body.as_bytes()).unwrap()
+        Held::read("ak", body.as_bytes())
     }
 
     #[test]

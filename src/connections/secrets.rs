@@ -1,4 +1,4 @@
-//! Reads the access key of a connection. Does I/O: GETs one Secret by name, as a list or watch would read all.
+//! Reads the credentials of a connection. Does I/O: GETs one Secret by name, as a list or watch would read all.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::connections::secret::Stored;
-use crate::connections::secret_cache::{Cache, MISSING, Named, Read, Version, identity};
+use crate::connections::secret_cache::{Cache, Held, MISSING, Named, Read, Version, identity};
+use crate::connections::sql_secret::SqlSecret;
 use crate::connections::states::ConnectionStates;
 use crate::kubernetes::calls::{ApiError, found};
 use crate::kubernetes::watch::stored_request::GuardedConnection;
@@ -69,8 +69,15 @@ impl Secrets {
         name: &str,
         endpoint: &Endpoint,
     ) -> Result<AccessKey, CredentialsError> {
-        let stored = self.stored(namespace, name).await?;
+        let held = self.held(namespace, name).await?;
+        let stored = held.and_then(|held| held.access_key);
         stored.and_then(|stored| stored.for_endpoint(name, endpoint)).map_err(CredentialsError::Unavailable)
+    }
+
+    /// What the Secret `name` of `namespace` holds for a connection to a database.
+    pub async fn sql(&self, namespace: &str, name: &str) -> Result<SqlSecret, CredentialsError> {
+        let held = self.held(namespace, name).await?;
+        held.and_then(|held| held.sql).map_err(CredentialsError::Unavailable)
     }
 
     /// Forgets the access key, as the gateway refused it.
@@ -101,9 +108,9 @@ impl Secrets {
         awaited.filter_map(|it| Some((it.namespace()?, it.spec.backend.secret_name()?.to_owned()))).collect()
     }
 
-    /// The content of the Secret, read unless cached. The inner error says why it holds no access key; the outer, that
-    /// no answer came.
-    async fn stored(&self, namespace: &str, name: &str) -> Result<Result<Stored, String>, ApiError> {
+    /// The content of the Secret, read unless cached. The inner error says why there is none; the outer, that no answer
+    /// came.
+    async fn held(&self, namespace: &str, name: &str) -> Result<Result<Held, String>, ApiError> {
         let key = (namespace.to_owned(), name.to_owned());
         if let Some(read) = self.cache.get(&key) {
             return Ok(read);
@@ -117,7 +124,7 @@ impl Secrets {
     }
 
     /// Reads and caches the Secret. The read that sees a change wakes all that wait for the Secret.
-    async fn read_anew(&self, key: Named) -> Result<Result<Stored, String>, ApiError> {
+    async fn read_anew(&self, key: Named) -> Result<Result<Held, String>, ApiError> {
         let (namespace, name) = key.clone();
         let (version, read) = get(&self.client, &namespace, &name).await?;
         if self.cache.keep(key, (version, read.clone())) {
@@ -143,7 +150,7 @@ impl Secrets {
 /// Reads the Secret; a missing or refused one is a result too, not an error.
 async fn get(client: &Client, namespace: &str, name: &str) -> Result<Read, ApiError> {
     match found("read Secret", body(client, namespace, name)).await {
-        Ok(Some(body)) => Ok((Version::Of(identity(&body)), Stored::read(name, &body))),
+        Ok(Some(body)) => Ok((Version::Of(identity(&body)), Ok(Held::read(name, &body)))),
         Ok(None) => {
             let why = format!("secret {name} does not exist: create it in namespace {namespace}");
             Ok((Version::Missing, Err(why)))

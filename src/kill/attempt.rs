@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::{
-    Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionStatus, WaitReason,
+    Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
+    WaitReason,
 };
 use crate::connections::call_permits::Lane;
 use crate::connections::route::Route;
-use crate::domain::backend::CallError;
+use crate::domain::backend::{CallError, ErrorKind};
 use crate::domain::kill::admission::{must_see, needs_list, rests_on_list};
 use crate::domain::kill::claim::Standing;
 use crate::domain::kill::conclusion::Conclusion;
@@ -94,6 +95,11 @@ impl Request {
         if is_old || is_skewed || !self.context.leadership.leads() {
             return Ok(Attempted::Not(Decision::Again(Next::Later(now))));
         }
+        if let Some(Err(error)) = observed
+            && error.kind == ErrorKind::NotAllowed
+        {
+            return self.not_allowed(&intent, &error.message).await;
+        }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
             Err(message) => return self.unobserved(&intent, message).await,
@@ -125,7 +131,7 @@ impl Request {
             Some(Err(error)) if rests_on_list(spec, must_see) => self.not_read(route, error),
             _ => match precheck(&spec.sessions, snapshot, must_see, route.connection.spec.sql_text) {
                 Ok(planned) => return Ok(planned),
-                Err(_) => "it is not complete".to_owned(),
+                Err(undecided) => undecided.to_string(),
             },
         };
         Err(format!(
@@ -141,10 +147,23 @@ impl Request {
         let instance = &self.object.spec.instance_id;
         let action = route.backend.list_action();
         let Some((reason, message)) = route.backend.refusal(action, instance, error) else { return error.to_string() };
-        if matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointUnreachable) {
+        if matches!(
+            reason,
+            WaitReason::CredentialsRejected | WaitReason::EndpointUnreachable | WaitReason::ProxyNotSupported
+        ) {
             self.context.connection_reports.failed(&route.connection, reason, &message);
         }
         message
+    }
+
+    /// The other side is not what the connection says.
+    async fn not_allowed(&self, intent: &Intent, why: &str) -> Result<Attempted, ApiError> {
+        if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
+            return Ok(self.taken(receipt, standing));
+        }
+        let message = format!("OceanBaseConnection {}: {why}", self.object.spec.connection_ref.name);
+        let (outcome, reason) = (Outcome::NotAllowed, SessionReason::NotAllowed);
+        Ok(Attempted::Not(Decision::End(Conclusion::nothing_sent(&self.object, outcome, reason, message))))
     }
 
     /// Without a list nothing is sent, but the same content may have been executed before.

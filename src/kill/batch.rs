@@ -15,7 +15,7 @@ use crate::domain::kill::admission::{must_see, needs_list};
 use crate::domain::kill::plan::Intent;
 use crate::domain::tenant::TenantKey;
 use crate::kill::attempt::{Attempted, Decision, Observed};
-use crate::kill::blocked::{answers, block, route};
+use crate::kill::blocked::{answers, block, open, route};
 use crate::kill::context::Context;
 use crate::kill::request::Request;
 use crate::kill::send::{Member, call};
@@ -45,6 +45,11 @@ pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec
     };
     // Step 2, backend: a question that ends nothing, if the last call was not answered.
     if let Err(blocked) = answers(context, key, &route).await {
+        drop(slot);
+        return block(context, attempts, &blocked).await;
+    }
+    // Step 2, backend: a connection that stays open, if it has such.
+    if let Err(blocked) = open(context, key, &route, &tenant(&attempts[0].0.object.spec)).await {
         drop(slot);
         return block(context, attempts, &blocked).await;
     }

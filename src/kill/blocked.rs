@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt as _;
 use kube::ResourceExt as _;
 
 use crate::api::{Outcome, SessionReason, WaitReason};
 use crate::connections::call_permits::Lane;
 use crate::connections::probe::ask;
 use crate::connections::route::{Route, RouteError};
-use crate::domain::backend::CallError;
+use crate::domain::backend::{CallError, ErrorKind, Tenant};
 use crate::domain::kill::admission::admit;
 use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::kill::plan::Intent;
@@ -17,6 +18,7 @@ use crate::domain::tenant::TenantKey;
 use crate::kill::context::Context;
 use crate::kill::request::Request;
 use crate::kubernetes::calls::ApiError;
+use crate::metrics::labels::Call;
 
 /// Why a batch cannot go on.
 pub enum Blocked {
@@ -79,6 +81,34 @@ pub async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route
         Some(error) => Err(blocked(&error)),
         None => Ok(()),
     }
+}
+
+/// Opens the connection to a backend that has one, and finds out whether the other side is what the connection says: otherwise
+/// claims would be made in vain.
+pub async fn open(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, of: &Tenant) -> Result<(), Blocked> {
+    if route.backend.is_open(of) {
+        return Ok(());
+    }
+    let blocked = |error: &CallError| {
+        let connection = route.connection.name_any();
+        if error.kind == ErrorKind::NotAllowed {
+            return Blocked::NotAllowed(format!("OceanBaseConnection {connection}: {}", error.message));
+        }
+        let refusal = route.backend.refusal(Call::Connect.as_str(), &of.instance_id, error);
+        let (reason, message) =
+            refusal.unwrap_or_else(|| (WaitReason::EndpointUnreachable, format!("not executed, {error}")));
+        context.connection_reports.failed(&route.connection, reason, &message);
+        let message = format!("OceanBaseConnection {connection}: {message}");
+        context.connection_states.block(&route.connection, reason, &message);
+        Blocked::Waits(reason, message)
+    };
+    let permit = context.call_permits.acquire(key, Lane::Kills, Lane::Kills.patience()).await;
+    let permit = permit.map_err(|error| blocked(&error))?;
+    let started = Instant::now();
+    let opened = context.routes.read(route, Call::Connect, |_| route.backend.open(of).boxed()).await;
+    context.call_permits.heard(key, started.elapsed(), opened.as_ref().err());
+    drop(permit);
+    opened.map_err(|error| blocked(&error))
 }
 
 pub async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Blocked) {

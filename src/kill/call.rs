@@ -37,7 +37,11 @@ pub async fn dispatch(
         let started = Instant::now();
         let Asked { operation, called, retry_as, learned } = route.backend.kill(claims, target, request).await;
         let error =
-            if let Called::NotExecuted(_, error) | Called::Ambiguous(error) = &called { Some(error) } else { None };
+            if let Called::NotExecuted(_, error) | Called::InPart(_, _, error) | Called::Ambiguous(error) = &called {
+                Some(error)
+            } else {
+                None
+            };
         context.call_permits.heard(key, started.elapsed(), error);
         drop(permit);
         count(context, operation, &called, started.elapsed(), trace_id.clone());
@@ -69,7 +73,7 @@ pub async fn dispatch(
 fn count(context: &Context, operation: Operation, called: &Called<Claims>, took: Duration, trace_id: Option<String>) {
     let code = match called {
         Called::Answered(_) => Some(Code::Ok),
-        Called::NotExecuted(_, error) | Called::Ambiguous(error) => Code::of(error),
+        Called::NotExecuted(_, error) | Called::InPart(_, _, error) | Called::Ambiguous(error) => Code::of(error),
     };
     if let Some(code) = code {
         context.metrics.called(Call::Kill(operation), code, took, trace_id);

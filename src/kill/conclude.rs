@@ -22,6 +22,7 @@ use crate::kill::context::Context;
 use crate::kill::live_claims::LiveReceipt;
 use crate::kill::request::Request;
 use crate::kill::settle::{Settled, record};
+use crate::kill::target::rows_of;
 use crate::metrics::labels::Stage;
 use crate::traces::Span;
 
@@ -97,6 +98,7 @@ impl Made {
     pub fn answered(request: Request, receipt: Arc<LiveReceipt>, answer: &Answer<'_>, route: &Route) -> Self {
         let Answer { operation, answers_each_session, request_id, rows } = *answer;
         let (sessions, planned) = (&request.object.spec.sessions, &receipt.spec.sessions);
+        let rows = &rows_of(&request.object, rows);
         let differing = target_mismatch(sessions, planned, rows);
         if let Some(named) = &differing {
             request.context.metrics.target_mismatch();
@@ -109,8 +111,12 @@ impl Made {
         } else {
             "its answer names no session, and the process list could not be read"
         };
+        // One that got no certain answer may still be executed.
+        let is_answered = outcomes.iter().all(|session| session.reason != SessionReason::AnswerLost);
+        let until = followed_until(&receipt, &request.object.spec.verification, is_answered, Timestamp::now());
         let mut made = Self::new(request, receipt, operation, outcomes, request_id, detail.to_owned());
         made.call.target_mismatch = differing;
+        made.call.until = until;
         made
     }
 

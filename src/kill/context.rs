@@ -159,8 +159,14 @@ impl Context {
         } = parts;
         let states = Arc::new(ConnectionStates::default());
         let secrets = Arc::new(Secrets::new(client.clone(), connections.clone(), states.clone(), queue.clone()));
-        let routes =
-            Arc::new(Routes::new(&config, connections.clone(), states.clone(), secrets.clone(), metrics.clone()));
+        let routes = Arc::new(Routes::new(
+            &config,
+            client.clone(),
+            connections.clone(),
+            states.clone(),
+            secrets.clone(),
+            metrics.clone(),
+        ));
         let call_permits = Arc::new(CallPermits::new(config.max_concurrent_calls.into(), connections));
         let namespaces = config.watch_namespaces.as_ref().map(|only| only.iter().map(str::to_owned).collect());
         Arc::new(Self {

@@ -68,6 +68,13 @@ impl Refused<'_> {
         refused
     }
 
+    /// Releases the claims of requests for which nothing was sent, as the call ended before, and returns them.
+    pub async fn go_on(&self, members: Vec<(Request, Claim)>) -> Vec<Request> {
+        let (error, requests) = (self.error, members.len());
+        tracing::info!(%error, requests, "nothing was sent for these requests: they go out again");
+        self.released(members).await
+    }
+
     /// Releases the claims and lets the requests wait; returns none to send again now.
     pub async fn wait(&self, members: Vec<(Request, Claim)>) -> Vec<Request> {
         let waiting = async |request: Request| {

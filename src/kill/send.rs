@@ -16,7 +16,7 @@ use crate::kill::live_claims::LiveReceipt;
 use crate::kill::released::{Meaning, Refused};
 use crate::kill::request::Request;
 use crate::kill::spans;
-use crate::kill::target::{target, tenant};
+use crate::kill::target::{is_sent, target, tenant};
 use crate::kill::verify::verify;
 use crate::metrics::labels::{Code, Stage};
 
@@ -32,7 +32,8 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
     let (requests, claims): (Vec<Request>, Vec<Claim>) =
         members.into_iter().map(|member| (member.request, member.claim)).unzip();
     let receipts: Vec<Arc<LiveReceipt>> = claims.iter().map(|claim| claim.receipt().clone()).collect();
-    let target = target(tenant(&requests[0].object.spec), &receipts);
+    let claimed = requests.iter().map(|request| request.object.as_ref()).zip(&receipts);
+    let target = target(tenant(&requests[0].object.spec), claimed);
     let size = target.sessions.len();
     context.metrics.batch(requests.len(), size);
     for request in &requests {
@@ -42,16 +43,31 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
     let (operation, called) = dispatch(context, key, route, Claims::of(claims), &target).await;
     trace(context, &receipts, (operation, &called), started.elapsed());
     let called_for = requests.into_iter().zip(receipts);
+    let answers_each_session = route.backend.guarantees(operation).answers_each_session;
+    let mut again = vec![];
     let made: Vec<Made> = match called {
         Called::Answered(answer) => {
             context.connection_reports.answered(&route.connection);
             context.connection_states.call_size(&route.connection, |known| known.took(size));
             let requests = called_for.len();
             tracing::info!(request_id = answer.request_id, operation = operation.as_str(), requests, "call answered");
-            let answers_each_session = route.backend.guarantees(operation).answers_each_session;
             let answer = Answer { operation, answers_each_session, request_id: &answer.request_id, rows: &answer.rows };
             let answered = |(request, receipt)| Made::answered(request, receipt, &answer, route);
             called_for.map(answered).collect()
+        }
+        Called::InPart(claims, answer, error) => {
+            tracing::warn!(%error, requests = called_for.len(), "call ended before its last session");
+            // The claim of a request stays with it if anything was sent under it: what was not sent is told in its outcome.
+            let members = called_for.zip(claims.into_inner());
+            let (sent, unsent): (Vec<_>, Vec<_>) =
+                members.partition(|((request, _), _)| is_sent(&request.object, &answer.rows));
+            let answer = Answer { operation, answers_each_session, request_id: &answer.request_id, rows: &answer.rows };
+            let unsent: Vec<_> = unsent.into_iter().map(|((request, _), claim)| (request, claim)).collect();
+            if !unsent.is_empty() {
+                let refused = Refused { context, key, route, operation, error: &error };
+                again = refused.go_on(unsent).await;
+            }
+            sent.into_iter().map(|((request, receipt), _)| Made::answered(request, receipt, &answer, route)).collect()
         }
         Called::Ambiguous(error) => {
             tracing::warn!(%error, requests = called_for.len(), "call sent and not answered for certain");
@@ -86,7 +102,7 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
         }
         context.tasks.spawn(verify(context.clone(), key.clone(), open));
     }
-    vec![]
+    again
 }
 
 /// Adds the call to the trace of each request.
@@ -98,7 +114,9 @@ fn trace(
 ) {
     let (request_id, code) = match called {
         Called::Answered(answer) => (&answer.request_id, Some(Code::Ok)),
-        Called::NotExecuted(_, error) | Called::Ambiguous(error) => (&error.request_id, Code::of(error)),
+        Called::NotExecuted(_, error) | Called::InPart(_, _, error) | Called::Ambiguous(error) => {
+            (&error.request_id, Code::of(error))
+        }
     };
     let (Some(first), Some(code)) = (receipts.first(), code) else { return };
     for receipt in receipts.iter().filter(|receipt| context.traces.has(&receipt.spec.session_kill_ref.uid)) {

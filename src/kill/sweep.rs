@@ -22,7 +22,7 @@ use crate::queue::chores::{Chores, Limits};
 /// The limits on removals and updates: low, as they delay the writes that people wait for.
 const REMOVALS: Limits = Limits { at_once: 4, at_once_of_one: 2, waiting: 10_000, waiting_of_one: 2_500 };
 /// The limits on tenants whose orphaned claims are resolved: each may wait for its gateway.
-const RECOVERIES: Limits = Limits { at_once: 16, at_once_of_one: 4, waiting: 256, waiting_of_one: 64 };
+const RECOVERIES: Limits = Limits { at_once: 4, at_once_of_one: 2, waiting: 256, waiting_of_one: 64 };
 /// Namespaces listed at once, if each has its own list.
 const LISTS_AT_ONCE: usize = 4;
 

@@ -70,13 +70,14 @@ fn time_left(open: &[Made], now: Timestamp) -> Duration {
 impl Made {
     /// Applies a read of the list. The flag says that nothing more can be learned.
     fn looked(mut self, read: &Read, now: Timestamp) -> (Self, bool) {
-        let policy = self.request.object.spec.verification.policy;
+        let spec = &self.request.object.spec;
+        let goal = domain::Goal { scope: spec.scope, policy: spec.verification.policy };
         let read = match read {
             Ok(snapshot) => domain::Read::List(snapshot),
             Err(NotRead::Yet) => domain::Read::NotYet,
             Err(NotRead::Refused) => domain::Read::Refused,
         };
-        let looked = domain::follow(&self.call.sessions, read, policy, self.call.until, now);
+        let looked = domain::follow(&self.call.sessions, read, goal, self.call.until, now);
         self.call.sessions = looked.sessions;
         (self, !looked.is_open)
     }

@@ -18,6 +18,8 @@ pub enum Call {
     List(&'static str),
     /// Asks whether a kill would be taken, without naming a session.
     Probe,
+    /// Connects and logs in, to a backend whose connections stay open.
+    Connect,
 }
 
 /// The answer to a call, or why there is none.
@@ -39,6 +41,10 @@ pub enum Code {
     OperationUnavailable,
     /// The parameters were refused.
     Rejected,
+    /// The server is a proxy.
+    ProxyNotSupported,
+    /// The server is not what the connection says.
+    NotAllowed,
     /// Nothing was sent: name resolution, connecting or TLS failed.
     Unreachable,
     /// Sent, but no answer came.
@@ -50,11 +56,14 @@ pub enum Code {
 }
 
 impl Call {
-    pub(super) fn as_str(self) -> &'static str {
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Kill(operation) => operation.as_str(),
             Self::List(action) => action,
             Self::Probe => "Probe",
+            Self::Connect => "Connect",
         }
     }
 }
@@ -81,6 +90,8 @@ impl Code {
             ErrorKind::OperationNotFound => Self::OperationNotFound,
             ErrorKind::OperationUnavailable => Self::OperationUnavailable,
             ErrorKind::Rejected => Self::Rejected,
+            ErrorKind::ProxyNotSupported => Self::ProxyNotSupported,
+            ErrorKind::NotAllowed => Self::NotAllowed,
             ErrorKind::Ambiguous => match error.code.as_str() {
                 ANSWER_LOST => Self::AnswerLost,
                 "AnswerTooLarge" | "UnreadableAnswer" => Self::AnswerUnreadable,

@@ -130,7 +130,7 @@ impl Metrics {
         }
         let kills = Operation::VARIANTS.iter().copied().map(Call::Kill);
         let lists = list_actions.iter().map(|action| Call::List(action));
-        for call in kills.chain(lists).chain([Call::Probe]) {
+        for call in kills.chain(lists).chain([Call::Probe, Call::Connect]) {
             for code in Code::VARIANTS {
                 drop(self.calls.get_or_create(&of_call(call, *code)));
             }

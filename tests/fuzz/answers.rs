@@ -84,8 +84,9 @@ fn request(answer: &KillAnswer, others: usize) -> SessionKill {
     let others = (1..).map(|id| ("10.0.0.1".to_owned(), id)).take(others);
     let sessions = named.into_iter().chain(others).take(MAX_SESSIONS);
     let mut request = EMPTY.clone();
-    request.spec.sessions =
-        sessions.map(|(server_ip, session_id)| Session { server_ip, session_id, expect: None }).collect();
+    request.spec.sessions = sessions
+        .map(|(server_ip, session_id)| Session { server_ip, server_port: None, session_id, expect: None })
+        .collect();
     request
 }
 

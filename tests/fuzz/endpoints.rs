@@ -2,7 +2,8 @@
 
 use bolero::{check, produce};
 use reqwest::Url;
-use sessionkill::oceanbase::{Addresses, Endpoint};
+use sessionkill::backends::addresses::Addresses;
+use sessionkill::oceanbase::Endpoint;
 
 use crate::tally::{ITERATIONS, Tally};
 

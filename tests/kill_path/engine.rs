@@ -34,6 +34,7 @@ async fn a_session_that_is_as_expected_in_every_field_is_killed_and_seen_to_be_g
         sql_id: Some(listed.sql_id.clone()),
         proxy_session_id: None,
         min_execution_seconds: expect.min_execution_seconds,
+        ..Expect::default()
     };
     assert!(expect == all && listed.sql_id.len() == 32 && listed.execute_time > 0, "{listed:?}");
 

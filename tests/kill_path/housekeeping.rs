@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use sessionkill::api::{
-    OceanBaseConnection, Operation, Outcome, SessionKillReceipt, SessionKillReceiptSpec, SessionKillRef,
+    OceanBaseConnection, Operation, Outcome, Scope, SessionKillReceipt, SessionKillReceiptSpec, SessionKillRef,
     SessionOutcome, SessionReason, SessionStatus, VerificationPolicy,
 };
 use testbed::control_plane::Request as Asked;
@@ -33,6 +33,7 @@ fn orphan(number: usize, request: &str, tenant: &str, connection: &str, age: i64
         observed: None,
     };
     let spec = SessionKillReceiptSpec {
+        scope: Scope::Session,
         session_kill_ref: SessionKillRef { name: request.into(), uid: format!("uid-{number}") },
         attempt_id: format!("attempt-{number}"),
         holder_identity: "gone".into(),

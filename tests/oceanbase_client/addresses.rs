@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use sessionkill::oceanbase::{Addresses, Client, ClientOptions, ErrorKind, Operation};
+use sessionkill::backends::addresses::Addresses;
+use sessionkill::oceanbase::{Client, ClientOptions, ErrorKind, Operation};
 
 use crate::{
     calls::{Permit, access, answered, client, kill, not_executed, tenant},

@@ -42,7 +42,7 @@ async fn the_answer_for_as_many_sessions_as_one_call_names_is_read() {
     let server = Server::answering(http("200 OK", "", &body)).await;
     let call_for = async |ids: std::ops::RangeInclusive<i64>| {
         let mut call = kill();
-        call.target.sessions = ids.map(|id| ("::1".to_owned(), id)).collect();
+        call.target.sessions = ids.map(|id| ("::1".to_owned(), id).into()).collect();
         answered(client(LIMIT).kill(Permit::valid(), &call, &access(&server.url())).await)
     };
     assert_eq!(call_for(1..=500).await.rows.len(), 500);

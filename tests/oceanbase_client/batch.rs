@@ -12,7 +12,7 @@ use crate::{
 /// A call for these sessions. The session in these tests has the same proxy session as another one of the gateway.
 fn batch_kill(sessions: Vec<(String, i64)>) -> KillCall {
     let mut kill = KillCall { operation: Operation::BatchKillProcessList, ..kill() };
-    kill.target.sessions = sessions;
+    kill.target.sessions = sessions.into_iter().map(Into::into).collect();
     kill
 }
 

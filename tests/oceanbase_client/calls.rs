@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use sessionkill::backends::addresses::Addresses;
 use sessionkill::oceanbase::{
-    Access, AccessKey, Addresses, CallError, Called, Client, ClientOptions, Endpoint, ErrorKind, KillAnswer, KillCall,
-    KillPermit, KillTarget, Operation, Tenant, TimeSource,
+    Access, AccessKey, CallError, Called, Client, ClientOptions, Endpoint, ErrorKind, KillAnswer, KillCall, KillPermit,
+    KillTarget, Operation, Tenant, TimeSource,
 };
 
 use crate::{recorder, server::LIMIT};
@@ -84,7 +85,7 @@ pub fn kill() -> KillCall {
     let sessions = vec![("192.168.13.119".to_owned(), 3_221_614_618), ("192.168.13.120".to_owned(), 3_221_555_062)];
     KillCall {
         operation: Operation::KillProcessList,
-        target: KillTarget { tenant: tenant(), sessions },
+        target: KillTarget { tenant: tenant(), sessions: sessions.into_iter().map(Into::into).collect() },
         time_source: TimeSource::DispatchDeadline,
         request: 0,
     }

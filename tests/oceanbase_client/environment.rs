@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use sessionkill::oceanbase::{Addresses, Client, ClientOptions};
+use sessionkill::backends::addresses::Addresses;
+use sessionkill::oceanbase::{Client, ClientOptions};
 use tokio::{net::TcpListener, process::Command};
 
 use crate::{

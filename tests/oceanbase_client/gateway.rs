@@ -121,13 +121,14 @@ async fn session_ids_and_texts_of_all_kinds_reach_the_gateway_unchanged() {
         gateway.clear_calls();
         let mut kill = kill();
         kill.target.tenant.tenant_id = "租户 +&=%/~*'\"".to_owned();
-        kill.target.sessions = vec![("fd00::1".to_owned(), 1), ("10.0.0.1".to_owned(), 9_007_199_254_740_991)];
+        let named = vec![("fd00::1".to_owned(), 1), ("10.0.0.1".to_owned(), 9_007_199_254_740_991)];
+        kill.target.sessions = named.iter().cloned().map(Into::into).collect();
         let called = fast().kill(Permit::valid(), &kill, &signed(&gateway, v1, None)).await;
         // The signature is valid, so only the tenant is wrong.
         assert!(matches!(&called, Called::NotExecuted(_, error) if error.kind == ErrorKind::Rejected), "{called:?}");
         let call = gateway.calls().remove(0);
         assert_eq!(call.tenant, Some(kill.target.tenant.tenant_id));
         let sessions: Vec<_> = call.sessions.into_iter().map(|it| (it.server_ip, it.session_id)).collect();
-        assert_eq!(sessions, kill.target.sessions);
+        assert_eq!(sessions, named);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use sessionkill::domain::session::Limits;
 use sessionkill::oceanbase::Operation::{BatchKillProcessList, KillProcessList};
 use sessionkill::oceanbase::{CallError, Endpoint, ErrorKind, ProcessList, Seen};
 use testbed::gateway::{Fault, FaultKind, Session, request::SignatureVersion};
@@ -60,6 +61,7 @@ fn as_listed(session: Session) -> Seen {
         sql_id: session.sql_id,
         execute_time: session.execute_time.to_string(),
         proxy_session_id: session.proxy_sess_id.unwrap_or_default(),
+        ..Seen::default()
     }
 }
 
@@ -87,7 +89,10 @@ async fn the_list_has_every_session_with_all_its_fields() {
 async fn the_list_of_a_tenant_without_sessions_is_empty_and_complete() {
     let gateway = start(None).await;
     gateway.set_sessions(vec![]).unwrap();
-    assert_eq!(list(&gateway.url()).await.unwrap(), ProcessList { sessions: vec![], complete: true });
+    assert_eq!(
+        list(&gateway.url()).await.unwrap(),
+        ProcessList { sessions: vec![], complete: true, limits: Limits::default() }
+    );
 }
 
 /// With a filter, sessions that exist would be missing in the list.

@@ -152,7 +152,7 @@ fn made(
 
 /// `Called::Answered` with a row for each session, all with this `ErrorMessage`. Then `Made::answered`.
 pub(crate) fn answer(protocol: Protocol, world: &World, operator: usize, task: &mut Task, error_message: &str) {
-    let rows = |session| Row { seen: seen(session), error_message: error_message.to_owned() };
+    let rows = |session| Row { seen: seen(session), error_message: error_message.to_owned(), ..Row::default() };
     let rows: Vec<Row> = (0..2).map(rows).collect();
     for member in &mut task.members {
         let Stage::Calling { receipt, .. } = member.stage.clone() else { continue };

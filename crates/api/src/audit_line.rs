@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, Outcome, SessionOutcome, SessionReason};
+use super::{BackendName, Operation, Outcome, Scope, SessionOutcome, SessionReason};
 
 /// The version of the form.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +61,12 @@ pub struct AuditLine {
     /// The ID of the tenant.
     #[serde(rename = "tenantID")]
     pub tenant_id: String,
+    /// The backend of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<BackendName>,
+    /// What was to end: the sessions, or the statements that they run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// The operation that was called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
@@ -74,6 +80,9 @@ pub struct AuditLine {
     /// Alibaba Cloud's RequestId, for ActionTrail and support cases. Empty if no answer came.
     #[serde(rename = "requestID")]
     pub request_id: String,
+    /// By SQL: the ID of the operator's own session, which the server's log and its SQL audit name.
+    #[serde(rename = "serverConnectionID", skip_serializing_if = "Option::is_none")]
+    pub server_connection_id: Option<String>,
     /// The ID of the request's trace. Absent if tracing is off.
     #[serde(rename = "traceID", skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

@@ -23,10 +23,12 @@ pub enum ConditionType {
     TargetMismatch,
     /// On a request: the audit line of its call was lost. Absent otherwise.
     NotAudited,
-    /// On a connection: calls are signed with a time stamp that the gateway refuses after the dispatch deadline.
+    /// On a connection: the other side itself refuses calls that come after the dispatch deadline.
     ServerSideFence,
-    /// On a connection: the gateway accepted the access key of its Secret.
+    /// On a connection: the credentials of its Secret were accepted.
     CredentialsValid,
+    /// On a connection by SQL: it is encrypted, and the server is verified.
+    Encrypted,
     /// On a connection: the clocks of the gateway and the operator differ by more than 5 s, as the `Date` headers of
     /// the gateway's answers show. Absent otherwise.
     ClockSkew,
@@ -73,6 +75,8 @@ pub enum WaitReason {
     TimeStampRefused,
     /// The gateway does not offer the operation.
     OperationUnavailable,
+    /// The server is a proxy, which knows sessions by other IDs than the OBServers behind it.
+    ProxyNotSupported,
     /// The clocks of the operator's node and the API server differ by more than 5 s. Nothing is sent, as the operator
     /// does not know whether it is too early or too late.
     ClockSkew,
@@ -149,6 +153,16 @@ pub enum ConnectionReason {
     TimeStampRefused,
     /// The stored object does not fit the schema. Nothing is sent through it.
     InvalidObject,
+    /// The KILL statement has a condition, by which the server itself ends nothing after the dispatch deadline.
+    DeadlineInStatement,
+    /// The server does not evaluate conditions in KILL. Only the operator's own clock keeps calls from being late.
+    ConditionNotSupported,
+    /// Nothing is sent before the server's certificate is verified.
+    #[strum(serialize = "TLSRequired")]
+    TlsRequired,
+    /// `tls.mode` is Disabled.
+    #[strum(serialize = "TLSDisabled")]
+    TlsDisabled,
     /// The gateway's clock is ahead of the operator's by more than 5 s.
     GatewayAhead,
     /// The gateway's clock is behind the operator's by more than 5 s.

@@ -14,15 +14,24 @@ use serde_json::Value;
 use super::alibaba_cloud::AlibabaCloud;
 use super::conditions::{Conditions, conditions_schema};
 use super::session_kill::ARE_IDS;
+use super::sql::{SYS_TENANT, Sql};
 use super::status::Operation;
 
 /// The error for a spec without a backend. Specs of an earlier form have these fields directly in `spec`.
-const NO_BACKEND: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
-                          instanceIDs and credentials below it";
+const NO_BACKEND: &str = "spec.alibabaCloud or spec.sql is required: move regionID, network, endpoint, killOperation, \
+                          signatureMethod, instanceIDs and credentials below alibabaCloud";
+
+/// The error for a spec with several backends.
+const ONE_BACKEND: &str = "spec.alibabaCloud and spec.sql exclude each other: create a connection for each";
 
 /// Allows a spec without a backend if the stored one has none either, so that the operator can write a status that says
 /// so. The API server refuses every status beside a spec that breaks a rule and has unknown fields.
-const HAS_BACKEND: &str = "has(self.alibabaCloud) || (oldSelf.hasValue() && !has(oldSelf.value().alibabaCloud))";
+const HAS_BACKEND: &str = "has(self.alibabaCloud) || has(self.sql) || (oldSelf.hasValue() && !has(oldSelf.value().alibabaCloud) && !has(oldSelf.value().sql))";
+
+/// What follows a call reads the process list through the connection of that name: another backend's list does not have
+/// the call's sessions, so that they would seem to have ended.
+const SAME_BACKEND: &str =
+    "(!has(oldSelf.alibabaCloud) || !has(self.sql)) && (!has(oldSelf.sql) || !has(self.alibabaCloud))";
 
 /// The backend to call, and what requests may name. A spec without a backend cannot be deserialized, so the rest of the
 /// code never meets one.
@@ -38,7 +47,7 @@ const HAS_BACKEND: &str = "has(self.alibabaCloud) || (oldSelf.hasValue() && !has
     derive = "PartialEq",
     shortname = "obc",
     category = "sessionkill-dev",
-    doc = "OceanBaseConnection says how to call the API of ApsaraDB for OceanBase: at which endpoint, with which credentials, and for which instances and tenants.",
+    doc = "OceanBaseConnection says what ends the sessions, with which credentials, and for which instances and tenants: the API of ApsaraDB for OceanBase, or the SQL of any OceanBase.",
     printcolumn(name = "Backend", type_ = "string", json_path = ".status.backend"),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.alibabaCloud.regionID"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -71,6 +80,8 @@ pub struct OceanBaseConnectionSpec {
 pub enum BackendSpec {
     /// The API of ApsaraDB for OceanBase.
     AlibabaCloud(AlibabaCloud),
+    /// The SQL of any OceanBase.
+    Sql(Sql),
     /// A server that a test answers for.
     #[cfg(feature = "scripted")]
     Scripted(Scripted),
@@ -88,6 +99,7 @@ pub struct Scripted {
 /// The members of the union: what a spec must have one of.
 const MEMBERS: &[&str] = &[
     "alibabaCloud",
+    "sql",
     #[cfg(feature = "scripted")]
     "scripted",
 ];
@@ -97,6 +109,9 @@ const MEMBERS: &[&str] = &[
 pub enum BackendName {
     /// The API of ApsaraDB for OceanBase.
     AlibabaCloud,
+    /// The SQL of any OceanBase.
+    #[serde(rename = "SQL")]
+    Sql,
     /// A server that a test answers for.
     #[cfg(feature = "scripted")]
     #[schemars(skip)]
@@ -109,6 +124,7 @@ impl BackendSpec {
     pub const fn name(&self) -> BackendName {
         match self {
             Self::AlibabaCloud(_) => BackendName::AlibabaCloud,
+            Self::Sql(_) => BackendName::Sql,
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => BackendName::Scripted,
         }
@@ -119,8 +135,18 @@ impl BackendSpec {
     pub const fn instance_ids(&self) -> (&'static str, &[String]) {
         match self {
             Self::AlibabaCloud(alibaba_cloud) => ("alibabaCloud.instanceIDs", alibaba_cloud.instance_ids.as_slice()),
+            Self::Sql(sql) => ("sql.cluster", std::slice::from_ref(&sql.cluster)),
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => ("scripted", &[]),
+        }
+    }
+
+    /// The one tenant that requests may name, and the field of the spec that names it; `None` if any.
+    #[must_use]
+    pub fn tenant_id(&self) -> Option<(&'static str, &String)> {
+        match self {
+            Self::Sql(sql) if sql.tenant != SYS_TENANT => Some(("sql.tenant", &sql.tenant)),
+            _ => None,
         }
     }
 
@@ -129,6 +155,7 @@ impl BackendSpec {
     pub fn secret_name(&self) -> Option<&str> {
         match self {
             Self::AlibabaCloud(alibaba_cloud) => Some(&alibaba_cloud.credentials.secret_ref.name),
+            Self::Sql(sql) => Some(&sql.credentials.secret_ref.name),
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => None,
         }
@@ -142,21 +169,29 @@ impl BackendSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new(HAS_BACKEND).message(NO_BACKEND).field_path(".alibabaCloud").optional_old_self(true),
+    validation = Rule::new("!has(self.alibabaCloud) || !has(self.sql)").message(ONE_BACKEND).field_path(".sql"),
+    validation = Rule::new(SAME_BACKEND)
+        .message("the backend of a connection cannot be changed: create another connection")
+        .field_path(".sql"),
     validation = Rule::new("!has(oldSelf.tenantIDs) || size(oldSelf.tenantIDs) == 0 || has(self.tenantIDs)")
         .message("tenantIDs must not be removed: set it to [] to let requests name any tenant")
         .field_path(".tenantIDs")
 )]
 struct Fields {
-    /// How to call the API of ApsaraDB for OceanBase. Required, as there is no other backend.
+    /// Ends sessions by the API of ApsaraDB for OceanBase. Set this or sql.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alibaba_cloud: Option<AlibabaCloud>,
+
+    /// Ends sessions by SQL, on any OceanBase. Set this or alibabaCloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sql: Option<Sql>,
 
     #[cfg(feature = "scripted")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     scripted: Option<Scripted>,
 
-    /// The tenants that requests may name, at most 256. Unset or empty means any that the access key can reach. You can
+    /// The tenants that requests may name, at most 256. Unset or empty means any that the credentials can reach. You can
     /// empty the list, but not remove it.
     #[serde(rename = "tenantIDs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
@@ -188,6 +223,9 @@ impl TryFrom<Value> for OceanBaseConnectionSpec {
         MEMBERS.iter().find_map(|member| stored.get(member)).ok_or_else(no_backend)?;
         let mut fields: Fields = serde_json::from_value(stored)?;
         let backend = fields.take_backend().ok_or_else(no_backend)?;
+        if fields.take_backend().is_some() {
+            return Err(serde_json::Error::custom(ONE_BACKEND));
+        }
         let Fields { tenant_ids, sql_text, request_timeout_seconds, .. } = fields;
         Ok(Self { backend, tenant_ids, sql_text, request_timeout_seconds })
     }
@@ -197,6 +235,7 @@ impl Fields {
     /// The member of the union that is set.
     fn take_backend(&mut self) -> Option<BackendSpec> {
         let backend = self.alibaba_cloud.take().map(BackendSpec::AlibabaCloud);
+        let backend = backend.or_else(|| self.sql.take().map(BackendSpec::Sql));
         #[cfg(feature = "scripted")]
         let backend = backend.or_else(|| self.scripted.take().map(BackendSpec::Scripted));
         backend
@@ -208,6 +247,7 @@ impl From<OceanBaseConnectionSpec> for Fields {
         let OceanBaseConnectionSpec { backend, tenant_ids, sql_text, request_timeout_seconds } = spec;
         let mut fields = Self {
             alibaba_cloud: None,
+            sql: None,
             #[cfg(feature = "scripted")]
             scripted: None,
             tenant_ids,
@@ -216,6 +256,7 @@ impl From<OceanBaseConnectionSpec> for Fields {
         };
         match backend {
             BackendSpec::AlibabaCloud(alibaba_cloud) => fields.alibaba_cloud = Some(alibaba_cloud),
+            BackendSpec::Sql(sql) => fields.sql = Some(sql),
             #[cfg(feature = "scripted")]
             BackendSpec::Scripted(scripted) => fields.scripted = Some(scripted),
         }
@@ -267,19 +308,20 @@ pub struct OceanBaseConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "BackendName")]
     pub backend: Option<BackendName>,
-    /// The operation in use. With killOperation Auto it is the one that the gateway offers.
+    /// The operation in use. With killOperation Auto it is the one that the gateway offers. By SQL it is Kill.
     // Not as an `Option` in the schema, which would take the description of the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Operation")]
     pub operation: Option<Operation>,
-    /// When the operator last probed whether the gateway offers the operation and accepts the access key. Such a probe
+    /// When the operator last probed whether the operation is offered and the credentials are accepted. Such a probe
     /// ends no session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
-    /// Ready: the last call or probe was answered. CredentialsValid: the gateway accepted the access key.
-    /// ServerSideFence: calls carry a time stamp that the gateway itself refuses after the dispatch deadline. Stalled:
-    /// somebody must change something, such as the access key, before the connection works again; absent otherwise.
-    /// ClockSkew: the clocks of the gateway and the operator differ by more than 5 s; absent otherwise.
+    /// Ready: the last call or probe was answered. CredentialsValid: the credentials were accepted. ServerSideFence: the
+    /// other side itself refuses calls that come after the dispatch deadline. Stalled: somebody must change something,
+    /// such as the credentials, before the connection works again; absent otherwise. ClockSkew: the clocks of the
+    /// gateway and the operator differ by more than 5 s; absent otherwise. Encrypted: the connection to the database is
+    /// encrypted; only by SQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

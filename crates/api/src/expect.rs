@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = (
-        "has(self.user) || has(self.database) || has(self.clientIP) || has(self.command) || has(self.state) || has(self.sqlID) || has(self.proxySessionID) || has(self.minExecutionSeconds)",
+        "has(self.user) || has(self.database) || has(self.clientIP) || has(self.command) || has(self.state) || has(self.sqlID) || has(self.proxySessionID) || has(self.minExecutionSeconds) || has(self.clientPort) || has(self.traceID) || has(self.transactionID) || has(self.transaction)",
         "expect must have at least one field: leave it out to kill whatever session has the ID"
     )
 )]
@@ -58,6 +58,36 @@ pub struct Expect {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub min_execution_seconds: Option<i32>,
+
+    /// The port of the client's connection, which tells apart the sessions of one client. By SQL only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub client_port: Option<i32>,
+
+    /// The trace ID of the running statement, which no other statement has. By SQL only.
+    #[serde(rename = "traceID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = ("self.matches('^[0-9A-Za-z-]+$')", "traceID must be letters, digits and -, such as YB42AC11000A-000651C2B1A1B2C3-0-0"))]
+    pub trace_id: Option<String>,
+
+    /// The ID of the open transaction. Write it in quotes. By SQL only.
+    #[serde(rename = "transactionID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20))]
+    #[x_kube(validation = ("self.matches('^[0-9]+$')", "transactionID must be digits in a string, such as \"2713\""))]
+    pub transaction_id: Option<String>,
+
+    /// Open: a transaction is open. None: no transaction is open. By SQL only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<TransactionState>,
+}
+
+/// Whether a transaction is open.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TransactionState {
+    /// A transaction is open.
+    Open,
+    /// No transaction is open.
+    None,
 }
 
 /// Active: the session runs a statement. Sleep: it waits for its client.

@@ -15,6 +15,7 @@ mod description;
 mod expect;
 mod receipt;
 mod session_kill;
+mod sql;
 mod status;
 mod strict;
 
@@ -25,11 +26,12 @@ pub use connection::Scripted;
 pub use connection::{
     BackendName, BackendSpec, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SqlTextPolicy,
 };
-pub use expect::{Expect, SessionState};
+pub use expect::{Expect, SessionState, TransactionState};
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};
 pub use session_kill::{
-    ConnectionRef, MAX_SESSIONS, Mode, Session, SessionKill, SessionKillSpec, Verification, VerificationPolicy,
+    ConnectionRef, MAX_SESSIONS, Mode, Scope, Session, SessionKill, SessionKillSpec, Verification, VerificationPolicy,
 };
+pub use sql::{CaRef, SYS_TENANT, Sql, SqlService, SqlTls, SqlTlsMode};
 pub use status::{
     Counts, Dispatch, ObservedSession, Operation, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
 };

@@ -7,6 +7,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Outcome;
+use super::session_kill::Scope;
 use super::status::{Operation, SessionStatus};
 
 /// The claim: which attempt may make the one call, until when, and for which sessions. Immutable.
@@ -70,6 +71,9 @@ pub struct SessionKillReceiptSpec {
     pub tenant_id: String,
     /// The operation to call first.
     pub operation: Operation,
+    /// As in the request.
+    #[serde(default, skip_serializing_if = "Scope::is_session")]
+    pub scope: Scope,
     /// The sessions of the request at the time of the claim. Pending ones are named in the call, and observed shows
     /// what was seen of them. The others were decided before, and are not named in the call.
     #[schemars(length(min = 1, max = 100))]
@@ -99,7 +103,7 @@ pub struct SessionKillReceiptStatus {
     pub outcome: Outcome,
     /// When the outcome was known.
     pub completion_time: Time,
-    /// Alibaba Cloud's RequestId in the answer. Empty if no answer came.
+    /// Alibaba Cloud's RequestId in the answer. By SQL, the ID of the operator's own session. Empty if no answer came.
     #[serde(rename = "requestID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub request_id: String,

@@ -50,7 +50,7 @@ macro_rules! is_id {
     };
 }
 
-const IS_ID: &str = is_id!("self");
+pub(super) const IS_ID: &str = is_id!("self");
 
 /// Whether each entry is an ID that a request can have: any other entry would allow nothing.
 pub(super) const ARE_IDS: &str = concat!("self.all(id, ", is_id!("id"), ")");
@@ -71,7 +71,7 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
     derive = "PartialEq",
     shortname = "sk",
     category = "sessionkill-dev",
-    doc = "SessionKill asks the operator to end database sessions of one ApsaraDB for OceanBase tenant, once. To try again, create a new SessionKill with a new notAfterTime. To wait for any outcome, run: kubectl wait sk/NAME --for=jsonpath='{.status.completionTime}'",
+    doc = "SessionKill asks the operator to end database sessions of one OceanBase tenant, once. To try again, create a new SessionKill with a new notAfterTime. To wait for any outcome, run: kubectl wait sk/NAME --for=jsonpath='{.status.completionTime}'",
     selectable = ".status.completionTime",
     selectable = ".spec.connectionRef.name",
     selectable = ".spec.instanceID",
@@ -107,6 +107,12 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
     validation = Rule::new("has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)")
         .message("reason is immutable: create a new SessionKill instead")
         .field_path(".reason"),
+    validation = Rule::new("self.?scope.orValue('Session') == oldSelf.?scope.orValue('Session')")
+        .message("scope is immutable: create a new SessionKill instead")
+        .field_path(".scope"),
+    validation = Rule::new("self.?scope.orValue('Session') != 'Query' || self.sessions.all(session, has(session.expect) && (has(session.expect.traceID) || has(session.expect.sqlID)))")
+        .message("scope Query needs expect.traceID or expect.sqlID for each session: without it, whatever statement the session runs by then would be ended")
+        .field_path(".scope"),
     validation = Rule::new(SUSPEND_IS_NOT_REMOVED)
         .message("suspend must not be removed while it is true: set it to false to go on")
         .field_path(".suspend")
@@ -117,7 +123,7 @@ pub struct SessionKillSpec {
     pub connection_ref: ConnectionRef,
 
     /// The ID of the OceanBase cluster instance, such as ob317v4uif0000. Copy it from the ApsaraDB for OceanBase
-    /// console.
+    /// console. By SQL: the cluster of the connection.
     #[serde(rename = "instanceID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
@@ -127,7 +133,7 @@ pub struct SessionKillSpec {
     pub instance_id: String,
 
     /// The ID of the tenant whose sessions are ended, such as t4louaeei0000. Copy it from the ApsaraDB for OceanBase
-    /// console.
+    /// console. By SQL: the name of the tenant.
     #[serde(rename = "tenantID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
@@ -140,6 +146,11 @@ pub struct SessionKillSpec {
     #[serde(default)]
     #[x_kube(validation = ("self == oldSelf", "mode is immutable: create a new SessionKill instead"))]
     pub mode: Mode,
+
+    /// Session ends the sessions. Query ends the statements that they run, and the sessions live. By SQL only.
+    // No default in the schema, so that requests of before it was there are the same.
+    #[serde(default, skip_serializing_if = "Scope::is_session")]
+    pub scope: Scope,
 
     /// The sessions to end, 1 to 100. Name each session once: serverIP and sessionID together are its key.
     #[schemars(length(min = 1, max = 100))]
@@ -198,6 +209,25 @@ pub enum Mode {
     Kill,
     /// Reports what a Kill would do.
     DryRun,
+}
+
+/// What is ended of a session.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The session.
+    #[default]
+    Session,
+    /// The statement that it runs.
+    Query,
+}
+
+impl Scope {
+    /// Whether whole sessions are ended.
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    pub fn is_session(&self) -> bool {
+        *self == Self::Session
+    }
 }
 
 /// How the operator checks that the sessions have ended.
@@ -259,7 +289,10 @@ pub struct ConnectionRef {
 #[x_kube(
     validation = Rule::new("has(self.expect) == has(oldSelf.expect) && (!has(self.expect) || self.expect == oldSelf.expect)")
         .message("expect is immutable: create a new SessionKill instead")
-        .field_path(".expect")
+        .field_path(".expect"),
+    validation = Rule::new("has(self.serverPort) == has(oldSelf.serverPort) && (!has(self.serverPort) || self.serverPort == oldSelf.serverPort)")
+        .message("serverPort is immutable: create a new SessionKill instead")
+        .field_path(".serverPort")
 )]
 pub struct Session {
     /// The IP address of the OBServer that holds the session, in canonical form, such as 192.168.13.119.
@@ -268,7 +301,12 @@ pub struct Session {
     #[x_kube(validation = ("isIP(self) && ip.isCanonical(self)", "serverIP must be an IP address in canonical form, such as 192.168.13.119 or fd00::1"))]
     pub server_ip: String,
 
-    /// The ID of the session on that OBServer: 1 to 2^53-1.
+    /// The SQL port of that OBServer, to tell apart several on one address. By SQL only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub server_port: Option<i32>,
+
+    /// The ID of the session on that OBServer: 1 to 2^53-1, and by SQL to 4294967295.
     #[serde(rename = "sessionID")]
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub session_id: i64,

@@ -79,7 +79,8 @@ pub struct Dispatch {
     pub attempt_id: String,
     /// The operation that was called.
     pub operation: Operation,
-    /// Alibaba Cloud's RequestId in the answer. Give it to their support. Empty if no answer came.
+    /// Alibaba Cloud's RequestId in the answer: give it to their support. By SQL, the ID of the operator's own session.
+    /// Empty if no answer came.
     #[serde(rename = "requestID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub request_id: String,
@@ -87,7 +88,7 @@ pub struct Dispatch {
     pub start_time: Time,
 }
 
-/// The operation of the OceanBasePro API (version 2019-09-01) that ends sessions.
+/// What ends sessions: an operation of the OceanBasePro API (version 2019-09-01), or the SQL statement KILL.
 #[derive(
     JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray,
 )]
@@ -97,6 +98,8 @@ pub enum Operation {
     KillProcessList,
     /// Asynchronous. The answer names no session: only the process list shows what happened to them.
     BatchKillProcessList,
+    /// SQL: one KILL statement for each session, one after the other.
+    Kill,
 }
 
 impl Operation {
@@ -197,6 +200,8 @@ pub enum SessionReason {
     Verified,
     /// The ID now belongs to another session: the intended one has ended.
     IdReused,
+    /// The statement has ended, and the session lives.
+    QueryEnded,
     /// Not in the process list.
     NotFound,
     /// It differs from expect: see message. Nothing was sent for it.
@@ -209,6 +214,8 @@ pub enum SessionReason {
     NotVerified,
     /// The API reported an error for this session: see errorMessage.
     KillRefused,
+    /// The call ended before it came to this session: nothing was sent for it.
+    NotSent,
     /// The API refused the whole call before executing it.
     RequestRejected,
     /// notAfterTime had passed.
@@ -238,6 +245,11 @@ impl SessionReason {
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedSession {
+    /// The address and port of the session's connection, as its server sees them (HOST). With a proxy they are the
+    /// proxy's. By SQL only.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub host: String,
     /// The client's IP address.
     #[serde(rename = "clientIP", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
@@ -262,6 +274,14 @@ pub struct ObservedSession {
     #[serde(rename = "sqlID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub sql_id: String,
+    /// The trace ID of the statement. By SQL only.
+    #[serde(rename = "traceID", default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub trace_id: String,
+    /// The ID of the open transaction. By SQL only.
+    #[serde(rename = "transactionID", default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub transaction_id: String,
     /// The ID of the proxy's session (ProxySessId).
     #[serde(rename = "proxySessionID", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 32))]

@@ -11,12 +11,15 @@ use super::alibaba::{Gateway, Known, LIST_ACTION};
 use super::listed::Listed;
 #[cfg(feature = "scripted")]
 use super::scripted::{self, Script};
+use super::sql::{self, Database};
 
 /// How one connection ends and lists sessions: where it calls, with which credentials, and what is known of the other side.
 #[derive(Debug)]
 pub enum Backend {
     /// The API of ApsaraDB for OceanBase.
     AlibabaCloud(Gateway),
+    /// The SQL of any OceanBase.
+    Sql(Database),
     /// A server that a test answers for.
     #[cfg(feature = "scripted")]
     Scripted(Script),
@@ -28,6 +31,7 @@ impl Backend {
     pub fn operation(&self) -> Operation {
         match self {
             Self::AlibabaCloud(gateway) => gateway.operation(),
+            Self::Sql(_) => Operation::Kill,
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => scripted::OPERATION,
         }
@@ -38,8 +42,30 @@ impl Backend {
     pub fn guarantees(&self, operation: Operation) -> Guarantees {
         match self {
             Self::AlibabaCloud(gateway) => gateway.known.guarantees(operation),
+            Self::Sql(database) => database.known.guarantees(),
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => scripted::GUARANTEES,
+        }
+    }
+
+    /// Whether calls for `tenant` need no [`Self::open`] first.
+    #[must_use]
+    pub fn is_open(&self, tenant: &Tenant) -> bool {
+        match self {
+            Self::AlibabaCloud(_) => true,
+            Self::Sql(database) => database.is_open(tenant),
+            #[cfg(feature = "scripted")]
+            Self::Scripted(_) => true,
+        }
+    }
+
+    /// Makes calls for `tenant` possible, and finds out whether the other side is what the connection says. Ends nothing.
+    pub async fn open(&self, tenant: &Tenant) -> Result<(), CallError> {
+        match self {
+            Self::AlibabaCloud(_) => Ok(()),
+            Self::Sql(database) => database.open(tenant).await,
+            #[cfg(feature = "scripted")]
+            Self::Scripted(_) => Ok(()),
         }
     }
 
@@ -48,6 +74,7 @@ impl Backend {
     pub async fn kill<P: KillPermit>(&self, permit: P, target: &KillTarget, request: u32) -> Asked<P> {
         match self {
             Self::AlibabaCloud(gateway) => gateway.kill(permit, target, request).await,
+            Self::Sql(database) => database.kill(permit, target).await,
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.kill(permit, target).await,
         }
@@ -61,6 +88,7 @@ impl Backend {
     {
         match self {
             Self::AlibabaCloud(gateway) => gateway.list(tenant, wanted, server_time).await,
+            Self::Sql(database) => database.list(tenant, wanted).await,
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.list(tenant, wanted).await,
         }
@@ -71,6 +99,7 @@ impl Backend {
     pub async fn probe(&self, operation: Operation, server_time: Option<Timestamp>) -> Result<(), CallError> {
         match self {
             Self::AlibabaCloud(gateway) => gateway.probe(operation, server_time).await,
+            Self::Sql(database) => database.probe().await,
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.probe().await,
         }
@@ -81,6 +110,7 @@ impl Backend {
     pub const fn probed(&self) -> (Operation, Option<Operation>) {
         match self {
             Self::AlibabaCloud(gateway) => gateway.probed(),
+            Self::Sql(_) => (Operation::Kill, None),
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => (scripted::OPERATION, None),
         }
@@ -91,6 +121,7 @@ impl Backend {
     pub const fn list_action(&self) -> &'static str {
         match self {
             Self::AlibabaCloud(_) => LIST_ACTION,
+            Self::Sql(_) => sql::LIST_ACTION,
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => scripted::LIST_ACTION,
         }
@@ -102,6 +133,7 @@ impl Backend {
     pub fn refusal(&self, action: &str, on: &str, error: &CallError) -> Option<(WaitReason, String)> {
         match self {
             Self::AlibabaCloud(gateway) => gateway.refusal(action, on, error),
+            Self::Sql(database) => database.refusal(action, error),
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.refusal(error),
         }
@@ -112,6 +144,7 @@ impl Backend {
     pub fn endpoint(&self) -> String {
         match self {
             Self::AlibabaCloud(gateway) => gateway.endpoint().to_string(),
+            Self::Sql(database) => database.server.to_string(),
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.address.clone(),
         }
@@ -119,7 +152,7 @@ impl Backend {
 }
 
 /// The actions that list sessions, of all backends that users have.
-pub const LIST_ACTIONS: [&str; 1] = [LIST_ACTION];
+pub const LIST_ACTIONS: [&str; 2] = [LIST_ACTION, sql::LIST_ACTION];
 
 /// What is known of the other side of one connection. The caller keeps it between the connection's routes, and hands it to
 /// each; clones share it. A route may outlive it: what that learns then is lost.
@@ -127,6 +160,8 @@ pub const LIST_ACTIONS: [&str; 1] = [LIST_ACTION];
 pub struct Memory {
     /// What is known of a gateway of Alibaba Cloud.
     pub alibaba: Arc<Known>,
+    /// What is known of a database, and its open sessions.
+    pub sql: Arc<sql::Known>,
 }
 
 impl Memory {
@@ -135,6 +170,7 @@ impl Memory {
     pub fn operation(&self, spec: &BackendSpec, stored: Option<Operation>) -> Operation {
         match spec {
             BackendSpec::AlibabaCloud(alibaba_cloud) => self.alibaba.operation(alibaba_cloud.kill_operation, stored),
+            BackendSpec::Sql(_) => Operation::Kill,
             #[cfg(feature = "scripted")]
             BackendSpec::Scripted(_) => scripted::OPERATION,
         }
@@ -145,6 +181,7 @@ impl Memory {
     pub fn guarantees(&self, spec: &BackendSpec, operation: Operation) -> Guarantees {
         match spec {
             BackendSpec::AlibabaCloud(_) => self.alibaba.guarantees(operation),
+            BackendSpec::Sql(_) => self.sql.guarantees(),
             #[cfg(feature = "scripted")]
             BackendSpec::Scripted(_) => scripted::GUARANTEES,
         }
@@ -156,6 +193,7 @@ impl Memory {
     pub fn offers(&self, spec: &BackendSpec, operation: Operation) -> bool {
         match spec {
             BackendSpec::AlibabaCloud(_) => self.alibaba.offers(operation),
+            BackendSpec::Sql(_) => false,
             #[cfg(feature = "scripted")]
             BackendSpec::Scripted(_) => false,
         }

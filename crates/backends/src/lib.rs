@@ -1,14 +1,14 @@
 //! The backends: all that calls a cloud API or a database to end sessions. Does I/O; does not know Kubernetes.
 //!
 //! ```text
-//! backend ─ alibaba
-//!           sql
+//! backend ─ alibaba, sql ─ addresses
 //! ```
 
 // An image must not have it.
 #[cfg(all(feature = "scripted", not(debug_assertions)))]
 compile_error!("the feature scripted is for tests: build without it, or with debug assertions");
 
+pub mod addresses;
 pub mod alibaba;
 mod backend;
 mod listed;

@@ -11,7 +11,7 @@ use sessionkill_core::backend::{
     ANSWER_LOST, Asked, CallError, Called, ErrorKind, Fence, Guarantees, KillAnswer, KillPermit, KillTarget,
     ProcessList, Tenant,
 };
-use sessionkill_core::session::{Row, Seen};
+use sessionkill_core::session::{Limits, Row, Seen};
 
 use super::listed::Listed;
 
@@ -73,7 +73,7 @@ impl Script {
             None => {
                 Called::NotExecuted(permit, CallError::local(ErrorKind::DeadlinePassed, "DeadlinePassed", "too late"))
             }
-            Some(_) => match self.ask("kill", &target.tenant, &target.sessions).await {
+            Some(_) => match self.ask("kill", &target.tenant, &pairs(target)).await {
                 Ok(said) => Called::Answered(answer(said)),
                 Err(error) if error.kind.is_not_executed() => Called::NotExecuted(permit, error),
                 Err(error) => Called::Ambiguous(error),
@@ -87,7 +87,7 @@ impl Script {
         let (began, time) = (Instant::now(), Timestamp::now());
         let said: Vec<Said> = self.ask(LIST_ACTION, tenant, &[]).await?;
         let sessions = said.into_iter().filter(|said| wanted(said.session)).map(seen).collect();
-        Ok(Listed { list: ProcessList { sessions, complete: true }, began, time })
+        Ok(Listed { list: ProcessList { sessions, complete: true, limits: Limits::default() }, began, time })
     }
 
     /// See [`crate::Backend::probe`].
@@ -139,8 +139,12 @@ impl Script {
     }
 }
 
+fn pairs(target: &KillTarget) -> Vec<(String, i64)> {
+    target.sessions.iter().map(|session| (session.server_ip.clone(), session.session_id)).collect()
+}
+
 fn answer(said: Vec<Said>) -> KillAnswer {
-    let row = |said: Said| Row { error_message: said.error.clone(), seen: seen(said) };
+    let row = |said: Said| Row { error_message: said.error.clone(), seen: seen(said), ..Row::default() };
     KillAnswer { request_id: "script-1".to_owned(), rows: said.into_iter().map(row).collect() }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sessionkill_api::{ConnectionReason, Operation};
+use sessionkill_api::{ConnectionReason, ObservedSession, Operation};
 
-use crate::session::{Row, Seen};
+use crate::session::{Limits, Meant, Row, Seen};
 
 /// The least time that must be left for another request in the same attempt (5 s). Closer to the deadline a small difference of
 /// the clocks is enough for a refusal, which says nothing about the other side.
@@ -40,8 +40,28 @@ pub struct Tenant {
 pub struct KillTarget {
     /// Their tenant.
     pub tenant: Tenant,
-    /// Server address and ID of each session.
-    pub sessions: Vec<(String, i64)>,
+    /// The sessions.
+    pub sessions: Vec<TargetSession>,
+}
+
+/// One session that a kill names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetSession {
+    /// The address of its server.
+    pub server_ip: String,
+    /// Its ID.
+    pub session_id: i64,
+    /// What the request means by it.
+    pub meant: Meant,
+    /// As the process list showed it right before the kill; `None` if it was not seen.
+    pub observed: Option<ObservedSession>,
+}
+
+impl From<(String, i64)> for TargetSession {
+    /// Whatever session has this ID on this server.
+    fn from((server_ip, session_id): (String, i64)) -> Self {
+        Self { server_ip, session_id, ..Self::default() }
+    }
 }
 
 /// What a backend guarantees about one of its operations. Whoever judges an answer or shows a connection asks for these, and
@@ -86,6 +106,9 @@ pub struct Asked<P> {
 pub enum Called<P> {
     /// The backend answered.
     Answered(KillAnswer),
+    /// Executed for some sessions: the others have the verdict [`NotSent`](crate::session::Verdict::NotSent). The permit may be
+    /// used again for a request none of whose sessions was sent.
+    InPart(P, KillAnswer, CallError),
     /// Provably not executed: the permit may be used again.
     NotExecuted(P, CallError),
     /// Possibly executed: the permit is used up.
@@ -110,6 +133,8 @@ pub struct ProcessList {
     /// Whether `sessions` has every wanted session. False if the answer counts more sessions than it lists or if any
     /// row is unreadable: a missing session may then still exist.
     pub complete: bool,
+    /// Of what it tells nothing.
+    pub limits: Limits,
 }
 
 /// A call without a usable answer. Its texts never contain keys, tokens, strings to sign or SQL.
@@ -154,6 +179,10 @@ pub enum ErrorKind {
     Rejected,
     /// The dispatch deadline passed before the call could be sent.
     DeadlinePassed,
+    /// The other side is a proxy, which knows sessions by other IDs than the servers behind it.
+    ProxyNotSupported,
+    /// The other side is not what the connection says it is, so that nothing may be asked of it for the request.
+    NotAllowed,
     /// Sent, but without a conclusive answer: it may have been executed.
     Ambiguous,
 }

@@ -19,14 +19,26 @@ pub fn footprint(object: &SessionKill) -> usize {
 }
 
 fn session(session: &Session) -> usize {
-    let Session { server_ip, session_id: _, expect } = session;
+    let Session { server_ip, server_port: _, session_id: _, expect } = session;
     texts(&[server_ip]) + expect.as_ref().map_or(0, expectation)
 }
 
 fn expectation(expect: &Expect) -> usize {
-    let Expect { user, database, client_ip, command, state: _, sql_id, proxy_session_id, min_execution_seconds: _ } =
-        expect;
-    optional(&[user, database, client_ip, command, sql_id, proxy_session_id])
+    let Expect {
+        user,
+        database,
+        client_ip,
+        command,
+        state: _,
+        sql_id,
+        proxy_session_id,
+        min_execution_seconds: _,
+        client_port: _,
+        trace_id,
+        transaction_id,
+        transaction: _,
+    } = expect;
+    optional(&[user, database, client_ip, command, sql_id, proxy_session_id, trace_id, transaction_id])
 }
 
 fn status(status: &SessionKillStatus) -> usize {
@@ -44,6 +56,9 @@ fn session_status(session: &SessionStatus) -> usize {
 
 fn observation(seen: &ObservedSession) -> usize {
     let ObservedSession {
+        host,
+        trace_id,
+        transaction_id,
         client_ip,
         user,
         database,
@@ -56,7 +71,7 @@ fn observation(seen: &ObservedSession) -> usize {
         observation_time: _,
     } = seen;
     let texts_seen = [client_ip, user, database, command, execute_time, sql_id, proxy_session_id, sql_text, tenant_id];
-    texts(&texts_seen)
+    texts(&texts_seen) + texts(&[host, trace_id, transaction_id])
 }
 
 fn condition(condition: &Condition) -> usize {

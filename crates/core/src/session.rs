@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use sessionkill_api::{ObservedSession, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
+use sessionkill_api::{
+    Expect, ObservedSession, Scope, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy,
+};
 
 use crate::sql_text::stored;
 use crate::text::clamp;
@@ -25,12 +27,18 @@ pub const MAX_ADDRESS: usize = 64;
 pub struct Seen {
     /// `ServerIp`.
     pub server_ip: String,
+    /// The SQL port of the server, as text; empty if not told.
+    pub server_port: String,
     /// `SessionId`.
     pub session_id: i64,
     /// `Status`: the session's state.
     pub status: String,
+    /// The address and port of the session's connection, as the server sees them; empty if not told.
+    pub host: String,
     /// `ClientIp`.
     pub client_ip: String,
+    /// The port of the client, as text; empty if not told.
+    pub client_port: String,
     /// `TenantId`.
     pub tenant_id: String,
     /// `User`.
@@ -41,6 +49,10 @@ pub struct Seen {
     pub sql_text: String,
     /// `SqlId`; only the process list has it.
     pub sql_id: String,
+    /// The trace ID of the running statement; empty if none runs or if not told.
+    pub trace_id: String,
+    /// The ID of the open transaction, as text; empty if none is open or if not told.
+    pub transaction_id: String,
     /// `Command`.
     pub command: String,
     /// `ExecuteTime`, as text.
@@ -54,6 +66,12 @@ pub struct Seen {
 pub struct Snapshot {
     sessions: HashMap<i64, Vec<Seen>>,
     complete: bool,
+    /// The servers whose sessions it has; `None` for all servers.
+    servers: Option<HashSet<String>>,
+    /// The fields of `expect` that it cannot tell.
+    untold: Vec<&'static str>,
+    /// Why it is not complete, for people; empty if it is.
+    gap: &'static str,
     /// The IDs whose absence it proves; `None` for all IDs.
     asked: Option<Arc<HashSet<i64>>>,
     /// When reading it began.
@@ -79,7 +97,27 @@ impl Snapshot {
         for seen in sessions {
             by_id.entry(seen.session_id).or_default().push(seen);
         }
-        Self { sessions: by_id, complete, asked: None, time }
+        Self { sessions: by_id, complete, servers: None, untold: vec![], gap: "", asked: None, time }
+    }
+
+    /// Says of what the list tells nothing: see [`ProcessList`](crate::backend::ProcessList).
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        let Limits { servers, untold, gap } = limits;
+        Self { servers, untold, gap, ..self }
+    }
+
+    /// The first field of `expect` that the list cannot tell.
+    #[must_use]
+    pub fn cannot_tell(&self, expect: &Expect) -> Option<&'static str> {
+        let is_given = |field: &&'static str| gives(expect, field);
+        self.untold.iter().copied().find(is_given)
+    }
+
+    /// Why the list is not complete, for people; empty if nothing is known.
+    #[must_use]
+    pub const fn gap(&self) -> &'static str {
+        self.gap
     }
 
     /// Marks a list as filtered to `ids`, so that it proves nothing about any other session.
@@ -104,13 +142,70 @@ impl Snapshot {
     /// Finds the session with this ID on this server.
     #[must_use]
     pub fn presence(&self, server_ip: &str, session_id: i64) -> Presence<'_> {
+        self.presence_at((server_ip, None), session_id)
+    }
+
+    /// Finds the session with this ID on this server, whose port counts if both sides tell it.
+    #[must_use]
+    pub fn presence_at(&self, (server_ip, server_port): (&str, Option<i32>), session_id: i64) -> Presence<'_> {
         let same_id = self.sessions.get(&session_id).map(Vec::as_slice).unwrap_or_default();
-        match same_id.iter().find(|seen| same_address(server_ip, &seen.server_ip)) {
+        let port = server_port.map(|port| port.to_string());
+        let is_at = |seen: &&Seen| {
+            let other_port =
+                port.as_ref().is_some_and(|port| !seen.server_port.is_empty() && *port != seen.server_port);
+            same_address(server_ip, &seen.server_ip) && !other_port
+        };
+        match same_id.iter().find(is_at) {
             Some(seen) => Presence::Present(seen),
-            None if self.complete && self.tells_of(&[session_id]) => Presence::Absent,
+            None if self.complete && self.tells_of(&[session_id]) && self.has_server(server_ip) => Presence::Absent,
             None => Presence::Unknown,
         }
     }
+
+    fn has_server(&self, server_ip: &str) -> bool {
+        self.servers.as_ref().is_none_or(|servers| servers.iter().any(|server| same_address(server_ip, server)))
+    }
+}
+
+/// Of what a process list tells nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The servers whose sessions it has: of another server it tells nothing, as that may be unreachable. `None` for all.
+    pub servers: Option<HashSet<String>>,
+    /// The fields of `expect` that it cannot tell, by their names.
+    pub untold: Vec<&'static str>,
+    /// Why it is not complete, for people.
+    pub gap: &'static str,
+}
+
+/// Whether `expect` gives the field of this name.
+fn gives(expect: &Expect, field: &str) -> bool {
+    match field {
+        "user" => expect.user.is_some(),
+        "database" => expect.database.is_some(),
+        "clientIP" => expect.client_ip.is_some(),
+        "clientPort" => expect.client_port.is_some(),
+        "command" => expect.command.is_some(),
+        "state" => expect.state.is_some(),
+        "sqlID" => expect.sql_id.is_some(),
+        "traceID" => expect.trace_id.is_some(),
+        "transactionID" => expect.transaction_id.is_some(),
+        "transaction" => expect.transaction.is_some(),
+        "proxySessionID" => expect.proxy_session_id.is_some(),
+        "minExecutionSeconds" => expect.min_execution_seconds.is_some(),
+        _ => false,
+    }
+}
+
+/// What a request means by a session: two requests may name the same one, and mean different things.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Meant {
+    /// What is ended of it.
+    pub scope: Scope,
+    /// The port of its server, if the request names it.
+    pub server_port: Option<i32>,
+    /// What it must be like.
+    pub expect: Option<Expect>,
 }
 
 /// A session in the answer to a kill.
@@ -120,6 +215,26 @@ pub struct Row {
     pub seen: Seen,
     /// `ErrorMessage`.
     pub error_message: String,
+    /// What is known of this one session.
+    pub verdict: Verdict,
+    /// Which request's session it is, if the answer depends on that.
+    pub meant: Option<Meant>,
+}
+
+/// What is known of one session after a call that has an answer for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was answered for: refused, if there is an error message.
+    #[default]
+    Answered,
+    /// Nothing was sent for it, as it is not what the request means: the text says how it differs.
+    Skipped(String),
+    /// Nothing was sent for it, as it has ended: it is gone, or its ID belongs to another session.
+    Gone(SessionReason),
+    /// Sent, and no certain answer came.
+    Ambiguous(String),
+    /// Nothing was sent for it, as the call ended before: the text says why.
+    NotSent(String),
 }
 
 /// Compares addresses instead of spellings, as the API may write an IPv6 address differently than the request.
@@ -134,12 +249,15 @@ pub fn same_address(one: &str, other: &str) -> bool {
 #[must_use]
 pub fn observed(seen: &Seen, policy: SqlTextPolicy, time: Timestamp) -> ObservedSession {
     ObservedSession {
+        host: clamp(&seen.host, MAX_ADDRESS),
         client_ip: clamp(&seen.client_ip, MAX_ADDRESS),
         user: clamp(&seen.user, MAX_NAME),
         database: clamp(&seen.database, MAX_NAME),
         command: clamp(&seen.command, 64),
         execute_time: clamp(&seen.execute_time, 32),
         sql_id: clamp(&seen.sql_id, 64),
+        trace_id: clamp(&seen.trace_id, 64),
+        transaction_id: clamp(&seen.transaction_id, 32),
         proxy_session_id: clamp(&seen.proxy_session_id, 32),
         sql_text: stored(&seen.sql_text, policy),
         tenant_id: clamp(&seen.tenant_id, 64),

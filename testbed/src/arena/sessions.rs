@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
-use sessionkill::api::{ConnectionRef, Mode, SessionKillSpec, Verification, VerificationPolicy};
+use sessionkill::api::{ConnectionRef, Mode, Scope, SessionKillSpec, Verification, VerificationPolicy};
 
 use crate::gateway::Session;
 
@@ -53,6 +53,7 @@ pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<Sessi
         .collect();
     let not_after = (Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second)?;
     Ok(SessionKillSpec {
+        scope: Scope::Session,
         connection_ref: ConnectionRef { name: CONNECTION.into() },
         instance_id: INSTANCE.into(),
         tenant_id: TENANT.into(),

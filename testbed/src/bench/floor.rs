@@ -15,10 +15,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sessionkill::{
     api::{SessionKill, SessionKillReceipt},
+    backends::addresses::Addresses,
     domain::kill::status::finished,
     oceanbase::{
-        Access, AccessKey, Addresses, Called, Client, ClientOptions, Endpoint, KillCall, KillPermit, KillTarget,
-        Operation, Tenant, TimeSource,
+        Access, AccessKey, Called, Client, ClientOptions, Endpoint, KillCall, KillPermit, KillTarget, Operation,
+        Tenant, TimeSource,
     },
 };
 use tokio::{
@@ -128,7 +129,8 @@ impl Gateway {
     async fn kill(&self, object: &SessionKill, receipt: &SessionKillReceipt) -> anyhow::Result<()> {
         let spec = &object.spec;
         let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
-        let sessions = spec.sessions.iter().map(|session| (session.server_ip.clone(), session.session_id)).collect();
+        let sessions =
+            spec.sessions.iter().map(|session| (session.server_ip.clone(), session.session_id).into()).collect();
         let call = KillCall {
             operation: Operation::KillProcessList,
             target: KillTarget { tenant, sessions },
@@ -137,7 +139,9 @@ impl Gateway {
         };
         match self.client.kill(Permit(receipt), &call, &self.access).await {
             Called::Answered(_) => Ok(()),
-            Called::NotExecuted(_, error) | Called::Ambiguous(error) => bail!("the call failed: {error}"),
+            Called::NotExecuted(_, error) | Called::InPart(_, _, error) | Called::Ambiguous(error) => {
+                bail!("the call failed: {error}")
+            }
         }
     }
 }

@@ -155,5 +155,6 @@ pub fn as_listed(session: &Session) -> Expect {
         sql_id: text(&session.sql_id),
         proxy_session_id: session.proxy_sess_id.clone(),
         min_execution_seconds: i32::try_from(session.execute_time).ok().filter(|seconds| *seconds > 0),
+        ..Expect::default()
     }
 }

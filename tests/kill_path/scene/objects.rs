@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::PostParams;
 use sessionkill::api::{
-    ConnectionRef, Expect, Mode, Session, SessionKill, SessionKillSpec, SessionOutcome, SessionReason, Verification,
-    VerificationPolicy,
+    ConnectionRef, Expect, Mode, Scope, Session, SessionKill, SessionKillSpec, SessionOutcome, SessionReason,
+    Verification, VerificationPolicy,
 };
 
 use super::{SERVER_IP, Scene, in_seconds, session_id};
@@ -25,6 +25,7 @@ impl<'a> RequestBuilder<'a> {
             instance_id: Scene::INSTANCE.into(),
             tenant_id: Scene::TENANT.into(),
             mode: Mode::Kill,
+            scope: Scope::Session,
             sessions: vec![],
             not_before_time: None,
             not_after_time: Time(in_seconds(600)),
@@ -44,20 +45,25 @@ impl<'a> RequestBuilder<'a> {
 
     /// Names these sessions of the memory backend.
     pub fn sessions(mut self, numbers: impl IntoIterator<Item = i64>) -> Self {
-        let session = |number| Session { server_ip: SERVER_IP.into(), session_id: session_id(number), expect: None };
+        let session = |number| Session {
+            server_ip: SERVER_IP.into(),
+            session_id: session_id(number),
+            server_port: None,
+            expect: None,
+        };
         self.spec.sessions = numbers.into_iter().map(session).collect();
         self
     }
 
     /// Names one session of any server.
     pub fn session_on(mut self, server_ip: &str, session_id: i64) -> Self {
-        self.spec.sessions = vec![Session { server_ip: server_ip.into(), session_id, expect: None }];
+        self.spec.sessions = vec![Session { server_ip: server_ip.into(), session_id, server_port: None, expect: None }];
         self
     }
 
     /// Adds a session of any server.
     pub fn and_session_on(mut self, server_ip: &str, session_id: i64) -> Self {
-        self.spec.sessions.push(Session { server_ip: server_ip.into(), session_id, expect: None });
+        self.spec.sessions.push(Session { server_ip: server_ip.into(), session_id, server_port: None, expect: None });
         self
     }
 

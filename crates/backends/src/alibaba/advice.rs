@@ -21,7 +21,11 @@ pub(super) struct RefusedCall<'a> {
 pub(super) fn refusal(call: &RefusedCall<'_>, error: &CallError) -> Option<(WaitReason, String)> {
     let RefusedCall { action, on, endpoint, key_source, kill_operation } = *call;
     let (reason, advice) = match error.kind {
-        ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
+        ErrorKind::Rejected
+        | ErrorKind::DeadlinePassed
+        | ErrorKind::ProxyNotSupported
+        | ErrorKind::NotAllowed
+        | ErrorKind::Ambiguous => return None,
         ErrorKind::Throttled { .. } => (WaitReason::Throttled, "trying again later".to_owned()),
         ErrorKind::Unreachable => {
             let advice = format!("check the endpoint {endpoint}, DNS, network policies and certificates");

@@ -27,7 +27,7 @@ pub fn read_answer<B: Body>(
     let rows = match operation {
         Operation::KillProcessList => rows.unwrap_or_default(),
         // The rows of BatchKillProcessList name no session.
-        Operation::BatchKillProcessList => vec![],
+        Operation::BatchKillProcessList | Operation::Kill => vec![],
     };
     Ok(KillAnswer { request_id, rows })
 }

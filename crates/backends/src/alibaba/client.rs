@@ -8,12 +8,12 @@ use sessionkill_api::Operation;
 use sessionkill_core::backend::{CallError, ErrorKind, KillAnswer};
 
 use super::access::Access;
-use super::addresses::Addresses;
 use super::answer::MAX_ANSWER_BYTES;
 use super::budget::{AnswerBudget, DEFAULT_BYTES};
 use super::raw_answer::RawAnswer;
 use super::receive::{ReadKill, receive};
 use super::transport::{Receiving, Transport};
+use crate::addresses::Addresses;
 
 /// Options of the HTTP client.
 #[derive(Clone, Debug)]

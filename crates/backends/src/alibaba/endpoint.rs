@@ -4,7 +4,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::addresses::Addresses;
+use crate::addresses::Addresses;
 
 /// A base URL that may be called, and the addresses that its host may have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -59,7 +59,7 @@ impl Gateway {
         let called = self.client.kill(permit, &call, &self.access).await;
         let Refusal { retry_as, learned } = match &called {
             Called::NotExecuted(permit, error) => self.known.refused(&call, self.kill_operation, permit, error),
-            Called::Answered(_) | Called::Ambiguous(_) => Refusal::default(),
+            Called::Answered(_) | Called::InPart(..) | Called::Ambiguous(_) => Refusal::default(),
         };
         Asked { operation, called, retry_as, learned }
     }

@@ -44,7 +44,7 @@ impl Client {
             let message = "the dispatch deadline passed before the call could be sent";
             return Called::NotExecuted(permit, CallError::local(ErrorKind::DeadlinePassed, "DeadlinePassed", message));
         }
-        let named: HashSet<i64> = call.target.sessions.iter().map(|(_, id)| *id).collect();
+        let named: HashSet<i64> = call.target.sessions.iter().map(|session| session.session_id).collect();
         let wanted = move |id| named.contains(&id);
         match self.answer_to_kill(request, self.request_timeout, call.operation, access, wanted).await {
             Ok(answer) => Called::Answered(answer),
@@ -65,14 +65,15 @@ fn connect_margin(source: TimeSource) -> Duration {
 /// The business parameters of a kill. Session IDs have the type used in the API's examples: strings for one operation,
 /// numbers for the other.
 fn kill_parameters(operation: Operation, target: &KillTarget) -> Vec<(&'static str, String)> {
-    let sessions: Vec<_> = match operation {
-        Operation::KillProcessList => {
-            target.sessions.iter().map(|(ip, id)| json!({"ServerIp": ip, "SessionId": id.to_string()})).collect()
-        }
-        Operation::BatchKillProcessList => {
-            target.sessions.iter().map(|(ip, id)| json!({"ServerIp": ip, "SessionId": id})).collect()
-        }
-    };
+    let mut named = HashSet::new();
+    let sessions = target.sessions.iter().map(|session| (&session.server_ip, session.session_id));
+    let sessions: Vec<_> = sessions
+        .filter(|session| named.insert(*session))
+        .map(|(ip, id)| match operation {
+            Operation::BatchKillProcessList => json!({"ServerIp": ip, "SessionId": id}),
+            Operation::KillProcessList | Operation::Kill => json!({"ServerIp": ip, "SessionId": id.to_string()}),
+        })
+        .collect();
     let mut form = vec![
         ("InstanceId", target.tenant.instance_id.clone()),
         ("SessionList", serde_json::Value::from(sessions).to_string()),

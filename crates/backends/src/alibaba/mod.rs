@@ -9,7 +9,6 @@
 //! sends twice: the caller holds the claim and decides.
 
 pub mod access;
-pub mod addresses;
 mod advice;
 pub mod answer;
 pub mod budget;
@@ -37,7 +36,6 @@ pub mod stamp;
 mod transport;
 
 pub use access::{Access, AllowedEndpoint};
-pub use addresses::Addresses;
 pub use budget::AnswerBudget;
 pub use client::{Client, ClientOptions, Dates};
 pub use credentials::AccessKey;

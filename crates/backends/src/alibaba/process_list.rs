@@ -11,7 +11,7 @@ use std::hash::BuildHasher as _;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use sessionkill_core::backend::{CallError, ProcessList};
-use sessionkill_core::session::Seen;
+use sessionkill_core::session::{Limits, Seen};
 
 use super::json::{By, Reader, Skipped, Text};
 use super::raw_answer::{Body, RawAnswer, unreadable};
@@ -129,7 +129,8 @@ impl<'a> Rows<'a> {
         let complete = self.all_read && covers(self.counted.len(), total);
         let mut kept: Vec<Kept> = self.kept.into_values().collect();
         kept.sort_unstable_by_key(|kept| kept.place.1);
-        ProcessList { sessions: kept.into_iter().map(|kept| kept.session).collect(), complete }
+        let sessions = kept.into_iter().map(|kept| kept.session).collect();
+        ProcessList { sessions, complete, limits: Limits::default() }
     }
 }
 
@@ -297,6 +298,7 @@ mod tests {
             sql_id: "45CCBDC7F1D2A0B34C5D6E7F8091A2B3".to_owned(),
             execute_time: "742".to_owned(),
             proxy_session_id: "12402504630519660553".to_owned(),
+            ..Seen::default()
         };
         let idle = Seen {
             session_id: 3_221_614_620,
@@ -323,7 +325,7 @@ mod tests {
     #[test]
     fn an_empty_list_is_one_that_was_given() {
         let list = read(r#"{"Data":{"TotalSessionCount":0,"AllProcessList":[]}}"#).unwrap();
-        assert_eq!(list, ProcessList { sessions: vec![], complete: true });
+        assert_eq!(list, ProcessList { sessions: vec![], complete: true, limits: Limits::default() });
     }
 
     #[test]

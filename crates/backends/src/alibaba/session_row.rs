@@ -75,6 +75,12 @@ pub(super) fn read<'de, A: MapAccess<'de>>(
 pub(super) fn texts(session: &mut Seen) -> impl Iterator<Item = (&mut String, usize)> {
     let Seen {
         session_id: _,
+        // By SQL only.
+        server_port: _,
+        host: _,
+        client_port: _,
+        trace_id: _,
+        transaction_id: _,
         server_ip,
         client_ip,
         tenant_id,

@@ -10,10 +10,10 @@ use sessionkill_core::backend::{ANSWER_LOST, CallError, ErrorKind};
 use sessionkill_core::clock::date;
 use tokio::time::Instant;
 
-use super::addresses::{Addresses, Resolver};
 use super::connecting::{CONNECT_WITHIN, ConnectLimit};
 use super::raw_answer::{RawAnswer, retry_after};
 use super::signed_request::SignedRequest;
+use crate::addresses::{Addresses, Resolver};
 
 /// The longest that DNS, TCP and TLS may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

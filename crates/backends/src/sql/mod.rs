@@ -1,4 +1,28 @@
-//! The backend that ends sessions over SQL: a connection of its own to a database that speaks the MySQL protocol. Does
-//! I/O; knows nothing of Kubernetes.
+//! Ends sessions by the SQL of OceanBase, over the MySQL protocol. Does I/O; knows nothing of Kubernetes.
+//!
+//! ```text
+//! database (advice, known) ─ compare_and_kill, process_list ─ session ─ login ─ server ─ wire
+//!                                                             └ statements, columns, error_codes
+//! ```
+//!
+//! Each tenant has at most one connection, which is closed after 30 s without work. A session is ended by two statements on
+//! it: one that compares the session with what is meant, at the server, and `KILL`, which has a condition by which the server
+//! itself refuses it after the dispatch deadline.
 
+mod advice;
+mod columns;
+mod compare_and_kill;
+mod database;
+mod error_codes;
+mod known;
+mod login;
+mod process_list;
+pub mod server;
+mod session;
+mod statements;
 pub mod wire;
+
+pub use database::{Database, LIST_ACTION};
+pub use known::Known;
+pub use login::Account;
+pub use server::{AllowedHost, Server};

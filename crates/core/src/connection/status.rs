@@ -48,6 +48,8 @@ pub struct Facts {
     pub fence: Fence,
     /// The operation in use.
     pub operation: Operation,
+    /// Whether the connection is encrypted; `None` if the backend leaves no choice.
+    pub is_encrypted: Option<bool>,
     /// When a probe was answered, if this result is from a probe.
     pub probed: Option<Timestamp>,
     /// The least by which the operator's clock is ahead of the gateway's; negative if it is behind, zero if it may be
@@ -75,6 +77,7 @@ pub fn connection_status(
     let stalled = needs_somebody.then(|| new(ConditionType::Stalled, ("True", ready.1, ready.2)));
     let skew = clock_skew(facts.clock_lead);
     let skew = skew.map(|(reason, message)| new(ConditionType::ClockSkew, ("True", reason.as_str(), &message)));
+    let encrypted = facts.is_encrypted.map(|is_encrypted| new(ConditionType::Encrypted, encryption(is_encrypted)));
     let conditions = [
         new(ConditionType::Ready, ready),
         new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
@@ -85,7 +88,7 @@ pub fn connection_status(
         backend: Some(facts.backend),
         operation: Some(facts.operation),
         last_probe_time: last_probe(old, learned, facts, now),
-        conditions: conditions.into_iter().chain(stalled).chain(skew).collect(),
+        conditions: conditions.into_iter().chain(encrypted).chain(stalled).chain(skew).collect(),
     }
 }
 
@@ -123,7 +126,7 @@ fn conditioned(kind: ConditionType, said: Said<'_>, generation: i64, now: Timest
 /// appear, and networks, clocks and limits recover. A right that the key lacks on one instance is not the connection's
 /// fault: a request for a wrong instance must not mark it as failed.
 const fn needs_somebody(reason: WaitReason) -> bool {
-    matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointNotAllowed)
+    matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointNotAllowed | WaitReason::ProxyNotSupported)
 }
 
 /// When to probe a connection of this `generation` again; `last_try` is the last probe of this generation, whatever its
@@ -205,6 +208,17 @@ fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, fac
     }
 }
 
+fn encryption(is_encrypted: bool) -> Said<'static> {
+    if is_encrypted {
+        let message = "nothing is sent before the server's certificate is verified";
+        ("True", ConnectionReason::TlsRequired.as_str(), message)
+    } else {
+        let message = "spec.sql.tls.mode is Disabled: others on the network can read and change what is sent, and take the \
+                       server's place; set it to VerifyIdentity, and let the server offer TLS";
+        ("False", ConnectionReason::TlsDisabled.as_str(), message)
+    }
+}
+
 fn fence(fence: &Fence) -> Said<'static> {
     (if fence.holds { "True" } else { "False" }, fence.reason.as_str(), fence.message)
 }
@@ -228,6 +242,7 @@ mod tests {
     use crate::test_objects::time;
 
     const FACTS: Facts = Facts {
+        is_encrypted: None,
         generation: 1,
         backend: BackendName::AlibabaCloud,
         fence: Fence { holds: true, reason: ConnectionReason::DeadlineTimeStamp, message: "late calls are refused" },

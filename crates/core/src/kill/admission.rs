@@ -1,14 +1,64 @@
-//! Whether a connection allows a request's instance and tenant. Pure; check it before reading credentials.
+//! Whether a connection allows what a request names, and whether its backend can do it. Pure; check it before reading
+//! credentials.
 
-use sessionkill_api::{Mode, OceanBaseConnectionSpec, SessionKillSpec, VerificationPolicy};
+use sessionkill_api::{
+    BackendSpec, Expect, Mode, OceanBaseConnectionSpec, Session, SessionKillSpec, VerificationPolicy,
+};
 
 use crate::kill::precheck::MustSee;
 
-/// Refuses an instance or a tenant outside the connection's allow-lists; the text names it.
+/// The largest ID of a session in SQL. `KILL` cuts an ID to 32 bits: a larger one would end another session.
+const LARGEST_SQL_ID: i64 = u32::MAX as i64;
+
+/// Refuses an instance or a tenant outside the connection's allow-lists, and what its backend cannot do; the text names it.
 pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) -> Result<(), String> {
     let (field, instance_ids) = connection.backend.instance_ids();
     allowed("instance", &request.instance_id, instance_ids, field, request)?;
-    allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)
+    allowed("tenant", &request.tenant_id, &connection.tenant_ids, "tenantIDs", request)?;
+    if let Some((field, tenant)) = connection.backend.tenant_id() {
+        allowed("tenant", &request.tenant_id, std::slice::from_ref(tenant), field, request)?;
+    }
+    match &connection.backend {
+        BackendSpec::Sql(_) => request.sessions.iter().try_for_each(|session| has_sql_id(session, request)),
+        BackendSpec::AlibabaCloud(_) => asks_for_no_sql(request),
+        #[allow(unreachable_patterns, reason = "the backend of the tests")]
+        _ => Ok(()),
+    }
+}
+
+fn has_sql_id(session: &Session, request: &SessionKillSpec) -> Result<(), String> {
+    let (id, connection) = (session.session_id, &request.connection_ref.name);
+    if id <= LARGEST_SQL_ID {
+        return Ok(());
+    }
+    Err(format!(
+        "sessionID {id} is not the ID of a session by SQL, which is {LARGEST_SQL_ID} at most, and OceanBaseConnection \
+         {connection} ends sessions by SQL: take the ID from GV$OB_PROCESSLIST, and create a new SessionKill"
+    ))
+}
+
+/// Refuses the fields that only SQL knows.
+fn asks_for_no_sql(request: &SessionKillSpec) -> Result<(), String> {
+    let of_expect = |expect: &Expect| {
+        let fields = [
+            ("expect.clientPort", expect.client_port.is_some()),
+            ("expect.traceID", expect.trace_id.is_some()),
+            ("expect.transactionID", expect.transaction_id.is_some()),
+            ("expect.transaction", expect.transaction.is_some()),
+        ];
+        fields.into_iter().find(|(_, is_given)| *is_given).map(|(field, _)| field)
+    };
+    let of_session = |session: &Session| {
+        let port = session.server_port.map(|_| "serverPort");
+        port.or_else(|| session.expect.as_ref().and_then(of_expect))
+    };
+    let scope = (!request.scope.is_session()).then_some("scope Query");
+    let Some(field) = scope.or_else(|| request.sessions.iter().find_map(of_session)) else { return Ok(()) };
+    let connection = &request.connection_ref.name;
+    Err(format!(
+        "{field} is for connections by SQL only, and OceanBaseConnection {connection} is by spec.alibabaCloud: leave it out, \
+         or use a connection with spec.sql, in a new SessionKill"
+    ))
 }
 
 /// Which sessions must be in the process list before a kill. If the connection has an allow-list, all of them: only the

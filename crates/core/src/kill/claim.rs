@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt as _;
 use serde::Serialize;
 use sessionkill_api::{
-    Operation, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus,
+    Operation, Scope, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus,
     SessionKillRef, SessionKillSpec, SessionStatus,
 };
 use sha2::{Digest as _, Sha256};
@@ -20,7 +20,7 @@ const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(20);
 ///
 /// It hashes the content, not the object, so that a request deleted and applied again, or applied under a second name,
 /// meets its own receipt. The hashed form is the JSON of connection, instance, tenant, sorted sessions with `expect`,
-/// and `notAfterTime` in nanoseconds.
+/// `notAfterTime` in nanoseconds, and the scope unless it is Session.
 #[must_use]
 pub fn receipt_name(spec: &SessionKillSpec) -> String {
     #[derive(Serialize)]
@@ -31,6 +31,8 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
         tenant: &'a str,
         sessions: Vec<&'a Session>,
         not_after: i128,
+        #[serde(skip_serializing_if = "Scope::is_session")]
+        scope: Scope,
     }
     let mut sessions: Vec<&Session> = spec.sessions.iter().collect();
     sessions.sort();
@@ -41,6 +43,7 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
         tenant: &spec.tenant_id,
         sessions,
         not_after: spec.not_after_time.0.as_nanosecond(),
+        scope: spec.scope,
     };
     // Serialising strings and integers into memory cannot fail; an empty form would still be hashed, never sent.
     let canonical = serde_json::to_vec(&canonical).unwrap_or_default();
@@ -89,6 +92,7 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
             instance_id: spec.instance_id.clone(),
             tenant_id: spec.tenant_id.clone(),
             operation: attempt.operation,
+            scope: spec.scope,
             sessions: bounded(attempt.planned.clone()),
         },
     )

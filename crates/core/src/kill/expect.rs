@@ -1,6 +1,6 @@
 //! Whether a session is the one that the request means. Pure.
 
-use sessionkill_api::{Expect, SessionState};
+use sessionkill_api::{Expect, SessionState, TransactionState};
 
 use crate::session::{Seen, same_address};
 use crate::text::quoted;
@@ -15,15 +15,25 @@ pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
         SessionState::Active => "ACTIVE",
         SessionState::Sleep => "SLEEP",
     });
+    let transaction = expect.transaction.map(|transaction| match transaction {
+        TransactionState::Open => "open",
+        TransactionState::None => "none",
+    });
+    let found_transaction = if seen.transaction_id.is_empty() { "none" } else { "open" }.to_owned();
+    let client_port = expect.client_port.map(|port| port.to_string());
     let same: fn(&str, &str) -> bool = |expected, found| expected == found;
     let same_word: fn(&str, &str) -> bool = |expected, found| expected.eq_ignore_ascii_case(found);
     let fields = [
         ("user", expect.user.as_deref(), &seen.user, same),
         ("database", expect.database.as_deref(), &seen.database, same),
         ("clientIP", expect.client_ip.as_deref(), &seen.client_ip, same_address),
+        ("clientPort", client_port.as_deref(), &seen.client_port, same),
         ("command", expect.command.as_deref(), &seen.command, same_word),
         ("state", state, &seen.status, same_word),
         ("sqlID", expect.sql_id.as_deref(), &seen.sql_id, same_word),
+        ("traceID", expect.trace_id.as_deref(), &seen.trace_id, same),
+        ("transactionID", expect.transaction_id.as_deref(), &seen.transaction_id, same),
+        ("transaction", transaction, &found_transaction, same),
         ("proxySessionID", expect.proxy_session_id.as_deref(), &seen.proxy_session_id, same),
     ];
     let mut differences: Vec<String> = fields
@@ -76,6 +86,10 @@ mod tests {
             sql_id: Some("45ccbdc7f1d2a0b34c5d6e7f8091a2b3".to_owned()),
             proxy_session_id: Some("752113700739156671".to_owned()),
             min_execution_seconds: Some(300),
+            client_port: Some(54_321),
+            trace_id: Some("YB42-1".to_owned()),
+            transaction_id: Some("7".to_owned()),
+            transaction: Some(TransactionState::Open),
         }
     }
 

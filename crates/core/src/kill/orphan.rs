@@ -3,10 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube_core::ResourceExt as _;
-use sessionkill_api::{Dispatch, SessionKill, SessionKillReceipt, SessionOutcome, SessionStatus, VerificationPolicy};
+use sessionkill_api::{Dispatch, SessionKill, SessionKillReceipt, SessionOutcome, SessionStatus};
 
 use crate::kill::conclusion::{Conclusion, dispatch, nothing_certain, orphaned};
-use crate::kill::verification::{close, is_open, look};
+use crate::kill::verification::{Goal, close, is_open, look};
 use crate::session::Snapshot;
 
 /// How long an orphaned claim is observed after its settle deadline, before it ends with an unknown outcome.
@@ -24,7 +24,7 @@ pub fn conclude(
 ) -> Option<Conclusion> {
     let known = Known::of(receipt, request);
     let sessions = known.after(snapshot, now);
-    let is_told = !is_open(&known.sessions, known.policy)
+    let is_told = !is_open(&known.sessions, known.goal.policy)
         || snapshot.is_some() && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown);
     let settle_deadline = receipt.spec.settle_deadline_time.0;
     let gives_up = settle_deadline.saturating_add(OBSERVATION_WINDOW).unwrap_or(Timestamp::MAX);
@@ -39,7 +39,8 @@ pub fn without_receipt(object: &SessionKill, snapshot: Option<&Snapshot>, now: T
     let (sessions, dispatch) = (status.sessions.clone(), status.dispatch.clone()?);
     let why =
         format!("SessionKillReceipt {} was deleted, and the process list could not be read", dispatch.receipt_name);
-    let known = Known { sessions, dispatch, policy: object.spec.verification.policy };
+    let goal = Goal { scope: object.spec.scope, policy: object.spec.verification.policy };
+    let known = Known { sessions, dispatch, goal };
     Some(Conclusion::called(known.after(snapshot, now), known.dispatch, &why))
 }
 
@@ -47,7 +48,7 @@ pub fn without_receipt(object: &SessionKill, snapshot: Option<&Snapshot>, now: T
 struct Known {
     sessions: Vec<SessionStatus>,
     dispatch: Dispatch,
-    policy: VerificationPolicy,
+    goal: Goal,
 }
 
 impl Known {
@@ -63,14 +64,14 @@ impl Known {
         });
         let (sessions, dispatch) =
             told.unwrap_or_else(|| (orphaned(receipt), dispatch(receipt, receipt.spec.operation, "")));
-        Self { sessions, dispatch, policy }
+        Self { sessions, dispatch, goal: Goal { scope: receipt.spec.scope, policy } }
     }
 
     /// The sessions after the last look at the process list.
     fn after(&self, snapshot: Option<&Snapshot>, now: Timestamp) -> Vec<SessionStatus> {
-        let looked = snapshot.map(|snapshot| look(&self.sessions, snapshot, self.policy).sessions);
+        let looked = snapshot.map(|snapshot| look(&self.sessions, snapshot, self.goal).sessions);
         let sessions = looked.unwrap_or_else(|| self.sessions.clone());
-        close(&sessions, snapshot, self.policy, now)
+        close(&sessions, snapshot, self.goal, now)
     }
 }
 

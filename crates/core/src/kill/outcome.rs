@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sessionkill_api::{Counts, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
 
-use crate::session::{MAX_ADDRESS, MAX_NAME, Row, Seen, observed, same_address, session_status};
+use crate::session::{MAX_ADDRESS, MAX_NAME, Meant, Row, Seen, Verdict, observed, same_address, session_status};
 use crate::text::{clamp, quoted};
 
 /// The outcome of each of `planned` after a call was answered with `rows`; `sessions` are the request's, in the same
@@ -22,13 +22,21 @@ pub fn from_answer(
 ) -> Vec<SessionStatus> {
     let missing = if answers_each_session { SessionReason::MissingInAnswer } else { SessionReason::NotVerified };
     let answered = |session: &Session, planned: &SessionStatus| {
-        let row = rows.iter().find(|row| is_of(planned, &row.seen));
+        let row = rows.iter().find(|row| is_of(session, row));
         let Some(row) = row else { return ended(planned, SessionOutcome::Unknown, missing) };
-        let (outcome, reason) = if row.error_message.trim().is_empty() {
-            (SessionOutcome::Killed, SessionReason::Accepted)
-        } else {
-            (SessionOutcome::Failed, SessionReason::KillRefused)
+        let (outcome, reason, message) = match &row.verdict {
+            Verdict::Answered if row.error_message.trim().is_empty() => {
+                (SessionOutcome::Killed, SessionReason::Accepted, "")
+            }
+            Verdict::Answered => (SessionOutcome::Failed, SessionReason::KillRefused, ""),
+            Verdict::Skipped(how) => (SessionOutcome::Skipped, SessionReason::PreconditionMismatch, how.as_str()),
+            Verdict::Gone(why) => (SessionOutcome::Gone, *why, ""),
+            Verdict::Ambiguous(why) => (SessionOutcome::Unknown, SessionReason::AnswerLost, why.as_str()),
+            Verdict::NotSent(why) => (SessionOutcome::Failed, SessionReason::NotSent, why.as_str()),
         };
+        if row.verdict != Verdict::Answered {
+            return SessionStatus { message: clamp(message, 1024), ..ended(planned, outcome, reason) };
+        }
         SessionStatus {
             status: clamp(&row.seen.status, 64),
             error_message: clamp(&row.error_message, 1024),
@@ -49,7 +57,7 @@ pub fn from_answer(
 #[must_use]
 pub fn target_mismatch(sessions: &[Session], planned: &[SessionStatus], rows: &[Row]) -> Option<String> {
     let differing = |(session, planned): (&Session, &SessionStatus)| {
-        let row = rows.iter().find(|row| is_of(planned, &row.seen))?;
+        let row = rows.iter().find(|row| is_of(session, row))?;
         let difference = echo_mismatch(session, planned, &row.seen)?;
         Some(format!("session {} of {}: {difference}", session.session_id, session.server_ip))
     };
@@ -178,8 +186,11 @@ pub fn ended(session: &SessionStatus, outcome: SessionOutcome, reason: SessionRe
     SessionStatus { outcome, reason, ..session.clone() }
 }
 
-fn is_of(session: &SessionStatus, row: &Seen) -> bool {
-    row.session_id == session.session_id && same_address(&session.server_ip, &row.server_ip)
+fn is_of(session: &Session, row: &Row) -> bool {
+    let is_meant = |meant: &Meant| (&meant.expect, meant.server_port) == (&session.expect, session.server_port);
+    row.seen.session_id == session.session_id
+        && same_address(&session.server_ip, &row.seen.server_ip)
+        && row.meant.as_ref().is_none_or(is_meant)
 }
 
 #[cfg(test)]
@@ -190,7 +201,7 @@ mod tests {
     use sessionkill_api::Expect;
 
     fn row(number: usize, error_message: &str) -> Row {
-        Row { seen: seen(number), error_message: error_message.to_owned() }
+        Row { seen: seen(number), error_message: error_message.to_owned(), ..Row::default() }
     }
 
     /// The outcomes of the two sessions of the request, both seen before.
@@ -341,7 +352,7 @@ mod tests {
     #[test]
     fn what_the_answer_names_is_compared_as_it_came() {
         let named = |user: &str| Seen { user: user.to_owned(), ..seen(0) };
-        let answer = |user: &str| [Row { seen: named(user), error_message: String::new() }];
+        let answer = |user: &str| [Row { seen: named(user), ..Row::default() }];
         for (name, alike) in [("batch ", "batch"), (" a", "a"), ("a\n", "a "), ("a\u{200b}b", "ab"), ("a\u{202e}", "a")]
         {
             let mut sessions = request().spec.sessions;

@@ -26,9 +26,24 @@ pub fn precheck(
     sessions.iter().map(|session| check(session, snapshot, must_see, policy)).collect()
 }
 
-/// The process list does not show whether a required session exists.
+/// The process list does not show whether a required session exists and is the one that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Undecided;
+pub enum Undecided {
+    /// It is not complete, or there is none; the text says why, if that is known.
+    Incomplete(&'static str),
+    /// It cannot tell this field of `expect`.
+    Untold(&'static str),
+}
+
+impl std::fmt::Display for Undecided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Incomplete("") => f.write_str("it is not complete"),
+            Self::Incomplete(why) => write!(f, "it is not complete: {why}"),
+            Self::Untold(field) => write!(f, "it does not have what expect.{field} asks for"),
+        }
+    }
+}
 
 fn check(
     session: &Session,
@@ -38,9 +53,19 @@ fn check(
 ) -> Result<SessionStatus, Undecided> {
     let must_be_seen = must_see == MustSee::All || session.expect.is_some();
     let pending = session_status(session, SessionOutcome::Pending, SessionReason::Waiting);
-    let presence = snapshot.map(|snapshot| (snapshot.presence(&session.server_ip, session.session_id), snapshot.time));
+    if let (Some(expect), Some(snapshot)) = (&session.expect, snapshot)
+        && let Some(field) = snapshot.cannot_tell(expect)
+    {
+        return Err(Undecided::Untold(field));
+    }
+    let presence = snapshot.map(|snapshot| {
+        let server = (session.server_ip.as_str(), session.server_port);
+        (snapshot.presence_at(server, session.session_id), snapshot.time)
+    });
     match presence {
-        None | Some((Presence::Unknown, _)) if must_be_seen => Err(Undecided),
+        None | Some((Presence::Unknown, _)) if must_be_seen => {
+            Err(Undecided::Incomplete(snapshot.map(Snapshot::gap).unwrap_or_default()))
+        }
         None | Some((Presence::Unknown, _)) => Ok(pending),
         Some((Presence::Absent, _)) => Ok(session_status(session, SessionOutcome::Gone, SessionReason::NotFound)),
         Some((Presence::Present(seen), time)) => {
@@ -98,7 +123,7 @@ mod tests {
         let session = checked(expecting("app"), Some(&snapshot(vec![seen(1)]))).unwrap();
         assert_eq!((session.outcome, session.reason), (SessionOutcome::Gone, SessionReason::NotFound));
         let part = Snapshot::new(vec![seen(1)], false, time("10:00:00"));
-        assert_eq!(checked(expecting("app"), Some(&part)), Err(Undecided));
+        assert_eq!(checked(expecting("app"), Some(&part)), Err(Undecided::Incomplete("")));
         let plain = checked(request().spec.sessions[0].clone(), Some(&part)).unwrap();
         assert_eq!(plain.outcome, SessionOutcome::Pending);
     }
@@ -109,14 +134,14 @@ mod tests {
         let list = snapshot(vec![seen(1)]).of_those_asked_for(ids);
         assert!(list.tells_of(&[seen(1).session_id]) && !list.tells_of(&[seen(1).session_id, seen(0).session_id]));
         assert_eq!(list.presence(&seen(0).server_ip, seen(0).session_id), Presence::Unknown);
-        assert_eq!(checked(expecting("app"), Some(&list)), Err(Undecided));
+        assert_eq!(checked(expecting("app"), Some(&list)), Err(Undecided::Incomplete("")));
         // A session with the same ID on another server does not count.
         assert_eq!(list.presence("10.9.9.9", seen(1).session_id), Presence::Absent);
     }
 
     #[test]
     fn without_a_list_only_sessions_of_which_nothing_is_expected_are_killed() {
-        assert_eq!(checked(expecting("report_ro"), None), Err(Undecided));
+        assert_eq!(checked(expecting("report_ro"), None), Err(Undecided::Incomplete("")));
         let plain = checked(request().spec.sessions[0].clone(), None).unwrap();
         assert_eq!((plain.outcome, plain.observed), (SessionOutcome::Pending, None));
     }
@@ -129,7 +154,7 @@ mod tests {
             checked.map(|sessions| sessions[0].outcome)
         };
         let part = Snapshot::new(vec![seen(1)], false, time("10:00:00"));
-        assert_eq!([checked(None), checked(Some(&part))], [Err(Undecided); 2]);
+        assert_eq!([checked(None), checked(Some(&part))], [Err(Undecided::Incomplete("")); 2]);
         assert_eq!(checked(Some(&snapshot(vec![seen(1)]))), Ok(SessionOutcome::Gone));
         assert_eq!(checked(Some(&snapshot(vec![seen(0)]))), Ok(SessionOutcome::Pending));
     }

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::{
-    ObservedSession, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, Verification, VerificationPolicy,
+    ObservedSession, Scope, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, Verification,
+    VerificationPolicy,
 };
 
 use crate::clock::CLOCK_SKEW;
@@ -27,6 +28,22 @@ pub fn followed_until(
     if is_answered { until } else { until.max(later(receipt.spec.dispatch_deadline_time.0, EXECUTION_MARGIN)) }
 }
 
+/// What a request wants to see in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// What must have ended.
+    pub scope: Scope,
+    /// What proves it.
+    pub policy: VerificationPolicy,
+}
+
+impl From<VerificationPolicy> for Goal {
+    /// That sessions have ended.
+    fn from(policy: VerificationPolicy) -> Self {
+        Self { scope: Scope::Session, policy }
+    }
+}
+
 /// The result of one look at the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Looked {
@@ -44,13 +61,15 @@ pub fn is_open(sessions: &[SessionStatus], policy: VerificationPolicy) -> bool {
 
 /// The outcome of each session, given its state after the call and a list read after the call.
 #[must_use]
-pub fn look(sessions: &[SessionStatus], snapshot: &Snapshot, policy: VerificationPolicy) -> Looked {
+pub fn look(sessions: &[SessionStatus], snapshot: &Snapshot, goal: impl Into<Goal>) -> Looked {
+    let goal = goal.into();
     let mut is_open = false;
     let looked = |session: &SessionStatus| {
-        let Some(end) = end_of(session, policy) else { return session.clone() };
-        match state_of(session, snapshot) {
+        let Some(end) = end_of(session, goal.policy) else { return session.clone() };
+        match state_of(session, snapshot, goal.scope) {
             State::Ended => ended(session, end.absent.0, end.absent.1),
             State::Replaced => ended(session, end.absent.0, SessionReason::IdReused),
+            State::QueryEnded => ended(session, end.absent.0, SessionReason::QueryEnded),
             State::Present(_) | State::Unclear => {
                 is_open |= !end.is_final;
                 session.clone()
@@ -78,20 +97,21 @@ pub enum Read<'a> {
 pub fn follow(
     sessions: &[SessionStatus],
     read: Read<'_>,
-    policy: VerificationPolicy,
+    goal: impl Into<Goal>,
     until: Timestamp,
     now: Timestamp,
 ) -> Looked {
+    let goal = goal.into();
     let snapshot = if let Read::List(snapshot) = read { Some(snapshot) } else { None };
-    let sessions = match snapshot.map(|snapshot| look(sessions, snapshot, policy)) {
+    let sessions = match snapshot.map(|snapshot| look(sessions, snapshot, goal)) {
         Some(looked) if !looked.is_open => return looked,
         Some(looked) => looked.sessions,
         None => sessions.to_vec(),
     };
-    if now < until && !is_in_vain(&sessions, read, policy) {
+    if now < until && !is_in_vain(&sessions, read, goal.policy) {
         return Looked { sessions, is_open: true };
     }
-    Looked { sessions: close(&sessions, snapshot, policy, now), is_open: false }
+    Looked { sessions: close(&sessions, snapshot, goal, now), is_open: false }
 }
 
 /// Whether waiting is useless: the list is refused, and the API's answer is enough for every session.
@@ -106,12 +126,13 @@ fn is_in_vain(sessions: &[SessionStatus], read: Read<'_>, policy: VerificationPo
 pub fn close(
     sessions: &[SessionStatus],
     last: Option<&Snapshot>,
-    policy: VerificationPolicy,
+    goal: impl Into<Goal>,
     now: Timestamp,
 ) -> Vec<SessionStatus> {
+    let Goal { scope, policy } = goal.into();
     let closed = |session: &SessionStatus| {
         let Some(end) = end_of(session, policy) else { return session.clone() };
-        match last.map_or(State::Unclear, |snapshot| state_of(session, snapshot)) {
+        match last.map_or(State::Unclear, |snapshot| state_of(session, snapshot, scope)) {
             _ if end.is_final => session.clone(),
             State::Present(seen) => SessionStatus {
                 message: still_there(session, seen, now),
@@ -160,18 +181,29 @@ enum State<'a> {
     Ended,
     /// Another session has the same ID.
     Replaced,
+    /// The session lives, and the statement has ended.
+    QueryEnded,
     Unclear,
 }
 
-fn state_of<'a>(session: &SessionStatus, snapshot: &'a Snapshot) -> State<'a> {
+fn state_of<'a>(session: &SessionStatus, snapshot: &'a Snapshot, scope: Scope) -> State<'a> {
     match snapshot.presence(&session.server_ip, session.session_id) {
         Presence::Absent => State::Ended,
         Presence::Unknown => State::Unclear,
         Presence::Present(seen) if session.observed.as_ref().is_some_and(|before| is_another(before, seen)) => {
             State::Replaced
         }
+        Presence::Present(seen) if scope == Scope::Query && has_ended(session, seen) => State::QueryEnded,
         Presence::Present(seen) => State::Present(seen),
     }
+}
+
+/// Whether the statement that `session` ran before the kill is not the one that it runs now. Without its trace ID only an idle
+/// session proves that.
+fn has_ended(session: &SessionStatus, seen: &Seen) -> bool {
+    let before = session.observed.as_ref().map(|before| before.trace_id.as_str()).unwrap_or_default();
+    let is_idle = seen.trace_id.is_empty() && seen.status.eq_ignore_ascii_case("SLEEP");
+    is_idle || !before.is_empty() && !seen.trace_id.is_empty() && before != clamp(&seen.trace_id, 64)
 }
 
 /// Whether `seen` is another session with a reused ID: a field that never changes in a session's life differs. The
@@ -180,6 +212,7 @@ fn is_another(before: &ObservedSession, seen: &Seen) -> bool {
     let same_text: fn(&str, &str) -> bool = |before, now| before == now;
     let fields = [
         (&before.user, clamp(&seen.user, MAX_NAME), same_text),
+        (&before.host, clamp(&seen.host, MAX_ADDRESS), same_text),
         // The answer to a kill and the list may spell an address differently.
         (&before.client_ip, clamp(&seen.client_ip, MAX_ADDRESS), same_address),
         (&before.proxy_session_id, clamp(&seen.proxy_session_id, 32), same_text),

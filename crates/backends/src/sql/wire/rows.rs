@@ -28,6 +28,11 @@ impl<'a> Row<'a> {
     pub fn at(&self, index: usize) -> Option<Option<&'a [u8]>> {
         self.values.get(index).copied()
     }
+
+    /// The names of the columns, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.columns.iter().map(String::as_str)
+    }
 }
 
 /// The name in the packet of one column.
