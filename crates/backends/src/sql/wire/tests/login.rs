@@ -31,7 +31,7 @@ where
 #[tokio::test]
 async fn the_server_speaks_first_and_gets_a_user_and_a_hash() {
     let connection = opened(async |mut peer| {
-        let first = tokio::time::timeout(Duration::from_millis(50), peer.stream.readable()).await;
+        let first = tokio::time::timeout(Duration::from_millis(50), peer.stream.peek(&mut [0])).await;
         assert!(first.is_err(), "the client spoke first");
         peer.greet().await;
         let packet = peer.receive().await;
@@ -176,7 +176,7 @@ async fn a_server_that_closes_is_unreachable() {
 #[tokio::test]
 async fn a_slow_drip_ends_at_the_deadline() {
     let (address, server) = serve(Tls::Disabled, async |mut peer| {
-        for byte in handshake(ALL, NATIVE) {
+        for byte in peer.packet(&handshake(ALL, NATIVE)) {
             if peer.stream.write_all(&[byte]).await.is_err() {
                 return;
             }

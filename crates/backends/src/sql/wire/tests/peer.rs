@@ -15,6 +15,8 @@ use crate::sql::wire::{Address, Connection, Login, OpenError, Tls};
 pub const OK: &[u8] = b"\0\0\0\x02\0\0\0";
 /// The end of columns or rows.
 pub const END: &[u8] = b"\xfe\0\0\x02\0";
+/// A column with the name `a`.
+pub const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\x01a\x0c\0\0\0\0\0\0\0\0\0\0\0\0";
 /// The nonce of the handshake that [`Peer::greet`] sends.
 pub const NONCE: &[u8; 20] = b"abcdefghijklmnopqrst";
 
@@ -55,10 +57,8 @@ where
 {
     let (address, server) = serve(Tls::Disabled, script).await;
     let opened = Connection::open(&address, &login(), later()).await;
-    // A connection would be waited for by the script.
-    let opened = opened.map(|connection| (connection.id(), connection));
     server.await.unwrap();
-    opened.map(|(_, connection)| connection)
+    opened
 }
 
 /// Opens a connection to a server that follows `script` after the login.

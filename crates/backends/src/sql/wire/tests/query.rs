@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
-use super::peer::{END, OK, Peer, connected, later};
+use super::peer::{COLUMN, END, OK, Peer, connected, later};
 use crate::sql::wire::{Connection, QueryError};
 
 fn lost(result: Result<usize, QueryError>) -> String {
@@ -71,7 +71,7 @@ async fn an_error_is_a_complete_answer() {
         peer.send(b"\xff\x46\x04#HY000Unknown thread id: 0").await;
         peer.statement().await;
         peer.send(b"\x01").await;
-        peer.send(&[&b"\x03def\0\0\0\x01a\x01a\x0c"[..], &[0; 12]].concat()).await;
+        peer.send(COLUMN).await;
         peer.send(END).await;
         peer.send(b"\x011").await;
         peer.send(b"\xff\x25\x05#70100interrupted").await;
@@ -103,7 +103,7 @@ async fn an_answer_that_is_cut_is_lost() {
     assert_eq!(lost_by(async |peer| drop(peer)).await, closed);
     let cut = lost_by(async |mut peer| {
         peer.send(b"\x01").await;
-        peer.send(&[&b"\x03def\0\0\0\x01a\x01a\x0c"[..], &[0; 12]].concat()).await;
+        peer.send(COLUMN).await;
         peer.send(END).await;
         peer.send(b"\x011").await;
         peer.stream.write_all(b"\x05\0\0\x05\xfe\0\0").await.unwrap();
@@ -137,7 +137,7 @@ async fn an_answer_that_is_malformed_or_too_large_is_lost() {
 async fn an_answer_that_never_ends_is_lost() {
     let text = lost_by(async |mut peer| {
         peer.send(b"\x01").await;
-        peer.send(&[&b"\x03def\0\0\0\x01a\x01a\x0c"[..], &[0; 12]].concat()).await;
+        peer.send(COLUMN).await;
         peer.send(END).await;
         loop {
             let piece = (0..1000).flat_map(|_| peer.packet(b"\x011")).collect::<Vec<_>>();
