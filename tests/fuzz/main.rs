@@ -1,5 +1,6 @@
-//! Random inputs for everything that comes from outside: changed copies of real answers, and JSON that is made of the
-//! API's own words in any order. Each target asserts what must hold for every input, not only that nothing panics.
+//! Random inputs for everything that comes from outside: changed copies of real answers, JSON that is made of the API's
+//! own words in any order, and packets of the MySQL protocol. Each target asserts what must hold for every input, not
+//! only that nothing panics.
 //!
 //! `cargo test` runs 500 inputs of each target. To run more, run one target at a time, so that the printed memory is
 //! its own:
@@ -18,6 +19,7 @@ mod errors;
 mod lists;
 mod material;
 mod signatures;
+mod sql_wire;
 mod stamps;
 mod tally;
 mod texts;

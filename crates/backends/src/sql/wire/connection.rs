@@ -89,14 +89,14 @@ impl Connection {
     /// Fails if the statement cannot be sent.
     async fn check(&mut self, statement: &str, deadline: Instant) -> Result<(), String> {
         if !self.is_usable {
-            return Err("an earlier answer on this connection was not complete".to_owned());
+            return Err("the connection is no longer usable".to_owned());
         }
         if statement.len() >= MAX_PACKET {
             return Err("the statement is too long".to_owned());
         }
         if let Err(broken) = self.packets.check_idle().await {
             self.is_usable = false;
-            return Err(broken.to_string());
+            return Err(bounded(&broken.to_string()));
         }
         if Instant::now() >= deadline { Err("the deadline passed".to_owned()) } else { Ok(()) }
     }

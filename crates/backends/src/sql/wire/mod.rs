@@ -11,7 +11,6 @@
 //!   `crypto::encrypt` with a bad key. A panic ends the operator for all namespaces.
 //! * Over plain TCP it encrypts the password with whatever RSA key the server sends.
 //! * It always announces `CLIENT_LOCAL_FILES` and `CLIENT_MULTI_STATEMENTS`.
-//! * It has no limit on an answer's size, and no deadline.
 //!
 //! What this client does instead: the server speaks first, only `mysql_native_password` is answered, each length is
 //! bounded, each step ends at the deadline, and a connection with an exchange that was not completed is never used again.
