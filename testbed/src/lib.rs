@@ -35,6 +35,7 @@ pub mod prometheus_operator;
 pub mod python;
 pub mod rights;
 pub mod scratch;
+pub mod server_certificate;
 pub mod site;
 pub mod stack;
 pub mod torture;

@@ -18,7 +18,12 @@ use crate::{
     port,
     process::{Output, Process},
     python,
+    server_certificate::ServerCertificate,
 };
+
+mod witness;
+
+pub use witness::{KillStatement, Witness};
 
 const PACKAGE: &str = "pylibseekdb==1.4.0.post1";
 const HOST: &str = "127.0.0.1";
@@ -37,6 +42,7 @@ pub struct Engine {
     directory: PathBuf,
     port: u16,
     server_ip: String,
+    ca: Option<String>,
 }
 
 impl Engine {
@@ -44,6 +50,16 @@ impl Engine {
     /// of an earlier engine in the same directory is there again. The first start on a machine installs the engine's
     /// package.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        Self::start_with(directory, None).await
+    }
+
+    /// The same with TLS 1.2 and 1.3, by a new certificate for `localhost`, 127.0.0.1 and
+    /// [`DNS_NAME`](crate::server_certificate::DNS_NAME). The engine takes connections without TLS, too.
+    pub async fn start_secure(directory: &Path) -> anyhow::Result<Self> {
+        Self::start_with(directory, Some(ServerCertificate::issue()?)).await
+    }
+
+    async fn start_with(directory: &Path, certificate: Option<ServerCertificate>) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         ensure!(
@@ -51,9 +67,11 @@ impl Engine {
             "{} has a hidden part, below which the engine crashes when it starts again: use another directory",
             directory.display()
         );
+        let ca = certificate.map(|certificate| fill_wallet(&directory, certificate)).transpose()?;
         let program = tokio::task::spawn_blocking(locate).await??;
         let (process, port) =
-            port::start_on_free(async |port| Ok((launch(&program, &directory, port).await?, port))).await?;
+            port::start_on_free(async |port| Ok((launch(&program, &directory, port, ca.is_some()).await?, port)))
+                .await?;
         let server_ip = Conn::new(options(port)).await?.query_first("select host_ip()").await?;
         Ok(Self {
             process: Mutex::new(Arc::new(process)),
@@ -61,7 +79,51 @@ impl Engine {
             directory,
             port,
             server_ip: server_ip.context("the engine did not tell its address")?,
+            ca,
         })
+    }
+
+    /// The authority that signed its certificate, in PEM. `None` without TLS.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca.as_deref()
+    }
+
+    /// The engine's own log. Older parts of it stand beside it, with a time stamp at the end of the name.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        witness::current_log(&self.directory)
+    }
+
+    /// What the engine's log says about kills since the directory was made, also before a restart. The engine writes it
+    /// before it answers, so that nothing need be waited for after an answer. It blocks, for about 0.1 s.
+    pub fn witness(&self) -> anyhow::Result<Witness> {
+        Witness::read(&self.directory)
+    }
+
+    /// The sessions that `KILL` ended, in order.
+    pub fn executed_kills(&self) -> anyhow::Result<Vec<i64>> {
+        Ok(self.witness()?.ended)
+    }
+
+    /// The `KILL` statements, in order, also those that were refused. One with a syntax error is not among them.
+    pub fn kill_statements(&self) -> anyhow::Result<Vec<KillStatement>> {
+        Ok(self.witness()?.statements)
+    }
+
+    /// Creates a user, or changes the password of one that is there. Each of `grants` is what stands between `GRANT` and
+    /// `TO`: `PROCESS, SUPER ON *.*`.
+    pub async fn create_user(&self, name: &str, password: &str, grants: &[&str]) -> anyhow::Result<()> {
+        let mut root = self.connect().await?;
+        let (user, password) = (quoted(name), quoted(password));
+        root.query_drop(format!("create user if not exists {user}")).await?;
+        root.query_drop(format!("alter user {user} identified by {password}")).await?;
+        for rights in grants {
+            root.query_drop(format!("grant {rights} to {user}"))
+                .await
+                .with_context(|| format!("cannot grant {rights} to {name}"))?;
+        }
+        Ok(root.disconnect().await?)
     }
 
     /// The URL with which `root` connects without a password, as `mysql_async` reads it.
@@ -111,7 +173,7 @@ impl Engine {
     /// IDs are reused.
     pub async fn restart(&self) -> anyhow::Result<()> {
         self.process().kill();
-        let process = launch(&self.program, &self.directory, self.port).await?;
+        let process = launch(&self.program, &self.directory, self.port, self.ca.is_some()).await?;
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(process);
         Ok(())
     }
@@ -119,6 +181,27 @@ impl Engine {
     fn process(&self) -> Arc<Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The text as a literal of SQL.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', "''"))
+}
+
+/// Puts the certificate where the engine looks for it. Returns the authority.
+fn fill_wallet(directory: &Path, certificate: ServerCertificate) -> anyhow::Result<String> {
+    let wallet = directory.join("wallet");
+    fs::create_dir_all(&wallet).with_context(|| format!("cannot create {}", wallet.display()))?;
+    let files = [
+        ("ca.pem", &certificate.ca),
+        ("server-cert.pem", &certificate.certificate),
+        ("server-key.pem", &certificate.key),
+    ];
+    for (name, pem) in files {
+        let path = wallet.join(name);
+        fs::write(&path, pem).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(certificate.ca)
 }
 
 fn has_hidden_part(directory: &Path) -> bool {
@@ -146,7 +229,7 @@ fn locate() -> anyhow::Result<PathBuf> {
         .with_context(|| format!("{PACKAGE} brought no seekdb into {}", environment.display()))
 }
 
-async fn launch(program: &Path, directory: &Path, port: u16) -> anyhow::Result<Process> {
+async fn launch(program: &Path, directory: &Path, port: u16, with_tls: bool) -> anyhow::Result<Process> {
     let mut command = Command::new(program);
     command
         .args(["--nodaemon", "--port", &port.to_string(), "--base-dir"])
@@ -154,6 +237,11 @@ async fn launch(program: &Path, directory: &Path, port: u16) -> anyhow::Result<P
         .args(["--parameter", "datafile_size=256M"])
         .args(["--parameter", "log_disk_size=2G"])
         .args(["--parameter", "memory_limit=2G"])
+        .args(["--parameter", &format!("ssl_client_authentication={with_tls}")])
+        // The log is a witness: no line may be left out, come late or be lost in a crash, and ten files of 256 MB stay.
+        .args(["--parameter", "syslog_io_bandwidth_limit=1G"])
+        .args(["--parameter", "enable_async_syslog=false"])
+        .args(["--parameter", "max_syslog_file_count=10"])
         .env("TELEMETRY_ENABLED", "false");
     let process = Process::start(&command, Output::together(directory.join("seekdb.log")))?;
     process
