@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::ensure;
+use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 use testbed::{
     process::{Output, Process},
     scratch,
@@ -10,9 +11,9 @@ use testbed::{
 
 const LIMIT: Duration = Duration::from_mins(3);
 
-async fn up(directory: &Path, log: &str) -> anyhow::Result<Process> {
+async fn up(directory: &Path, log: &str, arguments: &[&str]) -> anyhow::Result<Process> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
-    command.args(["up", "--backend", "memory", "--no-operator", "--dir"]).arg(directory.join("stack"));
+    command.args(["up", "--no-operator"]).args(arguments).arg("--dir").arg(directory.join("stack"));
     let process = Process::start(&command, Output::together(directory.join(log)))?;
     process
         .ready(LIMIT, async || {
@@ -32,15 +33,41 @@ fn shell(directory: &Path, script: &str) -> anyhow::Result<String> {
 #[tokio::test]
 async fn the_env_file_is_enough_to_use_it_and_what_was_stored_is_there_the_next_time() {
     let directory = scratch::directory().unwrap();
-    let first = up(directory.path(), "first.log").await.unwrap();
+    let memory = ["--backend", "memory"];
+    let first = up(directory.path(), "first.log", &memory).await.unwrap();
     shell(directory.path(), r#". "$0"; $KUBECTL create namespace kept; printenv GATEWAY_URL SERVER_IP INSTANCE_ID"#)
         .unwrap();
     first.terminate().unwrap();
     let status = first.wait(LIMIT).await.expect("it ends when asked to");
     assert!(status.success(), "{status}; {}", first.tail());
 
-    let second = up(directory.path(), "second.log").await.unwrap();
+    let second = up(directory.path(), "second.log", &memory).await.unwrap();
     let found = shell(directory.path(), r#". "$0"; $KUBECTL get namespace kept -o name"#).unwrap();
     assert_eq!(found.trim(), "namespace/kept");
     second.kill();
+}
+
+#[tokio::test]
+async fn the_env_file_is_enough_to_reach_the_engine_by_sql() {
+    let directory = scratch::directory().unwrap();
+    let running = up(directory.path(), "log", &["--sql-tls"]).await.unwrap();
+    let value = |name: &str| {
+        let printed = shell(directory.path(), &format!(r#". "$0"; printenv {name}"#)).unwrap();
+        printed.trim_end().to_owned()
+    };
+    let options = OptsBuilder::default()
+        .ip_or_hostname(value("SQL_HOST"))
+        .tcp_port(value("SQL_PORT").parse().unwrap())
+        .user(Some(format!("{}@{}", value("SQL_USER"), value("SQL_TENANT"))))
+        .pass(Some(value("SQL_PASSWORD")))
+        .prefer_socket(false);
+    let mut operator = Conn::new(options.clone()).await.unwrap();
+    let victim = Conn::new(options).await.unwrap();
+    operator.query_drop("select * from oceanbase.V$OB_PROCESSLIST").await.unwrap();
+    operator.query_drop(format!("kill {}", victim.id())).await.unwrap();
+    let log = fs::read(value("ENGINE_LOG")).unwrap();
+    assert!(String::from_utf8_lossy(&log).contains(&format!("server_sid={},", victim.id())));
+    assert!(fs::read_to_string(value("SQL_CA")).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(value("SQL_CLUSTER"), "seekdb");
+    running.kill();
 }

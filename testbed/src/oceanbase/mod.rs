@@ -26,7 +26,8 @@ mod witness;
 pub use witness::{KillStatement, Witness};
 
 const PACKAGE: &str = "pylibseekdb==1.4.0.post1";
-const HOST: &str = "127.0.0.1";
+/// Where clients reach it.
+pub(crate) const HOST: &str = "127.0.0.1";
 const START_LIMIT: Duration = Duration::from_mins(3);
 
 /// Installs the engine's package if it is missing. Call it before the network is gone. It blocks.

@@ -3,6 +3,7 @@
 mod environment;
 mod options;
 mod pods;
+mod sql;
 pub mod up;
 
 use std::path::{Path, PathBuf};
@@ -108,10 +109,14 @@ impl Stack {
             return release.start_operator(&self.control_plane, binary, &self.directory.join(name)).await;
         }
         let kubeconfig = self.control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT).await?;
-        let gateway = self.gateway.url();
-        let mut all = vec!["run", "--allow-endpoint", &gateway];
-        all.extend(arguments);
+        let own = self.operator_arguments();
+        let all: Vec<_> = own.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
         Operator::start(binary, &kubeconfig, &self.directory.join(name), &all)
+    }
+
+    /// The arguments that every operator of this stack gets: what it may call.
+    fn operator_arguments(&self) -> Vec<String> {
+        vec!["run".into(), "--allow-endpoint".into(), self.gateway.url()]
     }
 
     async fn install_chart(&self, watch_namespaces: Vec<String>) -> anyhow::Result<Release> {
@@ -185,6 +190,7 @@ impl Stack {
         ];
         if let Some(engine) = &self.engine {
             variables.push(("DATABASE_URL", engine.url()));
+            variables.extend(sql::variables(engine, &self.directory)?);
         }
         let path = self.directory.join("env");
         environment::write(&path, &variables)?;
@@ -203,10 +209,14 @@ impl Stack {
 }
 
 async fn start_engine(directory: &Path, sessions: Sessions) -> anyhow::Result<Option<Engine>> {
-    Ok(match sessions {
-        Sessions::OceanBase => Some(Engine::start(&directory.join("oceanbase")).await?),
-        Sessions::Memory => None,
-    })
+    let directory = directory.join("oceanbase");
+    let engine = match sessions {
+        Sessions::OceanBase => Engine::start(&directory).await?,
+        Sessions::SecureOceanBase => Engine::start_secure(&directory).await?,
+        Sessions::Memory => return Ok(None),
+    };
+    sql::prepare(&engine).await?;
+    Ok(Some(engine))
 }
 
 async fn find_operator(choice: OperatorChoice) -> anyhow::Result<Option<PathBuf>> {

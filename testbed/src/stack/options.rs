@@ -20,6 +20,8 @@ pub struct StackOptions {
 pub enum Sessions {
     /// In a real engine, which is started.
     OceanBase,
+    /// In a real engine that speaks TLS, too.
+    SecureOceanBase,
     /// In the gateway's memory.
     Memory,
 }

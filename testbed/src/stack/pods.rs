@@ -72,7 +72,7 @@ pub fn prepare(sessions: Sessions) -> anyhow::Result<()> {
     control_plane::prepare()?;
     Programs::locate()?;
     Helm::in_home(&std::env::temp_dir())?;
-    if sessions == Sessions::OceanBase {
+    if sessions != Sessions::Memory {
         oceanbase::prepare()?;
     }
     build_operator("dev").map(drop)

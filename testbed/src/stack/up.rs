@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,6 +19,9 @@ pub struct UpArgs {
     /// Where the sessions are: in a real engine, or in memory.
     #[arg(long, value_enum, default_value = "oceanbase")]
     backend: BackendKind,
+    /// Let the engine speak TLS, too.
+    #[arg(long)]
+    sql_tls: bool,
     /// Do not start the operator, so that you can run one yourself.
     #[arg(long, conflicts_with = "nodes")]
     no_operator: bool,
@@ -35,13 +38,18 @@ enum BackendKind {
 impl UpArgs {
     /// See [`NodeArgs::enter`].
     pub async fn enter(&self) -> anyhow::Result<Entered> {
+        ensure!(
+            !self.sql_tls || matches!(self.backend, BackendKind::Oceanbase),
+            "--sql-tls is for an engine: leave it out, or use --backend oceanbase"
+        );
         self.nodes.enter(self.sessions()).await
     }
 
     fn sessions(&self) -> Sessions {
-        match self.backend {
-            BackendKind::Oceanbase => Sessions::OceanBase,
-            BackendKind::Memory => Sessions::Memory,
+        match (self.backend, self.sql_tls) {
+            (BackendKind::Oceanbase, false) => Sessions::OceanBase,
+            (BackendKind::Oceanbase, true) => Sessions::SecureOceanBase,
+            (BackendKind::Memory, _) => Sessions::Memory,
         }
     }
 }
