@@ -37,5 +37,6 @@ pub mod rights;
 pub mod scratch;
 pub mod server_certificate;
 pub mod site;
+pub mod sql_server;
 pub mod stack;
 pub mod torture;
