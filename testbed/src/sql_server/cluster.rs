@@ -26,7 +26,7 @@ const CLOCK: &str = "UNIX_TIMESTAMP(SYSDATE(6))";
 /// The cluster. Change it before the start, or with [`SqlServer::change`](super::SqlServer::change).
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// What the server calls itself.
+    /// The version in the greeting, which does not name `OceanBase`.
     pub version: String,
     /// The columns of the list.
     pub columns: Vec<String>,
@@ -98,7 +98,7 @@ impl Cluster {
             ),
         ];
         Self {
-            version: "5.7.25-OceanBase-v4.2.1.8".into(),
+            version: "5.7.25".into(),
             columns: kernel.columns(),
             view: kernel.view().into(),
             sessions,

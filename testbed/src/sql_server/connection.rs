@@ -9,10 +9,11 @@ use tokio::{
 };
 
 use super::{
-    Shared,
     cluster::Memory,
-    login::{Login, greet},
+    greeting::Login,
+    login::greet,
     reply::{Reply, SqlError, Table},
+    shared::Shared,
     wire::{self, Wire},
 };
 

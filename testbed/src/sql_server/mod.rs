@@ -13,26 +13,29 @@
 
 mod cluster;
 mod connection;
+mod greeting;
 mod login;
 mod reply;
 mod session;
+mod shared;
 mod statement;
 mod wire;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use rustls::ServerConfig;
-use tokio::{net::TcpListener, sync::watch::Sender, task::JoinHandle, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 
+use self::shared::{Shared, State};
 pub use self::{
     cluster::Cluster,
-    login::{Greeting, Login},
+    greeting::{Greeting, Login},
     reply::{Reply, Rule, SqlError, Table},
     session::{Kernel, Session},
+    shared::Statement,
 };
 use crate::server_certificate::ServerCertificate;
 
@@ -65,38 +68,11 @@ impl Default for SqlServerOptions {
     }
 }
 
-/// A statement as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    /// The number of the connection, from 0.
-    pub connection: usize,
-    /// The text. A command that is no statement is `command` and its number.
-    pub text: String,
-}
-
 /// A running server. Dropping it stops it and closes its connections.
 pub struct SqlServer {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
-}
-
-/// What the connections share.
-struct Shared {
-    state: Mutex<State>,
-    /// How often all connections were closed.
-    closings: Sender<u32>,
-}
-
-struct State {
-    cluster: Cluster,
-    accounts: Vec<(String, String)>,
-    greeting: Greeting,
-    tls: Option<Arc<ServerConfig>>,
-    rules: Vec<Rule>,
-    logins: Vec<Login>,
-    statements: Vec<Statement>,
-    files: Vec<Vec<u8>>,
 }
 
 impl SqlServer {
@@ -105,17 +81,8 @@ impl SqlServer {
         let listen = options.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
-        let state = State {
-            cluster: options.cluster,
-            accounts: options.accounts,
-            greeting: Greeting::Normal,
-            tls: options.certificate.map(|certificate| certificate.server_config()).transpose()?,
-            rules: vec![],
-            logins: vec![],
-            statements: vec![],
-            files: vec![],
-        };
-        let shared = Arc::new(Shared { state: Mutex::new(state), closings: Sender::new(0) });
+        let tls = options.certificate.map(|certificate| certificate.server_config()).transpose()?;
+        let shared = Arc::new(Shared::new(State::new(options.cluster, options.accounts, tls)));
         let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, serving })
     }
@@ -215,69 +182,5 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         };
         let number = shared.arrive();
         connections.spawn(connection::serve(stream, number, id, Arc::clone(&shared)));
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records a connection. Returns its number.
-    fn arrive(&self) -> usize {
-        let mut state = self.state();
-        let number = state.logins.len();
-        state.logins.push(Login { connection: number, ..Login::default() });
-        number
-    }
-
-    /// Replaces what is known of a login.
-    fn note(&self, login: &Login) {
-        self.state().logins[login.connection] = login.clone();
-    }
-
-    fn note_file(&self, content: Vec<u8>) {
-        self.state().files.push(content);
-    }
-
-    /// The greeting, the certificate, and the version.
-    fn first_words(&self) -> (Greeting, Option<Arc<ServerConfig>>, String) {
-        let state = self.state();
-        (state.greeting.clone(), state.tls.clone(), state.cluster.version.clone())
-    }
-
-    /// Whether the user may log in with a password that fits.
-    fn knows(&self, user: &str, fits: impl Fn(&str) -> bool) -> bool {
-        let accounts = &self.state().accounts;
-        accounts.is_empty() || accounts.iter().any(|(name, password)| name == user && fits(password))
-    }
-
-    /// Adds the row of a connection.
-    fn enter(&self, id: u32, user: &str, peer: SocketAddr) {
-        let mut state = self.state();
-        let user = user.split('@').next().unwrap_or_default();
-        let row = state.cluster.own.clone().named(id).with("USER", user).with("HOST", peer.to_string());
-        state.cluster.sessions.push(row);
-    }
-
-    /// Removes the row of a connection.
-    fn leave(&self, id: u32) {
-        self.state().cluster.sessions.retain(|session| session.id() != id);
-    }
-
-    /// Records a statement, and decides what is done with it. `None` means that the connection was killed.
-    fn reply_to(&self, connection: usize, text: &str, id: u32) -> Option<Reply> {
-        let mut state = self.state();
-        if !state.cluster.sessions.iter().any(|session| session.id() == id) {
-            return None;
-        }
-        state.statements.push(Statement { connection, text: text.into() });
-        let upper = text.to_uppercase();
-        let rule = state.rules.iter_mut().find_map(|rule| rule.takes(&upper).then(|| rule.reply.clone()));
-        Some(rule.unwrap_or(Reply::Execute))
-    }
-
-    fn execute(&self, text: &str, memory: &mut cluster::Memory) -> Result<Option<Table>, SqlError> {
-        self.state().cluster.execute(text, memory)
     }
 }
