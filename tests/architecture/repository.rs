@@ -24,10 +24,11 @@ pub fn repository_files() -> Vec<String> {
     files.map(str::to_owned).collect()
 }
 
-/// The Rust files in `folder`, with their texts.
+/// The Rust files in `folder` that are no tests, with their texts.
 pub fn rust_files(folder: &str) -> Vec<(String, String)> {
     let below = format!("{folder}/");
     let files = repository_files().into_iter().filter(|file| file.starts_with(&below) && is_rust(file));
+    let files = files.filter(|file| !file.contains("/tests/"));
     files.map(|file| (file.clone(), fs::read_to_string(repository(&file)).unwrap())).collect()
 }
 

@@ -112,23 +112,9 @@ impl Handshake {
 const NONCE_AND_ZERO: usize = NONCE.saturating_add(1);
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::tests::peer::{ALL, handshake};
     use super::*;
-
-    /// A handshake as OceanBase sends it, with these capabilities and this plugin.
-    pub fn handshake(capabilities: u32, plugin: &[u8]) -> Vec<u8> {
-        let [first, second, third, fourth] = capabilities.to_le_bytes();
-        let mut packet = b"\x0a5.7.25-OceanBase-v4.3.5.3\0\x07\x01\0\0abcdefgh\0".to_vec();
-        packet.extend([first, second, UTF8MB4, 2, 0, third, fourth, 21]);
-        packet.extend([0; 10]);
-        packet.extend(b"ijklmnopqrst\0");
-        packet.extend(plugin);
-        packet.push(0);
-        packet
-    }
-
-    /// All capabilities.
-    pub const ALL: u32 = u32::MAX;
 
     #[test]
     fn a_handshake_tells_version_connection_and_nonce() {

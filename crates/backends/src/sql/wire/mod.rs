@@ -30,9 +30,6 @@ mod packet;
 mod rows;
 mod tls;
 
-#[cfg(test)]
-mod tests;
-
 pub use connection::Connection;
 pub use dial::Address;
 pub use error::{OpenError, QueryError, ServerError};
@@ -40,3 +37,6 @@ pub use login::Login;
 pub use packet::Socket;
 pub use rows::Row;
 pub use tls::{Tls, client_config};
+
+#[cfg(test)]
+mod tests;

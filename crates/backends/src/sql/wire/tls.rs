@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -34,7 +35,7 @@ pub enum Tls {
 /// that is for the server's name. The error is for people.
 pub fn client_config(ca_pem: &[u8], verify_name: bool) -> Result<Arc<ClientConfig>, String> {
     let roots = Arc::new(roots(ca_pem)?);
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(default_provider());
     let by_web_pki = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
     let by_web_pki = by_web_pki.build().map_err(|error| bounded(&error.to_string()))?;
     let verifier: Arc<dyn ServerCertVerifier> = if verify_name {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ServerConfig, crypto::ring};
 
-use super::peer::{OK, later, login, serve};
+use super::peer::{ALL, OK, handshake, later, login, serve};
 use crate::sql::wire::auth::NATIVE;
-use crate::sql::wire::handshake::tests::{ALL, handshake};
 use crate::sql::wire::{Connection, OpenError, Tls, client_config};
 
 const SSL: u32 = 1 << 11;
@@ -29,7 +29,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
         Arc::new(config.with_single_cert(vec![certificate.der().clone()], key).unwrap())
     }

@@ -6,9 +6,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::peer::{NONCE, OK, Peer, login, opened, serve};
+use super::peer::{ALL, NONCE, OK, Peer, handshake, login, opened, serve};
 use crate::sql::wire::auth::{NATIVE, Nonce, response};
-use crate::sql::wire::handshake::tests::{ALL, handshake};
 use crate::sql::wire::{Address, Connection, OpenError, Tls};
 
 /// Fails if the password or what it is hashed to is in `packet`.

@@ -3,6 +3,6 @@
 
 mod certificates;
 mod login;
-mod peer;
+pub(super) mod peer;
 mod query;
 mod random;

@@ -8,7 +8,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::sql::wire::auth::NATIVE;
-use crate::sql::wire::handshake::tests::{ALL, handshake};
 use crate::sql::wire::{Address, Connection, Login, OpenError, Tls};
 
 /// A success.
@@ -19,6 +18,21 @@ pub const END: &[u8] = b"\xfe\0\0\x02\0";
 pub const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\x01a\x0c\0\0\0\0\0\0\0\0\0\0\0\0";
 /// The nonce of the handshake that [`Peer::greet`] sends.
 pub const NONCE: &[u8; 20] = b"abcdefghijklmnopqrst";
+
+/// All capabilities.
+pub const ALL: u32 = u32::MAX;
+
+/// A handshake as OceanBase sends it, with these capabilities and this plugin.
+pub fn handshake(capabilities: u32, plugin: &[u8]) -> Vec<u8> {
+    let [first, second, third, fourth] = capabilities.to_le_bytes();
+    let mut packet = b"\x0a5.7.25-OceanBase-v4.3.5.3\0\x07\x01\0\0abcdefgh\0".to_vec();
+    packet.extend([first, second, 45, 2, 0, third, fourth, 21]);
+    packet.extend([0; 10]);
+    packet.extend(b"ijklmnopqrst\0");
+    packet.extend(plugin);
+    packet.push(0);
+    packet
+}
 
 /// The server's side of a connection.
 pub struct Peer<S = TcpStream> {

@@ -2,11 +2,10 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-use super::peer::{COLUMN, END, OK, later, login};
+use super::peer::{ALL, COLUMN, END, OK, handshake, later, login};
 use crate::sql::wire::auth::{NATIVE, switched};
 use crate::sql::wire::error::ServerError;
 use crate::sql::wire::handshake::Handshake;
-use crate::sql::wire::handshake::tests::{ALL, handshake};
 use crate::sql::wire::rows::{Rows, column};
 use crate::sql::wire::{Connection, Tls, answer};
 
