@@ -44,6 +44,7 @@ mod retention;
 mod second_backend;
 mod secrecy;
 mod shared_reads;
+mod sql;
 mod sql_text;
 mod stricter;
 mod timing;

@@ -107,10 +107,10 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
     validation = Rule::new("has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)")
         .message("reason is immutable: create a new SessionKill instead")
         .field_path(".reason"),
-    validation = Rule::new("self.?scope.orValue('Session') == oldSelf.?scope.orValue('Session')")
+    validation = Rule::new("has(self.scope) == has(oldSelf.scope) && (!has(self.scope) || self.scope == oldSelf.scope)")
         .message("scope is immutable: create a new SessionKill instead")
         .field_path(".scope"),
-    validation = Rule::new("self.?scope.orValue('Session') != 'Query' || self.sessions.all(session, has(session.expect) && (has(session.expect.traceID) || has(session.expect.sqlID)))")
+    validation = Rule::new("!has(self.scope) || self.scope != 'Query' || self.sessions.all(session, has(session.expect) && (has(session.expect.traceID) || has(session.expect.sqlID)))")
         .message("scope Query needs expect.traceID or expect.sqlID for each session: without it, whatever statement the session runs by then would be ended")
         .field_path(".scope"),
     validation = Rule::new(SUSPEND_IS_NOT_REMOVED)

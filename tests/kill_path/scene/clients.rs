@@ -5,7 +5,7 @@ use std::time::Duration;
 use sessionkill::api::{Expect, SessionState};
 use testbed::gateway::Session;
 use testbed::oceanbase::Engine;
-use testbed::oceanbase::mysql_async::{Conn, DriverError, Error, prelude::Queryable as _};
+use testbed::oceanbase::mysql_async::{ChangeUserOpts, Conn, DriverError, Error, prelude::Queryable as _};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -68,11 +68,22 @@ impl Client {
         timeout(LIMIT, lost).await.expect("the client is told");
     }
 
+    /// Logs in again as another user, on the same connection.
+    pub async fn become_user(&mut self, user: &str) {
+        let options = ChangeUserOpts::default().with_user(Some(user.to_owned())).with_pass(None);
+        self.conn.change_user(options).await.unwrap();
+    }
+
     /// Starts a statement that runs longer than any test.
     pub fn start_statement(self) -> Statement {
+        self.start(&format!("SELECT SLEEP(10000) AS {SQL_MARK}"))
+    }
+
+    /// Starts a statement that does not come to its end.
+    pub fn start(self, statement: &str) -> Statement {
         let Self { id, mut conn } = self;
+        let statement = statement.to_owned();
         let running = tokio::spawn(async move {
-            let statement = format!("SELECT SLEEP(10000) AS {SQL_MARK}");
             let error = conn.query_drop(statement).await.expect_err("the statement does not come to its end");
             (conn, error)
         });

@@ -11,8 +11,13 @@ use super::{Scene, eventually};
 impl Scene {
     /// Edits the connection as a user does.
     pub async fn edit_connection(&self, change: Value) {
+        self.patch_connection(Self::CONNECTION, change).await;
+    }
+
+    /// The same for the connection of this name.
+    pub async fn patch_connection(&self, name: &str, change: Value) {
         let connections: Api<OceanBaseConnection> = self.api();
-        connections.patch(Self::CONNECTION, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
+        connections.patch(name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
     }
 
     /// Waits until the connection has `condition`, such as `Ready=True(CallAnswered)`, for its current generation.

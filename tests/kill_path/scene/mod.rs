@@ -22,7 +22,7 @@ pub use fixtures::{
     KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,
     lingering, session, session_id, successor,
 };
-pub use objects::{Request, Shown};
+pub use objects::{Request, RequestBuilder, Shown};
 pub use operators::Launch;
 pub use patience::{eventually, until};
 pub use relay::{At, Hold, Relay};

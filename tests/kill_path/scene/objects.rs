@@ -81,6 +81,12 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
+    /// Ends the statements only.
+    pub fn query(mut self) -> Self {
+        self.spec.scope = Scope::Query;
+        self
+    }
+
     /// Makes it a `DryRun`.
     pub fn dry_run(mut self) -> Self {
         self.spec.mode = Mode::DryRun;

@@ -88,6 +88,11 @@ impl Scene {
         operator
     }
 
+    /// The operator that was started first.
+    pub fn first_operator(&self) -> Arc<Operator> {
+        self.operators.lock().unwrap()[0].clone()
+    }
+
     /// Makes the standard output of the first operator a pipe with a buffer of one page. The test decides whether to
     /// read it.
     pub fn audit_pipe(&self) -> fs::File {
