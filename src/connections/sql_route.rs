@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt as _;
 use rustls::ClientConfig;
+use sha2::{Digest as _, Sha256};
 
 use crate::api::{OceanBaseConnection, Sql, SqlTlsMode, WaitReason};
 use crate::backends::sql::server::{Encryption, Host};
@@ -117,7 +118,10 @@ impl SqlRoutes {
         })?;
         let config = self.config(&certificates, verifies_name);
         let config = config.map_err(|error| unavailable(format!("key {key} of secret {name}: {error}")))?;
-        Ok((Encryption::Verified { config, name: sql.tls.server_name.clone() }, is_own))
+        let mut digest = Sha256::new_with_prefix([u8::from(verifies_name)]);
+        digest.update(&certificates);
+        let (name, digest) = (sql.tls.server_name.clone(), digest.finalize().into());
+        Ok((Encryption::Verified { config, name, digest }, is_own))
     }
 
     fn config(&self, certificates: &Arc<[u8]>, verifies_name: bool) -> Result<Arc<ClientConfig>, String> {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sessionkill::api::{SessionOutcome, SessionReason};
+use sessionkill::api::{Expect, SessionOutcome, SessionReason};
 use testbed::oceanbase::Engine;
+use testbed::oceanbase::mysql_async::prelude::Queryable as _;
 
 use super::relay::{Fate, SqlRelay};
 use super::{CONNECTION, PASSWORD, RIGHTS, SECRET, USER, assert_executed, host, request, wait_connection};
-use crate::scene::{Client, Cluster, Launch, Request as _, Scene};
+use crate::scene::{Client, Cluster, Launch, Request as _, Scene, Shown as _};
 
 /// A scene on an engine of its own with TLS. The CA is in the Secret, and `hosts` are allowed.
 async fn secure_scene(name: &str) -> (Arc<Engine>, SqlRelay, Scene) {
@@ -60,18 +61,11 @@ async fn a_server_is_verified_before_anything_is_sent_to_it() {
     // Another CA.
     let other = testbed::server_certificate::ServerCertificate::issue().unwrap().ca;
     let login = [("username", USER), ("password", PASSWORD), ("ca.crt", other.as_str())];
-    scene.put_secret(SECRET, true, &login).await;
+    scene.put_secret("other-ca", true, &login).await;
     let mut client = Client::connect(&engine, "root").await;
-    scene.patch_connection(CONNECTION, tls(json!({"mode": "VerifyIdentity", "serverName": null}))).await;
-    crate::scene::eventually("the new CA to be in use", async || {
-        let connection = wait_connection(&scene, "Ready=False(EndpointUnreachable)").await;
-        if connection.metadata.generation == connection.status.map(|it| it.observed_generation) {
-            Ok(())
-        } else {
-            Err("not yet".to_owned())
-        }
-    })
-    .await;
+    let sql = json!({"tls": {"mode": "VerifyIdentity", "serverName": null}, "credentials": {"secretRef": {"name": "other-ca"}}});
+    scene.patch_connection(CONNECTION, json!({"spec": {"sql": sql}})).await;
+    wait_connection(&scene, "Ready=False(EndpointUnreachable)").await;
     request(&scene, "inc-3", &engine, client.id).create().await;
     scene.wait_for("inc-3", "to wait", |request| (request.reason() == "EndpointUnreachable").then_some(())).await;
     client.assert_served().await;
@@ -88,13 +82,21 @@ async fn after_a_restart_another_session_under_the_same_id_lives() {
     let victim = Client::connect(&engine, "root").await;
     let id = victim.id;
     let held = relay.rule("SELECT @k := ", Fate::HeldBefore);
-    request(&scene, "inc-1", &engine, id).create().await;
+    let listed = scene.listed(id).await.unwrap();
+    assert_eq!(listed.user, "root");
+    let mut root = engine.connect().await.unwrap();
+    let port = format!("SELECT USER_CLIENT_PORT FROM oceanbase.V$OB_PROCESSLIST WHERE ID = {id}");
+    let expect = Expect { client_port: root.query_first(port).await.unwrap(), ..Expect::default() };
+    assert!(expect.client_port.is_some());
+    request(&scene, "inc-1", &engine, id).expecting(&expect).create().await;
     held.reached().await;
     engine.restart().await.unwrap();
     let mut innocent = with_id(&engine, id).await;
     held.release();
     let ended = scene.wait_finished("inc-1").await;
-    assert_eq!(ended.outcomes(), [(SessionOutcome::Gone, SessionReason::IdReused)], "{}", ended.message());
+    let mismatch = (SessionOutcome::Skipped, SessionReason::PreconditionMismatch);
+    assert_eq!(ended.outcomes(), [mismatch], "{}", ended.message());
+    assert!(ended.status.unwrap().sessions[0].message.contains("clientPort is "));
     innocent.assert_served().await;
     assert_executed(&engine, &[id], &[]);
     scene.end().await;

@@ -32,7 +32,9 @@ pub(super) fn refusal(database: &Database, action: &str, error: &CallError) -> O
             (WaitReason::CredentialsRejected, advice)
         }
         ErrorKind::PermissionDenied => {
-            let rights = if action == LIST_ACTION { "SELECT ON oceanbase.*" } else { "SUPER ON *.*" };
+            // Refused for a table, not for a kill.
+            let is_of_list = matches!(error.code.as_str(), "1142" | "1143" | "1044") || action == LIST_ACTION;
+            let rights = if is_of_list { "SELECT ON oceanbase.*" } else { "SUPER ON *.*" };
             (WaitReason::PermissionDenied, format!("GRANT {rights} TO {user} in tenant {tenant}"))
         }
         ErrorKind::ProxyNotSupported => {

@@ -40,7 +40,7 @@ impl Account {
     /// What a connection of this account was opened with: another digest means that it must be opened again.
     pub(super) fn digest(&self, server: &Server, cluster: &str, tenant: &str) -> [u8; 32] {
         let mut digest = Sha256::new();
-        let server = server.to_string();
+        let server = server.identity();
         for part in [&self.user, self.password.expose_secret(), server.as_str(), cluster, tenant] {
             digest.update(part.len().to_le_bytes());
             digest.update(part);

@@ -104,6 +104,8 @@ pub enum Encryption {
         config: Arc<ClientConfig>,
         /// The name that its certificate must have; that of the host, if there is none.
         name: Option<String>,
+        /// Differs from that of another CA and of another way to verify.
+        digest: [u8; 32],
     },
 }
 
@@ -141,6 +143,15 @@ impl Server {
         matches!(self.encryption, Encryption::Verified { .. })
     }
 
+    /// What a connection to it was opened with: with another one it must be opened again.
+    pub(super) fn identity(&self) -> String {
+        let encryption = match &self.encryption {
+            Encryption::Disabled => String::new(),
+            Encryption::Verified { name, digest, .. } => format!("{} {name:?}", hex::encode(digest)),
+        };
+        format!("{self} {encryption}")
+    }
+
     /// The addresses to dial now; the error says why there is none.
     pub(super) async fn resolve(&self) -> Result<Address, NoAddress> {
         let Host { name, port } = &self.host;
@@ -172,7 +183,7 @@ impl Server {
     }
 
     fn tls(&self) -> Result<Tls, NoAddress> {
-        let Encryption::Verified { config, name } = &self.encryption else { return Ok(Tls::Disabled) };
+        let Encryption::Verified { config, name, .. } = &self.encryption else { return Ok(Tls::Disabled) };
         let name = name.as_ref().unwrap_or(&self.host.name);
         let name = ServerName::try_from(name.clone()).map_err(|_| {
             NoAddress::Unknown(format!("{name} is no name that a certificate can have: set tls.serverName"))
