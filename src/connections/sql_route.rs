@@ -48,7 +48,7 @@ impl SqlRoutes {
         let secret_name = &sql.credentials.secret_ref.name;
         let secret = self.secret(&namespace, secret_name).await?;
         let (encryption, has_own_ca) = self.encryption(&namespace, sql, &secret).await?;
-        let (server, names) = match (&sql.service, &sql.host) {
+        let (server, names, is_named) = match (&sql.service, &sql.host) {
             (Some(service), None) => {
                 let port = u16::try_from(service.port).unwrap_or_default();
                 let leads = self.services.leads(&namespace, &service.name, port).await?;
@@ -57,21 +57,23 @@ impl SqlRoutes {
                 let host = format!("{}.{namespace}.svc", service.name);
                 let names = vec![format!("{}:{port}", service.name), format!("{host}:{port}")];
                 let host = Host { name: host, port: dialled };
-                (Server::of_service(host, addresses, self.api_server.clone(), encryption), names)
+                (Server::of_service(host, addresses, self.api_server.clone(), encryption), names, false)
             }
             (None, Some(host)) => {
                 let not_allowed = |error| unavailable(WaitReason::EndpointNotAllowed, error);
                 let host: Host = host.parse().map_err(not_allowed)?;
                 let names = vec![host.to_string()];
-                (Server::of_host(host, &self.allowed, encryption).map_err(not_allowed)?, names)
+                let is_named = self.allowed.contains(&AllowedHost::Host(host.clone()));
+                (Server::of_host(host, &self.allowed, encryption).map_err(not_allowed)?, names, is_named)
             }
             _ => {
                 let text = "spec.sql needs either service or host".to_owned();
                 return Err(unavailable(WaitReason::EndpointNotAllowed, text));
             }
         };
-        // Whoever runs the operator vouches for a host, and whoever wrote the Secret for its CA.
-        let is_vouched_for = sql.host.is_some() || has_own_ca;
+        // Whoever runs the operator vouches for a host by its name, and whoever wrote the Secret for its CA. In a range anybody
+        // may have a server.
+        let is_vouched_for = is_named || has_own_ca;
         let no_login = |error| RouteError::Unavailable(WaitReason::CredentialsUnavailable, error);
         let password = secret.password_for(secret_name, &names, is_vouched_for).map_err(no_login)?;
         let user = sql.user.clone().or(secret.username).ok_or_else(|| {
