@@ -26,11 +26,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Group, resource, subresource, and verbs.
 pub type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// The rights that the operator needs on Secrets.
-const SECRETS: Needed = ("", "secrets", "", &["get"]);
+/// The rights that the operator needs on what connections name: Secrets, and the Services of databases.
+const NAMED: [Needed; 2] = [("", "secrets", "", &["get"]), ("", "services", "", &["get"])];
 
 /// The rights that the operator needs on each kind in each namespace that it works in.
-pub const NEEDED: [Needed; 8] = [
+pub const NEEDED: [Needed; 9] = [
     (GROUP, "sessionkills", "", &["get", "list", "watch", "delete"]),
     (GROUP, "sessionkills", "status", &["patch"]),
     (GROUP, "oceanbaseconnections", "", &["list", "watch"]),
@@ -38,7 +38,8 @@ pub const NEEDED: [Needed; 8] = [
     (GROUP, "sessionkillreceipts", "", &["get", "list", "create", "delete"]),
     (GROUP, "sessionkillreceipts", "status", &["patch"]),
     ("events.k8s.io", "events", "", &["create", "patch"]),
-    SECRETS,
+    NAMED[0],
+    NAMED[1],
 ];
 
 /// The rights that the operator needs on its Lease, and whether each can be granted by name. For create that is not
@@ -53,8 +54,8 @@ pub struct CheckOptions {
     #[arg(long, env = "SESSIONKILL_WATCH_NAMESPACES")]
     pub watch_namespaces: Option<Namespaces>,
 
-    /// The namespaces in which the operator may read Secrets, separated by commas, at most 100. Unset means wherever it
-    /// works.
+    /// The namespaces in which the operator may read Secrets, and the Services of databases, separated by commas, at most
+    /// 100. Unset means wherever it works.
     #[arg(long)]
     pub secrets_namespaces: Option<Namespaces>,
 
@@ -96,10 +97,13 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
         missing.extend(found.into_iter().map(|what| format!("{of}: {what}")));
     }
     for namespace in options.secrets_namespaces.iter().flat_map(Namespaces::iter) {
-        let found = missing_of(&client, Some(namespace), &SECRETS).await?;
+        let mut found = vec![];
+        for named in &NAMED {
+            found.extend(missing_of(&client, Some(namespace), named).await?);
+        }
         println!(
-            "Secrets of namespace {namespace}: {}",
-            if found.is_empty() { "right granted" } else { "not as it must be" }
+            "Secrets and Services of namespace {namespace}: {}",
+            if found.is_empty() { "rights granted" } else { "not as it must be" }
         );
         missing.extend(found.into_iter().map(|what| format!("namespace {namespace}: {what}")));
     }
@@ -138,10 +142,10 @@ async fn check_version(client: &Client) -> Result<(), String> {
     Ok(())
 }
 
-/// The rights missing in `place`, in words, without those on Secrets if they are granted `elsewhere`.
+/// The rights missing in `place`, in words, without those on Secrets and Services if they are granted `elsewhere`.
 async fn missing_in(client: &Client, place: Option<&str>, elsewhere: bool) -> Result<Vec<String>, String> {
     let mut missing = vec![];
-    for needed in NEEDED.iter().filter(|needed| !(elsewhere && **needed == SECRETS)) {
+    for needed in NEEDED.iter().filter(|needed| !(elsewhere && NAMED.contains(needed))) {
         missing.extend(missing_of(client, place, needed).await?);
     }
     Ok(missing)

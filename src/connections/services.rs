@@ -52,7 +52,7 @@ impl Services {
             Ok(None) => Err(format!("service {name} does not exist in namespace {namespace}: create it")),
             Err(error) if error.is_refused() => Err(format!(
                 "service {name} may not be read ({error}): let the operator's service account get Services in namespace \
-                 {namespace}, by rbac.servicesNamespaces of the chart or by a RoleBinding there"
+                 {namespace}, by rbac.secretsNamespaces of the chart or by a RoleBinding there"
             )),
             Err(error) => return Err(error),
         };
@@ -79,9 +79,14 @@ fn leads(name: &str, port: u16, spec: &ServiceSpec) -> Result<Leads, String> {
     let Some(named) = named else {
         return Err(format!("service {name} has no port {port}: add it, or correct spec.sql.service.port"));
     };
-    let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
-    let mut addresses: Vec<IpAddr> = addresses.filter_map(|address| address.parse().ok()).collect();
-    addresses.dedup();
+    // The one address is the first of the list. Each address that is dialled has a share of the time.
+    let mut addresses: Vec<IpAddr> = vec![];
+    for address in spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter_map(|address| address.parse().ok())
+    {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
     // Without an address of its own, nothing translates the port.
     let of_pods = match &named.target_port {
         Some(IntOrString::Int(port)) if addresses.is_empty() => u16::try_from(*port).ok(),
@@ -106,7 +111,7 @@ mod tests {
         let spec = json!({"ports": ports, "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7", "fd00::7"]});
         let leads = of(spec).unwrap();
         assert_eq!(leads.port, 2881);
-        assert_eq!(leads.addresses[..2], ["10.96.0.7", "fd00::7"].map(|address| address.parse::<IpAddr>().unwrap()));
+        assert_eq!(leads.addresses, ["10.96.0.7", "fd00::7"].map(|address| address.parse::<IpAddr>().unwrap()));
         let headless = of(json!({"ports": ports, "clusterIP": "None", "clusterIPs": ["None"]}));
         assert_eq!(headless, Ok(Leads { addresses: vec![], port: 12881 }));
     }

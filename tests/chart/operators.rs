@@ -267,6 +267,32 @@ async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
     site.end(operators).await;
 }
 
+/// A connection by SQL, whose Service leads out of the cluster.
+fn a_database_elsewhere(namespace: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": "ob-user", "namespace": namespace, "labels": {"sessionkill.dev/credentials": "true"},
+                "annotations": {"sessionkill.dev/servers": "ob:2881"},
+            },
+            "stringData": {"username": "sessionkill", "password": "hidden"},
+        },
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "ob", "namespace": namespace},
+            "spec": {"type": "ExternalName", "externalName": "db.example", "ports": [{"port": 2881}]},
+        },
+        {
+            "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
+            "metadata": {"name": "database", "namespace": namespace},
+            "spec": {"sql": {
+                "service": {"name": "ob"}, "cluster": "ob", "tenant": "shop", "tls": {"mode": "Disabled"},
+                "credentials": {"secretRef": {"name": "ob-user"}},
+            }},
+        },
+    ]})
+}
+
 /// Where the operator may not read Secrets, it says what to do. Anyone who may read Secrets and create role bindings
 /// there can grant it.
 #[tokio::test]
@@ -292,8 +318,18 @@ async fn secrets_are_read_in_those_namespaces_only_that_let_the_operator() {
     })
     .await;
     site.assert_killed_once(&[1]);
+    // The same binding lets it read the Services of databases.
+    site.control_plane.apply(&a_database_elsewhere("shop").to_string()).await.unwrap();
+    eventually("the connection to say what is wrong with its Service", async || {
+        let get = ["get", "oceanbaseconnection", "database", "-n", "shop", "-o", "jsonpath={.status.conditions}"];
+        let said = site.control_plane.run_kubectl(&get).await.unwrap();
+        let is_told = said.contains("EndpointNotAllowed") && said.contains("service ob is of type ExternalName");
+        if is_told { Ok(()) } else { Err(said) }
+    })
+    .await;
 
-    let role = ["create", "role", "owner", "-n", "bank", "--verb=get,create", "--resource=secrets,rolebindings"];
+    let role =
+        ["create", "role", "owner", "-n", "bank", "--verb=get,create", "--resource=secrets,services,rolebindings"];
     site.control_plane.run_kubectl(&role).await.unwrap();
     let owner = ["create", "rolebinding", "owner", "-n", "bank", "--role=owner", "--user=bob"];
     site.control_plane.run_kubectl(&owner).await.unwrap();
@@ -310,9 +346,11 @@ async fn secrets_are_read_in_those_namespaces_only_that_let_the_operator() {
 
     let (content, said) = site.check(&["--secrets-namespaces", "shop,bank"]).await;
     assert!(content && said.contains("all namespaces: kinds served, rights granted"), "{said}");
-    assert!(said.contains("Secrets of namespace bank: right granted"), "{said}");
+    assert!(said.contains("Secrets and Services of namespace bank: rights granted"), "{said}");
     let (content, said) = site.check(&["--secrets-namespaces", "shop,other"]).await;
-    assert!(!content && said.contains("namespace other: may not get secrets"), "{said}");
+    for missing in ["namespace other: may not get secrets", "namespace other: may not get services"] {
+        assert!(!content && said.contains(missing), "{said}");
+    }
     let (content, said) = site.check(&[]).await;
     assert!(!content && said.contains("all namespaces: may not get secrets"), "{said}");
     site.end(vec![operator]).await;

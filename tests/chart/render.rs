@@ -65,7 +65,8 @@ fn choices() -> Vec<(&'static str, Value)> {
 
 fn options() -> Value {
     json!({"operator": {
-        "allowEndpoints": ["gateway.example:8443", "10.1.2.3"], "apiServerHTTP1": true, "dispatchWindowSeconds": 10,
+        "allowEndpoints": ["gateway.example:8443", "10.1.2.3"],
+        "allowSQLHosts": ["db.example:2881", "[fd00::1]:2881", "10.1.0.0/16", "fd00::/8"], "apiServerHTTP1": true, "dispatchWindowSeconds": 10,
         "maxConcurrentCalls": 8, "sweepIntervalSeconds": 30, "receiptRetentionSeconds": 172_800, "missedKillSeconds": 0,
         "logFormat": "text", "logLevel": "debug", "extraArgs": ["--identity=me"],
         "extraEnv": [{"name": "A", "value": "b"}],
@@ -96,7 +97,8 @@ fn network() -> Value {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
     });
     json!({"networkPolicy": {
-        "enabled": true, "from": [scraper, {"ipBlock": {"cidr": "10.0.0.0/8"}}], "apiServerPorts": [6443], "extraEgress": [proxy],
+        "enabled": true, "from": [scraper, {"ipBlock": {"cidr": "10.0.0.0/8"}}], "apiServerPorts": [6443], "sqlPorts": [2881, 12881],
+        "extraEgress": [proxy],
     }})
 }
 
@@ -191,7 +193,7 @@ fn assert_has_no_right_in_the_cluster(what: &str, objects: &[Value]) {
         assert_ne!(kind, "ClusterRoleBinding", "{what}");
         if kind == "ClusterRole" {
             let rules = object["rules"].to_string();
-            assert!(!rules.contains("secrets"), "{what}: {rules}");
+            assert!(!["secrets", "services"].iter().any(|named| rules.contains(named)), "{what}: {rules}");
         }
     }
 }
@@ -224,9 +226,10 @@ async fn secrets_are_granted_by_namespace_where_the_values_say_so() {
     for role in of_kind("ClusterRole") {
         let rules = &role["rules"];
         if role["metadata"]["name"] == secrets {
-            assert_eq!(*rules, json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]));
+            let get = |resource: &str| json!({"apiGroups": [""], "resources": [resource], "verbs": ["get"]});
+            assert_eq!(*rules, json!([get("secrets"), get("services")]));
         } else {
-            assert!(!rules.to_string().contains("secrets"), "{rules}");
+            assert!(!["secrets", "services"].iter().any(|named| rules.to_string().contains(named)), "{rules}");
         }
     }
     assert!(of_kind("ClusterRoleBinding").iter().all(|binding| binding["roleRef"]["name"] != secrets));
@@ -273,6 +276,29 @@ async fn the_namespaces_reach_the_operator_and_its_check() {
     let url = "--ready-url=http://sessionkill-operator.sessionkill-system.svc:8080/readyz";
     let lease = "--lease=sessionkill-system/sessionkill-operator";
     assert_eq!(check, json!(["check", "--watch-namespaces=team-a,team-b", lease, url]));
+}
+
+/// The port of a database is open to the operator unless the values say otherwise, and the flag names each allowed server.
+#[tokio::test]
+async fn databases_are_reached_at_their_ports_and_hosts_only_if_they_are_named() {
+    let objects = async |values: Value| admitted(furnished().await, "databases", &render(&values).await).await;
+    let egress = async |ports: Value| {
+        let values = json!({"networkPolicy": {"enabled": true, "sqlPorts": ports}});
+        let policy = objects(values).await.into_iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+        policy["spec"]["egress"].as_array().unwrap().clone()
+    };
+    let port = |number: u16| json!({"ports": [{"port": number, "protocol": "TCP"}]});
+    let (open, closed) = (egress(json!([2881])).await, egress(json!([])).await);
+    assert!(open.contains(&port(2881)) && !closed.contains(&port(2881)), "{open:?}");
+    assert_eq!(open.len(), closed.len() + 1, "an empty rule would allow all: {closed:?}");
+
+    let arguments = async |values: Value| {
+        let deployment = objects(values).await.into_iter().find(|object| object["kind"] == "Deployment").unwrap();
+        deployment["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
+    };
+    let hosts = "--allow-sql-host=db.example:2881,[fd00::1]:2881,10.1.0.0/16,fd00::/8";
+    let (named, by_default) = (arguments(options()).await, arguments(json!({})).await);
+    assert!(named.contains(hosts) && !by_default.contains("--allow-sql-host"), "{named}");
 }
 
 /// A client without access to the port can neither fill it with connections nor read the metrics.
@@ -371,6 +397,13 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("secretsNamespaces", json!({"rbac": {"secretsNamespaces": ["team-a"]}})),
         ("allowEndpoints", json!({"operator": {"allowEndpoints": ["gateway.example:8443 "]}})),
         ("allowEndpoints", json!({"operator": {"allowEndpoints": ["gateway.example/path"]}})),
+        // A port is needed, and a range is no host.
+        ("allowSQLHosts", json!({"operator": {"allowSQLHosts": ["db.example"]}})),
+        ("allowSQLHosts", json!({"operator": {"allowSQLHosts": ["10.1.2.3"]}})),
+        ("allowSQLHosts", json!({"operator": {"allowSQLHosts": ["db.example:2881,evil.example:2881"]}})),
+        ("allowSQLHosts", json!({"operator": {"allowSQLHosts": ["user@db.example:2881"]}})),
+        ("sqlPorts", json!({"networkPolicy": {"sqlPorts": [0]}})),
+        ("sqlPorts", json!({"networkPolicy": {"sqlPorts": ["2881"]}})),
     ] {
         let refusal = render_of(&chart::directory(), &values, &[]).await.map(drop).unwrap_err();
         assert!(refusal.contains(name), "{values}: {refusal}");

@@ -156,6 +156,8 @@ async fn the_operator_has_the_least_rights() {
         json!({"apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["get", "list"]}),
         json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["watch"]}),
         json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}),
+        json!({"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}),
+        json!({"apiGroups": [""], "resources": ["services", "pods"], "verbs": ["get"]}),
         json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["bind"]}),
         json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["escalate"]}),
         json!({"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"]}),
@@ -199,8 +201,10 @@ fn excess(rule: &Value) -> Vec<String> {
             found.push(format!("a wildcard in {name}"));
         }
     }
-    if resources.contains("secrets") && verbs != BTreeSet::from(["get"]) {
-        found.push(format!("secrets: {verbs:?}, where get is enough"));
+    for named in ["secrets", "services"] {
+        if resources.contains(named) && verbs != BTreeSet::from(["get"]) {
+            found.push(format!("{named}: {verbs:?}, where get is enough"));
+        }
     }
     let names_it = rule["resourceNames"] == json!(["sessionkill-operator"]);
     if resources.contains("leases") && !names_it && verbs != BTreeSet::from(["create"]) {
@@ -212,7 +216,7 @@ fn excess(rule: &Value) -> Vec<String> {
         }
     }
     if !groups.is_subset(&BTreeSet::from(["", "coordination.k8s.io", "events.k8s.io", "sessionkill.dev"]))
-        || groups.contains("") && resources != BTreeSet::from(["secrets"])
+        || groups.contains("") && !resources.is_subset(&BTreeSet::from(["secrets", "services"]))
         || groups.contains("coordination.k8s.io") && resources != BTreeSet::from(["leases"])
     {
         found.push(format!("{resources:?} of {groups:?}"));

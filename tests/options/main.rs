@@ -62,6 +62,7 @@ fn limits() -> Vec<Limits> {
     let many = (0..=100).map(|number| format!("n{number}")).collect::<Vec<_>>().join(",");
     let mut limits = vec![
         run("--allow-endpoint", "SESSIONKILL_ALLOW_ENDPOINTS", &["a.example.com", "http://a:1,b:65535", "[fd00::1]:80"], &["", "a b", "a/b", "ftp://a", "u@a", "a:65536"], "a host name with an optional port"),
+        run("--allow-sql-host", "SESSIONKILL_ALLOW_SQL_HOSTS", &["db.example:2881", "DB:1,[fd00::1]:65535", "10.1.0.0/16", "fd00::/8"], &["", "db.example", "10.1.2.3", "db:0", "db:65536", "10.0.0.0/33", "u@db:1", "db:1/a", "a:1,,b:1"], "write HOST:PORT, such as db.example:2881, or a range"),
         run("--watch-namespaces", "SESSIONKILL_WATCH_NAMESPACES", &["a", "a,b"], &["", ",", "A", "a.b", "*"], "name each, separated by commas"),
         run("--watch-namespaces", "SESSIONKILL_WATCH_NAMESPACES", &[&many[..many.len() - 5]], &[&many], "name at most 100"),
         run("--proxy", "SESSIONKILL_PROXY", &["http://proxy:8080", "https://user:password@proxy"], &["", "proxy", "proxy:1", "ftp://proxy", "socks5://proxy:1"], url),

@@ -10,6 +10,9 @@
 {{- with .Values.operator.allowEndpoints }}
 - --allow-endpoint={{ join "," . }}
 {{- end }}
+{{- with .Values.operator.allowSQLHosts }}
+- --allow-sql-host={{ join "," . }}
+{{- end }}
 {{- if .Values.operator.apiServerHTTP1 }}
 - --api-server-http1
 {{- end }}
