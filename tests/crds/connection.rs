@@ -31,8 +31,8 @@ pub fn valid() -> Value {
 }
 
 /// The error for a spec without a backend.
-const NO_BACKEND: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
-                          instanceIDs and credentials below it";
+const NO_BACKEND: &str = "spec.alibabaCloud or spec.sql is required: move regionID, network, endpoint, killOperation, \
+                          signatureMethod, instanceIDs and credentials below alibabaCloud";
 
 /// The spec of the valid connection in its earlier form, without a choice of backends.
 fn before_backends() -> Value {
@@ -54,7 +54,7 @@ fn which_backend() -> Vec<Case> {
         set("/spec", json!({})).refused(NO_BACKEND),
         set("/spec", before_backends()).refused(NO_BACKEND),
         set("/spec/alibabaCloud", json!({})).refused("spec.alibabaCloud.regionID: Required value"),
-        set("/spec/sql", json!({})).refused(r#"unknown field "spec.sql""#),
+        set("/spec/oceanBase", json!({})).refused(r#"unknown field "spec.oceanBase""#),
         // Only some of the fields are moved.
         beside("regionID", json!("cn-hangzhou")),
         beside("instanceIDs", json!(["ob317v4uif0000"])),
@@ -258,7 +258,8 @@ pub fn updates() -> Vec<Case> {
 pub fn status_changes() -> Vec<Case> {
     let mut cases = vec![
         set("/status/backend", "OceanBase")
-            .refused(r#"status.backend: Unsupported value: "OceanBase": supported values: "AlibabaCloud""#),
+            .refused(r#"status.backend: Unsupported value: "OceanBase": supported values: "AlibabaCloud", "SQL""#),
+        set("/status/backend", "SQL").and(set("/status/operation", "Kill")),
         without("/status/backend"),
         set("/status/operation", "BatchKillProcessList"),
         // `Auto` is a setting and never the operation in use.

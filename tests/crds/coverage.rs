@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sessionkill::api::definitions;
 
-use crate::{cases::Case, connection, dropped, receipt, session_kill, session_kill_status};
+use crate::{cases::Case, connection, dropped, receipt, session_kill, session_kill_status, sql};
 
 /// The words with which the API server reports a violation of each keyword.
 const WORDS: [(&str, &str); 9] = [
@@ -74,6 +74,7 @@ fn every_bound_and_every_rule_has_a_case_that_it_refuses() {
             session_kill::creations(),
             session_kill::updates(),
             session_kill::releases(),
+            session_kill::scopes(),
             dropped::nulls(&session_kill::valid()),
             dropped::crowds(&session_kill::valid()),
             session_kill_status::changes_before_the_end(),
@@ -87,6 +88,11 @@ fn every_bound_and_every_rule_has_a_case_that_it_refuses() {
             connection::updates(),
             dropped::nulls(&connection::valid()),
             dropped::crowds(&connection::valid()),
+            sql::creations(),
+            sql::updates(),
+            dropped::nulls(&sql::valid()),
+            dropped::nulls(&sql::by_host()),
+            dropped::crowds(&sql::valid()),
             connection::status_changes(),
         ]
         .into_iter()

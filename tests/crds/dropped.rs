@@ -8,21 +8,36 @@ use crate::{
     cases::{Case, Server, set},
     connection,
     control_plane::cluster,
-    session_kill,
+    session_kill, sql,
 };
 
 /// The settings with which clients ask the API server to treat unknown fields.
 const VALIDATIONS: [&str; 3] = ["Ignore", "Warn", "Strict"];
 
 /// Fields that a patch may remove, as that makes no kill more likely.
-const HARMLESS: [(&str, &str); 6] = [
+const HARMLESS: [(&str, &str); 13] = [
     ("/spec/ttlSecondsAfterFinished", "the request is kept for longer"),
     ("/spec/alibabaCloud/network", "the same gateway on its public side"),
     ("/spec/alibabaCloud/killOperation", "either operation ends what was asked for and no more"),
     ("/spec/sqlText", "what is shown, not what is ended"),
     ("/spec/alibabaCloud/signatureMethod", "the stronger one"),
     ("/spec/requestTimeoutSeconds", "how long an answer is waited for"),
+    ("/spec/sql/service/port", "the same Service at the usual port"),
+    ("/spec/sql/user", "the user of the Secret"),
+    ("/spec/sql/tls", "the strictest"),
+    ("/spec/sql/tls/mode", "the strictest"),
+    ("/spec/sql/tls/serverName", "the name that is called"),
+    ("/spec/sql/tls/caRef", "the CA beside the password, which whoever may write the password chose"),
+    ("/spec/sql/tls/caRef/key", "the usual key of the same Secret"),
 ];
+
+/// Fields of which an object has only one: those that it lacks are those of another example.
+const ALTERNATIVES: [&str; 4] = ["alibabaCloud", "sql", "service", "host"];
+
+/// Valid objects, which together have all fields.
+fn examples() -> [Value; 4] {
+    [session_kill::valid(), connection::valid(), sql::valid(), sql::by_host()]
+}
 
 /// A field of a schema.
 struct Field {
@@ -37,7 +52,18 @@ struct Field {
 fn schema_of(object: &Value) -> Value {
     let definition = definitions().into_iter().find(|it| object["kind"] == it.spec.names.kind).unwrap();
     let definition = serde_json::to_value(definition).unwrap();
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
+    let mut schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
+    leave_out_alternatives(&mut schema, &object["spec"]);
+    schema
+}
+
+/// Removes the alternatives that `object` lacks.
+fn leave_out_alternatives(schema: &mut Value, object: &Value) {
+    let Some(properties) = schema["properties"].as_object_mut() else { return };
+    properties.retain(|name, _| object.get(name).is_some() || !ALTERNATIVES.contains(&name.as_str()));
+    for (name, property) in properties {
+        leave_out_alternatives(property, &object[name.as_str()]);
+    }
 }
 
 /// Calls `see` with the schema and the position of each object in `schema`.
@@ -152,7 +178,7 @@ fn mistakes() -> Vec<Case> {
 #[tokio::test]
 async fn no_field_takes_a_null_and_none_is_overlooked() {
     let server = Server::in_namespace("dropped").await;
-    for object in [session_kill::valid(), connection::valid()] {
+    for object in examples() {
         for validation in VALIDATIONS {
             let server = server.validating(validation);
             server.check_create(&object, &nulls(&object)).await;
@@ -170,7 +196,7 @@ async fn no_field_takes_a_null_and_none_is_overlooked() {
 #[tokio::test]
 async fn no_update_takes_a_null_and_none_is_overlooked() {
     let server = Server::in_namespace("dropped-later").await.validating("Ignore");
-    for object in [session_kill::valid(), connection::valid()] {
+    for object in examples() {
         let stored = server.create(&object).await;
         server.check_update(&stored, &nulls(&object)).await;
         // In an immutable part, an unknown field counts as a change.
@@ -192,9 +218,9 @@ async fn no_update_takes_a_null_and_none_is_overlooked() {
 #[tokio::test]
 async fn no_patch_takes_away_what_makes_a_kill_less_likely() {
     let server = Server::in_namespace("taken-away").await;
-    let mut held = session_kill::valid();
+    let mut held = session_kill::of_statements();
     (held["spec"]["mode"], held["spec"]["suspend"]) = ("DryRun".into(), true.into());
-    for object in [held, connection::valid()] {
+    for object in [held, connection::valid(), sql::valid(), sql::by_host()] {
         let stored = server.create(&object).await;
         // Leave out fields in lists, as a patch replaces a whole list.
         for field in fields(&object).into_iter().filter(|field| !field.pointer.contains("/0/")) {
@@ -248,7 +274,7 @@ async fn a_manifest_that_says_nothing_for_suspend_lets_nothing_go() {
 async fn no_amount_of_unknown_fields_is_stored() {
     let server = Server::in_namespace("unheard-of").await.validating("Ignore");
     let many = (0..2000).map(|number| (format!("u{number}"), Value::Null)).collect::<Map<_, _>>();
-    for object in [session_kill::valid(), connection::valid()] {
+    for object in examples() {
         server.check_create(&object, &crowds(&object)).await;
         let mut crowd = object["spec"].clone();
         crowd.as_object_mut().unwrap().extend(many.clone());

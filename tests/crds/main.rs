@@ -13,6 +13,7 @@ mod dropped;
 mod receipt;
 mod session_kill;
 mod session_kill_status;
+mod sql;
 mod surface;
 mod versions;
 

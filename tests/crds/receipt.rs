@@ -66,7 +66,11 @@ pub fn creations() -> Vec<Case> {
         set("/spec/settleDeadlineTime", "now").refused("spec.settleDeadlineTime in body must be of type date-time"),
         set("/spec/notAfterTime", "now").refused("spec.notAfterTime in body must be of type date-time"),
         set("/spec/operation", "BatchKillProcessList"),
-        set("/spec/operation", "Kill").refused(r#"spec.operation: Unsupported value: "Kill""#),
+        set("/spec/operation", "Kill"),
+        set("/spec/operation", "KillSession").refused(r#"spec.operation: Unsupported value: "KillSession""#),
+        set("/spec/scope", "Query"),
+        set("/spec/scope", "All")
+            .refused(r#"spec.scope: Unsupported value: "All": supported values: "Session", "Query""#),
         set("/spec/sessions", json!([])).refused("spec.sessions in body should have at least 1 items"),
         set("/spec/sessions", many(100)),
         set("/spec/sessions", many(101)).refused("spec.sessions: Too many: 101: must have at most 100 items"),
@@ -121,9 +125,9 @@ pub fn records() -> Vec<Case> {
         recorded(),
         recorded().and(without("/status/requestID")),
         recorded().and(set("/status/operation", "BatchKillProcessList")),
-        recorded()
-            .and(set("/status/operation", "Kill"))
-            .refused(r#"status.operation: Unsupported value: "Kill": supported values: "KillProcessList", "Batch"#),
+        recorded().and(set("/status/operation", "KillSession")).refused(
+            r#"status.operation: Unsupported value: "KillSession": supported values: "KillProcessList", "Batch"#,
+        ),
         recorded().and(without("/status/outcome")).refused("status.outcome: Required value"),
         recorded().and(set("/status/outcome", "Fine")).refused(r#"status.outcome: Unsupported value: "Fine""#),
         recorded().and(without("/status/completionTime")).refused("status.completionTime: Required value"),

@@ -16,8 +16,12 @@ pub fn valid() -> Value {
             "instanceID": "ob317v4uif0000",
             "tenantID": "t4louaeei0000",
             "mode": "Kill",
+            "scope": "Session",
             "sessions": [
-                {"serverIP": "192.168.13.119", "sessionID": 3_221_614_618_i64, "expect": expect()},
+                {
+                    "serverIP": "192.168.13.119", "serverPort": 2881, "sessionID": 3_221_614_618_i64,
+                    "expect": expect(),
+                },
                 {"serverIP": "192.168.13.119", "sessionID": 7},
                 {"serverIP": "fd00::1", "sessionID": 7},
             ],
@@ -42,7 +46,20 @@ fn expect() -> Value {
         "sqlID": "45CCBDC7F1D2A0B34C5D6E7F8091A2B3",
         "proxySessionID": "12402504630519660553",
         "minExecutionSeconds": 300,
+        "clientPort": 52_110,
+        "traceID": "YB42AC11000A-000651C2B1A1B2C3-0-0",
+        "transactionID": "2713",
+        "transaction": "Open",
     })
+}
+
+/// A request that ends statements.
+pub fn of_statements() -> Value {
+    let mut request = valid();
+    request["metadata"]["name"] = "statements".into();
+    request["spec"]["scope"] = "Query".into();
+    request["spec"]["sessions"].as_array_mut().unwrap().truncate(1);
+    request
 }
 
 fn sessions(count: usize) -> Value {
@@ -56,7 +73,12 @@ pub fn largest_sessions() -> Value {
         for (field, limit) in [("user", 128), ("database", 128), ("command", 64)] {
             session["expect"][field] = "𐐷".repeat(limit).into();
         }
-        session["expect"]["sqlID"] = "A".repeat(64).into();
+        session["serverPort"] = 65_535.into();
+        for (field, longest) in
+            [("sqlID", "A".repeat(64)), ("traceID", "Y".repeat(64)), ("transactionID", "9".repeat(20))]
+        {
+            session["expect"][field] = longest.into();
+        }
         session
     };
     (1..=MAX_SESSIONS).map(session).collect()
@@ -101,6 +123,7 @@ fn names_and_ids() -> Vec<Case> {
 
 fn session_lists() -> Vec<Case> {
     const SERVER: &str = "/spec/sessions/0/serverIP";
+    const PORT: &str = "/spec/sessions/0/serverPort";
     const ID: &str = "/spec/sessions/0/sessionID";
     let bad_server = "serverIP must be an IP address in canonical form, such as 192.168.13.119 or fd00::1";
     let mut cases = vec![
@@ -131,6 +154,14 @@ fn session_lists() -> Vec<Case> {
         // Versions of Kubernetes differ here: some say "of type int64", others "of type integer".
         set(ID, 7.5).refused("spec.sessions[0].sessionID in body must be of type int"),
         set(ID, "7").refused("spec.sessions[0].sessionID in body must be of type integer"),
+        without(PORT),
+        set(PORT, 1),
+        set(PORT, 65_535),
+        set(PORT, 0).refused("spec.sessions[0].serverPort in body should be greater than or equal to 1"),
+        set(PORT, 65_536).refused("spec.sessions[0].serverPort in body should be less than or equal to 65535"),
+        // The port is not part of the key: a receipt names each session once.
+        set("/spec/sessions/-", json!({"serverIP": "fd00::1", "serverPort": 2882, "sessionID": 7}))
+            .refused(r"spec.sessions[3]: Duplicate value"),
     ];
     for good in ["127.0.0.1", "10.0.0.255", "::1", "fd00::13:119", "2001:db8::1"] {
         cases.push(set(SERVER, good));
@@ -163,7 +194,9 @@ fn expectations() -> Vec<Case> {
     let bad_address = "clientIP must be an IP address, such as 10.2.3.4 or fd00::1";
     let bad_statement = "sqlID must be hexadecimal digits, such as 45CCBDC7F1D2A0B34C5D6E7F8091A2B3";
     let bad_proxy_session = r#"proxySessionID must be digits in a string, such as "752113700739156671""#;
-    let seconds = at("minExecutionSeconds");
+    let bad_trace = "traceID must be letters, digits and -, such as YB42AC11000A-000651C2B1A1B2C3-0-0";
+    let bad_transaction = r#"transactionID must be digits in a string, such as "2713""#;
+    let (seconds, port) = (at("minExecutionSeconds"), at("clientPort"));
     let mut cases = vec![
         without(EXPECT),
         set(EXPECT, json!({})).refused(format!("{NAME}: Invalid value")).refused(empty),
@@ -187,37 +220,76 @@ fn expectations() -> Vec<Case> {
         set(&seconds, 2_147_483_648_i64)
             .refused(format!("{NAME}.minExecutionSeconds in body should be less than or equal to 2147483647")),
         set(&seconds, "5m").refused(format!("{NAME}.minExecutionSeconds in body must be of type integer")),
+        set(&port, 1),
+        set(&port, 65_535),
+        set(&port, 0).refused(format!("{NAME}.clientPort in body should be greater than or equal to 1")),
+        set(&port, 65_536).refused(format!("{NAME}.clientPort in body should be less than or equal to 65535")),
+        set(at("transactionID"), 2713).refused(format!("{NAME}.transactionID in body must be of type string")),
+        set(at("transaction"), "None"),
+        set(at("transaction"), "open")
+            .refused(format!(r#"{NAME}.transaction: Unsupported value: "open": supported values: "Open", "None""#)),
     ];
     for (field, value) in expect().as_object().unwrap() {
         cases.push(set(EXPECT, json!({field: value})));
         cases.push(without(at(field)));
         // Without the rule, a null alone would mean that nothing is expected.
         let alone = set(EXPECT, json!({field: null}));
-        cases.push(if field == "state" {
-            alone.refused(format!("{NAME}.state: Unsupported value"))
+        cases.push(if ["state", "transaction"].contains(&field.as_str()) {
+            alone.refused(format!("{NAME}.{field}: Unsupported value"))
         } else {
             alone.refused(empty).refused(format!("{field} must not be null: give it a value, or leave it out"))
         });
     }
-    for (field, least) in
-        [("user", 1), ("database", 1), ("clientIP", 2), ("command", 1), ("sqlID", 1), ("proxySessionID", 1)]
-    {
+    for (field, least) in [
+        ("user", 1),
+        ("database", 1),
+        ("clientIP", 2),
+        ("command", 1),
+        ("sqlID", 1),
+        ("proxySessionID", 1),
+        ("traceID", 1),
+        ("transactionID", 1),
+    ] {
         cases.push(set(at(field), "").refused(format!("{NAME}.{field} in body should be at least {least} chars long")));
     }
-    for (field, limit) in [("user", 128), ("database", 128), ("command", 64), ("sqlID", 64)] {
+    for (field, limit) in [("user", 128), ("database", 128), ("command", 64), ("sqlID", 64), ("traceID", 64)] {
         cases.extend(longest(&at(field), &format!("{NAME}.{field}"), limit));
     }
     cases.push(set(at("clientIP"), "1".repeat(46)).refused(format!("{NAME}.clientIP: Too long")));
-    cases.push(set(at("proxySessionID"), "1".repeat(20)));
-    cases.push(set(at("proxySessionID"), "1".repeat(21)).refused(format!("{NAME}.proxySessionID: Too long")));
+    for field in ["proxySessionID", "transactionID"] {
+        cases.push(set(at(field), "1".repeat(20)));
+        cases.push(set(at(field), "1".repeat(21)).refused(format!("{NAME}.{field}: Too long")));
+    }
     for (field, refusal, bad) in [
         ("clientIP", bad_address, &["10.2.3.4:52110", "10.2.3.0/24", "app-1.internal", "10.2.3", "fe80::1%eth0"][..]),
         ("sqlID", bad_statement, &["select 1", "0x45", "45CC-BDC7", "45CC\n"]),
         ("proxySessionID", bad_proxy_session, &["-1", "7.5", "0x7", " 7", "7\n"]),
+        ("traceID", bad_trace, &["YB42_0", "a b", "' OR 1=1", "YB42\n", "名"]),
+        ("transactionID", bad_transaction, &["-1", "7.5", "0x7", " 7", "7\n"]),
     ] {
         cases.extend(bad.iter().map(|bad| set(at(field), *bad).refused(format!("{NAME}.{field}")).refused(refusal)));
     }
     cases
+}
+
+/// Changes of a new request that ends statements.
+pub fn scopes() -> Vec<Case> {
+    const SCOPE: &str = "/spec/scope";
+    const EXPECT: &str = "/spec/sessions/0/expect";
+    let any_statement = "scope Query needs expect.traceID or expect.sqlID for each session";
+    let another = |expect: Value| json!({"serverIP": "fd00::1", "sessionID": 7, "expect": expect});
+    vec![
+        without(SCOPE),
+        set(SCOPE, "Session").and(without(EXPECT)),
+        set(SCOPE, "query").refused(r#"spec.scope: Unsupported value: "query": supported values: "Session", "Query""#),
+        set(EXPECT, json!({"traceID": "YB42AC11000A-000651C2B1A1B2C3-0-0"})),
+        set(EXPECT, json!({"sqlID": "45CCBDC7F1D2A0B34C5D6E7F8091A2B3"})),
+        set(EXPECT, json!({"user": "report_ro"})).refused("spec.scope: Invalid value").refused(any_statement),
+        without(EXPECT).refused(any_statement),
+        set("/spec/sessions/-", another(json!({"sqlID": "45CC"}))),
+        set("/spec/sessions/-", another(json!({"user": "report_ro"}))).refused(any_statement),
+        set("/spec/sessions/-", json!({"serverIP": "fd00::1", "sessionID": 7})).refused(any_statement),
+    ]
 }
 
 fn how_to_end_them() -> Vec<Case> {
@@ -337,6 +409,12 @@ pub fn updates() -> Vec<Case> {
         set("/spec/instanceID", "other").refused(immutable("instanceID")),
         set("/spec/tenantID", "other").refused(immutable("tenantID")),
         set("/spec/mode", "DryRun").refused("spec.mode: Invalid value").refused(immutable("mode")),
+        set("/spec/scope", "Query").refused("spec.scope: Invalid value").refused(immutable("scope")),
+        // Session is what is meant without it.
+        without("/spec/scope"),
+        set("/spec/sessions/0/serverPort", 2882).refused(immutable("serverPort")),
+        without("/spec/sessions/0/serverPort").refused(immutable("serverPort")),
+        set("/spec/sessions/1/serverPort", 2881).refused(immutable("serverPort")),
         set("/spec/sessions/0/sessionID", 8).refused(immutable("sessions")),
         set("/spec/sessions/0/serverIP", "10.0.0.1").refused(immutable("sessions")),
         set("/spec/sessions/-", json!({"serverIP": "10.0.0.1", "sessionID": 1})).refused(immutable("sessions")),
@@ -387,9 +465,11 @@ pub fn additions() -> Vec<Case> {
         set("/spec/reason", "afterthought").refused(immutable("reason")),
         set("/spec/sessions/0/expect", expect()).refused(immutable("expect")),
         set("/spec/mode", "DryRun").refused(immutable("mode")),
+        set("/spec/scope", "Query").refused(immutable("scope")),
         set("/spec/verification", json!({"policy": "None"})).refused(immutable("verification")),
         // Writing the defaults explicitly is no change.
         set("/spec/mode", "Kill"),
+        set("/spec/scope", "Session"),
         set("/spec/verification", json!({"timeoutSeconds": 60})),
         without("/spec/mode").and(without("/spec/verification")),
         set("/spec/suspend", true),
@@ -401,6 +481,7 @@ pub fn additions() -> Vec<Case> {
 async fn what_can_be_written_is_bounded_and_every_refusal_says_what_to_do() {
     let server = Server::in_namespace("requests-written").await;
     server.check_create(&valid(), &creations()).await;
+    server.check_create(&of_statements(), &scopes()).await;
 }
 
 #[tokio::test]
@@ -411,7 +492,7 @@ async fn only_suspend_and_ttl_can_be_changed() {
 
     let mut short = valid();
     short["metadata"]["name"] = "short".into();
-    for optional in ["mode", "notBeforeTime", "reason", "verification", "suspend", "ttlSecondsAfterFinished"] {
+    for optional in ["mode", "scope", "notBeforeTime", "reason", "verification", "suspend", "ttlSecondsAfterFinished"] {
         short["spec"].as_object_mut().unwrap().remove(optional);
     }
     short["spec"]["sessions"][0].as_object_mut().unwrap().remove("expect");
@@ -429,6 +510,16 @@ async fn only_suspend_and_ttl_can_be_changed() {
         set("/spec/mode", Value::Null).refused("spec.mode: Unsupported value"),
     ];
     server.check_update(&stored, &becomes_a_kill).await;
+
+    // The receipt of a kill of sessions is another.
+    let stored = server.create(&of_statements()).await;
+    let immutable = "scope is immutable: create a new SessionKill instead";
+    let ends_sessions = [
+        set("/spec/scope", "Session").refused(immutable),
+        without("/spec/scope").refused(immutable),
+        set("/spec/scope", Value::Null).refused("spec.scope: Unsupported value"),
+    ];
+    server.check_update(&stored, &ends_sessions).await;
 
     let mut held = valid();
     held["metadata"]["name"] = "held".into();
@@ -451,7 +542,7 @@ async fn what_is_left_out_gets_the_documented_defaults() {
     ] {
         let mut request = valid();
         request["metadata"]["name"] = name.into();
-        for optional in ["mode", "verification", "suspend"] {
+        for optional in ["mode", "scope", "verification", "suspend"] {
             request["spec"].as_object_mut().unwrap().remove(optional);
         }
         if let Some(given) = given {
@@ -462,6 +553,7 @@ async fn what_is_left_out_gets_the_documented_defaults() {
         assert_eq!(spec["mode"], "Kill");
         // If it had a default, a removed field could not be recognized.
         assert_eq!(spec["suspend"], Value::Null);
+        assert_eq!(spec["scope"], Value::Null, "requests of before it was there have the same receipt");
         assert_eq!(spec["sessions"], request["spec"]["sessions"], "nothing is expected that was not asked for");
     }
 }

@@ -59,18 +59,19 @@ pub struct Expect {
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub min_execution_seconds: Option<i32>,
 
-    /// The port of the client's connection, which tells apart the sessions of one client. By SQL only.
+    /// The port of the client's connection, which tells apart the sessions of one client. Through a proxy, only newer
+    /// servers tell it. By SQL only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65_535))]
     pub client_port: Option<i32>,
 
-    /// The trace ID of the running statement, which no other statement has. By SQL only.
+    /// The trace ID of the running statement (TRACE_ID), which no other statement has. By SQL only.
     #[serde(rename = "traceID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = ("self.matches('^[0-9A-Za-z-]+$')", "traceID must be letters, digits and -, such as YB42AC11000A-000651C2B1A1B2C3-0-0"))]
     pub trace_id: Option<String>,
 
-    /// The ID of the open transaction. Write it in quotes. By SQL only.
+    /// The ID of the open transaction (TRANS_ID). Write it in quotes. By SQL only.
     #[serde(rename = "transactionID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(validation = ("self.matches('^[0-9]+$')", "transactionID must be digits in a string, such as \"2713\""))]

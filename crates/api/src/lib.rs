@@ -31,7 +31,7 @@ pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceipt
 pub use session_kill::{
     ConnectionRef, MAX_SESSIONS, Mode, Scope, Session, SessionKill, SessionKillSpec, Verification, VerificationPolicy,
 };
-pub use sql::{CaRef, SYS_TENANT, Sql, SqlService, SqlTls, SqlTlsMode};
+pub use sql::{CaRef, SYS_TENANT, Sql, SqlCredentials, SqlService, SqlTls, SqlTlsMode};
 pub use status::{
     Counts, Dispatch, ObservedSession, Operation, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
 };

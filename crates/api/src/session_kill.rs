@@ -128,7 +128,7 @@ pub struct SessionKillSpec {
     pub connection_ref: ConnectionRef,
 
     /// The ID of the OceanBase cluster instance, such as ob317v4uif0000. Copy it from the ApsaraDB for OceanBase
-    /// console. By SQL: the cluster of the connection.
+    /// console. By SQL: spec.sql.cluster of the connection.
     #[serde(rename = "instanceID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
@@ -138,7 +138,7 @@ pub struct SessionKillSpec {
     pub instance_id: String,
 
     /// The ID of the tenant whose sessions are ended, such as t4louaeei0000. Copy it from the ApsaraDB for OceanBase
-    /// console. By SQL: the name of the tenant.
+    /// console. By SQL: the name of the tenant, such as spec.sql.tenant of the connection.
     #[serde(rename = "tenantID")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(
@@ -152,7 +152,8 @@ pub struct SessionKillSpec {
     #[x_kube(validation = ("self == oldSelf", "mode is immutable: create a new SessionKill instead"))]
     pub mode: Mode,
 
-    /// Session ends the sessions. Query ends the statements that they run, and the sessions live. By SQL only.
+    /// What is ended. Session: the sessions. Query: only the statement that each of them runs, and the session lives. Query
+    /// needs a connection by SQL, and expect.traceID or expect.sqlID for each session. Unset means Session.
     // No default in the schema, so that requests of before it was there are the same.
     #[serde(default, skip_serializing_if = "Scope::is_session")]
     pub scope: Scope,
@@ -306,12 +307,12 @@ pub struct Session {
     #[x_kube(validation = ("isIP(self) && ip.isCanonical(self)", "serverIP must be an IP address in canonical form, such as 192.168.13.119 or fd00::1"))]
     pub server_ip: String,
 
-    /// The SQL port of that OBServer, to tell apart several on one address. By SQL only.
+    /// The SQL port of that OBServer, if several have the same address. By SQL only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65_535))]
     pub server_port: Option<i32>,
 
-    /// The ID of the session on that OBServer: 1 to 2^53-1, and by SQL to 4294967295.
+    /// The ID of the session on that OBServer, as the process list shows it: 1 to 2^53-1, and by SQL at most 4294967295.
     #[serde(rename = "sessionID")]
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub session_id: i64,

@@ -77,11 +77,12 @@ pub fn fields_of_status(count: usize) -> Value {
 pub fn usual_sessions() -> Vec<Value> {
     let session = |number: u64| {
         json!({
-            "serverIP": format!("192.168.13.{number}"), "sessionID": 3_221_487_617 + number,
+            "serverIP": format!("192.168.13.{number}"), "serverPort": 2881, "sessionID": 3_221_487_617 + number,
             "expect": {
                 "user": "reporting_read_only_user", "database": "orders_and_deliveries_2026", "clientIP": "10.200.113.221",
                 "command": "Query", "state": "Active", "sqlID": "45CCBDC7F1D2A0B34C5D6E7F8091A2B3",
-                "proxySessionID": "752113700739156671", "minExecutionSeconds": 3600,
+                "proxySessionID": "752113700739156671", "minExecutionSeconds": 3600, "clientPort": 52_110,
+                "traceID": "YB42AC11000A-000651C2B1A1B2C3-0-0", "transactionID": "271300", "transaction": "Open",
             },
         })
     };
@@ -93,11 +94,12 @@ pub fn longest_sessions() -> Vec<Value> {
     let address = |number: u64| format!("2001:db8:1111:2222:3333:4444:5555:{:x}", 0x1000 + number);
     let session = |number: u64| {
         json!({
-            "serverIP": address(number), "sessionID": 9_007_199_254_740_000 + number,
+            "serverIP": address(number), "serverPort": 65_535, "sessionID": 9_007_199_254_740_000 + number,
             "expect": {
                 "user": "u".repeat(128), "database": "d".repeat(128), "clientIP": address(0), "command": "c".repeat(64),
                 "state": "Active", "sqlID": "A".repeat(64), "proxySessionID": "9".repeat(20),
-                "minExecutionSeconds": 2_147_483_647,
+                "minExecutionSeconds": 2_147_483_647, "clientPort": 65_535, "traceID": "Y".repeat(64),
+                "transactionID": "9".repeat(20), "transaction": "Open",
             },
         })
     };
