@@ -149,7 +149,10 @@ impl Request {
         let Some((reason, message)) = route.backend.refusal(action, instance, error) else { return error.to_string() };
         if matches!(
             reason,
-            WaitReason::CredentialsRejected | WaitReason::EndpointUnreachable | WaitReason::ProxyNotSupported
+            WaitReason::CredentialsRejected
+                | WaitReason::EndpointUnreachable
+                | WaitReason::EndpointNotAllowed
+                | WaitReason::ProxyNotSupported
         ) {
             self.context.connection_reports.failed(&route.connection, reason, &message);
         }

@@ -133,7 +133,7 @@ impl Backend {
     pub fn refusal(&self, action: &str, on: &str, error: &CallError) -> Option<(WaitReason, String)> {
         match self {
             Self::AlibabaCloud(gateway) => gateway.refusal(action, on, error),
-            Self::Sql(database) => database.refusal(action, error),
+            Self::Sql(database) => database.refusal(error),
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.refusal(error),
         }

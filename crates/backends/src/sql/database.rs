@@ -124,8 +124,8 @@ impl Database {
     }
 
     /// See [`crate::Backend::refusal`].
-    pub(crate) fn refusal(&self, action: &str, error: &CallError) -> Option<(WaitReason, String)> {
-        refusal(self, action, error)
+    pub(crate) fn refusal(&self, error: &CallError) -> Option<(WaitReason, String)> {
+        refusal(self, error)
     }
 
     /// A new connection, checked.

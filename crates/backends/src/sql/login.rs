@@ -19,6 +19,9 @@ use super::wire::{Connection, Login, QueryError};
 /// The longest that connecting and logging in may take.
 const OPENING: Duration = Duration::from_secs(5);
 
+/// The code of a server that leads only to addresses that may not be called.
+pub(super) const ADDRESS_NOT_ALLOWED: &str = "AddressNotAllowed";
+
 /// The user of a connection, and where the credentials come from.
 #[derive(Clone)]
 pub struct Account {
@@ -68,7 +71,8 @@ pub(super) async fn open(wanted: &Wanted<'_>) -> Result<Session, CallError> {
     let address = address.unwrap_or_else(|_| Err(NoAddress::Unknown("the name was not resolved in time".to_owned())));
     let address = address.map_err(|error| match error {
         NoAddress::Unknown(text) => unreachable(&text),
-        NoAddress::NotAllowed(text) => CallError::local(ErrorKind::NotAllowed, "AddressNotAllowed", text),
+        // Not the fault of a request: names lead elsewhere later, and whoever runs the operator may allow it.
+        NoAddress::NotAllowed(text) => CallError::local(ErrorKind::Unreachable, ADDRESS_NOT_ALLOWED, text),
     })?;
     let Account { user, password, .. } = wanted.account;
     let login = Login { user: format!("{user}@{}", wanted.tenant), password: password.clone() };
