@@ -252,7 +252,8 @@ async fn each_sample_applies_and_together_they_are_complete() {
         let applied = cluster.applies(&["-n", "samples", "-f", "-"], &sample).await;
         kinds.extend(applied.lines().filter_map(|line| line.split(['.', '/']).next()).map(str::to_owned));
     }
-    assert_eq!(kinds, BTreeSet::from(["oceanbaseconnection", "secret", "sessionkill"].map(str::to_owned)));
+    let expected = ["oceanbaseconnection", "secret", "service", "sessionkill"];
+    assert_eq!(kinds, BTreeSet::from(expected.map(str::to_owned)));
     fit_together(cluster, "samples").await;
 }
 
@@ -296,6 +297,19 @@ fn in_time(manifest: &str) -> String {
     manifest.replace("2026-10-05T09:30:00Z", &SOON)
 }
 
+/// Its Secret is made by a command.
+#[tokio::test]
+async fn the_examples_of_the_page_about_sql_apply() {
+    let cluster = cluster().await;
+    cluster.namespace("shop", &[]).await;
+    let page = fs::read_to_string(repository("docs/sql.md")).unwrap();
+    let examples = examples(&page);
+    assert_eq!(examples.len(), 3, "a Service, a connection and a request");
+    for example in examples {
+        cluster.applies(&["-f", "-"], &in_time(example)).await;
+    }
+}
+
 #[tokio::test]
 async fn the_examples_of_the_readme_apply() {
     let cluster = cluster().await;
@@ -328,14 +342,33 @@ async fn fits(cluster: &Cluster, namespace: &str, request: &Value) {
         // An empty list allows all.
         assert!(allowed.is_empty() || allowed.contains(&request[name]), "{allowed:?} lacks {}", request[name]);
     }
-    let alibaba_cloud = &connection["spec"]["alibabaCloud"];
-    assert!(alibaba_cloud["instanceIDs"].is_array(), "the example of a connection has no allow-list");
-    let secret = alibaba_cloud["credentials"]["secretRef"]["name"].as_str().unwrap();
+    let (alibaba_cloud, sql) = (&connection["spec"]["alibabaCloud"], &connection["spec"]["sql"]);
+    let is_sql = sql.is_object();
+    let (backend, keys) =
+        if is_sql { (sql, ["username", "password"]) } else { (alibaba_cloud, ["accessKeyID", "accessKeySecret"]) };
+    let secret = backend["credentials"]["secretRef"]["name"].as_str().unwrap();
     let secret = cluster.get(&format!("secret -n {namespace} {secret}")).await;
     assert_eq!(secret["metadata"]["labels"][sessionkill::api::CREDENTIALS_LABEL], "true");
-    for key in ["accessKeyID", "accessKeySecret"] {
+    for key in keys {
         assert!(secret["data"][key].is_string(), "the Secret lacks {key}");
     }
+    if is_sql {
+        fits_database(cluster, namespace, request, sql, &secret).await;
+    } else {
+        assert!(alibaba_cloud["instanceIDs"].is_array(), "the example of a connection has no allow-list");
+    }
+}
+
+/// Checks that the request names cluster and tenant of the connection, that its Service exists with its port, and that the Secret
+/// lets the password go there.
+async fn fits_database(cluster: &Cluster, namespace: &str, request: &Value, sql: &Value, secret: &Value) {
+    assert_eq!((&request["instanceID"], &request["tenantID"]), (&sql["cluster"], &sql["tenant"]));
+    let (name, port) = (sql["service"]["name"].as_str().unwrap(), &sql["service"]["port"]);
+    let service = cluster.get(&format!("service -n {namespace} {name}")).await;
+    assert_eq!(&service["spec"]["ports"][0]["port"], port);
+    assert_eq!(secret["metadata"]["annotations"]["sessionkill.dev/servers"], format!("{name}:{port}"));
+    let needs_ca = sql["tls"]["mode"] != "Disabled" && sql["tls"]["caRef"].is_null();
+    assert!(!needs_ca || secret["data"]["ca.crt"].is_string(), "the Secret lacks ca.crt");
 }
 
 /// The manifests in the fenced YAML blocks. A block without a kind is a part of a manifest.
