@@ -116,12 +116,15 @@ fn runs_a_test(command: &str) -> bool {
             (vec![format!("src/{modules}.rs")], *test)
         }
         ["-p", of, "--lib", test] => {
+            let sources = format!("crates/{}/src", of.trim_start_matches("sessionkill-"));
             let modules = test.split("::").take_while(|name| *name != "tests").collect::<Vec<_>>().join("/");
-            (vec![format!("crates/{}/src/{modules}.rs", of.trim_start_matches("sessionkill-"))], *test)
+            // Or in a file of its own, below a module of tests.
+            let apart = test.rsplit_once("::").map_or("", |(modules, _)| modules).replace("::", "/");
+            (vec![format!("{sources}/{modules}.rs"), format!("{sources}/{apart}.rs")], *test)
         }
         ["--test", target, test] => {
             let module = test.rsplit_once("::").map_or("main", |(module, _)| module);
-            (vec![format!("tests/{target}/{module}.rs"), format!("tests/{target}.rs")], *test)
+            (vec![format!("tests/{target}/{}.rs", module.replace("::", "/")), format!("tests/{target}.rs")], *test)
         }
         _ => return false,
     };
