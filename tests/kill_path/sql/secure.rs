@@ -9,7 +9,7 @@ use testbed::oceanbase::mysql_async::prelude::Queryable as _;
 
 use super::relay::{Fate, SqlRelay};
 use super::{CONNECTION, PASSWORD, RIGHTS, SECRET, USER, assert_executed, host, request, wait_connection};
-use crate::scene::{Client, Cluster, Launch, Request as _, Scene, Shown as _};
+use crate::scene::{Client, Cluster, Launch, Request as _, Scene};
 
 /// A scene on an engine of its own with TLS. The CA is in the Secret, and `hosts` are allowed.
 async fn secure_scene(name: &str) -> (Arc<Engine>, SqlRelay, Scene) {
