@@ -300,4 +300,37 @@ mod tests {
             assert_eq!(list.may_decide(time(clock)), expected, "{clock}");
         }
     }
+
+    #[test]
+    fn a_list_tells_only_of_the_servers_that_it_has() {
+        let servers = Some(HashSet::from(["10.0.0.1".to_owned()]));
+        let list = Snapshot::new(vec![], true, crate::test_objects::time("10:00:00"));
+        let list = list.with_limits(Limits { servers, ..Limits::default() });
+        assert_eq!(list.presence("10.0.0.1", 7), Presence::Absent);
+        assert_eq!(list.presence("10.0.0.2", 7), Presence::Unknown, "that server may be unreachable");
+    }
+
+    #[test]
+    fn two_servers_on_one_address_are_told_apart_by_their_ports() {
+        let at = |port: &str| Seen {
+            server_ip: "10.0.0.1".to_owned(),
+            server_port: port.to_owned(),
+            session_id: 7,
+            ..Seen::default()
+        };
+        let list = |seen| Snapshot::new(vec![seen], true, crate::test_objects::time("10:00:00"));
+        let presence = |seen: &Snapshot, port| seen.presence_at(("10.0.0.1", port), 7) != Presence::Absent;
+        assert!(presence(&list(at("2881")), Some(2881)) && presence(&list(at("2881")), None));
+        assert!(!presence(&list(at("2882")), Some(2881)));
+        assert!(presence(&list(at("")), Some(2881)), "a list that tells no port");
+    }
+
+    #[test]
+    fn a_list_says_what_it_cannot_tell() {
+        let list = Snapshot::new(vec![], true, crate::test_objects::time("10:00:00"));
+        let list = list.with_limits(Limits { untold: vec!["traceID", "database"], ..Limits::default() });
+        let of = |expect| list.cannot_tell(&expect);
+        assert_eq!(of(Expect { trace_id: Some("Y".to_owned()), ..Expect::default() }), Some("traceID"));
+        assert_eq!(of(Expect { user: Some("a".to_owned()), ..Expect::default() }), None);
+    }
 }

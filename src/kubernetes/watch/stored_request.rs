@@ -230,8 +230,8 @@ mod tests {
             json!({"observedGeneration": generation, "conditions": conditions})
         };
         let alone = json!({"credentials": {"secretRef": {"name": "aliyun-ak"}}, "regionID": "cn-hangzhou"});
-        let error = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
-                     instanceIDs and credentials below it";
+        let error = "spec.alibabaCloud or spec.sql is required: move regionID, network, endpoint, killOperation, \
+                     signatureMethod, instanceIDs and credentials below alibabaCloud";
         for spec in [alone.clone(), json!({}), json!({"alibabaCloud": null}), json!({"tenantIDs": ["t1"]})] {
             let unreadable = unreadable(spec, json!({"observedGeneration": -1}));
             assert_eq!((unreadable.error.as_str(), unreadable.is_told), (error, false));

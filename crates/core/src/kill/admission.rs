@@ -147,4 +147,63 @@ mod tests {
         assert!(!needs_list(&trusting, MustSee::Expected));
         assert!(needs_list(&trusting, MustSee::All));
     }
+
+    fn by_sql(tenant: &str) -> OceanBaseConnectionSpec {
+        let sql = serde_json::json!({
+            "host": "db.example:2881", "cluster": "ob1", "tenant": tenant, "credentials": {"secretRef": {"name": "db"}},
+        });
+        serde_json::from_value(serde_json::json!({"sql": sql})).unwrap()
+    }
+
+    #[test]
+    fn by_sql_a_request_names_the_cluster_and_the_tenant_of_its_connection() {
+        let narrow = |request: &SessionKillSpec, tenant| {
+            let mut request = request.clone();
+            request.sessions.truncate(1);
+            admit(&request, &by_sql(tenant))
+        };
+        let request = request().spec;
+        assert_eq!(narrow(&request, "t1"), Ok(()));
+        assert_eq!(narrow(&request, "sys"), Ok(()), "through the tenant sys, any may be named");
+        assert!(narrow(&request, "t2").unwrap_err().contains("tenant t1 is not in spec.sql.tenant"));
+        let elsewhere = SessionKillSpec { instance_id: "ob2".to_owned(), ..request };
+        assert!(narrow(&elsewhere, "t1").unwrap_err().contains("instance ob2 is not in spec.sql.cluster"));
+        assert_eq!(must_see(&by_sql("t1")), MustSee::All, "what is not seen cannot be compared");
+    }
+
+    #[test]
+    fn by_sql_an_id_that_would_be_cut_to_another_is_refused() {
+        let mut request = request().spec;
+        for (id, is_allowed) in
+            [(1, true), (u32::MAX.into(), true), (i64::from(u32::MAX) + 1, false), (i64::MAX, false)]
+        {
+            request.sessions[1].session_id = id;
+            let admitted = admit(&request, &by_sql("t1"));
+            assert_eq!(admitted.is_ok(), is_allowed, "{id}: {admitted:?}");
+            assert!(admitted.err().is_none_or(|refusal| refusal.contains(&id.to_string())));
+        }
+    }
+
+    #[test]
+    fn what_only_sql_can_do_is_refused_elsewhere() {
+        let changes: [(fn(&mut SessionKillSpec), &str); 6] = [
+            (|s| s.scope = sessionkill_api::Scope::Query, "scope Query"),
+            (|s| s.sessions[1].server_port = Some(2881), "serverPort"),
+            (|s| expecting(s).client_port = Some(5), "expect.clientPort"),
+            (|s| expecting(s).trace_id = Some("Y".to_owned()), "expect.traceID"),
+            (|s| expecting(s).transaction_id = Some("7".to_owned()), "expect.transactionID"),
+            (|s| expecting(s).transaction = Some(sessionkill_api::TransactionState::None), "expect.transaction"),
+        ];
+        for (change, field) in changes {
+            let mut request = request().spec;
+            change(&mut request);
+            let refusal = admit(&request, &connection().spec).unwrap_err();
+            assert!(refusal.starts_with(&format!("{field} is for connections by SQL only")), "{refusal}");
+            assert_eq!(admit(&request, &by_sql("t1")), Ok(()), "{field}");
+        }
+    }
+
+    fn expecting(request: &mut SessionKillSpec) -> &mut Expect {
+        request.sessions[1].expect.get_or_insert_default()
+    }
 }

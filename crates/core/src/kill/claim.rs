@@ -186,13 +186,15 @@ mod tests {
     #[test]
     fn different_content_has_different_names() {
         let mut names = vec![receipt_name(&request().spec)];
-        let changes: [fn(&mut SessionKillSpec); 8] = [
+        let changes: [fn(&mut SessionKillSpec); 10] = [
             |s| s.sessions[0].expect = Some(Expect { user: Some("a".to_owned()), ..Expect::default() }),
             |s| s.sessions[0].expect = Some(Expect { database: Some("a".to_owned()), ..Expect::default() }),
             |s| s.connection_ref.name.push('x'),
             |s| s.instance_id.push('x'),
             |s| s.tenant_id.push('x'),
             |s| s.sessions[0].session_id += 1,
+            |s| s.sessions[0].server_port = Some(2881),
+            |s| s.scope = Scope::Query,
             |s| drop(s.sessions.pop()),
             |s| s.not_after_time.0 += SignedDuration::from_secs(1),
         ];

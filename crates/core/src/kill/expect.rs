@@ -72,6 +72,9 @@ mod tests {
             sql_id: "45CCBDC7F1D2A0B34C5D6E7F8091A2B3".to_owned(),
             proxy_session_id: "752113700739156671".to_owned(),
             execute_time: "300".to_owned(),
+            client_port: "54321".to_owned(),
+            trace_id: "YB42-1".to_owned(),
+            transaction_id: "7".to_owned(),
             ..Seen::default()
         }
     }
@@ -103,13 +106,15 @@ mod tests {
 
     #[test]
     fn each_field_counts_and_is_named_with_both_values() {
-        let changes: [(Change, &str); 8] = [
+        let changes: [(Change, &str); 10] = [
             (|s| s.user = "Report_ro".to_owned(), r#"user is "Report_ro", expected "report_ro""#),
             (|s| s.database.clear(), r#"database is "", expected "reports""#),
             (|s| s.client_ip = "10.2.3.5".to_owned(), r#"clientIP is "10.2.3.5", expected "::ffff:10.2.3.4""#),
             (|s| s.command = "Sleep".to_owned(), r#"command is "Sleep", expected "query""#),
             (|s| s.status = "SLEEP".to_owned(), r#"state is "SLEEP", expected "ACTIVE""#),
             (|s| s.sql_id = "0".to_owned(), r#"sqlID is "0", expected "45ccbdc7f1d2a0b34c5d6e7f8091a2b3""#),
+            (|s| s.client_port = "5".to_owned(), r#"clientPort is "5", expected "54321""#),
+            (|s| s.trace_id = "yb42-1".to_owned(), r#"traceID is "yb42-1", expected "YB42-1""#),
             (|s| s.proxy_session_id.clear(), r#"proxySessionID is "", expected "752113700739156671""#),
             (
                 |s| s.execute_time = "299.9".to_owned(),
@@ -139,7 +144,21 @@ mod tests {
     #[test]
     fn all_differences_are_named() {
         let found = mismatch(&all(), &Seen::default()).unwrap();
-        assert_eq!(found.matches("expected").count(), 8, "{found}");
+        assert_eq!(found.matches("expected").count(), 12, "{found}");
+    }
+
+    #[test]
+    fn an_open_transaction_is_told_from_none_and_from_another() {
+        let of = |transaction, id: &str| {
+            let expect = Expect { transaction: Some(transaction), ..Expect::default() };
+            mismatch(&expect, &Seen { transaction_id: id.to_owned(), ..Seen::default() })
+        };
+        assert_eq!(of(TransactionState::Open, "7"), None);
+        assert_eq!(of(TransactionState::None, ""), None);
+        assert_eq!(of(TransactionState::Open, "").as_deref(), Some(r#"transaction is "none", expected "open""#));
+        assert_eq!(of(TransactionState::None, "7").as_deref(), Some(r#"transaction is "open", expected "none""#));
+        let other = Seen { transaction_id: "8".to_owned(), ..seen() };
+        assert_eq!(mismatch(&all(), &other).as_deref(), Some(r#"transactionID is "8", expected "7""#));
     }
 
     #[test]

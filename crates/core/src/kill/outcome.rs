@@ -391,4 +391,57 @@ mod tests {
         assert_eq!(refused[0].message.chars().count(), 512);
         assert_eq!(refused[1], planned[1]);
     }
+
+    #[test]
+    fn each_session_ends_by_what_is_known_of_it_alone() {
+        let verdicts = [
+            (
+                Verdict::Skipped("user is x".to_owned()),
+                SessionOutcome::Skipped,
+                SessionReason::PreconditionMismatch,
+                "user is x",
+            ),
+            (Verdict::Gone(SessionReason::IdReused), SessionOutcome::Gone, SessionReason::IdReused, ""),
+            (Verdict::Ambiguous("lost".to_owned()), SessionOutcome::Unknown, SessionReason::AnswerLost, "lost"),
+            (Verdict::NotSent("ended".to_owned()), SessionOutcome::Failed, SessionReason::NotSent, "ended"),
+        ];
+        let request = request();
+        for (verdict, outcome, reason, message) in verdicts {
+            let row = Row { seen: seen(0), verdict, ..Row::default() };
+            let policy = SqlTextPolicy::Truncated;
+            let judged = from_answer(
+                &request.spec.sessions,
+                &attempt().planned,
+                (true, &[row, Row { seen: seen(1), ..Row::default() }]),
+                policy,
+                time("10:00:02"),
+            );
+            assert_eq!((judged[0].outcome, judged[0].reason, judged[0].message.as_str()), (outcome, reason, message));
+            assert_eq!((judged[1].outcome, judged[1].reason), (SessionOutcome::Killed, SessionReason::Accepted));
+        }
+    }
+
+    #[test]
+    fn a_row_counts_for_those_only_who_mean_the_same_by_the_session() {
+        let request = request();
+        let meant = |user: &str| {
+            let expect = sessionkill_api::Expect { user: Some(user.to_owned()), ..sessionkill_api::Expect::default() };
+            Some(Meant { expect: Some(expect), ..Meant::default() })
+        };
+        let of = |meant| {
+            let row = Row { seen: seen(0), meant, ..Row::default() };
+            let rows = [row];
+            from_answer(
+                &request.spec.sessions,
+                &attempt().planned,
+                (true, &rows),
+                SqlTextPolicy::None,
+                time("10:00:02"),
+            )[0]
+            .reason
+        };
+        assert_eq!(of(Some(Meant::default())), SessionReason::Accepted);
+        assert_eq!(of(None), SessionReason::Accepted);
+        assert_eq!(of(meant("app")), SessionReason::MissingInAnswer);
+    }
 }

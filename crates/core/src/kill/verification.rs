@@ -263,6 +263,40 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_has_ended_when_its_session_is_idle_or_runs_another() {
+        let running =
+            |trace_id: &str, status: &str| Seen { trace_id: trace_id.to_owned(), status: status.to_owned(), ..seen(0) };
+        let killed = |seen: Option<Seen>, outcome, reason| {
+            let mut before = after(outcome, reason);
+            before[0].observed.as_mut().unwrap().trace_id = "YB-1".to_owned();
+            let goal = Goal { scope: Scope::Query, policy: BestEffort };
+            let looked = look(&before, &snapshot(seen.into_iter().collect()), goal);
+            (!looked.is_open).then(|| of(&looked.sessions))
+        };
+        let ended = Some((Killed, SessionReason::QueryEnded));
+        assert_eq!(killed(Some(running("YB-2", "ACTIVE")), Killed, Accepted), ended);
+        assert_eq!(killed(Some(running("", "SLEEP")), Killed, Accepted), ended);
+        assert_eq!(killed(Some(running("YB-1", "QUERY_KILLED")), Killed, Accepted), None);
+        assert_eq!(killed(Some(running("", "ACTIVE")), Killed, Accepted), None, "nothing tells what it runs");
+        assert_eq!(killed(None, Killed, Accepted), Some((Killed, Verified)), "its session ended too");
+        let lost = killed(Some(running("YB-2", "ACTIVE")), Unknown, AnswerLost);
+        assert_eq!(lost, Some((Gone, SessionReason::QueryEnded)), "nobody can tell why it ended");
+        // Of a whole session, the same list says that it is still there.
+        let present = look(&after(Killed, Accepted), &snapshot(vec![running("", "SLEEP")]), BestEffort);
+        assert!(present.is_open);
+    }
+
+    #[test]
+    fn another_connection_under_the_same_id_is_another_session() {
+        let mut before = after(Killed, Accepted);
+        before[0].observed.as_mut().unwrap().host = "10.2.3.4:5".to_owned();
+        let at = |host: &str| Seen { host: host.to_owned(), ..seen(0) };
+        let looked = |host| of(&look(&before, &snapshot(vec![at(host)]), BestEffort).sessions);
+        assert_eq!(looked("10.2.3.4:6"), (Killed, IdReused));
+        assert_eq!(looked("10.2.3.4:5"), (Killed, Accepted));
+    }
+
+    #[test]
     fn a_call_is_followed_until_its_end_or_until_nothing_more_can_be_learned() {
         let (until, accepted) = (time("10:01:00"), after(Killed, Accepted));
         let end = |sessions: &[SessionStatus], read, now| {
