@@ -28,10 +28,13 @@ pub struct Leads {
 /// Namespace, name and port of a Service.
 type Named = (String, String, u16);
 
+/// When a Service was read, and what it says: the error says what is wrong with it.
+type Kept = HashMap<Named, (Instant, Result<Leads, String>)>;
+
 /// Reads Services.
 pub struct Services {
     client: Client,
-    kept: Mutex<HashMap<Named, (Instant, Result<Leads, String>)>>,
+    kept: Mutex<Kept>,
 }
 
 impl Services {
@@ -64,7 +67,7 @@ impl Services {
         Ok(leads)
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<Named, (Instant, Result<Leads, String>)>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

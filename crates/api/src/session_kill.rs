@@ -230,7 +230,6 @@ pub enum Scope {
 impl Scope {
     /// Whether whole sessions are ended.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     pub fn is_session(&self) -> bool {
         *self == Self::Session
     }

@@ -140,7 +140,7 @@ async fn close_when_idle(known: Arc<Known>, tenant: String) {
         match idle {
             Some(idle) if idle < KEPT => {
                 drop(place);
-                tokio::time::sleep(KEPT - idle).await;
+                tokio::time::sleep(KEPT.saturating_sub(idle)).await;
             }
             _ => {
                 place.kept = None;
