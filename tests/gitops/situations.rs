@@ -8,12 +8,17 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use serde_json::{Value, json};
-use sessionkill::api::{Mode, OceanBaseConnection, SessionKill, SessionKillSpec};
+use sessionkill::api::{
+    BackendName, ConnectionReason, Mode, OceanBaseConnection, OceanBaseConnectionStatus, Operation, SessionKill,
+    SessionKillSpec,
+};
+use sessionkill::domain::backend::Fence;
+use sessionkill::domain::connection::status::{Facts, Learned, connection_status};
 use testbed::arena::{CONNECTION, kill_of, session};
 use testbed::gateway::{Fault, FaultKind, Session};
 
 use crate::page::{exactly, shows};
-use crate::stage::{Stage, condition, eventually, text, verdicts};
+use crate::stage::{Stage, condition, eventually, text, verdict, verdicts};
 
 /// How the tools should interpret a request.
 #[derive(Clone, Copy, Debug)]
@@ -270,4 +275,28 @@ async fn a_connection_is_ready_when_the_gateway_has_answered_and_stalled_when_it
     }
     println!("{table}");
     shows("gitops.md", "connections", &table, exactly);
+}
+
+/// By SQL: what a connection lacks in protection is told by conditions that are False, and it works all the same.
+#[tokio::test]
+async fn a_connection_that_is_neither_encrypted_nor_has_a_fence_is_healthy() {
+    let facts = Facts {
+        generation: 1,
+        backend: BackendName::Sql,
+        fence: Fence { holds: false, reason: ConnectionReason::ConditionNotSupported, message: "m" },
+        operation: Operation::Kill,
+        is_encrypted: Some(false),
+        probed: Some(Timestamp::UNIX_EPOCH),
+        clock_lead: None,
+    };
+    let fresh = OceanBaseConnectionStatus::default();
+    let status = connection_status(&fresh, Learned::Answered, &facts, Timestamp::UNIX_EPOCH);
+    let object = json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
+        "metadata": {"name": "shop-ob", "namespace": "shop", "generation": 1}, "status": status,
+    });
+    for type_ in ["Encrypted", "ServerSideFence"] {
+        assert_eq!(text(condition(&object, type_), "status"), "False", "{object}");
+    }
+    assert_eq!(verdict(&object).await, ("Current".to_owned(), "Healthy".to_owned()));
 }
