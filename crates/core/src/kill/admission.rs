@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn what_only_sql_can_do_is_refused_elsewhere() {
-        let changes: [(fn(&mut SessionKillSpec), &str); 6] = [
+        type Change = fn(&mut SessionKillSpec);
+        let changes: [(Change, &str); 6] = [
             (|s| s.scope = sessionkill_api::Scope::Query, "scope Query"),
             (|s| s.sessions[1].server_port = Some(2881), "serverPort"),
             (|s| expecting(s).client_port = Some(5), "expect.clientPort"),
