@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::Error as _;
@@ -12,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::alibaba_cloud::AlibabaCloud;
-use super::conditions::{Conditions, conditions_schema};
+use super::connection_status::OceanBaseConnectionStatus;
 use super::session_kill::ARE_IDS;
 use super::sql::{SYS_TENANT, Sql};
-use super::status::Operation;
 
 /// The error for a spec without a backend. Specs of an earlier form have these fields directly in `spec`.
 const NO_BACKEND: &str = "spec.alibabaCloud or spec.sql is required: move regionID, network, endpoint, killOperation, \
@@ -293,36 +291,4 @@ pub enum SqlTextPolicy {
     Truncated,
     /// Not at all.
     None,
-}
-
-/// Whether calls through the connection work. Only the operator writes it, when it changes.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[x_kube(crates(kube_core = "::kube_core"))]
-#[serde(rename_all = "camelCase")]
-pub struct OceanBaseConnectionStatus {
-    /// The metadata.generation that this status describes. It is -1 until the operator has checked the connection.
-    #[serde(default)]
-    pub observed_generation: i64,
-    /// What ends the sessions: the backend that is set in the spec.
-    // Not as an `Option` in the schema, which would take the description of the type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "BackendName")]
-    pub backend: Option<BackendName>,
-    /// The operation in use. With killOperation Auto it is the one that the gateway offers. By SQL it is Kill.
-    // Not as an `Option` in the schema, which would take the description of the type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Operation")]
-    pub operation: Option<Operation>,
-    /// When the operator last probed whether the operation is offered and the credentials are accepted. Such a probe
-    /// ends no session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_probe_time: Option<Time>,
-    /// Ready: the last call or probe was answered. CredentialsValid: the credentials were accepted. ServerSideFence: the
-    /// other side itself refuses calls that come after the dispatch deadline. Stalled: somebody must change something,
-    /// such as the credentials, before the connection works again; absent otherwise. ClockSkew: the clocks of the
-    /// gateway and the operator differ by more than 5 s; absent otherwise. Encrypted: the connection to the database is
-    /// encrypted; only by SQL.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "conditions_schema")]
-    pub conditions: Conditions,
 }

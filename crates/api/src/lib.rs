@@ -11,6 +11,7 @@ mod alibaba_cloud;
 pub mod audit_line;
 mod conditions;
 mod connection;
+mod connection_status;
 mod description;
 mod expect;
 mod receipt;
@@ -18,23 +19,22 @@ mod session_kill;
 mod sql;
 mod status;
 mod strict;
+mod verification;
 
 pub use alibaba_cloud::{AlibabaCloud, Credentials, KillOperation, Network, SecretRef, SignatureMethod};
 pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
 #[cfg(feature = "scripted")]
 pub use connection::Scripted;
-pub use connection::{
-    BackendName, BackendSpec, OceanBaseConnection, OceanBaseConnectionSpec, OceanBaseConnectionStatus, SqlTextPolicy,
-};
+pub use connection::{BackendName, BackendSpec, OceanBaseConnection, OceanBaseConnectionSpec, SqlTextPolicy};
+pub use connection_status::OceanBaseConnectionStatus;
 pub use expect::{Expect, SessionState, TransactionState};
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};
-pub use session_kill::{
-    ConnectionRef, MAX_SESSIONS, Mode, Scope, Session, SessionKill, SessionKillSpec, Verification, VerificationPolicy,
-};
+pub use session_kill::{ConnectionRef, MAX_SESSIONS, Mode, Scope, Session, SessionKill, SessionKillSpec};
 pub use sql::{CaRef, SYS_TENANT, Sql, SqlCredentials, SqlService, SqlTls, SqlTlsMode};
 pub use status::{
     Counts, Dispatch, ObservedSession, Operation, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
 };
+pub use verification::{Verification, VerificationPolicy};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps,
