@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::{OceanBaseConnection, Sql, SqlTlsMode, WaitReason};
 use crate::backends::sql::server::{Encryption, Host};
-use crate::backends::sql::{Account, AllowedHost, Database, Known, Server};
+use crate::backends::sql::{Access, Account, AllowedHost, Database, Known, Server};
 use crate::connections::route::{RouteError, request_timeout};
 use crate::connections::secrets::{CredentialsError, Secrets};
 use crate::connections::services::{Leads, Services};
@@ -81,14 +81,15 @@ impl SqlRoutes {
                 "secret {secret_name} has no key username: add it, or set spec.sql.user of OceanBaseConnection {name}"
             ))
         })?;
-        Ok(Database {
+        let access = Access {
             server,
             account: Account { user, password, source: format!("Secret {secret_name}") },
             cluster: sql.cluster.clone(),
             tenant: sql.tenant.clone(),
             request_timeout: request_timeout(connection),
             known,
-        })
+        };
+        Ok(Database { access })
     }
 
     /// How the connection is encrypted, and whether the CA is the one in the Secret with the password.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::audit_line::{AuditLine, AuditedSession, Subject, Version};
-use crate::api::{BackendName, Operation, SessionKillReceipt, SessionStatus};
+use crate::api::{BackendName, SessionKillReceipt, SessionStatus};
 use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::text::clamp;
 use crate::output::Lines;
@@ -40,7 +40,7 @@ fn write(
 ) -> bool {
     let dispatch = conclusion.dispatch.as_ref();
     let request_id = dispatch.map(|dispatch| dispatch.request_id.clone()).unwrap_or_default();
-    let is_sql = backend_of(receipt.spec.operation) == BackendName::Sql;
+    let is_sql = receipt.spec.operation.backend() == BackendName::Sql;
     let line = AuditLine {
         schema: Version::V1,
         audit,
@@ -52,7 +52,7 @@ fn write(
         connection: receipt.spec.connection_name.clone(),
         instance_id: receipt.spec.instance_id.clone(),
         tenant_id: receipt.spec.tenant_id.clone(),
-        backend: Some(backend_of(receipt.spec.operation)),
+        backend: Some(receipt.spec.operation.backend()),
         scope: Some(receipt.spec.scope),
         operation: dispatch.map(|dispatch| dispatch.operation),
         receipt: receipt.name_any(),
@@ -73,14 +73,6 @@ fn write(
         tracing::error!(receipt, namespace, "audit line lost: those before it are not read");
     }
     is_kept
-}
-
-/// The backend that has this operation.
-const fn backend_of(operation: Operation) -> BackendName {
-    match operation {
-        Operation::KillProcessList | Operation::BatchKillProcessList => BackendName::AlibabaCloud,
-        Operation::Kill => BackendName::Sql,
-    }
 }
 
 fn session(session: &SessionStatus) -> AuditedSession {

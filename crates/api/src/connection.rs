@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::alibaba_cloud::AlibabaCloud;
 use super::connection_status::OceanBaseConnectionStatus;
+use super::operation::BackendName;
 use super::session_kill::ARE_IDS;
 use super::sql::{SYS_TENANT, Sql};
 
@@ -101,20 +102,6 @@ const MEMBERS: &[&str] = &[
     #[cfg(feature = "scripted")]
     "scripted",
 ];
-
-/// The name of a backend in a status.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackendName {
-    /// The API of ApsaraDB for OceanBase.
-    AlibabaCloud,
-    /// The SQL of any OceanBase.
-    #[serde(rename = "SQL")]
-    Sql,
-    /// A server that a test answers for.
-    #[cfg(feature = "scripted")]
-    #[schemars(skip)]
-    Scripted,
-}
 
 impl BackendSpec {
     /// Its name.

@@ -5,8 +5,7 @@ use kube_derive::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::{Conditions, conditions_schema};
-use super::connection::BackendName;
-use super::status::Operation;
+use super::operation::{BackendName, Operation};
 
 /// Whether calls through the connection work. Only the operator writes it, when it changes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]

@@ -14,6 +14,7 @@ mod connection;
 mod connection_status;
 mod description;
 mod expect;
+mod operation;
 mod receipt;
 mod session_kill;
 mod sql;
@@ -25,15 +26,14 @@ pub use alibaba_cloud::{AlibabaCloud, Credentials, KillOperation, Network, Secre
 pub use conditions::{ConditionType, ConnectionReason, Notice, Outcome, WaitReason};
 #[cfg(feature = "scripted")]
 pub use connection::Scripted;
-pub use connection::{BackendName, BackendSpec, OceanBaseConnection, OceanBaseConnectionSpec, SqlTextPolicy};
+pub use connection::{BackendSpec, OceanBaseConnection, OceanBaseConnectionSpec, SqlTextPolicy};
 pub use connection_status::OceanBaseConnectionStatus;
 pub use expect::{Expect, SessionState, TransactionState};
+pub use operation::{BackendName, Operation};
 pub use receipt::{SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus, SessionKillRef};
 pub use session_kill::{ConnectionRef, MAX_SESSIONS, Mode, Scope, Session, SessionKill, SessionKillSpec};
 pub use sql::{CaRef, SYS_TENANT, Sql, SqlCredentials, SqlService, SqlTls, SqlTlsMode};
-pub use status::{
-    Counts, Dispatch, ObservedSession, Operation, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus,
-};
+pub use status::{Counts, Dispatch, ObservedSession, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus};
 pub use verification::{Verification, VerificationPolicy};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{

@@ -7,8 +7,9 @@ use kube_derive::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Outcome;
+use super::operation::Operation;
 use super::session_kill::Scope;
-use super::status::{Operation, SessionStatus};
+use super::status::SessionStatus;
 
 /// The claim: which attempt may make the one call, until when, and for which sessions. Immutable.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

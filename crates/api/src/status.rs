@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
 use super::conditions::{Conditions, conditions_schema};
+use super::operation::Operation;
 
 /// What happened. Only the operator writes it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -86,28 +87,6 @@ pub struct Dispatch {
     pub request_id: String,
     /// When the claim was made.
     pub start_time: Time,
-}
-
-/// What ends sessions: an operation of the OceanBasePro API (version 2019-09-01), or the SQL statement KILL.
-#[derive(
-    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray,
-)]
-pub enum Operation {
-    /// Synchronous. The answer has a row for each session.
-    #[default]
-    KillProcessList,
-    /// Asynchronous. The answer names no session: only the process list shows what happened to them.
-    BatchKillProcessList,
-    /// SQL: one KILL statement for each session, one after the other.
-    Kill,
-}
-
-impl Operation {
-    /// The name of the action.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// The number of sessions with each outcome.

@@ -42,7 +42,7 @@ impl Backend {
     pub fn guarantees(&self, operation: Operation) -> Guarantees {
         match self {
             Self::AlibabaCloud(gateway) => gateway.known.guarantees(operation),
-            Self::Sql(database) => database.known.guarantees(),
+            Self::Sql(database) => database.access.known.guarantees(),
             #[cfg(feature = "scripted")]
             Self::Scripted(_) => scripted::GUARANTEES,
         }
@@ -144,7 +144,7 @@ impl Backend {
     pub fn endpoint(&self) -> String {
         match self {
             Self::AlibabaCloud(gateway) => gateway.endpoint().to_string(),
-            Self::Sql(database) => database.server.to_string(),
+            Self::Sql(database) => database.access.server.to_string(),
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.address.clone(),
         }

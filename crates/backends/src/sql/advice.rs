@@ -3,12 +3,12 @@
 use sessionkill_api::WaitReason;
 use sessionkill_core::backend::{CallError, ErrorKind};
 
-use super::database::Database;
+use super::access::Access;
 use super::login::ADDRESS_NOT_ALLOWED;
 
 /// Why requests wait after `error`, and what to do about it; `None` if it says nothing about the connection.
-pub(super) fn refusal(database: &Database, error: &CallError) -> Option<(WaitReason, String)> {
-    let Database { server, account, tenant, .. } = database;
+pub(super) fn refusal(access: &Access, error: &CallError) -> Option<(WaitReason, String)> {
+    let Access { server, account, tenant, .. } = access;
     let (user, source) = (&account.user, &account.source);
     let (reason, advice) = match error.kind {
         ErrorKind::Rejected | ErrorKind::DeadlinePassed | ErrorKind::Ambiguous => return None,
@@ -62,10 +62,10 @@ mod tests {
     use super::super::{Account, AllowedHost};
     use super::*;
 
-    fn database() -> Database {
+    fn access() -> Access {
         let allowed: AllowedHost = "db.example:2881".parse().unwrap();
         let server = Server::of_host("db.example:2881".parse().unwrap(), &[allowed], Encryption::Disabled).unwrap();
-        Database {
+        Access {
             server,
             account: Account { user: "killer".to_owned(), password: "hidden".into(), source: "Secret db".to_owned() },
             cluster: "ob".to_owned(),
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn who_must_do_what_is_told_from_what_passes_by_itself() {
-        let said = |kind, code: &'static str| refusal(&database(), &CallError::local(kind, code, "why"));
+        let said = |kind, code: &'static str| refusal(&access(), &CallError::local(kind, code, "why"));
         for (kind, code, reason, words) in [
             (
                 ErrorKind::Unreachable,

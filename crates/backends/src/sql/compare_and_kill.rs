@@ -15,8 +15,8 @@ use sessionkill_core::kill::expect::mismatch;
 use sessionkill_core::session::{Row, Seen, Verdict};
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::columns;
-use super::database::Database;
 use super::error_codes::{Killed, of_kill, of_read, unreachable};
 use super::session::Session;
 use super::statements::{self, Pinned};
@@ -33,7 +33,7 @@ const MOST_LOST: u32 = 2;
 
 /// A call under way.
 pub(super) struct Calling<'a, P> {
-    pub(super) database: &'a Database,
+    pub(super) access: &'a Access,
     pub(super) permit: &'a P,
     /// The tenant of the sessions, if the login is of another.
     pub(super) tenant: &'a str,
@@ -114,7 +114,7 @@ impl<P: KillPermit> Calling<'_, P> {
             if self.lost >= MOST_LOST {
                 return Err(Unsent::All(unreachable("the connection was lost before its turn came")));
             }
-            self.session = Some(self.database.connect().await.map_err(Unsent::All)?);
+            self.session = Some(self.access.connect().await.map_err(Unsent::All)?);
         }
         self.session.as_mut().ok_or_else(|| Unsent::All(unreachable("no connection")))
     }
@@ -177,7 +177,7 @@ impl<P: KillPermit> Calling<'_, P> {
         // The time that is left now is less than that at `server_time`, so that the server's deadline is no later than ours,
         // whatever its clock says. A pause of this process from here on is covered by it.
         let left = self.time_left().ok_or_else(|| Unsent::All(deadline_passed()))?;
-        let until = Instant::now() + self.database.request_timeout;
+        let until = Instant::now() + self.access.request_timeout;
         let Some(session) = self.session.as_mut() else { return Err(Unsent::All(unreachable("no connection"))) };
         let statement = if session.has_fence {
             statements::kill_before(scope, server_time + left.as_micros())
@@ -210,7 +210,7 @@ impl<P: KillPermit> Calling<'_, P> {
 
     /// The end of a statement that begins now and must be answered before the deadline.
     fn until(&self) -> Instant {
-        Instant::now() + self.database.request_timeout.min(self.time_left().unwrap_or_default())
+        Instant::now() + self.access.request_timeout.min(self.time_left().unwrap_or_default())
     }
 }
 

@@ -1,20 +1,16 @@
 //! The database of one connection, as the backend of its kills. Does I/O.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use sessionkill_api::{Operation, WaitReason};
 use sessionkill_core::backend::{Asked, CallError, Called, KillAnswer, KillPermit, KillTarget, Tenant};
 use sessionkill_core::session::Verdict;
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::advice::refusal;
 use super::compare_and_kill::Calling;
-use super::known::{Known, Turn};
-use super::login::{Account, Wanted, open};
+use super::known::Turn;
 use super::process_list::{self, Of};
-use super::server::Server;
 use super::session::Session;
 use super::statements;
 use crate::listed::Listed;
@@ -25,48 +21,38 @@ pub const LIST_ACTION: &str = "ListSessions";
 /// The database of one connection.
 #[derive(Debug)]
 pub struct Database {
-    /// Where it is called.
-    pub server: Server,
-    /// As which user.
-    pub account: Account,
-    /// The name of the cluster.
-    pub cluster: String,
-    /// The tenant to log in to.
-    pub tenant: String,
-    /// The longest that one statement may take.
-    pub request_timeout: Duration,
-    /// What is kept between its calls.
-    pub known: Arc<Known>,
+    /// How it is reached.
+    pub access: Access,
 }
 
 impl Database {
     /// See [`crate::Backend::is_open`].
     pub(crate) fn is_open(&self, tenant: &Tenant) -> bool {
-        self.known.is_open(&tenant.tenant_id)
+        self.access.known.is_open(&tenant.tenant_id)
     }
 
     /// See [`crate::Backend::open`].
     pub(crate) async fn open(&self, tenant: &Tenant) -> Result<(), CallError> {
-        let mut turn = self.known.turn(&tenant.tenant_id).await;
-        let session = match turn.take(self.digest()) {
+        let mut turn = self.access.known.turn(&tenant.tenant_id).await;
+        let session = match turn.take(self.access.digest()) {
             Some(session) => session,
-            None => self.connect().await?,
+            None => self.access.connect().await?,
         };
-        turn.keep(session, self.digest());
+        turn.keep(session, self.access.digest());
         Ok(())
     }
 
     /// See [`crate::Backend::kill`].
     pub(crate) async fn kill<P: KillPermit>(&self, permit: P, target: &KillTarget) -> Asked<P> {
         let operation = Operation::Kill;
-        let mut turn = self.known.turn(&target.tenant.tenant_id).await;
-        let session = turn.take(self.digest());
+        let mut turn = self.access.known.turn(&target.tenant.tenant_id).await;
+        let session = turn.take(self.access.digest());
         let mut calling =
-            Calling { database: self, permit: &permit, tenant: &target.tenant.tenant_id, session, lost: 0 };
+            Calling { access: &self.access, permit: &permit, tenant: &target.tenant.tenant_id, session, lost: 0 };
         let (rows, ended) = calling.kill_all(&target.sessions).await;
         let request_id = calling.session.as_ref().map(|session| session.own_id.to_string()).unwrap_or_default();
         if let Some(session) = calling.session.take() {
-            turn.keep(session, self.digest());
+            turn.keep(session, self.access.digest());
         }
         let is_sent = rows.iter().any(|row| !matches!(row.verdict, Verdict::NotSent(_)));
         let answer = KillAnswer { request_id, rows };
@@ -80,18 +66,18 @@ impl Database {
 
     /// See [`crate::Backend::list`].
     pub(crate) async fn list<W: Fn(i64) -> bool>(&self, tenant: &Tenant, wanted: W) -> Result<Listed, CallError> {
-        let mut turn = self.known.turn(&tenant.tenant_id).await;
-        let of = Of { tenant: &tenant.tenant_id, login: &self.tenant };
+        let mut turn = self.access.known.turn(&tenant.tenant_id).await;
+        let of = Of { tenant: &tenant.tenant_id, login: &self.access.tenant };
         // One that was kept may be closed by now, which is found only by using it.
-        if let Some(session) = turn.take(self.digest()) {
+        if let Some(session) = turn.take(self.access.digest()) {
             let (session, listed) = self.list_by(session, of, &wanted).await;
             if session.connection.is_usable() {
-                turn.keep(session, self.digest());
+                turn.keep(session, self.access.digest());
                 return listed;
             }
         }
-        let (session, listed) = self.list_by(self.connect().await?, of, &wanted).await;
-        turn.keep(session, self.digest());
+        let (session, listed) = self.list_by(self.access.connect().await?, of, &wanted).await;
+        turn.keep(session, self.access.digest());
         listed
     }
 
@@ -102,47 +88,34 @@ impl Database {
         wanted: &impl Fn(i64) -> bool,
     ) -> (Session, Result<Listed, CallError>) {
         let (began, time) = (std::time::Instant::now(), Timestamp::now());
-        let deadline = Instant::now() + self.request_timeout;
+        let deadline = Instant::now() + self.access.request_timeout;
         let list = process_list::read(&mut session, of, wanted, deadline).await;
         (session, list.map(|list| Listed { list, began, time }))
     }
 
     /// See [`crate::Backend::probe`].
     pub(crate) async fn probe(&self) -> Result<(), CallError> {
-        let mut turn = self.known.turn(&self.tenant).await;
-        if let Some(mut session) = turn.take(self.digest()) {
-            let deadline = Instant::now() + self.request_timeout;
-            let answer = session.connection.query(&statements::settings(self.request_timeout), deadline, |_| {}).await;
+        let mut turn = self.access.known.turn(&self.access.tenant).await;
+        if let Some(mut session) = turn.take(self.access.digest()) {
+            let deadline = Instant::now() + self.access.request_timeout;
+            let answer =
+                session.connection.query(&statements::settings(self.access.request_timeout), deadline, |_| {}).await;
             if answer.is_ok() {
                 self.keep(turn, session);
                 return Ok(());
             }
         }
-        let session = self.connect().await?;
+        let session = self.access.connect().await?;
         self.keep(turn, session);
         Ok(())
     }
 
     /// See [`crate::Backend::refusal`].
     pub(crate) fn refusal(&self, error: &CallError) -> Option<(WaitReason, String)> {
-        refusal(self, error)
-    }
-
-    /// A new connection, checked.
-    pub(super) async fn connect(&self) -> Result<Session, CallError> {
-        let (server, account) = (&self.server, &self.account);
-        let wanted =
-            Wanted { server, account, cluster: &self.cluster, tenant: &self.tenant, timeout: self.request_timeout };
-        let session = open(&wanted).await?;
-        self.known.has_fence(session.has_fence);
-        Ok(session)
+        refusal(&self.access, error)
     }
 
     fn keep(&self, turn: Turn, session: Session) {
-        turn.keep(session, self.digest());
-    }
-
-    fn digest(&self) -> [u8; 32] {
-        self.account.digest(&self.server, &self.cluster, &self.tenant)
+        turn.keep(session, self.access.digest());
     }
 }

@@ -1,7 +1,7 @@
 //! Ends sessions by the SQL of OceanBase, over the MySQL protocol. Does I/O; knows nothing of Kubernetes.
 //!
 //! ```text
-//! database (advice, known) ─ compare_and_kill, process_list ─ session ─ login ─ server ─ wire
+//! database (advice) ─ compare_and_kill, process_list ─ access (known) ─ login ─ session, server ─ wire
 //!                                                             └ statements, columns, error_codes
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! it: one that compares the session with what is meant, at the server, and `KILL`, which has a condition by which the server
 //! itself refuses it after the dispatch deadline.
 
+mod access;
 mod advice;
 mod columns;
 mod compare_and_kill;
@@ -22,6 +23,7 @@ mod session;
 mod statements;
 pub mod wire;
 
+pub use access::Access;
 pub use database::{Database, LIST_ACTION};
 pub use known::Known;
 pub use login::Account;
