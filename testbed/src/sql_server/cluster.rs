@@ -5,8 +5,8 @@
 //! |---|---|
 //! | `SET …`, `USE …` | OK |
 //! | `SELECT` of functions and variables | [`Cluster::values`], the connection's ID, the clock; 1305 or 1193 for others |
-//! | `SELECT … FROM` the list `WHERE ID = …` | rows of [`Cluster::sessions`]; of the condition only the ID counts |
-//! | `SELECT @k := (SELECT … WHERE ID = 7 …)` | the ID, or NULL if no session has it; remembered as `@k` |
+//! | `SELECT … FROM` the list `WHERE ID = … AND …` | rows of [`Cluster::sessions`]; comparisons of columns count |
+//! | `SELECT @k := (SELECT … WHERE ID = 7 AND …), …` | the ID, or NULL if no session fits; remembered as `@k` |
 //! | `SELECT … FROM`, `SHOW …` | [`Cluster::tables`]; 1146 for others |
 //! | `KILL 7`, `KILL @k`, `KILL QUERY …`, `KILL IF(UNIX_TIMESTAMP(SYSDATE(6)) < t, …, …)` | OK, or 1094 for a session that is not there |
 //! | anything else | 1064 |
@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     reply::{SqlError, Table},
     session::{Kernel, Session},
-    statement::{by_commas, by_from, ids, named, plain},
+    statement::{by_commas, by_from, fits, ids, named, plain},
 };
 
 const CLOCK: &str = "UNIX_TIMESTAMP(SYSDATE(6))";
@@ -149,8 +149,11 @@ impl Cluster {
         let whole = if table == self.view {
             let wanted =
                 if condition.contains("CONNECTION_ID()") { Some(vec![memory.id.into()]) } else { ids(condition) };
-            let fits = |session: &&Session| wanted.as_ref().is_none_or(|ids| ids.contains(&session.id().into()));
-            let rows = self.sessions.iter().filter(fits).map(|session| session.row(&self.columns)).collect();
+            let is_meant = |session: &&Session| {
+                let is_named = wanted.as_ref().is_none_or(|ids| ids.contains(&session.id().into()));
+                is_named && fits(condition, |column| session.get(column))
+            };
+            let rows = self.sessions.iter().filter(is_meant).map(|session| session.row(&self.columns)).collect();
             Table { columns: self.columns.clone(), rows }
         } else {
             self.tables.get(table).cloned().ok_or_else(|| no_such_table(table))?
@@ -158,19 +161,31 @@ impl Cluster {
         columns(&whole, list)
     }
 
-    /// The value that a variable gets is told by the ID in the condition. It keeps its value if there are two rows.
+    /// The variable gets the ID of the one session that fits. It keeps its value if there are two.
     fn assign(&self, text: &str, variable: &str, query: &str, memory: &mut Memory) -> Result<Table, SqlError> {
         if !query.contains(&self.view) {
             return Err(no_such_table(query));
         }
-        let wanted = ids(query).ok_or_else(|| SqlError::syntax(query))?;
-        let found = self.sessions.iter().filter(|session| wanted.contains(&session.id().into())).count();
-        if found > 1 {
+        let parts = by_commas(query);
+        let (subquery, others) = parts.split_first().ok_or_else(|| SqlError::syntax(query))?;
+        let condition = subquery.split_once(" WHERE ").ok_or_else(|| SqlError::syntax(query))?.1;
+        let condition = condition.strip_suffix(')').unwrap_or(condition);
+        let wanted = ids(condition).ok_or_else(|| SqlError::syntax(query))?;
+        let is_meant = |session: &&Session| {
+            wanted.contains(&session.id().into()) && fits(condition, |column| session.get(column))
+        };
+        let found: Vec<u64> = self.sessions.iter().filter(is_meant).map(|session| session.id().into()).collect();
+        if found.len() > 1 {
             return Err(SqlError::new(1242, "21000", "Subquery returns more than 1 row"));
         }
-        let value = wanted.first().copied().filter(|_| found == 1);
+        let value = found.first().copied();
         memory.variables.insert(variable.trim().to_ascii_uppercase(), value);
-        Ok(Table::of_one(text, value.map(|id| id.to_string())))
+        let mut table = Table::of_one(text, value.map(|id| id.to_string()));
+        for expression in others {
+            table.columns.push((*expression).to_owned());
+            table.rows[0].push(self.value(expression, memory)?);
+        }
+        Ok(table)
     }
 
     fn value(&self, expression: &str, memory: &Memory) -> Result<Option<String>, SqlError> {

@@ -150,6 +150,18 @@ impl SqlServer {
         self.shared.state().logins.clone()
     }
 
+    /// The most connections so far that were let in and there at the same time.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        self.shared.state().most_at_once
+    }
+
+    /// How many connections are let in and there.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.shared.state().present.len()
+    }
+
     /// The files that clients sent.
     #[must_use]
     pub fn files(&self) -> Vec<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! What the connections share: the cluster, the orders of the test, and the records.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -39,6 +40,9 @@ pub(super) struct State {
     pub(super) logins: Vec<Login>,
     pub(super) statements: Vec<Statement>,
     pub(super) files: Vec<Vec<u8>>,
+    /// The IDs of the connections that were let in and are there, and the most at once so far.
+    pub(super) present: HashSet<u32>,
+    pub(super) most_at_once: usize,
 }
 
 impl State {
@@ -52,6 +56,8 @@ impl State {
             logins: vec![],
             statements: vec![],
             files: vec![],
+            present: HashSet::new(),
+            most_at_once: 0,
         }
     }
 }
@@ -100,11 +106,15 @@ impl Shared {
         let user = user.split('@').next().unwrap_or_default();
         let row = state.cluster.own.clone().named(id).with("USER", user).with("HOST", peer.to_string());
         state.cluster.sessions.push(row);
+        state.present.insert(id);
+        state.most_at_once = state.most_at_once.max(state.present.len());
     }
 
     /// Removes the row of a connection.
     pub(super) fn leave(&self, id: u32) {
-        self.state().cluster.sessions.retain(|session| session.id() != id);
+        let mut state = self.state();
+        state.present.remove(&id);
+        state.cluster.sessions.retain(|session| session.id() != id);
     }
 
     /// Records a statement, and decides what is done with it. `None` means that the connection was killed.

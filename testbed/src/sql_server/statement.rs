@@ -65,6 +65,43 @@ pub(super) fn ids(condition: &str) -> Option<Vec<u64>> {
     })
 }
 
+/// Whether a session fits a condition of comparisons joined by `AND`. What is not understood counts as true. `value` tells a
+/// column of the session. The text is in upper case, so that letters of other cases can only be given in hexadecimal.
+pub(super) fn fits<'a>(condition: &str, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let condition = condition.trim().strip_prefix("WHERE ").unwrap_or(condition);
+    condition.split(" AND ").all(|term| holds(term.trim(), &value))
+}
+
+fn holds<'a>(term: &str, value: &impl Fn(&str) -> Option<&'a str>) -> bool {
+    if let Some(column) = term.strip_prefix('(').and_then(|rest| rest.split_once(" = 0 OR ")) {
+        return value(column.0).is_none_or(|value| value == "0");
+    }
+    if term == "1 = 0" {
+        return false;
+    }
+    let operator = ["<=>", ">=", "<>", "="].into_iter().find_map(|operator| Some((operator, term.split_once(operator)?)));
+    let Some((operator, (column, wanted))) = operator else { return true };
+    let (column, wanted) = (column.trim(), wanted.trim());
+    let has_case = wanted.starts_with("BINARY ");
+    let Some(wanted) = hexadecimal(wanted).or_else(|| leading_number(wanted).map(|number| number.to_string())) else {
+        return true;
+    };
+    let Some(found) = value(column) else { return false };
+    let numbers = found.parse::<f64>().ok().zip(wanted.parse::<f64>().ok());
+    match operator {
+        ">=" => numbers.is_some_and(|(found, wanted)| found >= wanted),
+        "<>" => found != wanted,
+        _ if has_case => found == wanted,
+        _ => found.eq_ignore_ascii_case(&wanted),
+    }
+}
+
+/// The text in a literal such as `BINARY X'6170'`.
+fn hexadecimal(literal: &str) -> Option<String> {
+    let digits = literal.split_once("X'")?.1.split_once('\'')?.0;
+    String::from_utf8(hex::decode(digits).ok()?).ok()
+}
+
 fn leading_number(text: &str) -> Option<u64> {
     let text = text.trim_start();
     text[..text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len())].parse().ok()
@@ -88,5 +125,27 @@ mod tests {
         assert_eq!(ids("TRANS_ID = 3 AND P.ID=4 AND SQL_ID = '5'"), Some(vec![4]));
         assert_eq!(ids("WHERE ID IN (1, 2)"), Some(vec![1, 2]));
         assert_eq!(ids("TRANS_ID = 3 AND ID = CONNECTION_ID()"), None);
+    }
+
+    #[test]
+    fn a_session_must_fit_each_comparison() {
+        let value = |column: &str| match column {
+            "USER" => Some("app"),
+            "TIME" => Some("12.5"),
+            "TRANS_ID" => Some("0"),
+            _ => None,
+        };
+        for (condition, expected) in [
+            ("WHERE ID = CONNECTION_ID() AND USER <=> BINARY X'617070'", true),
+            ("USER <=> BINARY X'415050'", false),
+            ("USER = _UTF8MB4 X'415050' AND TIME >= 12", true),
+            ("TIME >= 13", false),
+            ("HOST <=> BINARY X'61'", false),
+            ("(TRANS_ID = 0 OR TRANS_ID IS NULL)", true),
+            ("TRANS_ID <> 0", false),
+            ("1 = 0", false),
+        ] {
+            assert_eq!(fits(condition, value), expected, "{condition}");
+        }
     }
 }
