@@ -41,7 +41,9 @@ pub(super) async fn log_in(socket: impl Socket + 'static, tls: &Tls, login: &Log
         Tls::Disabled => packets.over(async |socket| Ok::<_, OpenError>(Box::new(socket) as _)).await?,
         Tls::Verified { config, name } => {
             if !handshake.offers_tls() {
-                return Err(OpenError::Unsupported("the server offers no TLS".to_owned()));
+                let text =
+                    "the server offers no TLS: switch it on there (ssl_client_authentication), or see spec.sql.tls";
+                return Err(OpenError::Unsupported(text.to_owned()));
             }
             packets.write(&handshake.tls_request()).await.map_err(Broken::while_opening)?;
             let (config, name) = (Arc::clone(config), name.clone());
