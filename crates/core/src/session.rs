@@ -66,8 +66,8 @@ pub struct Seen {
 pub struct Snapshot {
     sessions: HashMap<i64, Vec<Seen>>,
     complete: bool,
-    /// The servers whose sessions it has; `None` for all servers.
-    servers: Option<HashSet<String>>,
+    /// The servers whose sessions it has, by address and port; `None` for all servers.
+    servers: Option<HashSet<(String, String)>>,
     /// The fields of `expect` that it cannot tell.
     untold: Vec<&'static str>,
     /// Why it is not complete, for people; empty if it is.
@@ -157,21 +157,30 @@ impl Snapshot {
         };
         match same_id.iter().find(is_at) {
             Some(seen) => Presence::Present(seen),
-            None if self.complete && self.tells_of(&[session_id]) && self.has_server(server_ip) => Presence::Absent,
+            None if self.complete && self.tells_of(&[session_id]) && self.has_server(server_ip, server_port) => {
+                Presence::Absent
+            }
             None => Presence::Unknown,
         }
     }
 
-    fn has_server(&self, server_ip: &str) -> bool {
-        self.servers.as_ref().is_none_or(|servers| servers.iter().any(|server| same_address(server_ip, server)))
+    /// Whether it has a session of this server, whose port counts if both sides tell it.
+    #[must_use]
+    pub fn has_server(&self, server_ip: &str, server_port: Option<i32>) -> bool {
+        let port = server_port.map(|port| port.to_string());
+        let is_it = |(ip, told): &(String, String)| {
+            same_address(server_ip, ip) && (told.is_empty() || port.as_ref().is_none_or(|port| port == told))
+        };
+        self.servers.as_ref().is_none_or(|servers| servers.iter().any(is_it))
     }
 }
 
 /// Of what a process list tells nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// The servers whose sessions it has: of another server it tells nothing, as that may be unreachable. `None` for all.
-    pub servers: Option<HashSet<String>>,
+    /// The servers whose sessions it has, by address and port, which is empty if not told: of another server it tells nothing, as
+    /// that may be unreachable. `None` for all.
+    pub servers: Option<HashSet<(String, String)>>,
     /// The fields of `expect` that it cannot tell, by their names.
     pub untold: Vec<&'static str>,
     /// Why it is not complete, for people.

@@ -140,7 +140,7 @@ async fn value(
 }
 
 /// Whether the user sees the sessions of others: without the right, the list is shorter and does not say so.
-async fn has_process_right(connection: &mut Connection, deadline: Instant) -> Result<bool, CallError> {
+pub(super) async fn has_process_right(connection: &mut Connection, deadline: Instant) -> Result<bool, CallError> {
     let mut has_right = false;
     let read = connection.query("SHOW GRANTS", deadline, |row| {
         has_right |= grants_process(&String::from_utf8_lossy(row.at(0).flatten().unwrap_or_default()));

@@ -2,19 +2,26 @@
 
 use std::collections::HashSet;
 
+use sessionkill_api::SYS_TENANT;
 use sessionkill_core::backend::{CallError, ErrorKind, ProcessList};
-use sessionkill_core::session::Limits;
+use sessionkill_core::session::{Limits, Seen};
 use tokio::time::Instant;
 
 use super::columns;
 use super::error_codes::of_read;
-use super::login::behind_proxy;
+use super::login::{behind_proxy, has_process_right};
 use super::session::Session;
 use super::statements;
 use super::wire::Row;
 
 /// The most sessions with wanted IDs that are kept: an ID is that of one session, or of a few behind proxies.
 const MOST_KEPT: usize = 10_000;
+
+/// The most bytes of text that are kept of them (8 MiB): ten times that of the sessions of one call, which run long statements.
+const MOST_BYTES: usize = 8 << 20;
+
+/// The most servers that are told apart: those of a large cluster, many times over.
+const MOST_SERVERS: usize = 10_000;
 
 /// Of whom the list is read.
 #[derive(Clone, Copy, Debug)]
@@ -38,30 +45,36 @@ pub(super) async fn read(
         let text = format!("the server has one tenant only, {}, and the request is for {}", of.login, of.tenant);
         return Err(CallError::local(ErrorKind::NotAllowed, "OtherTenant", text));
     }
-    let mut reading =
-        Reading { sessions: vec![], servers: HashSet::from([server_ip.clone()]), complete: *sees_all, refused: None };
+    let servers = HashSet::from([(server_ip.clone(), String::new())]);
+    let mut reading = Reading { sessions: vec![], bytes: 0, servers, complete: true, refused: None };
     let each = |row: &Row<'_>| {
         if let Err(refused) = reading.row(row, (of, *own_id), server_ip, has_tenants, &wanted) {
             reading.refused.get_or_insert(refused);
         }
     };
     connection.query(&statements::list(view), deadline, each).await.map_err(of_read)?;
-    let Reading { sessions, servers, complete, refused } = reading;
+    let Reading { sessions, servers, complete, refused, .. } = reading;
     if let Some(refused) = refused {
         return Err(refused);
     }
-    let gap = if *sees_all {
-        "it has rows that cannot be read"
+    // Without the right the list is shorter and does not say so: it must have been held all the time.
+    let sees_all = *sees_all && (of.login == SYS_TENANT || has_process_right(connection, deadline).await?);
+    let gap = if sees_all {
+        "it has rows that cannot be read, or too many"
     } else {
         "the user sees its own sessions only; GRANT PROCESS ON *.* to it"
     };
+    let complete = complete && sees_all;
     Ok(ProcessList { sessions, complete, limits: Limits { servers: Some(servers), untold: columns.untold(), gap } })
 }
 
 /// A list while it is read.
 struct Reading {
-    sessions: Vec<sessionkill_core::session::Seen>,
-    servers: HashSet<String>,
+    sessions: Vec<Seen>,
+    /// The bytes of their texts.
+    bytes: usize,
+    /// Address and SQL port of each server that has a session.
+    servers: HashSet<(String, String)>,
     complete: bool,
     refused: Option<CallError>,
 }
@@ -82,12 +95,14 @@ impl Reading {
         if seen.session_id == own_id {
             check_own(&seen.proxy_session_id, &seen.tenant_id, of.login, has_tenants)?;
         }
-        if !self.servers.contains(&seen.server_ip) {
-            self.servers.insert(seen.server_ip.clone());
+        if self.servers.len() < MOST_SERVERS {
+            self.servers.insert((seen.server_ip.clone(), seen.server_port.clone()));
         }
         let is_of_tenant = !has_tenants || seen.tenant_id == of.tenant;
         if is_of_tenant && wanted(seen.session_id) {
-            if self.sessions.len() < MOST_KEPT {
+            let bytes = self.bytes + bytes_of(&seen);
+            if self.sessions.len() < MOST_KEPT && bytes <= MOST_BYTES {
+                self.bytes = bytes;
                 self.sessions.push(seen);
             } else {
                 self.complete = false;
@@ -95,6 +110,29 @@ impl Reading {
         }
         Ok(())
     }
+}
+
+/// The bytes of the texts of a session: each is bounded, but not what a server makes of all.
+fn bytes_of(seen: &Seen) -> usize {
+    let texts = [
+        &seen.server_ip,
+        &seen.server_port,
+        &seen.status,
+        &seen.host,
+        &seen.client_ip,
+        &seen.client_port,
+        &seen.tenant_id,
+        &seen.user,
+        &seen.database,
+        &seen.sql_text,
+        &seen.sql_id,
+        &seen.trace_id,
+        &seen.transaction_id,
+        &seen.command,
+        &seen.execute_time,
+        &seen.proxy_session_id,
+    ];
+    texts.into_iter().map(String::len).sum()
 }
 
 /// Checks the row of the operator's own session: it tells whether the server is a proxy, and the name of the tenant.

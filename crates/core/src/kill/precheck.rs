@@ -3,7 +3,7 @@
 use sessionkill_api::{Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
 
 use crate::kill::expect::mismatch;
-use crate::session::{Presence, Snapshot, observed, session_status};
+use crate::session::{Presence, Seen, Snapshot, observed, session_status};
 use crate::text::clamp;
 
 /// Which sessions must be in the list before they are killed.
@@ -27,10 +27,12 @@ pub fn precheck(
 }
 
 /// The process list does not show whether a required session exists and is the one that is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Undecided {
     /// It is not complete, or there is none; the text says why, if that is known.
     Incomplete(&'static str),
+    /// It has no session of this server, which may be down or not be reached.
+    NoServer(String),
     /// It cannot tell this field of `expect`.
     Untold(&'static str),
 }
@@ -40,6 +42,7 @@ impl std::fmt::Display for Undecided {
         match self {
             Self::Incomplete("") => f.write_str("it is not complete"),
             Self::Incomplete(why) => write!(f, "it is not complete: {why}"),
+            Self::NoServer(server) => write!(f, "it has no session of the server {server}"),
             Self::Untold(field) => write!(f, "it does not have what expect.{field} asks for"),
         }
     }
@@ -63,11 +66,10 @@ fn check(
         (snapshot.presence_at(server, session.session_id), snapshot.time)
     });
     match presence {
-        None | Some((Presence::Unknown, _)) if must_be_seen => {
-            Err(Undecided::Incomplete(snapshot.map(Snapshot::gap).unwrap_or_default()))
-        }
+        None | Some((Presence::Unknown, _)) if must_be_seen => Err(unseen(session, snapshot)),
         None | Some((Presence::Unknown, _)) => Ok(pending),
         Some((Presence::Absent, _)) => Ok(session_status(session, SessionOutcome::Gone, SessionReason::NotFound)),
+        Some((Presence::Present(seen), _)) if lacks_port(session, seen) => Err(Undecided::Untold("clientPort")),
         Some((Presence::Present(seen), time)) => {
             let pending = SessionStatus { observed: Some(observed(seen, policy, time)), ..pending };
             Ok(match session.expect.as_ref().and_then(|expect| mismatch(expect, seen)) {
@@ -81,6 +83,22 @@ fn check(
             })
         }
     }
+}
+
+/// Why a session that must be seen is not in the list for certain.
+fn unseen(session: &Session, snapshot: Option<&Snapshot>) -> Undecided {
+    match snapshot {
+        Some(list) if !list.has_server(&session.server_ip, session.server_port) => {
+            let port = session.server_port.map(|port| format!(", SQL port {port}")).unwrap_or_default();
+            Undecided::NoServer(format!("{}{port}", session.server_ip))
+        }
+        list => Undecided::Incomplete(list.map(Snapshot::gap).unwrap_or_default()),
+    }
+}
+
+/// Whether `expect` names the client's port, which only the row itself can tell or not: behind a proxy some versions do not.
+fn lacks_port(session: &Session, seen: &Seen) -> bool {
+    seen.client_port.is_empty() && session.expect.as_ref().is_some_and(|expect| expect.client_port.is_some())
 }
 
 #[cfg(test)]
