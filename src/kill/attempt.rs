@@ -102,7 +102,7 @@ impl Request {
         }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
-            Err(message) => return self.unobserved(&intent, message).await,
+            Err((reason, message)) => return self.unobserved(&intent, reason, message).await,
         };
         match intent {
             Intent::DryRun => {
@@ -123,22 +123,31 @@ impl Request {
     }
 
     /// The state of each session. The error says why a required session's state is unknown.
-    fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, String> {
+    fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, (WaitReason, String)> {
         let (spec, must_see) = (&self.object.spec, must_see(&route.connection.spec));
         let observed = observed.as_ref().filter(|_| needs_list(spec, must_see));
         let snapshot = observed.and_then(|read| read.as_ref().ok()).map(Arc::as_ref);
         let why = match observed {
-            Some(Err(error)) if rests_on_list(spec, must_see) => self.not_read(route, error),
+            Some(Err(error)) if rests_on_list(spec, must_see) => {
+                let why = self.not_read(route, error);
+                // It concerns all that is asked of the server, and not the list alone.
+                if error.kind == ErrorKind::ProxyNotSupported {
+                    let connection = &spec.connection_ref.name;
+                    return Err((WaitReason::ProxyNotSupported, format!("OceanBaseConnection {connection}: {why}")));
+                }
+                why
+            }
             _ => match precheck(&spec.sessions, snapshot, must_see, route.connection.spec.sql_text) {
                 Ok(planned) => return Ok(planned),
                 Err(undecided) => undecided.to_string(),
             },
         };
-        Err(format!(
+        let message = format!(
             "OceanBaseConnection {}: the process list of tenant {} cannot be read ({why}), and without it a session could \
              be the wrong one: nothing was sent; trying again until {}",
             spec.connection_ref.name, spec.tenant_id, spec.not_after_time.0
-        ))
+        );
+        Err((WaitReason::ObservationFailed, message))
     }
 
     /// Why the list could not be read. If the cause is the access key or the way to the gateway, it stops every call
@@ -170,11 +179,11 @@ impl Request {
     }
 
     /// Without a list nothing is sent, but the same content may have been executed before.
-    async fn unobserved(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
+    async fn unobserved(&self, intent: &Intent, reason: WaitReason, message: String) -> Result<Attempted, ApiError> {
         if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
             return Ok(self.taken(receipt, standing));
         }
-        Ok(Attempted::Not(Decision::Wait(WaitReason::ObservationFailed, message)))
+        Ok(Attempted::Not(Decision::Wait(reason, message)))
     }
 
     /// Every session is gone or is not the one that was meant, perhaps because this very request was executed before.
