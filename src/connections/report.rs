@@ -50,9 +50,10 @@ impl ConnectionReports {
         Self { states, queue, leadership, client, permits: Permits::of_writes(1), tasks }
     }
 
-    /// The gateway answered a list: requests that wait for the connection need not wait for their next try.
+    /// The gateway answered a list: requests that wait for the connection need not wait for their next try. Those whose kills
+    /// fail must: each try begins with a list, and would wake itself.
     pub fn works(&self, connection: &OceanBaseConnection) {
-        if self.states.with(connection, |state| state.is_failing) {
+        if self.states.with(connection, |state| state.is_failing && !state.fails_kills) {
             self.answered(connection);
         }
     }
@@ -64,7 +65,11 @@ impl ConnectionReports {
     }
 
     fn recovers(&self, connection: &OceanBaseConnection) {
-        if self.states.with(connection, |state| std::mem::take(&mut state.is_failing)) {
+        let was_failing = self.states.with(connection, |state| {
+            state.fails_kills = false;
+            std::mem::take(&mut state.is_failing)
+        });
+        if was_failing {
             self.states.unblock(connection);
             self.queue.wake(&connection.namespace().unwrap_or_default(), &connection.name_any());
         }
@@ -88,6 +93,12 @@ impl ConnectionReports {
             }
             self.learn(connection, Learned::Failed(reason, message), None);
         }
+    }
+
+    /// A kill could not be made, or was refused.
+    pub fn kill_failed(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
+        self.states.with(connection, |state| state.fails_kills = true);
+        self.failed(connection, reason, message);
     }
 
     /// A probe got no certain answer.

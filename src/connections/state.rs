@@ -26,6 +26,8 @@ pub struct ConnectionState {
     pub memory: Memory,
     /// A call could not be made through it, and none has been answered since.
     pub is_failing: bool,
+    /// That was a kill, so that a list which is answered proves nothing.
+    pub fails_kills: bool,
     /// Why the requests that last wanted to call through it wait.
     pub blocked: Option<Blockade>,
     /// When a request last waited for the Secret.

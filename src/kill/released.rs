@@ -109,7 +109,7 @@ impl Request {
             // The connection is fine: the next attempt has a new deadline.
             return Next::Later(Timestamp::now() + API_PAUSE);
         };
-        self.context.connection_reports.failed(&route.connection, reason, &message);
+        self.context.connection_reports.kill_failed(&route.connection, reason, &message);
         let pause = match error.kind {
             ErrorKind::Throttled { retry_after } => retry_after,
             _ => None,
