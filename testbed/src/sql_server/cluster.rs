@@ -171,9 +171,8 @@ impl Cluster {
         let condition = subquery.split_once(" WHERE ").ok_or_else(|| SqlError::syntax(query))?.1;
         let condition = condition.strip_suffix(')').unwrap_or(condition);
         let wanted = ids(condition).ok_or_else(|| SqlError::syntax(query))?;
-        let is_meant = |session: &&Session| {
-            wanted.contains(&session.id().into()) && fits(condition, |column| session.get(column))
-        };
+        let is_meant =
+            |session: &&Session| wanted.contains(&session.id().into()) && fits(condition, |column| session.get(column));
         let found: Vec<u64> = self.sessions.iter().filter(is_meant).map(|session| session.id().into()).collect();
         if found.len() > 1 {
             return Err(SqlError::new(1242, "21000", "Subquery returns more than 1 row"));

@@ -79,7 +79,8 @@ fn holds<'a>(term: &str, value: &impl Fn(&str) -> Option<&'a str>) -> bool {
     if term == "1 = 0" {
         return false;
     }
-    let operator = ["<=>", ">=", "<>", "="].into_iter().find_map(|operator| Some((operator, term.split_once(operator)?)));
+    let operator =
+        ["<=>", ">=", "<>", "="].into_iter().find_map(|operator| Some((operator, term.split_once(operator)?)));
     let Some((operator, (column, wanted))) = operator else { return true };
     let (column, wanted) = (column.trim(), wanted.trim());
     let has_case = wanted.starts_with("BINARY ");

@@ -31,6 +31,9 @@ const WITHOUT_FENCE: Duration = Duration::from_secs(2);
 /// The most connections of one call that may be lost.
 const MOST_LOST: u32 = 2;
 
+/// The code of the error for a comparison that several sessions fit.
+const SEVERAL_ROWS: &str = "1242";
+
 /// A call under way.
 pub(super) struct Calling<'a, P> {
     pub(super) access: &'a Access,
@@ -80,6 +83,7 @@ impl<P: KillPermit> Calling<'_, P> {
             let (id, observed) = must_be_other(target, session.own_id).map_err(Unsent::This)?;
             let compared = match self.compare(id, observed, target).await {
                 Ok(compared) => compared,
+                Err(error) if error.code == SEVERAL_ROWS => return Err(Unsent::This(Verdict::Skipped(several()))),
                 // A connection that was kept for a while may be closed by now. Nothing was executed.
                 Err(error) if self.session.is_none() && self.lost < MOST_LOST => {
                     tracing::debug!(%error, "connection lost before a kill: made anew");
@@ -158,11 +162,14 @@ impl<P: KillPermit> Calling<'_, P> {
         if read.is_err() && !session.connection.is_usable() {
             self.lose();
         }
-        read.map_err(not_executed)?;
+        let rows = read.map_err(not_executed)?;
         let (found, time) = compared.unwrap_or_default();
-        let Some(found) = found else { return Ok(None) };
         let time = time.as_deref().and_then(micros);
-        match time.filter(|_| found == id.to_string()) {
+        let found = match found {
+            None if rows == 1 => return Ok(None),
+            found => found.unwrap_or_default(),
+        };
+        match time.filter(|_| rows == 1 && found == id.to_string()) {
             Some(time) => Ok(Some(time)),
             None => Err(CallError::local(
                 ErrorKind::OperationUnavailable,
@@ -243,6 +250,10 @@ fn must_be_other(target: &TargetSession, own_id: i64) -> Result<(u32, &ObservedS
         ));
     }
     Ok((id, observed))
+}
+
+fn several() -> String {
+    "the server has several sessions like it under its ID: name the port of its server, serverPort".to_owned()
 }
 
 fn deadline_passed() -> CallError {

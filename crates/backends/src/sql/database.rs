@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use sessionkill_api::{Operation, WaitReason};
-use sessionkill_core::backend::{Asked, CallError, Called, KillAnswer, KillPermit, KillTarget, Tenant};
+use sessionkill_core::backend::{Asked, CallError, Called, ErrorKind, KillAnswer, KillPermit, KillTarget, Tenant};
 use sessionkill_core::session::Verdict;
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ pub struct Database {
 impl Database {
     /// See [`crate::Backend::is_open`].
     pub(crate) fn is_open(&self, tenant: &Tenant) -> bool {
-        self.access.known.is_open(&tenant.tenant_id)
+        self.access.known.is_open(&tenant.tenant_id, self.access.digest())
     }
 
     /// See [`crate::Backend::open`].
@@ -38,7 +38,7 @@ impl Database {
             Some(session) => session,
             None => self.access.connect().await?,
         };
-        turn.keep(session, self.access.digest());
+        self.keep(turn, session);
         Ok(())
     }
 
@@ -52,9 +52,9 @@ impl Database {
         let (rows, ended) = calling.kill_all(&target.sessions).await;
         let request_id = calling.session.as_ref().map(|session| session.own_id.to_string()).unwrap_or_default();
         if let Some(session) = calling.session.take() {
-            turn.keep(session, self.access.digest());
+            self.keep(turn, session);
         }
-        let is_sent = rows.iter().any(|row| !matches!(row.verdict, Verdict::NotSent(_)));
+        let is_sent = rows.iter().any(|row| matches!(row.verdict, Verdict::Answered | Verdict::Ambiguous(_)));
         let answer = KillAnswer { request_id, rows };
         let called = match ended {
             None => Called::Answered(answer),
@@ -72,12 +72,12 @@ impl Database {
         if let Some(session) = turn.take(self.access.digest()) {
             let (session, listed) = self.list_by(session, of, &wanted).await;
             if session.connection.is_usable() {
-                turn.keep(session, self.access.digest());
+                self.keep_if(is_as_meant(&listed), turn, session);
                 return listed;
             }
         }
         let (session, listed) = self.list_by(self.access.connect().await?, of, &wanted).await;
-        turn.keep(session, self.access.digest());
+        self.keep_if(is_as_meant(&listed), turn, session);
         listed
     }
 
@@ -115,7 +115,21 @@ impl Database {
         refusal(&self.access, error)
     }
 
+    /// Keeps a session for the next call, unless the next login may see more: a right counts from the login on.
     fn keep(&self, turn: Turn, session: Session) {
-        turn.keep(session, self.access.digest());
+        if session.sees_all {
+            turn.keep(session, self.access.digest());
+        }
     }
+
+    fn keep_if(&self, is_kept: bool, turn: Turn, session: Session) {
+        if is_kept {
+            self.keep(turn, session);
+        }
+    }
+}
+
+/// Whether the server is the one that the connection describes. If not, its name may lead to another one next time.
+fn is_as_meant(listed: &Result<Listed, CallError>) -> bool {
+    !listed.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::ProxyNotSupported | ErrorKind::NotAllowed))
 }

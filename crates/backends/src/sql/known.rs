@@ -79,10 +79,11 @@ impl Known {
         Turn { place: place.lock_owned().await, known: self.clone(), tenant: tenant.to_owned() }
     }
 
-    /// Whether a session of `tenant` is open and nobody uses it.
-    pub(super) fn is_open(&self, tenant: &str) -> bool {
+    /// Whether a session of `tenant` is open that was opened with `digest`, or one is in use.
+    pub(super) fn is_open(&self, tenant: &str, digest: [u8; 32]) -> bool {
         let place = self.places().get(tenant).cloned();
-        place.is_some_and(|place| place.try_lock().map_or(true, |place| place.kept.is_some()))
+        let is_it = |place: &Place| place.kept.as_ref().is_some_and(|kept| kept.digest == digest);
+        place.is_some_and(|place| place.try_lock().map_or(true, |place| is_it(&place)))
     }
 
     /// Forgets the places where no session is and for which nobody waits.
@@ -149,5 +150,88 @@ async fn close_when_idle(known: Arc<Known>, tenant: String) {
                 return known.tidy();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use tokio::task::JoinHandle;
+    use tokio::time::{advance, pause};
+
+    use super::super::columns::Columns;
+    use super::super::statements::VIEWS;
+    use super::super::wire::tests::peer::{Peer, connected};
+    use super::*;
+
+    const OPENED_WITH: [u8; 32] = [1; 32];
+
+    /// An open session, and the server, whose end is that of the connection.
+    async fn open() -> (Session, JoinHandle<()>) {
+        let (connection, server) = connected(Peer::hears_nothing_more).await;
+        let session = Session {
+            connection,
+            own_id: 7,
+            server_ip: String::new(),
+            view: VIEWS[0],
+            columns: Columns::default(),
+            sees_all: true,
+            has_fence: true,
+        };
+        (session, server)
+    }
+
+    #[tokio::test]
+    async fn a_session_is_closed_after_30_s_without_work_and_not_before() {
+        let known = Arc::<Known>::default();
+        let (session, server) = open().await;
+        known.turn("t1").await.keep(session, OPENED_WITH);
+        pause();
+        for _ in 0..3 {
+            advance(KEPT.checked_sub(Duration::from_secs(1)).unwrap()).await;
+            assert!(known.is_open("t1", OPENED_WITH) && !known.is_open("t2", OPENED_WITH));
+            let mut turn = known.turn("t1").await;
+            let session = turn.take(OPENED_WITH).unwrap();
+            turn.keep(session, OPENED_WITH);
+        }
+        // Nobody asks for it any more.
+        server.await.unwrap();
+        assert!(!known.is_open("t1", OPENED_WITH) && known.places().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_has_one_session_and_others_do_not_wait_for_it() {
+        let known = Arc::<Known>::default();
+        let first = known.turn("t1").await;
+        assert!(known.is_open("t1", OPENED_WITH), "whoever has it opens it");
+        assert!(known.turn("t1").now_or_never().is_none() && known.turn("t2").now_or_never().is_some());
+        drop(first);
+        assert!(known.turn("t1").now_or_never().is_some());
+        assert!(known.places().is_empty(), "nothing is kept of a tenant without a session");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_was_opened_with_something_else_is_closed() {
+        let known = Arc::<Known>::default();
+        let (session, server) = open().await;
+        known.turn("t1").await.keep(session, OPENED_WITH);
+        assert!(known.is_open("t1", OPENED_WITH) && !known.is_open("t1", [2; 32]));
+        assert!(known.turn("t1").await.take([2; 32]).is_none());
+        server.await.unwrap();
+        assert!(!known.is_open("t1", OPENED_WITH));
+    }
+
+    #[tokio::test]
+    async fn tenants_that_somebody_makes_up_do_not_keep_any_number_of_sessions() {
+        let known = Arc::<Known>::default();
+        let mut servers = vec![];
+        for number in 0..=MOST_KEPT {
+            let (session, server) = open().await;
+            known.turn(&format!("t{number}")).await.keep(session, OPENED_WITH);
+            servers.push(server);
+        }
+        servers.pop().unwrap().await.unwrap();
+        assert!(servers.iter().all(|server| !server.is_finished()));
+        assert_eq!(known.places().len(), MOST_KEPT);
     }
 }

@@ -39,4 +39,4 @@ pub use rows::Row;
 pub use tls::{Tls, client_config};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

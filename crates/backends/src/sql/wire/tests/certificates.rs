@@ -116,7 +116,9 @@ async fn a_server_that_offers_no_tls_gets_nothing_if_it_is_wanted() {
     })
     .await;
     let error = Connection::open(&address, &login(), later()).await.unwrap_err();
-    assert!(matches!(error, OpenError::Unsupported(text) if text.contains("offers no TLS") && text.contains("spec.sql.tls")));
+    assert!(
+        matches!(error, OpenError::Unsupported(text) if text.contains("offers no TLS") && text.contains("spec.sql.tls"))
+    );
     server.await.unwrap();
 }
 

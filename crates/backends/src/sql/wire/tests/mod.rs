@@ -3,6 +3,6 @@
 
 mod certificates;
 mod login;
-pub(super) mod peer;
+pub(in crate::sql) mod peer;
 mod query;
 mod random;
