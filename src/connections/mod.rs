@@ -13,6 +13,7 @@ pub mod probe;
 pub mod process_lists;
 pub mod report;
 pub mod route;
+mod route_error;
 mod secret;
 mod secret_cache;
 pub mod secrets;

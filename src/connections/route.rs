@@ -17,12 +17,12 @@ use crate::backends::addresses::Addresses;
 use crate::backends::scripted::Script;
 use crate::clock::ServerClock;
 use crate::config::Config;
+pub use crate::connections::route_error::RouteError;
 use crate::connections::secrets::{CredentialsError, Secrets};
 use crate::connections::services::Services;
 use crate::connections::sql_route::SqlRoutes;
 use crate::connections::states::ConnectionStates;
 use crate::domain::backend::{CallError, ErrorKind};
-use crate::kubernetes::calls::ApiError;
 use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Call, Code};
@@ -34,17 +34,6 @@ pub struct Route {
     pub connection: Arc<OceanBaseConnection>,
     /// What ends its sessions, with its endpoint, which is allowed, its credentials and its time-out.
     pub backend: Backend,
-}
-
-/// Why a connection cannot be called.
-#[derive(Debug, thiserror::Error)]
-pub enum RouteError {
-    /// Not until somebody changes something: the text says what.
-    #[error("{1}")]
-    Unavailable(WaitReason, String),
-    /// The API server did not answer.
-    #[error(transparent)]
-    Api(#[from] ApiError),
 }
 
 /// Makes the routes to all connections.
@@ -120,7 +109,8 @@ impl Routes {
             }
             BackendSpec::Sql(sql) => {
                 let known = self.states.memory(&connection).sql;
-                Backend::Sql(self.sql.database(&connection, sql, known).await?)
+                let timeout = request_timeout(&connection);
+                Backend::Sql(self.sql.database(&connection, sql, (known, timeout)).await?)
             }
             #[cfg(feature = "scripted")]
             BackendSpec::Scripted(scripted) => Backend::Scripted(Script {
@@ -223,6 +213,6 @@ impl Routes {
     }
 }
 
-pub(super) fn request_timeout(connection: &OceanBaseConnection) -> Duration {
+fn request_timeout(connection: &OceanBaseConnection) -> Duration {
     Duration::from_secs(u64::try_from(connection.spec.request_timeout_seconds).unwrap_or(1))
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::ResourceExt as _;
 use rustls::ClientConfig;
@@ -10,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::api::{OceanBaseConnection, Sql, SqlTlsMode, WaitReason};
 use crate::backends::sql::server::{Encryption, Host};
 use crate::backends::sql::{Access, Account, AllowedHost, Database, Known, Server};
-use crate::connections::route::{RouteError, request_timeout};
+use crate::connections::route_error::RouteError;
 use crate::connections::secrets::{CredentialsError, Secrets};
 use crate::connections::services::{Leads, Services};
 use crate::connections::sql_secret::SqlSecret;
@@ -40,7 +41,7 @@ impl SqlRoutes {
         &self,
         connection: &OceanBaseConnection,
         sql: &Sql,
-        known: Arc<Known>,
+        (known, request_timeout): (Arc<Known>, Duration),
     ) -> Result<Database, RouteError> {
         let (name, namespace) = (connection.name_any(), connection.namespace().unwrap_or_default());
         let unavailable =
@@ -86,7 +87,7 @@ impl SqlRoutes {
             account: Account { user, password, source: format!("Secret {secret_name}") },
             cluster: sql.cluster.clone(),
             tenant: sql.tenant.clone(),
-            request_timeout: request_timeout(connection),
+            request_timeout,
             known,
         };
         Ok(Database { access })

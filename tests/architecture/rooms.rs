@@ -196,7 +196,7 @@ const BESIDE: [Room; 11] = [
         at: "src/config.rs",
         root: "src",
         why: BESIDE_THE_WINGS,
-        may: &["crate::domain", "crate::kubernetes", "crate::oceanbase"],
+        may: &["crate::backends::sql::AllowedHost", "crate::domain", "crate::kubernetes", "crate::oceanbase"],
     },
     Room { at: "src/core_dumps.rs", root: "src", why: BESIDE_THE_WINGS, may: &[] },
     Room { at: "src/descriptors.rs", root: "src", why: BESIDE_THE_WINGS, may: &[] },
