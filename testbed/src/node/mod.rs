@@ -35,7 +35,7 @@ pub use self::{
     enclosure::{Entered, enter, is_inside},
     images::{Image, Source},
     machine::{Node, process_of},
-    network::{HOST, expose},
+    network::{HOST, NETWORKS, expose},
     programs::Programs,
     requirements::{VARIABLE, Wanted, check},
 };

@@ -10,6 +10,8 @@ use crate::inside::ensure_inside;
 pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 /// The address and port of the registry.
 pub const REGISTRY: &str = "172.30.0.1:5000";
+/// From where nodes and Pods call.
+pub const NETWORKS: [&str; 2] = ["172.30.0.0/24", PODS];
 /// The addresses of all Pods.
 pub(super) const PODS: &str = "10.244.0.0/16";
 /// The address of the name server that Pods use.

@@ -127,6 +127,14 @@ impl Engine {
         Ok(root.disconnect().await?)
     }
 
+    /// Takes connections from these networks, besides loopback, until it is restarted.
+    pub async fn admit(&self, networks: &[&str]) -> anyhow::Result<()> {
+        let mut root = self.connect().await?;
+        let invited = quoted(&[&[HOST], networks].concat().join(","));
+        root.query_drop(format!("set global ob_tcp_invited_nodes = {invited}")).await?;
+        Ok(root.disconnect().await?)
+    }
+
     /// The URL with which `root` connects without a password, as `mysql_async` reads it.
     #[must_use]
     pub fn url(&self) -> String {

@@ -24,7 +24,7 @@ use crate::{
     gateway::{AccessKey, Backend, Gateway, GatewayOptions},
     helm::Helm,
     node::{self, Nodes},
-    oceanbase::Engine,
+    oceanbase::{self, Engine},
     operator::{Operator, build_operator},
 };
 
@@ -91,8 +91,7 @@ impl Stack {
             Install::Base => {}
             Install::Chart { watch_namespaces } => stack.release = Some(stack.install_chart(watch_namespaces).await?),
             Install::Pods(pods) => {
-                let port = stack.gateway.address().port();
-                stack.nodes = Some(pods::install(&pods, &stack.control_plane, port, &stack.directory).await?);
+                stack.nodes = Some(stack.install_pods(&pods).await?);
             }
         }
         if let Some(binary) = binary {
@@ -116,7 +115,17 @@ impl Stack {
 
     /// The arguments that every operator of this stack gets: what it may call.
     fn operator_arguments(&self) -> Vec<String> {
-        vec!["run".into(), "--allow-endpoint".into(), self.gateway.url()]
+        let mut arguments = vec!["run".into(), "--allow-endpoint".into(), self.gateway.url()];
+        arguments.extend(self.sql_server().into_iter().flat_map(|server| ["--allow-sql-host".into(), server]));
+        arguments
+    }
+
+    async fn install_pods(&self, pods: &Pods) -> anyhow::Result<Nodes> {
+        if let Some(engine) = &self.engine {
+            engine.admit(&node::NETWORKS).await?;
+        }
+        let ports = (self.gateway.address().port(), self.engine.as_ref().map(Engine::port));
+        pods::install(pods, &self.control_plane, ports, &self.directory).await
     }
 
     async fn install_chart(&self, watch_namespaces: Vec<String>) -> anyhow::Result<Release> {
@@ -128,7 +137,7 @@ impl Stack {
         let helm = tokio::task::spawn_blocking(move || Helm::in_home(&home)).await??;
         let values = json!({
             "watchNamespaces": watch_namespaces,
-            "operator": {"allowEndpoints": [self.gateway.url()]},
+            "operator": {"allowEndpoints": [self.gateway.url()], "allowSQLHosts": self.sql_server().as_slice()},
         });
         Release::install(&helm, &self.control_plane, &values).await
     }
@@ -140,6 +149,16 @@ impl Stack {
             Some(_) => format!("http://{}:{}", node::HOST, self.gateway.address().port()),
             None => self.gateway.url(),
         }
+    }
+
+    /// The host and port by which the operator reaches the engine. `None` without an engine.
+    #[must_use]
+    pub fn sql_server(&self) -> Option<String> {
+        self.engine.as_ref().map(|engine| format!("{}:{}", self.sql_host(), engine.port()))
+    }
+
+    fn sql_host(&self) -> String {
+        self.nodes.as_ref().map_or_else(|| oceanbase::HOST.to_owned(), |_| node::HOST.to_string())
     }
 
     /// The user name of the operator's requests in the audit log.
@@ -190,7 +209,7 @@ impl Stack {
         ];
         if let Some(engine) = &self.engine {
             variables.push(("DATABASE_URL", engine.url()));
-            variables.extend(sql::variables(engine, &self.directory)?);
+            variables.extend(sql::variables(engine, self.sql_host(), &self.directory)?);
         }
         let path = self.directory.join("env");
         environment::write(&path, &variables)?;

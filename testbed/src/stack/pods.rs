@@ -79,24 +79,28 @@ pub fn prepare(sessions: Sessions) -> anyhow::Result<()> {
 }
 
 /// Starts the nodes and installs the operator on them, into a namespace with the restricted Pod Security Standard.
-/// Returns when all its Pods are ready. They reach the gateway at `gateway_port`.
+/// Returns when all its Pods are ready. They reach the gateway and the engine, if
+/// there is one, at these ports.
 pub(super) async fn install(
     pods: &Pods,
     control_plane: &ControlPlane,
-    gateway_port: u16,
+    (gateway_port, sql_port): (u16, Option<u16>),
     directory: &Path,
 ) -> anyhow::Result<Nodes> {
     let programs = spawn_blocking(Programs::locate).await??;
     let nodes = Nodes::start(control_plane, &programs, &directory.join("nodes"), pods.nodes).await?;
     let image = nodes.push(&pods.image)?;
-    node::expose(gateway_port)?;
+    iter::once(gateway_port).chain(sql_port).try_for_each(node::expose)?;
     let host = node::HOST.to_string();
     let hosts = iter::once(&host).chain(&pods.gateway_names);
     let endpoints: Vec<_> = hosts.map(|host| format!("http://{host}:{gateway_port}")).collect();
     let values = json!({
         "image": {"repository": image.repository, "digest": image.digest},
         "leaderElection": {"leaseDurationSeconds": pods.lease_seconds},
-        "operator": {"allowEndpoints": endpoints},
+        "operator": {
+            "allowEndpoints": endpoints,
+            "allowSQLHosts": sql_port.map(|port| format!("{host}:{port}")).as_slice(),
+        },
     });
     let file = directory.join("values.json");
     fs::write(&file, values.to_string()).with_context(|| format!("cannot write {}", file.display()))?;

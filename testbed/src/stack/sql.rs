@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 
-use crate::oceanbase::{Engine, HOST};
+use crate::oceanbase::Engine;
 
 /// The user that ends sessions.
 const USER: &str = "sessionkill";
@@ -20,9 +20,13 @@ pub(super) async fn prepare(engine: &Engine) -> anyhow::Result<()> {
     engine.create_user(USER, PASSWORD, &GRANTS).await
 }
 
-/// The variables with which a person or a script uses it. Writes the authority of the engine's certificate into
+/// The variables with which a person or a script uses it. The operator reaches the engine at `host`. Writes the authority of the engine's certificate into
 /// `directory`; `SQL_CA` is empty without TLS.
-pub(super) fn variables(engine: &Engine, directory: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
+pub(super) fn variables(
+    engine: &Engine,
+    host: String,
+    directory: &Path,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
     let ca = match engine.ca_pem() {
         Some(pem) => {
             let path = directory.join("sql-ca.pem");
@@ -32,7 +36,7 @@ pub(super) fn variables(engine: &Engine, directory: &Path) -> anyhow::Result<Vec
         None => String::new(),
     };
     Ok(vec![
-        ("SQL_HOST", HOST.to_owned()),
+        ("SQL_HOST", host),
         ("SQL_PORT", engine.port().to_string()),
         ("SQL_USER", USER.to_owned()),
         ("SQL_PASSWORD", PASSWORD.to_owned()),
