@@ -1,7 +1,9 @@
-//! `testbed demo`: the main job on real parts, explained on screen.
+//! `testbed demo`: the main job on real parts, explained on screen: first by the API, then by SQL.
+
+mod by_sql;
+mod client;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -10,17 +12,20 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use self::client::Client;
 use crate::{
     base::NAMESPACE,
     node::Entered,
-    process::{Output, Process},
-    python, scratch,
+    oceanbase::Engine,
+    scratch,
     stack::{Install, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions},
 };
 
 /// Options of `testbed demo`.
 #[derive(Args, Debug)]
-#[command(about = "Show the main job: a SessionKill ends a real session of a real OceanBase engine, once")]
+#[command(
+    about = "Show the main job: SessionKills end real sessions of a real OceanBase engine, by the API and by SQL, once"
+)]
 pub struct DemoArgs {
     /// Keep everything running at the end until interrupted, and say how to use it.
     #[arg(long)]
@@ -59,7 +64,7 @@ impl DemoArgs {
     /// See [`NodeArgs::enter`].
     pub async fn enter(&self) -> anyhow::Result<Entered> {
         Client::environment().await?;
-        self.nodes.enter(Sessions::OceanBase).await
+        self.nodes.enter(Sessions::SecureOceanBase).await
     }
 }
 
@@ -74,7 +79,7 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
         Some(_) => OperatorChoice::None,
         None => args.operator.map_or(OperatorChoice::Build, OperatorChoice::Binary),
     };
-    let options = StackOptions { directory: directory.path().into(), sessions: Sessions::OceanBase, operator };
+    let options = StackOptions { directory: directory.path().into(), sessions: Sessions::SecureOceanBase, operator };
     let install = pods.map_or_else(|| args.install.install(), Install::Pods);
     let stack = Stack::start_installed(options, install).await?;
     let shown = Demo { stack: &stack, directory: directory.path() }.run().await;
@@ -97,32 +102,40 @@ impl Demo<'_> {
             self.kubectl(&["get", "nodes", "-o", "wide"]).await?;
             self.kubectl(&["get", "pods", "-n", NAMESPACE, "-o", "wide"]).await?;
         }
-        let (session_id, client) = self.open_session().await?;
+        self.by_api().await?;
+        self.by_sql().await?;
+        self.show_all().await
+    }
+
+    async fn by_api(&self) -> anyhow::Result<()> {
+        let (session_id, client) = self.open_session("client.log").await?;
         self.apply_connection().await?;
 
         say("A DBA asks for the end of that session, provided that it still runs a query of that user");
-        let request = self.request(session_id)?;
+        let request = self.request("inc-4711", ("prod-ob", self.stack.instance(), self.stack.tenant()), session_id)?;
         self.apply_request(&request).await?;
-        let error = client.line(1).await?;
-        println!("    the client got: {error}");
-        ensure!(error.contains("2013"), "the client did not lose its session: {error}");
-        self.show_status("SessionsKilled").await?;
+        client.assert_lost().await?;
+        self.show_status("inc-4711", "SessionsKilled").await?;
 
         say("A GitOps tool deletes the request and applies it again");
         self.kubectl(&["delete", "sessionkill", "inc-4711"]).await?;
         self.apply_request(&request).await?;
-        self.show_status("AlreadyExecuted").await?;
+        self.show_status("inc-4711", "AlreadyExecuted").await?;
 
         let kills: u32 = self.stack.gateway.kills_per_session().values().sum();
         say(&format!("Kills executed by the gateway, in all: {kills}"));
         ensure!(kills == 1, "expected one kill, the gateway executed {kills}");
-        self.show_all().await
+        Ok(())
     }
 
-    /// A client whose query would run for minutes.
-    async fn open_session(&self) -> anyhow::Result<(i64, Client)> {
-        let engine = self.stack.engine.as_ref().context("the demonstration needs an engine")?;
-        let client = Client::start(self.directory, engine.port()).await?;
+    fn engine(&self) -> anyhow::Result<&Engine> {
+        self.stack.engine.as_ref().context("the demonstration needs an engine")
+    }
+
+    /// A client whose query would run for minutes, with its output in the file `log`.
+    async fn open_session(&self, log: &str) -> anyhow::Result<(i64, Client)> {
+        let engine = self.engine()?;
+        let client = Client::start(&self.directory.join(log), engine.port()).await?;
         let session_id = client.line(0).await?.parse().context("the client did not say its session's ID")?;
         say(&format!("A client runs a long query in session {session_id} on server {}", engine.server_ip()));
         self.wait_until_listed(session_id).await?;
@@ -172,24 +185,30 @@ impl Demo<'_> {
         self.kubectl(&["get", "oceanbaseconnection", "prod-ob"]).await
     }
 
-    fn request(&self, session_id: i64) -> anyhow::Result<Value> {
-        let engine = self.stack.engine.as_ref().context("the demonstration needs an engine")?;
+    /// A request of this name for a session, through this connection to this instance and tenant.
+    fn request(
+        &self,
+        name: &str,
+        (connection, instance, tenant): (&str, &str, &str),
+        session_id: i64,
+    ) -> anyhow::Result<Value> {
+        let engine = self.engine()?;
         let not_after = Timestamp::now() + SignedDuration::from_mins(30);
         Ok(json!({
             "apiVersion": "sessionkill.dev/v1alpha1",
             "kind": "SessionKill",
-            "metadata": {"name": "inc-4711"},
+            "metadata": {"name": name},
             "spec": {
-                "connectionRef": {"name": "prod-ob"},
-                "instanceID": self.stack.instance(),
-                "tenantID": self.stack.tenant(),
+                "connectionRef": {"name": connection},
+                "instanceID": instance,
+                "tenantID": tenant,
                 "sessions": [{
                     "serverIP": engine.server_ip(),
                     "sessionID": session_id,
                     "expect": {"user": "root", "command": "Query"},
                 }],
                 "notAfterTime": not_after.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-                "reason": "INC-4711 runaway report",
+                "reason": format!("{} runaway report", name.to_uppercase()),
             },
         }))
     }
@@ -197,18 +216,19 @@ impl Demo<'_> {
     async fn apply_request(&self, request: &Value) -> anyhow::Result<()> {
         self.apply("session-kill.yaml", request).await?;
         let ended = "--for=jsonpath={.status.completionTime}";
-        self.kubectl(&["wait", "sessionkill/inc-4711", ended, "--timeout=60s"]).await
+        let name = request["metadata"]["name"].as_str().context("a request without a name")?;
+        self.kubectl(&["wait", &format!("sessionkill/{name}"), ended, "--timeout=60s"]).await
     }
 
     /// Shows the outcome as tables, and checks it.
-    async fn show_status(&self, expected: &str) -> anyhow::Result<()> {
-        self.kubectl(&["get", "sessionkill", "inc-4711"]).await?;
+    async fn show_status(&self, name: &str, expected: &str) -> anyhow::Result<()> {
+        self.kubectl(&["get", "sessionkill", name]).await?;
         let columns = "-o=custom-columns=SERVER:.status.sessions[*].serverIP,SESSION:.status.sessions[*].sessionID,\
                        OUTCOME:.status.sessions[*].outcome,REASON:.status.sessions[*].reason,\
                        STATUS:.status.sessions[*].status,USER:.status.sessions[*].observed.user,SQL:.status.sessions[*].observed.sqlText";
-        print(&self.stack.control_plane.run_kubectl(&["get", "sessionkill", "inc-4711", columns]).await?);
+        print(&self.stack.control_plane.run_kubectl(&["get", "sessionkill", name, columns]).await?);
         let reason = r#"-o=jsonpath={.status.conditions[?(@.type=="Succeeded")].reason}"#;
-        let shown = self.stack.control_plane.run_kubectl(&["get", "sessionkill", "inc-4711", reason]).await?;
+        let shown = self.stack.control_plane.run_kubectl(&["get", "sessionkill", name, reason]).await?;
         ensure!(shown == expected, "the request ended as {shown}, not as {expected}");
         Ok(())
     }
@@ -232,36 +252,6 @@ impl Demo<'_> {
         println!("$ kubectl {}", arguments.join(" "));
         print(&self.stack.control_plane.run_kubectl(arguments).await?);
         Ok(())
-    }
-}
-
-/// A MySQL client of the usual kind, in a process of its own.
-struct Client(Process);
-
-impl Client {
-    /// Its Python interpreter, installed if it is missing.
-    async fn environment() -> anyhow::Result<PathBuf> {
-        tokio::task::spawn_blocking(|| python::environment("client", &["PyMySQL==1.2.4"])).await?
-    }
-
-    async fn start(directory: &Path, port: u16) -> anyhow::Result<Self> {
-        let mut command = Command::new(Self::environment().await?.join("bin/python"));
-        command.args(["-c", include_str!("client.py"), &port.to_string()]);
-        Ok(Self(Process::start(&command, Output::together(directory.join("client.log")))?))
-    }
-
-    /// Waits for line number `index` of its output.
-    async fn line(&self, index: usize) -> anyhow::Result<String> {
-        for _ in 0..600 {
-            let said = std::fs::read_to_string(self.0.log())?;
-            let whole = said.rfind('\n').map_or("", |end| &said[..end]);
-            if let Some(line) = whole.lines().nth(index) {
-                return Ok(line.to_owned());
-            }
-            ensure!(self.0.is_running(), "the client ended: {said}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        bail!("the client says nothing: see {}", self.0.log().display())
     }
 }
 

@@ -15,10 +15,10 @@ pub use mysql_async;
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
 
 use crate::{
-    port,
+    node, port,
     process::{Output, Process},
     python,
-    server_certificate::ServerCertificate,
+    server_certificate::{DNS_NAME, ServerCertificate},
 };
 
 mod witness;
@@ -54,10 +54,14 @@ impl Engine {
         Self::start_with(directory, None).await
     }
 
-    /// The same with TLS 1.2 and 1.3, by a new certificate for `localhost`, 127.0.0.1 and
-    /// [`DNS_NAME`](crate::server_certificate::DNS_NAME). The engine takes connections without TLS, too.
+    /// The same with TLS 1.2 and 1.3, by a new certificate for `localhost`, 127.0.0.1, the address for nodes and
+    /// [`DNS_NAME`]. The engine takes connections without TLS, too.
     pub async fn start_secure(directory: &Path) -> anyhow::Result<Self> {
-        Self::start_with(directory, Some(ServerCertificate::issue()?)).await
+        Self::start_with(
+            directory,
+            Some(ServerCertificate::issue_for(&["localhost", HOST, &node::HOST.to_string(), DNS_NAME])?),
+        )
+        .await
     }
 
     async fn start_with(directory: &Path, certificate: Option<ServerCertificate>) -> anyhow::Result<Self> {
@@ -100,6 +104,11 @@ impl Engine {
     /// before it answers, so that nothing need be waited for after an answer. It blocks, for about 0.1 s.
     pub fn witness(&self) -> anyhow::Result<Witness> {
         Witness::read(&self.directory)
+    }
+
+    /// The line of the engine's log that says that `KILL` ended this session. It must be in the current part.
+    pub fn log_of_end(&self, session_id: i64) -> anyhow::Result<String> {
+        witness::line_of_end(&self.log(), session_id)
     }
 
     /// The sessions that `KILL` ended, in order.

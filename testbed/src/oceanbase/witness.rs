@@ -116,6 +116,19 @@ fn statement(line: &str) -> Option<KillStatement> {
     Some(KillStatement { text: text.into(), return_code: code.trim_end_matches("\")").parse().ok()? })
 }
 
+/// The record in the log `path` of the end of this session.
+pub(super) fn line_of_end(path: &Path, session_id: i64) -> anyhow::Result<String> {
+    let log = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut lines = log.split(|byte| *byte == b'\n');
+    let is_it = |line: &&[u8]| {
+        let mut witness = Witness::default();
+        witness.add(line);
+        witness.ended == [session_id]
+    };
+    let line = lines.find(is_it).with_context(|| format!("{} has no end of session {session_id}", path.display()))?;
+    Ok(String::from_utf8_lossy(line).into_owned())
+}
+
 /// The current log in the engine's `directory`.
 pub(super) fn current_log(directory: &Path) -> PathBuf {
     directory.join("log").join(LOG)
@@ -150,6 +163,8 @@ mod tests {
             fs::write(path, format!("a line\n{}\n", ENDED.replace("ID", id))).unwrap();
         }
         assert_eq!(Witness::read(directory.path()).unwrap().ended, [1, 2, 3]);
+        assert_eq!(line_of_end(&current_log(directory.path()), 3).unwrap(), ENDED.replace("ID", "3"));
+        assert!(line_of_end(&current_log(directory.path()), 2).is_err(), "in an older part");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use serde_json::json;
 pub use self::{
     options::{Install, OperatorChoice, Pods, Sessions, StackOptions},
     pods::{NodeArgs, prepare},
+    sql::{CLUSTER as SQL_CLUSTER, TENANT as SQL_TENANT},
 };
 pub use crate::base::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane};
 use crate::{

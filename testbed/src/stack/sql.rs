@@ -11,9 +11,9 @@ const USER: &str = "sessionkill";
 const PASSWORD: &str = "testbed-password";
 const GRANTS: [&str; 2] = ["PROCESS, SUPER ON *.*", "SELECT ON oceanbase.*"];
 /// The engine's only tenant.
-const TENANT: &str = "sys";
+pub const TENANT: &str = "sys";
 /// The engine has no cluster, and no parameter that names one.
-const CLUSTER: &str = "seekdb";
+pub const CLUSTER: &str = "seekdb";
 
 /// Creates the user.
 pub(super) async fn prepare(engine: &Engine) -> anyhow::Result<()> {
