@@ -13,6 +13,7 @@ use crate::connections::route::Route;
 use crate::domain::backend::CallError;
 use crate::domain::kill::conclusion::{Conclusion, dispatch as dispatch_of};
 use crate::domain::kill::outcome::{for_sent, from_answer, rejected, target_mismatch};
+use crate::domain::kill::rows::rows_of;
 use crate::domain::kill::status::InVerification;
 use crate::domain::kill::verification::followed_until;
 use crate::domain::session::Row;
@@ -22,7 +23,6 @@ use crate::kill::context::Context;
 use crate::kill::live_claims::LiveReceipt;
 use crate::kill::request::Request;
 use crate::kill::settle::{Settled, record};
-use crate::kill::target::rows_of;
 use crate::metrics::labels::Stage;
 use crate::traces::Span;
 

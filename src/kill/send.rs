@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::api::Operation;
 use crate::connections::route::Route;
 use crate::domain::backend::Called;
+use crate::domain::kill::rows::is_sent;
 use crate::domain::kill::verification::is_open;
 use crate::domain::tenant::TenantKey;
 use crate::kill::call::dispatch;
@@ -16,7 +17,7 @@ use crate::kill::live_claims::LiveReceipt;
 use crate::kill::released::{Meaning, Refused};
 use crate::kill::request::Request;
 use crate::kill::spans;
-use crate::kill::target::{is_sent, target, tenant};
+use crate::kill::target::{target, tenant};
 use crate::kill::verify::verify;
 use crate::metrics::labels::{Code, Stage};
 

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::api::{Scope, Session, SessionKill, SessionKillSpec, SessionOutcome};
+use crate::api::{SessionKill, SessionKillSpec, SessionOutcome};
 use crate::domain::backend::{KillTarget, TargetSession, Tenant};
-use crate::domain::session::{Meant, Row, Verdict, same_address};
+use crate::domain::session::Meant;
 use crate::kill::live_claims::LiveReceipt;
 
 /// The tenant of a request.
@@ -33,27 +33,4 @@ pub fn target<'a>(
         }
     }
     KillTarget { tenant, sessions }
-}
-
-/// Whether a kill was sent, or may have been, for a session of `object`, by the rows of a call that was executed in part.
-pub fn is_sent(object: &SessionKill, rows: &[Row]) -> bool {
-    let is_sent = |row: &&Row| matches!(row.verdict, Verdict::Answered | Verdict::Ambiguous(_));
-    rows.iter()
-        .filter(is_sent)
-        .any(|row| object.spec.sessions.iter().any(|session| is_of(session, object.spec.scope, row)))
-}
-
-/// The rows for `object`: another request of the call may name the same session, and mean something else.
-pub fn rows_of(object: &SessionKill, rows: &[Row]) -> Vec<Row> {
-    let is_meant = |row: &&Row| row.meant.as_ref().is_none_or(|meant| meant.scope == object.spec.scope);
-    rows.iter().filter(is_meant).cloned().collect()
-}
-
-fn is_of(session: &Session, scope: Scope, row: &Row) -> bool {
-    let is_meant = |meant: &Meant| {
-        (meant.scope, meant.server_port, &meant.expect) == (scope, session.server_port, &session.expect)
-    };
-    row.seen.session_id == session.session_id
-        && same_address(&row.seen.server_ip, &session.server_ip)
-        && row.meant.as_ref().is_none_or(is_meant)
 }

@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod plan;
 pub mod precheck;
 pub mod retention;
+pub mod rows;
 pub mod sharing;
 pub mod status;
 pub mod sweeping;
