@@ -12,18 +12,19 @@ use sessionkill::domain::kill::status::{InVerification, finished, verifying};
 use sessionkill::domain::kill::verification::{Read, follow, is_open};
 use sessionkill::domain::session::Row;
 
+use super::in_order::InOrder;
 use super::live_claims::give_up as give_up_claim;
 use super::operator::{Member, Refusal, Stage, Task};
 use super::protocol::{Protocol, Rule};
 use super::stored::{Stored, made_once};
 use super::time::{at, seconds};
-use super::world::{Call, Refused, World, seen};
+use super::world::{Backend, Call, Refused, World, seen};
 
 /// The value of `batch::URGENT`.
 const URGENT: SignedDuration = SignedDuration::from_secs(5);
 const ROOM: SignedDuration = SignedDuration::from_secs(ROOM_TO_ASK_AGAIN.as_secs().cast_signed());
 
-fn time_left(world: &World, operator: usize, receipt: &SessionKillReceipt) -> SignedDuration {
+pub(crate) fn time_left(world: &World, operator: usize, receipt: &SessionKillReceipt) -> SignedDuration {
     let left = receipt.spec.dispatch_deadline_time.0.duration_since(world.time(operator));
     // By the API server's clock, as in `claim::claim`.
     left.min(receipt.spec.not_after_time.0.duration_since(world.known_time(operator).latest()))
@@ -57,6 +58,7 @@ pub(crate) fn check(protocol: Protocol, world: &World, operator: usize, task: &m
             Stage::Sending { receipt, nonce: nonce.clone(), stamp }
         };
     }
+    task.in_order = (world.backend == Backend::Server && !is_over).then(InOrder::default);
     Some(apart(others.into_iter().filter(|member| member.stage != Stage::Done)))
 }
 
@@ -67,7 +69,7 @@ fn is_half(world: &World, operator: usize, members: &[Member]) -> bool {
 
 /// Puts each member in its own task.
 fn apart(members: impl Iterator<Item = Member>) -> Vec<Task> {
-    members.map(|one| Task { members: vec![one], is_aside: false }).collect()
+    members.map(|one| Task { members: vec![one], is_aside: false, in_order: None }).collect()
 }
 
 fn claim(member: &Member) -> Option<(Stored<SessionKillReceipt>, u8)> {
@@ -80,7 +82,7 @@ pub(crate) fn send(world: &mut World, task: &mut Task) -> Option<()> {
     let mut call = None;
     for member in &mut task.members {
         let Stage::Sending { receipt, nonce, stamp } = member.stage.clone() else { continue };
-        let named: &mut Call = call.get_or_insert(Call { nonce: nonce.clone(), members: vec![], stamp });
+        let named: &mut Call = call.get_or_insert(Call { nonce: nonce.clone(), members: vec![], stamp, only: None });
         named.members.push((member.request, receipt.spec.attempt_id.clone()));
         member.stage = Stage::Calling { receipt, nonce };
     }
@@ -131,7 +133,7 @@ fn narrow(world: &mut World, operator: usize, requests: Vec<usize>) {
 }
 
 /// The start of `Made`, with the check in `send::call` whether there is anything to verify.
-fn made(
+pub(crate) fn made(
     protocol: Protocol,
     world: &World,
     operator: usize,
@@ -242,7 +244,8 @@ fn not_executed(
     kind: Refusal,
 ) {
     member.stage = match kind {
-        Refusal::Deadline | Refusal::Together => Stage::Done,
+        Refusal::Deadline | Refusal::Together | Refusal::Unsent => Stage::Done,
+        Refusal::Unreachable => member.waits(WaitReason::EndpointUnreachable, world, operator),
         Refusal::Throttled => member.waits(WaitReason::Throttled, world, operator),
         Refusal::TimeStamp => member.waits(WaitReason::TimeStampRefused, world, operator),
         Refusal::Rejected => {

@@ -14,6 +14,10 @@ pub(crate) enum Effect {
     Check,
     Send,
     GiveUp,
+    /// By SQL: the kill of the next session.
+    Kill,
+    /// By SQL: the call ends before the next session. True if that is a fault of its own.
+    EndCall(bool),
     Release(usize),
     ReleaseInVain(usize),
     Verify(usize, bool),
@@ -55,6 +59,10 @@ impl Effect {
             return vec![Self::Observe(true), Self::Observe(false)];
         }
         let mut each = task.members.iter().enumerate().map(|(index, member)| Self::of(member, index));
+        if let Some(call) = &task.in_order {
+            // A connection that was lost is not always to be had anew.
+            return if call.is_waiting { vec![Self::GiveUp] } else { vec![Self::Kill, Self::EndCall(call.lost == 0)] };
+        }
         if any(|stage| matches!(stage, Stage::Sending { .. })) {
             return vec![Self::Send];
         }
@@ -81,6 +89,7 @@ impl Effect {
                 | Self::Resolve(_, false)
                 | Self::Verify(_, false)
                 | Self::GiveUp
+                | Self::EndCall(true)
         )
     }
 }

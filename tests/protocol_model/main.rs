@@ -6,6 +6,8 @@
 //!  scenario ─→ world: API server, watch caches, clocks, network, gateway ─→ model: all that may happen ─→ properties
 //! ```
 //!
+//! `in_order` is the same for a database, where a call is a kill for each session and may end before its last one.
+//!
 //! Each decision of an operator is the crate's own function. The model adds the order of the effects, which follows
 //! `src/kill` step by step, and the world around the operators. `mutants` leaves out one rule at a time and checks that
 //! a property fails.
@@ -18,6 +20,7 @@
 mod calling;
 mod claiming;
 mod effect;
+mod in_order;
 mod live_claims;
 mod mishaps;
 mod model;
@@ -39,7 +42,7 @@ use stateright::{Checker as _, Expectation, HasDiscoveries, Model as _};
 use model::Checked;
 use protocol::is_bound_as_shipped;
 use scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
-use time::{AT_ONCE, EARLY, ORPHANED};
+use time::{AT_ONCE, EARLY, ON_ITS_WAY, ORPHANED};
 
 /// The threads of one check. Only one, as the tests of this file run in parallel.
 const THREADS: usize = 1;
@@ -130,6 +133,19 @@ fn requests_that_share_a_call_have_each_their_own_outcome() {
 #[test]
 fn requests_whose_shared_call_is_refused_are_each_executed_once_and_in_time() {
     explore(Checked { moments: AT_ONCE, ..Scenario::Group.with(1, 4) }, 80_000);
+}
+
+#[test]
+fn a_call_by_sql_that_ends_early_is_told_for_each_session() {
+    explore(Scenario::OneInOrder.with(1, 2), 120_000);
+    explore(Checked { moments: ON_ITS_WAY, ..Scenario::OneInOrder.with(1, 1) }, 30_000);
+}
+
+#[test]
+fn what_a_call_by_sql_did_not_come_to_goes_out_again_and_nothing_else() {
+    explore(Checked { moments: AT_ONCE, ..Scenario::TwoInOrder.with(1, 3) }, 30_000);
+    explore(Checked { moments: AT_ONCE, ..Scenario::SameInOrder.with(1, 3) }, 20_000);
+    explore(Scenario::TwoInOrder.with(0, 2), 100_000);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use super::operator::{Operator, Refusal, Task, observe, take};
 use super::properties;
 use super::protocol::{Protocol, kind_of};
 use super::scenario::Scenario;
-use super::world::{Call, Clocks, Trouble, World};
-use super::{calling, claiming, scenario, sweeping};
+use super::world::{Backend, Call, Clocks, Trouble, World};
+use super::{calling, claiming, in_order, scenario, sweeping};
 
 /// A scenario, the protocol of the operators, and the faults that may happen.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +114,9 @@ impl Model for Checked {
         for (index, call) in world.network.iter().enumerate() {
             if world.is_accepted(call) {
                 actions.extend([Arrival::Executed, Arrival::RefusedByRow].map(|how| Action::Arrive(index, how)));
+                if call.only.is_some() {
+                    continue;
+                }
                 actions.push(Action::Arrive(index, Arrival::RefusedWith("Throttling", true)));
                 actions.push(Action::Arrive(index, Arrival::RefusedWith("Throttling", false)));
                 actions.push(Action::Arrive(index, Arrival::RefusedWith("InvalidParameter", false)));
@@ -151,8 +154,11 @@ fn takes(world: &World, operator: &Operator) -> Vec<Vec<(usize, usize)>> {
         (0..count).map(move |version| (request, version))
     };
     // Waiting requests share a call, unless their shared call was refused.
-    let have_different_sessions = world.requests[0].session != world.requests[1].session;
-    let waits_for_both = have_different_sessions && is_free(0) && is_free(1) && operator.narrowed.is_empty();
+    let have_different_sessions = world.requests[0].sessions != world.requests[1].sessions;
+    // By SQL, one may go out again after the other has ended.
+    let is_one_left = world.backend == Backend::Server && world.requests.iter().any(|request| request.end.is_some());
+    let waits_for_both =
+        have_different_sessions && !is_one_left && is_free(0) && is_free(1) && operator.narrowed.is_empty();
     let alone = (0..2).filter(|_| !waits_for_both).flat_map(versions).map(|pick| vec![pick]);
     let both = versions(0).filter(|_| waits_for_both);
     let together = both.flat_map(|first| versions(1).map(move |second| vec![first, second]));
@@ -232,6 +238,9 @@ impl Checked {
             Effect::RecordOnce(member) => claiming::record_once(protocol, world, &mut members[member]),
             Effect::Check => calling::check(protocol, world, operator, &mut task).map(|others| apart = others),
             Effect::Send => calling::send(world, &mut task),
+            Effect::Kill => in_order::kill(protocol, world, operator, &mut task),
+            Effect::EndCall(_) => in_order::end(protocol, world, operator, &mut task),
+            Effect::GiveUp if task.in_order.is_some() => in_order::give_up(protocol, world, operator, &mut task),
             Effect::GiveUp => calling::give_up(protocol, world, operator, &mut task),
             Effect::Release(member) => calling::release(protocol, world, operator, &mut members[member]),
             Effect::ReleaseInVain(member) => calling::give_claim_up(protocol, world, operator, &mut members[member]),
@@ -268,6 +277,7 @@ impl Checked {
         let Some((operator, mut task)) = waiting_for(world, &call) else { return Some(()) };
         let mut apart = vec![];
         match how {
+            how if task.in_order.is_some() => in_order::answer(self.protocol, world, operator, &mut task, how),
             Arrival::Executed => calling::answer(self.protocol, world, operator, &mut task, ""),
             Arrival::RefusedByRow => calling::answer(self.protocol, world, operator, &mut task, "not your session"),
             Arrival::RefusedWith(_, goes_on) => {

@@ -4,12 +4,13 @@ use stateright::{Checker as _, HasDiscoveries, Model as _};
 
 use super::model::Checked;
 use super::properties::{
-    FAILED, FINAL, IN_TIME, LET_GO, NO_SUCCESS, NONCES, ONCE, OWN_REFUSAL, SETTLES, SKIPPED, UNTRIED,
+    FAILED, FINAL, IN_TIME, LET_GO, NO_SUCCESS, NONCES, NOT_SENT, ONCE, OWN_REFUSAL, RELEASED, SETTLES, SKIPPED,
+    UNTRIED,
 };
 use super::protocol::{Protocol, Rule};
 use super::scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
 use super::steps;
-use super::time::{AT_ONCE, EARLY, ORPHANED};
+use super::time::{AT_ONCE, EARLY, ON_ITS_WAY, ORPHANED};
 
 /// Whether `property` fails in `model`. The check ends at the first counterexample.
 fn is_noticed(model: Checked, property: &'static str) -> bool {
@@ -58,6 +59,21 @@ fn halves(moments: &'static [i64], alone: u8) -> Checked {
     Checked { moments, ..Scenario::Group.with(1, 2 + alone) }
 }
 
+/// A call by SQL for two sessions of one request.
+fn in_order(faults: u8) -> Checked {
+    Scenario::OneInOrder.with(faults, 2)
+}
+
+/// The same with time for a kill that is on its way.
+fn followed() -> Checked {
+    Checked { moments: ON_ITS_WAY, ..Scenario::OneInOrder.with(1, 1) }
+}
+
+/// A call by SQL for two requests.
+fn two_in_order() -> Checked {
+    Checked { moments: AT_ONCE, ..Scenario::TwoInOrder.with(1, 3) }
+}
+
 mutants! {
     a_call_before_its_claim: [ClaimBeforeCall], single(0) => ONCE;
     a_receipt_named_after_the_object: [NameByContent], Scenario::Twins.with(0, 2) => ONCE;
@@ -88,6 +104,14 @@ mutants! {
     a_call_split_without_an_answer: [SplitOnlyUnexecuted], halves(AT_ONCE, 2) => ONCE;
     halves_sent_under_the_claims_of_the_whole: [ClaimHalvesAgain], halves(AT_ONCE, 2) => NONCES;
     a_half_sent_whatever_the_clock_says: [HalvesInTime], halves(ORPHANED, 1) => IN_TIME;
+    a_claim_released_although_one_of_its_sessions_was_sent: [KeepSent], two_in_order() => RELEASED;
+    a_request_sent_again_although_one_of_its_sessions_was_sent: [KeepSent], in_order(1) => ONCE;
+    a_kill_without_a_certain_answer_taken_for_unsent: [AmbiguousIsSent], two_in_order() => RELEASED;
+    a_request_sent_again_after_a_kill_without_a_certain_answer: [AmbiguousIsSent], in_order(1) => ONCE;
+    a_kill_without_a_certain_answer_told_as_unsent: [AmbiguousIsUnknown], two_in_order() => NOT_SENT;
+    a_kill_sent_again_in_the_same_call: [NeverResend], in_order(1) => ONCE;
+    a_kill_not_followed_as_others_of_its_call_were_answered: [FollowUnanswered], followed() => FAILED;
+    a_kill_without_a_condition: [Fence], in_order(0) => IN_TIME;
     an_outcome_recorded_only_when_its_request_was_told: [RecordWhatIsNotTold], Scenario::Twins.with(1, 1) => SETTLES;
 }
 

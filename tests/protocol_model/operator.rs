@@ -16,6 +16,7 @@ use sessionkill::domain::kill::status::{Waiting, differs, finished, waiting};
 use sessionkill::oceanbase::ErrorKind;
 
 use super::claiming::find;
+use super::in_order::InOrder;
 use super::live_claims::holder;
 use super::protocol::{Protocol, Rule};
 use super::stored::{Stored, made_once};
@@ -43,6 +44,8 @@ pub(crate) struct Task {
     pub(crate) members: Vec<Member>,
     /// Whether it runs beside the tenant's queue. Such a task makes no attempt.
     pub(crate) is_aside: bool,
+    /// Its call by SQL, while that is under way.
+    pub(crate) in_order: Option<InOrder>,
 }
 
 impl Task {
@@ -143,6 +146,10 @@ pub(crate) enum Refusal {
     Together,
     TimeStamp,
     Deadline,
+    /// There is no connection to the server.
+    Unreachable,
+    /// Nothing was sent for it in a call that was executed in part.
+    Unsent,
 }
 
 impl Refusal {
@@ -226,8 +233,8 @@ pub(crate) fn take(protocol: Protocol, world: &mut World, operator: usize, picks
         return None;
     }
     let tasks = &mut world.operators[operator].tasks;
-    tasks.extend(others.into_iter().map(|member| Task { members: vec![member], is_aside: true }));
-    tasks.extend((!attempts.is_empty()).then_some(Task { members: attempts, is_aside: false }));
+    tasks.extend(others.into_iter().map(|member| Task { members: vec![member], is_aside: true, in_order: None }));
+    tasks.extend((!attempts.is_empty()).then_some(Task { members: attempts, is_aside: false, in_order: None }));
     Some(())
 }
 

@@ -11,9 +11,9 @@ use super::scenario::Scenario;
 use super::settling::settles;
 use super::stored::{Stored, lateness};
 use super::time::{AT_ONCE, EARLY, FEW_MOMENTS};
-use super::world::{Trouble, World};
+use super::world::{Call, Execution, Trouble, World};
 
-pub(crate) const ONCE: &str = "a request is executed once at most";
+pub(crate) const ONCE: &str = "a request is executed once at most, for each of its sessions";
 pub(crate) const IN_TIME: &str = "nothing is executed after notAfterTime by the gateway's clock";
 pub(crate) const FAILED: &str = "what is called failed was not and will not be executed";
 pub(crate) const SKIPPED: &str = "what is called skipped was not and will not be executed";
@@ -26,11 +26,17 @@ pub(crate) const OWN_REFUSAL: &str = "a request is refused for good only if it w
 pub(crate) const NONCES: &str = "no half of a refused call is sent with its nonce";
 pub(crate) const FENCED: &str = "the fence is never given up while clocks keep to the bound";
 pub(crate) const LET_GO: &str = "a claim that its living holder lets go of is gone, recorded, or known to be given up";
+pub(crate) const RELEASED: &str = "a claim is released only if nothing was or will be executed under it";
+pub(crate) const NOT_SENT: &str = "what is called not sent was not and will not be executed by its call";
 pub(crate) const SETTLES: &str = "every request ends once faults stop, with any one operator left";
 
 /// The properties for all states. If time passes in `model`, also the situations that its run must reach.
 pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
     let mut all = rules();
+    if model.scenario.is_in_order() {
+        all.extend(in_part(model));
+        return all;
+    }
     // Four attempts: two claims for the shared call, and one for each request alone.
     if model.scenario == Scenario::Group && model.faults > 0 && model.attempts >= 4 {
         all.extend(narrowed());
@@ -48,6 +54,7 @@ pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
         Scenario::Single => all.push(swept()),
         Scenario::Recreated | Scenario::Twins => all.push(executed_already()),
         Scenario::Group => all.push(shared_call()),
+        Scenario::OneInOrder | Scenario::TwoInOrder | Scenario::SameInOrder => {}
     }
     if model.scenario == Scenario::Single && model.moments != EARLY && model.faults > 0 {
         all.push(untold());
@@ -68,10 +75,12 @@ fn rules() -> Vec<Property<Checked>> {
     vec![
         Property::always(ONCE, |_, world: &World| is_once(world)),
         Property::always(IN_TIME, |_, world: &World| world.executions.iter().all(|execution| !execution.is_late)),
-        Property::always(FAILED, |_, world: &World| is_true_of(world, SessionOutcome::Failed, was_not_executed)),
-        Property::always(SKIPPED, |_, world: &World| is_true_of(world, SessionOutcome::Skipped, was_not_executed)),
-        Property::always(KILLED, |_, world: &World| is_true_of(world, SessionOutcome::Killed, was_executed_or_is_gone)),
-        Property::always(GONE, |_, world: &World| is_true_of(world, SessionOutcome::Gone, is_gone)),
+        Property::always(FAILED, |_, world: &World| is_true_of(world, is(SessionOutcome::Failed), was_not_executed)),
+        Property::always(SKIPPED, |_, world: &World| is_true_of(world, is(SessionOutcome::Skipped), was_not_executed)),
+        Property::always(KILLED, |_, world: &World| {
+            is_true_of(world, is(SessionOutcome::Killed), was_executed_or_is_gone)
+        }),
+        Property::always(GONE, |_, world: &World| is_true_of(world, is(SessionOutcome::Gone), is_gone)),
         Property::always(UNTRIED, |_, world: &World| ends(world).all(|(index, end)| is_untried(world, index, end))),
         Property::always(NO_SUCCESS, |_, world: &World| {
             ends(world).all(|(index, end)| is_no_success(world, index, end))
@@ -81,6 +90,8 @@ fn rules() -> Vec<Property<Checked>> {
         Property::always(NONCES, |_, world: &World| has_new_nonces(world)),
         Property::always(FENCED, |_, world: &World| !world.is_fence_given_up),
         Property::always(LET_GO, |_, world: &World| is_let_go(world)),
+        Property::always(RELEASED, |_, world: &World| is_released_unsent(world)),
+        Property::always(NOT_SENT, |_, world: &World| is_true_of(world, is_not_sent, was_not_executed)),
         Property::always(SETTLES, |model, world: &World| world.now != world.last() || settles(model, world)),
     ]
 }
@@ -223,6 +234,55 @@ fn narrowed() -> [Property<Checked>; 2] {
     ]
 }
 
+/// Situations with a call by SQL that ends before its last session.
+fn in_part(model: &Checked) -> Vec<Property<Checked>> {
+    let mut all = vec![Property::sometimes("what was not sent is told beside what was killed", |_, world: &World| {
+        any_pair(world, |first, second| first.outcome == SessionOutcome::Killed && is_not_sent(second))
+    })];
+    if model.scenario != Scenario::OneInOrder && model.attempts > 2 {
+        all.push(Property::sometimes(
+            "one of two requests is let go of, and killed by its next call",
+            |_, world: &World| {
+                let has_rest = ends(world).any(|(index, end)| index == 0 && end.sessions.iter().any(is_not_sent));
+                has_rest
+                    && ends(world).any(|(index, end)| index == 1 && end.sessions.iter().any(is(SessionOutcome::Killed)))
+            },
+        ));
+    }
+    if model.faults > 0 {
+        all.extend([
+            Property::sometimes("a call ends before its first session", |_, world: &World| {
+                any_stage(world, |stage| matches!(stage, Stage::Refused { kind: Refusal::Unreachable, .. }))
+            }),
+            Property::sometimes("a call goes on after a kill without a certain answer", |_, world: &World| {
+                any_pair(world, |first, second| {
+                    first.reason == SessionReason::NotFound && second.outcome == SessionOutcome::Killed
+                })
+            }),
+        ]);
+    }
+    if model.moments != AT_ONCE {
+        all.push(Property::sometimes("a kill comes too late for the server", |_, world: &World| {
+            let is_late = |stage: &Stage| matches!(stage, Stage::Refused { kind: Refusal::Deadline, .. });
+            world.now > 0 && any_stage(world, is_late)
+        }));
+    }
+    if model.moments != AT_ONCE && model.faults > 0 {
+        all.push(Property::sometimes(
+            "what was not sent is told beside what has no certain answer",
+            |_, world: &World| {
+                any_pair(world, |first, second| first.reason == SessionReason::StillPresent && is_not_sent(second))
+            },
+        ));
+    }
+    all
+}
+
+/// Whether any request for two sessions ended so.
+fn any_pair(world: &World, is: fn(&SessionStatus, &SessionStatus) -> bool) -> bool {
+    ends(world).any(|(_, end)| matches!(end.sessions.as_slice(), [first, second] if is(first, second)))
+}
+
 /// Whether no request ended because a shared call was refused.
 fn has_own_refusal(world: &World) -> bool {
     let is_shared = |attempt_id: &String| {
@@ -238,12 +298,21 @@ fn has_new_nonces(world: &World) -> bool {
     world.network.iter().all(|call| world.refused_together.iter().all(|refused| refused.nonce != call.nonce))
 }
 
-/// In this model, requests with the same session have the same content.
+/// Requests of the same content have the same receipt.
 fn is_once(world: &World) -> bool {
-    let of = |session: usize| {
-        world.executions.iter().filter(|execution| world.requests[execution.request].session == session).count()
-    };
-    of(0) <= 1 && of(1) <= 1
+    let content = |execution: &Execution| (&world.requests[execution.request].receipt_name, execution.session);
+    let mut executions = world.executions.iter().enumerate();
+    executions.all(|(index, one)| world.executions[..index].iter().all(|other| content(one) != content(other)))
+}
+
+fn is_released_unsent(world: &World) -> bool {
+    let is_of = |call: &Call, attempt_id: &String| call.members.iter().any(|(_, attempt)| attempt == attempt_id);
+    !any_stage(world, |stage| {
+        let Stage::Refused { receipt, .. } = stage else { return false };
+        let attempt_id = &receipt.spec.attempt_id;
+        world.executions.iter().any(|execution| execution.attempt_id == *attempt_id)
+            || world.network.iter().any(|call| is_of(call, attempt_id) && world.is_accepted(call))
+    })
 }
 
 fn is_let_go(world: &World) -> bool {
@@ -282,18 +351,38 @@ fn reasons(sessions: &[SessionStatus]) -> impl Iterator<Item = SessionReason> {
     sessions.iter().map(|session| session.reason)
 }
 
-/// Whether `holds` is true of every finished request that has a session with `outcome`.
-fn is_true_of(world: &World, outcome: SessionOutcome, holds: fn(&World, usize, &SessionKillStatus) -> bool) -> bool {
-    ends(world)
-        .all(|(index, end)| end.sessions.iter().all(|session| session.outcome != outcome || holds(world, index, end)))
+fn is(outcome: SessionOutcome) -> impl Fn(&SessionStatus) -> bool {
+    move |session| session.outcome == outcome
+}
+
+fn is_not_sent(session: &SessionStatus) -> bool {
+    session.reason == SessionReason::NotSent
+}
+
+/// An ended request: its index and its status, and the index of one of its sessions.
+struct Ended<'a> {
+    index: usize,
+    end: &'a SessionKillStatus,
+    session: usize,
+}
+
+/// Whether `holds` is true of every session of a finished request that `is_it`.
+fn is_true_of(world: &World, is_it: impl Fn(&SessionStatus) -> bool, holds: fn(&World, &Ended<'_>) -> bool) -> bool {
+    ends(world).all(|(index, end)| {
+        let sessions = world.requests[index].sessions.iter().zip(&end.sessions);
+        sessions
+            .filter(|(_, told)| is_it(told))
+            .all(|(session, _)| holds(world, &Ended { index, end, session: *session }))
+    })
 }
 
 /// Whether the session was not killed by the attempt that the status names. If it names none: not by any attempt of
 /// this request.
-fn was_not_executed(world: &World, index: usize, end: &SessionKillStatus) -> bool {
-    world.executions.iter().all(|execution| match &end.dispatch {
+fn was_not_executed(world: &World, of: &Ended<'_>) -> bool {
+    let mut executions = world.executions.iter().filter(|execution| execution.session == of.session);
+    executions.all(|execution| match &of.end.dispatch {
         Some(dispatch) => execution.attempt_id != dispatch.attempt_id,
-        None => execution.request != index,
+        None => execution.request != of.index,
     })
 }
 
@@ -317,10 +406,10 @@ fn is_no_success(world: &World, index: usize, end: &SessionKillStatus) -> bool {
     !came_late || !is_ready || end.dispatch.is_some()
 }
 
-fn was_executed_or_is_gone(world: &World, index: usize, end: &SessionKillStatus) -> bool {
-    !was_not_executed(world, index, end) || is_gone(world, index, end)
+fn was_executed_or_is_gone(world: &World, of: &Ended<'_>) -> bool {
+    !was_not_executed(world, of) || is_gone(world, of)
 }
 
-fn is_gone(world: &World, index: usize, _: &SessionKillStatus) -> bool {
-    !world.sessions[world.requests[index].session]
+fn is_gone(world: &World, of: &Ended<'_>) -> bool {
+    !world.sessions[of.session]
 }

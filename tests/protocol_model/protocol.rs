@@ -83,6 +83,12 @@ pub(crate) enum Rule {
     EndWithoutRecord,
     /// An outcome is recorded even if the status of its request cannot be written.
     RecordWhatIsNotTold,
+    /// After a call that was executed in part, a request keeps its claim if a kill was sent for one of its sessions.
+    KeepSent,
+    /// A kill without a certain answer counts as sent.
+    AmbiguousIsSent,
+    /// A session is not told as not sent if its kill has no certain answer.
+    AmbiguousIsUnknown,
 }
 
 /// The protocol with all rules except those left out.

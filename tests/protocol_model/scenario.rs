@@ -3,8 +3,8 @@
 use super::model::Checked;
 use super::operator::Operator;
 use super::protocol::Protocol;
-use super::time::{ALL_MOMENTS, FEW_MOMENTS, GROUP_MOMENTS, SKEW};
-use super::world::{Clocks, Request, Trouble, World, request};
+use super::time::{ALL_MOMENTS, FEW_MOMENTS, GROUP_MOMENTS, ORPHANED, SKEW};
+use super::world::{Backend, Clocks, Request, Trouble, World, request};
 
 /// Two requests of one tenant.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub(crate) enum Scenario {
     Twins,
     /// Two requests with different content that share a call.
     Group,
+    /// One request for two sessions, by SQL. Its call may end before the second session.
+    OneInOrder,
+    /// Two requests that share a call by SQL: the first one names two sessions, the second one another.
+    TwoInOrder,
+    /// The same, but the session of the second request is also the last one of the first.
+    SameInOrder,
 }
 
 /// The possible clock differences: none, or some clocks ahead of the others by the bound of 5 s. The two operators are
@@ -33,6 +39,22 @@ pub(crate) const ALL_CLOCKS: &[Clocks] = &[
 pub(crate) const A_CLOCK_FAR_OFF: &[Clocks] = &[Clocks { operators: [0, 3600], gateway: 0 }];
 
 impl Scenario {
+    /// The sessions of each request.
+    fn sessions(self) -> [&'static [usize]; 2] {
+        match self {
+            Self::Single | Self::Recreated | Self::Twins => [&[0], &[0]],
+            Self::Group => [&[0], &[1]],
+            Self::OneInOrder => [&[0, 1], &[0, 1]],
+            Self::TwoInOrder => [&[0, 1], &[2]],
+            Self::SameInOrder => [&[0, 1], &[1]],
+        }
+    }
+
+    /// Whether sessions are ended by SQL.
+    pub(crate) fn is_in_order(self) -> bool {
+        matches!(self, Self::OneInOrder | Self::TwoInOrder | Self::SameInOrder)
+    }
+
     /// This scenario with the shipped protocol and without clock differences.
     pub(crate) fn with(self, faults: u8, attempts: u8) -> Checked {
         Checked {
@@ -42,6 +64,7 @@ impl Scenario {
                 Self::Single => ALL_MOMENTS,
                 Self::Recreated | Self::Twins => FEW_MOMENTS,
                 Self::Group => GROUP_MOMENTS,
+                Self::OneInOrder | Self::TwoInOrder | Self::SameInOrder => ORPHANED,
             },
             clocks: &ALL_CLOCKS[..1],
             faults,
@@ -56,9 +79,9 @@ pub(crate) fn worlds(model: &Checked) -> Vec<World> {
 }
 
 fn world(model: &Checked, clocks: Clocks) -> World {
-    let sessions = if model.scenario == Scenario::Group { [0, 1] } else { [0, 0] };
-    let empty = |session| Request {
-        session,
+    let sessions = model.scenario.sessions();
+    let empty = |sessions| Request {
+        sessions,
         receipt_name: "".into(),
         is_created: false,
         object: None,
@@ -71,7 +94,8 @@ fn world(model: &Checked, clocks: Clocks) -> World {
         clocks,
         requests: sessions.map(empty),
         receipts: vec![],
-        sessions: [true, true],
+        sessions: [true; 3],
+        backend: if model.scenario.is_in_order() { Backend::Server } else { Backend::Gateway },
         network: vec![],
         posts: vec![],
         trouble: Trouble::None,
@@ -84,7 +108,7 @@ fn world(model: &Checked, clocks: Clocks) -> World {
         attempts: model.attempts,
     };
     world.create(0, request("incident", "uid-1", sessions[0], 0));
-    if matches!(model.scenario, Scenario::Twins | Scenario::Group) {
+    if !matches!(model.scenario, Scenario::Single | Scenario::Recreated | Scenario::OneInOrder) {
         let mut twin = request("twin", "uid-2", sessions[1], 0);
         twin.spec.ttl_seconds_after_finished = Some(0);
         world.create(1, twin);
@@ -104,5 +128,5 @@ pub(crate) fn may_create(scenario: Scenario, world: &World) -> bool {
 
 /// Applies it again: same name, new UID.
 pub(crate) fn create_again(world: &mut World) {
-    world.create(1, request("incident", "uid-2", 0, world.moments[world.now]));
+    world.create(1, request("incident", "uid-2", &[0], world.moments[world.now]));
 }

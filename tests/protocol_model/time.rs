@@ -17,6 +17,9 @@ pub(crate) const ORPHANED: &[i64] = &[8, 50, 200];
 /// A deadline passes while there is time for another attempt.
 pub(crate) const EARLY: &[i64] = &[8, 18, 50, 200];
 
+/// A call that is on its way may still be executed at the second moment.
+pub(crate) const ON_ITS_WAY: &[i64] = &[8, 16, 50, 200];
+
 /// For two requests that share a call. At the second moment the claim of one may be late while that of the other is
 /// not.
 pub(crate) const GROUP_MOMENTS: &[i64] = &[8, 20, 50, 200];

@@ -27,7 +27,8 @@ pub(crate) struct World {
     pub(crate) requests: [Request; 2],
     pub(crate) receipts: Vec<Stored<SessionKillReceipt>>,
     /// Whether each session exists.
-    pub(crate) sessions: [bool; 2],
+    pub(crate) sessions: [bool; 3],
+    pub(crate) backend: Backend,
     /// Calls that were sent and have not arrived.
     pub(crate) network: Vec<Call>,
     /// Claims that were sent to the API server and have not arrived.
@@ -46,6 +47,15 @@ pub(crate) struct World {
     pub(crate) faults: u8,
     /// How many more claims may be tried.
     pub(crate) attempts: u8,
+}
+
+/// What ends sessions.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// One call for all sessions.
+    Gateway,
+    /// A database, by one kill for each session.
+    Server,
 }
 
 /// What the API server refuses to store, in whatever form.
@@ -68,8 +78,8 @@ pub(crate) struct Clocks {
 /// One request, that is, one UID.
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub(crate) struct Request {
-    /// The index of the session that it names.
-    pub(crate) session: usize,
+    /// The indices of the sessions that it names.
+    pub(crate) sessions: &'static [usize],
     /// The name of the receipt for its content.
     pub(crate) receipt_name: Arc<str>,
     pub(crate) is_created: bool,
@@ -89,14 +99,17 @@ pub(crate) struct Call {
     pub(crate) nonce: (String, u8),
     /// The requests that it is for, each with the ID of its attempt.
     pub(crate) members: Vec<(usize, String)>,
-    /// Its signed time stamp, in seconds from the start.
+    /// Its signed time stamp, in seconds from the start. For a kill by SQL: when it is too late by the server's clock.
     pub(crate) stamp: i64,
+    /// The one session that it ends, by SQL.
+    pub(crate) only: Option<usize>,
 }
 
-/// A kill that was executed for one request.
+/// A kill that was executed for one session of one request.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Execution {
     pub(crate) request: usize,
+    pub(crate) session: usize,
     pub(crate) attempt_id: String,
     pub(crate) is_late: bool,
 }
@@ -113,17 +126,19 @@ pub(crate) enum Refused {
     Unstorable,
 }
 
-/// A request with this `uid`, created at `created`, for the session with this index.
-pub(crate) fn request(name: &str, uid: &str, session: usize, created: i64) -> SessionKill {
+/// A request with this `uid`, created at `created`, for the sessions with these indices.
+pub(crate) fn request(name: &str, uid: &str, sessions: &[usize], created: i64) -> SessionKill {
+    let session = |index: &usize| json!({"serverIP": "10.0.0.1", "sessionID": index + 1});
+    let not_after = if sessions.first() == Some(&0) { NOT_AFTER } else { NOT_AFTER + 5 };
     let mut object: SessionKill = serde_json::from_value(json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
         "kind": "SessionKill",
         "metadata": {"name": name, "namespace": "dba", "uid": uid, "generation": 1},
         "spec": {
             "connectionRef": {"name": "prod-ob"}, "instanceID": "ob1", "tenantID": "t1",
-            "sessions": [{"serverIP": "10.0.0.1", "sessionID": session + 1}],
+            "sessions": sessions.iter().map(session).collect::<Vec<_>>(),
             "verification": {"timeoutSeconds": 1},
-            "notAfterTime": at(NOT_AFTER + 5 * i64::try_from(session).unwrap()),
+            "notAfterTime": at(not_after),
         },
     }))
     .unwrap();
@@ -266,13 +281,16 @@ impl World {
 
     /// The process list, with the time by the clock of `operator`.
     pub(crate) fn list(&self, operator: usize) -> Snapshot {
-        let there = (0..2).filter(|session| self.sessions[*session]);
+        let there = (0..3).filter(|session| self.sessions[*session]);
         Snapshot::new(there.map(seen).collect(), true, self.time(operator))
     }
 
-    /// Whether the gateway accepts the time stamp of `call`.
+    /// Whether the gateway accepts the time stamp of `call`, or the server its condition.
     pub(crate) fn is_accepted(&self, call: &Call) -> bool {
         let now = self.moments[self.now] + self.clocks.gateway;
+        if call.only.is_some() {
+            return now < call.stamp;
+        }
         (now - call.stamp).abs() <= ACCEPTANCE.as_secs()
     }
 
@@ -286,12 +304,15 @@ impl World {
     /// Executes `call`.
     pub(crate) fn execute(&mut self, call: &Call) {
         for (request, attempt_id) in &call.members {
-            let session = self.requests[*request].session;
-            let not_after = NOT_AFTER + 5 * i64::try_from(session).unwrap();
+            let request = *request;
+            let not_after = self.requests[request].versions[0].spec.not_after_time.0;
             // By the gateway's own clock, as the fence depends on it.
-            let is_late = self.moments[self.now] + self.clocks.gateway > not_after;
-            self.sessions[session] = false;
-            self.executions.push(Execution { request: *request, attempt_id: attempt_id.clone(), is_late });
+            let is_late = at(self.moments[self.now] + self.clocks.gateway) > not_after;
+            let is_named = |session: &usize| call.only.is_none_or(|only| only == *session);
+            for session in self.requests[request].sessions.iter().copied().filter(is_named) {
+                self.sessions[session] = false;
+                self.executions.push(Execution { request, session, attempt_id: attempt_id.clone(), is_late });
+            }
         }
     }
 }
