@@ -107,10 +107,7 @@ impl ProcessLists {
                 Err(error) => return (Instant::now(), Err(error)),
             };
             let began = Instant::now();
-            let list = |server_time| {
-                let ids = ids.clone();
-                route.backend.list(tenant, move |id| ids.contains(&id), server_time).boxed()
-            };
+            let list = |server_time| route.backend.list(tenant, ids.clone(), server_time).boxed();
             let read = self.routes.read(route, Call::List(route.backend.list_action()), list).await;
             states.pace(&route.connection, read.as_ref().err());
             self.permits.heard(&key, began.elapsed(), read.as_ref().err());

@@ -129,6 +129,20 @@ async fn the_list_has_the_columns_of_its_kernel_and_the_own_session() {
 }
 
 #[tokio::test]
+async fn a_session_of_each_server_is_listed_on_demand() {
+    let server = start().await;
+    server.change(|cluster| cluster.sessions.push(Session::new(7).with("SVR_IP", "192.168.13.120")));
+    let mut session = connect(&server).await;
+    let some = format!(
+        "SELECT * FROM (SELECT P.*, ROW_NUMBER() OVER (PARTITION BY SVR_IP) AS N FROM oceanbase.GV$OB_PROCESSLIST P) Q \
+         WHERE N = 1 OR ID IN ({OTHER}, 1)"
+    );
+    let rows: Vec<Row> = session.query(some).await.unwrap();
+    let ids: Vec<u32> = rows.iter().map(|row| row.get("ID").unwrap()).collect();
+    assert_eq!(ids, [ID, OTHER, 7]);
+}
+
+#[tokio::test]
 async fn a_kill_ends_the_session_once_and_nothing_behind_a_fence() {
     let server = start().await;
     let mut session = connect(&server).await;

@@ -1,6 +1,7 @@
 //! The one seam between the operator and whatever ends sessions: one `match` per verb, so that a new backend must answer
 //! each. Does I/O.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -80,17 +81,19 @@ impl Backend {
         }
     }
 
-    /// Lists the sessions of `tenant` with `wanted` IDs. `server_time` is what the other side told as its time when it refused
+    /// Lists the sessions of `tenant` with the IDs `wanted`. `server_time` is what the other side told as its time when it refused
     /// the same list for its time just now.
-    pub async fn list<W>(&self, tenant: &Tenant, wanted: W, server_time: Option<Timestamp>) -> Result<Listed, CallError>
-    where
-        W: Fn(i64) -> bool + Clone + Send + 'static,
-    {
+    pub async fn list(
+        &self,
+        tenant: &Tenant,
+        wanted: Arc<HashSet<i64>>,
+        server_time: Option<Timestamp>,
+    ) -> Result<Listed, CallError> {
         match self {
-            Self::AlibabaCloud(gateway) => gateway.list(tenant, wanted, server_time).await,
-            Self::Sql(database) => database.list(tenant, wanted).await,
+            Self::AlibabaCloud(gateway) => gateway.list(tenant, move |id| wanted.contains(&id), server_time).await,
+            Self::Sql(database) => database.list(tenant, &wanted).await,
             #[cfg(feature = "scripted")]
-            Self::Scripted(script) => script.list(tenant, wanted).await,
+            Self::Scripted(script) => script.list(tenant, &wanted).await,
         }
     }
 

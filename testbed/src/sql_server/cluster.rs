@@ -6,12 +6,13 @@
 //! | `SET …`, `USE …` | OK |
 //! | `SELECT` of functions and variables | [`Cluster::values`], the connection's ID, the clock; 1305 or 1193 for others |
 //! | `SELECT … FROM` the list `WHERE ID = … AND …` | rows of [`Cluster::sessions`]; comparisons of columns count |
+//! | `SELECT … FROM (SELECT …, ROW_NUMBER() OVER (PARTITION BY SVR_IP) … FROM` the list `) … OR ID IN (…)` | those with the IDs, and the first row of each server |
 //! | `SELECT @k := (SELECT … WHERE ID = 7 AND …), …` | the ID, or NULL if no session fits; remembered as `@k` |
 //! | `SELECT … FROM`, `SHOW …` | [`Cluster::tables`]; 1146 for others |
 //! | `KILL 7`, `KILL @k`, `KILL QUERY …`, `KILL IF(UNIX_TIMESTAMP(SYSDATE(6)) < t, …, …)` | OK, or 1094 for a session that is not there |
 //! | anything else | 1064 |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,6 +22,8 @@ use super::{
     statement::{by_commas, by_from, fits, ids, named, plain},
 };
 
+/// What numbers the sessions of each server.
+const FIRST_OF_EACH_SERVER: &str = "ROW_NUMBER() OVER (PARTITION BY SVR_IP";
 const CLOCK: &str = "UNIX_TIMESTAMP(SYSDATE(6))";
 
 /// The cluster. Change it before the start, or with [`SqlServer::change`](super::SqlServer::change).
@@ -144,14 +147,25 @@ impl Cluster {
             return Ok(table);
         };
         let rest = rest.to_ascii_uppercase();
-        let (table, condition) = rest.split_once(char::is_whitespace).unwrap_or((&rest, ""));
-        let table = table.trim_start_matches("OCEANBASE.");
+        let (table, condition) = match rest.split_once(FIRST_OF_EACH_SERVER) {
+            Some((_, outer)) => {
+                outer.split_once(')').and_then(|(inner, condition)| Some((inner.split_once("FROM ")?.1, condition)))
+            }
+            None => rest.split_once(char::is_whitespace),
+        }
+        .unwrap_or((&rest, ""));
+        let table = table.trim_start_matches("OCEANBASE.").split_whitespace().next().unwrap_or_default();
         let whole = if table == self.view {
             let wanted =
                 if condition.contains("CONNECTION_ID()") { Some(vec![memory.id.into()]) } else { ids(condition) };
+            let mut servers = BTreeSet::new();
+            let mut is_first = |session: &Session| {
+                rest.contains(FIRST_OF_EACH_SERVER)
+                    && servers.insert(["SVR_IP", "SQL_PORT"].map(|column| session.get(column).map(str::to_owned)))
+            };
             let is_meant = |session: &&Session| {
                 let is_named = wanted.as_ref().is_none_or(|ids| ids.contains(&session.id().into()));
-                is_named && fits(condition, |column| session.get(column))
+                is_first(session) || is_named && fits(condition, |column| session.get(column))
             };
             let rows = self.sessions.iter().filter(is_meant).map(|session| session.row(&self.columns)).collect();
             Table { columns: self.columns.clone(), rows }

@@ -1,5 +1,7 @@
 //! The database of one connection, as the backend of its kills. Does I/O.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sessionkill_api::{Operation, WaitReason};
 use sessionkill_core::backend::{Asked, CallError, Called, ErrorKind, KillAnswer, KillPermit, KillTarget, Tenant};
@@ -65,18 +67,18 @@ impl Database {
     }
 
     /// See [`crate::Backend::list`].
-    pub(crate) async fn list<W: Fn(i64) -> bool>(&self, tenant: &Tenant, wanted: W) -> Result<Listed, CallError> {
+    pub(crate) async fn list(&self, tenant: &Tenant, wanted: &HashSet<i64>) -> Result<Listed, CallError> {
         let mut turn = self.access.known.turn(&tenant.tenant_id).await;
         let of = Of { tenant: &tenant.tenant_id, login: &self.access.tenant };
         // One that was kept may be closed by now, which is found only by using it.
         if let Some(session) = turn.take(self.access.digest()) {
-            let (session, listed) = self.list_by(session, of, &wanted).await;
+            let (session, listed) = self.list_by(session, of, wanted).await;
             if session.connection.is_usable() {
                 self.keep_if(is_as_meant(&listed), turn, session);
                 return listed;
             }
         }
-        let (session, listed) = self.list_by(self.access.connect().await?, of, &wanted).await;
+        let (session, listed) = self.list_by(self.access.connect().await?, of, wanted).await;
         self.keep_if(is_as_meant(&listed), turn, session);
         listed
     }
@@ -85,7 +87,7 @@ impl Database {
         &self,
         mut session: Session,
         of: Of<'_>,
-        wanted: &impl Fn(i64) -> bool,
+        wanted: &HashSet<i64>,
     ) -> (Session, Result<Listed, CallError>) {
         let (began, time) = (std::time::Instant::now(), Timestamp::now());
         let deadline = Instant::now() + self.access.request_timeout;

@@ -109,7 +109,7 @@ async fn checked(mut connection: Connection, wanted: &Wanted<'_>, deadline: Inst
     let (view, columns) = view(asked, deadline).await?;
     let has_fence = probe_fence(asked, deadline).await?;
     let own_id = own_id.unwrap_or_else(|| connection.id().into());
-    Ok(Session { connection, own_id, server_ip, view, columns, sees_all, has_fence })
+    Ok(Session { connection, own_id, server_ip, view, columns, sees_all, lists_some: true, has_fence })
 }
 
 /// The refusal of a proxy.

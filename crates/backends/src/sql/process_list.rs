@@ -7,12 +7,12 @@ use sessionkill_core::backend::{CallError, ErrorKind, ProcessList};
 use sessionkill_core::session::{Limits, Seen};
 use tokio::time::Instant;
 
-use super::columns;
+use super::columns::{self, Columns};
 use super::error_codes::of_read;
 use super::login::{behind_proxy, has_process_right};
 use super::session::Session;
 use super::statements;
-use super::wire::Row;
+use super::wire::{QueryError, Row};
 
 /// The most sessions with wanted IDs that are kept: an ID is that of one session, or of a few behind proxies.
 const MOST_KEPT: usize = 10_000;
@@ -23,6 +23,9 @@ const MOST_BYTES: usize = 8 << 20;
 /// The most servers that are told apart: those of a large cluster, many times over.
 const MOST_SERVERS: usize = 10_000;
 
+/// The most IDs that a statement names.
+const MOST_NAMED: usize = 1000;
+
 /// Of whom the list is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Of<'a> {
@@ -32,27 +35,37 @@ pub(super) struct Of<'a> {
     pub(super) login: &'a str,
 }
 
-/// The sessions of a tenant with `wanted` IDs, as `session` sees them.
+/// The sessions of a tenant with the IDs `wanted`, as `session` sees them.
 pub(super) async fn read(
     session: &mut Session,
     of: Of<'_>,
-    wanted: impl Fn(i64) -> bool,
+    wanted: &HashSet<i64>,
     deadline: Instant,
 ) -> Result<ProcessList, CallError> {
-    let Session { connection, own_id, server_ip, view, columns, sees_all, .. } = session;
+    let Session { connection, own_id, server_ip, view, columns, sees_all, lists_some, .. } = session;
     let has_tenants = columns.has("TENANT");
     if !has_tenants && of.tenant != of.login {
         let text = format!("the server has one tenant only, {}, and the request is for {}", of.login, of.tenant);
         return Err(CallError::local(ErrorKind::NotAllowed, "OtherTenant", text));
     }
     let servers = HashSet::from([(server_ip.clone(), String::new())]);
-    let mut reading = Reading { sessions: vec![], bytes: 0, servers, complete: true, refused: None };
-    let each = |row: &Row<'_>| {
-        if let Err(refused) = reading.row(row, (of, *own_id), server_ip, has_tenants, &wanted) {
-            reading.refused.get_or_insert(refused);
+    let mut reading;
+    loop {
+        reading = Reading { sessions: vec![], bytes: 0, servers: servers.clone(), complete: true, refused: None };
+        let each = |row: &Row<'_>| {
+            if let Err(refused) = reading.row(row, (of, *own_id), server_ip, has_tenants, wanted) {
+                reading.refused.get_or_insert(refused);
+            }
+        };
+        let some = lists_some.then(|| statement(view, columns, *own_id, wanted)).flatten();
+        let read = connection.query(some.as_ref().unwrap_or(&statements::list(view)), deadline, each).await;
+        match read {
+            Ok(_) => break,
+            // It may not know such a form of the statement.
+            Err(QueryError::Server(_)) if some.is_some() && connection.is_usable() => *lists_some = false,
+            Err(error) => return Err(of_read(error)),
         }
-    };
-    connection.query(&statements::list(view), deadline, each).await.map_err(of_read)?;
+    }
     let Reading { sessions, servers, complete, refused, .. } = reading;
     if let Some(refused) = refused {
         return Err(refused);
@@ -66,6 +79,13 @@ pub(super) async fn read(
     };
     let complete = complete && sees_all;
     Ok(ProcessList { sessions, complete, limits: Limits { servers: Some(servers), untold: columns.untold(), gap } })
+}
+
+/// The statement for the sessions with the IDs `wanted` and the own one; `None` if these are so many that all may be read.
+fn statement(view: &str, columns: &Columns, own_id: i64, wanted: &HashSet<i64>) -> Option<String> {
+    // No session has a larger ID.
+    let ids = wanted.iter().chain([&own_id]).filter_map(|id| u32::try_from(*id).ok());
+    (wanted.len() <= MOST_NAMED).then(|| statements::list_of(view, columns, ids))
 }
 
 /// A list while it is read.
@@ -86,7 +106,7 @@ impl Reading {
         (of, own_id): (Of<'_>, i64),
         server_ip: &str,
         has_tenants: bool,
-        wanted: &impl Fn(i64) -> bool,
+        wanted: &HashSet<i64>,
     ) -> Result<(), CallError> {
         let Some(seen) = columns::session(row, server_ip) else {
             self.complete = false;
@@ -99,7 +119,7 @@ impl Reading {
             self.servers.insert((seen.server_ip.clone(), seen.server_port.clone()));
         }
         let is_of_tenant = !has_tenants || seen.tenant_id == of.tenant;
-        if is_of_tenant && wanted(seen.session_id) {
+        if is_of_tenant && wanted.contains(&seen.session_id) {
             let bytes = self.bytes + bytes_of(&seen);
             if self.sessions.len() < MOST_KEPT && bytes <= MOST_BYTES {
                 self.bytes = bytes;

@@ -17,6 +17,8 @@ pub(super) struct Session {
     pub(super) columns: Columns,
     /// Whether the user sees the sessions of others.
     pub(super) sees_all: bool,
+    /// Whether the server lists the sessions that are asked for. One that refuses that is asked for all.
+    pub(super) lists_some: bool,
     /// Whether the server evaluates a condition in `KILL`.
     pub(super) has_fence: bool,
 }

@@ -26,6 +26,23 @@ pub(super) fn list(view: &str) -> String {
     format!("SELECT * FROM {view}")
 }
 
+/// The sessions with these `ids`, of which there is at least one, and a session of each server that tells its sessions: the rest
+/// of a long list takes the server and the network most of the time. Servers and sessions come from one scan of the list: a
+/// server that does not answer is missing in both.
+pub(super) fn list_of(view: &str, columns: &Columns, ids: impl Iterator<Item = u32>) -> String {
+    let ids = ids.map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+    if columns.has("SVR_IP") {
+        // Several servers may have one address.
+        let server = if columns.has("SQL_PORT") { "SVR_IP, SQL_PORT" } else { "SVR_IP" };
+        format!(
+            "SELECT * FROM (SELECT P.*, ROW_NUMBER() OVER (PARTITION BY {server}) AS ROW_OF_SERVER FROM {view} P) Q WHERE \
+             ROW_OF_SERVER = 1 OR ID IN ({ids})"
+        )
+    } else {
+        format!("{} WHERE ID IN ({ids})", list(view))
+    }
+}
+
 /// One session, whatever it is like.
 pub(super) fn look(view: &str, id: u32) -> String {
     format!("SELECT * FROM {view} WHERE ID = {id}")
@@ -198,6 +215,18 @@ mod tests {
         assert!(statement.chars().all(|c| known.contains(c)), "{statement}");
         assert!(!statement.contains("DROP") && !statement.contains("OR 1"), "{statement}");
         assert_eq!(statement.matches("1 = 0").count(), 2, "a text that is no number matches nothing: {statement}");
+    }
+
+    #[test]
+    fn a_list_of_several_servers_has_a_row_of_each() {
+        let alone = Columns::of(vec!["ID".to_owned()]);
+        assert_eq!(
+            list_of(VIEWS[1], &alone, [7, 8].into_iter()),
+            "SELECT * FROM oceanbase.V$OB_PROCESSLIST WHERE ID IN (7, 8)"
+        );
+        let of_all = list_of(VIEWS[0], &columns(), [7].into_iter());
+        assert!(of_all.contains("PARTITION BY SVR_IP") && of_all.ends_with("= 1 OR ID IN (7)"), "{of_all}");
+        assert_eq!(of_all.matches(VIEWS[0]).count(), 1, "one scan");
     }
 
     #[test]
