@@ -149,7 +149,8 @@ impl Cluster {
         let rest = rest.to_ascii_uppercase();
         let (table, condition) = match rest.split_once(FIRST_OF_EACH_SERVER) {
             Some((_, outer)) => {
-                outer.split_once(')').and_then(|(inner, condition)| Some((inner.split_once("FROM ")?.1, condition)))
+                let inner_and_condition = outer.split_once(')').and_then(|(_, rest)| rest.split_once(')'));
+                inner_and_condition.and_then(|(inner, condition)| Some((inner.split_once("FROM ")?.1, condition)))
             }
             None => rest.split_once(char::is_whitespace),
         }
@@ -158,14 +159,14 @@ impl Cluster {
         let whole = if table == self.view {
             let wanted =
                 if condition.contains("CONNECTION_ID()") { Some(vec![memory.id.into()]) } else { ids(condition) };
+            let some_only = rest.contains(FIRST_OF_EACH_SERVER);
             let mut servers = BTreeSet::new();
             let mut is_first = |session: &Session| {
-                rest.contains(FIRST_OF_EACH_SERVER)
-                    && servers.insert(["SVR_IP", "SQL_PORT"].map(|column| session.get(column).map(str::to_owned)))
+                some_only && servers.insert(["SVR_IP", "SQL_PORT"].map(|column| session.get(column).map(str::to_owned)))
             };
             let is_meant = |session: &&Session| {
                 let is_named = wanted.as_ref().is_none_or(|ids| ids.contains(&session.id().into()));
-                is_first(session) || is_named && fits(condition, |column| session.get(column))
+                is_first(session) || is_named && (some_only || fits(condition, |column| session.get(column)))
             };
             let rows = self.sessions.iter().filter(is_meant).map(|session| session.row(&self.columns)).collect();
             Table { columns: self.columns.clone(), rows }
