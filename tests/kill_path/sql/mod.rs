@@ -1,9 +1,12 @@
-//! Sessions of a real engine, ended by SQL. The engine's own log says which `KILL` it executed.
+//! Sessions ended by SQL: of a real engine, whose own log says which `KILL` it executed, and of scripted servers
+//! (`scripted`, `hostile`).
 
 mod compared;
+mod hostile;
 mod kills;
 mod login;
 mod relay;
+mod scripted;
 mod secure;
 
 use std::sync::Arc;
@@ -51,13 +54,18 @@ fn host(engine: &Engine) -> String {
 
 /// Makes the connection to `host`; `changes` replace fields of `spec.sql`.
 async fn connect(scene: &Scene, host: &str, changes: Value) {
+    connect_as(scene, CONNECTION, host, changes).await;
+}
+
+/// The same under this name.
+async fn connect_as(scene: &Scene, name: &str, host: &str, changes: Value) {
     let mut sql = json!({
         "host": host, "cluster": CLUSTER, "tenant": TENANT, "tls": {"mode": "Disabled"},
         "credentials": {"secretRef": {"name": SECRET}},
     });
     sql.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let connection = json!({
-        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": CONNECTION},
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
         "spec": {"sql": sql, "requestTimeoutSeconds": 5, "sqlText": "Truncated"},
     });
     let connections: Api<OceanBaseConnection> = scene.api();
@@ -72,9 +80,14 @@ fn request<'a>(scene: &'a Scene, name: &str, engine: &Engine, id: i64) -> Reques
 
 /// Waits until the connection by SQL says this of itself.
 async fn wait_connection(scene: &Scene, condition: &str) -> OceanBaseConnection {
+    wait_connection_as(scene, CONNECTION, condition).await
+}
+
+/// The same for the connection of this name.
+async fn wait_connection_as(scene: &Scene, name: &str, condition: &str) -> OceanBaseConnection {
     let connections: Api<OceanBaseConnection> = scene.api();
-    eventually(&format!("the connection to say {condition}"), async || {
-        let connection = connections.get(CONNECTION).await.map_err(|error| error.to_string())?;
+    eventually(&format!("connection {name} to say {condition}"), async || {
+        let connection = connections.get(name).await.map_err(|error| error.to_string())?;
         let summary = connection.summary();
         if summary.iter().any(|said| said == condition) { Ok(connection) } else { Err(format!("{summary:?}")) }
     })

@@ -166,3 +166,23 @@ fn check_own(proxy_session_id: &str, tenant: &str, login: &str, has_tenants: boo
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_texts_of_a_session_count() {
+        let seen = Seen { sql_text: "x".repeat(10), user: "ab".to_owned(), host: "h:1".to_owned(), ..Seen::default() };
+        assert_eq!((bytes_of(&seen), bytes_of(&Seen::default())), (15, 0));
+    }
+
+    #[test]
+    fn a_proxy_and_another_tenant_are_told_by_the_own_session() {
+        let kind = |proxy, tenant, has_tenants| check_own(proxy, tenant, "t1", has_tenants).map_err(|error| error.kind);
+        assert_eq!(kind("", "t1", true), Ok(()));
+        assert_eq!(kind("", "", false), Ok(()));
+        assert_eq!(kind("9", "t1", true), Err(ErrorKind::ProxyNotSupported));
+        assert_eq!(kind("", "t2", true), Err(ErrorKind::NotAllowed));
+    }
+}

@@ -106,6 +106,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::session::Limits;
     use crate::test_objects::{request, seen, snapshot, time};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use sessionkill_api::Expect;
@@ -172,8 +173,39 @@ mod tests {
             checked.map(|sessions| sessions[0].outcome)
         };
         let part = Snapshot::new(vec![seen(1)], false, time("10:00:00"));
-        assert_eq!([checked(None), checked(Some(&part))], [Err(Undecided::Incomplete("")); 2]);
+        for list in [None, Some(&part)] {
+            assert_eq!(checked(list), Err(Undecided::Incomplete("")));
+        }
         assert_eq!(checked(Some(&snapshot(vec![seen(1)]))), Ok(SessionOutcome::Gone));
         assert_eq!(checked(Some(&snapshot(vec![seen(0)]))), Ok(SessionOutcome::Pending));
+    }
+
+    #[test]
+    fn a_server_that_has_no_session_in_the_list_may_be_down_whatever_its_address_shares() {
+        let there = Seen { server_port: "2881".to_owned(), ..seen(1) };
+        let servers = Some([(there.server_ip.clone(), there.server_port.clone())].into());
+        let list = snapshot(vec![there]).with_limits(Limits { servers, ..Limits::default() });
+        let at = |server_ip: &str, server_port: Option<i32>| {
+            let session =
+                Session { server_ip: server_ip.to_owned(), server_port, ..request().spec.sessions[0].clone() };
+            let checked = precheck(&[session], Some(&list), MustSee::All, SqlTextPolicy::None);
+            checked.map(|sessions| sessions[0].outcome).map_err(|undecided| undecided.to_string())
+        };
+        let ip = seen(1).server_ip;
+        assert_eq!([at(&ip, None), at(&ip, Some(2881))], [Ok(SessionOutcome::Gone), Ok(SessionOutcome::Gone)]);
+        let missing = |server: &str| Err(format!("it has no session of the server {server}"));
+        assert_eq!(at(&ip, Some(3881)), missing(&format!("{ip}, SQL port 3881")));
+        assert_eq!(at("10.9.9.9", None), missing("10.9.9.9"));
+    }
+
+    #[test]
+    fn a_clients_port_that_its_row_does_not_tell_is_no_mismatch() {
+        let expect = Some(Expect { client_port: Some(4711), ..Expect::default() });
+        let session = Session { expect, ..request().spec.sessions[0].clone() };
+        let told = |port: &str| Seen { client_port: port.to_owned(), ..seen(0) };
+        let checked = |port| checked(session.clone(), Some(&snapshot(vec![told(port)]))).map(|session| session.outcome);
+        assert_eq!(checked(""), Err(Undecided::Untold("clientPort")));
+        assert_eq!(checked("4711"), Ok(SessionOutcome::Pending));
+        assert_eq!(checked("4712"), Ok(SessionOutcome::Skipped));
     }
 }
