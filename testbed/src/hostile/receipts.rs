@@ -1,12 +1,13 @@
 //! Receipts without an outcome, as a killed operator leaves them, and receipts that no operator made.
 
+use anyhow::ensure;
 use futures::{
     StreamExt as _, TryStreamExt as _,
     future::{BoxFuture, FutureExt as _},
     stream,
 };
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use sessionkill::{
     api::{Operation, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason},
@@ -65,33 +66,40 @@ impl Attack for Bad {
     }
 }
 
-/// Claims of the victim's own tenant whose outcome an earlier operator did not write, and their requests.
+/// Claims of the victim's own tenant whose outcome an earlier operator did not write, and their requests. All become due at the
+/// moment from which on the victim's kills are measured, as after a crash: nobody but the operator writes any more.
 pub(super) struct Orphans {
     pub(super) receipts: u32,
 }
 
+/// Longer than storing them takes.
+const UNTIL_DUE: SignedDuration = SignedDuration::from_secs(30);
+
 impl Attack for Orphans {
-    fn strike<'a>(&'a self, ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+    fn lay<'a>(&'a self, ground: &'a Ground<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
         async {
+            let due = Timestamp::now() + UNTIL_DUE;
             let user = ground.administrator(&ground.victim.namespace);
-            let lost = stream::iter(0..self.receipts).map(|number| lose(&user, &ground.victim, number));
+            let lost = stream::iter(0..self.receipts).map(|number| lose(&user, &ground.victim, number, due));
             lost.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+            let left = due.duration_since(Timestamp::now());
+            ensure!(left.is_positive(), "storing took longer than {UNTIL_DUE:#}: use a smaller attack");
+            tokio::time::sleep(left.unsigned_abs()).await;
             Ok(())
         }
         .boxed()
     }
 }
 
-/// Stores a suspended request and its claim, and then lets the operator work on it. Otherwise the operator would
-/// execute it.
-async fn lose(user: &User<'_>, victim: &Victim, number: u32) -> anyhow::Result<()> {
+/// Stores a request that waits until `due`, and its claim, which is an orphan from then on.
+async fn lose(user: &User<'_>, victim: &Victim, number: u32, due: Timestamp) -> anyhow::Result<()> {
     let name = format!("lost-{number}");
     let mut request = objects::kill(victim, &name, &victim.connection, &victim.tenant, number);
-    request["spec"]["suspend"] = true.into();
+    request["spec"]["notBeforeTime"] = json!(Time(due));
     let Some(stored) = user.store::<SessionKill>(request).await? else { return Ok(()) };
-    user.store::<SessionKillReceipt>(serde_json::to_value(orphan(&stored))?).await?;
-    let go_on = Patch::Merge(json!({"spec": {"suspend": false}}));
-    user.api::<SessionKill>().patch(&name, &PatchParams::default(), &go_on).await?;
+    let mut claim = orphan(&stored);
+    claim.spec.settle_deadline_time = Time(due);
+    user.store::<SessionKillReceipt>(serde_json::to_value(claim)?).await?;
     Ok(())
 }
 
