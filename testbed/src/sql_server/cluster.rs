@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     reply::{SqlError, Table},
-    session::{Kernel, Session},
+    session::Session,
     statement::{by_commas, by_from, fits, ids, named, plain},
 };
 
@@ -63,56 +63,6 @@ impl Memory {
 }
 
 impl Cluster {
-    /// A cluster of this kind with the cluster name `obcluster`, in the tenant `sys`.
-    #[must_use]
-    pub fn new(kernel: Kernel, sessions: Vec<Session>) -> Self {
-        let values = [
-            ("HOST_IP()", "192.168.13.119"),
-            ("RPC_PORT()", "2882"),
-            ("MYSQL_PORT()", "2881"),
-            ("OB_VERSION()", "4.2.1.8"),
-            ("VERSION()", "5.7.25-OceanBase-v4.2.1.8"),
-            ("EFFECTIVE_TENANT()", "sys"),
-            ("EFFECTIVE_TENANT_ID()", "1"),
-            ("@@VERSION_COMMENT", "OceanBase_CE 4.2.1.8"),
-            ("@@OB_COMPATIBILITY_MODE", "MYSQL"),
-            ("@@MAX_ALLOWED_PACKET", "16777216"),
-            ("@@WAIT_TIMEOUT", "28800"),
-            ("@@TIME_ZONE", "+08:00"),
-        ];
-        let tables = [
-            (
-                "SHOW GRANTS",
-                Table::new(&["Grants for sessionkill@%"], &[&["GRANT PROCESS, SUPER ON *.* TO 'sessionkill'"]]),
-            ),
-            (
-                "SHOW VARIABLES LIKE 'OB_COMPATIBILITY_MODE'",
-                Table::new(&["Variable_name", "Value"], &[&["ob_compatibility_mode", "MYSQL"]]),
-            ),
-            (
-                "SHOW PARAMETERS LIKE 'CLUSTER'",
-                Table::new(&["svr_ip", "name", "value"], &[&["192.168.13.119", "cluster", "obcluster"]]),
-            ),
-            ("SHOW TENANT", Table::new(&["Current_tenant_name"], &[&["sys"]])),
-            ("GV$OB_PARAMETERS", Table::new(&["NAME", "VALUE"], &[&["cluster", "obcluster"]])),
-            (
-                "DBA_OB_TENANTS",
-                Table::new(&["TENANT_ID", "TENANT_NAME", "COMPATIBILITY_MODE"], &[&["1", "sys", "MYSQL"]]),
-            ),
-        ];
-        Self {
-            version: "5.7.25".into(),
-            columns: kernel.columns(),
-            view: kernel.view().into(),
-            sessions,
-            own: Session::new(0).with("USER_CLIENT_IP", "127.0.0.1"),
-            keeps_killed: false,
-            lead: SignedDuration::ZERO,
-            values: values.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).into(),
-            tables: tables.map(|(name, table)| (name.to_owned(), table)).into(),
-        }
-    }
-
     /// Executes a statement. The answer `None` is OK.
     pub(super) fn execute(&mut self, text: &str, memory: &mut Memory) -> Result<Option<Table>, SqlError> {
         let statement = plain(text);
@@ -147,11 +97,9 @@ impl Cluster {
             return Ok(table);
         };
         let rest = rest.to_ascii_uppercase();
-        let (table, condition) = match rest.split_once(FIRST_OF_EACH_SERVER) {
-            Some((_, outer)) => {
-                let inner_and_condition = outer.split_once(')').and_then(|(_, rest)| rest.split_once(')'));
-                inner_and_condition.and_then(|(inner, condition)| Some((inner.split_once("FROM ")?.1, condition)))
-            }
+        let numbered = rest.split_once(FIRST_OF_EACH_SERVER).and_then(|(_, outer)| outer.split_once(" FROM "));
+        let (table, condition) = match numbered {
+            Some((_, inner)) => inner.split_once(')'),
             None => rest.split_once(char::is_whitespace),
         }
         .unwrap_or((&rest, ""));
@@ -159,14 +107,14 @@ impl Cluster {
         let whole = if table == self.view {
             let wanted =
                 if condition.contains("CONNECTION_ID()") { Some(vec![memory.id.into()]) } else { ids(condition) };
-            let some_only = rest.contains(FIRST_OF_EACH_SERVER);
             let mut servers = BTreeSet::new();
             let mut is_first = |session: &Session| {
-                some_only && servers.insert(["SVR_IP", "SQL_PORT"].map(|column| session.get(column).map(str::to_owned)))
+                numbered.is_some()
+                    && servers.insert(["SVR_IP", "SQL_PORT"].map(|column| session.get(column).map(str::to_owned)))
             };
             let is_meant = |session: &&Session| {
                 let is_named = wanted.as_ref().is_none_or(|ids| ids.contains(&session.id().into()));
-                is_first(session) || is_named && (some_only || fits(condition, |column| session.get(column)))
+                is_first(session) || is_named && (numbered.is_some() || fits(condition, |column| session.get(column)))
             };
             let rows = self.sessions.iter().filter(is_meant).map(|session| session.row(&self.columns)).collect();
             Table { columns: self.columns.clone(), rows }

@@ -14,6 +14,7 @@
 mod cluster;
 mod connection;
 mod greeting;
+mod healthy;
 mod login;
 mod reply;
 mod session;
