@@ -37,6 +37,7 @@ pub mod rights;
 pub mod scratch;
 pub mod server_certificate;
 pub mod site;
+pub mod sql_relay;
 pub mod sql_server;
 pub mod stack;
 pub mod torture;

@@ -10,6 +10,7 @@ mod pages;
 mod permitted;
 mod plan;
 mod scenes;
+mod sql;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -41,11 +42,15 @@ const SCHEDULES: u64 = 12;
 
 /// What all arenas of a test share. Its servers end with the process, however it ends.
 async fn ground(name: &str) -> Arc<Ground> {
+    Arc::new(prepared(name).await)
+}
+
+async fn prepared(name: &str) -> Ground {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     // Remove the files of an earlier run.
     let _ = fs::remove_dir_all(&directory);
     let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
-    Arc::new(Ground::prepare(&directory, binary).await.unwrap())
+    Ground::prepare(&directory, binary).await.unwrap()
 }
 
 /// The ground whose control plane is made to fail. Only one test at a time may use it, as a failure affects all its

@@ -18,13 +18,13 @@ use crate::plan::{Case, Plan, SHORT_WATCH_SECONDS, Scene, Step, Strike};
 use crate::scenes::WINDOW_OF_THROTTLED;
 
 /// Far longer than anything takes on a busy machine. It only ends a plan that would hang.
-const LIMIT: Duration = Duration::from_mins(5);
+pub const LIMIT: Duration = Duration::from_mins(5);
 pub const POLL: Duration = Duration::from_millis(500);
 pub const REQUEST: &str = "inc-1";
 /// The number of a session that this request does not name.
 pub const REFUSED: i64 = 5;
 /// Longer than the dispatch window.
-const DEEP_SLEEP: Duration = Duration::from_secs(9);
+pub const DEEP_SLEEP: Duration = Duration::from_secs(9);
 
 /// The result of a plan.
 pub struct Played {

@@ -14,6 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::namespace::{SQL_PASSWORD, SQL_USER};
 use crate::{
     base::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane},
     control_plane::{ControlPlane, Outage, client_for},
@@ -23,6 +24,8 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(50);
+/// The least with which sessions can be ended.
+const SQL_RIGHTS: [&str; 2] = ["PROCESS, SUPER ON *.*", "SELECT ON oceanbase.*"];
 
 /// A control plane with the definitions and `deploy/base` installed, and the binary under test.
 pub struct Ground {
@@ -55,6 +58,14 @@ impl Ground {
             certificate: Certificate::new()?,
             outage: RwLock::default(),
         })
+    }
+
+    /// Starts an engine below the directory of the control plane, whose sessions arenas may end.
+    pub async fn start_engine(&mut self) -> anyhow::Result<()> {
+        let engine = Engine::start(&self.directory.join("engine")).await?;
+        engine.create_user(SQL_USER, SQL_PASSWORD, &SQL_RIGHTS).await?;
+        self.engine = Some(engine);
+        Ok(())
     }
 
     /// Makes the control plane fail for `pause`, and calls `begun` when it has failed. Only one failure runs at a time,

@@ -13,18 +13,19 @@ use kube::{
     core::NamespaceResourceScope,
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt, SessionKillSpec};
 use tokio::sync::{Mutex, RwLockReadGuard};
 
 use super::{
     ground::Ground,
     replica::Replica,
-    sessions::{CONNECTION, INSTANCE, TENANT, session_id},
+    sessions::{CONNECTION, INSTANCE, SQL_TENANT, TENANT, session_id},
 };
 use crate::{
     fault_proxy::FaultProxy,
     gateway::{AccessKey, Backend, CallRecord, Gateway, GatewayOptions, Session},
+    sql_relay::SqlRelay,
 };
 
 const SECRET: &str = "aliyun-ak";
@@ -32,7 +33,10 @@ const KEY_ID: &str = "STS.NUCanaryKeyID";
 const KEY_SECRET: &str = "CanaryStsSecret9c1e";
 const KEY_TOKEN: &str = "CanarySecurityToken5b2d";
 /// Values that must appear nowhere but in the Secret.
-pub(super) const CANARIES: [&str; 3] = [KEY_ID, KEY_SECRET, KEY_TOKEN];
+pub(super) const CANARIES: [&str; 4] = [KEY_ID, KEY_SECRET, KEY_TOKEN, SQL_PASSWORD];
+/// The operators' user of an engine.
+pub(super) const SQL_USER: &str = "sessionkill";
+pub(super) const SQL_PASSWORD: &str = "CanarySqlPassword7d1f";
 
 /// One namespace with all its parts. Its processes end with it.
 pub struct Arena {
@@ -44,6 +48,8 @@ pub struct Arena {
     pub api: FaultProxy,
     /// On the way to the gateway.
     pub calls: FaultProxy,
+    /// On the way to the engine, if sessions are ended by SQL. The gateway is not used then.
+    pub sql: Option<SqlRelay>,
     /// All replicas that were ever started.
     pub replicas: Mutex<Vec<Arc<Replica>>>,
     pub(super) client: Client,
@@ -57,8 +63,24 @@ impl Arena {
         Self::set_before(ground, name, Backend::Memory(sessions)).await
     }
 
+    /// The same with a connection by SQL to the engine of `ground`.
+    pub async fn set_by_sql(ground: &Arc<Ground>, name: &str) -> anyhow::Result<Self> {
+        let engine = ground.engine.as_ref().context("the ground has no engine")?;
+        let relay = SqlRelay::start(engine.port()).await?;
+        Self::set_around(ground, name, Backend::Memory(vec![]), Some(relay)).await
+    }
+
     /// The same with a gateway whose sessions are those of `backend`.
     pub async fn set_before(ground: &Arc<Ground>, name: &str, backend: Backend) -> anyhow::Result<Self> {
+        Self::set_around(ground, name, backend, None).await
+    }
+
+    async fn set_around(
+        ground: &Arc<Ground>,
+        name: &str,
+        backend: Backend,
+        sql: Option<SqlRelay>,
+    ) -> anyhow::Result<Self> {
         let key = AccessKey { id: KEY_ID.into(), secret: KEY_SECRET.into(), token: Some(KEY_TOKEN.into()) };
         let gateway = Gateway::start(GatewayOptions {
             backend,
@@ -75,6 +97,7 @@ impl Arena {
             gateway,
             api,
             calls,
+            sql,
             replicas: Mutex::default(),
             client: ground.control_plane.client().await?,
             ground: ground.clone(),
@@ -90,25 +113,41 @@ impl Arena {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         namespaces.create(&params, &serde_json::from_value(namespace)?).await.context("no namespace")?;
+        let (login, backend) = self.backend();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": SECRET, "labels": {"sessionkill.dev/credentials": "true"}},
-            "stringData": {"accessKeyID": KEY_ID, "accessKeySecret": KEY_SECRET, "securityToken": KEY_TOKEN},
+            "stringData": login,
         });
         self.api_of::<Secret>().create(&params, &serde_json::from_value(secret)?).await.context("no Secret")?;
-        let connection = json!({
+        let mut connection = json!({
             "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": CONNECTION},
-            "spec": {
-                "alibabaCloud": {
-                    "regionID": "cn-hangzhou", "endpoint": self.gateway.url(),
-                    "credentials": {"secretRef": {"name": SECRET}},
-                },
-                "requestTimeoutSeconds": 5,
-            },
+            "spec": backend,
         });
+        connection["spec"]["requestTimeoutSeconds"] = 5.into();
         let connections: Api<OceanBaseConnection> = self.api_of();
         connections.create(&params, &serde_json::from_value(connection)?).await.context("no connection")?;
         Ok(())
+    }
+
+    /// The content of the Secret, and the part of the connection that names the backend.
+    fn backend(&self) -> (Value, Value) {
+        let credentials = json!({"secretRef": {"name": SECRET}});
+        match &self.sql {
+            Some(relay) => (
+                json!({"username": SQL_USER, "password": SQL_PASSWORD}),
+                json!({"sql": {
+                    "host": relay.host(), "cluster": INSTANCE, "tenant": SQL_TENANT, "tls": {"mode": "Disabled"},
+                    "credentials": credentials,
+                }}),
+            ),
+            None => (
+                json!({"accessKeyID": KEY_ID, "accessKeySecret": KEY_SECRET, "securityToken": KEY_TOKEN}),
+                json!({"alibabaCloud": {
+                    "regionID": "cn-hangzhou", "endpoint": self.gateway.url(), "credentials": credentials,
+                }}),
+            ),
+        }
     }
 
     /// The API for objects of the namespace, as administrator and not through a proxy.

@@ -1,6 +1,6 @@
 //! A replica of the operator: a process with its own doors to the API server and to the gateway.
 
-use std::{fs, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 
@@ -74,6 +74,22 @@ impl Replica {
     #[must_use]
     pub fn is(&self, identity: &str) -> bool {
         identity.strip_prefix(&self.client).is_some_and(|random| random.starts_with('_'))
+    }
+
+    /// Whether a connection of it comes from `address`, of IPv4.
+    pub(super) fn is_at(&self, address: SocketAddr) -> anyhow::Result<bool> {
+        // `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode`
+        let sockets = fs::read_to_string("/proc/net/tcp")?;
+        let port = format!(":{:04X}", address.port());
+        let of = |line: &str| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let is_its = fields.get(1).is_some_and(|local| local.ends_with(&port));
+            fields.get(9).filter(|_| is_its).map(|inode| format!("socket:[{inode}]"))
+        };
+        let wanted: Vec<_> = sockets.lines().skip(1).filter_map(of).collect();
+        let open = fs::read_dir(format!("/proc/{}/fd", self.operator.pid()))?;
+        let mut open = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        Ok(open.any(|target| wanted.iter().any(|socket| target.to_string_lossy() == socket.as_str())))
     }
 
     /// Its log and its audit lines so far.

@@ -16,6 +16,9 @@ pub const INSTANCE: &str = "ob317v4uif0001";
 /// Their tenant.
 pub const TENANT: &str = "t4louaeei0001";
 
+/// The only tenant of an engine.
+pub(super) const SQL_TENANT: &str = "sys";
+
 /// The session number `number`, in the middle of a long query.
 #[must_use]
 pub fn session(number: i64) -> Session {
@@ -66,4 +69,9 @@ pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<Sessi
         suspend: false,
         ttl_seconds_after_finished: None,
     })
+}
+
+/// The same for sessions of the engine, in an arena that is set [by SQL](super::Arena::set_by_sql).
+pub fn kill_by_sql(sessions: &[Session], seconds: i64) -> anyhow::Result<SessionKillSpec> {
+    Ok(SessionKillSpec { tenant_id: SQL_TENANT.into(), ..kill_sessions(sessions, seconds)? })
 }

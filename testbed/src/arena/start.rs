@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +15,7 @@ use super::{
     namespace::Arena,
     replica::{Launch, Replica},
 };
-use crate::operator::Operator;
+use crate::{operator::Operator, sql_relay::SqlRelay};
 
 impl Arena {
     /// Starts one more replica, and does not wait until it is ready.
@@ -30,7 +31,10 @@ impl Arena {
         let http1 = format!("SESSIONKILL_API_SERVER_HTTP1={}", launch.http1);
         let binary = self.ground.binary.to_str().context("the binary's path is not in UTF-8")?;
         let gateway = self.gateway.url();
-        let mut arguments = vec!["RUST_LOG=info", &proxy, &http1, binary, "run", "--identity", &client];
+        let sql = format!("SESSIONKILL_ALLOW_SQL_HOSTS={}", self.sql.as_ref().map(SqlRelay::host).unwrap_or_default());
+        let mut arguments = vec!["RUST_LOG=info", &proxy, &http1];
+        arguments.extend(self.sql.is_some().then_some(sql.as_str()));
+        arguments.extend([binary, "run", "--identity", &client]);
         arguments.extend(["--allow-endpoint", &gateway]);
         arguments.extend(["--sweep-interval-seconds", "4"]);
         let chosen = launch.arguments(&self.namespace);
@@ -39,6 +43,12 @@ impl Arena {
         let replica = Arc::new(Replica { client, operator, launch });
         replicas.push(replica.clone());
         Ok(replica)
+    }
+
+    /// The replica that is connected from `address`.
+    pub async fn replica_at(&self, address: SocketAddr) -> Option<Arc<Replica>> {
+        let replicas = self.replicas.lock().await;
+        replicas.iter().find(|replica| replica.is_at(address).unwrap_or_default()).cloned()
     }
 
     /// A kubeconfig of the same user, with the server address `url`.

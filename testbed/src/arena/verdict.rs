@@ -1,16 +1,28 @@
-//! What must hold after every fault, checked when all work is done. The gateway's ledger says what really happened.
+//! What must hold after every fault, checked when all work is done. The gateway's ledger says what really happened, or by
+//! SQL the engine's own log.
 
-use std::{collections::HashSet, fs};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs,
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
 
 use kube::{ResourceExt as _, config::Kubeconfig};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sessionkill::api::{
-    OceanBaseConnection, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus,
+    OceanBaseConnection, Scope, SessionKill, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus,
 };
 
+use tokio::task::spawn_blocking;
+
 use super::namespace::{Arena, CANARIES};
-use crate::gateway::SessionRecord;
+use crate::{
+    gateway::Session,
+    oceanbase::{Engine, mysql_async::prelude::Queryable as _},
+};
 
 /// The result of the check.
 #[derive(Clone, Debug, Default)]
@@ -49,22 +61,28 @@ impl Verdict {
     }
 }
 
-/// What the gateway knows.
+/// The address of a server and the ID of a session.
+type Key = (String, i64);
+
+/// What the gateway knows, or the engine.
+#[derive(Default)]
 struct Truth {
-    executed: HashSet<(String, i64)>,
-    there: HashSet<(String, i64)>,
+    /// The kills of each session that was killed, each with its time.
+    executed: BTreeMap<Key, Vec<Timestamp>>,
+    there: HashSet<Key>,
+    /// The sessions that more than one request names: another one may have killed them.
+    shared: HashSet<Key>,
 }
 
 impl Arena {
     /// Checks everything in the arena. All faults must be over and all work done: see [`Arena::unfinished`].
     pub async fn verdict(&self) -> anyhow::Result<Verdict> {
         let (requests, receipts) = (self.requests().await?, self.receipts().await?);
-        let there = self.gateway.sessions().await?.into_iter().map(|it| (it.server_ip, it.session_id)).collect();
-        let kills = self.gateway.kills_per_session();
-        let truth = Truth { executed: kills.keys().cloned().collect(), there };
+        let truth = self.truth(&requests).await?;
+        let kills = &truth.executed;
         let mut verdict = Verdict {
             kills: kills.len(),
-            double_kills: kills.values().filter(|count| **count > 1).count(),
+            double_kills: kills.values().filter(|times| times.len() > 1).count(),
             records: receipts.iter().filter(|receipt| receipt.status.is_some()).count(),
             ..Verdict::default()
         };
@@ -73,15 +91,15 @@ impl Arena {
             verdict.observed += usize::from(!outcomes(receipt).any(|it| it.outcome == SessionOutcome::Unknown));
         }
         let mut violations = self.unfinished().await?;
-        let twice = kills.iter().filter(|(_, count)| **count > 1);
-        violations.extend(twice.map(|(session, count)| format!("{session:?} was killed {count} times")));
-        violations.extend(self.late(&receipts));
+        let twice = kills.iter().filter(|(_, times)| times.len() > 1);
+        violations.extend(twice.map(|(session, times)| format!("{session:?} was killed {} times", times.len())));
+        violations.extend(truth.late(&receipts));
         for receipt in &receipts {
-            violations.extend(truth.contradicts(&receipt.name_any(), outcomes(receipt)));
+            violations.extend(truth.contradicts(&receipt.name_any(), receipt.spec.scope, outcomes(receipt)));
         }
         for request in &requests {
             let sessions = request.status.iter().flat_map(|status| &status.sessions);
-            violations.extend(truth.contradicts(&request.name_any(), sessions));
+            violations.extend(truth.contradicts(&request.name_any(), request.spec.scope, sessions));
             violations.extend(disagrees(request, &receipts));
         }
         violations.extend(self.told_secrets().await?);
@@ -103,24 +121,43 @@ impl Arena {
         Ok(found)
     }
 
-    /// Kills without a claim, and kills after the deadline of their claim.
-    fn late(&self, receipts: &[SessionKillReceipt]) -> Vec<String> {
-        let deadline = |session: &SessionRecord| {
-            let named = |receipt: &&SessionKillReceipt| {
-                let mut planned = receipt.spec.sessions.iter();
-                planned.any(|it| it.session_id == session.session_id && it.server_ip == session.server_ip)
-            };
-            receipts.iter().filter(named).map(|receipt| receipt.spec.dispatch_deadline_time.0).max()
-        };
-        let calls = self.gateway.calls();
-        let executed = calls.iter().flat_map(|call| {
-            call.sessions.iter().filter(|session| session.executed).map(move |session| (call.admitted_time, session))
-        });
-        let late = executed.filter(|(admitted, session)| {
-            let deadline = deadline(session);
-            deadline.is_none() || *admitted > deadline
-        });
-        late.map(|(admitted, session)| format!("killed late or without a claim: {admitted:?} {session:?}")).collect()
+    /// How often each session was killed. By SQL: each session that a request names, as the log has those of all arenas.
+    pub async fn kills_per_session(&self) -> anyhow::Result<BTreeMap<(String, i64), u32>> {
+        let executed = self.truth(&self.requests().await?).await?.executed;
+        let count = |times: Vec<Timestamp>| u32::try_from(times.len()).unwrap_or(u32::MAX);
+        Ok(executed.into_iter().map(|(session, times)| (session, count(times))).collect())
+    }
+
+    async fn truth(&self, requests: &[SessionKill]) -> anyhow::Result<Truth> {
+        let mut named: HashMap<Key, usize> = HashMap::new();
+        for session in requests.iter().flat_map(|request| &request.spec.sessions) {
+            *named.entry((session.server_ip.clone(), session.session_id)).or_default() += 1;
+        }
+        let mut truth = Truth::default();
+        if self.sql.is_some() {
+            let engine = self.ground.engine.as_ref().context("the ground has no engine")?;
+            let key = |id| (engine.server_ip().to_owned(), id);
+            let ids: Vec<i64> = engine.connect().await?.query("select id from oceanbase.V$OB_PROCESSLIST").await?;
+            truth.there = ids.into_iter().map(key).collect();
+            let ground = self.ground.clone();
+            let read = spawn_blocking(move || ground.engine.as_ref().map(Engine::witness));
+            let witness = read.await?.context("the ground has no engine")??;
+            let ended = witness.ended.into_iter().map(key).zip(witness.times);
+            for (session, time) in ended.filter(|(session, _)| named.contains_key(session)) {
+                truth.executed.entry(session).or_default().push(time);
+            }
+        } else {
+            let key = |it: Session| (it.server_ip, it.session_id);
+            truth.there = self.gateway.sessions().await?.into_iter().map(key).collect();
+            for call in self.gateway.calls() {
+                for session in call.sessions.into_iter().filter(|session| session.executed) {
+                    let key = (session.server_ip, session.session_id);
+                    truth.executed.entry(key).or_default().push(call.admitted_time.unwrap_or(call.received_time));
+                }
+            }
+        }
+        truth.shared = named.into_iter().filter(|(_, count)| *count > 1).map(|(session, _)| session).collect();
+        Ok(truth)
     }
 
     async fn told_secrets(&self) -> anyhow::Result<Vec<String>> {
@@ -158,17 +195,32 @@ impl Arena {
 
 impl Truth {
     /// What statuses say about sessions, but the ledger contradicts.
-    fn contradicts<'a>(&self, name: &str, said: impl Iterator<Item = &'a SessionStatus>) -> Vec<String> {
+    fn contradicts<'a>(&self, name: &str, scope: Scope, said: impl Iterator<Item = &'a SessionStatus>) -> Vec<String> {
         let is_false = |session: &&SessionStatus| {
             let key = (session.server_ip.clone(), session.session_id);
             match session.outcome {
-                SessionOutcome::Killed | SessionOutcome::Gone => self.there.contains(&key),
-                SessionOutcome::Failed => self.executed.contains(&key),
+                // Of scope Query the session lives.
+                SessionOutcome::Killed | SessionOutcome::Gone => scope == Scope::Session && self.there.contains(&key),
+                SessionOutcome::Failed => self.executed.contains_key(&key) && !self.shared.contains(&key),
                 SessionOutcome::Pending => true,
                 SessionOutcome::Skipped | SessionOutcome::Unknown => false,
             }
         };
         said.filter(is_false).map(|session| format!("{name} says what is not so: {}", json!(session))).collect()
+    }
+
+    /// Kills without a claim, and kills after the deadline of their claim.
+    fn late(&self, receipts: &[SessionKillReceipt]) -> Vec<String> {
+        let deadline = |(server_ip, session_id): &Key| {
+            let named = |receipt: &&SessionKillReceipt| {
+                let mut planned = receipt.spec.sessions.iter();
+                planned.any(|it| it.session_id == *session_id && it.server_ip == *server_ip)
+            };
+            receipts.iter().filter(named).map(|receipt| receipt.spec.dispatch_deadline_time.0).max()
+        };
+        let executed = self.executed.iter().flat_map(|(key, times)| times.iter().map(move |time| (key, *time)));
+        let late = executed.filter(|(key, time)| deadline(key).is_none_or(|deadline| *time > deadline));
+        late.map(|(key, time)| format!("killed late or without a claim: {key:?} at {time}")).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::Context;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 /// The engine's name of its log. A full one gets a time stamp at its end.
 const LOG: &str = "seekdb.log";
@@ -53,6 +54,8 @@ impl KillStatement {
 pub struct Witness {
     /// The sessions that were ended.
     pub ended: Vec<i64>,
+    /// When each of them was, by the engine's clock.
+    pub times: Vec<Timestamp>,
     /// The sessions whose statement was told to end. OK for an idle session, too.
     pub interrupted: Vec<i64>,
     /// The statements, also those that were refused.
@@ -94,13 +97,23 @@ impl Witness {
         let head = String::from_utf8_lossy(&line[..line.len().min(120)]);
         let text = || String::from_utf8_lossy(line);
         if head.contains("] kill_session (") {
-            self.ended.extend(number(&text(), "kill session successfully(", "server_sid="));
+            if let Some(id) = number(&text(), "kill session successfully(", "server_sid=") {
+                self.ended.push(id);
+                self.times.push(time(&head).unwrap_or(Timestamp::MAX));
+            }
         } else if head.contains("] kill_query (") {
             self.interrupted.extend(number(&text(), "kill query(", "get_server_sid()="));
         } else if head.contains("(ob_structured_event_logger.h") {
             self.statements.extend(statement(&text()));
         }
     }
+}
+
+/// The time at the beginning of a record, which is local.
+fn time(head: &str) -> Option<Timestamp> {
+    let (time, _) = head.strip_prefix('[')?.split_once(']')?;
+    let time = DateTime::strptime("%Y-%m-%d %H:%M:%S%.f", time).ok()?;
+    time.to_zoned(TimeZone::system()).ok().map(|time| time.timestamp())
 }
 
 /// The number after `key`, in a record of this kind.
@@ -175,6 +188,8 @@ mod tests {
         witness.add(br#" kill session successfully(peer="1:1", real_client_ip=1, server_sid=4, query_str=')"#);
         witness.add(STATEMENT.as_bytes());
         assert_eq!(witness.ended, [5]);
+        let time = DateTime::constant(2026, 12, 1, 0, 35, 55, 579_166_000).to_zoned(TimeZone::system()).unwrap();
+        assert_eq!(witness.times, [time.timestamp()]);
         let text = r#"KILL 1164 /* a, return_code=0\") */"#.to_owned();
         assert_eq!(witness.statements, [KillStatement { text, return_code: -4174 }]);
     }

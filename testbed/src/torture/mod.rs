@@ -2,7 +2,6 @@
 //! both sides of the operators fail, and the operators die or pause at random times. When all work is done, everything
 //! that must hold is checked. The seed determines the schedule.
 
-mod clients;
 mod play;
 mod schedule;
 
@@ -21,7 +20,6 @@ use tokio::task::spawn_blocking;
 pub use self::{play::play, schedule::Schedule};
 use crate::{
     arena::{Ground, Verdict},
-    oceanbase::Engine,
     operator::build_operator,
     scratch,
 };
@@ -72,7 +70,7 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
     let binary = spawn_blocking(move || build_operator(&profile)).await??;
     let mut ground = Ground::prepare(&directory, &binary).await?;
     if args.engine {
-        ground.engine = Some(Engine::start(&directory.join("engine")).await?);
+        ground.start_engine().await?;
     }
     let ground = Arc::new(ground);
     let first = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));

@@ -17,12 +17,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{
-    clients::Clients,
-    schedule::{Schedule, Strike, What},
-};
+use super::schedule::{Schedule, Strike, What};
 use crate::{
-    arena::{Arena, Ground, Launch, Replica, Verdict, kill_sessions, session},
+    arena::{Arena, Clients, Ground, Launch, Replica, Verdict, kill_sessions, session},
     fault_proxy::{Fault, FaultProxy, Rule},
     gateway::{Backend, Session},
 };

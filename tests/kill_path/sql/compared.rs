@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sessionkill::api::{Expect, SessionOutcome, SessionReason, SessionState, VerificationPolicy};
 use testbed::oceanbase::mysql_async::prelude::Queryable as _;
+use testbed::sql_relay::{Fate, SqlRelay};
 
-use super::relay::{Fate, SqlRelay};
-use super::{assert_executed, engine, host, request, scene};
+use super::{assert_executed, engine, host, reached, request, scene};
 use crate::scene::{Client, Request as _, create_user, in_seconds};
 
 /// A part of the statement that compares, and of the one that kills.
@@ -16,7 +16,7 @@ const KILL: &str = "@k, 0)";
 #[tokio::test]
 async fn a_session_that_runs_something_else_by_then_lives() {
     let engine = engine().await;
-    let relay = SqlRelay::start(engine.port()).await;
+    let relay = SqlRelay::start(engine.port()).await.unwrap();
     let scene = scene("sql-changed", &engine, &[relay.host()]).await;
     let statement = Client::connect(&engine, "root").await.start_statement();
     let id = statement.id;
@@ -24,7 +24,7 @@ async fn a_session_that_runs_something_else_by_then_lives() {
     let held = relay.rule(COMPARE, Fate::HeldBefore);
     let expect = Expect { sql_id: Some(listed.sql_id), state: Some(SessionState::Active), ..Expect::default() };
     request(&scene, "inc-1", &engine, id).expecting(&expect).create().await;
-    held.reached().await;
+    reached(&held).await;
     let mut root = engine.connect().await.unwrap();
     root.query_drop(format!("KILL QUERY {id}")).await.unwrap();
     let (mut client, _) = statement.refused().await;
@@ -41,13 +41,13 @@ async fn a_session_that_runs_something_else_by_then_lives() {
 #[tokio::test]
 async fn a_session_that_is_gone_by_then_is_told_gone() {
     let engine = engine().await;
-    let relay = SqlRelay::start(engine.port()).await;
+    let relay = SqlRelay::start(engine.port()).await.unwrap();
     let scene = scene("sql-gone", &engine, &[relay.host()]).await;
     let client = Client::connect(&engine, "root").await;
     let id = client.id;
     let held = relay.rule(COMPARE, Fate::HeldBefore);
     request(&scene, "inc-1", &engine, id).create().await;
-    held.reached().await;
+    reached(&held).await;
     client.leave().await;
     scene.wait_unlisted(id).await;
     held.release();
@@ -60,13 +60,13 @@ async fn a_session_that_is_gone_by_then_is_told_gone() {
 #[tokio::test]
 async fn a_kill_that_reaches_the_server_after_its_deadline_is_refused_by_the_server() {
     let engine = engine().await;
-    let relay = SqlRelay::start(engine.port()).await;
+    let relay = SqlRelay::start(engine.port()).await.unwrap();
     let scene = scene("sql-late", &engine, &[relay.host()]).await;
     let mut client = Client::connect(&engine, "root").await;
     let held = relay.rule(KILL, Fate::HeldBefore);
     let deadline = in_seconds(4);
     request(&scene, "inc-1", &engine, client.id).not_after(deadline).create().await;
-    held.reached().await;
+    reached(&held).await;
     // The packet is on its way, and the operator can do nothing about it any more.
     crate::scene::until(deadline + Duration::from_secs(1)).await;
     held.release();
@@ -83,14 +83,14 @@ async fn a_lost_answer_to_a_kill_is_found_out_and_nothing_is_sent_again() {
     for (name, fate, executed) in
         [("sql-lost-after", Fate::LostAfter, true), ("sql-lost-before", Fate::LostBefore, false)]
     {
-        let relay = SqlRelay::start(engine.port()).await;
+        let relay = SqlRelay::start(engine.port()).await.unwrap();
         let scene = scene(name, &engine, &[relay.host()]).await;
         let (mut first, mut second) = (Client::connect(&engine, "root").await, Client::connect(&engine, "root").await);
         let ids = [first.id, second.id];
         let lost = relay.rule(KILL, fate);
         let wanted = request(&scene, "inc-1", &engine, ids[0]).and_session_on(engine.server_ip(), ids[1]);
         wanted.verified(VerificationPolicy::Required, 5).create().await;
-        lost.reached().await;
+        reached(&lost).await;
         let ended = scene.wait_finished("inc-1").await;
         if executed {
             // Both connections of the call are lost, each with a kill that was executed.
@@ -117,12 +117,12 @@ async fn a_lost_answer_to_a_kill_is_found_out_and_nothing_is_sent_again() {
 #[tokio::test]
 async fn a_connection_that_was_lost_before_a_kill_is_made_anew() {
     let engine = engine().await;
-    let relay = SqlRelay::start(engine.port()).await;
+    let relay = SqlRelay::start(engine.port()).await.unwrap();
     let scene = scene("sql-anew", &engine, &[relay.host(), host(&engine)]).await;
     let mut client = Client::connect(&engine, "root").await;
     let lost = relay.rule(COMPARE, Fate::LostAfter);
     request(&scene, "inc-1", &engine, client.id).create().await;
-    lost.reached().await;
+    reached(&lost).await;
     lost.release();
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.outcomes(), [(SessionOutcome::Killed, SessionReason::Verified)], "{}", ended.message());
@@ -134,14 +134,14 @@ async fn a_connection_that_was_lost_before_a_kill_is_made_anew() {
 #[tokio::test]
 async fn a_process_that_is_paused_between_compare_and_kill_until_too_late_ends_nothing() {
     let engine = engine().await;
-    let relay = SqlRelay::start(engine.port()).await;
+    let relay = SqlRelay::start(engine.port()).await.unwrap();
     let scene = scene("sql-paused", &engine, &[relay.host()]).await;
     let operator = scene.first_operator();
     let mut client = Client::connect(&engine, "root").await;
     let compared = relay.rule(COMPARE, Fate::HeldAfter);
     let deadline = in_seconds(5);
     request(&scene, "inc-1", &engine, client.id).not_after(deadline).create().await;
-    compared.reached().await;
+    reached(&compared).await;
     operator.pause().unwrap();
     compared.release();
     crate::scene::until(deadline + Duration::from_secs(1)).await;
@@ -158,12 +158,12 @@ async fn a_session_that_has_another_user_by_then_lives() {
     let engine = engine().await;
     create_user(&engine, "sql_before").await;
     create_user(&engine, "sql_after").await;
-    let relay = SqlRelay::start(engine.port()).await;
+    let relay = SqlRelay::start(engine.port()).await.unwrap();
     let scene = scene("sql-user", &engine, &[relay.host()]).await;
     let mut client = Client::connect(&engine, "sql_before").await;
     let held = relay.rule(COMPARE, Fate::HeldBefore);
     request(&scene, "inc-1", &engine, client.id).create().await;
-    held.reached().await;
+    reached(&held).await;
     client.become_user("sql_after").await;
     held.release();
     let ended = scene.wait_finished("inc-1").await;

@@ -5,7 +5,6 @@ mod compared;
 mod hostile;
 mod kills;
 mod login;
-mod relay;
 mod scripted;
 mod secure;
 
@@ -16,6 +15,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use sessionkill::api::OceanBaseConnection;
 use testbed::oceanbase::Engine;
+use testbed::sql_relay::Order;
 
 use crate::scene::{Launch, RequestBuilder, Scene, Shown as _, eventually, shared_engine};
 
@@ -76,6 +76,12 @@ async fn connect_as(scene: &Scene, name: &str, host: &str, changes: Value) {
 fn request<'a>(scene: &'a Scene, name: &str, engine: &Engine, id: i64) -> RequestBuilder<'a> {
     let request = scene.request(name).through(CONNECTION).instance(CLUSTER).tenant(TENANT);
     request.session_on(engine.server_ip(), id)
+}
+
+/// Waits until a statement has met `order`.
+async fn reached(order: &Order) {
+    let is_met = async || if order.count() > 0 { Ok(()) } else { Err("none came".to_owned()) };
+    eventually("a statement to be held or lost", is_met).await;
 }
 
 /// Waits until the connection by SQL says this of itself.

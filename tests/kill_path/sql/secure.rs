@@ -6,9 +6,9 @@ use serde_json::json;
 use sessionkill::api::{Expect, SessionOutcome, SessionReason};
 use testbed::oceanbase::Engine;
 use testbed::oceanbase::mysql_async::prelude::Queryable as _;
+use testbed::sql_relay::{Fate, SqlRelay};
 
-use super::relay::{Fate, SqlRelay};
-use super::{CONNECTION, PASSWORD, RIGHTS, SECRET, USER, assert_executed, host, request, wait_connection};
+use super::{CONNECTION, PASSWORD, RIGHTS, SECRET, USER, assert_executed, host, reached, request, wait_connection};
 use crate::scene::{Client, Cluster, Launch, Request as _, Scene};
 
 /// A scene on an engine of its own with TLS. The CA is in the Secret, and `hosts` are allowed.
@@ -16,7 +16,7 @@ async fn secure_scene(name: &str) -> (Arc<Engine>, SqlRelay, Scene) {
     let directory = Cluster::shared().await.directory.join(format!("{name}-engine"));
     let engine = Arc::new(Engine::start_secure(&directory).await.unwrap());
     engine.create_user(USER, PASSWORD, RIGHTS).await.unwrap();
-    let relay = SqlRelay::start(engine.port()).await;
+    let relay = SqlRelay::start(engine.port()).await.unwrap();
     let scene = Scene::set_on(&engine, name).await;
     let ca = engine.ca_pem().unwrap().to_owned();
     scene.put_secret(SECRET, true, &[("username", USER), ("password", PASSWORD), ("ca.crt", &ca)]).await;
@@ -89,7 +89,7 @@ async fn after_a_restart_another_session_under_the_same_id_lives() {
     let expect = Expect { client_port: root.query_first(port).await.unwrap(), ..Expect::default() };
     assert!(expect.client_port.is_some());
     request(&scene, "inc-1", &engine, id).expecting(&expect).create().await;
-    held.reached().await;
+    reached(&held).await;
     engine.restart().await.unwrap();
     let mut innocent = with_id(&engine, id).await;
     held.release();

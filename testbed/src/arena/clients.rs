@@ -5,18 +5,19 @@ use std::{collections::BTreeMap, time::Duration};
 use mysql_async::{Conn, prelude::Queryable as _};
 use tokio::time::{Instant, sleep};
 
-use crate::{arena::Verdict, gateway::Session, oceanbase::Engine};
+use super::verdict::Verdict;
+use crate::{gateway::Session, oceanbase::Engine};
 
 /// How long the engine may take to end a session after a `KILL`.
 const LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Connected clients, in the order of their sessions.
-pub(super) struct Clients(Vec<(Session, Conn)>);
+pub struct Clients(Vec<(Session, Conn)>);
 
 impl Clients {
     /// Connects this number of new clients.
-    pub(super) async fn connect(engine: &Engine, count: usize) -> anyhow::Result<Self> {
+    pub async fn connect(engine: &Engine, count: usize) -> anyhow::Result<Self> {
         let mut clients = vec![];
         for _ in 0..count {
             let mut conn = engine.connect().await?;
@@ -28,13 +29,14 @@ impl Clients {
     }
 
     /// Their sessions, as requests name them.
-    pub(super) fn sessions(&self) -> Vec<Session> {
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Session> {
         self.0.iter().map(|(session, _)| session.clone()).collect()
     }
 
-    /// How many have lost their session and how many have not, and each contradiction to the gateway's ledger, which
+    /// How many have lost their session and how many have not, and each contradiction to the ledger or the log, which
     /// says whose sessions were killed. `name` is the prefix of each message.
-    pub(super) async fn verdict(self, name: &str, killed: &BTreeMap<(String, i64), u32>) -> Verdict {
+    pub async fn verdict(self, name: &str, killed: &BTreeMap<(String, i64), u32>) -> Verdict {
         let mut verdict = Verdict::default();
         for (session, mut conn) in self.0 {
             let is_killed = killed.contains_key(&(session.server_ip, session.session_id));

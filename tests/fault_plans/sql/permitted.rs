@@ -1,0 +1,76 @@
+//! The permitted ends of a plan, for each of the two sessions of its request.
+
+use sessionkill::api::{SessionOutcome, SessionReason};
+use testbed::fault_proxy::At;
+use testbed::sql_relay::Fate;
+
+use super::plan::{CLAIM, COMPARE, KILL, LIST, Plan, RECORD, SETTLE};
+use crate::plan::{Step, Strike};
+
+/// What is told of a session.
+pub type Told = (SessionOutcome, SessionReason);
+
+const VERIFIED: Told = (SessionOutcome::Killed, SessionReason::Verified);
+/// Its kill was executed, and nobody knows that.
+const SEEN_GONE: Told = (SessionOutcome::Gone, SessionReason::NotFound);
+/// Its kill was not executed, and nobody knows that.
+const SEEN_THERE: Told = (SessionOutcome::Failed, SessionReason::StillPresent);
+const NOT_SENT: Told = (SessionOutcome::Failed, SessionReason::NotSent);
+
+/// Whether the session number `nth` may end so. `is_executed` says whether a kill of it was executed.
+pub fn may_end(plan: &Plan, nth: usize, told: Told, is_executed: bool) -> bool {
+    let seen = if is_executed { SEEN_GONE } else { SEEN_THERE };
+    match plan {
+        // The kill of this session has no certain answer. Those of others have.
+        Plan::Lost(Step { kind, nth: at }, fate) if kind == KILL && *at == nth => {
+            told == seen && is_executed == (*fate == Fate::LostAfter)
+        }
+        // Nothing is executed by another statement, so that it goes on with another connection. It repeats every request to
+        // the API server.
+        Plan::Lost(..) | Plan::Api(..) | Plan::None => told == VERIFIED && is_executed,
+        Plan::Struck { step, at, strike: Strike::Kill, .. } => match since_claim(step, *at) {
+            // After its start it makes the kill.
+            None | Some(Since::End) => told == VERIFIED && is_executed,
+            // On a slow machine, a kill that was held comes too late for the server.
+            Some(Since::Claim) => told == seen && (is_executed == (nth < executed_at(step)) || is_held(step, *at, nth)),
+        },
+        // When it goes on, its statements may have timed out. What the server got too late was refused there.
+        Plan::Struck { step, at, strike: Strike::Freeze, .. } => {
+            let permitted = if is_executed { [VERIFIED, SEEN_GONE] } else { [SEEN_THERE, NOT_SENT] };
+            // It is made again under another claim, or not at all.
+            permitted.contains(&told) && !(is_held(step, *at, nth) && told == SEEN_GONE)
+        }
+    }
+}
+
+/// Whether the kill of the session number `nth` was held before the server.
+fn is_held(step: &Step, at: At, nth: usize) -> bool {
+    step.kind == KILL && step.nth == nth && at == At::Request
+}
+
+/// Between which of its steps an operator was struck.
+enum Since {
+    /// It had its claim, and had not told the end.
+    Claim,
+    /// The end was told.
+    End,
+}
+
+/// `None` if it had no claim.
+fn since_claim(Step { kind, nth }: &Step, at: At) -> Option<Since> {
+    match (kind.as_str(), nth, at) {
+        (CLAIM, _, At::Answer) | (COMPARE | KILL, ..) | (LIST, 1, _) | (SETTLE, _, At::Request) => Some(Since::Claim),
+        (SETTLE, _, At::Answer) | (RECORD, ..) => Some(Since::End),
+        _ => None,
+    }
+}
+
+/// How many kills were executed if an operator was killed here. A statement that is on its way is executed.
+fn executed_at(Step { kind, nth }: &Step) -> usize {
+    match kind.as_str() {
+        COMPARE => *nth,
+        KILL => nth + 1,
+        LIST | SETTLE => 2,
+        _ => 0,
+    }
+}
