@@ -193,3 +193,30 @@ fn what_an_operator_holds_is_told_early_and_late() {
     }
     assert_eq!(soak["overdue"], 0, "none can be overdue by a minute yet");
 }
+
+#[test]
+fn real_sessions_are_ended_by_sql_and_what_was_asked_is_counted() {
+    let directory = scratch::directory().unwrap();
+    let arguments = [
+        &["--backend", "sql", "--profile", "dev", "--repeats", "1", "--requests", "2", "--rates", "--finished"][..],
+        &["--sessions", "3", "--contenders", "sessionkill,floor,pymysql", "--json", "bench.jsonl"],
+    ];
+    let printed = bench(directory.path(), &arguments.concat());
+    let records = records(directory.path());
+    let [operator, floor, script] = records["run"].as_slice() else { panic!("not three: {records:?}") };
+    for run in [operator, floor, script] {
+        let ends = |field: &str| run["ends"][field].as_u64().unwrap();
+        assert_eq!((ends("sessions"), ends("sessionsKilled"), ends("mostKillsOfOne")), (6, 6, 1), "{run}");
+        assert!(
+            number(run, "/upstreamCalls/kill") > 2.9 && (number(run, "/sqlConnections") - 1.0).abs() < 1e-9,
+            "{run}"
+        );
+    }
+    for run in [operator, floor] {
+        assert!((number(run, "/upstreamCalls/compare") - 3.0).abs() < 1e-9, "{run}");
+        assert!(number(run, "/upstreamCalls/list") <= 2.0, "{run}");
+        assert!(number(run, "/apiRequests/create sessionkillreceipts") > 0.9, "{run}");
+    }
+    assert!(script["apiRequests"].as_object().unwrap().is_empty(), "{script}");
+    assert!(printed.contains("| statements, each |"), "{printed}");
+}

@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_list_tells_only_of_the_servers_that_it_has() {
-        let servers = Some(HashSet::from(["10.0.0.1".to_owned()]));
+        let servers = Some(HashSet::from([("10.0.0.1".to_owned(), String::new())]));
         let list = Snapshot::new(vec![], true, crate::test_objects::time("10:00:00"));
         let list = list.with_limits(Limits { servers, ..Limits::default() });
         assert_eq!(list.presence("10.0.0.1", 7), Presence::Absent);

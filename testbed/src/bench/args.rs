@@ -9,7 +9,7 @@ use sessionkill::api::VerificationPolicy;
 
 use super::{
     contender::Contender,
-    record::{Load, Part, Setting},
+    record::{BackendKind, Load, Part, Setting},
 };
 use crate::{
     gateway::{GatewayOptions, Quota},
@@ -22,9 +22,12 @@ use crate::{
 pub struct BenchArgs {
     /// What to measure: sessionkill, floor, NAME=PATH of another binary of the operator, or a peer (controller-runtime,
     /// kopf or script). controller-runtime+writes and kopf+writes make the same writes as sessionkill. Peers need
-    /// --trust-answers.
+    /// --trust-answers. With --backend sql instead of peers: pymysql, a script, and pt-kill, which must be installed.
     #[arg(long, value_delimiter = ',', default_value = "sessionkill,floor")]
     contenders: Vec<Contender>,
+    /// Where sessions are, and how they are ended. In a real engine the bench opens them, all in its one tenant.
+    #[arg(long, value_enum, default_value = "gateway")]
+    backend: BackendKind,
     /// How many requests are made at once, one load each. Give no value to leave these loads out.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "1,100,1000")]
     requests: Vec<u32>,
@@ -63,8 +66,8 @@ pub struct BenchArgs {
     /// Measure the start beside this number of finished requests. Give no value to leave the starts out.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "0,10000")]
     finished: Vec<u32>,
-    /// How many sessions each request names, 1 to 20.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
+    /// How many sessions each request names, 1 to 100.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     sessions: u32,
     /// Make requests with verification.policy None: the process list is not read. Peers cannot do more.
     #[arg(long)]
@@ -137,6 +140,7 @@ impl BenchArgs {
         ensure!(self.lone_tenant.is_none() || self.tenants > 1, "--lone-tenant needs --tenants 2 or more");
         let has_peers = self.contenders.iter().any(Contender::is_peer);
         ensure!(!has_peers || self.trust_answers, "--contenders: the peers need --trust-answers");
+        self.check_backend(has_peers)?;
         let has_floor = self.contenders.iter().any(Contender::is_floor);
         ensure!(!has_floor || self.quota.is_none(), "--quota: the floor calls once and does not wait to be let in");
         let mut names: Vec<_> = self.contenders.iter().map(|contender| &contender.name).collect();
@@ -164,6 +168,21 @@ impl BenchArgs {
             gateway: self.gateway(),
             setting: Setting { repeats: if only_operators { 1 } else { self.repeats }, ..self.setting() },
         })
+    }
+
+    fn check_backend(&self, has_peers: bool) -> anyhow::Result<()> {
+        let by_sql = self.backend == BackendKind::Sql;
+        let has_tools = self.contenders.iter().any(|contender| contender.tool().is_some());
+        ensure!(by_sql || !has_tools, "--contenders: pymysql and pt-kill need --backend sql");
+        ensure!(!by_sql || !has_peers, "--contenders: the peers call a gateway, and none is there with --backend sql");
+        let others = self.lone_tenant.is_some() || self.hostile.is_some() || self.soak.is_some();
+        ensure!(!by_sql || !others, "--backend sql: the engine has one tenant, which is not attacked or used for long");
+        ensure!(
+            !by_sql || !self.trust_answers,
+            "--trust-answers: by SQL the process list is always read before, so that the floor reads it after, too"
+        );
+        ensure!(!by_sql || self.quota.is_none(), "--quota: the engine has none");
+        Ok(())
     }
 
     fn loads(&self) -> Vec<Load> {
@@ -213,10 +232,11 @@ impl BenchArgs {
             sessions: self.sessions,
             verification: self.verification(),
             // The victim is one of them.
-            tenants: if self.hostile.is_some() { 1 } else { self.tenants },
-            delay_ms: self.delay_ms,
+            tenants: if self.hostile.is_some() || self.backend == BackendKind::Sql { 1 } else { self.tenants },
+            delay_ms: if self.backend == BackendKind::Sql { 0 } else { self.delay_ms },
             quota: self.quota,
             repeats: self.repeats,
+            backend: self.backend,
         }
     }
 }
@@ -287,7 +307,11 @@ mod tests {
             ["--rates", "0"],
             ["--requests", "0"],
             ["--contenders", "floor,floor"],
-            ["--sessions", "21"],
+            ["--sessions", "101"],
+            ["--contenders", "pymysql"],
+            ["--backend=sql", "--contenders=script"],
+            ["--backend=sql", "--soak"],
+            ["--backend=sql", "--trust-answers"],
             ["--tenants", "51"],
             ["--retry-after", "--rates"],
             ["--contenders", "floor,kopf"],

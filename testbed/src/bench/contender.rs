@@ -10,10 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
 
-use super::scene::{ACCOUNTS, Scene};
+use super::{
+    by_sql::{Database, Tool},
+    scene::{ACCOUNTS, Scene},
+};
 use crate::{
     base::{NAMESPACE, SERVICE_ACCOUNT},
     hostile::Needs,
@@ -45,6 +48,8 @@ enum Kind {
     Floor,
     /// A peer, and whether it makes the same writes as the operator.
     Peer(Peer, bool),
+    /// A tool that ends sessions by SQL, and knows nothing of Kubernetes.
+    Tool(Tool),
 }
 
 impl FromStr for Contender {
@@ -55,9 +60,9 @@ impl FromStr for Contender {
             Some((_, binary)) => Kind::Operator(Some(binary.into())),
             None if text == "sessionkill" => Kind::Operator(None),
             None if text == "floor" => Kind::Floor,
-            None => peer(text).ok_or(
-                "a contender is sessionkill, floor, controller-runtime, kopf, either of these with +writes, script, or \
-                 NAME=PATH of a binary of the operator",
+            None => Tool::named(text).map(Kind::Tool).or_else(|| peer(text)).ok_or(
+                "a contender is sessionkill, floor, controller-runtime, kopf, either of these with +writes, script, pymysql, \
+                 pt-kill, or NAME=PATH of a binary of the operator",
             )?,
         };
         let name = text.split_once('=').map_or(text, |(name, _)| name);
@@ -69,6 +74,11 @@ impl Contender {
     /// Whether it is a peer.
     pub(super) fn is_peer(&self) -> bool {
         matches!(self.kind, Kind::Peer(..))
+    }
+
+    /// The tool, if it is one. It is not started before a load.
+    pub(super) fn tool(&self) -> Option<Tool> {
+        if let Kind::Tool(tool) = self.kind { Some(tool) } else { None }
     }
 
     /// Whether it is the floor, with which all others are compared. Its start is not measured, and it never waits.
@@ -84,6 +94,9 @@ impl Contender {
         }
         if let Kind::Peer(peer, _) = self.kind {
             spawn_blocking(move || peers::build(peer)).await??;
+        }
+        if let Kind::Tool(tool) = self.kind {
+            tool.build().await?;
         }
         Ok(())
     }
@@ -102,6 +115,7 @@ impl Contender {
             }
             Kind::Floor => start_floor(scene, directory).await,
             Kind::Peer(peer, equal_writes) => start_peer(*peer, *equal_writes, scene, directory).await,
+            Kind::Tool(_) => bail!("a tool is started by its load"),
         }
     }
 }
@@ -148,6 +162,8 @@ async fn start_operator(binary: &Path, needs: &Needs, scene: &Scene, directory: 
     let gateway = scene.gateway.url();
     let mut arguments = vec!["run"];
     arguments.extend(iter::once(&gateway).chain(&needs.endpoints).flat_map(|it| ["--allow-endpoint", it]));
+    let sql_host = scene.database.as_ref().map(Database::host);
+    arguments.extend(sql_host.iter().flat_map(|host| ["--allow-sql-host", host]));
     let sweep = needs.sweep_seconds.map(|seconds| seconds.to_string());
     arguments.extend(sweep.iter().flat_map(|seconds| ["--sweep-interval-seconds", seconds]));
     let limited = needs.soft_files.map(|files| format!("ulimit -Sn {files} && exec \"$0\" \"$@\""));
@@ -191,6 +207,7 @@ async fn start_floor(scene: &Scene, directory: &Path) -> anyhow::Result<Running>
     let mut command = Command::new(env::current_exe()?);
     command.arg("bench-floor").arg(kubeconfig);
     command.args([&scene.gateway.url(), &address.to_string(), FLOOR_CONCURRENCY]);
+    command.args(scene.database.iter().flat_map(|database| ["--sql".to_owned(), database.host()]));
     let started = Instant::now();
     let process = Process::start(&command, Output::together(directory.join("floor.log")))?;
     until_ready(&process, async || Ok(TcpStream::connect(address).await.map(drop)?)).await?;
@@ -207,7 +224,7 @@ fn user(namespace: &str, name: &str) -> String {
 }
 
 /// Checks every few milliseconds, as a start is measured with that resolution.
-async fn until_ready(process: &Process, check: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) async fn until_ready(process: &Process, check: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let deadline = Instant::now() + READY_LIMIT;
     while let Err(error) = check().await {
         if !process.is_running() || Instant::now() > deadline {

@@ -1,6 +1,7 @@
 //! The floor: every program that finishes a `SessionKill` at most once must store a claim, call, and store an outcome
 //! and a record. This one makes these four requests and nothing else. It does not watch, as the load tells it of each
-//! request. It reads no Secret, and no process list before or after the call.
+//! request. It reads no Secret, and no process list of a gateway before or after the call. By SQL the call is what
+//! [`FloorSession`] asks.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -28,7 +29,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
-use super::{client, plan::NAMESPACE, request};
+use super::{by_sql::FloorSession, client, plan::NAMESPACE, request};
 use crate::gateway::GatewayOptions;
 
 const FIELD_MANAGER: &str = "sessionkill-operator";
@@ -47,6 +48,9 @@ pub struct FloorArgs {
     listen: SocketAddr,
     /// The most requests that are worked on at once.
     concurrency: usize,
+    /// The engine, if sessions are ended by SQL.
+    #[arg(long)]
+    sql: Option<SocketAddr>,
 }
 
 /// Runs until killed. Ends with an error at the first request that fails. Runs on one thread, as the operator does:
@@ -61,7 +65,10 @@ async fn run(args: FloorArgs) -> anyhow::Result<()> {
     let floor = Arc::new(Floor {
         session_kills: Api::namespaced(client.clone(), NAMESPACE),
         receipts: Api::namespaced(client, NAMESPACE),
-        gateway: gateway(&args.gateway)?,
+        backend: match args.sql {
+            None => Backend::Gateway(gateway(&args.gateway)?),
+            Some(host) => Backend::Sql(FloorSession::open(host).await?),
+        },
         turns: Semaphore::new(args.concurrency),
     });
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -91,18 +98,30 @@ async fn serve(connection: TcpStream, floor: Arc<Floor>, failures: mpsc::Unbound
 struct Floor {
     session_kills: Api<SessionKill>,
     receipts: Api<SessionKillReceipt>,
-    gateway: Gateway,
+    backend: Backend,
     turns: Semaphore,
+}
+
+enum Backend {
+    Gateway(Gateway),
+    Sql(FloorSession),
 }
 
 impl Floor {
     async fn finish(&self, line: &str) -> anyhow::Result<()> {
         let object: SessionKill = serde_json::from_str(line)?;
         let _turn = self.turns.acquire().await?;
+        let seen = match &self.backend {
+            Backend::Gateway(_) => None,
+            Backend::Sql(session) => Some(session.list(&object).await?),
+        };
         let claimed = request::claimed(&object, Timestamp::now());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let receipt = self.receipts.create(&params, &claimed).await?;
-        self.gateway.kill(&object, &receipt).await?;
+        match &self.backend {
+            Backend::Gateway(gateway) => gateway.kill(&object, &receipt).await?,
+            Backend::Sql(session) => session.kill(&object, &seen.unwrap_or_default()).await?,
+        }
         let conclusion = request::killed(&receipt);
         let now = Timestamp::now();
         write_status(&self.session_kills, &object, &finished(&object, &conclusion, now)).await?;

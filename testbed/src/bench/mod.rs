@@ -10,6 +10,7 @@
 //! attacked (`--hostile`, see [`crate::hostile`]), or run for long (`--soak`).
 
 mod args;
+mod by_sql;
 mod client;
 mod contender;
 mod floor;
@@ -33,7 +34,13 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 
-use self::{args::Agenda, contender::Contender, record::Failure, run::Trial, scene::Scene};
+use self::{
+    args::Agenda,
+    contender::Contender,
+    record::{Failure, Load},
+    run::Trial,
+    scene::Scene,
+};
 pub use self::{
     args::BenchArgs,
     floor::{FloorArgs, floor},
@@ -100,10 +107,16 @@ async fn measure(mut agenda: Agenda, json: Option<&Path>) -> anyhow::Result<Vec<
 async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<Vec<Record>> {
     let contender = &agenda.contenders[index];
     let directory = scratch::directory()?;
-    let scene = Scene::start(directory.path(), agenda.gateway.clone()).await?;
-    let running = contender.start(&scene, &directory.path().join(&contender.name)).await?;
+    let scene = Scene::start_on(agenda.setting.backend, directory.path(), agenda.gateway.clone()).await?;
+    let running = match contender.tool() {
+        Some(_) => None,
+        None => Some(contender.start(&scene, &directory.path().join(&contender.name)).await?),
+    };
     let mut records = vec![];
-    for load in &agenda.loads {
+    // A fresh engine takes a second for statements that it has never seen: those of a login, above all.
+    let warming = scene.database.as_ref().map(|_| Load::AtOnce { requests: 1 });
+    for (load, is_measured) in warming.iter().map(|load| (load, false)).chain(agenda.loads.iter().map(|it| (it, true)))
+    {
         tell(repeat, &contender.name, &load.to_string());
         let trial = Trial {
             repeat,
@@ -112,11 +125,20 @@ async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<
             sessions: agenda.setting.sessions,
             verification: agenda.setting.verification,
         };
-        let runs = run::run(&scene, &running, trial, directory.path()).await;
+        let runs = match (&running, contender.tool()) {
+            (Some(running), _) => run::run(&scene, running, trial, directory.path()).await,
+            (None, tool) => {
+                let tool = tool.context("neither a tool nor running")?;
+                by_sql::run(&scene, tool, trial, directory.path()).await.map(|run| run.into_iter().collect())
+            }
+        };
         let runs = runs.with_context(|| format!("{}: {load}", contender.name))?;
-        records.extend(runs.into_iter().map(|run| Record::Run(Box::new(run))));
+        let records_of = runs.into_iter().filter(|_| is_measured).map(|run| Record::Run(Box::new(run)));
+        records.extend(records_of);
     }
-    running.stop().await;
+    if let Some(running) = running {
+        running.stop().await;
+    }
     scene.stop().await;
     Ok(records)
 }
@@ -124,12 +146,13 @@ async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<
 /// Starts of all contenders beside more and more finished requests, on one control plane.
 async fn starts(agenda: &Agenda) -> anyhow::Result<Vec<Record>> {
     let mut records = vec![];
-    let contenders: Vec<_> = agenda.contenders.iter().filter(|contender| !contender.is_floor()).collect();
+    let is_started = |contender: &&Contender| !contender.is_floor() && contender.tool().is_none();
+    let contenders: Vec<_> = agenda.contenders.iter().filter(is_started).collect();
     if agenda.finished.is_empty() || contenders.is_empty() {
         return Ok(records);
     }
     let directory = scratch::directory()?;
-    let scene = Scene::start(directory.path(), agenda.gateway.clone()).await?;
+    let scene = Scene::start_on(agenda.setting.backend, directory.path(), agenda.gateway.clone()).await?;
     let mut stored = 0;
     for finished in &agenda.finished {
         start::store_finished(&scene, stored, *finished).await?;

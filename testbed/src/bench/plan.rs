@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sessionkill::api::VerificationPolicy;
 
-/// The server that all sessions are on.
+/// The server that all sessions in a gateway's memory are on.
 pub(super) const SERVER: &str = "192.168.13.119";
 /// The namespace of the requests and their connection.
 pub(super) const NAMESPACE: &str = "default";
@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub name: String,
     /// The instance that they name.
     pub instance: String,
+    /// The server that their sessions are on.
+    pub server: String,
     /// Their `notAfterTime`. It differs in each load, as requests of equal content have one receipt.
     pub not_after: Timestamp,
     /// If set, each request's `notAfterTime` is this long after its creation instead.
@@ -52,14 +54,33 @@ pub(super) struct Plan {
 pub(super) struct Stream {
     /// The tenants.
     pub tenants: Vec<String>,
-    /// The ID of the first session. The IDs of the others follow.
-    pub first_session: i64,
+    /// Their sessions.
+    pub sessions: Sessions,
     /// The most requests.
     pub requests: u32,
     /// Requests per second. Each is due at its time, even if earlier ones have not ended. `None` means all at once.
     pub rate: Option<f64>,
     /// Whether it stops as soon as all requests of the other streams have ended.
     pub while_others_last: bool,
+}
+
+/// The IDs of the sessions that a stream names, in the order of its requests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Sessions {
+    /// This one and those that follow.
+    From(i64),
+    /// These: real sessions have the IDs that a server gave them.
+    Of(Vec<i64>),
+}
+
+impl Sessions {
+    /// The ID of session `number`, counted from 0.
+    pub(super) fn id(&self, number: u32) -> anyhow::Result<i64> {
+        match self {
+            Self::From(first) => Ok(first + i64::from(number)),
+            Self::Of(ids) => ids.get(number as usize).copied().context("there are fewer sessions than requests name"),
+        }
+    }
 }
 
 /// The results of a load: the requests of each stream in the order in which they were stored.

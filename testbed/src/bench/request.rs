@@ -18,16 +18,16 @@ use sessionkill::{
     },
 };
 
-use super::plan::{CONNECTION, LABEL, Plan, SERVER, Stream};
+use super::plan::{CONNECTION, LABEL, Plan, Stream};
 use crate::gateway;
 
 /// Request `number` of a stream, and the index of its tenant.
 pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::Result<(SessionKill, u32)> {
-    let Stream { tenants, first_session, .. } = &plan.streams[stream];
+    let Stream { tenants, sessions, .. } = &plan.streams[stream];
     let tenant = number % u32::try_from(tenants.len())?;
-    let first = first_session + i64::from(number) * i64::from(plan.sessions_each);
-    let sessions =
-        (first..first + i64::from(plan.sessions_each)).map(|id| json!({"serverIP": SERVER, "sessionID": id}));
+    let first = number * plan.sessions_each;
+    let session = |number| anyhow::Ok(json!({"serverIP": plan.server, "sessionID": sessions.id(number)?}));
+    let sessions = (first..first + plan.sessions_each).map(session).collect::<anyhow::Result<Vec<_>>>()?;
     let not_after = plan.lives_for.map_or(Ok(plan.not_after), |life| Timestamp::now().checked_add(life))?;
     let object = serde_json::from_value(json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
@@ -37,7 +37,7 @@ pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::R
             "connectionRef": {"name": CONNECTION},
             "instanceID": plan.instance,
             "tenantID": tenants[tenant as usize],
-            "sessions": sessions.collect::<Vec<_>>(),
+            "sessions": sessions,
             "notAfterTime": not_after,
             "verification": {"policy": plan.verification},
             "ttlSecondsAfterFinished": plan.ttl_seconds,
@@ -47,12 +47,12 @@ pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::R
 }
 
 /// The sessions that the requests of a stream name, for the gateway.
-pub(super) fn sessions(plan: &Plan, stream: &Stream) -> Vec<gateway::Session> {
+pub(super) fn sessions(plan: &Plan, stream: &Stream) -> anyhow::Result<Vec<gateway::Session>> {
     let session = |number: u32| {
         let tenant = (number / plan.sessions_each) as usize % stream.tenants.len();
-        gateway::Session {
-            server_ip: SERVER.into(),
-            session_id: stream.first_session + i64::from(number),
+        anyhow::Ok(gateway::Session {
+            server_ip: plan.server.clone(),
+            session_id: stream.sessions.id(number)?,
             tenant_id: stream.tenants[tenant].clone(),
             client_ip: "10.2.3.4".into(),
             user: "report_ro".into(),
@@ -61,9 +61,15 @@ pub(super) fn sessions(plan: &Plan, stream: &Stream) -> Vec<gateway::Session> {
             status: "SLEEP".into(),
             execute_time: 742,
             ..gateway::Session::default()
-        }
+        })
     };
     (0..stream.requests * plan.sessions_each).map(session).collect()
+}
+
+/// Those of all streams.
+pub(super) fn all_sessions(plan: &Plan) -> anyhow::Result<Vec<gateway::Session>> {
+    let each = plan.streams.iter().map(|stream| sessions(plan, stream)).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(each.concat())
 }
 
 /// The receipt that claims `object`, as the operator would write it.

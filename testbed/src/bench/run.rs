@@ -14,8 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use sessionkill::api::VerificationPolicy;
 
 use super::{
+    by_sql::Database,
     contender::{Contender, Running},
-    plan::{self, Plan, Report, Sample, Stream},
+    plan::{self, Plan, Report, SERVER, Sample, Sessions, Stream},
     record::{Ends, Load, Part, Run, Times},
     request,
     scene::Scene,
@@ -57,9 +58,19 @@ pub(super) async fn run(
     let pid = running.process().pid();
     let mut counter = scene.control_plane.count_requests(&running.user)?;
     scene.quiet(&mut counter, pid).await?;
-    let plan = plan(scene, running, trial);
-    let sessions: Vec<_> = plan.streams.iter().flat_map(|stream| request::sessions(&plan, stream)).collect();
-    scene.gateway.set_sessions(sessions)?;
+    let mut plan = plan(scene, running, trial);
+    match &scene.database {
+        None => scene.gateway.set_sessions(request::all_sessions(&plan)?)?,
+        Some(database) => {
+            plan.server = database.server_ip().into();
+            for stream in &mut plan.streams {
+                stream.sessions = Sessions::Of(database.open(stream.requests * trial.sessions).await?);
+            }
+            // Opening them has kept both cores busy.
+            scene.idle().await?;
+            database.clear();
+        }
+    }
     scene.gateway.clear_calls();
 
     let load_average = load_average();
@@ -74,6 +85,7 @@ pub(super) async fn run(
     let made = u32::try_from(report.streams.iter().map(Vec::len).sum::<usize>())?;
     let measured = report.streams.last().context("a load without requests")?;
     let calls = scene.gateway.calls();
+    let asked = scene.database.as_ref().map(Database::asked);
     let counts = counter.count()?.iter().map(|(request, count)| (request.to_string(), *count));
     let run = Run {
         repeat: trial.repeat,
@@ -82,13 +94,17 @@ pub(super) async fn run(
         requests: u32::try_from(measured.len())?,
         times: times(measured).with_context(|| format!("no request ended; {}", running.process().tail()))?,
         api_requests: per_request(counts, made),
-        upstream_calls: per_request(by_action(&calls), made),
+        upstream_calls: match &asked {
+            None => per_request(by_action(&calls), made),
+            Some(asked) => per_request(asked.statements.clone(), made),
+        },
+        sql_connections: asked.map(|asked| asked.connections),
         throttled_calls: calls.iter().filter(|call| call.result.as_deref() == Some("Throttling.User")).count() as u64,
         cpu_seconds,
         load_cpu_seconds: report.cpu_seconds,
         requests_made: made,
         memory_bytes,
-        ends: ends(scene, &report, made * trial.sessions)?,
+        ends: ends(scene, &plan, &report, made * trial.sessions)?,
         load_average,
     };
     check(run.ends).with_context(|| running.process().tail())?;
@@ -116,7 +132,9 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
     static NEXT_SESSION: AtomicI64 = AtomicI64::new(1);
     let stream = |tenants: &[String], requests: u32, rate: Option<f64>| Stream {
         tenants: tenants.to_vec(),
-        first_session: NEXT_SESSION.fetch_add(i64::from(requests) * i64::from(trial.sessions), Ordering::Relaxed),
+        sessions: Sessions::From(
+            NEXT_SESSION.fetch_add(i64::from(requests) * i64::from(trial.sessions), Ordering::Relaxed),
+        ),
         requests,
         rate,
         while_others_last: false,
@@ -138,6 +156,7 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
         kubeconfig: scene.control_plane.kubeconfig().into(),
         name: format!("load-{}", now.as_millisecond()),
         instance: scene.instance.clone(),
+        server: SERVER.into(),
         not_after: now + SignedDuration::from_hours(2),
         lives_for: None,
         ttl_seconds: None,
@@ -168,7 +187,7 @@ pub(super) async fn make(plan: &Plan, running: &Running, directory: &Path) -> an
 }
 
 /// `None` if nothing has ended.
-fn times(samples: &[Sample]) -> Option<Times> {
+pub(super) fn times(samples: &[Sample]) -> Option<Times> {
     let latencies: Vec<f64> = samples.iter().filter_map(Sample::latency_ms).collect();
     let first = samples.iter().map(|sample| sample.due).min_by(f64::total_cmp)?;
     let last = samples.iter().filter_map(|sample| Some(sample.ended?.at)).max_by(f64::total_cmp)?;
@@ -197,12 +216,15 @@ fn by_action(calls: &[CallRecord]) -> BTreeMap<String, u64> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-fn per_request(counts: impl IntoIterator<Item = (String, u64)>, requests: u32) -> BTreeMap<String, f64> {
+pub(super) fn per_request(counts: impl IntoIterator<Item = (String, u64)>, requests: u32) -> BTreeMap<String, f64> {
     counts.into_iter().map(|(name, count)| (name, count as f64 / f64::from(requests))).collect()
 }
 
-fn ends(scene: &Scene, report: &Report, sessions: u32) -> anyhow::Result<Ends> {
-    let kills = scene.gateway.kills_per_session();
+fn ends(scene: &Scene, plan: &Plan, report: &Report, sessions: u32) -> anyhow::Result<Ends> {
+    let kills = match &scene.database {
+        None => scene.gateway.kills_per_session(),
+        Some(database) => database.kills_per_session(plan.streams.iter().map(|stream| &stream.sessions))?,
+    };
     let unfinished = report.streams.iter().flatten().filter(|sample| sample.ended.is_none()).count();
     Ok(Ends {
         unfinished: u32::try_from(unfinished)?,
@@ -213,7 +235,7 @@ fn ends(scene: &Scene, report: &Report, sessions: u32) -> anyhow::Result<Ends> {
 }
 
 /// Refuses the result of a contender that leaves work undone or does it twice: it is not faster, but wrong.
-fn check(ends: Ends) -> anyhow::Result<()> {
+pub(super) fn check(ends: Ends) -> anyhow::Result<()> {
     ensure!(ends.unfinished == 0, "{} requests did not end", ends.unfinished);
     ensure!(ends.most_kills_of_one <= 1, "a session was killed {} times", ends.most_kills_of_one);
     ensure!(

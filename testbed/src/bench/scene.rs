@@ -1,4 +1,4 @@
-//! The place where a contender works: its own control plane and gateway, and the connection to the gateway.
+//! The place where a contender works: its own control plane and gateway or engine, and the connection to that.
 
 use std::{path::Path, time::Duration};
 
@@ -10,8 +10,10 @@ use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use tokio::time::{Instant, sleep};
 
 use super::{
+    by_sql::Database,
     client,
     plan::{CONNECTION, NAMESPACE},
+    record::BackendKind,
     usage::{CpuSeconds, cpu_seconds},
 };
 use crate::{
@@ -34,20 +36,31 @@ pub(super) struct Scene {
     pub control_plane: ControlPlane,
     /// With sessions in memory.
     pub gateway: Gateway,
+    /// With real sessions, if they are ended by SQL. The gateway has none then.
+    pub database: Option<Database>,
     /// As administrator.
     pub client: Client,
-    /// The gateway's instance.
+    /// The instance that requests name.
     pub instance: String,
-    /// The gateway's tenants.
+    /// The tenants that they name.
     pub tenants: Vec<String>,
 }
 
 impl Scene {
     /// Starts control plane and gateway in `directory`, and stores the connection and its access key.
     pub(super) async fn start(directory: &Path, options: GatewayOptions) -> anyhow::Result<Self> {
+        Self::start_on(BackendKind::Gateway, directory, options).await
+    }
+
+    /// The same, with an engine for sessions that are ended by SQL.
+    pub(super) async fn start_on(
+        backend: BackendKind,
+        directory: &Path,
+        options: GatewayOptions,
+    ) -> anyhow::Result<Self> {
         let key = options.access_keys[0].clone();
-        let instance = options.instance.clone();
-        let tenants = [vec![options.tenant.clone()], options.more_tenants.clone()].concat();
+        let mut instance = options.instance.clone();
+        let mut tenants = [vec![options.tenant.clone()], options.more_tenants.clone()].concat();
         let gateway = Gateway::start(GatewayOptions { backend: Backend::Memory(vec![]), ..options }).await?;
         let control_plane = base::start_control_plane(directory).await?;
         control_plane.apply(include_str!("accounts.yaml")).await?;
@@ -57,22 +70,30 @@ impl Scene {
             "metadata": {"name": "aliyun-ak", "namespace": NAMESPACE, "labels": {"sessionkill.dev/credentials": "true"}},
             "stringData": {"accessKeyID": key.id, "accessKeySecret": key.secret.expose_secret()},
         });
+        control_plane.apply(&secret.to_string()).await?;
+        let mut spec = json!({"alibabaCloud": {
+            "regionID": "cn-hangzhou",
+            "endpoint": gateway.url(),
+            "credentials": {"secretRef": {"name": "aliyun-ak"}},
+        }});
+        let database = match backend {
+            BackendKind::Gateway => None,
+            BackendKind::Sql => Some(Database::start(&directory.join("oceanbase")).await?),
+        };
+        if let Some(database) = &database {
+            control_plane.apply(&Database::secret().to_string()).await?;
+            spec = database.connection_spec();
+            (instance, tenants) = (Database::CLUSTER.into(), vec![Database::TENANT.into()]);
+        }
         let connection = json!({
             "apiVersion": "sessionkill.dev/v1alpha1",
             "kind": "OceanBaseConnection",
             "metadata": {"name": CONNECTION, "namespace": NAMESPACE},
-            "spec": {
-                "alibabaCloud": {
-                    "regionID": "cn-hangzhou",
-                    "endpoint": gateway.url(),
-                    "credentials": {"secretRef": {"name": "aliyun-ak"}},
-                },
-            },
+            "spec": spec,
         });
-        control_plane.apply(&secret.to_string()).await?;
         control_plane.apply(&connection.to_string()).await?;
         let client = client::fast(control_plane.kubeconfig()).await?;
-        let scene = Self { control_plane, gateway, client, instance, tenants };
+        let scene = Self { control_plane, gateway, database, client, instance, tenants };
         scene.served::<SessionKill>().await?;
         scene.served::<OceanBaseConnection>().await?;
         scene.served::<SessionKillReceipt>().await?;
@@ -96,7 +117,7 @@ impl Scene {
     }
 
     /// Waits until the API server is almost idle for a second, at most for a minute.
-    async fn idle(&self) -> anyhow::Result<()> {
+    pub(super) async fn idle(&self) -> anyhow::Result<()> {
         let pid = self.control_plane.pids().api_server;
         let deadline = Instant::now() + QUIET_LIMIT;
         let mut busy = cpu_seconds(pid)?;

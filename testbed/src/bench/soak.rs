@@ -12,7 +12,7 @@ use super::{
     args::Agenda,
     contender::Contender,
     markdown::{MEBIBYTE, table},
-    plan::{NAMESPACE, Plan, Stream},
+    plan::{NAMESPACE, Plan, SERVER, Sessions, Stream},
     record::{Held, Record, SoakRun},
     request, run,
     scene::Scene,
@@ -79,6 +79,7 @@ fn plan(scene: &Scene, length: Duration) -> Plan {
         kubeconfig: scene.control_plane.kubeconfig().into(),
         name: format!("soak-{}", now.as_millisecond()),
         instance: scene.instance.clone(),
+        server: SERVER.into(),
         not_after: now,
         lives_for: Some(LIFE),
         ttl_seconds: i32::try_from(TTL.as_secs()).ok(),
@@ -88,7 +89,7 @@ fn plan(scene: &Scene, length: Duration) -> Plan {
         limit: LIMIT,
         streams: vec![Stream {
             tenants: scene.tenants.clone(),
-            first_session: 1,
+            sessions: Sessions::From(1),
             requests,
             rate: Some(PER_SECOND.into()),
             while_others_last: false,
@@ -98,7 +99,7 @@ fn plan(scene: &Scene, length: Duration) -> Plan {
 
 /// Adds sessions shortly before they are to be killed.
 async fn provide_sessions(scene: &Scene, plan: &Plan) -> anyhow::Result<()> {
-    let sessions = request::sessions(plan, &plan.streams[0]);
+    let sessions = request::sessions(plan, &plan.streams[0])?;
     let mut rest = sessions.chunks(AHEAD as usize);
     scene.gateway.set_sessions(rest.next().unwrap_or_default().to_vec())?;
     for more in rest {

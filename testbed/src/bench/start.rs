@@ -13,7 +13,7 @@ use sessionkill::api::{SessionKill, VerificationPolicy};
 
 use super::{
     contender::Contender,
-    plan::{NAMESPACE, Plan, Stream},
+    plan::{NAMESPACE, Plan, SERVER, Sessions, Stream},
     record::Start,
     request,
     scene::Scene,
@@ -30,6 +30,7 @@ pub(super) async fn store_finished(scene: &Scene, from: u32, to: u32) -> anyhow:
         kubeconfig: scene.control_plane.kubeconfig().into(),
         name: "finished".into(),
         instance: scene.instance.clone(),
+        server: SERVER.into(),
         not_after: now + SignedDuration::from_hours(24),
         lives_for: None,
         ttl_seconds: None,
@@ -39,7 +40,7 @@ pub(super) async fn store_finished(scene: &Scene, from: u32, to: u32) -> anyhow:
         limit: std::time::Duration::ZERO,
         streams: vec![Stream {
             tenants: scene.tenants.clone(),
-            first_session: 1_000_000_000,
+            sessions: Sessions::From(1_000_000_000),
             requests: to,
             rate: None,
             while_others_last: false,

@@ -7,7 +7,7 @@ use sessionkill::api::VerificationPolicy;
 use super::{
     hostile,
     markdown::{MEBIBYTE, table},
-    record::{CpuSpread, Load, Record, Run, Setting, Summary},
+    record::{BackendKind, CpuSpread, Load, Record, Run, Setting, Summary},
     soak,
     statistics::Spread,
     summary::{loads, run_of, starts, summaries},
@@ -38,16 +38,14 @@ fn setting(setting: &Setting) -> String {
         _ => "the process list is read before and after",
     };
     let quota = setting.quota.map_or("no quota".to_owned(), |quota| format!("a quota of {quota} calls/s"));
+    let ended_by = match setting.backend {
+        BackendKind::Gateway => format!("the gateway takes {} ms for each call and has {quota}", setting.delay_ms),
+        BackendKind::Sql => "by SQL, real sessions of a real engine".to_owned(),
+    };
     format!(
-        "{} cores ({}), operator built as `{}`; requests for {} tenants in turn, {} session(s) each; {verified}; the gateway takes \
-         {} ms for each call and has {quota}; {} repeats, in turn. Median (least to most).\n",
-        setting.cores,
-        setting.processor,
-        setting.profile,
-        setting.tenants,
-        setting.sessions,
-        setting.delay_ms,
-        setting.repeats
+        "{} cores ({}), operator built as `{}`; requests for {} tenants in turn, {} session(s) each; {verified}; {ended_by}; \
+         {} repeats, in turn. Median (least to most).\n",
+        setting.cores, setting.processor, setting.profile, setting.tenants, setting.sessions, setting.repeats
     )
 }
 
@@ -107,10 +105,12 @@ fn costs(records: &[Record], summaries: &[Summary]) -> String {
         };
         let cpu =
             |value: fn(&CpuSpread) -> Spread| it.cpu_per_thousand.map_or("–".into(), |cpu| spread(value(&cpu), 2));
+        let connections = runs.iter().filter_map(|run| run.sql_connections).map(f64::from);
+        let connections = Spread::of(connections).map(|it| format!("; connections in all: {}", spread(it, 0)));
         vec![
             it.contender.clone(),
             each(&runs, |run| &run.api_requests),
-            each(&runs, |run| &run.upstream_calls),
+            each(&runs, |run| &run.upstream_calls) + &connections.unwrap_or_default(),
             cpu(|cpu| cpu.contender),
             cpu(|cpu| cpu.api_server),
             cpu(|cpu| cpu.etcd),
@@ -119,10 +119,12 @@ fn costs(records: &[Record], summaries: &[Summary]) -> String {
             memory(&|run| run.memory_bytes.afterwards),
         ]
     });
+    let is_by_sql = records.iter().filter_map(run_of).any(|run| run.sql_connections.is_some());
+    let calls = if is_by_sql { "statements, each" } else { "calls of the gateway, each" };
     let head = [
         "contender",
         "requests to the API server, each",
-        "calls of the gateway, each",
+        calls,
         "its CPU, s per 1,000",
         "API server's",
         "etcd's",

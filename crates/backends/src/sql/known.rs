@@ -176,6 +176,7 @@ mod tests {
             view: VIEWS[0],
             columns: Columns::default(),
             sees_all: true,
+            lists_some: true,
             has_fence: true,
         };
         (session, server)

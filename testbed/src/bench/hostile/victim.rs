@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     super::{
         contender::Running,
-        plan::{CONNECTION, LABEL, NAMESPACE, Plan, Report, SERVER, Sample, Stream},
+        plan::{CONNECTION, LABEL, NAMESPACE, Plan, Report, SERVER, Sample, Sessions, Stream},
         record::Kills,
         request, run,
         scene::Scene,
@@ -51,8 +51,7 @@ impl Victims<'_> {
     /// Makes all kills. Meanwhile makes a new connection and a request to be removed, and waits for them.
     pub(super) async fn kill(&self, running: &Running) -> anyhow::Result<Kills> {
         let plan = self.plan();
-        let sessions = plan.streams.iter().flat_map(|stream| request::sessions(&plan, stream)).collect();
-        self.scene.gateway.set_sessions(sessions)?;
+        self.scene.gateway.set_sessions(request::all_sessions(&plan)?)?;
         self.scene.gateway.clear_calls();
         let writes = PlainWrites::new(self.scene.client.clone(), &plan.name);
         let kills = Box::pin(async { Ok(writes.beside(run::make(&plan, running, self.directory)).await) });
@@ -89,6 +88,7 @@ impl Victims<'_> {
             kubeconfig: self.scene.control_plane.kubeconfig().into(),
             name: format!("victim-{}", now.as_millisecond()),
             instance: self.scene.instance.clone(),
+            server: SERVER.into(),
             not_after: now,
             lives_for: Some(LIFE),
             ttl_seconds: None,
@@ -98,7 +98,7 @@ impl Victims<'_> {
             limit: LIMIT,
             streams: vec![Stream {
                 tenants: self.scene.tenants[..1].to_vec(),
-                first_session: NEXT_SESSION.fetch_add(self.seconds, Ordering::Relaxed).into(),
+                sessions: Sessions::From(NEXT_SESSION.fetch_add(self.seconds, Ordering::Relaxed).into()),
                 requests: self.seconds,
                 rate: Some(1.0),
                 while_others_last: false,

@@ -5,6 +5,7 @@ mod soak;
 
 use std::{collections::BTreeMap, fmt};
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sessionkill::api::VerificationPolicy;
 
@@ -61,6 +62,20 @@ pub struct Setting {
     pub quota: Option<u32>,
     /// How often each contender was measured.
     pub repeats: u32,
+    /// Where sessions are, and how they are ended.
+    #[serde(default)]
+    pub backend: BackendKind,
+}
+
+/// Where sessions are, and how they are ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum BackendKind {
+    /// In the memory of a gateway, by its API.
+    #[default]
+    Gateway,
+    /// In a real engine, by SQL.
+    Sql,
 }
 
 /// A measurement that did not finish, for example because the contender ended.
@@ -159,8 +174,11 @@ pub struct Run {
     /// Requests of the contender to the API server per request of the load, by verb and resource. With a lone tenant,
     /// this and all following figures are for both tenants together.
     pub api_requests: BTreeMap<String, f64>,
-    /// Calls that reached the gateway per request, by action.
+    /// Calls that reached the gateway per request, by action; or statements that reached the engine, by kind.
     pub upstream_calls: BTreeMap<String, f64>,
+    /// Connections to the engine that were open, or were opened.
+    #[serde(default)]
+    pub sql_connections: Option<u32>,
     /// Calls that the gateway refused because of its quota.
     pub throttled_calls: u64,
     /// Processor time of the contender and the control plane.
