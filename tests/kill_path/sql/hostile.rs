@@ -129,7 +129,7 @@ fn attacks() -> Vec<Attack> {
         attack(
             "refusal",
             |it| {
-                it.greet(Greeting::RefuseLogin(SqlError::new(1045, "28000", "\u{1b}[2J\u{202e}\r\n no ".repeat(9000))))
+                it.greet(Greeting::RefuseLogin(SqlError::new(1045, "28000", "\u{1b}[2J\u{202e}\r\n no ".repeat(9000))));
             },
             "CredentialsRejected",
             "1045: [2J no [2J",

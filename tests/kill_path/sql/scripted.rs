@@ -7,10 +7,10 @@ use testbed::sql_server::{
     Cluster, Greeting, Kernel, Reply, Rule, Session, SqlError, SqlServer, SqlServerOptions, Table,
 };
 
-use super::relay::{Fate, SqlRelay};
 use super::{CLUSTER, PASSWORD, SECRET, TENANT, USER, connect_as, wait_connection_as};
 use crate::groups::all_seen;
 use crate::scene::{Launch, Request as _, RequestBuilder, Scene, Shown as _, eventually, in_seconds, until};
+use testbed::sql_relay::{Fate, Order, SqlRelay};
 
 pub const VERIFIED: (SessionOutcome, SessionReason) = (SessionOutcome::Killed, SessionReason::Verified);
 const GONE: (SessionOutcome, SessionReason) = (SessionOutcome::Gone, SessionReason::NotFound);
@@ -242,7 +242,7 @@ async fn what_the_server_says_of_a_kill_decides_on_its_session_alone() {
         servers.push((*name, server));
     }
     let absent = healthy(1).await;
-    let relay = SqlRelay::start(absent.address().port()).await;
+    let relay = SqlRelay::start(absent.address().port()).await.unwrap();
     let mut hosts: Vec<_> = servers.iter().map(|(name, server)| (*name, host(server))).collect();
     hosts.push(("absent", relay.host()));
     let scene = scene("sql-said", &hosts).await;
@@ -251,7 +251,7 @@ async fn what_the_server_says_of_a_kill_decides_on_its_session_alone() {
     for (name, ..) in &cases {
         request(&scene, name, name, ID).create().await;
     }
-    held.reached().await;
+    super::reached(&held).await;
     absent.change(|it| it.sessions.retain(|session| session.id() != ID));
     held.release();
     let ended = scene.wait_finished("absent").await;
@@ -289,7 +289,7 @@ async fn an_answer_that_is_not_certain_is_found_out_by_the_list_and_nothing_is_s
         // The session is in the list, and could still be ended by what was sent.
         scene.wait_for(tenant, "to be uncertain", |it| (it.outcomes() == [LOST, LOST]).then_some(())).await;
     }
-    server.change(|it| it.sessions.retain(|session| session.id() < ID || (session.id() - ID) % 2 != 0));
+    server.change(|it| it.sessions.retain(|session| session.id() < ID || !(session.id() - ID).is_multiple_of(2)));
     for tenant in tenants {
         let ended = scene.wait_finished(tenant).await;
         assert_eq!(ended.outcomes(), [GONE, STILL_THERE], "{}", ended.message());
@@ -301,8 +301,8 @@ async fn an_answer_that_is_not_certain_is_found_out_by_the_list_and_nothing_is_s
 }
 
 /// The first call of the tenant is held until these requests wait for the next one together.
-async fn batched(scene: &Scene, held: &super::relay::Rule, requests: &[RequestBuilder<'_>]) {
-    held.reached().await;
+async fn batched(scene: &Scene, held: &Order, requests: &[RequestBuilder<'_>]) {
+    super::reached(held).await;
     for request in requests {
         request.create().await;
     }
@@ -313,7 +313,7 @@ async fn batched(scene: &Scene, held: &super::relay::Rule, requests: &[RequestBu
 #[tokio::test]
 async fn behind_two_lost_connections_nothing_is_sent_and_other_requests_go_out_again() {
     let server = healthy(10).await;
-    let relay = SqlRelay::start(server.address().port()).await;
+    let relay = SqlRelay::start(server.address().port()).await.unwrap();
     let scene = scene("sql-behind-lost", &[("one", relay.host())]).await;
     scene.patch_connection("one", json!({"spec": {"requestTimeoutSeconds": 60}})).await;
     let held = relay.rule(COMPARE, Fate::HeldBefore);
