@@ -2,6 +2,7 @@
 //! such a server called. Neither the operator nor what it does for others may suffer, and it gets no password.
 
 use serde_json::json;
+use sessionkill::api::VerificationPolicy;
 use testbed::operator::peak_rss_bytes;
 use testbed::server_certificate::ServerCertificate;
 use testbed::sql_server::{Greeting, Reply, Rule, Session, SqlError, SqlServer, Table};
@@ -211,8 +212,9 @@ async fn no_server_can_harm_the_operator_or_others_or_learn_the_password() {
         request(&scene, attack.name, attack.name, ID).create().await;
     }
     // Those of others go on meanwhile.
-    request(&scene, "other", "other", ID).create().await;
-    scene.request("gateway").sessions([1]).create().await;
+    let verified = VerificationPolicy::Required;
+    request(&scene, "other", "other", ID).verified(verified, 60).create().await;
+    scene.request("gateway").sessions([1]).verified(verified, 60).create().await;
     for name in ["other", "gateway"] {
         assert_eq!(scene.wait_finished(name).await.outcomes(), [VERIFIED], "{name}");
     }
