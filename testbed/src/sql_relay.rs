@@ -17,6 +17,38 @@ use tokio::{
 /// The command of a packet with a statement.
 const COM_QUERY: u8 = 3;
 
+/// The statements that connect, in order. They end nothing, and are made before a request has its claim.
+pub const LOGIN: [&str; 10] =
+    ["SETTINGS", "PROXY", "MODE", "CLUSTER", "OWN ID", "OWN ADDRESS", "WHOLE VIEW", "VIEW", "PROBE <", "PROBE >="];
+/// Lists all sessions.
+pub const LIST: &str = "LIST";
+/// Compares a session right before its kill.
+pub const COMPARE: &str = "COMPARE";
+/// Ends a session or its statement, if it is as compared.
+pub const KILL: &str = "KILL";
+
+/// The name of a statement of the operator, in capital letters.
+#[must_use]
+pub fn kind_of(statement: &str) -> &'static str {
+    let kinds = [
+        ("SELECT @k := ", COMPARE),
+        ("@k, 0)", KILL),
+        ("(6)) < 1, ", "PROBE <"),
+        ("(6)) >= 1, ", "PROBE >="),
+        ("SET SESSION ", "SETTINGS"),
+        ("proxy_version()", "PROXY"),
+        ("ob_compatibility_mode", "MODE"),
+        ("SHOW PARAMETERS", "CLUSTER"),
+        ("CONNECTION_ID()", "OWN ID"),
+        ("host_ip()", "OWN ADDRESS"),
+        ("GV$OB_PROCESSLIST", "WHOLE VIEW"),
+        ("V$OB_PROCESSLIST LIMIT 1", "VIEW"),
+        ("WHERE ID = ", "LOOK"),
+        ("V$OB_PROCESSLIST", LIST),
+    ];
+    kinds.into_iter().find(|(text, _)| statement.contains(text)).map_or("OTHER", |(_, kind)| kind)
+}
+
 /// What happens to a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -57,6 +89,13 @@ impl Rule {
     /// `fate` for all statements for whose text `which` is true.
     pub fn new(fate: Fate, which: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { which: Box::new(which), fate, skip: 0, times: usize::MAX }
+    }
+
+    /// `fate` for all statements of this [kind](kind_of).
+    #[must_use]
+    pub fn of(fate: Fate, kind: &str) -> Self {
+        let kind = kind.to_owned();
+        Self::new(fate, move |statement| kind_of(statement) == kind)
     }
 
     /// Lets this number of statements pass first.

@@ -24,7 +24,7 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use testbed::arena::Ground;
 use testbed::control_plane::Outage;
-use testbed::torture::play_all;
+use testbed::torture::{Schedule, play_all};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::outages::fail_at_each_moment;
@@ -152,7 +152,8 @@ async fn a_request_of_the_first_page_of_a_list_is_worked_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_and_nothing_is_lost() {
     let ground = failing_ground().await;
-    let tally = play_all(&ground, FIRST_SEED..FIRST_SEED + SCHEDULES, 6).await.unwrap();
+    let schedules = (FIRST_SEED..FIRST_SEED + SCHEDULES).map(Schedule::of);
+    let tally = play_all(&ground, schedules, 6).await.unwrap();
     tally.print();
     let violations = &tally.verdict.violations;
     assert!(violations.is_empty(), "{}", violations.join("\n"));

@@ -12,12 +12,15 @@ mod start;
 mod verdict;
 
 pub use self::{
-    clients::Clients,
+    clients::{Clients, Runners},
     election::LEASE,
     example::{example_request, manifest},
     ground::Ground,
     namespace::Arena,
     replica::{Launch, Replica},
-    sessions::{CONNECTION, INSTANCE, SERVER_IP, TENANT, kill_by_sql, kill_of, kill_sessions, session, session_id},
+    sessions::{
+        CONNECTION, INSTANCE, SERVER_IP, TENANT, interrupt_by_sql, kill_by_sql, kill_of, kill_sessions, session,
+        session_id,
+    },
     verdict::{Verdict, is_finished},
 };

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
-use sessionkill::api::{ConnectionRef, Mode, Scope, SessionKillSpec, Verification, VerificationPolicy};
+use sessionkill::api::{ConnectionRef, Expect, Mode, Scope, SessionKillSpec, Verification, VerificationPolicy};
 
 use crate::gateway::Session;
 
@@ -71,7 +71,16 @@ pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<Sessi
     })
 }
 
-/// The same for sessions of the engine, in an arena that is set [by SQL](super::Arena::set_by_sql).
+/// A request to interrupt the statements of these sessions of the engine, which are running now.
+pub fn interrupt_by_sql(sessions: &[Session], seconds: i64) -> anyhow::Result<SessionKillSpec> {
+    let mut spec = SessionKillSpec { scope: Scope::Query, ..kill_by_sql(sessions, seconds)? };
+    for (named, session) in spec.sessions.iter_mut().zip(sessions) {
+        named.expect = Some(Expect { sql_id: Some(session.sql_id.clone()), ..Expect::default() });
+    }
+    Ok(spec)
+}
+
+/// A request to kill sessions of the engine, in an arena that is set [by SQL](super::Arena::set_by_sql).
 pub fn kill_by_sql(sessions: &[Session], seconds: i64) -> anyhow::Result<SessionKillSpec> {
     Ok(SessionKillSpec { tenant_id: SQL_TENANT.into(), ..kill_sessions(sessions, seconds)? })
 }

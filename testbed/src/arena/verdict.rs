@@ -41,6 +41,8 @@ pub struct Verdict {
     pub observed: usize,
     /// Clients of a real engine whose session was ended.
     pub lost: usize,
+    /// Statements that were interrupted, whose sessions live.
+    pub interrupted: usize,
     /// Clients of a real engine that are served as before.
     pub served: usize,
 }
@@ -56,6 +58,7 @@ impl Verdict {
         self.unanswered += other.unanswered;
         self.observed += other.observed;
         self.lost += other.lost;
+        self.interrupted += other.interrupted;
         self.served += other.served;
         self
     }
@@ -69,6 +72,8 @@ type Key = (String, i64);
 struct Truth {
     /// The kills of each session that was killed, each with its time.
     executed: BTreeMap<Key, Vec<Timestamp>>,
+    /// How often the statement of each session was interrupted.
+    interrupted: BTreeMap<Key, u32>,
     there: HashSet<Key>,
     /// The sessions that more than one request names: another one may have killed them.
     shared: HashSet<Key>,
@@ -83,6 +88,7 @@ impl Arena {
         let mut verdict = Verdict {
             kills: kills.len(),
             double_kills: kills.values().filter(|times| times.len() > 1).count(),
+            interrupted: truth.interrupted.len(),
             records: receipts.iter().filter(|receipt| receipt.status.is_some()).count(),
             ..Verdict::default()
         };
@@ -93,6 +99,7 @@ impl Arena {
         let mut violations = self.unfinished().await?;
         let twice = kills.iter().filter(|(_, times)| times.len() > 1);
         violations.extend(twice.map(|(session, times)| format!("{session:?} was killed {} times", times.len())));
+        violations.extend(truth.interrupted_twice(&requests));
         violations.extend(truth.late(&receipts));
         for receipt in &receipts {
             violations.extend(truth.contradicts(&receipt.name_any(), receipt.spec.scope, outcomes(receipt)));
@@ -128,6 +135,11 @@ impl Arena {
         Ok(executed.into_iter().map(|(session, times)| (session, count(times))).collect())
     }
 
+    /// How often the statement of each session was interrupted, by SQL.
+    pub async fn interrupts_per_session(&self) -> anyhow::Result<BTreeMap<(String, i64), u32>> {
+        Ok(self.truth(&self.requests().await?).await?.interrupted)
+    }
+
     async fn truth(&self, requests: &[SessionKill]) -> anyhow::Result<Truth> {
         let mut named: HashMap<Key, usize> = HashMap::new();
         for session in requests.iter().flat_map(|request| &request.spec.sessions) {
@@ -142,6 +154,9 @@ impl Arena {
             let ground = self.ground.clone();
             let read = spawn_blocking(move || ground.engine.as_ref().map(Engine::witness));
             let witness = read.await?.context("the ground has no engine")??;
+            for session in witness.interrupted.into_iter().map(key).filter(|session| named.contains_key(session)) {
+                *truth.interrupted.entry(session).or_default() += 1;
+            }
             let ended = witness.ended.into_iter().map(key).zip(witness.times);
             for (session, time) in ended.filter(|(session, _)| named.contains_key(session)) {
                 truth.executed.entry(session).or_default().push(time);
@@ -198,15 +213,31 @@ impl Truth {
     fn contradicts<'a>(&self, name: &str, scope: Scope, said: impl Iterator<Item = &'a SessionStatus>) -> Vec<String> {
         let is_false = |session: &&SessionStatus| {
             let key = (session.server_ip.clone(), session.session_id);
+            let is_of_query = scope == Scope::Query;
+            let is_interrupted = self.interrupted.contains_key(&key);
             match session.outcome {
-                // Of scope Query the session lives.
-                SessionOutcome::Killed | SessionOutcome::Gone => scope == Scope::Session && self.there.contains(&key),
-                SessionOutcome::Failed => self.executed.contains_key(&key) && !self.shared.contains(&key),
+                SessionOutcome::Killed if is_of_query => self.there.contains(&key) && !is_interrupted,
+                SessionOutcome::Killed | SessionOutcome::Gone => self.there.contains(&key),
+                SessionOutcome::Failed => {
+                    let is_executed = if is_of_query { is_interrupted } else { self.executed.contains_key(&key) };
+                    is_executed && !self.shared.contains(&key)
+                }
                 SessionOutcome::Pending => true,
                 SessionOutcome::Skipped | SessionOutcome::Unknown => false,
             }
         };
         said.filter(is_false).map(|session| format!("{name} says what is not so: {}", json!(session))).collect()
+    }
+
+    /// Statements that were interrupted more often than requests name them.
+    fn interrupted_twice(&self, requests: &[SessionKill]) -> Vec<String> {
+        let named = |(server_ip, session_id): &Key| {
+            let is_of_query = |request: &&SessionKill| request.spec.scope == Scope::Query;
+            let sessions = requests.iter().filter(is_of_query).flat_map(|request| &request.spec.sessions);
+            sessions.filter(|it| it.session_id == *session_id && it.server_ip == *server_ip).count()
+        };
+        let twice = self.interrupted.iter().filter(|(key, count)| **count as usize > named(key));
+        twice.map(|(key, count)| format!("{key:?} was interrupted {count} times")).collect()
     }
 
     /// Kills without a claim, and kills after the deadline of their claim.

@@ -44,6 +44,9 @@ pub struct TortureArgs {
     /// Kill sessions of a real engine instead of sessions in memory. A client holds each session open.
     #[arg(long)]
     engine: bool,
+    /// The same by SQL, without the gateway. Also interrupts statements.
+    #[arg(long)]
+    sql: bool,
     /// The cargo profile of the operator.
     #[arg(long, default_value = "dev")]
     profile: String,
@@ -69,7 +72,7 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
     let profile = args.profile;
     let binary = spawn_blocking(move || build_operator(&profile)).await??;
     let mut ground = Ground::prepare(&directory, &binary).await?;
-    if args.engine {
+    if args.engine || args.sql {
         ground.start_engine().await?;
     }
     let ground = Arc::new(ground);
@@ -77,16 +80,21 @@ pub async fn torture(args: TortureArgs) -> anyhow::Result<()> {
     println!("seed {first}");
     let end = Instant::now() + Duration::from_secs(args.minutes * 60);
     let seeds = (first..).take(args.schedules.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)));
-    let tally = play_all(&ground, seeds.take_while(move |_| Instant::now() < end), args.at_once).await?;
+    let schedule = if args.sql { Schedule::by_sql } else { Schedule::of };
+    let schedules = seeds.take_while(move |_| Instant::now() < end).map(schedule);
+    let tally = play_all(&ground, schedules, args.at_once).await?;
     tally.print();
     ensure!(tally.verdict.violations.is_empty(), "{} things did not hold, see above", tally.verdict.violations.len());
     Ok(())
 }
 
-/// Plays the schedules of all `seeds`, this many at once. Prints each violation with its seed.
-pub async fn play_all(ground: &Arc<Ground>, seeds: impl Iterator<Item = u64>, at_once: usize) -> anyhow::Result<Tally> {
-    let played = futures::stream::iter(seeds).map(async |seed| {
-        let schedule = Schedule::of(seed);
+/// Plays all `schedules`, this many at once. Prints each violation with its seed.
+pub async fn play_all(
+    ground: &Arc<Ground>,
+    schedules: impl Iterator<Item = Schedule>,
+    at_once: usize,
+) -> anyhow::Result<Tally> {
+    let played = futures::stream::iter(schedules).map(async |schedule| {
         let outages = schedule.outages();
         Ok((outages, play(ground, schedule).await?))
     });
@@ -112,11 +120,15 @@ impl Tally {
 
     /// Prints the results.
     pub fn print(&self) {
-        let Verdict { violations, kills, double_kills, records, unanswered, observed, lost, served } = &self.verdict;
+        let Verdict { violations, kills, double_kills, records, unanswered, observed, lost, interrupted, served } =
+            &self.verdict;
         println!("schedules           {:>8}", self.schedules);
         println!("control plane failed{:>8}", self.outages);
         println!("sessions killed     {kills:>8}");
         println!("killed twice        {double_kills:>8}");
+        if *interrupted > 0 {
+            println!("statements stopped  {interrupted:>8}");
+        }
         if lost + served > 0 {
             println!("clients cut off     {lost:>8}");
             println!("clients served      {served:>8}");

@@ -17,11 +17,15 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::schedule::{Schedule, Strike, What};
+use super::schedule::{RUNNING, Schedule, Strike, What};
 use crate::{
-    arena::{Arena, Clients, Ground, Launch, Replica, Verdict, kill_sessions, session},
-    fault_proxy::{Fault, FaultProxy, Rule},
+    arena::{
+        Arena, Clients, Ground, Launch, Replica, Runners, Verdict, interrupt_by_sql, kill_by_sql, kill_sessions,
+        session,
+    },
+    fault_proxy::{At, Fault, FaultProxy, Rule},
     gateway::{Backend, Session},
+    sql_relay::{Fate, Rule as SqlRule, SqlRelay},
 };
 
 /// How long the work may take after the last fault: claims may be orphaned, and pauses may have grown.
@@ -34,23 +38,34 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Plays `schedule` in its own arena. Returns when all work is done. An error is a fault of the testbed.
 pub async fn play(ground: &Arc<Ground>, schedule: Schedule) -> anyhow::Result<Verdict> {
-    let seed = schedule.seed;
+    let (seed, is_by_sql) = (schedule.seed, schedule.is_by_sql);
     let mut sessions: Vec<_> = (1..=schedule.sessions).map(session).collect();
     let mut backend = Backend::Memory(sessions.clone());
-    let mut clients = None;
+    let mut connected = None;
     if let Some(engine) = &ground.engine {
-        let connected = Clients::connect(engine, sessions.len() + BYSTANDERS).await?;
-        (sessions, backend) = (connected.sessions(), Backend::OceanBase { url: engine.url() });
-        clients = Some(connected);
+        let running = if is_by_sql { usize::try_from(RUNNING)? } else { 0 };
+        let runners = Runners::connect(engine, running).await?;
+        let clients = Clients::connect(engine, sessions.len() - running + BYSTANDERS).await?;
+        sessions = runners.sessions().into_iter().chain(clients.sessions()).collect();
+        backend = Backend::OceanBase { url: engine.url() };
+        connected = Some((clients, runners));
     }
     // Use a new name: a seed may be played more than once.
     let name = format!("seed-{seed}-{:04x}", fastrand::u16(..));
-    let arena = Arc::new(Arena::set_before(ground, &name, backend).await?);
+    let arena = if is_by_sql {
+        Arena::set_by_sql(ground, &name).await?
+    } else {
+        Arena::set_before(ground, &name, backend).await?
+    };
+    let arena = Arc::new(arena);
     let (places, specs) = <(std::sync::Mutex<_>, std::sync::Mutex<_>)>::default();
     let scene = Arc::new(Scene { arena, sessions, places, specs, faults_over: AtomicBool::new(false) });
     let mut verdict = scene.play(schedule).await.with_context(|| format!("seed {seed}"))?;
-    if let Some(clients) = clients {
-        verdict = verdict.and(clients.verdict(&name, &scene.arena.gateway.kills_per_session()).await);
+    if let Some((clients, runners)) = connected {
+        let killed = scene.arena.kills_per_session().await?;
+        let interrupted = scene.arena.interrupts_per_session().await?;
+        verdict = verdict.and(clients.verdict(&name, &killed).await);
+        verdict = verdict.and(runners.verdict(&name, &killed, &interrupted).await);
     }
     if verdict.violations.is_empty() {
         scene.arena.clean();
@@ -89,6 +104,7 @@ impl Scene {
         self.arena.gateway.clear_faults();
         self.arena.api.clear();
         self.arena.calls.clear();
+        self.arena.sql.iter().for_each(SqlRelay::clear);
         while let Some(happened) = going_on.join_next().await {
             happened??;
         }
@@ -109,15 +125,24 @@ impl Scene {
     async fn happens(self: Arc<Self>, what: What) -> anyhow::Result<()> {
         match what {
             What::Ask { request, sessions, seconds } => {
-                let named = |number: i64| self.sessions.get(usize::try_from(number - 1).ok()?).cloned();
-                let sessions: Vec<_> = sessions.into_iter().filter_map(named).collect();
-                let spec = kill_sessions(&sessions, seconds)?;
-                self.specs.lock().unwrap_or_else(PoisonError::into_inner).insert(request, spec.clone());
-                self.arena.request(&format!("request-{request}"), spec).await
+                let sessions: Vec<_> = sessions.into_iter().filter_map(|number| self.named(number)).collect();
+                let is_by_sql = self.arena.sql.is_some();
+                let spec = if is_by_sql { kill_by_sql(&sessions, seconds) } else { kill_sessions(&sessions, seconds) };
+                self.ask(request, spec?).await
+            }
+            What::Interrupt { request, session, seconds } => {
+                let sessions: Vec<_> = self.named(session).into_iter().collect();
+                self.ask(request, interrupt_by_sql(&sessions, seconds)?).await
             }
             What::AskAgain { request, pause } => self.ask_again(request, pause).await,
             What::Fail(kind, fault) => {
                 self.proxy(kind).order(Rule::of(fault, kind).times(1));
+                Ok(())
+            }
+            What::Lose(kind, fate) => {
+                if let Some(relay) = &self.arena.sql {
+                    relay.order(SqlRule::of(fate, kind).times(1));
+                }
                 Ok(())
             }
             What::FailCall(fault) => {
@@ -128,6 +153,9 @@ impl Scene {
             What::Strike(place, strike, pause) => {
                 let replica = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
                 self.strike(replica, strike, pause, || {}).await
+            }
+            What::StrikeAt(kind, at, strike, pause) if self.arena.sql.is_some() && is_statement(kind) => {
+                self.strike_at_statement(kind, at, strike, pause).await
             }
             What::StrikeAt(kind, at, strike, pause) => {
                 let order = self.proxy(kind).order(Rule::of(Fault::Hold(at), kind).times(1));
@@ -147,7 +175,40 @@ impl Scene {
     }
 
     fn proxy(&self, kind: &str) -> &FaultProxy {
-        if kind.starts_with(char::is_uppercase) { &self.arena.calls } else { &self.arena.api }
+        if is_statement(kind) { &self.arena.calls } else { &self.arena.api }
+    }
+
+    /// The session with this number.
+    fn named(&self, number: i64) -> Option<Session> {
+        self.sessions.get(usize::try_from(number - 1).ok()?).cloned()
+    }
+
+    async fn ask(&self, request: usize, spec: SessionKillSpec) -> anyhow::Result<()> {
+        self.specs.lock().unwrap_or_else(PoisonError::into_inner).insert(request, spec.clone());
+        self.arena.request(&format!("request-{request}"), spec).await
+    }
+
+    async fn strike_at_statement(&self, kind: &str, at: At, strike: Strike, pause: Duration) -> anyhow::Result<()> {
+        let Some(relay) = &self.arena.sql else { return Ok(()) };
+        let fate = if at == At::Request { Fate::HeldBefore } else { Fate::HeldAfter };
+        let order = relay.order(SqlRule::of(fate, kind).times(1));
+        if self.faults_over.load(Ordering::SeqCst) {
+            order.release();
+        }
+        tokio::select! {
+            address = order.reached() => {
+                let replica = match address {
+                    Some(address) => self.arena.replica_at(address).await,
+                    None => None,
+                };
+                if replica.is_none() {
+                    order.release();
+                }
+                self.strike(replica, strike, pause, || order.release()).await
+            }
+            // No statement came before the faults ended.
+            () = order.released() => Ok(()),
+        }
     }
 
     async fn ask_again(&self, request: usize, pause: Duration) -> anyhow::Result<()> {
@@ -214,4 +275,9 @@ impl Scene {
             replica.operator.kill();
         }
     }
+}
+
+/// Whether it is a statement or a call, and not a request to the API server.
+fn is_statement(kind: &str) -> bool {
+    kind.starts_with(char::is_uppercase)
 }

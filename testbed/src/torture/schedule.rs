@@ -9,6 +9,7 @@ use crate::{
     control_plane::Outage,
     fault_proxy::{At, Fault, StreamFault},
     gateway::{self, FaultKind},
+    sql_relay::{COMPARE, Fate, KILL, LIST},
 };
 
 /// The kinds of requests to the API server that may get a fault.
@@ -26,10 +27,14 @@ const REQUESTS: [&str; 11] = [
     "create events",
 ];
 const WATCHES: [&str; 2] = ["watch sessionkills", "watch oceanbaseconnections"];
+/// Statements of the operator that may get a fault, those of a kill twice as often.
+const STATEMENTS: [&str; 8] = [COMPARE, COMPARE, KILL, KILL, LIST, LIST, "SETTINGS", "PROBE <"];
 const CALLS: [&str; 2] = ["KillProcessList", "DescribeProcessStatsComposition"];
 /// The time of the last event.
 const LENGTH_MS: u64 = 15_000;
 const REQUEST_COUNT: usize = 8;
+/// The number of sessions that run a statement, if they are ended by SQL.
+pub const RUNNING: i64 = 3;
 /// The most sessions of one request.
 const MOST_SESSIONS: usize = 3;
 
@@ -44,6 +49,8 @@ pub struct Schedule {
     pub http1: Vec<bool>,
     /// The number of sessions, numbered from 1 on.
     pub sessions: i64,
+    /// Whether they are ended by SQL.
+    pub is_by_sql: bool,
     /// The events, in order.
     pub events: Vec<Event>,
 }
@@ -69,6 +76,15 @@ pub enum What {
         /// How many seconds it may be sent.
         seconds: i64,
     },
+    /// The same for the statement of one session, by SQL.
+    Interrupt {
+        /// Its number.
+        request: usize,
+        /// Its session, one of the [`RUNNING`].
+        session: i64,
+        /// How many seconds it may be sent.
+        seconds: i64,
+    },
     /// It is deleted, if it exists, and created again unchanged after a pause.
     AskAgain {
         /// Its number.
@@ -83,6 +99,8 @@ pub enum What {
     StrikeAt(&'static str, At, Strike, Duration),
     /// The operator in this place is killed or paused, and runs again after a pause.
     Strike(usize, Strike, Duration),
+    /// The connection of the next statement of this kind is lost.
+    Lose(&'static str, Fate),
     /// The next call gets a fault of the gateway.
     FailCall(gateway::Fault),
     /// The control plane, which all schedules share, fails for this time.
@@ -128,7 +146,43 @@ impl Schedule {
             events.push(event(&mut random, what));
         }
         events.sort_by_key(|event| event.at);
-        Self { seed, replicas, http1, sessions, events }
+        Self { seed, replicas, http1, sessions, is_by_sql: false, events }
+    }
+
+    /// The schedule of `seed` for sessions that are ended by SQL. The first [`RUNNING`] ones run a statement. Some sessions
+    /// are named by more than one request.
+    #[must_use]
+    pub fn by_sql(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let replicas = random.usize(1..=2);
+        let http1 = (0..replicas).map(|_| random.bool()).collect();
+        let mut sessions = RUNNING;
+        let mut events: Vec<Event> = (0..REQUEST_COUNT)
+            .map(|request| {
+                let seconds = if random.u8(0..4) == 0 { random.i64(2..10) } else { 600 };
+                if random.u8(0..4) == 0 {
+                    let session = random.i64(1..=RUNNING);
+                    return event(&mut random, What::Interrupt { request, session, seconds });
+                }
+                let mut numbers = vec![];
+                for _ in 0..random.usize(1..=2) {
+                    let known = random.i64(1..=sessions);
+                    if random.u8(0..4) > 0 || numbers.contains(&known) {
+                        sessions += 1;
+                        numbers.push(sessions);
+                    } else {
+                        numbers.push(known);
+                    }
+                }
+                event(&mut random, What::Ask { request, sessions: numbers, seconds })
+            })
+            .collect();
+        for _ in 0..random.usize(6..=16) {
+            let what = mishap_by_sql(&mut random, replicas);
+            events.push(event(&mut random, what));
+        }
+        events.sort_by_key(|event| event.at);
+        Self { seed, replicas, http1, sessions, is_by_sql: true, events }
     }
 
     /// How often the control plane fails.
@@ -154,6 +208,24 @@ fn mishap(random: &mut Rng, replicas: usize) -> What {
             What::StrikeAt(kind, at, strike(random), pause(random))
         }
         9 | 10 => What::Strike(random.usize(0..replicas), strike(random), pause(random)),
+        _ => What::AskAgain { request: random.usize(0..REQUEST_COUNT), pause: pause(random) / 8 },
+    }
+}
+
+fn mishap_by_sql(random: &mut Rng, replicas: usize) -> What {
+    match random.u8(0..12) {
+        0..=2 => What::Fail(of(random, &REQUESTS), request_fault(random)),
+        3 => What::Fail(of(random, &WATCHES), watch_fault(random)),
+        4..=6 => {
+            let fate = if random.bool() { Fate::LostBefore } else { Fate::LostAfter };
+            What::Lose(of(random, &STATEMENTS), fate)
+        }
+        7..=9 => {
+            let kind = if random.u8(0..3) > 0 { of(random, &STATEMENTS) } else { of(random, &REQUESTS[..5]) };
+            let at = if random.bool() { At::Request } else { At::Answer };
+            What::StrikeAt(kind, at, strike(random), pause(random))
+        }
+        10 => What::Strike(random.usize(0..replicas), strike(random), pause(random)),
         _ => What::AskAgain { request: random.usize(0..REQUEST_COUNT), pause: pause(random) / 8 },
     }
 }
@@ -233,5 +305,8 @@ mod tests {
         let of = |seed| format!("{:?}", Schedule::of(seed));
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
+        let by_sql = |seed| format!("{:?}", Schedule::by_sql(seed));
+        assert_eq!(by_sql(7), by_sql(7));
+        assert_ne!(by_sql(7), by_sql(8));
     }
 }

@@ -13,18 +13,46 @@ use std::time::Instant;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use testbed::arena::{Ground, Verdict};
+use testbed::torture::{Schedule, play_all};
+use tokio::sync::OnceCell;
 
 use self::plan::{Plan, plans};
 use self::stage::{Played, play};
 use crate::plan::steps_of;
 use crate::{AT_ONCE, REPEATS, prepared};
 
+/// The random schedules: the first seed, and their number.
+const FIRST_SEED: u64 = 2000;
+const SCHEDULES: u64 = 8;
+
+/// What the tests share. Its servers end with the process, however it ends.
+async fn ground() -> Arc<Ground> {
+    static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
+    let start = async || {
+        let mut ground = prepared("fault-plans-sql").await;
+        ground.start_engine().await.unwrap();
+        Arc::new(ground)
+    };
+    SHARED.get_or_init(start).await.clone()
+}
+
+/// The schedules are always the same, so that you can repeat a failure: `testbed torture --sql --seed S --schedules 1`.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_by_sql_and_nothing_is_lost() {
+    let ground = ground().await;
+    let schedules = (FIRST_SEED..FIRST_SEED + SCHEDULES).map(Schedule::by_sql);
+    let tally = play_all(&ground, schedules, 4).await.unwrap();
+    tally.print();
+    let violations = &tally.verdict.violations;
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    let Verdict { kills, interrupted, unanswered, .. } = tally.verdict;
+    assert!(kills > 0 && interrupted > 0 && unanswered > 0, "{kills} kills, {interrupted} of statements");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_a_kill_by_sql_ends_as_it_may() {
     let started = Instant::now();
-    let mut ground = prepared("fault-plans-sql").await;
-    ground.start_engine().await.unwrap();
-    let ground = Arc::new(ground);
+    let ground = ground().await;
     let references = join_all((0..3).map(|number| play_named(&ground, format!("sql-{number}"), Plan::None))).await;
     for (_, played) in &references {
         assert!(played.problems.is_empty(), "{:?}", played.problems);

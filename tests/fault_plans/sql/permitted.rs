@@ -2,9 +2,9 @@
 
 use sessionkill::api::{SessionOutcome, SessionReason};
 use testbed::fault_proxy::At;
-use testbed::sql_relay::Fate;
+use testbed::sql_relay::{COMPARE, Fate, KILL, LIST};
 
-use super::plan::{CLAIM, COMPARE, KILL, LIST, Plan, RECORD, SETTLE};
+use super::plan::{CLAIM, Plan, RECORD, SETTLE};
 use crate::plan::{Step, Strike};
 
 /// What is told of a session.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use testbed::fault_proxy::{At, Fault};
-use testbed::sql_relay::Fate;
+use testbed::sql_relay::{COMPARE, Fate, KILL, LIST, LOGIN};
 
 use crate::plan::{Step, Strike};
 
@@ -20,36 +20,9 @@ pub enum Plan {
     Api(Step, Fault),
 }
 
-/// The statements that connect, in order. They end nothing, and are made before a request has its claim.
-const LOGIN: [&str; 10] =
-    ["SETTINGS", "PROXY", "MODE", "CLUSTER", "OWN ID", "OWN ADDRESS", "WHOLE VIEW", "VIEW", "PROBE <", "PROBE >="];
-pub const LIST: &str = "LIST";
-pub const COMPARE: &str = "COMPARE";
-pub const KILL: &str = "KILL";
 pub const CLAIM: &str = "create sessionkillreceipts";
 pub const SETTLE: &str = "patch sessionkills/status";
 pub const RECORD: &str = "patch sessionkillreceipts/status";
-
-/// The name of a statement. In capital letters, as these are calls: see [`Step::is_call`].
-pub fn kind_of(statement: &str) -> &'static str {
-    let kinds = [
-        ("SELECT @k := ", COMPARE),
-        ("@k, 0)", KILL),
-        ("(6)) < 1, ", LOGIN[8]),
-        ("(6)) >= 1, ", LOGIN[9]),
-        ("SET SESSION ", LOGIN[0]),
-        ("proxy_version()", LOGIN[1]),
-        ("ob_compatibility_mode", LOGIN[2]),
-        ("SHOW PARAMETERS", LOGIN[3]),
-        ("CONNECTION_ID()", LOGIN[4]),
-        ("host_ip()", LOGIN[5]),
-        ("GV$OB_PROCESSLIST", LOGIN[6]),
-        ("V$OB_PROCESSLIST LIMIT 1", LOGIN[7]),
-        ("WHERE ID = ", "LOOK"),
-        ("V$OB_PROCESSLIST", LIST),
-    ];
-    kinds.into_iter().find(|(text, _)| statement.contains(text)).map_or("OTHER", |(_, kind)| kind)
-}
 
 /// The plans for a kill with these steps. Those that take longest come first.
 pub fn plans(steps: &[Step]) -> Vec<Plan> {

@@ -7,11 +7,11 @@ use sessionkill::api::{SessionKill, SessionStatus};
 use testbed::arena::{Arena, Clients, Ground, Launch, Replica, Verdict, kill_by_sql};
 use testbed::fault_proxy::{At, Fault, Rule};
 use testbed::gateway::Session;
-use testbed::sql_relay::{Fate, Rule as SqlRule, SqlRelay};
+use testbed::sql_relay::{Fate, Rule as SqlRule, SqlRelay, kind_of};
 use tokio::time::{sleep, timeout};
 
 use super::permitted::{Told, may_end};
-use super::plan::{Plan, kind_of};
+use super::plan::Plan;
 use crate::plan::{Step, Strike};
 use crate::stage::{DEEP_SLEEP, LIMIT, POLL, REQUEST};
 
@@ -193,6 +193,5 @@ fn told(of: &[SessionStatus]) -> Vec<Told> {
 }
 
 fn rule(step: &Step, fate: Fate) -> SqlRule {
-    let kind = step.kind.clone();
-    SqlRule::new(fate, move |statement| kind_of(statement) == kind).after(step.nth).times(1)
+    SqlRule::of(fate, &step.kind).after(step.nth).times(1)
 }
