@@ -64,7 +64,7 @@ async fn a_kill_that_reaches_the_server_after_its_deadline_is_refused_by_the_ser
     let scene = scene("sql-late", &engine, &[relay.host()]).await;
     let mut client = Client::connect(&engine, "root").await;
     let held = relay.rule(KILL, Fate::HeldBefore);
-    let deadline = in_seconds(4);
+    let deadline = in_seconds(10);
     request(&scene, "inc-1", &engine, client.id).not_after(deadline).create().await;
     reached(&held).await;
     // The packet is on its way, and the operator can do nothing about it any more.
@@ -139,7 +139,7 @@ async fn a_process_that_is_paused_between_compare_and_kill_until_too_late_ends_n
     let operator = scene.first_operator();
     let mut client = Client::connect(&engine, "root").await;
     let compared = relay.rule(COMPARE, Fate::HeldAfter);
-    let deadline = in_seconds(5);
+    let deadline = in_seconds(10);
     request(&scene, "inc-1", &engine, client.id).not_after(deadline).create().await;
     reached(&compared).await;
     operator.pause().unwrap();
