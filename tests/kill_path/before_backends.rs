@@ -10,8 +10,8 @@ use testbed::gateway::Backend;
 
 use crate::scene::{Cluster, Launch, Request as _, Scene, Shown as _, eventually, session};
 
-const MOVE: &str = "spec.alibabaCloud is required: move regionID, network, endpoint, killOperation, signatureMethod, \
-                    instanceIDs and credentials below it";
+const MOVE: &str = "spec.alibabaCloud or spec.sql is required: move regionID, network, endpoint, killOperation, \
+                    signatureMethod, instanceIDs and credentials below alibabaCloud";
 
 /// The connections of the scene as dynamic objects, so that both forms of the spec can be written.
 fn connections(scene: &Scene) -> Api<DynamicObject> {
