@@ -156,7 +156,9 @@ impl ConnectionReports {
                 operation,
                 is_encrypted: match backend {
                     BackendSpec::Sql(sql) => Some(sql.tls.mode != SqlTlsMode::Disabled),
-                    _ => None,
+                    BackendSpec::AlibabaCloud(_) => None,
+                    #[cfg(feature = "scripted")]
+                    BackendSpec::Scripted(_) => None,
                 },
                 probed: probe,
                 clock_lead: state.clock.lead(),
