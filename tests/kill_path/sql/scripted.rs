@@ -421,6 +421,7 @@ async fn sessions_are_told_apart_by_their_server_its_port_and_their_tenant() {
     })
     .await;
     assert_says(&statement, &[&hex::encode("10.0.0.8:2")]);
+    scene.wait_for("port", "to be uncertain", |it| (it.outcomes() == [LOST]).then_some(())).await;
     server.change(|it| it.sessions.retain(|session| session.get("SQL_PORT") != Some("3881")));
     let ended = scene.wait_finished("port").await;
     assert_ne!(ended.reason(), "SessionsKilled", "{}", ended.message());
