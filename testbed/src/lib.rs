@@ -39,5 +39,6 @@ pub mod server_certificate;
 pub mod site;
 pub mod sql_relay;
 pub mod sql_server;
+pub mod sql_statements;
 pub mod stack;
 pub mod torture;

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::namespace::{SQL_PASSWORD, SQL_USER};
+use super::sessions::{SQL_PASSWORD, SQL_USER};
 use crate::{
     base::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane},
     control_plane::{ControlPlane, Outage, client_for},

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, RwLockReadGuard};
 use super::{
     ground::Ground,
     replica::Replica,
-    sessions::{CONNECTION, INSTANCE, SQL_TENANT, TENANT, session_id},
+    sessions::{CONNECTION, INSTANCE, SQL_PASSWORD, SQL_TENANT, SQL_USER, TENANT, session_id},
 };
 use crate::{
     fault_proxy::FaultProxy,
@@ -34,9 +34,6 @@ const KEY_SECRET: &str = "CanaryStsSecret9c1e";
 const KEY_TOKEN: &str = "CanarySecurityToken5b2d";
 /// Values that must appear nowhere but in the Secret.
 pub(super) const CANARIES: [&str; 4] = [KEY_ID, KEY_SECRET, KEY_TOKEN, SQL_PASSWORD];
-/// The operators' user of an engine.
-pub(super) const SQL_USER: &str = "sessionkill";
-pub(super) const SQL_PASSWORD: &str = "CanarySqlPassword7d1f";
 
 /// One namespace with all its parts. Its processes end with it.
 pub struct Arena {

@@ -18,6 +18,10 @@ pub const TENANT: &str = "t4louaeei0001";
 
 /// The only tenant of an engine.
 pub(super) const SQL_TENANT: &str = "sys";
+/// The operators' user of an engine.
+pub(super) const SQL_USER: &str = "sessionkill";
+/// Its password.
+pub(super) const SQL_PASSWORD: &str = "CanarySqlPassword7d1f";
 
 /// The session number `number`, in the middle of a long query.
 #[must_use]

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
 
 use super::{
-    by_sql::{Database, Tool},
+    by_sql::{database::Database, tool::Tool},
     scene::{ACCOUNTS, Scene},
 };
 use crate::{

@@ -29,7 +29,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
-use super::{by_sql::FloorSession, client, plan::NAMESPACE, request};
+use super::{by_sql::floor::FloorSession, client, plan::NAMESPACE, request};
 use crate::gateway::GatewayOptions;
 
 const FIELD_MANAGER: &str = "sessionkill-operator";

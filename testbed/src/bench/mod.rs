@@ -129,7 +129,7 @@ async fn one_life(agenda: &Agenda, index: usize, repeat: u32) -> anyhow::Result<
             (Some(running), _) => run::run(&scene, running, trial, directory.path()).await,
             (None, tool) => {
                 let tool = tool.context("neither a tool nor running")?;
-                by_sql::run(&scene, tool, trial, directory.path()).await.map(|run| run.into_iter().collect())
+                by_sql::tools::run(&scene, tool, trial, directory.path()).await.map(|run| run.into_iter().collect())
             }
         };
         let runs = runs.with_context(|| format!("{}: {load}", contender.name))?;

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use sessionkill::api::VerificationPolicy;
 
 use super::{
-    by_sql::Database,
+    by_sql::database::Database,
     contender::{Contender, Running},
     plan::{self, Plan, Report, SERVER, Sample, Sessions, Stream},
     record::{Ends, Load, Part, Run, Times},

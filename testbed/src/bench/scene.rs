@@ -10,7 +10,7 @@ use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    by_sql::Database,
+    by_sql::database::Database,
     client,
     plan::{CONNECTION, NAMESPACE},
     record::BackendKind,

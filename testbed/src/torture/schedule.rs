@@ -9,7 +9,8 @@ use crate::{
     control_plane::Outage,
     fault_proxy::{At, Fault, StreamFault},
     gateway::{self, FaultKind},
-    sql_relay::{COMPARE, Fate, KILL, LIST},
+    sql_relay::Fate,
+    sql_statements::{COMPARE, KILL, LIST},
 };
 
 /// The kinds of requests to the API server that may get a fault.

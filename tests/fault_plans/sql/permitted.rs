@@ -2,7 +2,8 @@
 
 use sessionkill::api::{SessionOutcome, SessionReason};
 use testbed::fault_proxy::At;
-use testbed::sql_relay::{COMPARE, Fate, KILL, LIST};
+use testbed::sql_relay::Fate;
+use testbed::sql_statements::{COMPARE, KILL, LIST};
 
 use super::plan::{CLAIM, Plan, RECORD, SETTLE};
 use crate::plan::{Step, Strike};

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use testbed::fault_proxy::{At, Fault};
-use testbed::sql_relay::{COMPARE, Fate, KILL, LIST, LOGIN};
+use testbed::sql_relay::Fate;
+use testbed::sql_statements::{COMPARE, KILL, LIST, LOGIN};
 
 use crate::plan::{Step, Strike};
 

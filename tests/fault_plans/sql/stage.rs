@@ -7,7 +7,8 @@ use sessionkill::api::{SessionKill, SessionStatus};
 use testbed::arena::{Arena, Clients, Ground, Launch, Replica, Verdict, kill_by_sql};
 use testbed::fault_proxy::{At, Fault, Rule};
 use testbed::gateway::Session;
-use testbed::sql_relay::{Fate, Rule as SqlRule, SqlRelay, kind_of};
+use testbed::sql_relay::{Fate, Rule as SqlRule, SqlRelay};
+use testbed::sql_statements::kind_of;
 use tokio::time::{sleep, timeout};
 
 use super::permitted::{Told, may_end};

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::Database;
+use super::database::Database;
 
 const VIEW: &str = "oceanbase.V$OB_PROCESSLIST";
 /// Shorter than the operator's, which asks for all requests of a call at once.

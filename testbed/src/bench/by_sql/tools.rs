@@ -1,4 +1,4 @@
-//! What somebody could use instead, without Kubernetes: a script, and pt-kill. They have no claim, no outcome and no record.
+//! Measures what somebody could use instead.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::spawn_blocking, time::sleep};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::sleep};
 
 use super::{
     super::{
@@ -20,52 +20,14 @@ use super::{
         usage::{CpuSeconds, MemoryBytes, cpu_seconds, load_average, watch_peak},
     },
     database::{Database, VICTIM},
+    tool::{Tool, interpreter},
 };
 use crate::{
     operator, port,
-    process::{Output, Process, missing_tool},
-    python,
+    process::{Output, Process},
 };
 
 const LIMIT: Duration = Duration::from_mins(5);
-
-/// A tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Tool {
-    /// A script in Python that reads `SHOW PROCESSLIST` and kills, for each session that it is told of.
-    Script,
-    /// Percona's `pt-kill`, which reads `SHOW PROCESSLIST` and kills all sessions of a user. It is not told of sessions.
-    PtKill,
-}
-
-impl Tool {
-    /// The tool with this name.
-    pub(in super::super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "pymysql" => Some(Self::Script),
-            "pt-kill" => Some(Self::PtKill),
-            _ => None,
-        }
-    }
-
-    /// Fails if it cannot be run.
-    pub(in super::super) async fn build(self) -> anyhow::Result<()> {
-        match self {
-            Self::Script => interpreter().await.map(drop),
-            Self::PtKill => {
-                let version = Command::new("pt-kill").arg("--version").output();
-                let version = version.map_err(|error| missing_tool(error, "pt-kill", "the package percona-toolkit"))?;
-                ensure!(version.status.success(), "pt-kill: {}", String::from_utf8_lossy(&version.stderr).trim());
-                Ok(())
-            }
-        }
-    }
-}
-
-async fn interpreter() -> anyhow::Result<std::path::PathBuf> {
-    let environment = spawn_blocking(|| python::environment("client", &["PyMySQL==1.2.4"])).await??;
-    Ok(environment.join("bin/python"))
-}
 
 /// Measures one load. The time of a session counts until its `KILL` is answered; that the sessions are gone is checked
 /// afterwards. `None` if the tool cannot be measured under this load.

@@ -1,6 +1,7 @@
 //! The records of measurements: one JSON object for each run, and one for each summary.
 
 mod attack;
+mod ratios;
 mod soak;
 
 use std::{collections::BTreeMap, fmt};
@@ -11,6 +12,7 @@ use sessionkill::api::VerificationPolicy;
 
 pub use self::{
     attack::{AttackRun, Kills},
+    ratios::{CpuSpread, Ratios},
     soak::{Held, SoakRun},
 };
 use super::{
@@ -272,36 +274,4 @@ pub struct Summary {
     pub peak_bytes: Option<Spread>,
     /// Its medians, divided by those of each other contender under the same load.
     pub ratios: BTreeMap<String, Ratios>,
-}
-
-/// Processor seconds for a thousand requests.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CpuSpread {
-    /// Of the contender.
-    pub contender: Spread,
-    /// Of kube-apiserver.
-    pub api_server: Spread,
-    /// Of etcd.
-    pub etcd: Spread,
-}
-
-/// One contender's medians, divided by another's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Ratios {
-    /// Below 1 is faster.
-    pub p50: f64,
-    /// Below 1 is faster.
-    pub p99: f64,
-    /// Above 1 is faster.
-    pub requests_per_second: f64,
-    /// Processor time of contender, API server and etcd together. Below 1 is cheaper.
-    pub cpu: Option<f64>,
-    /// Processor time of the contenders alone.
-    #[serde(default)]
-    pub own_cpu: Option<f64>,
-    /// The most memory that the contenders took.
-    #[serde(default)]
-    pub peak_memory: Option<f64>,
 }
