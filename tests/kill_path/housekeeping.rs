@@ -24,6 +24,7 @@ fn orphan(number: usize, request: &str, tenant: &str, connection: &str, age: i64
     let time = |seconds: i64| Time(in_seconds(-age - seconds));
     let session = SessionStatus {
         server_ip: SERVER_IP.into(),
+        server_port: None,
         session_id: session_id(60),
         outcome: SessionOutcome::Pending,
         reason: SessionReason::Waiting,

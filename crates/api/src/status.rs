@@ -118,6 +118,9 @@ pub struct SessionStatus {
     #[schemars(length(max = 45))]
     pub server_ip: String,
     /// As in the spec of the SessionKill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_port: Option<i32>,
+    /// As in the spec of the SessionKill.
     #[serde(rename = "sessionID")]
     pub session_id: i64,
     /// What happened to the session. Pending: not decided yet. Killed: ended by this request. Gone: ended before the

@@ -49,8 +49,17 @@ fn status(status: &SessionKillStatus) -> usize {
 }
 
 fn session_status(session: &SessionStatus) -> usize {
-    let SessionStatus { server_ip, session_id: _, outcome: _, reason: _, status, error_message, message, observed } =
-        session;
+    let SessionStatus {
+        server_ip,
+        server_port: _,
+        session_id: _,
+        outcome: _,
+        reason: _,
+        status,
+        error_message,
+        message,
+        observed,
+    } = session;
     texts(&[server_ip, status, error_message, message]) + observed.as_ref().map_or(0, observation)
 }
 

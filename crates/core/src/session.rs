@@ -279,6 +279,7 @@ pub fn observed(seen: &Seen, policy: SqlTextPolicy, time: Timestamp) -> Observed
 pub fn session_status(session: &Session, outcome: SessionOutcome, reason: SessionReason) -> SessionStatus {
     SessionStatus {
         server_ip: session.server_ip.clone(),
+        server_port: session.server_port,
         session_id: session.session_id,
         outcome,
         reason,

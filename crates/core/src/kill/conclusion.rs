@@ -332,6 +332,7 @@ mod tests {
         let observed = ObservedSession { sql_text: text.clone(), user: text.clone(), ..ObservedSession::default() };
         let session = |session_id| SessionStatus {
             server_ip: "10.0.0.1".to_owned(),
+            server_port: None,
             session_id,
             outcome: SessionOutcome::Failed,
             reason: SessionReason::KillRefused,

@@ -187,7 +187,8 @@ enum State<'a> {
 }
 
 fn state_of<'a>(session: &SessionStatus, snapshot: &'a Snapshot, scope: Scope) -> State<'a> {
-    match snapshot.presence(&session.server_ip, session.session_id) {
+    let server = (session.server_ip.as_str(), session.server_port);
+    match snapshot.presence_at(server, session.session_id) {
         Presence::Absent => State::Ended,
         Presence::Unknown => State::Unclear,
         Presence::Present(seen) if session.observed.as_ref().is_some_and(|before| is_another(before, seen)) => {
@@ -284,6 +285,18 @@ mod tests {
         // Of a whole session, the same list says that it is still there.
         let present = look(&after(Killed, Accepted), &snapshot(vec![running("", "SLEEP")]), BestEffort);
         assert!(present.is_open);
+    }
+
+    #[test]
+    fn the_same_id_at_another_port_of_the_address_is_no_news_of_the_session() {
+        let mut before = after(Killed, Accepted);
+        before[0].server_port = Some(3881);
+        before[0].observed.as_mut().unwrap().host = "10.2.3.4:5".to_owned();
+        let at = |port: &str, host: &str| Seen { server_port: port.to_owned(), host: host.to_owned(), ..seen(0) };
+        let looked = |list: Vec<Seen>| look(&before, &snapshot(list), BestEffort);
+        let both = looked(vec![at("2881", "10.2.3.4:6"), at("3881", "10.2.3.4:5")]);
+        assert!(both.is_open && of(&both.sessions) == (Killed, Accepted), "it is still there");
+        assert_eq!(of(&looked(vec![at("2881", "10.2.3.4:6")]).sessions), (Killed, Verified));
     }
 
     #[test]
