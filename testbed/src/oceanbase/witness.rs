@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The first line stands once for each session that was ended, the second once for each `KILL QUERY` of a session that
-//! lived, the third once for each statement that was executed or refused.
+//! lived, the third for a statement that was executed or refused. On a busy machine one of the third may be missing: count
+//! ends by the first.
 
 use std::{
     fs::{self, File},
