@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 use self::plan::{Plan, plans};
 use self::stage::{Played, play};
 use crate::plan::steps_of;
-use crate::{AT_ONCE, REPEATS, prepared};
+use crate::{AT_ONCE, PLAYING, REPEATS, prepared};
 
 /// The random schedules: the first seed, and their number.
 const FIRST_SEED: u64 = 2000;
@@ -51,6 +51,7 @@ async fn whatever_goes_wrong_at_random_nothing_is_killed_twice_by_sql_and_nothin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_a_kill_by_sql_ends_as_it_may() {
+    let _playing = PLAYING.lock().await;
     let started = Instant::now();
     let ground = ground().await;
     let references = join_all((0..3).map(|number| play_named(&ground, format!("sql-{number}"), Plan::None))).await;
