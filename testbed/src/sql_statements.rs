@@ -26,7 +26,6 @@ pub fn kind_of(statement: &str) -> &'static str {
         ("host_ip()", "OWN ADDRESS"),
         ("GV$OB_PROCESSLIST", "WHOLE VIEW"),
         ("V$OB_PROCESSLIST LIMIT 1", "VIEW"),
-        ("WHERE ID = ", "LOOK"),
         ("V$OB_PROCESSLIST", LIST),
     ];
     kinds.into_iter().find(|(text, _)| statement.contains(text)).map_or("OTHER", |(_, kind)| kind)

@@ -7,17 +7,19 @@
 //!
 //! The first `KILL` without a certain answer costs its connection: the sessions behind it go on with a new one, once.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use sessionkill_api::{Expect, ObservedSession, Scope, SessionReason};
-use sessionkill_core::backend::{CallError, ErrorKind, KillPermit, TargetSession};
+use jiff::Timestamp;
+use sessionkill_api::{ObservedSession, Scope, SessionReason};
+use sessionkill_core::backend::{CallError, ErrorKind, KillPermit, ProcessList, TargetSession};
 use sessionkill_core::kill::expect::mismatch;
-use sessionkill_core::session::{Row, Seen, Verdict};
+use sessionkill_core::session::{Presence, Row, Seen, Snapshot, Verdict};
 use tokio::time::Instant;
 
 use super::access::Access;
-use super::columns;
 use super::error_codes::{Killed, of_kill, of_read, unreachable};
+use super::process_list::{self, Of};
 use super::session::Session;
 use super::statements::{self, Pinned};
 
@@ -91,7 +93,7 @@ impl<P: KillPermit> Calling<'_, P> {
                 }
                 Err(error) => return Err(Unsent::All(error)),
             };
-            let Some(server_time) = compared else { return Err(Unsent::This(self.look(id, target, observed).await?)) };
+            let Some(server_time) = compared else { return Err(Unsent::This(self.look(target, observed).await?)) };
             return match self.kill(scope, id, server_time).await? {
                 Killed::Taken => Ok((Verdict::Answered, String::new())),
                 Killed::Refused(message) => Ok((Verdict::Answered, message)),
@@ -196,16 +198,13 @@ impl<P: KillPermit> Calling<'_, P> {
         Ok(of_kill(id, session.connection.query(&statement, until, |_| {}).await))
     }
 
-    /// What is there under the ID instead of the session that is meant. Ends nothing.
-    async fn look(&mut self, id: u32, target: &TargetSession, observed: &ObservedSession) -> Result<Verdict, Unsent> {
+    /// What the list has under the ID instead of the session that is meant. Ends nothing.
+    async fn look(&mut self, target: &TargetSession, observed: &ObservedSession) -> Result<Verdict, Unsent> {
         let deadline = self.until();
         let Some(session) = self.session.as_mut() else { return Err(Unsent::All(unreachable("no connection"))) };
-        let mut there = None;
-        let statement = statements::look(session.view, id);
-        let server_ip = session.server_ip.clone();
-        let read = session.connection.query(&statement, deadline, |row| there = columns::session(row, &server_ip));
-        match read.await {
-            Ok(_) => Ok(instead(there.as_ref(), target.meant.expect.as_ref(), observed)),
+        let of = Of { tenant: self.tenant, login: &self.access.tenant };
+        match process_list::read(session, of, &HashSet::from([target.session_id]), deadline).await {
+            Ok(list) => Ok(instead(list, target, observed)),
             Err(error) => {
                 self.lose();
                 Ok(Verdict::Skipped(format!(
@@ -221,14 +220,24 @@ impl<P: KillPermit> Calling<'_, P> {
     }
 }
 
-/// What is known of the session that is meant, as `there` is what has its ID now.
-fn instead(there: Option<&Seen>, expect: Option<&Expect>, observed: &ObservedSession) -> Verdict {
-    let Some(there) = there else { return Verdict::Gone(SessionReason::NotFound) };
-    if there.host != observed.host || there.user != observed.user {
-        return Verdict::Gone(SessionReason::IdReused);
+/// What is known of the session that is meant, by a list that was read after the comparison. Others may have its ID, on other
+/// servers. That it is missing proves its end only if the list has all sessions of its server.
+fn instead(list: ProcessList, target: &TargetSession, observed: &ObservedSession) -> Verdict {
+    let ProcessList { sessions, complete, limits } = list;
+    let is_it = |seen: &&Seen| seen.host == observed.host && seen.user == observed.user;
+    if let Some(there) = sessions.iter().find(is_it) {
+        let difference = target.meant.expect.as_ref().and_then(|expect| mismatch(expect, there));
+        return Verdict::Skipped(
+            difference.unwrap_or_else(|| "it changed between the process list and the kill".to_owned()),
+        );
     }
-    let difference = expect.and_then(|expect| mismatch(expect, there));
-    Verdict::Skipped(difference.unwrap_or_else(|| "it changed between the process list and the kill".to_owned()))
+    let others = Snapshot::new(vec![], complete, Timestamp::now()).with_limits(limits);
+    let server = (target.server_ip.as_str(), target.meant.server_port);
+    match others.presence_at(server, target.session_id) {
+        Presence::Absent if sessions.is_empty() => Verdict::Gone(SessionReason::NotFound),
+        Presence::Absent => Verdict::Gone(SessionReason::IdReused),
+        _ => Verdict::Skipped("it is not in the process list any more, which does not prove its end".to_owned()),
+    }
 }
 
 /// The ID and what was seen of a session that may be compared and killed.
@@ -278,6 +287,9 @@ fn micros(text: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
+    use sessionkill_api::Expect;
+    use sessionkill_core::session::{Limits, Meant};
+
     use super::*;
 
     fn observed() -> ObservedSession {
@@ -320,10 +332,24 @@ mod tests {
     #[test]
     fn what_has_the_id_now_tells_what_became_of_the_session() {
         let expect = Expect { sql_id: Some("A".to_owned()), ..Expect::default() };
-        let of = |there: Option<Seen>| instead(there.as_ref(), Some(&expect), &observed());
-        assert_eq!(of(None), Verdict::Gone(SessionReason::NotFound));
-        assert_eq!(of(Some(there("10.2.3.4:6", "A"))), Verdict::Gone(SessionReason::IdReused));
-        assert_eq!(of(Some(there("10.2.3.4:5", "B"))), Verdict::Skipped("sqlID is \"B\", expected \"A\"".to_owned()));
-        assert!(matches!(of(Some(there("10.2.3.4:5", "A"))), Verdict::Skipped(why) if why.contains("changed")));
+        let meant = Meant { expect: Some(expect), ..Meant::default() };
+        let target = TargetSession { server_ip: "10.0.0.1".to_owned(), meant, ..target(7) };
+        let of = |sessions: Vec<Seen>, complete, server: &str| {
+            let servers = Some(HashSet::from([(server.to_owned(), String::new())]));
+            let limits = Limits { servers, ..Limits::default() };
+            instead(ProcessList { sessions, complete, limits }, &target, &observed())
+        };
+        let (own, other) = (|sql_id| there("10.2.3.4:5", sql_id), || there("10.2.3.4:6", "A"));
+        assert_eq!(of(vec![], true, "10.0.0.1"), Verdict::Gone(SessionReason::NotFound));
+        assert_eq!(of(vec![other()], true, "10.0.0.1"), Verdict::Gone(SessionReason::IdReused));
+        let differs = Verdict::Skipped("sqlID is \"B\", expected \"A\"".to_owned());
+        assert_eq!(of(vec![own("B"), other()], true, "10.0.0.1"), differs, "another one on another server is not it");
+        assert!(matches!(of(vec![own("A")], true, "10.0.0.1"), Verdict::Skipped(why) if why.contains("changed")));
+        for (sessions, complete, server) in
+            [(vec![], false, "10.0.0.1"), (vec![other()], false, "10.0.0.1"), (vec![], true, "10.0.0.2")]
+        {
+            let verdict = of(sessions, complete, server);
+            assert!(matches!(&verdict, Verdict::Skipped(why) if why.contains("does not prove its end")), "{verdict:?}");
+        }
     }
 }

@@ -43,11 +43,6 @@ pub(super) fn list_of(view: &str, columns: &Columns, ids: impl Iterator<Item = u
     }
 }
 
-/// One session, whatever it is like.
-pub(super) fn look(view: &str, id: u32) -> String {
-    format!("SELECT * FROM {view} WHERE ID = {id}")
-}
-
 /// Two kills of nobody, which a server with conditions in `KILL` answers with 1094 and these IDs.
 pub(super) fn fence_probes() -> [(String, u64); 2] {
     let probe = |compared: &str| format!("KILL IF(UNIX_TIMESTAMP(SYSDATE(6)) {compared} 1, {NOBODY}, 0)");
