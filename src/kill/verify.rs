@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tokio::time::{Instant, timeout};
 
+use crate::backends::costs;
 use crate::connections::call_permits::Lane;
 use crate::connections::process_lists::NotRead;
 use crate::domain::kill::status::verifying;
@@ -19,8 +20,7 @@ use crate::kill::context::Context;
 use crate::kill::report::report_called;
 use crate::kill::target::tenant;
 
-/// The pause after the first look; it doubles up to the longest.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// The pauses between two looks double up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Most sessions are gone sooner, which saves the write of this status.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
@@ -33,7 +33,9 @@ type Read = Result<Arc<Snapshot>, NotRead>;
 
 /// Follows one call to its conclusions; one read of the list serves all its requests.
 pub async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open: Vec<Made>) {
-    let (started, mut pause, mut is_shown) = (Instant::now(), SHORTEST_PAUSE, false);
+    let connection = context.routes.connection(key.namespace(), key.connection());
+    let shortest = connection.map_or(LONGEST_PAUSE, |it| costs(&it.spec.backend).pause_between_lists);
+    let (started, mut pause, mut is_shown) = (Instant::now(), shortest, false);
     loop {
         // All requests of a call have the same tenant and connection.
         let Some(first) = open.first() else { return };

@@ -11,6 +11,7 @@ use kube::ResourceExt as _;
 use tokio::time::timeout;
 
 use crate::api::{Outcome, SessionKill, WaitReason};
+use crate::backends::costs;
 use crate::domain::kill::admission::must_see;
 use crate::domain::kill::backoff::in_time;
 use crate::domain::kill::plan::{Intent, Step, plan, plan_woken};
@@ -63,8 +64,9 @@ async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
 
 /// The most sessions in a shared call for `key`.
 pub fn most_sessions(context: &Context, key: &TenantKey) -> usize {
-    let connection = context.routes.connection(key.namespace(), key.connection());
-    connection.map_or(MAX_SESSIONS, |it| context.connection_states.call_size(&it, |size| size.most()))
+    let Ok(connection) = context.routes.connection(key.namespace(), key.connection()) else { return MAX_SESSIONS };
+    let accepted = context.connection_states.call_size(&connection, |size| size.most());
+    accepted.min(costs(&connection.spec.backend).sessions_of_shared_call)
 }
 
 fn planned(context: &Context, object: &SessionKill, item: &Item) -> Step {

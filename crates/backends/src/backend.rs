@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sessionkill_api::{BackendSpec, Operation, WaitReason};
-use sessionkill_core::backend::{Asked, CallError, Guarantees, KillPermit, KillTarget, Tenant};
+use sessionkill_core::backend::{Asked, CallError, Costs, Guarantees, KillPermit, KillTarget, Tenant};
 
-use super::alibaba::{Gateway, Known, LIST_ACTION};
+use super::alibaba::{self, Gateway, Known, LIST_ACTION};
 use super::listed::Listed;
 #[cfg(feature = "scripted")]
 use super::scripted::{self, Script};
@@ -151,6 +151,17 @@ impl Backend {
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.address.clone(),
         }
+    }
+}
+
+/// What calls through a connection with this `spec` cost.
+#[must_use]
+pub const fn costs(spec: &BackendSpec) -> Costs {
+    match spec {
+        BackendSpec::AlibabaCloud(_) => alibaba::COSTS,
+        BackendSpec::Sql(_) => sql::COSTS,
+        #[cfg(feature = "scripted")]
+        BackendSpec::Scripted(_) => scripted::COSTS,
     }
 }
 

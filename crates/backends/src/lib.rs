@@ -16,5 +16,5 @@ mod listed;
 pub mod scripted;
 pub mod sql;
 
-pub use backend::{Backend, LIST_ACTIONS, Memory};
+pub use backend::{Backend, LIST_ACTIONS, Memory, costs};
 pub use listed::Listed;

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sessionkill_api::{ConnectionReason, Operation, WaitReason};
 use sessionkill_core::backend::{
-    ANSWER_LOST, Asked, CallError, Called, ErrorKind, Fence, Guarantees, KillAnswer, KillPermit, KillTarget,
+    ANSWER_LOST, Asked, CallError, Called, Costs, ErrorKind, Fence, Guarantees, KillAnswer, KillPermit, KillTarget,
     ProcessList, Tenant,
 };
 use sessionkill_core::session::{Limits, Row, Seen};
 
+use super::alibaba;
 use super::listed::Listed;
 
 /// The operation under which a kill is recorded: the one whose answer names each session, too.
@@ -31,6 +32,9 @@ pub const GUARANTEES: Guarantees = Guarantees {
     },
     answers_each_session: true,
 };
+
+/// As those of a cloud's API.
+pub const COSTS: Costs = alibaba::COSTS;
 
 /// The server of a test.
 #[derive(Clone, Debug)]

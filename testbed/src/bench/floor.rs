@@ -1,13 +1,14 @@
 //! The floor: every program that finishes a `SessionKill` at most once must store a claim, call, and store an outcome
 //! and a record. This one makes these four requests and nothing else. It does not watch, as the load tells it of each
 //! request. It reads no Secret, and no process list of a gateway before or after the call. By SQL the call is what
-//! [`FloorSession`] asks.
+//! [`FloorSession`] asks, and an Event is written after the record, as the operator does.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -64,7 +65,8 @@ async fn run(args: FloorArgs) -> anyhow::Result<()> {
     client::connect(&client).await?;
     let floor = Arc::new(Floor {
         session_kills: Api::namespaced(client.clone(), NAMESPACE),
-        receipts: Api::namespaced(client, NAMESPACE),
+        receipts: Api::namespaced(client.clone(), NAMESPACE),
+        events: Api::namespaced(client, NAMESPACE),
         backend: match args.sql {
             None => Backend::Gateway(gateway(&args.gateway)?),
             Some(host) => Backend::Sql(FloorSession::open(host).await?),
@@ -98,6 +100,7 @@ async fn serve(connection: TcpStream, floor: Arc<Floor>, failures: mpsc::Unbound
 struct Floor {
     session_kills: Api<SessionKill>,
     receipts: Api<SessionKillReceipt>,
+    events: Api<Event>,
     backend: Backend,
     turns: Semaphore,
 }
@@ -125,7 +128,11 @@ impl Floor {
         let conclusion = request::killed(&receipt);
         let now = Timestamp::now();
         write_status(&self.session_kills, &object, &finished(&object, &conclusion, now)).await?;
-        write_status(&self.receipts, &receipt, &conclusion.record(now)).await
+        write_status(&self.receipts, &receipt, &conclusion.record(now)).await?;
+        if matches!(self.backend, Backend::Sql(_)) {
+            self.events.create(&params, &request::event(&object, &conclusion, now)).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,11 @@
 //! The objects of a load: the request, its session, and what is written for both.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::events::v1::Event,
+    apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
+};
+use kube::{Resource as _, ResourceExt as _, api::ObjectMeta};
 use serde_json::json;
 use sessionkill::{
     api::{
@@ -82,7 +87,7 @@ pub(super) fn claimed(object: &SessionKill, now: Timestamp) -> SessionKillReceip
             command: "Sleep".into(),
             execute_time: "742".into(),
             tenant_id: object.spec.tenant_id.clone(),
-            observation_time: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now)),
+            observation_time: Some(Time(now)),
             ..ObservedSession::default()
         }),
         ..session_status(session, SessionOutcome::Pending, SessionReason::Waiting)
@@ -108,6 +113,26 @@ pub(super) fn killed(receipt: &SessionKillReceipt) -> Conclusion {
     let sessions = receipt.spec.sessions.iter().map(killed).collect();
     let request_id = uuid::Uuid::new_v4().to_string().to_uppercase();
     Conclusion::called(sessions, dispatch(receipt, Operation::KillProcessList, &request_id), "")
+}
+
+/// The Event that tells of the end, as the operator would write it.
+pub(super) fn event(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -> Event {
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond())),
+            namespace: object.namespace(),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: Some("Normal".to_owned()),
+        reason: Some(conclusion.reason.as_str().to_owned()),
+        action: Some("KillSessions".to_owned()),
+        note: Some(conclusion.message.clone()),
+        regarding: Some(object.object_ref(&())),
+        reporting_controller: Some("floor".to_owned()),
+        reporting_instance: Some("floor".to_owned()),
+        ..Event::default()
+    }
 }
 
 /// The final status of `object`, without a receipt.

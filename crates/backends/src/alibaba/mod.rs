@@ -35,6 +35,11 @@ pub mod signed_request;
 pub mod stamp;
 mod transport;
 
+use std::time::Duration;
+
+use sessionkill_core::backend::Costs;
+use sessionkill_core::kill::sharing::MAX_SESSIONS;
+
 pub use access::{Access, AllowedEndpoint};
 pub use budget::AnswerBudget;
 pub use client::{Client, ClientOptions, Dates};
@@ -51,3 +56,7 @@ pub use sessionkill_core::backend::{
 pub use sessionkill_core::session::{Row, Seen};
 pub use sieve::Sieve;
 pub use stamp::{Stamp, TimeSource};
+
+/// A call takes as long for many sessions as for one. Each list counts against the account's quota.
+pub const COSTS: Costs =
+    Costs { sessions_of_shared_call: MAX_SESSIONS, pause_between_lists: Duration::from_millis(200) };

@@ -23,8 +23,16 @@ mod session;
 mod statements;
 pub mod wire;
 
+use std::time::Duration;
+
+use sessionkill_core::backend::Costs;
+
 pub use access::Access;
 pub use database::{Database, LIST_ACTION};
 pub use known::Known;
 pub use login::Account;
 pub use server::{AllowedHost, Server};
+
+/// Each session takes two statements, one after the other, so that a call is as long as its sessions are many: the claims at its
+/// end would grow old, and the first kills would be told late. A list costs the server little.
+pub const COSTS: Costs = Costs { sessions_of_shared_call: 32, pause_between_lists: Duration::from_millis(25) };
