@@ -98,7 +98,8 @@ impl Request {
         if let Some(Err(error)) = observed
             && error.kind == ErrorKind::NotAllowed
         {
-            return self.not_allowed(&intent, &error.message).await;
+            let connection = &self.object.spec.connection_ref.name;
+            return self.not_allowed(&intent, format!("OceanBaseConnection {connection}: {}", error.message)).await;
         }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
@@ -168,12 +169,18 @@ impl Request {
         message
     }
 
-    /// The other side is not what the connection says.
-    async fn not_allowed(&self, intent: &Intent, why: &str) -> Result<Attempted, ApiError> {
+    /// Ends a request that its connection does not allow, up to its next step.
+    pub async fn end_not_allowed(&self, intent: &Intent, why: String) -> Result<Next, ApiError> {
+        let attempted = self.not_allowed(intent, why).await?;
+        self.step(attempted).await
+    }
+
+    /// The connection does not allow it, or the other side is not what the connection says. It may have been allowed before:
+    /// only without a claim was nothing sent.
+    async fn not_allowed(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
         if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
             return Ok(self.taken(receipt, standing));
         }
-        let message = format!("OceanBaseConnection {}: {why}", self.object.spec.connection_ref.name);
         let (outcome, reason) = (Outcome::NotAllowed, SessionReason::NotAllowed);
         Ok(Attempted::Not(Decision::End(Conclusion::nothing_sent(&self.object, outcome, reason, message))))
     }
@@ -214,7 +221,12 @@ impl Request {
 
     /// Handles another claim for the same content, up to the request's next step.
     async fn settled(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
-        match self.taken(receipt, standing) {
+        self.step(self.taken(receipt, standing)).await
+    }
+
+    /// The next step of a request that sends nothing.
+    async fn step(&self, attempted: Attempted) -> Result<Next, ApiError> {
+        match attempted {
             Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
             Attempted::Not(decision) => self.carry_out(decision).await,
             // Unreachable: nothing claims here.

@@ -6,13 +6,12 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 
-use crate::api::{Outcome, SessionReason, WaitReason};
+use crate::api::WaitReason;
 use crate::connections::call_permits::Lane;
 use crate::connections::probe::ask;
 use crate::connections::route::{Route, RouteError};
 use crate::domain::backend::{CallError, ErrorKind, Tenant};
 use crate::domain::kill::admission::admit;
-use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::kill::plan::Intent;
 use crate::domain::tenant::TenantKey;
 use crate::kill::context::Context;
@@ -112,12 +111,12 @@ pub async fn open(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, o
 }
 
 pub async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Blocked) {
-    let blocking = async |(request, _): (Request, Intent)| {
+    let blocking = async |(request, intent): (Request, Intent)| {
         let next = match blocked {
-            Blocked::NotAllowed(refusal) => {
-                let (outcome, why) = (Outcome::NotAllowed, SessionReason::NotAllowed);
-                request.end(&Conclusion::nothing_sent(&request.object, outcome, why, refusal.clone())).await
-            }
+            Blocked::NotAllowed(refusal) => match request.end_not_allowed(&intent, refusal.clone()).await {
+                Ok(next) => next,
+                Err(error) => request.put_off(&error).await,
+            },
             Blocked::Waits(reason, message) => request.wait(*reason, message.clone(), None).await,
             Blocked::Unanswered(error) => request.put_off(error).await,
         };

@@ -1,7 +1,8 @@
 //! Requests whose content the gateway refuses. They end at once and say why, and nothing is executed.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use sessionkill::api::{Outcome, SessionOutcome, SessionReason, VerificationPolicy};
+use sessionkill::api::{OceanBaseConnection, Outcome, SessionOutcome, SessionReason, VerificationPolicy};
 use testbed::gateway::{Fault, FaultKind, Session};
 
 use crate::groups::all_seen;
@@ -31,6 +32,26 @@ async fn nothing_outside_the_allow_lists_of_the_connection_is_ever_sent() {
     scene.assert_nothing_sent();
     scene.request("allowed").create().await;
     assert_eq!(scene.wait_finished("allowed").await.reason(), "SessionsKilled");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_a_request_that_is_not_allowed_any_more_is_found_out() {
+    let (scene, relay) = Scene::relayed("not-allowed-crash", 3).await;
+    let first = scene.operator_through(&relay).await;
+    let call = Scene::hold_call(&relay, At::Answer);
+    scene.request("inc-1").verified(VerificationPolicy::BestEffort, 1).create().await;
+    call.reached().await;
+    first.kill();
+    call.release();
+    let other_tenants = Patch::Merge(json!({"spec": {"tenantIDs": ["t-other"]}}));
+    scene.api::<OceanBaseConnection>().patch("prod-ob", &PatchParams::default(), &other_tenants).await.unwrap();
+    scene.operator_through(&relay).await;
+    let ended = scene.wait_finished("inc-1").await;
+    assert_eq!(ended.reason(), "SessionsGone", "{}", ended.message());
+    scene.request("inc-2").sessions([2]).create().await;
+    assert_eq!(scene.wait_finished("inc-2").await.reason(), "NotAllowed");
+    scene.assert_killed_once([1]);
     scene.end().await;
 }
 
