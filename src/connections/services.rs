@@ -93,6 +93,12 @@ fn leads(name: &str, port: u16, spec: &ServiceSpec) -> Result<Leads, String> {
     // Without an address of its own, nothing translates the port.
     let of_pods = match &named.target_port {
         Some(IntOrString::Int(port)) if addresses.is_empty() => u16::try_from(*port).ok(),
+        Some(IntOrString::String(target)) if addresses.is_empty() => {
+            return Err(format!(
+                "service {name} has no address of its own, and the targetPort of port {port} is the name {target}: write its number, or \
+                 use a Service with an address"
+            ));
+        }
         _ => None,
     };
     Ok(Leads { addresses, port: of_pods.unwrap_or(port) })
@@ -123,6 +129,8 @@ mod tests {
     fn a_service_that_may_lead_anywhere_or_nowhere_is_refused() {
         let external = json!({"type": "ExternalName", "externalName": "metadata.internal", "ports": [{"port": 2881}]});
         assert!(of(external).unwrap_err().contains("of type ExternalName"));
+        let named = json!({"ports": [{"port": 2881, "targetPort": "sql"}], "clusterIP": "None"});
+        assert!(of(named).unwrap_err().contains("targetPort of port 2881 is the name sql: write its number"));
         assert!(of(json!({"ports": [{"port": 1}]})).unwrap_err().contains("has no port 2881"));
         assert!(of(json!({})).unwrap_err().contains("has no port 2881"));
     }
