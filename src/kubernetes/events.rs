@@ -93,8 +93,8 @@ impl Events {
             loop {
                 let told = reading.next().await;
                 let count = u32::try_from(told.len()).unwrap_or(u32::MAX);
-                writer.write_all(told).await;
                 tokio::time::sleep(PAUSE.saturating_mul(count)).await;
+                writer.write_all(told).await;
             }
         });
         Self(backlog)
