@@ -87,11 +87,13 @@ pub(in super::super) async fn run(
             ended: asked.killed.get(id).map(|at| Ended { at: at.duration_since(started).as_secs_f64(), rank: number }),
         })
         .collect();
+    let killed = ids.iter().filter(|id| asked.killed.contains_key(id)).count();
     let kills = database.kills_per_session([&Sessions::Of(ids)].into_iter())?;
     let ends = Ends {
         unfinished: 0,
         sessions: requests * trial.sessions,
-        sessions_killed: u32::try_from(kills.len())?,
+        // All are gone. The engine's log leaves out lines if a thousand sessions are ended within a second.
+        sessions_killed: u32::try_from(killed)?,
         most_kills_of_one: kills.values().copied().max().unwrap_or_default(),
     };
     check(ends)?;
