@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::api::OceanBaseConnection;
+use crate::backends::costs;
 use crate::connections::state::Learnt;
 use crate::connections::states::ConnectionStates;
 use crate::domain::kill::sharing::CallSize;
@@ -13,6 +14,12 @@ use crate::domain::kill::sharing::CallSize;
 const LEARN_AGAIN: Duration = Duration::from_hours(1);
 
 impl ConnectionStates {
+    /// The most sessions to put into a shared call through `connection`.
+    pub fn most_sessions(&self, connection: &OceanBaseConnection) -> usize {
+        let accepted = self.call_size(connection, |size| size.most());
+        accepted.min(costs(&connection.spec.backend).sessions_of_shared_call)
+    }
+
     /// Runs `f` on the learned call size of `connection`, to read or change it.
     pub fn call_size<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut CallSize) -> T) -> T {
         let generation = connection.metadata.generation;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use kube::ResourceExt as _;
 
-use crate::backends::Listed;
+use crate::api::OceanBaseConnection;
+use crate::backends::{Listed, costs};
 use crate::connections::call_permits::{CallPermits, Lane};
 use crate::connections::route::{Route, Routes};
 use crate::connections::states::ConnectionStates;
@@ -187,6 +188,11 @@ pub enum NotRead {
     Yet,
     /// The gateway refuses this read until somebody changes something.
     Refused,
+}
+
+/// The pause between the first two reads of a list of `connection`.
+pub const fn pause_between_lists(connection: &OceanBaseConnection) -> Duration {
+    costs(&connection.spec.backend).pause_between_lists
 }
 
 fn snapshot(Listed { list, time, .. }: Listed, ids: Ids) -> Snapshot {

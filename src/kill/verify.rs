@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tokio::time::{Instant, timeout};
 
-use crate::backends::costs;
 use crate::connections::call_permits::Lane;
-use crate::connections::process_lists::NotRead;
+use crate::connections::process_lists::{NotRead, pause_between_lists};
 use crate::domain::kill::status::verifying;
 use crate::domain::kill::verification as domain;
 use crate::domain::session::Snapshot;
@@ -34,7 +33,7 @@ type Read = Result<Arc<Snapshot>, NotRead>;
 /// Follows one call to its conclusions; one read of the list serves all its requests.
 pub async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open: Vec<Made>) {
     let connection = context.routes.connection(key.namespace(), key.connection());
-    let shortest = connection.map_or(LONGEST_PAUSE, |it| costs(&it.spec.backend).pause_between_lists);
+    let shortest = connection.map_or(LONGEST_PAUSE, |connection| pause_between_lists(&connection));
     let (started, mut pause, mut is_shown) = (Instant::now(), shortest, false);
     loop {
         // All requests of a call have the same tenant and connection.

@@ -11,7 +11,6 @@ use kube::ResourceExt as _;
 use tokio::time::timeout;
 
 use crate::api::{Outcome, SessionKill, WaitReason};
-use crate::backends::costs;
 use crate::domain::kill::admission::must_see;
 use crate::domain::kill::backoff::in_time;
 use crate::domain::kill::plan::{Intent, Step, plan, plan_woken};
@@ -65,8 +64,7 @@ async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
 /// The most sessions in a shared call for `key`.
 pub fn most_sessions(context: &Context, key: &TenantKey) -> usize {
     let Ok(connection) = context.routes.connection(key.namespace(), key.connection()) else { return MAX_SESSIONS };
-    let accepted = context.connection_states.call_size(&connection, |size| size.most());
-    accepted.min(costs(&connection.spec.backend).sessions_of_shared_call)
+    context.connection_states.most_sessions(&connection)
 }
 
 fn planned(context: &Context, object: &SessionKill, item: &Item) -> Step {

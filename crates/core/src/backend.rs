@@ -76,11 +76,14 @@ pub struct Guarantees {
     pub answers_each_session: bool,
 }
 
+/// The most sessions that one call names, over all its requests. If its answer is lost, all of them stay unknown until the
+/// process list is read.
+pub const MAX_SESSIONS: usize = 500;
+
 /// What calls of a backend cost, which decides how many requests share one and how soon a list is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
-    /// The most sessions that one call names, over all requests that share it. If its answer is lost, all of them stay unknown
-    /// until the process list is read.
+    /// The most sessions that one call names, over all requests that share it: [`MAX_SESSIONS`] at most.
     pub sessions_of_shared_call: usize,
     /// The pause between the first two reads of the list after a call.
     pub pause_between_lists: Duration,

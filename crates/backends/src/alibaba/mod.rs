@@ -37,8 +37,7 @@ mod transport;
 
 use std::time::Duration;
 
-use sessionkill_core::backend::Costs;
-use sessionkill_core::kill::sharing::MAX_SESSIONS;
+use sessionkill_core::backend::{Costs, MAX_SESSIONS};
 
 pub use access::{Access, AllowedEndpoint};
 pub use budget::AnswerBudget;

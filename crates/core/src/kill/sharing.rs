@@ -1,9 +1,7 @@
 //! How many requests and sessions share one call. A refusal of a shared call does not say which of its requests caused
 //! it. Pure.
 
-/// The most sessions that one call names, over all its requests. If its answer is lost, all of them stay unknown until
-/// the process list is read.
-pub const MAX_SESSIONS: usize = 500;
+pub use crate::backend::MAX_SESSIONS;
 
 /// The most requests in a call with this request, itself included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
