@@ -22,6 +22,7 @@ pub mod helm;
 pub mod hostile;
 pub mod image;
 mod inside;
+pub mod javascript;
 pub mod manifests;
 pub mod measure;
 pub mod node;

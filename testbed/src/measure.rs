@@ -43,6 +43,7 @@ pub async fn measure(args: MeasureArgs) -> anyhow::Result<()> {
         directory: directory.path().into(),
         sessions: Sessions::Memory,
         operator: OperatorChoice::Binary(spawn_blocking(move || build_operator(&args.profile)).await??),
+        sts: None,
     })
     .await?;
     let measured = measure_on(&stack, args.requests).await;

@@ -46,6 +46,7 @@ impl Field {
             directory: directory.path().join("stack"),
             sessions: Sessions::Memory,
             operator: OperatorChoice::None,
+            sts: None,
         };
         let stack = Stack::start(options).await.unwrap();
         let key = stack.access_key();

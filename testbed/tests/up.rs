@@ -48,6 +48,41 @@ async fn the_env_file_is_enough_to_use_it_and_what_was_stored_is_there_the_next_
 }
 
 #[tokio::test]
+async fn the_env_file_is_enough_to_get_temporary_keys() {
+    let directory = scratch::directory().unwrap();
+    let running = up(directory.path(), "log", &["--backend", "memory", "--sts-ttl", "60"]).await.unwrap();
+    let script = r#". "$0"
+        until $KUBECTL create serviceaccount ob-kill >&2; do sleep 1; done
+        printenv STS_URL OIDC_PROVIDER_ARN OIDC_ROLE_ARN IMDS_URL IMDS_ROLE
+        : "$ROLE_ARN" "$EXTERNAL_ROLE_ARN" "$EXTERNAL_ID" "$FORBIDDEN_ROLE_ARN"
+        $KUBECTL create token ob-kill --audience sts.aliyuncs.com"#;
+    let printed = shell(directory.path(), script).unwrap();
+    let [sts, provider, role, metadata, instance_role, token] = printed.lines().collect::<Vec<_>>()[..] else {
+        panic!("six lines: {printed}")
+    };
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let params = [
+        ("Action", "AssumeRoleWithOIDC"),
+        ("Version", "2015-04-01"),
+        ("OIDCProviderArn", provider),
+        ("RoleArn", role),
+        ("RoleSessionName", "kills"),
+        ("OIDCToken", token),
+    ];
+    let params = params.map(|(name, value)| format!("{name}={value}")).join("&");
+    let answer = http.post(sts).body(params).send().await.unwrap().text().await.unwrap();
+    assert!(answer.contains(r#""AccessKeyId":"STS."#), "{answer}");
+
+    let request = http.put(format!("{metadata}/latest/api/token"));
+    let request = request.header("x-aliyun-ecs-metadata-token-ttl-seconds", "60");
+    let token = request.send().await.unwrap().text().await.unwrap();
+    let request = http.get(format!("{metadata}/latest/meta-data/ram/security-credentials/{instance_role}"));
+    let answer = request.header("x-aliyun-ecs-metadata-token", token).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    running.kill();
+}
+
+#[tokio::test]
 async fn the_env_file_is_enough_to_reach_the_engine_by_sql() {
     let directory = scratch::directory().unwrap();
     let running = up(directory.path(), "log", &["--sql-tls"]).await.unwrap();

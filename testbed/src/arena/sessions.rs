@@ -61,7 +61,7 @@ pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<Sessi
     let not_after = (Timestamp::now() + SignedDuration::from_secs(seconds)).round(Unit::Second)?;
     Ok(SessionKillSpec {
         scope: Scope::Session,
-        connection_ref: ConnectionRef { name: CONNECTION.into() },
+        connection_ref: ConnectionRef { name: CONNECTION.into(), ..ConnectionRef::default() },
         instance_id: INSTANCE.into(),
         tenant_id: TENANT.into(),
         mode: Mode::Kill,

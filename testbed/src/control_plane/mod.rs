@@ -13,6 +13,7 @@ mod outage;
 mod pki;
 mod record;
 mod servers;
+mod token_key;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,10 @@ use kube::{
     Api, Client,
     runtime::wait::{await_condition, conditions::is_crd_established},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 use self::{
     access::Access,
@@ -43,6 +47,7 @@ pub use self::{
     binaries::{Kubernetes, server_version},
     outage::Outage,
     record::RECORD,
+    servers::ISSUER,
 };
 use crate::{inside::ensure_inside, port, process::Process};
 
@@ -50,7 +55,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Builds the programs if they are missing. Call it before the network is gone. It blocks, possibly for minutes.
 pub fn prepare() -> anyhow::Result<()> {
-    binaries::locate().map(drop)
+    binaries::locate()?;
+    token_key::locate().map(drop)
 }
 
 /// A running control plane. Both servers end when it is dropped.
@@ -97,8 +103,11 @@ impl ControlPlane {
     async fn start_for(directory: &Path, nodes: Option<Ipv4Addr>) -> anyhow::Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
-        let programs = tokio::task::spawn_blocking(binaries::locate).await??;
-        let (authority, identity) = pki::create(&directory, &nodes::addresses(nodes))?;
+        let programs = spawn_blocking(binaries::locate).await??;
+        let (authority, identity) = {
+            let directory = directory.clone();
+            spawn_blocking(move || pki::create(&directory, &nodes::addresses(nodes))).await??
+        };
         fs::write(directory.join("audit-policy.json"), audit::POLICY)?;
         let audit_log = record::file()?.unwrap_or_else(|| directory.join("audit.log"));
         let (etcd, etcd_port) = port::start_on_free(|port| start_etcd(&programs, &directory, port)).await?;
@@ -154,8 +163,9 @@ impl ControlPlane {
         self.directory.join(pki::CA)
     }
 
-    /// The file with the key of service accounts' tokens.
-    pub(crate) fn token_key_file(&self) -> PathBuf {
+    /// The file with the private key that signs service accounts' tokens: of RSA, in PEM, PKCS#8.
+    #[must_use]
+    pub fn token_key_file(&self) -> PathBuf {
         self.directory.join(pki::TOKEN_KEY)
     }
 

@@ -8,6 +8,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
+use super::token_key::TokenKey;
+
 pub(super) const CA: &str = "ca.crt";
 pub(super) const SERVER_CERTIFICATE: &str = "apiserver.crt";
 pub(super) const SERVER_KEY: &str = "apiserver.key";
@@ -39,20 +41,20 @@ impl Authority {
 }
 
 /// Writes the API server's files into `directory`, with these `addresses` as further names of the server. Returns the
-/// authority, and the administrator's identity.
+/// authority, and the administrator's identity. It blocks.
 pub(super) fn create(directory: &Path, addresses: &[Ipv4Addr]) -> anyhow::Result<(Authority, Identity)> {
     let authority = Authority(authority()?);
     let (certificate, key) = issue(&authority.0, &serving(addresses)?)?;
     let administrator = authority.client("admin", Some("system:masters"))?;
-    let token_key = KeyPair::generate()?;
+    let token_key = TokenKey::generate()?;
     let files = [
         (CA, authority.0.pem()),
         (SERVER_CERTIFICATE, certificate),
         (SERVER_KEY, key),
         (ADMINISTRATOR_CERTIFICATE, administrator.certificate.clone()),
         (ADMINISTRATOR_KEY, administrator.key.clone()),
-        (TOKEN_KEY, token_key.serialize_pem()),
-        (TOKEN_PUBLIC_KEY, token_key.public_key_pem()),
+        (TOKEN_KEY, token_key.private),
+        (TOKEN_PUBLIC_KEY, token_key.public),
     ];
     for (name, content) in files {
         let path = directory.join(name);

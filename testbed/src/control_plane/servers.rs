@@ -14,6 +14,9 @@ use crate::{
 /// The time within which a server is ready, or a kind is served.
 pub(super) const START_LIMIT: Duration = Duration::from_mins(2);
 
+/// The issuer that all tokens of service accounts name.
+pub const ISSUER: &str = "https://kubernetes.default.svc";
+
 /// Etcd, with its data in `directory`, and the port that it listens on.
 pub(super) async fn start_etcd(programs: &Path, directory: &Path, port: u16) -> anyhow::Result<(Process, u16)> {
     let client = format!("http://127.0.0.1:{port}");
@@ -51,7 +54,7 @@ pub(super) async fn start_api_server(
         .arg(flag("client-ca-file", pki::CA))
         .arg(flag("tls-cert-file", pki::SERVER_CERTIFICATE))
         .arg(flag("tls-private-key-file", pki::SERVER_KEY))
-        .arg("--service-account-issuer=https://kubernetes.default.svc")
+        .arg(format!("--service-account-issuer={ISSUER}"))
         .arg(flag("service-account-key-file", pki::TOKEN_PUBLIC_KEY))
         .arg(flag("service-account-signing-key-file", pki::TOKEN_KEY))
         .arg(flag("audit-policy-file", "audit-policy.json"))

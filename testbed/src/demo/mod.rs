@@ -79,7 +79,8 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
         Some(_) => OperatorChoice::None,
         None => args.operator.map_or(OperatorChoice::Build, OperatorChoice::Binary),
     };
-    let options = StackOptions { directory: directory.path().into(), sessions: Sessions::SecureOceanBase, operator };
+    let options =
+        StackOptions { directory: directory.path().into(), sessions: Sessions::SecureOceanBase, operator, sts: None };
     let install = pods.map_or_else(|| args.install.install(), Install::Pods);
     let stack = Stack::start_installed(options, install).await?;
     let shown = Demo { stack: &stack, directory: directory.path() }.run().await;

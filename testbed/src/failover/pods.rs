@@ -52,8 +52,12 @@ struct TakeOver {
 /// Strikes this number of times in each way, and prints the results. Fails if a kill was lost or made twice.
 pub(super) async fn on_nodes(pods: Pods, runs: usize) -> anyhow::Result<()> {
     let directory = scratch::directory()?;
-    let options =
-        StackOptions { directory: directory.path().into(), sessions: Sessions::Memory, operator: OperatorChoice::None };
+    let options = StackOptions {
+        directory: directory.path().into(),
+        sessions: Sessions::Memory,
+        operator: OperatorChoice::None,
+        sts: None,
+    };
     let lease_seconds = pods.lease_seconds.unwrap_or_default();
     let site = Site::new(Stack::start_installed(options, Install::Pods(pods)).await?).await?;
     site.open_namespace(WORK, &site.stack.gateway_url()).await?;

@@ -4,89 +4,81 @@
 
 use std::{
     collections::HashMap,
-    str::FromStr,
-    sync::{Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    access_key::AccessKey,
     errors::ApiError,
+    identity::Signer,
+    in_force::Faults,
     request::{Call, Received, SignatureVersion},
+    sts::tokens::{IssuedKey, IssuedKeys},
     verify::{self, Authorization, Refusal, SignedRequest},
 };
 
 /// How far a time stamp may differ from the gateway's clock, in both directions.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// A key that the gateway knows. `Debug` shows its id only.
-#[derive(Clone, Debug)]
-pub struct AccessKey {
-    /// The access key id.
-    pub id: String,
-    /// The access key secret.
-    pub secret: SecretString,
-    /// The security token, without which a temporary key is refused.
-    pub token: Option<SecretString>,
-}
-
-impl FromStr for AccessKey {
-    type Err = &'static str;
-
-    /// Reads `ID:SECRET` or `ID:SECRET:TOKEN`.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.splitn(3, ':');
-        let (Some(id), Some(secret)) = (parts.next(), parts.next()) else {
-            return Err("an access key is written ID:SECRET or ID:SECRET:TOKEN");
-        };
-        Ok(Self { id: id.into(), secret: secret.into(), token: parts.next().map(Into::into) })
-    }
+/// A key that a call can be signed with, and its owner.
+struct Known {
+    key: AccessKey,
+    signer: Signer,
+    /// From when on it is refused. `None` means never.
+    expires: Option<Timestamp>,
 }
 
 /// The admission check. It remembers a nonce as long as a request with it could be accepted.
 pub struct Admission {
     keys: RwLock<Vec<AccessKey>>,
+    issued: Arc<IssuedKeys>,
     nonces: Mutex<HashMap<(String, String), Timestamp>>,
 }
 
 impl Admission {
-    /// Admits calls signed with one of these keys.
+    /// Admits calls signed with one of these keys, or with one that was issued.
     #[must_use]
-    pub fn new(keys: Vec<AccessKey>) -> Self {
-        Self { keys: RwLock::new(keys), nonces: Mutex::default() }
+    pub fn new(keys: Vec<AccessKey>, issued: Arc<IssuedKeys>) -> Self {
+        Self { keys: RwLock::new(keys), issued, nonces: Mutex::default() }
     }
 
-    /// Replaces the keys, as a rotation does.
+    /// Replaces the keys, as a rotation does. Keys that were issued stay good until they expire.
     pub fn set_keys(&self, keys: Vec<AccessKey>) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Admits the call, or says why not. Admission uses up the call's nonce.
-    pub fn check(
-        &self,
-        received: &Received,
-        call: &Call,
-        now: Timestamp,
-        tokens_expired: bool,
-    ) -> Result<(), ApiError> {
-        let key = self.key(call)?;
+    /// Admits the call and says who signed it, or says why not. Admission uses up the call's nonce.
+    pub fn check(&self, received: &Received, call: &Call, now: Timestamp, faults: &Faults) -> Result<Signer, ApiError> {
+        let Known { key, signer, expires } = self.key(call)?;
         check_signature(received, call, &key.secret)?;
-        check_token(call, &key, tokens_expired)?;
+        check_token(call, &key)?;
+        let is_over = expires.is_some_and(|expires| expires <= now);
+        if is_over || (key.token.is_some() && faults.tokens_expired()) {
+            return Err(ApiError::expired_token(faults.expired_code().as_deref()));
+        }
         let time_stamp = check_time_stamp(call, now)?;
-        self.use_nonce(call, key.id, time_stamp, now)
+        self.use_nonce(call, key.id, time_stamp, now)?;
+        Ok(signer)
     }
 
-    fn key(&self, call: &Call) -> Result<AccessKey, ApiError> {
+    fn key(&self, call: &Call) -> Result<Known, ApiError> {
         let id = match (&call.access_key_id, call.signature_version) {
             (Some(id), _) => id,
-            (None, SignatureVersion::V1) => return Err(ApiError::missing("AccessKeyId")),
+            (None, SignatureVersion::V1 | SignatureVersion::None) => return Err(ApiError::missing("AccessKeyId")),
             (None, SignatureVersion::V3) => {
                 return Err(ApiError::signature(Refusal::Incomplete("the Authorization header is malformed".into())));
             }
         };
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().find(|key| key.id == *id).cloned().ok_or_else(ApiError::unknown_access_key)
+        let own = keys.iter().find(|key| key.id == *id).map(|key| Known {
+            key: key.clone(),
+            signer: Signer::access_key(id),
+            expires: None,
+        });
+        own.or_else(|| self.issued.find(id).map(Known::from)).ok_or_else(ApiError::unknown_access_key)
     }
 
     fn use_nonce(&self, call: &Call, key: String, time_stamp: Timestamp, now: Timestamp) -> Result<(), ApiError> {
@@ -97,6 +89,12 @@ impl Admission {
             Some(_) => Err(ApiError::nonce_used()),
             None => Ok(()),
         }
+    }
+}
+
+impl From<IssuedKey> for Known {
+    fn from(issued: IssuedKey) -> Self {
+        Self { key: issued.key, signer: issued.signer, expires: Some(issued.expires) }
     }
 }
 
@@ -121,18 +119,12 @@ fn check_signature(received: &Received, call: &Call, secret: &SecretString) -> R
     verify::v1(&received.method, &received.params(), secret).map_err(ApiError::signature)
 }
 
-fn check_token(call: &Call, key: &AccessKey, expired: bool) -> Result<(), ApiError> {
+fn check_token(call: &Call, key: &AccessKey) -> Result<(), ApiError> {
     let sent = call.security_token.as_deref().filter(|token| !token.is_empty());
     match (&key.token, sent) {
         (None, None) => Ok(()),
         (Some(_), None) => Err(ApiError::missing_token()),
-        (Some(token), Some(sent)) if token.expose_secret() == sent => {
-            if expired {
-                Err(ApiError::expired_token())
-            } else {
-                Ok(())
-            }
-        }
+        (Some(token), Some(sent)) if token.expose_secret() == sent => Ok(()),
         (_, Some(_)) => Err(ApiError::wrong_token()),
     }
 }

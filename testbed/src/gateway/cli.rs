@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{AccessKey, Backend, Gateway, GatewayOptions, Quota, backend::memory};
+use super::{AccessKey, Backend, Gateway, GatewayOptions, Quota, backend::memory, sts::cli::StsArgs};
 use crate::{oceanbase::Engine, scratch};
 
 /// Options of `testbed gateway`.
@@ -41,6 +41,8 @@ pub struct GatewayArgs {
     /// With a quota: say in x-acs-retry-after when there is room again.
     #[arg(long, requires = "quota")]
     retry_after: bool,
+    #[command(flatten)]
+    sts: StsArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -73,10 +75,12 @@ pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
     let mut tenants = args.tenants.into_iter();
     let retry_after = args.retry_after;
     let own_keys = args.access_keys.is_empty();
+    let access_keys = if own_keys { defaults.access_keys } else { args.access_keys };
     let options = GatewayOptions {
         listen: args.listen,
         backend,
-        access_keys: if own_keys { defaults.access_keys } else { args.access_keys },
+        sts: args.sts.options(&access_keys)?,
+        access_keys,
         instance: args.instance.unwrap_or(defaults.instance),
         tenant: tenants.next().unwrap_or(defaults.tenant),
         more_tenants: tenants.collect(),
@@ -85,8 +89,15 @@ pub async fn run_on(args: GatewayArgs, backend: Backend) -> Result<()> {
         keep_alive: defaults.keep_alive,
     };
     let (instance, tenant, keys) = (options.instance.clone(), options.tenant.clone(), options.access_keys.clone());
+    let roles = options.sts.as_ref().map(|sts| sts.roles.clone()).unwrap_or_default();
     let gateway = Gateway::start(options).await?;
     println!("listening on {}", gateway.url());
+    if let Some(metadata) = gateway.metadata_address() {
+        println!("metadata service on http://{metadata}");
+    }
+    for role in roles {
+        println!("role {}", role.arn);
+    }
     println!("instance {instance}, tenant {tenant}");
     for key in keys {
         // Print only the built-in secret, which is public and of no use elsewhere. Never print a chosen one.

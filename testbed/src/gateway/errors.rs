@@ -23,7 +23,8 @@ impl ApiError {
         Self { status, code: code.into(), message: message.into(), retry_after_ms: None }
     }
 
-    fn bad_request(code: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A refusal with status 400.
+    pub fn bad_request(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
@@ -71,10 +72,22 @@ impl ApiError {
         Self::bad_request("InvalidSecurityToken.MismatchWithAccessKey", message)
     }
 
-    /// The token has expired.
+    /// The token has expired. The real gateway is known to answer with other codes, too: `InvalidAccessKeyId.NotFound`,
+    /// and `InvalidParameter` with a text that tells.
     #[must_use]
-    pub fn expired_token() -> Self {
-        Self::bad_request("InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
+    pub fn expired_token(code: Option<&str>) -> Self {
+        match code {
+            None => Self::bad_request("InvalidSecurityToken.Expired", "Specified SecurityToken is expired."),
+            Some("InvalidAccessKeyId.NotFound") => Self::unknown_access_key(),
+            Some(code) => Self::bad_request(code, "The parameter is invalid: SecurityToken.Expired."),
+        }
+    }
+
+    /// The session's policy does not allow the action.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        let message = "User not authorized to operate on the specified resource.";
+        Self::new(StatusCode::FORBIDDEN, "Forbidden.RAM", message)
     }
 
     /// The time stamp is too far from the gateway's clock.

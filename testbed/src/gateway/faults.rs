@@ -15,8 +15,11 @@ use super::errors::ApiError;
 /// ```
 ///
 /// Faults wait in a queue. Each call takes the first one that fits its action. A fault that was taken `count` times
-/// leaves the queue. `clockSkew`, `dateSkew` and `expireTokens` are states, not events: they apply together, to all
-/// calls, until the faults are cleared.
+/// leaves the queue. `clockSkew`, `dateSkew`, `expireTokens` and `expiredCode` are states, not events: they apply
+/// together, to all calls, until the faults are cleared.
+///
+/// STS takes its part in all this by its actions, `AssumeRole` and so on, and the metadata service by `PutMetadataToken`,
+/// `GetInstanceRole` and `GetInstanceCredentials`. To let one of them hang, delay it for an hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -58,6 +61,9 @@ pub struct Fault {
     /// How many rows are added.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u32>,
+    /// Where a redirect leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
 }
 
 /// What happens. If nothing else is said, it happens before, which means instead of the execution.
@@ -89,12 +95,20 @@ pub enum FaultKind {
     Partial,
     /// After, always: the answer with a list has `rows` more sessions, of the list's tenant.
     Padded,
+    /// A redirect to `location`, status 307.
+    Redirect,
+    /// After, always: the temporary key in the answer is said to have expired long ago.
+    PastExpiration,
+    /// After, always: the metadata service's answer has the `Code` `Failed`.
+    CodeFailed,
     /// State: the header `Date` is off by `skewMs`.
     DateSkew,
     /// State: the gateway's clock, and the header `Date` with it, is off by `skewMs`.
     ClockSkew,
     /// State: every security token has expired.
     ExpireTokens,
+    /// State: an expired token is refused with `code`, as `InvalidAccessKeyId.NotFound` or `InvalidParameter`.
+    ExpiredCode,
 }
 
 /// Whether a fault happens instead of the execution or after it.
@@ -125,6 +139,7 @@ impl Fault {
             status: None,
             skew_ms: None,
             rows: None,
+            location: None,
         }
     }
 
@@ -188,6 +203,18 @@ impl Fault {
         Self { rows: Some(rows), ..self }
     }
 
+    /// Names the error code.
+    #[must_use]
+    pub fn with_code(self, code: &str) -> Self {
+        Self { code: Some(code.to_owned()), ..self }
+    }
+
+    /// Sets where a redirect leads.
+    #[must_use]
+    pub fn leading_to(self, location: &str) -> Self {
+        Self { location: Some(location.to_owned()), ..self }
+    }
+
     /// Sets how far a clock is off.
     #[must_use]
     pub fn skewed(self, skew: SignedDuration) -> Self {
@@ -198,7 +225,12 @@ impl Fault {
     #[must_use]
     pub fn when(&self) -> When {
         match self.kind {
-            FaultKind::Malformed | FaultKind::Truncated | FaultKind::Partial | FaultKind::Padded => When::After,
+            FaultKind::Malformed
+            | FaultKind::Truncated
+            | FaultKind::Partial
+            | FaultKind::Padded
+            | FaultKind::PastExpiration
+            | FaultKind::CodeFailed => When::After,
             _ => self.when.unwrap_or(When::Before),
         }
     }
@@ -232,6 +264,12 @@ impl Fault {
         Some(ApiError { retry_after_ms: self.retry_after_ms, ..error })
     }
 
+    /// The error of a fault that the gateway itself refuses a call with. The call was received and checked.
+    #[must_use]
+    pub fn refusal(&self) -> Option<ApiError> {
+        Some(self).filter(|it| it.when() == When::Before).and_then(Self::error)
+    }
+
     /// Whether a call of this action gets it. `named` are the sessions to end that the call names, if any.
     #[must_use]
     pub fn fits(&self, action: Option<&str>, named: Option<&[i64]>) -> bool {
@@ -254,6 +292,6 @@ impl FaultKind {
     /// Whether it is a state, not an event.
     #[must_use]
     pub fn is_state(self) -> bool {
-        matches!(self, Self::DateSkew | Self::ClockSkew | Self::ExpireTokens)
+        matches!(self, Self::DateSkew | Self::ClockSkew | Self::ExpireTokens | Self::ExpiredCode)
     }
 }

@@ -5,10 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::watch, time::timeout};
 
-use super::faults::{Fault, FaultKind};
+use super::{
+    faults::{Fault, FaultKind, When},
+    reply::Reply,
+};
 
 /// The faults in force.
 #[derive(Default)]
@@ -47,6 +50,26 @@ impl Faults {
         })
     }
 
+    /// Plays a fault before the execution. Returns the answer if there is to be none. A refusal by the gateway itself is
+    /// up to the execution.
+    pub async fn play_before(&self, fault: Option<&Fault>, instead: impl Fn(&Fault) -> Option<Reply>) -> Option<Reply> {
+        let fault = fault.filter(|fault| fault.when() == When::Before)?;
+        self.delay(fault).await;
+        Some(fault).filter(|fault| fault.at_the_edge()).and_then(instead)
+    }
+
+    /// Plays a fault after the execution, which led to this reply.
+    pub async fn play_after(
+        &self,
+        fault: Option<&Fault>,
+        reply: Reply,
+        instead: impl Fn(&Fault) -> Option<Reply>,
+    ) -> Reply {
+        let Some(fault) = fault.filter(|fault| fault.when() == When::After) else { return reply };
+        self.delay(fault).await;
+        instead(fault).unwrap_or_else(|| reply.distorted(fault))
+    }
+
     /// Waits as long as the fault says, or until that is ended.
     pub async fn delay(&self, fault: &Fault) {
         let mut undelayed = self.undelayed.subscribe();
@@ -61,10 +84,10 @@ impl Faults {
         });
     }
 
-    /// How far the gateway's clock is off.
+    /// The time by the gateway's clock, which may be off.
     #[must_use]
-    pub fn clock_skew(&self) -> SignedDuration {
-        self.skew(FaultKind::ClockSkew)
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now() + self.skew(FaultKind::ClockSkew)
     }
 
     /// How far the header `Date` differs from the gateway's clock.
@@ -77,6 +100,15 @@ impl Faults {
     #[must_use]
     pub fn tokens_expired(&self) -> bool {
         self.with(|faults| faults.iter().any(|fault| fault.kind == FaultKind::ExpireTokens))
+    }
+
+    /// The error code with which an expired token is refused. `None` means the usual one.
+    #[must_use]
+    pub fn expired_code(&self) -> Option<String> {
+        self.with(|faults| {
+            let renames = faults.iter().filter(|fault| fault.kind == FaultKind::ExpiredCode);
+            renames.filter_map(|fault| fault.code.clone()).next_back()
+        })
     }
 
     fn skew(&self, kind: FaultKind) -> SignedDuration {

@@ -8,7 +8,10 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::request::{Placement, SignatureVersion};
+use super::{
+    identity::Identity,
+    request::{Placement, SignatureVersion},
+};
 
 /// One call as the gateway saw it. It is written when the call arrives and completed later. So a call that is still
 /// delayed, or whose connection was dropped, shows what it has done so far.
@@ -25,6 +28,8 @@ pub struct CallRecord {
     pub action: Option<String>,
     /// The access key id it named.
     pub access_key_id: Option<String>,
+    /// Who made it. `None` if it was refused before that was known for sure.
+    pub identity: Option<Identity>,
     /// How it was signed.
     pub signature_version: SignatureVersion,
     /// Its nonce.

@@ -2,43 +2,59 @@
 //!
 //! Official SDKs work against it unchanged. It checks signatures, security tokens, time stamps and nonces, kills
 //! sessions of a real `OceanBase` engine or of a table in memory, misbehaves when told to ([`faults`]) and records every
-//! call ([`ledger`]), so that a test can count how often each session was killed.
+//! call ([`ledger`]), so that a test can count how often each session was killed, and who did it.
+//!
+//! If wanted, it is STS too ([`sts`]), on the same port, and has the metadata service of an instance beside it
+//! ([`metadata`]): both hand out temporary keys that it then takes.
 //!
 //! ```text
-//! request ─ Received ─ Call ─ admission ─ actions ─ Reply
-//!                        │        │          │        │
-//!                     faults   verify     backend   faults
+//! request ─ Received ─ Call ─ admission ─ actions or sts ─ Reply
+//!                        │        │          │               │
+//!                     faults   verify     backend          faults
 //! ```
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use tokio::{net::TcpListener, task::JoinHandle};
+use anyhow::{Context, Result};
+use futures::future::join_all;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod access_key;
 pub mod actions;
 pub mod admission;
 pub mod backend;
 pub mod cli;
 pub mod errors;
 pub mod faults;
+pub mod identity;
 pub mod in_force;
 pub mod ledger;
+mod listen;
+pub mod metadata;
+mod orders;
 mod padding;
+pub mod policy;
 pub mod process_list;
 pub mod quota;
 pub mod reply;
 pub mod request;
-pub mod server;
+mod server;
+mod shared;
+pub mod sts;
 pub mod verify;
 
-pub use admission::AccessKey;
+pub use access_key::AccessKey;
 pub use backend::Session;
 pub use faults::{Fault, FaultKind, When};
+pub use identity::Identity;
 pub use ledger::{CallRecord, SessionRecord};
+pub use metadata::MetadataRecord;
 pub use quota::Quota;
+pub use sts::StsOptions;
 
 use backend::{SessionStore, memory, oceanbase};
+use sts::tokens::IssuedKeys;
 
 /// The backend of the gateway.
 #[derive(Clone, Debug)]
@@ -73,6 +89,8 @@ pub struct GatewayOptions {
     pub quota: Option<Quota>,
     /// Whether connections stay open after an answer. If not, each call needs a new one.
     pub keep_alive: bool,
+    /// STS, beside `OpenAPI`. `None` means that there are no temporary keys but those among the access keys.
+    pub sts: Option<StsOptions>,
 }
 
 impl Default for GatewayOptions {
@@ -88,6 +106,7 @@ impl Default for GatewayOptions {
             delay: Duration::ZERO,
             quota: None,
             keep_alive: true,
+            sts: None,
         }
     }
 }
@@ -95,46 +114,28 @@ impl Default for GatewayOptions {
 /// A running gateway. Dropping it stops it and closes its connections.
 pub struct Gateway {
     address: SocketAddr,
-    shared: Arc<server::Shared>,
-    serving: JoinHandle<()>,
+    metadata_address: Option<SocketAddr>,
+    shared: Arc<shared::Shared>,
+    serving: Vec<JoinHandle<()>>,
 }
 
 impl Gateway {
     /// Starts to listen. It answers calls from then on.
     pub async fn start(options: GatewayOptions) -> Result<Self> {
-        let listen = options.listen;
-        ensure!(
-            listen.ip().is_loopback(),
-            "the gateway takes orders at /_testbed from anybody: listen on a loopback address, not on {listen}"
-        );
-        let listener = TcpListener::bind(listen).await.map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                anyhow::anyhow!("{listen} is taken: stop the process that listens there, or choose another address")
-            }
-            _ => anyhow::Error::new(error).context(format!("cannot listen on {listen}")),
-        })?;
+        let listener = listen::bind(options.listen).await?;
         let address = listener.local_addr().context("cannot tell the port")?;
-        let store: Arc<dyn SessionStore> = match options.backend {
-            Backend::Memory(sessions) => Arc::new(memory::Memory::new(sessions)),
-            Backend::OceanBase { url } => Arc::new(oceanbase::OceanBase::new(&url)?),
+        let keep_alive = options.keep_alive;
+        let metadata_listener = match options.sts.as_ref().and_then(|sts| sts.instance.as_ref()) {
+            Some(instance) => Some(listen::bind(instance.listen).await?),
+            None => None,
         };
-        let shared = Arc::new(server::Shared {
-            admission: admission::Admission::new(options.access_keys),
-            meter: quota::Meter::new(options.quota),
-            delay: options.delay,
-            keep_alive: options.keep_alive,
-            actions: actions::Actions {
-                store,
-                instance: options.instance,
-                tenant: options.tenant,
-                more_tenants: options.more_tenants,
-            },
-            faults: in_force::Faults::default(),
-            ledger: ledger::Ledger::default(),
-            stop: CancellationToken::new(),
-        });
-        let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, serving })
+        let metadata_address = metadata_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let shared = Arc::new(assemble(options)?);
+        let serve = |listener, router| tokio::spawn(listen::serve(listener, router, shared.stop.clone(), keep_alive));
+        let mut serving = vec![serve(listener, server::router(Arc::clone(&shared)))];
+        let metadata = shared.metadata.clone().map(metadata::Metadata::router);
+        serving.extend(metadata_listener.zip(metadata).map(|(listener, router)| serve(listener, router)));
+        Ok(Self { address, metadata_address, shared, serving })
     }
 
     /// The base URL, `http://127.0.0.1:port`.
@@ -149,6 +150,18 @@ impl Gateway {
         self.address
     }
 
+    /// The address that the metadata service listens on, if there is one.
+    #[must_use]
+    pub fn metadata_address(&self) -> Option<SocketAddr> {
+        self.metadata_address
+    }
+
+    /// Every request to the metadata service since the start or the last clearing, in the order of arrival.
+    #[must_use]
+    pub fn metadata_requests(&self) -> Vec<MetadataRecord> {
+        self.shared.metadata.as_deref().map(metadata::Metadata::requests).unwrap_or_default()
+    }
+
     /// Every call since the start or the last clearing, in the order of arrival.
     #[must_use]
     pub fn calls(&self) -> Vec<CallRecord> {
@@ -161,9 +174,10 @@ impl Gateway {
         self.shared.ledger.kills_per_session()
     }
 
-    /// Forgets all calls.
+    /// Forgets all calls, and all requests to the metadata service.
     pub fn clear_calls(&self) {
         self.shared.ledger.clear();
+        self.shared.metadata.as_deref().inspect(|metadata| metadata.clear());
     }
 
     /// Orders a fault.
@@ -202,10 +216,10 @@ impl Gateway {
         self.shared.actions.store.add(sessions)
     }
 
-    /// Stops it and waits until the port is free again.
+    /// Stops it and waits until its ports are free again.
     pub async fn stop(mut self) {
         self.shared.stop.cancel();
-        let _ = (&mut self.serving).await;
+        join_all(std::mem::take(&mut self.serving)).await;
     }
 }
 
@@ -213,4 +227,35 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.shared.stop.cancel();
     }
+}
+
+/// Puts the parts together.
+fn assemble(options: GatewayOptions) -> Result<shared::Shared> {
+    let store: Arc<dyn SessionStore> = match options.backend {
+        Backend::Memory(sessions) => Arc::new(memory::Memory::new(sessions)),
+        Backend::OceanBase { url } => Arc::new(oceanbase::OceanBase::new(&url)?),
+    };
+    let issued = Arc::new(IssuedKeys::new(options.sts.as_ref().and_then(|sts| sts.lifetime)));
+    let faults = Arc::new(in_force::Faults::default());
+    let (sts, instance) = match options.sts {
+        Some(sts) => (Some(sts::Sts::new(sts.roles, sts.providers, Arc::clone(&issued))?), sts.instance),
+        None => (None, None),
+    };
+    let metadata = |role| Arc::new(metadata::Metadata::new(role, Arc::clone(&issued), Arc::clone(&faults)));
+    Ok(shared::Shared {
+        metadata: instance.map(metadata),
+        sts,
+        admission: admission::Admission::new(options.access_keys, issued),
+        meter: quota::Meter::new(options.quota),
+        delay: options.delay,
+        actions: actions::Actions {
+            store,
+            instance: options.instance,
+            tenant: options.tenant,
+            more_tenants: options.more_tenants,
+        },
+        faults,
+        ledger: ledger::Ledger::default(),
+        stop: CancellationToken::new(),
+    })
 }

@@ -17,6 +17,9 @@ use super::{
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad \
                     Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
 
+/// Long before any clock of a test.
+const LONG_AGO: &str = "2020-01-02T03:04:05Z";
+
 /// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Clone, Copy)]
 pub struct Hangup;
@@ -30,6 +33,7 @@ pub struct Reply {
     content_type: &'static str,
     body: Vec<u8>,
     retry_after_ms: Option<u64>,
+    location: Option<String>,
     cut_short: bool,
 }
 
@@ -39,6 +43,21 @@ impl Reply {
     #[must_use]
     pub fn success(request_id: &str, data: &str) -> Self {
         Self::json(StatusCode::OK, "OK", format!(r#"{{"Data":{data},"RequestId":{}}}"#, Value::from(request_id)))
+    }
+
+    /// An answer with these members beside the request's ID. Without one, the members alone.
+    #[must_use]
+    pub fn members(request_id: Option<&str>, mut members: Value) -> Self {
+        if let (Some(request_id), Some(members)) = (request_id, members.as_object_mut()) {
+            members.insert("RequestId".into(), request_id.into());
+        }
+        Self::json(StatusCode::OK, "OK", members.to_string())
+    }
+
+    /// Plain text.
+    #[must_use]
+    pub fn text(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status: Some(status), content_type: "text/plain", body: text.into().into_bytes(), ..Self::none() }
     }
 
     /// The answer to a refused or failed call.
@@ -51,17 +70,13 @@ impl Reply {
     /// The answer that a fault puts in place of any other, if it does.
     #[must_use]
     pub fn instead(fault: &Fault, request_id: &str, host: &str) -> Option<Self> {
-        let none = Self {
-            status: None,
-            result: None,
-            content_type: "text/html",
-            body: vec![],
-            retry_after_ms: None,
-            cut_short: false,
-        };
         match fault.kind {
-            FaultKind::Drop => Some(none),
-            FaultKind::Html => Some(Self { status: Some(StatusCode::BAD_GATEWAY), body: HTML.into(), ..none }),
+            FaultKind::Drop => Some(Self::none()),
+            FaultKind::Html => Some(Self { status: Some(StatusCode::BAD_GATEWAY), body: HTML.into(), ..Self::none() }),
+            FaultKind::Redirect => {
+                let (status, location) = (Some(StatusCode::TEMPORARY_REDIRECT), fault.location.clone());
+                Some(Self { status, location, ..Self::none() })
+            }
             _ => fault.error().map(|error| Self::error(&error, request_id, host)),
         }
     }
@@ -74,12 +89,14 @@ impl Reply {
             FaultKind::Truncated => self.cut_short = true,
             FaultKind::Partial => self.body = halved(&self.body),
             FaultKind::Padded => self.body = padded(self.body, fault.rows.unwrap_or_default()),
+            FaultKind::PastExpiration => self.body = replaced(&self.body, "Expiration", LONG_AGO),
+            FaultKind::CodeFailed => self.body = replaced(&self.body, "Code", "Failed"),
             _ => {}
         }
         self
     }
 
-    /// The response to send.
+    /// The response to send. Without a request's ID, none is told.
     #[must_use]
     pub fn into_response(self, request_id: &str, now: Timestamp) -> Response<Body> {
         let Some(status) = self.status else {
@@ -100,9 +117,14 @@ impl Reply {
             }
         };
         text("date", now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
-        text("x-acs-request-id", request_id.to_owned());
+        if !request_id.is_empty() {
+            text("x-acs-request-id", request_id.to_owned());
+        }
         if let Some(pause) = self.retry_after_ms {
             text("x-acs-retry-after", pause.to_string());
+        }
+        if let Some(location) = self.location {
+            text("location", location);
         }
         response
     }
@@ -113,7 +135,19 @@ impl Reply {
             result: Some(result.to_owned()),
             content_type: "application/json;charset=utf-8",
             body: body.into_bytes(),
+            ..Self::none()
+        }
+    }
+
+    /// No answer.
+    fn none() -> Self {
+        Self {
+            status: None,
+            result: None,
+            content_type: "text/html",
+            body: vec![],
             retry_after_ms: None,
+            location: None,
             cut_short: false,
         }
     }
@@ -126,6 +160,17 @@ fn halved(body: &[u8]) -> Vec<u8> {
     let rows = data.and_then(|data| if data.is_array() { Some(data) } else { data.get_mut("AllProcessList") });
     if let Some(rows) = rows.and_then(Value::as_array_mut) {
         rows.truncate(rows.len() / 2);
+    }
+    answer.to_string().into_bytes()
+}
+
+/// The same answer with another value of this member, at the top or of the temporary key in it.
+fn replaced(body: &[u8], member: &str, value: &str) -> Vec<u8> {
+    let Ok(mut answer) = serde_json::from_slice::<Value>(body) else { return body.to_vec() };
+    for place in [format!("/{member}"), format!("/Credentials/{member}")] {
+        if let Some(present) = answer.pointer_mut(&place) {
+            *present = value.into();
+        }
     }
     answer.to_string().into_bytes()
 }

@@ -105,6 +105,8 @@ pub enum SignatureVersion {
     V1,
     /// ACS3-HMAC-SHA256 over the whole request.
     V3,
+    /// Not signed: an OIDC token shows who calls.
+    None,
 }
 
 /// The content of a request, whatever its form. Nothing is checked yet. No `Debug`: it holds the token.
@@ -135,11 +137,14 @@ impl Call {
         let params: BTreeMap<_, _> = received.params().into_iter().collect();
         let (signature_version, access_key_id) = match received.authorization() {
             Some(header) => (SignatureVersion::V3, Authorization::parse(header).map(|it| it.credential.to_owned())),
-            None => (SignatureVersion::V1, params.get("AccessKeyId").cloned()),
+            None if ["AccessKeyId", "Signature"].iter().any(|name| params.contains_key(*name)) => {
+                (SignatureVersion::V1, params.get("AccessKeyId").cloned())
+            }
+            None => (SignatureVersion::None, None),
         };
         let common = |header: &str, param: &str| match signature_version {
             SignatureVersion::V3 => received.header(header).map(str::to_owned),
-            SignatureVersion::V1 => params.get(param).cloned(),
+            SignatureVersion::V1 | SignatureVersion::None => params.get(param).cloned(),
         };
         Self {
             signature_version,

@@ -4,9 +4,13 @@ mod environment;
 mod options;
 mod pods;
 mod sql;
+mod sts;
 pub mod up;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
@@ -16,6 +20,7 @@ pub use self::{
     options::{Install, OperatorChoice, Pods, Sessions, StackOptions},
     pods::{NodeArgs, prepare},
     sql::{CLUSTER as SQL_CLUSTER, TENANT as SQL_TENANT},
+    sts::StsEndpoints,
 };
 pub use crate::base::{NAMESPACE, SERVICE_ACCOUNT, start_control_plane};
 use crate::{
@@ -75,6 +80,7 @@ impl Stack {
         if let Some(engine) = &engine {
             gateway.backend = Backend::OceanBase { url: engine.url() };
         }
+        gateway.sts = options.sts.map(|lifetime| sts::options(lifetime, &access_key, control_plane.kubeconfig()));
         let (instance, tenant) = (gateway.instance.clone(), gateway.tenant.clone());
         let mut stack = Self {
             operator: None,
@@ -114,10 +120,13 @@ impl Stack {
         Operator::start(binary, &kubeconfig, &self.directory.join(name), &all)
     }
 
-    /// The arguments that every operator of this stack gets: what it may call.
+    /// The arguments that every operator of this stack gets: what it may call, and where its keys come from.
     fn operator_arguments(&self) -> Vec<String> {
         let mut arguments = vec!["run".into(), "--allow-endpoint".into(), self.gateway.url()];
         arguments.extend(self.sql_server().into_iter().flat_map(|server| ["--allow-sql-host".into(), server]));
+        if let Some(StsEndpoints { sts, metadata }) = self.sts_endpoints() {
+            arguments.extend(["--sts-endpoint".into(), sts, "--metadata-endpoint".into(), metadata]);
+        }
         arguments
     }
 
@@ -125,8 +134,12 @@ impl Stack {
         if let Some(engine) = &self.engine {
             engine.admit(&node::NETWORKS).await?;
         }
-        let ports = (self.gateway.address().port(), self.engine.as_ref().map(Engine::port));
-        pods::install(pods, &self.control_plane, ports, &self.directory).await
+        let ports = pods::Ports {
+            gateway: self.gateway.address().port(),
+            metadata: self.gateway.metadata_address().map(|address| address.port()),
+            sql: self.engine.as_ref().map(Engine::port),
+        };
+        pods::install(pods, &self.control_plane, &ports, &self.directory).await
     }
 
     async fn install_chart(&self, watch_namespaces: Vec<String>) -> anyhow::Result<Release> {
@@ -146,9 +159,21 @@ impl Stack {
     /// The gateway's URL for the operator.
     #[must_use]
     pub fn gateway_url(&self) -> String {
+        self.url_of(self.gateway.address())
+    }
+
+    /// Where the operator finds STS and the metadata service, if the gateway has them.
+    #[must_use]
+    pub fn sts_endpoints(&self) -> Option<StsEndpoints> {
+        let metadata = self.gateway.metadata_address()?;
+        Some(StsEndpoints { sts: self.gateway_url(), metadata: self.url_of(metadata) })
+    }
+
+    /// The operator's URL of a part that listens at this address.
+    fn url_of(&self, address: SocketAddr) -> String {
         match self.nodes {
-            Some(_) => format!("http://{}:{}", node::HOST, self.gateway.address().port()),
-            None => self.gateway.url(),
+            Some(_) => format!("http://{}:{}", node::HOST, address.port()),
+            None => format!("http://{address}"),
         }
     }
 
@@ -212,6 +237,7 @@ impl Stack {
             variables.push(("DATABASE_URL", engine.url()));
             variables.extend(sql::variables(engine, self.sql_host(), &self.directory)?);
         }
+        variables.extend(self.sts_endpoints().into_iter().flat_map(sts::variables));
         let path = self.directory.join("env");
         environment::write(&path, &variables)?;
         Ok(path)

@@ -1,6 +1,6 @@
 //! The parts of a stack, and where its operator runs.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::node::Source;
 
@@ -13,6 +13,8 @@ pub struct StackOptions {
     pub sessions: Sessions,
     /// Whether an operator runs.
     pub operator: OperatorChoice,
+    /// Whether the gateway is STS too, with a metadata service beside it, and how long its temporary keys live.
+    pub sts: Option<Duration>,
 }
 
 /// Where sessions live.

@@ -78,28 +78,34 @@ pub fn prepare(sessions: Sessions) -> anyhow::Result<()> {
     build_operator("dev").map(drop)
 }
 
+/// The ports of what runs beside the nodes.
+pub(super) struct Ports {
+    pub(super) gateway: u16,
+    pub(super) metadata: Option<u16>,
+    pub(super) sql: Option<u16>,
+}
+
 /// Starts the nodes and installs the operator on them, into a namespace with the restricted Pod Security Standard.
-/// Returns when all its Pods are ready. They reach the gateway and the engine, if
-/// there is one, at these ports.
+/// Returns when all its Pods are ready. They reach the parts beside the nodes at these ports.
 pub(super) async fn install(
     pods: &Pods,
     control_plane: &ControlPlane,
-    (gateway_port, sql_port): (u16, Option<u16>),
+    ports: &Ports,
     directory: &Path,
 ) -> anyhow::Result<Nodes> {
     let programs = spawn_blocking(Programs::locate).await??;
     let nodes = Nodes::start(control_plane, &programs, &directory.join("nodes"), pods.nodes).await?;
     let image = nodes.push(&pods.image)?;
-    iter::once(gateway_port).chain(sql_port).try_for_each(node::expose)?;
+    iter::once(ports.gateway).chain(ports.metadata).chain(ports.sql).try_for_each(node::expose)?;
     let host = node::HOST.to_string();
     let hosts = iter::once(&host).chain(&pods.gateway_names);
-    let endpoints: Vec<_> = hosts.map(|host| format!("http://{host}:{gateway_port}")).collect();
+    let endpoints: Vec<_> = hosts.map(|host| format!("http://{host}:{}", ports.gateway)).collect();
     let values = json!({
         "image": {"repository": image.repository, "digest": image.digest},
         "leaderElection": {"leaseDurationSeconds": pods.lease_seconds},
         "operator": {
             "allowEndpoints": endpoints,
-            "allowSQLHosts": sql_port.map(|port| format!("{host}:{port}")).as_slice(),
+            "allowSQLHosts": ports.sql.map(|port| format!("{host}:{port}")).as_slice(),
         },
     });
     let file = directory.join("values.json");

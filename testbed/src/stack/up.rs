@@ -1,9 +1,9 @@
 //! `testbed up`: starts the stack for a person.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Install, NodeArgs, OperatorChoice, Sessions, Stack, StackOptions};
@@ -25,6 +25,10 @@ pub struct UpArgs {
     /// Do not start the operator, so that you can run one yourself.
     #[arg(long, conflicts_with = "nodes")]
     no_operator: bool,
+    /// Let the gateway be STS too, with a metadata service beside it. Their temporary keys live this long, in seconds,
+    /// whatever is asked for. The file `env` names the roles.
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=43_200))]
+    sts_ttl: Option<u32>,
     #[command(flatten)]
     nodes: NodeArgs,
 }
@@ -60,7 +64,8 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     let pods = args.nodes.pods(None)?;
     let is_process = !args.no_operator && pods.is_none();
     let operator = if is_process { OperatorChoice::Build } else { OperatorChoice::None };
-    let options = StackOptions { directory, sessions: args.sessions(), operator };
+    let sts = args.sts_ttl.map(|seconds| Duration::from_secs(seconds.into()));
+    let options = StackOptions { directory, sessions: args.sessions(), operator, sts };
     let stack = Stack::start_installed(options, pods.map_or(Install::Base, Install::Pods)).await?;
     // Handle signals only from here on. Before, nothing must end in order, and the default action is immediate.
     let mut interrupted = signal(SignalKind::interrupt())?;
