@@ -4,7 +4,22 @@ use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::session_kill::{ARE_IDS, IS_OBJECT_NAME};
+use super::credentials::Credentials;
+use super::session_kill::ARE_IDS;
+
+/// Whether an identity that the operator lends is used, to end or to list sessions.
+macro_rules! is_lent {
+    () => {
+        "has(self.credentials.operatorIdentity) || has(self.credentials.instanceRole) || (has(self.credentials.observe) && (has(self.credentials.observe.operatorIdentity) || has(self.credentials.observe.instanceRole)))"
+    };
+}
+
+/// Whether an access key is limited to the instances that requests may name.
+macro_rules! limits_instances {
+    () => {
+        "(has(self.credentials.sessionPolicy) && self.credentials.sessionPolicy == 'Instances') || (has(self.credentials.observe) && has(self.credentials.observe.sessionPolicy) && self.credentials.observe.sessionPolicy == 'Instances')"
+    };
+}
 
 /// How to call the API of ApsaraDB for OceanBase: at which endpoint, with which access key, and for which instances.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -16,7 +31,16 @@ use super::session_kill::{ARE_IDS, IS_OBJECT_NAME};
         .field_path(".instanceIDs"),
     validation = Rule::new("self.signatureMethod != 'HMAC-SHA1' || has(self.endpoint)")
         .message("signatureMethod HMAC-SHA1 is for private-cloud gateways: name the gateway by endpoint, or use ACS3-HMAC-SHA256")
-        .field_path(".signatureMethod")
+        .field_path(".signatureMethod"),
+    validation = Rule::new(concat!("!has(self.endpoint) || !(", is_lent!(), ")"))
+        .message("operatorIdentity and instanceRole call the region's own endpoint only: remove endpoint")
+        .field_path(".endpoint"),
+    validation = Rule::new(concat!("self.signatureMethod != 'HMAC-SHA1' || !(", is_lent!(), ")"))
+        .message("operatorIdentity and instanceRole need ACS3-HMAC-SHA256: HMAC-SHA1 does not cover the host that is called")
+        .field_path(".signatureMethod"),
+    validation = Rule::new(concat!("!(", limits_instances!(), ") || (has(self.instanceIDs) && size(self.instanceIDs) > 0)"))
+        .message("sessionPolicy Instances limits access keys to instanceIDs: list at least one, or set sessionPolicy to Actions")
+        .field_path(".instanceIDs")
 )]
 pub struct AlibabaCloud {
     /// The ID of the region, such as cn-hangzhou. The endpoint is derived from it.
@@ -59,7 +83,8 @@ pub struct AlibabaCloud {
     #[serde(default)]
     pub signature_method: SignatureMethod,
 
-    /// Where the access key is kept.
+    /// Whose access key signs the calls. Exactly one of secretRef, serviceAccountRef, operatorIdentity and instanceRole.
+    /// A change acts at the next call.
     pub credentials: Credentials,
 }
 
@@ -106,27 +131,4 @@ pub enum SignatureMethod {
     /// Signature V1 of the RPC style.
     #[serde(rename = "HMAC-SHA1")]
     HmacSha1,
-}
-
-/// Where the access key is kept.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(crates(kube_core = "::kube_core"))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Credentials {
-    /// A Secret in the same namespace, with the label sessionkill.dev/credentials: "true". It has the keys accessKeyID,
-    /// accessKeySecret and, for temporary credentials, securityToken. If your keys have other names, say so in
-    /// annotations of the Secret.
-    pub secret_ref: SecretRef,
-}
-
-/// Names a Secret in the same namespace. It has no namespace field and no names of keys, on purpose: somebody who may
-/// write connections but not read Secrets could have the secret sent as the ID.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[x_kube(crates(kube_core = "::kube_core"))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SecretRef {
-    /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = (IS_OBJECT_NAME, "secretRef.name must be the name of a Secret: lower-case letters, digits, - and ."))]
-    pub name: String,
 }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, Operation, Outcome, Scope, SessionOutcome, SessionReason};
+use super::{BackendName, ConnectionKind, Operation, Outcome, Scope, SessionOutcome, SessionReason};
 
 /// The version of the form.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
@@ -53,8 +53,11 @@ pub struct AuditLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
-    /// The name of the OceanBaseConnection.
+    /// The name of the connection.
     pub connection: String,
+    /// The kind of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_kind: Option<ConnectionKind>,
     /// The ID of the instance.
     #[serde(rename = "instanceID")]
     pub instance_id: String,

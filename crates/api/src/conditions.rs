@@ -25,10 +25,12 @@ pub enum ConditionType {
     NotAudited,
     /// On a connection: the other side itself refuses calls that come after the dispatch deadline.
     ServerSideFence,
-    /// On a connection: the credentials of its Secret were accepted.
+    /// On a connection: its credentials were accepted.
     CredentialsValid,
     /// On a connection by SQL: it is encrypted, and the server is verified.
     Encrypted,
+    /// On a `ClusterOceanBaseConnection`: requests of some namespace may use it.
+    NamespacesAllowed,
     /// On a connection: the clocks of the gateway and the operator differ by more than 5 s, as the `Date` headers of
     /// the gateway's answers show. Absent otherwise.
     ClockSkew,
@@ -57,14 +59,30 @@ pub enum WaitReason {
     Verifying,
     /// The process list cannot be read. Nothing was sent, as without the list the kill could end the wrong session.
     ObservationFailed,
-    /// The `OceanBaseConnection` does not exist.
+    /// The connection does not exist, or its kind cannot be read.
     ConnectionNotFound,
     /// The connection's endpoint is neither the product's own nor allowed by `--allow-endpoint`.
     EndpointNotAllowed,
     /// The Secret is missing, not labelled for this use, or lacks a key.
     CredentialsUnavailable,
-    /// The gateway refused the access key, its signature or its token.
+    /// The gateway refused the access key, its signature or its token. Or STS did, when a role was to be assumed with it.
     CredentialsRejected,
+    /// STS refused to let the RAM role be assumed.
+    RoleNotAssumable,
+    /// STS refused the token of the `ServiceAccount`: its issuer, its audience or its signature.
+    #[strum(serialize = "OIDCTokenRejected")]
+    OidcTokenRejected,
+    /// The `ServiceAccount` is missing, not labelled for this use, or gives no token.
+    ServiceAccountUnavailable,
+    /// The operator lends the namespace no identity of its own.
+    IdentityNotAllowed,
+    /// The metadata service of the operator's node gives no access key.
+    MetadataUnavailable,
+    /// STS gives no access key: it was not reached, did not answer, or asked to slow down.
+    #[strum(serialize = "STSUnavailable")]
+    StsUnavailable,
+    /// The last access key has expired, or will before a call can end, and no new one came.
+    CredentialsExpired,
     /// The access key may not call the operation on this instance.
     PermissionDenied,
     /// The gateway asked to slow down.
@@ -113,7 +131,8 @@ pub enum Outcome {
     Deleted,
     /// No session met its preconditions. Nothing was sent.
     PreconditionFailed,
-    /// The connection's allow-lists do not name the instance or the tenant. Nothing was sent.
+    /// The connection's allow-lists do not name the instance or the tenant, or it does not allow the namespace. Nothing
+    /// was sent.
     NotAllowed,
     /// The stored object does not fit the schema. Nothing was sent.
     InvalidObject,
@@ -163,6 +182,10 @@ pub enum ConnectionReason {
     /// `tls.mode` is Disabled.
     #[strum(serialize = "TLSDisabled")]
     TlsDisabled,
+    /// `spec.allowedNamespaces` allows some namespaces.
+    SomeNamespaces,
+    /// `spec.allowedNamespaces` allows no namespace.
+    NoNamespace,
     /// The gateway's clock is ahead of the operator's by more than 5 s.
     GatewayAhead,
     /// The gateway's clock is behind the operator's by more than 5 s.

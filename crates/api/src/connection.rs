@@ -135,14 +135,14 @@ impl BackendSpec {
         }
     }
 
-    /// The name of the Secret with the credentials, if they come from one.
+    /// The names of the Secrets with the credentials, each once; none if they do not come from Secrets.
     #[must_use]
-    pub fn secret_name(&self) -> Option<&str> {
+    pub fn secret_names(&self) -> Vec<&str> {
         match self {
-            Self::AlibabaCloud(alibaba_cloud) => Some(&alibaba_cloud.credentials.secret_ref.name),
-            Self::Sql(sql) => Some(&sql.credentials.secret_ref.name),
+            Self::AlibabaCloud(alibaba_cloud) => alibaba_cloud.credentials.secret_names(),
+            Self::Sql(sql) => vec![&sql.credentials.secret_ref.name],
             #[cfg(feature = "scripted")]
-            Self::Scripted(_) => None,
+            Self::Scripted(_) => vec![],
         }
     }
 }

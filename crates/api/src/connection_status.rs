@@ -1,4 +1,4 @@
-//! The status of an `OceanBaseConnection`.
+//! The status of a connection, of either kind.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::KubeSchema;
@@ -33,7 +33,8 @@ pub struct OceanBaseConnectionStatus {
     /// other side itself refuses calls that come after the dispatch deadline. Stalled: somebody must change something,
     /// such as the credentials, before the connection works again; absent otherwise. ClockSkew: the clocks of the
     /// gateway and the operator differ by more than 5 s; absent otherwise. Encrypted: the connection to the database is
-    /// encrypted; only by SQL.
+    /// encrypted; only by SQL. NamespacesAllowed: requests of some namespace may use it; only of a
+    /// ClusterOceanBaseConnection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -7,6 +7,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Outcome;
+use super::connection_kind::ConnectionKind;
 use super::operation::Operation;
 use super::session_kill::Scope;
 use super::status::SessionStatus;
@@ -59,7 +60,10 @@ pub struct SessionKillReceiptSpec {
     pub settle_deadline_time: Time,
     /// As in the request.
     pub not_after_time: Time,
-    /// The name of the OceanBaseConnection, as in the request.
+    /// The kind of the connection, as in the request. Unset means OceanBaseConnection.
+    #[serde(default, skip_serializing_if = "ConnectionKind::is_namespaced")]
+    pub connection_kind: ConnectionKind,
+    /// The name of the connection, as in the request.
     #[schemars(length(max = 253))]
     pub connection_name: String,
     /// As in the request.

@@ -2,42 +2,21 @@
 
 #![allow(clippy::duplicated_attributes, reason = "the lint reads the arguments of several printer columns as one list")]
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::connection_kind::ConnectionKind;
 use super::expect::Expect;
 use super::status::SessionKillStatus;
+use super::times::{IS_EARLIER, IS_TIME, time_schema};
 use super::verification::Verification;
 
 /// The most sessions in one request.
 pub const MAX_SESSIONS: usize = 100;
-
-/// Whether `$text` is a time that every client can parse.
-///
-/// The schema's own `date-time` also accepts times that clients cannot parse, such as `9999-12-31T23:59:59Z`. Every
-/// reader would skip such an object. CEL sees only the parsed value of a `date-time`, so both times are strings here.
-macro_rules! is_time {
-    ($text:literal) => {
-        concat!(
-            $text,
-            ".matches('^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')",
-            " && !format.datetime().validate(",
-            $text,
-            ").hasValue()"
-        )
-    };
-}
-
-const IS_TIME: &str = is_time!("self");
-
-/// Compares only well-formed times, as a malformed one has its own message.
-const IS_EARLIER: &str = concat!(
-    "!has(self.notBeforeTime) || [self.notBeforeTime, self.notAfterTime].exists(time, !(",
-    is_time!("time"),
-    ")) || timestamp(self.notBeforeTime) < timestamp(self.notAfterTime)"
-);
 
 /// A patch with a null removes the field, and a template that renders nothing for it writes a null. The request must
 /// not go on because of that.
@@ -47,6 +26,10 @@ const SUSPEND_IS_NOT_REMOVED: &str = "!has(oldSelf.suspend) || !oldSelf.suspend 
 /// any length, and refuses the definition for the cost of its comparison.
 const SAME_SCOPE: &str =
     "(has(self.scope) && self.scope == 'Query') == (has(oldSelf.scope) && oldSelf.scope == 'Query')";
+
+/// The same name and the same kind, which is `OceanBaseConnection` if it is absent. Written with `has`, as for the scope.
+const SAME_CONNECTION: &str = "self == oldSelf || (dyn(self).all(field, field in ['kind', 'name']) && self.name == oldSelf.name && \
+     (has(self.kind) && self.kind == 'ClusterOceanBaseConnection') == (has(oldSelf.kind) && oldSelf.kind == 'ClusterOceanBaseConnection'))";
 
 /// Whether `$id` has the form of an instance's or a tenant's ID. Lower case only: the same ID in upper case would lead
 /// to another receipt.
@@ -80,6 +63,7 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
     doc = "SessionKill asks the operator to end database sessions of one OceanBase tenant, once. To try again, create a new SessionKill with a new notAfterTime. To wait for any outcome, run: kubectl wait sk/NAME --for=jsonpath='{.status.completionTime}'",
     selectable = ".status.completionTime",
     selectable = ".spec.connectionRef.name",
+    selectable = ".spec.connectionRef.kind",
     selectable = ".spec.instanceID",
     selectable = ".spec.tenantID",
     printcolumn(
@@ -92,6 +76,8 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
     printcolumn(name = "Killed", type_ = "integer", json_path = ".status.counts.killed"),
     printcolumn(name = "Total", type_ = "integer", json_path = ".status.counts.total"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Connection", type_ = "string", json_path = ".spec.connectionRef.name", priority = 1),
+    printcolumn(name = "Connection Kind", type_ = "string", json_path = ".spec.connectionRef.kind", priority = 1),
     printcolumn(name = "Not After", type_ = "string", json_path = ".spec.notAfterTime", priority = 1),
     printcolumn(name = "Request ID", type_ = "string", json_path = ".status.dispatch.requestID", priority = 1),
     printcolumn(
@@ -124,8 +110,9 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
         .field_path(".suspend")
 )]
 pub struct SessionKillSpec {
-    /// The OceanBaseConnection to call through. It must be in the same namespace.
-    #[x_kube(validation = ("self == oldSelf", "connectionRef is immutable: create a new SessionKill instead"))]
+    /// The connection to call through: an OceanBaseConnection of the same namespace, or a ClusterOceanBaseConnection that
+    /// allows this namespace.
+    #[x_kube(validation = (SAME_CONNECTION, "connectionRef is immutable: create a new SessionKill instead"))]
     pub connection_ref: ConnectionRef,
 
     /// The ID of the OceanBase cluster instance, such as ob317v4uif0000. Copy it from the ApsaraDB for OceanBase
@@ -236,16 +223,28 @@ impl Scope {
     }
 }
 
-/// Names an `OceanBaseConnection` in the same namespace. It has no namespace field on purpose: a request must not use
-/// the connection, and so the credentials, of another namespace.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// Names a connection. It has no namespace field on purpose: a request must not use the connection, and so the
+/// credentials, of another namespace, unless a `ClusterOceanBaseConnection` lends them to its own.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConnectionRef {
-    /// The name of the OceanBaseConnection.
+    /// The kind of the connection. OceanBaseConnection: one of the same namespace. ClusterOceanBaseConnection: one of no
+    /// namespace, which must allow this namespace. Unset means OceanBaseConnection.
+    // No default in the schema: an operator of before it was there would refuse every request with it.
+    #[serde(default, skip_serializing_if = "ConnectionKind::is_namespaced")]
+    pub kind: ConnectionKind,
+
+    /// The name of the connection.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = (IS_OBJECT_NAME, "connectionRef.name must be the name of an OceanBaseConnection: lower-case letters, digits, - and ."))]
+    #[x_kube(validation = (IS_OBJECT_NAME, "connectionRef.name must be the name of a connection: lower-case letters, digits, - and ."))]
     pub name: String,
+}
+
+impl fmt::Display for ConnectionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
 }
 
 /// One session on one OBServer.
@@ -281,8 +280,4 @@ pub struct Session {
     /// skipped. Set it: session IDs are reused, and without expect any session that has the ID is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
-}
-
-fn time_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "maxLength": 40})
 }

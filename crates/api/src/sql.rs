@@ -4,7 +4,7 @@ use kube_derive::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::alibaba_cloud::SecretRef;
+use super::credential_source::SecretRef;
 use super::session_kill::{IS_ID, IS_OBJECT_NAME};
 
 /// The name of the one tenant that sees and ends the sessions of all tenants.

@@ -204,7 +204,7 @@ pub enum SessionReason {
     DeadlineExceeded,
     /// The request was deleted before it was sent.
     Deleted,
-    /// The connection does not allow the instance or the tenant.
+    /// The connection does not allow the namespace, the instance or the tenant.
     NotAllowed,
     /// The API's answer has no row for this session.
     MissingInAnswer,

@@ -5,7 +5,7 @@
 //! precondition would be lost.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 
 /// The most fields of an object, unknown ones included. Rules that look for unknown fields look at every field.
@@ -18,7 +18,17 @@ pub(super) fn drop_nothing(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         drop_nothing(items);
     }
-    let Some(properties) = &mut schema.properties else { return };
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        values.nullable = Some(true);
+        schema.x_kubernetes_validations.get_or_insert_default().push(no_value_is_null());
+    }
+    let Some(properties) = &mut schema.properties else {
+        // An object without fields has no place in the policies: its own bound refuses a field, if it is kept.
+        if schema.type_.as_deref() == Some("object") && schema.max_properties == Some(0) {
+            keep_unknown_fields(schema);
+        }
+        return;
+    };
     let required = schema.required.as_deref().unwrap_or_default();
     for (name, property) in properties {
         drop_nothing(property);
@@ -46,6 +56,15 @@ fn is_not_null(field: &str) -> ValidationRule {
         rule: format!("has(self.{field}) || dyn(self).all(field, field != '{field}')"),
         message: Some(format!("{field} must not be null: give it a value, or leave it out")),
         field_path: Some(format!(".{field}")),
+        ..ValidationRule::default()
+    }
+}
+
+/// Refuses a null for any key of a map.
+fn no_value_is_null() -> ValidationRule {
+    ValidationRule {
+        rule: "self.all(key, dyn(self[key]) != null)".to_owned(),
+        message: Some("no value must be null: give the key a value, or leave it out".to_owned()),
         ..ValidationRule::default()
     }
 }

@@ -45,7 +45,9 @@ impl Addresses {
 
 /// A host name resolves to no address that may be called.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} leads to {1}, which is no address for it: use network VPC for a VPC endpoint, or --allow-endpoint")]
+#[error(
+    "{0} leads to {1}, which is no address for it: use network VPC for a VPC endpoint, or --allow-endpoint (for STS, --sts-endpoint)"
+)]
 struct NotAllowed(String, IpAddr);
 
 fn is_public_v4(address: Ipv4Addr) -> bool {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use sessionkill_api::{BackendSpec, Operation, WaitReason};
 use sessionkill_core::backend::{Asked, CallError, Costs, Guarantees, KillPermit, KillTarget, Tenant};
 
+use super::access_key::AccessKey;
 use super::alibaba::{self, Gateway, Known, LIST_ACTION};
 use super::listed::Listed;
 #[cfg(feature = "scripted")]
@@ -139,6 +140,18 @@ impl Backend {
             Self::Sql(database) => database.refusal(error),
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.refusal(error),
+        }
+    }
+
+    /// The temporary access key that signed the call of `action`, if `error` may mean that it has expired: a new one is then
+    /// worth one more attempt.
+    #[must_use]
+    pub fn expired_key(&self, action: &str, error: &CallError) -> Option<&AccessKey> {
+        match self {
+            Self::AlibabaCloud(gateway) => gateway.expired_key(action, error),
+            Self::Sql(_) => None,
+            #[cfg(feature = "scripted")]
+            Self::Scripted(_) => None,
         }
     }
 

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! backend ─ alibaba, sql ─ addresses
+//! credentials ─ alibaba ─ access_key
 //! ```
 
 // An image must not have it.
 #[cfg(all(feature = "scripted", not(debug_assertions)))]
 compile_error!("the feature scripted is for tests: build without it, or with debug assertions");
 
+pub mod access_key;
 pub mod addresses;
 pub mod alibaba;
 mod backend;
+pub mod credentials;
 mod listed;
 #[cfg(feature = "scripted")]
 pub mod scripted;

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod clock;
 pub mod conditions;
 pub mod connection;
+pub mod credentials;
 pub mod footprint;
 pub mod kill;
 pub mod lease;

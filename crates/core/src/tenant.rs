@@ -1,17 +1,69 @@
-//! The key that groups requests by tenant, for queues, permits and the order of ends. Pure.
+//! The keys that group requests: by tenant, for queues, permits and the order of ends, and by connection. Pure.
 
-use kube_core::ResourceExt as _;
-use sessionkill_api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+use std::fmt;
+
+use sessionkill_api::{ConnectionKind, ConnectionRef, SessionKill, SessionKillReceipt};
 
 use crate::backend::Tenant;
 
-/// Requests with the same key are processed one at a time.
+/// Requests with the same key are processed one at a time. Those of different namespaces never have the same, even through
+/// one `ClusterOceanBaseConnection`, so that no namespace waits behind the requests of another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TenantKey {
     namespace: String,
-    connection: String,
+    connection: ConnectionRef,
     instance: String,
     tenant: String,
+}
+
+/// Identifies a connection of either kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionKey {
+    /// `None` for a `ClusterOceanBaseConnection`.
+    namespace: Option<String>,
+    name: String,
+}
+
+impl ConnectionKey {
+    /// The key of the connection of this namespace, or of none, with this name.
+    #[must_use]
+    pub fn new(namespace: Option<&str>, name: &str) -> Self {
+        Self { namespace: namespace.map(str::to_owned), name: name.to_owned() }
+    }
+
+    /// The key of the connection that a request of `namespace` names by `reference`.
+    #[must_use]
+    pub fn of(namespace: &str, reference: &ConnectionRef) -> Self {
+        Self::new(Some(namespace).filter(|_| reference.kind.is_namespaced()), &reference.name)
+    }
+
+    /// The kind of the connection.
+    #[must_use]
+    pub const fn kind(&self) -> ConnectionKind {
+        match self.namespace {
+            Some(_) => ConnectionKind::OceanBaseConnection,
+            None => ConnectionKind::ClusterOceanBaseConnection,
+        }
+    }
+
+    /// The namespace of the connection; `None` for a `ClusterOceanBaseConnection`.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The name of the connection.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for ConnectionKey {
+    /// Kind and name, as people write them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind().as_str(), self.name)
+    }
 }
 
 impl TenantKey {
@@ -20,7 +72,7 @@ impl TenantKey {
     pub fn of(object: &SessionKill) -> Self {
         Self {
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
-            connection: object.spec.connection_ref.name.clone(),
+            connection: object.spec.connection_ref.clone(),
             instance: object.spec.instance_id.clone(),
             tenant: object.spec.tenant_id.clone(),
         }
@@ -32,7 +84,7 @@ impl TenantKey {
         let spec = &receipt.spec;
         Self {
             namespace: receipt.metadata.namespace.clone().unwrap_or_default(),
-            connection: spec.connection_name.clone(),
+            connection: ConnectionRef { kind: spec.connection_kind, name: spec.connection_name.clone() },
             instance: spec.instance_id.clone(),
             tenant: spec.tenant_id.clone(),
         }
@@ -41,25 +93,16 @@ impl TenantKey {
     /// The key of a namespace's unreadable objects, which have no known tenant.
     #[must_use]
     pub fn unreadable(namespace: &str) -> Self {
-        let (connection, instance, tenant) = <(String, String, String)>::default();
+        let (connection, instance, tenant) = <(ConnectionRef, String, String)>::default();
         Self { namespace: namespace.to_owned(), connection, instance, tenant }
     }
 
-    /// The key of a connection itself, without a tenant.
+    /// The key of the connection itself, without a tenant. A `ClusterOceanBaseConnection` counts as one of `home`, where its
+    /// credentials are.
     #[must_use]
-    pub fn of_connection(namespace: &str, name: &str) -> Self {
-        Self { connection: name.to_owned(), ..Self::unreadable(namespace) }
-    }
-
-    /// The key of calls through `connection` for `tenant`.
-    #[must_use]
-    pub fn through(connection: &OceanBaseConnection, tenant: &Tenant) -> Self {
-        Self {
-            namespace: connection.namespace().unwrap_or_default(),
-            connection: connection.name_any(),
-            instance: tenant.instance_id.clone(),
-            tenant: tenant.tenant_id.clone(),
-        }
+    pub fn of_connection(home: &str, connection: &ConnectionKey) -> Self {
+        let connection = ConnectionRef { kind: connection.kind(), name: connection.name.clone() };
+        Self { connection, ..Self::unreadable(home) }
     }
 
     /// The namespace of the requests.
@@ -68,10 +111,29 @@ impl TenantKey {
         &self.namespace
     }
 
-    /// The name of the connection that their calls go through.
+    /// The connection that their calls go through, as they name it.
     #[must_use]
-    pub fn connection(&self) -> &str {
+    pub const fn connection(&self) -> &ConnectionRef {
         &self.connection
+    }
+
+    /// The key of that connection.
+    #[must_use]
+    pub fn connection_key(&self) -> ConnectionKey {
+        ConnectionKey::of(&self.namespace, &self.connection)
+    }
+
+    /// Whether their calls go through the connection of this key.
+    #[must_use]
+    pub fn goes_through(&self, connection: &ConnectionKey) -> bool {
+        let same_namespace = connection.namespace().is_none_or(|namespace| namespace == self.namespace);
+        self.connection.kind == connection.kind() && self.connection.name == connection.name && same_namespace
+    }
+
+    /// The tenant at the other side.
+    #[must_use]
+    pub fn tenant(&self) -> Tenant {
+        Tenant { instance_id: self.instance.clone(), tenant_id: self.tenant.clone() }
     }
 }
 
@@ -79,30 +141,54 @@ impl TenantKey {
 mod tests {
     use super::*;
     use crate::kill::claim::receipt;
-    use crate::test_objects::{attempt, connection, request};
+    use crate::test_objects::{attempt, of_cluster, request};
 
     #[test]
-    fn a_request_its_receipt_and_its_calls_have_one_key() {
-        let key = TenantKey::of(&request());
-        assert_eq!((key.namespace(), key.connection()), ("dba", "prod-ob"));
-        let mut receipt = receipt(&request(), &attempt());
-        receipt.metadata.namespace = request().metadata.namespace;
-        assert_eq!(TenantKey::of_receipt(&receipt), key);
-        let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
-        assert_eq!(TenantKey::through(&connection(), &tenant), key);
+    fn a_request_and_its_receipt_have_one_key() {
+        for object in [request(), of_cluster(request())] {
+            let key = TenantKey::of(&object);
+            assert_eq!((key.namespace(), key.connection()), ("dba", &object.spec.connection_ref));
+            let mut receipt = receipt(&object, &attempt());
+            receipt.metadata.namespace = request().metadata.namespace;
+            assert_eq!(TenantKey::of_receipt(&receipt), key);
+            assert_eq!(key.tenant(), Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() });
+        }
     }
 
     #[test]
     fn what_has_no_tenant_shares_no_key_with_what_has_one() {
+        let of =
+            |namespace: Option<&str>, name: &str| TenantKey::of_connection("dba", &ConnectionKey::new(namespace, name));
         let keys = [
             TenantKey::of(&request()),
-            TenantKey::of_connection("dba", "prod-ob"),
-            TenantKey::of_connection("dba", "other"),
+            TenantKey::of(&of_cluster(request())),
+            of(Some("dba"), "prod-ob"),
+            of(Some("dba"), "other"),
+            of(None, "prod-ob"),
             TenantKey::unreadable("dba"),
             TenantKey::unreadable("other"),
         ];
         for (number, key) in keys.iter().enumerate() {
             assert_eq!(keys.iter().filter(|other| *other == key).count(), 1, "{number}");
         }
+    }
+
+    #[test]
+    fn a_connection_of_a_namespace_is_another_one_than_that_of_none_with_its_name() {
+        let in_namespace = |namespace: &str, mut object: SessionKill| {
+            object.metadata.namespace = Some(namespace.to_owned());
+            TenantKey::of(&object)
+        };
+        let [own, lent] = [request, || of_cluster(request())].map(|object| in_namespace("dba", object()));
+        let [others, lent_to_others] = [request, || of_cluster(request())].map(|object| in_namespace("shop", object()));
+        let (connection, cluster) = (ConnectionKey::new(Some("dba"), "prod-ob"), ConnectionKey::new(None, "prod-ob"));
+        assert_eq!((own.connection_key(), lent.connection_key()), (connection.clone(), cluster.clone()));
+        assert_eq!(lent_to_others.connection_key(), cluster);
+        let through = |key: &TenantKey| [&connection, &cluster].map(|connection| key.goes_through(connection));
+        assert_eq!(
+            [&own, &lent, &others, &lent_to_others].map(through),
+            [[true, false], [false, true], [false, false], [false, true]]
+        );
+        assert!(lent != lent_to_others, "each namespace has its own turn");
     }
 }

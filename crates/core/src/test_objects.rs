@@ -9,7 +9,9 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
-use sessionkill_api::{OceanBaseConnection, Operation, SessionKill, SqlTextPolicy};
+use sessionkill_api::{
+    ClusterOceanBaseConnection, ConnectionKind, OceanBaseConnection, Operation, SessionKill, SqlTextPolicy,
+};
 
 use crate::kill::claim::Attempt;
 use crate::kill::precheck::{MustSee, precheck};
@@ -42,6 +44,27 @@ pub fn request() -> SessionKill {
     .unwrap();
     object.metadata.creation_timestamp = Some(Time(time("09:59:00")));
     object
+}
+
+/// The same request through the `ClusterOceanBaseConnection` of that name.
+#[must_use]
+pub fn of_cluster(mut object: SessionKill) -> SessionKill {
+    object.spec.connection_ref.kind = ConnectionKind::ClusterOceanBaseConnection;
+    object
+}
+
+/// A `ClusterOceanBaseConnection` with these `allowedNamespaces`, and otherwise as [`connection`].
+#[must_use]
+pub fn cluster_connection(allowed_namespaces: &serde_json::Value) -> ClusterOceanBaseConnection {
+    let mut spec = serde_json::to_value(connection().spec).unwrap();
+    spec["allowedNamespaces"] = allowed_namespaces.clone();
+    serde_json::from_value(json!({
+        "apiVersion": "sessionkill.dev/v1alpha1",
+        "kind": "ClusterOceanBaseConnection",
+        "metadata": {"name": "prod-ob"},
+        "spec": spec,
+    }))
+    .unwrap()
 }
 
 /// A connection without allow-lists.

@@ -2,8 +2,8 @@
 
 use sessionkill_api::{AlibabaCloud, Network, SignatureMethod};
 
-use super::credentials::AccessKey;
 use super::endpoint::{Endpoint, EndpointError};
+use crate::access_key::AccessKey;
 
 /// Where calls go, how they are signed, and with which access key.
 #[derive(Clone, Debug)]
@@ -35,6 +35,12 @@ pub enum EndpointRefused {
          --allow-endpoint for this endpoint"
     )]
     UnsafeSignature(String),
+    /// An identity that the operator lends would sign calls at an endpoint that the namespace chose.
+    #[error(
+        "operatorIdentity and instanceRole call the region's own endpoint only, with ACS3-HMAC-SHA256: remove \
+         spec.alibabaCloud.endpoint and signatureMethod"
+    )]
+    LentElsewhere,
 }
 
 impl AllowedEndpoint {
@@ -46,6 +52,10 @@ impl AllowedEndpoint {
             None => Endpoint::regional(&alibaba_cloud.region_id, vpc, allowed)?,
         };
         let signature_v1 = alibaba_cloud.signature_method == SignatureMethod::HmacSha1;
+        let is_lent = alibaba_cloud.credentials.identities().any(|identity| identity.source.is_lent());
+        if is_lent && (signature_v1 || alibaba_cloud.endpoint.is_some()) {
+            return Err(EndpointRefused::LentElsewhere);
+        }
         if signature_v1 && !endpoint.is_named_by_flag() {
             return Err(EndpointRefused::UnsafeSignature(endpoint.host_header().to_string()));
         }
@@ -63,5 +73,35 @@ impl AllowedEndpoint {
     pub fn with(self, access_key: AccessKey) -> Access {
         let Self { endpoint, signature_v1 } = self;
         Access { endpoint, access_key, signature_v1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_the_operator_lends_signs_no_call_elsewhere() {
+        let operator = json!({"operatorIdentity": {"roleARN": "acs:ram::1:role/kill"}});
+        let own = json!({"secretRef": {"name": "ak"}});
+        let instance = json!({"secretRef": {"name": "ak"}, "observe": {"instanceRole": {}}});
+        let allowed = [Endpoint::parse("gateway.internal").unwrap()];
+        let refused = |credentials: &Value, how: &Value| {
+            let mut spec = json!({"regionID": "cn-hangzhou", "credentials": credentials});
+            spec.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
+            let refused = AllowedEndpoint::of(&serde_json::from_value(spec).unwrap(), &allowed).err();
+            matches!(refused, Some(EndpointRefused::LentElsewhere))
+        };
+        for elsewhere in [
+            json!({"endpoint": "gateway.internal"}),
+            json!({"endpoint": "oceanbasepro.cn-hangzhou.aliyuncs.com"}),
+            json!({"endpoint": "gateway.internal", "signatureMethod": "HMAC-SHA1"}),
+        ] {
+            assert!(refused(&operator, &elsewhere) && refused(&instance, &elsewhere), "{elsewhere}");
+            assert!(!refused(&own, &elsewhere), "{elsewhere}");
+        }
+        assert!(!refused(&operator, &json!({})) && !refused(&instance, &json!({"network": "VPC"})));
     }
 }

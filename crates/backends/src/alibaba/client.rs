@@ -60,16 +60,15 @@ impl Client {
         })
     }
 
-    /// A client with the same transport, but with this `request_timeout`, with memory for answers from `budget` on
-    /// `account`, and with `dates` as the receiver of dates.
+    /// A client that sends by `transport`, with this `request_timeout`, with memory for answers from `budget` on `account`,
+    /// and with `dates` as the receiver of dates.
     #[must_use]
-    pub fn sharing(
-        &self,
+    pub fn over(
+        transport: Transport,
         request_timeout: Duration,
         (budget, account): (&Arc<AnswerBudget>, &str),
         dates: Arc<dyn Dates>,
     ) -> Self {
-        let transport = self.transport.clone();
         Self { transport, request_timeout, budget: budget.clone(), account: account.into(), dates }
     }
 

@@ -19,6 +19,22 @@ const DOMAIN: &str = ".aliyuncs.com";
 const PUBLIC: &str = "oceanbasepro.";
 const VPC: &str = "oceanbasepro-vpc.";
 
+/// The Security Token Service without a region.
+const STS: &str = "sts.aliyuncs.com";
+/// Regions without a public STS of their own, by the endpoint map of the generated STS clients: they use [`STS`].
+const WITHOUT_STS: [&str; 8] = [
+    "ap-south-1",
+    "ap-southeast-2",
+    "cn-beijing-finance-1",
+    "cn-beijing-gov-1",
+    "cn-fujian",
+    "cn-wuhan",
+    "cn-yushanfang",
+    "cn-zhangbei",
+];
+/// Regions whose STS has a VPC endpoint only, by the same map.
+const WITH_STS_IN_VPC: [&str; 2] = ["cn-north-2-gov-1", "cn-shenzhen-finance-1"];
+
 /// The most characters of an endpoint.
 const MAX_ENDPOINT: usize = 253;
 const MAX_REGION: usize = 64;
@@ -33,6 +49,26 @@ impl Endpoint {
         let authority = format!("{}{region}{DOMAIN}", if vpc { VPC } else { PUBLIC });
         let endpoint = Self { scheme: "https", authority, addresses: Addresses::Any };
         Ok(if allowed.contains(&endpoint) { endpoint } else { endpoint.within(vpc) })
+    }
+
+    /// The endpoint of the Security Token Service in `region`, public or in a VPC. An OIDC token that is sent there is worth
+    /// the same wherever it goes, so no other host is possible but `named`, which an operator flag names.
+    pub fn sts(region: &str, vpc: bool, named: Option<&Self>) -> Result<Self, EndpointError> {
+        if let Some(named) = named {
+            return Ok(named.clone());
+        }
+        if !is_region(region) {
+            return Err(EndpointError::NoRegion(region.to_owned()));
+        }
+        // It is served by the hosts of its neighbour.
+        let region = if region == "cn-hangzhou-finance" { "cn-hangzhou" } else { region };
+        let vpc = vpc || WITH_STS_IN_VPC.contains(&region);
+        let authority = match vpc {
+            true => format!("sts-vpc.{region}{DOMAIN}"),
+            false if WITHOUT_STS.contains(&region) => STS.to_owned(),
+            false => format!("sts.{region}{DOMAIN}"),
+        };
+        Ok(Self { scheme: "https", authority, addresses: Addresses::Any }.within(vpc))
     }
 
     /// An endpoint from a connection's spec: one of the product's own hosts, over https on port 443, or any URL that
@@ -230,6 +266,32 @@ mod tests {
             assert!(Endpoint::custom(&format!("oceanbasepro.{bad}.aliyuncs.com"), false, &[]).is_err(), "{bad}");
         }
         assert!(Endpoint::regional("CN-hangzhou", false, &[]).is_err());
+    }
+
+    #[test]
+    fn tokens_go_to_the_regions_own_token_service_or_to_the_one_that_a_flag_names() {
+        let sts = |region: &str, vpc| {
+            let endpoint = Endpoint::sts(region, vpc, None).unwrap();
+            assert!(!endpoint.is_named_by_flag());
+            (endpoint.url(), endpoint.addresses())
+        };
+        for (region, vpc, host, addresses) in [
+            ("cn-hangzhou", false, "sts.cn-hangzhou", Addresses::Public),
+            ("cn-hangzhou", true, "sts-vpc.cn-hangzhou", Addresses::Vpc),
+            ("ap-southeast-1", true, "sts-vpc.ap-southeast-1", Addresses::Vpc),
+            ("cn-hangzhou-finance", false, "sts.cn-hangzhou", Addresses::Public),
+            ("cn-hangzhou-finance", true, "sts-vpc.cn-hangzhou", Addresses::Vpc),
+            ("cn-wuhan", false, "sts", Addresses::Public),
+            ("cn-wuhan", true, "sts-vpc.cn-wuhan", Addresses::Vpc),
+            ("cn-north-2-gov-1", false, "sts-vpc.cn-north-2-gov-1", Addresses::Vpc),
+        ] {
+            assert_eq!(sts(region, vpc), (format!("https://{host}.aliyuncs.com/"), addresses), "{region} {vpc}");
+        }
+        for bad in ["", "oss-cn-hangzhou", "cn-hangzhou.evil.com/", "cn-hangzhou@evil"] {
+            assert_eq!(Endpoint::sts(bad, false, None), Err(EndpointError::NoRegion(bad.to_owned())));
+        }
+        let named = Endpoint::parse("http://127.0.0.1:8080").unwrap();
+        assert_eq!(Endpoint::sts("cn-hangzhou", true, Some(&named)), Ok(named));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_core::backend::{CallError, ErrorKind, bounded};
 
+use crate::access_key::AccessKey;
+
 /// Builds the error for an error body of the API.
 #[must_use]
 pub fn from_body(
@@ -13,11 +15,30 @@ pub fn from_body(
     retry_after: Option<SignedDuration>,
     gateway_time: Option<Timestamp>,
 ) -> CallError {
-    let kind = kind_of(code, retry_after, gateway_time);
+    let kind = match kind_of(code, retry_after, gateway_time) {
+        // A code for wrong parameters, although it is the token that has expired.
+        ErrorKind::Rejected if message.contains(EXPIRED_TOKEN) => ErrorKind::CredentialsRejected,
+        kind => kind,
+    };
     let message = if echoes_what_was_signed(code, message) { String::new() } else { bounded(message) };
     let word = |text: &str| text.chars().filter(char::is_ascii_graphic).take(64).collect();
     let is_of_whole_call = kind == ErrorKind::Rejected && names_instance_or_tenant(code);
     CallError { kind, code: word(code), message, request_id: word(request_id), is_of_whole_call }
+}
+
+/// What a message says of an expired security token, whatever its code says.
+const EXPIRED_TOKEN: &str = "SecurityToken.Expired";
+
+/// Whether `error` may mean that `key`, which signed the call, has expired: a new key is then worth one more attempt, as
+/// the call was refused before it was executed. An expired key is not always called so: it may not be found at all, or a
+/// parameter may be called invalid. What is said of a signature is not about the key's age.
+#[must_use]
+pub fn may_mean_expired(error: &CallError, key: &AccessKey) -> bool {
+    let code = error.code.as_str();
+    let of_age = matches!(family(code), "InvalidSecurityToken" | "MissingSecurityToken")
+        || code == "InvalidAccessKeyId.NotFound"
+        || kind_of(code, None, None) != ErrorKind::CredentialsRejected;
+    error.kind == ErrorKind::CredentialsRejected && key.is_temporary() && of_age
 }
 
 /// Whether the code refuses the instance or the tenant, which all sessions of the call share.
@@ -146,6 +167,32 @@ mod tests {
             assert_eq!(kind(code), ErrorKind::OperationUnavailable, "{code}");
             assert!(kind(code).is_not_executed(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_temporary_key_may_have_expired_whatever_the_code_says_of_it() {
+        let key = |id: &str| AccessKey { id: id.to_owned(), secret: "s".into(), security_token: Some("t".into()) };
+        let odd = "the parameter is wrong: SecurityToken.Expired";
+        for (code, message, temporary, lasting) in [
+            ("InvalidSecurityToken.Expired", "", true, false),
+            ("InvalidSecurityToken.Malformed", "", true, false),
+            ("MissingSecurityToken", "", true, false),
+            ("InvalidAccessKeyId.NotFound", "", true, false),
+            ("InvalidParameter", odd, true, false),
+            ("InvalidParameter", "InstanceId is wrong", false, false),
+            ("InvalidAccessKeyId.Inactive", "", false, false),
+            ("SignatureDoesNotMatch", "", false, false),
+            ("IncompleteSignature", "", false, false),
+            ("Forbidden.RAM", "", false, false),
+            ("InternalError", odd, false, false),
+        ] {
+            let error = from_body(code, message, "R", None, None);
+            let means = |id| may_mean_expired(&error, &key(id));
+            assert_eq!((means("STS.abc"), means("LTAIabc")), (temporary, lasting), "{code} {message}");
+        }
+        // What is ambiguous stays so, whatever it says: it may have been executed.
+        assert_eq!(from_body("InternalError", odd, "R", None, None).kind, ErrorKind::Ambiguous);
+        assert_eq!(from_body("InvalidParameter", odd, "R", None, None).kind, ErrorKind::CredentialsRejected);
     }
 
     #[test]

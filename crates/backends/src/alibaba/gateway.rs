@@ -10,8 +10,11 @@ use super::access::Access;
 use super::advice::{RefusedCall, refusal};
 use super::client::Client;
 use super::endpoint::Endpoint;
+use super::error_codes::may_mean_expired;
 use super::kill_call::KillCall;
 use super::known::{Known, Refusal};
+use super::reads::LIST_ACTION;
+use crate::access_key::AccessKey;
 use crate::listed::Listed;
 
 /// The gateway of one connection.
@@ -23,12 +26,23 @@ pub struct Gateway {
     pub access: Access,
     /// Where the access key comes from, for people, such as `Secret db-key`.
     pub key_source: String,
+    /// Who lists sessions, if not with the same access key.
+    pub observer: Option<Observer>,
     /// The operation that the connection asks for.
     pub kill_operation: KillOperation,
     /// The operation in use according to the connection's status.
     pub stored_operation: Option<Operation>,
     /// What has been learned of it.
     pub known: Arc<Known>,
+}
+
+/// Who lists the sessions of a gateway, with an access key that need not end any.
+#[derive(Debug)]
+pub struct Observer {
+    /// Where it is called, and with which access key.
+    pub access: Access,
+    /// Where that access key comes from, for people.
+    pub key_source: String,
 }
 
 impl Gateway {
@@ -74,7 +88,8 @@ impl Gateway {
     where
         W: Fn(i64) -> bool + Clone + Send + 'static,
     {
-        self.client.list_sessions(tenant, wanted, self.lead(server_time), &self.access).await
+        let (access, _) = self.caller(LIST_ACTION);
+        self.client.list_sessions(tenant, wanted, self.lead(server_time), access).await
     }
 
     /// See [`crate::Backend::probe`].
@@ -84,9 +99,22 @@ impl Gateway {
 
     /// See [`crate::Backend::refusal`].
     pub(crate) fn refusal(&self, action: &str, on: &str, error: &CallError) -> Option<(WaitReason, String)> {
-        let Self { access, key_source, kill_operation, .. } = self;
-        let call = RefusedCall { action, on, endpoint: &access.endpoint, key_source, kill_operation: *kill_operation };
-        refusal(&call, error)
+        let (Access { endpoint, .. }, key_source) = self.caller(action);
+        refusal(&RefusedCall { action, on, endpoint, key_source, kill_operation: self.kill_operation }, error)
+    }
+
+    /// The temporary access key that signed the call of `action`, if `error` may mean that it has expired.
+    pub(crate) fn expired_key(&self, action: &str, error: &CallError) -> Option<&AccessKey> {
+        let (access, _) = self.caller(action);
+        Some(&access.access_key).filter(|key| may_mean_expired(error, key))
+    }
+
+    /// Who calls `action`: with which access, and where the access key comes from.
+    fn caller(&self, action: &str) -> (&Access, &str) {
+        match &self.observer {
+            Some(observer) if action == LIST_ACTION => (&observer.access, &observer.key_source),
+            _ => (&self.access, &self.key_source),
+        }
     }
 
     /// The gateway's clock minus ours, for the time stamp of a read.

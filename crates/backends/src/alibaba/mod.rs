@@ -14,7 +14,6 @@ pub mod answer;
 pub mod budget;
 pub mod client;
 mod connecting;
-pub mod credentials;
 pub mod endpoint;
 pub mod error_codes;
 mod gateway;
@@ -33,7 +32,8 @@ pub mod sieve;
 pub mod signature;
 pub mod signed_request;
 pub mod stamp;
-mod transport;
+pub(crate) mod transport;
+mod transports;
 
 use std::time::Duration;
 
@@ -42,9 +42,8 @@ use sessionkill_core::backend::{Costs, MAX_SESSIONS};
 pub use access::{Access, AllowedEndpoint};
 pub use budget::AnswerBudget;
 pub use client::{Client, ClientOptions, Dates};
-pub use credentials::AccessKey;
 pub use endpoint::Endpoint;
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Observer};
 pub use kill_call::KillCall;
 pub use known::Known;
 pub use reads::LIST_ACTION;
@@ -55,6 +54,9 @@ pub use sessionkill_core::backend::{
 pub use sessionkill_core::session::{Row, Seen};
 pub use sieve::Sieve;
 pub use stamp::{Stamp, TimeSource};
+pub use transports::Transports;
+
+pub use crate::access_key::AccessKey;
 
 /// A call takes as long for many sessions as for one. Each list counts against the account's quota.
 pub const COSTS: Costs =

@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 use sessionkill_core::backend::{CallError, ErrorKind};
 
-use super::credentials::AccessKey;
 use super::error_codes::from_body;
-use super::json::{By, Reader, Text};
+use super::json::{By, Reader, Skipped, Text};
 use super::redact::{told, without};
+use crate::access_key::AccessKey;
 
 /// The most bytes kept of a RequestId: several times a UUID's length.
 pub(super) const MAX_REQUEST_ID: usize = 128;
@@ -50,19 +50,24 @@ impl Body for &[u8] {
 
 impl<B> RawAnswer<B> {
     /// Splits the answer into its head and its body.
-    pub(super) fn split(self) -> (RawAnswer<()>, B) {
+    pub(crate) fn split(self) -> (RawAnswer<()>, B) {
         let Self { status, retry_after, gateway_time, body } = self;
         (RawAnswer { status, retry_after, gateway_time, body: () }, body)
     }
 
     /// The same answer with another body.
-    pub(super) fn with<C>(self, body: C) -> RawAnswer<C> {
+    pub(crate) fn with<C>(self, body: C) -> RawAnswer<C> {
         let Self { status, retry_after, gateway_time, body: _ } = self;
         RawAnswer { status, retry_after, gateway_time, body }
     }
 }
 
 impl<B: Body> RawAnswer<B> {
+    /// The error, if it is one; see [`Self::read`]. Its `Data` is not read.
+    pub(crate) fn succeeded(self, key: &AccessKey) -> Result<(), CallError> {
+        self.read(key, Skipped).map(drop)
+    }
+
     /// The RequestId of a success, and its `Data` as parsed by `data`; `None` without `Data`. The result repeats no
     /// part of `key`, which signed the call.
     ///
@@ -95,7 +100,7 @@ impl<B: Body> RawAnswer<B> {
 
 /// The error for an answer that does not match the API's documentation.
 #[must_use]
-pub(super) fn unreadable(status: u16, with: &str) -> CallError {
+pub(crate) fn unreadable(status: u16, with: &str) -> CallError {
     CallError::local(ErrorKind::Ambiguous, UNREADABLE, format!("HTTP {status} with {with}"))
 }
 

@@ -8,13 +8,13 @@ use tokio::task::JoinError;
 
 use super::answer::read_answer;
 use super::budget::SMALL;
-use super::credentials::AccessKey;
 use super::pieces::Pieces;
 use super::process_list::read_list;
 use super::raw_answer::{Body, RawAnswer};
 use super::shares::Share;
 use super::sieve::Sieve;
 use super::transport::Receiving;
+use crate::access_key::AccessKey;
 
 /// How to parse an answer.
 pub(super) trait Interpret: Send + 'static {

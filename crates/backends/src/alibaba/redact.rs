@@ -2,7 +2,7 @@
 
 use sessionkill_core::backend::CallError;
 
-use super::credentials::AccessKey;
+use crate::access_key::AccessKey;
 
 /// Replaces a text that contains a part of the key. It is not empty, as an empty ErrorMessage would mean success.
 pub const WITHHELD: &str = "(withheld: it repeats a part of the access key)";

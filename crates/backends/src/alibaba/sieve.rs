@@ -5,9 +5,9 @@
 
 use sessionkill_core::session::Seen;
 
-use super::credentials::AccessKey;
 use super::redact::told;
 use super::session_row::{MAX_STATEMENT, texts};
+use crate::access_key::AccessKey;
 
 /// The most bytes kept of all rows of one answer: 500 rows with the longest statements.
 const MAX_KEPT: usize = 6 * 1024 * 1024;

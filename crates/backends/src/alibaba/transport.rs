@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use reqwest::header::DATE;
+use reqwest::header::{DATE, HeaderMap};
+use reqwest::{Method, RequestBuilder};
 use sessionkill_core::backend::{ANSWER_LOST, CallError, ErrorKind};
 use sessionkill_core::clock::date;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::connecting::{CONNECT_WITHIN, ConnectLimit};
 use super::raw_answer::{RawAnswer, retry_after};
@@ -43,11 +45,15 @@ impl Transport {
         Ok(Self(builder.build()?))
     }
 
-    /// Builds the request without sending it; a failure is [`ErrorKind::Rejected`].
+    /// Builds the POST of an RPC call without sending it; a failure is [`ErrorKind::Rejected`].
     pub fn prepare(&self, signed: SignedRequest) -> Result<reqwest::Request, CallError> {
         let SignedRequest { url, headers, body } = signed;
-        let request = self.0.post(url).headers(headers).body(body).build();
-        request.map_err(|error| CallError::local(ErrorKind::Rejected, "InvalidRequest", without_url(error)))
+        built(self.0.post(url).headers(headers).body(body))
+    }
+
+    /// Builds a request without a body, without sending it; a failure is [`ErrorKind::Rejected`].
+    pub fn plain(&self, method: Method, url: &str, headers: HeaderMap) -> Result<reqwest::Request, CallError> {
+        built(self.0.request(method, url).headers(headers))
     }
 
     /// Sends the request once. The gateway has `timeout` in total for its whole answer. An answer of more than
@@ -83,6 +89,16 @@ pub struct Receiving {
 }
 
 impl Receiving {
+    /// The whole body, which is small and may hold credentials: it is cleared on drop.
+    pub async fn whole(mut self) -> Result<Zeroizing<Vec<u8>>, CallError> {
+        // Exact capacity: a growing buffer leaves copies.
+        let mut whole = Zeroizing::new(Vec::with_capacity(self.max_bytes));
+        while let Some(piece) = self.next().await? {
+            whole.extend_from_slice(&Zeroizing::new(piece));
+        }
+        Ok(whole)
+    }
+
     /// The next piece of the body; `None` at its end. Only the wait for the gateway counts against the timeout, not the
     /// parsing of the previous piece.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, CallError> {
@@ -99,6 +115,11 @@ impl Receiving {
         }
         Ok(Some(piece.into()))
     }
+}
+
+fn built(request: RequestBuilder) -> Result<reqwest::Request, CallError> {
+    let request = request.build();
+    request.map_err(|error| CallError::local(ErrorKind::Rejected, "InvalidRequest", without_url(error)))
 }
 
 fn late(timeout: Duration) -> CallError {

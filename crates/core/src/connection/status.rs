@@ -2,11 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use sessionkill_api::{BackendName, ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason};
+use sessionkill_api::{
+    AllowedNamespaces, BackendName, ConditionType, ConnectionReason, OceanBaseConnectionStatus, Operation, WaitReason,
+};
 
 use crate::backend::Fence;
 use crate::clock::{CLOCK_SKEW, in_words, is_skew};
 use crate::conditions::{condition, without_request};
+use crate::connection::allowed;
 use crate::text::clamp;
 
 /// The pause between two probes of a working connection.
@@ -28,18 +31,19 @@ pub enum Learned<'a> {
 }
 
 impl Learned<'_> {
-    /// Whether the Secret existed and contained an access key.
-    const fn has_read_key(self) -> bool {
-        !matches!(
-            self,
-            Self::Unread(_) | Self::Failed(WaitReason::CredentialsUnavailable | WaitReason::EndpointNotAllowed, _)
-        )
+    /// Whether there was an access key to call with.
+    fn had_key(self) -> bool {
+        match self {
+            Self::Failed(reason, _) => reason != WaitReason::EndpointNotAllowed && !NO_KEY.contains(&reason),
+            Self::Unread(_) => false,
+            Self::Answered | Self::Unanswered(_) => true,
+        }
     }
 }
 
 /// Known facts about a connection, beside the last result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// The `metadata.generation` of the connection.
     pub generation: i64,
     /// Which backend ends the sessions.
@@ -55,6 +59,8 @@ pub struct Facts {
     /// The least by which the operator's clock is ahead of the gateway's; negative if it is behind, zero if it may be
     /// right, `None` if unknown.
     pub clock_lead: Option<SignedDuration>,
+    /// The namespaces that may use it; `None` for a connection of a namespace.
+    pub allowed_namespaces: Option<&'a AllowedNamespaces>,
 }
 
 /// The status after `learned`; `old` is the one before.
@@ -62,7 +68,7 @@ pub struct Facts {
 pub fn connection_status(
     old: &OceanBaseConnectionStatus,
     learned: Learned<'_>,
-    facts: &Facts,
+    facts: &Facts<'_>,
     now: Timestamp,
 ) -> OceanBaseConnectionStatus {
     let new = |kind, said: Said<'_>| condition(&old.conditions, conditioned(kind, said, facts.generation, now));
@@ -78,6 +84,10 @@ pub fn connection_status(
     let skew = clock_skew(facts.clock_lead);
     let skew = skew.map(|(reason, message)| new(ConditionType::ClockSkew, ("True", reason.as_str(), &message)));
     let encrypted = facts.is_encrypted.map(|is_encrypted| new(ConditionType::Encrypted, encryption(is_encrypted)));
+    let allowed = facts.allowed_namespaces.map(|namespaces| {
+        let (status, reason, message) = allowed::summary(namespaces);
+        new(ConditionType::NamespacesAllowed, (status, reason.as_str(), &message))
+    });
     let conditions = [
         new(ConditionType::Ready, ready),
         new(ConditionType::CredentialsValid, credentials(old, learned, facts)),
@@ -88,7 +98,7 @@ pub fn connection_status(
         backend: Some(facts.backend),
         operation: Some(facts.operation),
         last_probe_time: last_probe(old, learned, facts, now),
-        conditions: conditions.into_iter().chain(encrypted).chain(stalled).chain(skew).collect(),
+        conditions: conditions.into_iter().chain(encrypted).chain(allowed).chain(stalled).chain(skew).collect(),
     }
 }
 
@@ -122,11 +132,31 @@ fn conditioned(kind: ConditionType, said: Said<'_>, generation: i64, now: Timest
     }
 }
 
-/// Whether only a person can repair this: by changing the spec, the access key or an operator flag. A Secret may still
-/// appear, and networks, clocks and limits recover. A right that the key lacks on one instance is not the connection's
+/// The reasons for which there is no access key to call with.
+const NO_KEY: [WaitReason; 8] = [
+    WaitReason::CredentialsUnavailable,
+    WaitReason::RoleNotAssumable,
+    WaitReason::OidcTokenRejected,
+    WaitReason::ServiceAccountUnavailable,
+    WaitReason::IdentityNotAllowed,
+    WaitReason::MetadataUnavailable,
+    WaitReason::StsUnavailable,
+    WaitReason::CredentialsExpired,
+];
+
+/// Whether only a person can repair this: by changing the spec, the access key, a role or an operator flag. A Secret may
+/// still appear, and networks, clocks and limits recover. A right that the key lacks on one instance is not the connection's
 /// fault: a request for a wrong instance must not mark it as failed.
 const fn needs_somebody(reason: WaitReason) -> bool {
-    matches!(reason, WaitReason::CredentialsRejected | WaitReason::EndpointNotAllowed | WaitReason::ProxyNotSupported)
+    matches!(
+        reason,
+        WaitReason::CredentialsRejected
+            | WaitReason::RoleNotAssumable
+            | WaitReason::OidcTokenRejected
+            | WaitReason::IdentityNotAllowed
+            | WaitReason::EndpointNotAllowed
+            | WaitReason::ProxyNotSupported
+    )
 }
 
 /// When to probe a connection of this `generation` again; `last_try` is the last probe of this generation, whatever its
@@ -173,7 +203,12 @@ pub fn says_more(old: &OceanBaseConnectionStatus, new: &OceanBaseConnectionStatu
 }
 
 /// An answered call that reveals a new operation counts as a probe, and its time is kept with the operation.
-fn last_probe(old: &OceanBaseConnectionStatus, learned: Learned<'_>, facts: &Facts, now: Timestamp) -> Option<Time> {
+fn last_probe(
+    old: &OceanBaseConnectionStatus,
+    learned: Learned<'_>,
+    facts: &Facts<'_>,
+    now: Timestamp,
+) -> Option<Time> {
     let is_found = learned == Learned::Answered && old.operation != Some(facts.operation);
     let found = is_found.then_some(now);
     facts.probed.or(found).map(Time).or_else(|| old.last_probe_time.clone())
@@ -182,23 +217,23 @@ fn last_probe(old: &OceanBaseConnectionStatus, learned: Learned<'_>, facts: &Fac
 /// Status, reason and message of a condition.
 type Said<'a> = (&'a str, &'a str, &'a str);
 
-fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, facts: &Facts) -> Said<'a> {
+fn credentials<'a>(old: &'a OceanBaseConnectionStatus, learned: Learned<'a>, facts: &Facts<'_>) -> Said<'a> {
     let accepted = ("True", ConnectionReason::CredentialsAccepted.as_str(), "the credentials were accepted");
     match learned {
         // Refused by a check that comes after the access key's.
         Learned::Answered | Learned::Failed(WaitReason::PermissionDenied | WaitReason::OperationUnavailable, _) => {
             accepted
         }
-        Learned::Failed(reason @ (WaitReason::CredentialsUnavailable | WaitReason::CredentialsRejected), message) => {
+        Learned::Failed(reason, message) if reason == WaitReason::CredentialsRejected || NO_KEY.contains(&reason) => {
             ("False", reason.as_str(), message)
         }
-        // Says nothing of the key: keep the known state, unless of another generation or if a missing Secret was read.
+        // Says nothing of the key: keep the known state, unless of another generation or if a missing key was found.
         Learned::Failed(..) | Learned::Unanswered(_) | Learned::Unread(_) => {
             let type_ = ConditionType::CredentialsValid.as_str();
             let known = old.conditions.iter().find(|known| known.type_ == type_);
             let holds = |known: &&Condition| {
-                let was_missing = known.reason == WaitReason::CredentialsUnavailable.as_str();
-                known.observed_generation == Some(facts.generation) && !(was_missing && learned.has_read_key())
+                let was_missing = NO_KEY.iter().any(|reason| known.reason == reason.as_str());
+                known.observed_generation == Some(facts.generation) && !(was_missing && learned.had_key())
             };
             match known.filter(holds) {
                 Some(known) => (&known.status, &known.reason, &known.message),
@@ -241,7 +276,8 @@ mod tests {
     use super::*;
     use crate::test_objects::time;
 
-    const FACTS: Facts = Facts {
+    const FACTS: Facts<'static> = Facts {
+        allowed_namespaces: None,
         is_encrypted: None,
         generation: 1,
         backend: BackendName::AlibabaCloud,
@@ -287,18 +323,44 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_without_a_key_says_why_until_there_is_one() {
+        for reason in NO_KEY {
+            let failed = Learned::Failed(reason, "what to do");
+            let says = format!("CredentialsValid=False({})", reason.as_str());
+            assert_eq!(shown(&after(&[failed]))[1], says);
+            assert_eq!(shown(&after(&[failed, Learned::Unread("no answer")]))[1], says, "nothing is known since");
+            let unreached = Learned::Failed(WaitReason::EndpointUnreachable, "why");
+            assert_eq!(
+                shown(&after(&[failed, unreached]))[1],
+                "CredentialsValid=Unknown(NotYetKnown)",
+                "there was a key"
+            );
+        }
+    }
+
+    #[test]
     fn a_connection_that_needs_somebody_is_stalled_until_it_works_and_is_asked_all_the_same() {
         let stalled = |reason: WaitReason| {
             let status = after(&[Learned::Failed(reason, "what to do")]);
             let found = status.conditions.iter().find(|it| it.type_ == "Stalled").cloned();
             found.map(|it| (it.status, it.reason, it.message))
         };
-        for reason in [WaitReason::CredentialsRejected, WaitReason::EndpointNotAllowed] {
+        for reason in [
+            WaitReason::CredentialsRejected,
+            WaitReason::RoleNotAssumable,
+            WaitReason::OidcTokenRejected,
+            WaitReason::IdentityNotAllowed,
+            WaitReason::EndpointNotAllowed,
+        ] {
             let expected = ("True".to_owned(), reason.as_str().to_owned(), "what to do".to_owned());
             assert_eq!(stalled(reason), Some(expected));
         }
         for reason in [
             WaitReason::CredentialsUnavailable,
+            WaitReason::ServiceAccountUnavailable,
+            WaitReason::MetadataUnavailable,
+            WaitReason::StsUnavailable,
+            WaitReason::CredentialsExpired,
             WaitReason::EndpointUnreachable,
             WaitReason::TimeStampRefused,
             WaitReason::PermissionDenied,
@@ -400,6 +462,23 @@ mod tests {
         let edited = Facts { generation: 3, ..FACTS };
         let mended = connection_status(&status, Learned::Answered, &edited, time("10:32:00"));
         assert_eq!(shown(&mended), shown(&works));
+    }
+
+    #[test]
+    fn a_connection_of_no_namespace_says_whether_any_may_use_it_whatever_else_is_learned() {
+        let (none, some) =
+            (AllowedNamespaces::default(), AllowedNamespaces { names: vec!["a".to_owned()], selector: None });
+        for (allowed, expected) in
+            [(&none, "NamespacesAllowed=False(NoNamespace)"), (&some, "NamespacesAllowed=True(SomeNamespaces)")]
+        {
+            let facts = Facts { allowed_namespaces: Some(allowed), ..FACTS };
+            for learned in [Learned::Answered, Learned::Failed(WaitReason::CredentialsRejected, "why")] {
+                let fresh = OceanBaseConnectionStatus::default();
+                let status = connection_status(&fresh, learned, &facts, time("10:00:00"));
+                assert!(shown(&status).iter().any(|it| it == expected), "{:?}", shown(&status));
+            }
+        }
+        assert!(!shown(&after(&[Learned::Answered])).iter().any(|it| it.starts_with("NamespacesAllowed")));
     }
 
     #[test]

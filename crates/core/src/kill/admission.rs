@@ -2,7 +2,7 @@
 //! credentials.
 
 use sessionkill_api::{
-    BackendSpec, Expect, Mode, OceanBaseConnectionSpec, Session, SessionKillSpec, VerificationPolicy,
+    BackendSpec, ConnectionKind, Expect, Mode, OceanBaseConnectionSpec, Session, SessionKillSpec, VerificationPolicy,
 };
 
 use crate::kill::precheck::MustSee;
@@ -28,13 +28,13 @@ pub fn admit(request: &SessionKillSpec, connection: &OceanBaseConnectionSpec) ->
 }
 
 fn has_sql_id(session: &Session, request: &SessionKillSpec) -> Result<(), String> {
-    let (id, connection) = (session.session_id, &request.connection_ref.name);
+    let (id, connection) = (session.session_id, &request.connection_ref);
     if id <= LARGEST_SQL_ID {
         return Ok(());
     }
     Err(format!(
-        "sessionID {id} is not the ID of a session by SQL, which is {LARGEST_SQL_ID} at most, and OceanBaseConnection \
-         {connection} ends sessions by SQL: take the ID from GV$OB_PROCESSLIST, and create a new SessionKill"
+        "sessionID {id} is not the ID of a session by SQL, which is {LARGEST_SQL_ID} at most, and {connection} \
+         ends sessions by SQL: take the ID from GV$OB_PROCESSLIST, and create a new SessionKill"
     ))
 }
 
@@ -55,18 +55,19 @@ fn asks_for_no_sql(request: &SessionKillSpec) -> Result<(), String> {
     };
     let scope = (!request.scope.is_session()).then_some("scope Query");
     let Some(field) = scope.or_else(|| request.sessions.iter().find_map(of_session)) else { return Ok(()) };
-    let connection = &request.connection_ref.name;
+    let connection = &request.connection_ref;
     Err(format!(
-        "{field} is for connections by SQL only, and OceanBaseConnection {connection} is by spec.alibabaCloud: leave it out, \
+        "{field} is for connections by SQL only, and {connection} is by spec.alibabaCloud: leave it out, \
          or use a connection with spec.sql, in a new SessionKill"
     ))
 }
 
 /// Which sessions must be in the process list before a kill. If the connection has an allow-list, all of them: only the
-/// list proves that a session belongs to the tenant that the request names.
+/// list proves that a session belongs to the tenant that the request names. All of them through a
+/// `ClusterOceanBaseConnection`, too: only the list tells what a request of another namespace has ended.
 #[must_use]
-pub const fn must_see(connection: &OceanBaseConnectionSpec) -> MustSee {
-    if connection.backend.instance_ids().1.is_empty() && connection.tenant_ids.is_empty() {
+pub const fn must_see(connection: &OceanBaseConnectionSpec, kind: ConnectionKind) -> MustSee {
+    if kind.is_namespaced() && connection.backend.instance_ids().1.is_empty() && connection.tenant_ids.is_empty() {
         MustSee::Expected
     } else {
         MustSee::All
@@ -77,9 +78,9 @@ fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &Session
     if list.is_empty() || list.iter().any(|allowed| allowed == id) {
         return Ok(());
     }
-    let connection = &request.connection_ref.name;
+    let connection = &request.connection_ref;
     Err(format!(
-        "{what} {id} is not in spec.{field} of OceanBaseConnection {connection}: use another connection, or have it \
+        "{what} {id} is not in spec.{field} of {connection}: use another connection, or have it \
          added and create a new SessionKill"
     ))
 }
@@ -123,9 +124,11 @@ mod tests {
     #[test]
     fn where_a_connection_limits_what_may_be_named_all_sessions_must_be_seen() {
         let (instances, mut tenants) = (connection_to(&["ob1"]), connection());
-        assert_eq!(must_see(&connection().spec), MustSee::Expected);
+        let (own, lent) = (ConnectionKind::OceanBaseConnection, ConnectionKind::ClusterOceanBaseConnection);
+        assert_eq!(must_see(&connection().spec, own), MustSee::Expected);
+        assert_eq!(must_see(&connection().spec, lent), MustSee::All, "another namespace may have ended them");
         tenants.spec.tenant_ids = vec!["t1".to_owned()];
-        assert_eq!([instances, tenants].map(|it| must_see(&it.spec)), [MustSee::All; 2]);
+        assert_eq!([instances, tenants].map(|it| must_see(&it.spec, own)), [MustSee::All; 2]);
     }
 
     #[test]
@@ -169,7 +172,8 @@ mod tests {
         assert!(narrow(&request, "t2").unwrap_err().contains("tenant t1 is not in spec.sql.tenant"));
         let elsewhere = SessionKillSpec { instance_id: "ob2".to_owned(), ..request };
         assert!(narrow(&elsewhere, "t1").unwrap_err().contains("instance ob2 is not in spec.sql.cluster"));
-        assert_eq!(must_see(&by_sql("t1")), MustSee::All, "what is not seen cannot be compared");
+        let kind = ConnectionKind::OceanBaseConnection;
+        assert_eq!(must_see(&by_sql("t1"), kind), MustSee::All, "what is not seen cannot be compared");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt as _;
 use serde::Serialize;
 use sessionkill_api::{
-    Operation, Scope, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec, SessionKillReceiptStatus,
-    SessionKillRef, SessionKillSpec, SessionStatus,
+    ConnectionKind, Operation, Scope, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec,
+    SessionKillReceiptStatus, SessionKillRef, SessionKillSpec, SessionStatus,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -20,7 +20,8 @@ const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(20);
 ///
 /// It hashes the content, not the object, so that a request deleted and applied again, or applied under a second name,
 /// meets its own receipt. The hashed form is the JSON of connection, instance, tenant, sorted sessions with `expect`,
-/// `notAfterTime` in nanoseconds, and the scope unless it is Session.
+/// `notAfterTime` in nanoseconds, the scope unless it is Session, and the kind of the connection unless it is
+/// `OceanBaseConnection`.
 #[must_use]
 pub fn receipt_name(spec: &SessionKillSpec) -> String {
     #[derive(Serialize)]
@@ -33,6 +34,8 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
         not_after: i128,
         #[serde(skip_serializing_if = "Scope::is_session")]
         scope: Scope,
+        #[serde(skip_serializing_if = "ConnectionKind::is_namespaced")]
+        connection_kind: ConnectionKind,
     }
     let mut sessions: Vec<&Session> = spec.sessions.iter().collect();
     sessions.sort();
@@ -44,6 +47,7 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
         sessions,
         not_after: spec.not_after_time.0.as_nanosecond(),
         scope: spec.scope,
+        connection_kind: spec.connection_ref.kind,
     };
     // Serialising strings and integers into memory cannot fail; an empty form would still be hashed, never sent.
     let canonical = serde_json::to_vec(&canonical).unwrap_or_default();
@@ -88,6 +92,7 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
             dispatch_deadline_time: Time(dispatch_deadline),
             settle_deadline_time: Time(settle_deadline),
             not_after_time: spec.not_after_time.clone(),
+            connection_kind: spec.connection_ref.kind,
             connection_name: spec.connection_ref.name.clone(),
             instance_id: spec.instance_id.clone(),
             tenant_id: spec.tenant_id.clone(),
@@ -157,7 +162,7 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_objects::{attempt, request, time};
+    use crate::test_objects::{attempt, of_cluster, request, time};
     use sessionkill_api::{Expect, Outcome};
 
     #[test]
@@ -184,12 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_is_not_written_is_that_of_requests_from_before_there_were_two() {
+        let mut written = serde_json::to_value(request()).unwrap();
+        assert_eq!(written["spec"]["connectionRef"], serde_json::json!({"name": "prod-ob"}));
+        written["spec"]["connectionRef"]["kind"] = "OceanBaseConnection".into();
+        let written: SessionKill = serde_json::from_value(written).unwrap();
+        assert_eq!(receipt_name(&written.spec), receipt_name(&request().spec));
+        let [own, lent] = [request(), of_cluster(request())].map(|object| receipt(&object, &attempt()).spec);
+        let stored = |spec: &SessionKillReceiptSpec| serde_json::to_value(spec).unwrap()["connectionKind"].clone();
+        assert_eq!((stored(&own), stored(&lent)), (serde_json::Value::Null, "ClusterOceanBaseConnection".into()));
+    }
+
+    #[test]
     fn different_content_has_different_names() {
         let mut names = vec![receipt_name(&request().spec)];
-        let changes: [fn(&mut SessionKillSpec); 10] = [
+        let changes: [fn(&mut SessionKillSpec); 11] = [
             |s| s.sessions[0].expect = Some(Expect { user: Some("a".to_owned()), ..Expect::default() }),
             |s| s.sessions[0].expect = Some(Expect { database: Some("a".to_owned()), ..Expect::default() }),
             |s| s.connection_ref.name.push('x'),
+            |s| s.connection_ref.kind = ConnectionKind::ClusterOceanBaseConnection,
             |s| s.instance_id.push('x'),
             |s| s.tenant_id.push('x'),
             |s| s.sessions[0].session_id += 1,

@@ -32,6 +32,12 @@ impl AccessKey {
         })
     }
 
+    /// Whether it is temporary: STS or the metadata service issued it.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.id.starts_with("STS.")
+    }
+
     /// Whether `text` from outside contains the ID, the secret or the token: it must then not be passed on.
     #[must_use]
     pub fn is_named_in(&self, text: &str) -> bool {
