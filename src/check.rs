@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::{Api, ListParams, PostParams};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
@@ -11,40 +12,18 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::{GROUP, OceanBaseConnection, SessionKill, SessionKillReceipt};
+use crate::api::{ClusterOceanBaseConnection, OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::clock::ServerClock;
-use crate::config::{LeaseRef, Namespaces};
+use crate::config::{LeaseRef, Namespaces, resource_namespace};
 use crate::domain::clock::{self, CLOCK_SKEW};
 use crate::kubernetes::api_error::{causes, in_words};
 use crate::kubernetes::server_version::{name, too_old};
+use crate::rights::{NAMED, NEEDED, NEEDED_OF_CLUSTER, NEEDED_OF_LEASE, NEEDED_OF_NAMESPACES, Needed};
 
 /// How long one request may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// The pause between two requests to `--ready-url`.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Group, resource, subresource, and verbs.
-pub type Needed = (&'static str, &'static str, &'static str, &'static [&'static str]);
-
-/// The rights that the operator needs on what connections name: Secrets, and the Services of databases.
-const NAMED: [Needed; 2] = [("", "secrets", "", &["get"]), ("", "services", "", &["get"])];
-
-/// The rights that the operator needs on each kind in each namespace that it works in.
-pub const NEEDED: [Needed; 9] = [
-    (GROUP, "sessionkills", "", &["get", "list", "watch", "delete"]),
-    (GROUP, "sessionkills", "status", &["patch"]),
-    (GROUP, "oceanbaseconnections", "", &["list", "watch"]),
-    (GROUP, "oceanbaseconnections", "status", &["patch"]),
-    (GROUP, "sessionkillreceipts", "", &["get", "list", "create", "delete"]),
-    (GROUP, "sessionkillreceipts", "status", &["patch"]),
-    ("events.k8s.io", "events", "", &["create", "patch"]),
-    NAMED[0],
-    NAMED[1],
-];
-
-/// The rights that the operator needs on its Lease, and whether each can be granted by name. For create that is not
-/// possible.
-pub const NEEDED_OF_LEASE: [(&str, bool); 4] = [("get", true), ("watch", true), ("update", true), ("create", false)];
 
 /// Options of `sessionkill-operator check`.
 #[derive(Args, Clone, Debug)]
@@ -58,6 +37,15 @@ pub struct CheckOptions {
     /// 100. Unset means wherever it works.
     #[arg(long)]
     pub secrets_namespaces: Option<Namespaces>,
+
+    /// Whether requests may name ClusterOceanBaseConnections, as for run. Unset means true, or false with --watch-namespaces.
+    /// True also checks the rights on Secrets and Services in --cluster-resource-namespace.
+    #[arg(long, env = "SESSIONKILL_CLUSTER_CONNECTIONS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_parser = BoolishValueParser::new())]
+    pub cluster_connections: Option<bool>,
+
+    /// The namespace of what ClusterOceanBaseConnections name, as for run. Unset means the operator's own.
+    #[arg(long, env = "SESSIONKILL_CLUSTER_RESOURCE_NAMESPACE", value_parser = resource_namespace)]
+    pub cluster_resource_namespace: Option<String>,
 
     /// Also check the rights on this Lease, with which replicas elect the one that works.
     #[arg(long, value_name = "NAMESPACE/NAME")]
@@ -85,32 +73,39 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
         Some(only) => only.iter().map(Some).collect(),
         None => vec![None],
     };
+    let uses_cluster_connections = options.cluster_connections.unwrap_or(options.watch_namespaces.is_none());
     let mut missing = vec![];
     for place in places {
         let mut found = missing_in(&client, place, options.secrets_namespaces.is_some()).await?;
+        if uses_cluster_connections {
+            found.extend(missing_of(&client, place, &NEEDED_OF_NAMESPACES).await?);
+        }
         // Check the kinds as well: rights can be granted on kinds that do not exist.
         if found.is_empty() {
             found = unserved_in(&client, place).await;
         }
         let of = place.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
-        println!("{of}: {}", if found.is_empty() { "kinds served, rights granted" } else { "not as it must be" });
-        missing.extend(found.into_iter().map(|what| format!("{of}: {what}")));
+        missing.extend(told(&of, &of, "kinds served, rights granted", found));
     }
-    for namespace in options.secrets_namespaces.iter().flat_map(Namespaces::iter) {
+    if uses_cluster_connections {
+        let found = missing_of_cluster(&client).await?;
+        let of = "ClusterOceanBaseConnections";
+        missing.extend(told(of, of, "kind served, rights granted", found));
+    }
+    let resources = options.cluster_resource_namespace.as_deref().unwrap_or(client.default_namespace());
+    let resources = (options.cluster_connections == Some(true)).then_some(resources);
+    for namespace in options.secrets_namespaces.iter().flat_map(Namespaces::iter).chain(resources) {
         let mut found = vec![];
         for named in &NAMED {
             found.extend(missing_of(&client, Some(namespace), named).await?);
         }
-        println!(
-            "Secrets and Services of namespace {namespace}: {}",
-            if found.is_empty() { "rights granted" } else { "not as it must be" }
-        );
-        missing.extend(found.into_iter().map(|what| format!("namespace {namespace}: {what}")));
+        let (title, of) = (format!("Secrets and Services of namespace {namespace}"), format!("namespace {namespace}"));
+        missing.extend(told(&title, &of, "rights granted", found));
     }
     if let Some(LeaseRef { namespace, name }) = &options.lease {
         let found = missing_of_lease(&client, namespace, name).await?;
-        println!("Lease {namespace}/{name}: {}", if found.is_empty() { "rights granted" } else { "not as it must be" });
-        missing.extend(found.into_iter().map(|what| format!("Lease {namespace}/{name}: {what}")));
+        let of = format!("Lease {namespace}/{name}");
+        missing.extend(told(&of, &of, "rights granted", found));
     }
     if let Some(lead) = clock.now().skew() {
         let lead = clock::in_words(lead);
@@ -127,6 +122,12 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
         println!("{url}: ready");
     }
     Ok(())
+}
+
+/// Prints that everything of `title` is `good`, or that it is not. Returns what was `found` missing, each with what it is `of`.
+fn told(title: &str, of: &str, good: &str, found: Vec<String>) -> Vec<String> {
+    println!("{title}: {}", if found.is_empty() { good } else { "not as it must be" });
+    found.into_iter().map(|what| format!("{of}: {what}")).collect()
 }
 
 /// Fails if the API server is too old. Then nothing else is checked, as it could not be fixed.
@@ -180,6 +181,19 @@ async fn unserved_in(client: &Client, place: Option<&str>) -> Vec<String> {
     kinds.into_iter().flatten().collect()
 }
 
+/// The rights on `ClusterOceanBaseConnection`s that are missing, or that the kind is not served, in words.
+async fn missing_of_cluster(client: &Client) -> Result<Vec<String>, String> {
+    let mut missing = vec![];
+    for needed in &NEEDED_OF_CLUSTER {
+        missing.extend(missing_of(client, None, needed).await?);
+    }
+    if missing.is_empty() {
+        let all: Api<DeserializeGuard<ClusterOceanBaseConnection>> = Api::all(client.clone());
+        missing.extend(unlisted(&all, "clusteroceanbaseconnections").await);
+    }
+    Ok(missing)
+}
+
 /// The rights missing to be elected by the Lease `name` of `namespace`, in words.
 async fn missing_of_lease(client: &Client, namespace: &str, name: &str) -> Result<Vec<String>, String> {
     let mut missing = vec![];
@@ -226,7 +240,14 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let error = in_time(api.list(&ListParams::default().limit(1))).await.err()?;
+    unlisted(&api, kind).await
+}
+
+async fn unlisted<K>(all: &Api<K>, kind: &str) -> Option<String>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let error = in_time(all.list(&ListParams::default().limit(1))).await.err()?;
     Some(format!("cannot list {kind}: {error}"))
 }
 
@@ -277,6 +298,8 @@ mod tests {
         let options = CheckOptions {
             watch_namespaces: None,
             secrets_namespaces: None,
+            cluster_connections: None,
+            cluster_resource_namespace: None,
             lease: None,
             ready_url: None,
             timeout_seconds: 1,

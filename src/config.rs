@@ -10,8 +10,9 @@ use clap::builder::BoolishValueParser;
 use jiff::SignedDuration;
 
 use crate::backends::sql::AllowedHost;
-use crate::domain::names::is_object_name;
+use crate::domain::names::{is_label, is_object_name};
 use crate::domain::text::quoted;
+use crate::key_options::KeyOptions;
 use crate::kubernetes::client::WATCH_SECONDS;
 use crate::oceanbase::Endpoint;
 use crate::oceanbase::budget::{DEFAULT_BYTES as DEFAULT_ANSWER_BYTES, LEAST_BYTES as LEAST_ANSWER_BYTES};
@@ -34,9 +35,23 @@ pub struct Config {
     #[arg(long = "allow-sql-host", env = "SESSIONKILL_ALLOW_SQL_HOSTS", value_delimiter = ',')]
     pub allow_sql_hosts: Vec<AllowedHost>,
 
+    /// Where access keys come from.
+    #[command(flatten)]
+    pub keys: KeyOptions,
+
     /// The only namespaces to work in, separated by commas, at most 100. Unset means all namespaces.
     #[arg(long, alias = "namespace", env = "SESSIONKILL_WATCH_NAMESPACES")]
     pub watch_namespaces: Option<Namespaces>,
+
+    /// Whether requests may name ClusterOceanBaseConnections. The operator needs a right in the cluster for that. Unset means true, or
+    /// false with --watch-namespaces. Where the rights or the definition are missing, such requests wait and say so.
+    #[arg(long, env = "SESSIONKILL_CLUSTER_CONNECTIONS", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_parser = BoolishValueParser::new())]
+    pub cluster_connections: Option<bool>,
+
+    /// The namespace of the Secrets, Services and service accounts that ClusterOceanBaseConnections name. Unset means the
+    /// namespace that the operator runs in.
+    #[arg(long, env = "SESSIONKILL_CLUSTER_RESOURCE_NAMESPACE", value_parser = resource_namespace)]
+    pub cluster_resource_namespace: Option<String>,
 
     /// The proxy for calls to Alibaba Cloud, as http://HOST:PORT or https://HOST:PORT. The variables in which other
     /// programs look for a proxy are not used.
@@ -152,6 +167,12 @@ impl Config {
         self.watch_namespaces.as_ref().map_or(1, |only| only.0.len())
     }
 
+    /// Whether requests may name `ClusterOceanBaseConnection`s: unless some namespaces are named, or as it is said.
+    #[must_use]
+    pub fn uses_cluster_connections(&self) -> bool {
+        self.cluster_connections.unwrap_or(self.watch_namespaces.is_none())
+    }
+
     /// How long one watch lasts.
     #[must_use]
     pub fn watch(&self) -> Duration {
@@ -208,12 +229,6 @@ impl FromStr for Namespaces {
     }
 }
 
-/// Whether `name` is a valid name of a namespace: a label of RFC 1123.
-fn is_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
-}
-
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "not an address to listen at: use IP:PORT, such as 0.0.0.0:8080".to_owned())
 }
@@ -235,6 +250,12 @@ fn identity(text: &str) -> Result<String, String> {
 fn namespace(text: &str) -> Result<String, String> {
     let refusal =
         "not the name of a namespace: set POD_NAMESPACE, or --leader-election-namespace, to the one of the Lease";
+    if is_label(text) { Ok(text.to_owned()) } else { Err(refusal.to_owned()) }
+}
+
+/// Parses the name of the namespace with what `ClusterOceanBaseConnection`s name.
+pub fn resource_namespace(text: &str) -> Result<String, String> {
+    let refusal = "not the name of a namespace: use the one with the Secrets of ClusterOceanBaseConnections";
     if is_label(text) { Ok(text.to_owned()) } else { Err(refusal.to_owned()) }
 }
 
@@ -337,6 +358,20 @@ mod tests {
             let error = run(bad).unwrap_err().to_string();
             assert!(error.contains("--allow-endpoint") && error.contains("is not a host name"), "{error}");
         }
+    }
+
+    #[test]
+    fn connections_of_no_namespace_are_used_unless_some_namespaces_are_named_or_as_it_is_said() {
+        #[derive(Parser)]
+        struct Run {
+            #[command(flatten)]
+            config: Config,
+        }
+        let used =
+            |arguments: &[&str]| Run::parse_from([&["run"][..], arguments].concat()).config.uses_cluster_connections();
+        assert!(used(&[]) && !used(&["--watch-namespaces", "a"]));
+        assert!(used(&["--watch-namespaces", "a", "--cluster-connections"]));
+        assert!(used(&["--cluster-connections=true"]) && !used(&["--cluster-connections=false"]));
     }
 
     fn names(text: &str) -> Result<Vec<String>, String> {

@@ -13,18 +13,21 @@ const SILENT_AFTER: u32 = 2;
 /// A watch that fails, or is out of step, for 5 times its length does not recover by itself.
 const DEAD_AFTER: u32 = 5;
 
-/// The watches of the operator: one of each kind per place, which is a namespace or all of them. Places count from 0.
+/// The watches of the operator: one of each kind per place, which is a namespace or all of them. Places count from 0. The
+/// last kind has no places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
     /// Unfinished `SessionKill`s of a place.
     Requests(usize),
     /// All `OceanBaseConnection`s of a place.
     Connections(usize),
+    /// All `ClusterOceanBaseConnection`s, if requests may name them.
+    ClusterConnections,
 }
 
 impl Watch {
     /// One of each kind.
-    pub const KINDS: [Self; 2] = [Self::Requests(0), Self::Connections(0)];
+    pub const KINDS: [Self; 3] = [Self::Requests(0), Self::Connections(0), Self::ClusterConnections];
 
     /// The name in logs and metrics.
     #[must_use]
@@ -32,14 +35,20 @@ impl Watch {
         match self {
             Self::Requests(_) => "sessionkills",
             Self::Connections(_) => "oceanbaseconnections",
+            Self::ClusterConnections => "clusteroceanbaseconnections",
         }
     }
 
     const fn index(self) -> usize {
         match self {
-            Self::Requests(place) => 2 * place,
-            Self::Connections(place) => 2 * place + 1,
+            Self::ClusterConnections => 0,
+            Self::Requests(place) => 2 * place + 1,
+            Self::Connections(place) => 2 * place + 2,
         }
+    }
+
+    const fn has_places(self) -> bool {
+        !matches!(self, Self::ClusterConnections)
     }
 }
 
@@ -69,11 +78,20 @@ pub struct Health {
 }
 
 impl Health {
-    /// The health of the watches of `places` places, none begun yet. Each watch ends, and is resumed, after `length`.
+    /// The health of the watches of `places` places, none begun yet. Each watch ends, and is resumed, after `length`. There is
+    /// no watch of `ClusterOceanBaseConnection`s.
     #[must_use]
     pub fn new(places: usize, length: Duration) -> Self {
-        let watches = Mutex::new(vec![WatchState::default(); 2 * places]);
-        Self { watches, changed: Notify::new(), length }
+        let mut watches = vec![WatchState::default(); 2 * places + 1];
+        watches[Watch::ClusterConnections.index()].synced = true;
+        Self { watches: Mutex::new(watches), changed: Notify::new(), length }
+    }
+
+    /// The same with a watch of `ClusterOceanBaseConnection`s.
+    #[must_use]
+    pub fn with_cluster_connections(self) -> Self {
+        self.set(Watch::ClusterConnections, |state| state.synced = false);
+        self
     }
 
     /// The watch begins.
@@ -144,11 +162,12 @@ impl Health {
     /// The time since the watches of each kind were last known to be in step: the longest over all places, zero for
     /// those that have not begun.
     #[must_use]
-    pub fn watch_ages(&self) -> [(&'static str, Duration); 2] {
+    pub fn watch_ages(&self) -> [(&'static str, Duration); 3] {
         let states = self.states();
         let age = |state: &WatchState| state.in_step.map(|at| at.elapsed()).unwrap_or_default();
         Watch::KINDS.map(|watch| {
             let of_kind = states.iter().skip(watch.index()).step_by(2);
+            let of_kind = of_kind.take(if watch.has_places() { usize::MAX } else { 1 });
             (watch.as_str(), of_kind.map(age).max().unwrap_or_default())
         })
     }
@@ -200,6 +219,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_watch_of_a_kind_without_places_counts_only_if_there_is_one() {
+        let (without, with) = (Health::new(1, WATCH), Health::new(1, WATCH).with_cluster_connections());
+        for health in [&without, &with] {
+            health.watch_synced(Watch::Requests(0));
+            health.watch_synced(Watch::Connections(0));
+        }
+        assert!(without.is_ready() && !with.is_ready());
+        with.watch_synced(Watch::ClusterConnections);
+        assert!(with.is_ready());
+        advance(WATCH).await;
+        assert_eq!(with.watch_ages().map(|(_, age)| age), [WATCH; 3]);
+        with.watch_works(Watch::ClusterConnections);
+        assert_eq!(with.watch_ages().map(|(_, age)| age), [WATCH, WATCH, Duration::ZERO]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_failing_watch_is_live_for_a_while_and_forgiven_when_it_works() {
         let health = Health::new(2, WATCH);
         health.watch_fails(Watch::Requests(1));
@@ -232,7 +267,8 @@ mod tests {
         assert!(health.is_silent(connections) && health.is_live());
         advance(WATCH * 3).await;
         assert!(health.is_ready() && !health.is_live());
-        assert_eq!(health.watch_ages(), [requests, connections].map(|watch| (watch.as_str(), WATCH * 5)));
+        let ages = [(requests, WATCH * 5), (connections, WATCH * 5), (Watch::ClusterConnections, Duration::ZERO)];
+        assert_eq!(health.watch_ages(), ages.map(|(watch, age)| (watch.as_str(), age)));
         health.watch_works(requests);
         assert!(!health.is_live(), "of another watch");
         health.watch_in_step(connections);

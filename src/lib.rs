@@ -4,7 +4,7 @@
 //! main → run → kill → connections → queue → kubernetes → metrics, health, traces
 //!                └────────┴→ backends → domain → api
 //!                            whatever    the       wire types of
-//!                            ends        decisions the three kinds
+//!                            ends        decisions the four kinds
 //!                            sessions    (pure)
 //!
 //!  SessionKill ─plan→ Step ─observe→ sessions ─claim→ receipt ─call→ answer ─verify→ outcome ─settle→ status ─record→ receipt
@@ -25,12 +25,14 @@ pub mod descriptors;
 pub mod health;
 pub mod health_port;
 pub mod http;
+pub mod key_options;
 mod kill;
 pub mod kubernetes;
 pub mod metrics;
 pub mod output;
 pub mod pulse;
 mod queue;
+pub mod rights;
 pub mod run;
 pub mod signals;
 pub mod telemetry;

@@ -163,7 +163,8 @@ async fn operate(
     let client = api_server_client(config.api_server_http1, clock.clone()).await?;
     let shutdown = CancellationToken::new();
     tokio::spawn(end_when_asked(signals, shutdown.clone()));
-    let health = Arc::new(Health::new(config.places(), config.watch()));
+    let health = Health::new(config.places(), config.watch());
+    let health = Arc::new(if config.uses_cluster_connections() { health.with_cluster_connections() } else { health });
     let longest_stall = Duration::from_secs(config.lease_duration_seconds.into());
     let vitals = Vitals { pulse: Pulse::start(), longest_stall, audit: audit.clone() };
     measure(&metrics, &health, &vitals, logs);

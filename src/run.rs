@@ -1,6 +1,5 @@
 //! Wires the watches, the queue and the sweep together, and ends them in order. Does I/O.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use jiff::Timestamp;
 use kube::runtime::controller::{Action, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Client, Resource as _, ResourceExt as _};
+use kube::{Api, Client};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +17,8 @@ use crate::clock::ServerClock;
 use crate::config::Config;
 use crate::connections::awaited_secrets::look_at_awaited;
 use crate::connections::probe::{Probes, probe_connections};
+use crate::connections::stored::{ClusterConnections, Connections};
+use crate::connections::watched::Followers;
 use crate::health::{Health, Watch};
 use crate::kill::clocks::look_at_clocks;
 use crate::kill::context::{Context, Parts};
@@ -32,8 +33,7 @@ use crate::kubernetes::lease::leadership::Leadership;
 use crate::kubernetes::old_server::warn_of_an_old_server;
 use crate::kubernetes::watch::cached::Cached;
 use crate::kubernetes::watch::silent::question;
-use crate::kubernetes::watch::stored_request::GuardedConnection;
-use crate::kubernetes::watch::streams::{PAGE, watch};
+use crate::kubernetes::watch::streams::{PAGE, watch, watch_cluster};
 use crate::metrics::Metrics;
 use crate::metrics::labels::Clock;
 use crate::output::Lines;
@@ -69,6 +69,14 @@ pub async fn run(
     let (again, looked_at_again) = mpsc::unbounded_channel();
     let (requests, request_writer) = reflector::store();
     let (connections, connection_writer) = reflector::store();
+    let (cluster_connections, cluster_writer) = reflector::store();
+    let cluster = ClusterConnections {
+        stored: cluster_connections.clone(),
+        refusal: Arc::default(),
+        home: config.cluster_resource_namespace.as_deref().unwrap_or(client.default_namespace()).into(),
+    };
+    let refusal = cluster.refusal.clone();
+    let has_cluster = config.uses_cluster_connections();
     let elected = config.leader_election;
     let leadership = Arc::new(if elected { Leadership::elected() } else { Leadership::unelected() });
     let context = Context::new(Parts {
@@ -83,7 +91,7 @@ pub async fn run(
         traces,
         audit,
         requests: requests.clone(),
-        connections: connections.clone(),
+        connections: Connections::new(connections.clone(), has_cluster.then_some(cluster)),
         tasks: tasks.clone(),
     });
 
@@ -91,13 +99,12 @@ pub async fn run(
     show_gauges(&context);
     let length = context.config.watch();
     let every = watcher::Config::default().timeout(context.config.watch_seconds).page_size(PAGE);
-    let connection_watch =
-        watch((&context.scope, length), &every, connection_writer, &health, Watch::Connections, |connection| {
-            connection
-        });
+    let (scope, client) = (&context.scope, &context.client);
+    let connection_watch = watch((scope, length), &every, connection_writer, &health, Watch::Connections, |it| it);
+    let cluster_watch = has_cluster.then(|| watch_cluster((client, length), &every, cluster_writer, &health, refusal));
     let unfinished = every.clone().fields(UNFINISHED);
     let kept = within_budget(&context);
-    let request_watch = watch((&context.scope, length), &unfinished, request_writer, &health, Watch::Requests, kept);
+    let request_watch = watch((scope, length), &unfinished, request_writer, &health, Watch::Requests, kept);
     let heard = context.clone();
     let request_watch =
         request_watch.try_filter_map(move |event| std::future::ready(Ok(changed_object(event, &heard))));
@@ -117,29 +124,20 @@ pub async fn run(
 
     let sweeping = sweep(context.clone(), shutdown.clone());
     let changed = Arc::new(Notify::new());
-    let mut known = KnownConnections::default();
-    let connections_change = connection_watch.for_each(|event| {
-        match event {
-            Ok(watcher::Event::Delete(gone)) => {
-                context.connection_states.forget(&gone);
-                context.call_permits.forget_connection(&gone.namespace().unwrap_or_default(), &gone.name_any());
-                known.forget(&gone);
-            }
-            Ok(watcher::Event::InitDone) => context.call_permits.forget_connections_gone(),
-            Ok(event) => {
-                if let Some((namespace, name)) = known.changed(&event) {
-                    context.queue.wake(&namespace, &name);
-                }
-            }
-            // The watch itself logs its failures.
-            Err(_) => {}
+    let followers = followers(&context, &changed);
+    let connections_change = followers.clone().follow(connection_watch);
+    let cluster_connections_change = async {
+        match cluster_watch {
+            Some(events) => followers.follow(events).await,
+            None => std::future::pending().await,
         }
-        changed.notify_one();
-        std::future::ready(())
-    });
-    let questioning = futures::future::join(
-        question((&context.scope, length), &health, &every, &connections, Watch::Connections),
-        question((&context.scope, length), &health, &unfinished, &context.requests, Watch::Requests),
+    };
+    let places = scope.places();
+    let questioning = futures::future::join3(
+        question((client, &places, length), &health, &every, &connections, Watch::Connections),
+        question((client, &places, length), &health, &unfinished, &context.requests, Watch::Requests),
+        // Never silent if there is no such watch.
+        question((client, &[None], length), &health, &every, &cluster_connections, |_| Watch::ClusterConnections),
     );
     let probing = probe_connections(probes(&context), changed.clone(), shutdown.clone());
     let looking = look_after(&context, &changed, &shutdown);
@@ -147,6 +145,7 @@ pub async fn run(
     let ended = tokio::select! {
         () = controller => "the watch of SessionKills",
         () = connections_change => "the watch of OceanBaseConnections",
+        () = cluster_connections_change => "the watch of ClusterOceanBaseConnections",
         () = probing => "the probe",
         () = sweeping => "the sweep",
         _ = questioning => "the questioning of watches",
@@ -215,31 +214,12 @@ fn look_at_all(context: &Arc<Context>) {
     look_at(context, context.requests.state());
 }
 
-/// The generation of each connection, by UID: requests that wait for a connection are woken when a user changes it, not
-/// at each status that the operator writes.
-#[derive(Default)]
-struct KnownConnections(HashMap<String, Option<i64>>);
-
-impl KnownConnections {
-    /// Namespace and name of the connection of `event`, if it is new or was changed by a user.
-    fn changed(&mut self, event: &watcher::Event<GuardedConnection>) -> Option<(String, String)> {
-        match event {
-            watcher::Event::Apply(it) | watcher::Event::InitApply(it) => {
-                let generation = it.meta().generation;
-                let is_new = self.0.insert(it.uid().unwrap_or_default(), generation) != Some(generation);
-                is_new.then(|| (it.namespace().unwrap_or_default(), it.name_any()))
-            }
-            // A complete list follows.
-            watcher::Event::Init => {
-                self.0.clear();
-                None
-            }
-            watcher::Event::Delete(_) | watcher::Event::InitDone => None,
-        }
-    }
-
-    fn forget(&mut self, gone: &GuardedConnection) {
-        self.0.remove(&gone.uid().unwrap_or_default());
+fn followers(context: &Context, changed: &Arc<Notify>) -> Followers {
+    Followers {
+        states: context.connection_states.clone(),
+        permits: context.call_permits.clone(),
+        queue: context.queue.clone(),
+        changed: changed.clone(),
     }
 }
 
@@ -275,6 +255,7 @@ fn show_gauges(context: &Arc<Context>) {
             gauges.set_stages(&context.queue.stages());
             gauges.set_limits(context.connection_states.limits());
             gauges.set_leader(context.leadership.leads());
+            gauges.set_credentials_left(context.routes.least_left());
             gauges.set_clock_lead(Clock::ApiServer, context.clock.lead());
             gauges.set_clock_lead(Clock::Gateway, context.connection_states.widest_lead());
         }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::time::timeout;
 
+use crate::connections::stored::Connections;
 use crate::connections::throttle::pace_of;
 use crate::domain::backend::{CallError, ErrorKind};
-use crate::domain::tenant::TenantKey;
-use crate::kubernetes::watch::stored_request::GuardedConnection;
+use crate::domain::tenant::{ConnectionKey, TenantKey};
 use crate::queue::permits::{Pace, Permit, Permits};
 
 /// The most calls for recovery at once.
@@ -46,12 +45,12 @@ pub struct CallPermits {
     /// For a batch between its process list and its claims, not during the call: with more at once, lists would be too
     /// old when their claims are made.
     pub slots: Arc<Permits>,
-    connections: Store<GuardedConnection>,
+    connections: Connections,
 }
 
 impl CallPermits {
     /// Allows at most `calls` calls of the kill path at once, through `connections`.
-    pub fn new(calls: usize, connections: Store<GuardedConnection>) -> Self {
+    pub fn new(calls: usize, connections: Connections) -> Self {
         let (housekeeping, slots) = (Permits::new(HOUSEKEEPING_AT_ONCE), Permits::new(SLOTS));
         Self { calls: Permits::new(calls), housekeeping, slots, connections }
     }
@@ -78,18 +77,16 @@ impl CallPermits {
     }
 
     /// Forgets the pace of a connection that is gone.
-    pub fn forget_connection(&self, namespace: &str, name: &str) {
+    pub fn forget_connection(&self, gone: &ConnectionKey) {
         for permits in self.by_connection() {
-            permits.forget(namespace, name);
+            permits.forget(gone);
         }
     }
 
     /// Forgets the pace of all connections that are not in the cache.
     pub fn forget_connections_gone(&self) {
-        let exists =
-            |namespace: &str, name: &str| self.connections.get(&ObjectRef::new(name).within(namespace)).is_some();
         for permits in self.by_connection() {
-            permits.retain(exists);
+            permits.retain(|connection| self.connections.has(connection));
         }
     }
 

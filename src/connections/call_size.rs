@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::OceanBaseConnection;
 use crate::backends::costs;
+use crate::connections::connection::Connection;
 use crate::connections::state::Learnt;
 use crate::connections::states::ConnectionStates;
 use crate::domain::kill::sharing::CallSize;
@@ -14,26 +14,28 @@ use crate::domain::kill::sharing::CallSize;
 const LEARN_AGAIN: Duration = Duration::from_hours(1);
 
 impl ConnectionStates {
-    /// The most sessions to put into a shared call through `connection`.
-    pub fn most_sessions(&self, connection: &OceanBaseConnection) -> usize {
-        let accepted = self.call_size(connection, |size| size.most());
-        accepted.min(costs(&connection.spec.backend).sessions_of_shared_call)
+    /// The most sessions to put into a shared call of requests of `namespace` through `connection`.
+    pub fn most_sessions(&self, connection: &Connection, namespace: &str) -> usize {
+        let accepted = self.call_size(connection, namespace, |size| size.most());
+        accepted.min(costs(&connection.spec().backend).sessions_of_shared_call)
     }
 
-    /// Runs `f` on the learned call size of `connection`, to read or change it.
-    pub fn call_size<T>(&self, connection: &OceanBaseConnection, f: impl FnOnce(&mut CallSize) -> T) -> T {
-        let generation = connection.metadata.generation;
+    /// Runs `f` on the call size of `connection` that was learned for requests of `namespace`, to read or change it.
+    pub fn call_size<T>(&self, connection: &Connection, namespace: &str, f: impl FnOnce(&mut CallSize) -> T) -> T {
+        let generation = connection.generation();
         self.with(connection, |state| {
             let holds = |learnt: &Learnt| learnt.since.elapsed() < LEARN_AGAIN && learnt.generation == generation;
-            state.call_size = state.call_size.take().filter(holds);
+            state.call_sizes.retain(|_, learnt| holds(learnt));
             let new = || Learnt { size: CallSize::default(), since: Instant::now(), generation };
-            f(&mut state.call_size.get_or_insert_with(new).size)
+            f(&mut state.call_sizes.entry(namespace.to_owned()).or_insert_with(new).size)
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::kill::sharing::MAX_SESSIONS;
     use crate::domain::test_objects::connection;
@@ -44,13 +46,18 @@ mod tests {
         let of = |uid: &str, generation| {
             let mut connection = connection();
             (connection.metadata.uid, connection.metadata.generation) = (Some(uid.to_owned()), Some(generation));
-            connection
+            Connection::Namespaced(Arc::new(connection))
         };
-        let most = |connection: &OceanBaseConnection| states.call_size(connection, |size| size.most());
+        let most = |connection: &Connection| states.call_size(connection, "dba", |size| size.most());
         let (one, other) = (of("uid-1", 1), of("uid-2", 1));
-        let refused = |connection| states.call_size(connection, |size| size.refused(10));
+        let refused = |connection| states.call_size(connection, "dba", |size| size.refused(10));
         refused(&one);
         assert_eq!((most(&one), most(&other)), (5, MAX_SESSIONS));
+        assert_eq!(
+            states.call_size(&one, "shop", |size| size.most()),
+            MAX_SESSIONS,
+            "the requests of others are none of theirs"
+        );
         tokio::time::sleep(LEARN_AGAIN / 2).await;
         assert_eq!(most(&one), 5);
         tokio::time::sleep(LEARN_AGAIN / 2).await;
@@ -58,7 +65,7 @@ mod tests {
         refused(&one);
         assert_eq!((most(&one), most(&of("uid-1", 2))), (5, MAX_SESSIONS), "it may name another endpoint");
         refused(&one);
-        states.forget(&one);
+        states.forget(one.uid());
         assert_eq!(most(&one), MAX_SESSIONS);
     }
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::api::OceanBaseConnection;
 use crate::clock::ServerClock;
+use crate::connections::connection::Connection;
 use crate::connections::state::GatewayClock;
 use crate::connections::states::ConnectionStates;
 use crate::oceanbase::Dates;
@@ -20,8 +20,8 @@ impl Dates for ServerClock {
 
 impl ConnectionStates {
     /// The clock of the gateway of `connection` in its present generation.
-    pub fn clock(&self, connection: &OceanBaseConnection) -> Arc<ServerClock> {
-        let generation = connection.metadata.generation;
+    pub fn clock(&self, connection: &Connection) -> Arc<ServerClock> {
+        let generation = connection.generation();
         self.with(connection, |state| {
             if state.clock.generation != generation {
                 state.clock = GatewayClock { generation, clock: Arc::default() };

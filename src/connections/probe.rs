@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{OceanBaseConnection, Operation};
+use crate::api::Operation;
+use crate::connections::allowed_use::AllowedUse;
+use crate::connections::connection::Connection;
 use crate::connections::report::ConnectionReports;
 use crate::connections::route::{Route, RouteError, Routes};
 use crate::connections::states::ConnectionStates;
+use crate::connections::stored::UnreadableConnection;
 use crate::domain::backend::{CallError, ErrorKind};
 use crate::domain::connection::status::probe_due;
+use crate::domain::tenant::ConnectionKey;
 use crate::kubernetes::lease::leadership::Leadership;
-use crate::kubernetes::status_patch::Target;
 use crate::metrics::labels::Call;
 use crate::queue::chores::{Chores, Limits};
 
@@ -74,77 +76,81 @@ fn probe_those_due(
     shutdown: &CancellationToken,
 ) -> Duration {
     let stored = probes.routes.stored();
-    let unreadable = stored.iter().filter_map(|connection| probes.reports.unreadable(connection)).min();
-    let connections: Vec<_> = stored.iter().filter_map(|guarded| guarded.0.as_ref().ok().cloned()).collect();
-    let uids: HashSet<String> = stored.iter().filter_map(|connection| connection.uid()).collect();
+    let unreadable = stored.unreadable.iter().filter_map(|connection| probes.reports.unreadable(connection)).min();
+    let readable = stored.readable.iter().map(Connection::uid);
+    let uids: HashSet<&str> = readable.chain(stored.unreadable.iter().map(UnreadableConnection::uid)).collect();
     let exists = |uid: &str| uids.contains(uid);
     tried.retain(|uid, _| exists(uid));
     probes.states.retain(exists);
 
     let now = Timestamp::now();
-    for connection in &connections {
+    for connection in &stored.readable {
         if due(probes, connection, tried) > now {
             continue;
         }
-        let key = (connection.uid().unwrap_or_default(), connection.metadata.generation.unwrap_or_default());
+        let key = (connection.uid().to_owned(), connection.generation().unwrap_or_default());
         tried.insert(key.0.clone(), (key.1, now));
-        let (task_probes, target, shutdown) = (probes.clone(), Target::of(connection.as_ref()), shutdown.clone());
-        let namespace = target.namespace.clone();
-        chores.add(&namespace, key.clone(), move || async move {
+        let (task_probes, named, shutdown) = (probes.clone(), connection.key(), shutdown.clone());
+        chores.add(connection.home(), key.clone(), move || async move {
             // A probe changes nothing, so that a shutdown need not wait for it.
-            shutdown.run_until_cancelled(probe_if_unchanged(&task_probes, &target, &key)).await;
+            shutdown.run_until_cancelled(probe_if_unchanged(&task_probes, &named, &key)).await;
         });
     }
-    let next = connections.iter().map(|connection| due_in(probes, connection, tried, now));
+    let next = stored.readable.iter().map(|connection| due_in(probes, connection, tried, now));
     next.chain(unreadable).min().unwrap_or(Duration::from_hours(1))
 }
 
-fn due_in(probes: &Probes, connection: &OceanBaseConnection, tried: &Tried, now: Timestamp) -> Duration {
+fn due_in(probes: &Probes, connection: &Connection, tried: &Tried, now: Timestamp) -> Duration {
     Duration::try_from(due(probes, connection, tried).duration_since(now)).unwrap_or_default()
 }
 
 /// When the next probe of `connection` is due.
-fn due(probes: &Probes, connection: &OceanBaseConnection, tried: &Tried) -> Timestamp {
-    let generation = connection.metadata.generation.unwrap_or_default();
-    let last_try = tried.get(&connection.uid().unwrap_or_default()).filter(|(of, _)| *of == generation);
+fn due(probes: &Probes, connection: &Connection, tried: &Tried) -> Timestamp {
+    let generation = connection.generation().unwrap_or_default();
+    let last_try = tried.get(connection.uid()).filter(|(of, _)| *of == generation);
     let status = probes.states.status(connection);
     probe_due(status.as_ref(), generation, last_try.map(|(_, time)| *time))
 }
 
 /// Probes the connection after its wait, unless it changed or another replica leads by now.
-async fn probe_if_unchanged(probes: &Probes, target: &Target, key: &Key) {
+async fn probe_if_unchanged(probes: &Probes, named: &ConnectionKey, key: &Key) {
     let is_leading = probes.leadership.leads();
-    if let Some(connection) = unchanged(probes, target, key).filter(|_| is_leading) {
-        probe(probes, target, key, connection).await;
+    if let Some(connection) = unchanged(probes, named, key).filter(|_| is_leading) {
+        probe(probes, named, key, connection).await;
     }
 }
 
-fn unchanged(probes: &Probes, target: &Target, (uid, generation): &Key) -> Option<Arc<OceanBaseConnection>> {
-    let connection = probes.routes.connection(&target.namespace, &target.name).ok()?;
-    let is_it = connection.uid().as_ref() == Some(uid) && connection.metadata.generation == Some(*generation);
+fn unchanged(probes: &Probes, named: &ConnectionKey, (uid, generation): &Key) -> Option<Connection> {
+    let connection = probes.routes.connection(named).ok()?;
+    let is_it = connection.uid() == uid && connection.generation() == Some(*generation);
     is_it.then_some(connection)
 }
 
-async fn probe(probes: &Probes, target: &Target, key: &Key, connection: Arc<OceanBaseConnection>) {
+async fn probe(probes: &Probes, named: &ConnectionKey, key: &Key, connection: Connection) {
     let reports = &probes.reports;
-    let route = match probes.routes.to(connection.clone()).await {
+    let route = match probes.routes.to(AllowedUse::by_operator(connection.clone())).await {
         Ok(route) => route,
         Err(RouteError::Unavailable(reason, message)) => {
             return reports.failed(&connection, reason, &message);
         }
         Err(RouteError::Api(error)) => {
-            tracing::warn!(%error, connection = target.name, "connection not probed");
+            tracing::warn!(%error, connection = named.name(), "connection not probed");
             return reports.unread(&connection, &format!("not probed, {error}: asked again in a minute"));
         }
     };
-    let (operation, answer) = ask(&probes.routes, &route).await;
+    let (mut operation, mut answer) = ask(&probes.routes, &route).await;
+    if let Err(error) = &answer
+        && let Some(renewed) = probes.routes.renewed(&route, operation.as_str(), error).await
+    {
+        (operation, answer) = ask(&probes.routes, &renewed).await;
+    }
     // A result for an older generation says nothing of the present one, and would overwrite a newer probe's.
-    if unchanged(probes, target, key).is_none() {
+    if unchanged(probes, named, key).is_none() {
         return;
     }
     let Err(error) = answer else { return reports.probed(&connection, operation) };
     let Some((reason, message)) = route.backend.refusal(operation.as_str(), "its instances", &error) else {
-        tracing::info!(%error, connection = target.name, "probe not answered for certain");
+        tracing::info!(%error, connection = named.name(), "probe not answered for certain");
         let endpoint = route.backend.endpoint();
         let message = format!(
             "no certain answer to the probe, {error}: asked again in a minute; if that goes on, see whether {endpoint} works"

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use kube::ResourceExt as _;
 
-use crate::api::OceanBaseConnection;
 use crate::backends::{Listed, costs};
+use crate::connections::allowed_use::{Allowances, NotAllowed};
 use crate::connections::call_permits::{CallPermits, Lane};
+use crate::connections::connection::Connection;
 use crate::connections::route::{Route, Routes};
 use crate::connections::states::ConnectionStates;
-use crate::domain::backend::{CallError, ErrorKind, Tenant};
+use crate::domain::backend::{CallError, ErrorKind};
 use crate::domain::session::Snapshot;
 use crate::domain::tenant::TenantKey;
 use crate::metrics::labels::Call;
@@ -25,8 +25,9 @@ type Ids = Arc<HashSet<i64>>;
 /// The longest that a reader waits for a throttled list.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The UID of a connection, a tenant and a lane: reads for recovery may wait long, and must not make a kill wait.
-type Of = (String, Tenant, Lane);
+/// The UID of a connection, a tenant of it in a namespace, and a lane: reads for recovery may wait long, and must not make a
+/// kill wait. Nor must the reads of one namespace make those of another wait.
+type Of = (String, Arc<TenantKey>, Lane);
 
 /// The readers that wait for the list of one tenant.
 #[derive(Default)]
@@ -40,18 +41,24 @@ struct Slot {
 /// Reads the process lists of all tenants, on demand.
 pub struct ProcessLists {
     routes: Arc<Routes>,
+    allowances: Arc<Allowances>,
     states: Arc<ConnectionStates>,
     permits: Arc<CallPermits>,
     reads: Reads,
 }
 
 impl ProcessLists {
-    /// Reads through `routes`, each call with one of `permits`.
-    pub fn new(routes: Arc<Routes>, states: Arc<ConnectionStates>, permits: Arc<CallPermits>) -> Self {
-        Self { routes, states, permits, reads: Reads::default() }
+    /// Reads through `routes`, as `allowances` allow it, each call with one of `permits`.
+    pub fn new(
+        routes: Arc<Routes>,
+        allowances: Arc<Allowances>,
+        states: Arc<ConnectionStates>,
+        permits: Arc<CallPermits>,
+    ) -> Self {
+        Self { routes, allowances, states, permits, reads: Reads::default() }
     }
 
-    /// The sessions with `ids` in the process list of `tenant`, by a read that begins after this call: an older list
+    /// The sessions with `ids` in the process list of the tenant of `key`, by a read that begins after this call: an older list
     /// could miss a session of the request, or show one that has been killed since.
     ///
     /// Readers that come during a read wait, and share the next read, which the first of them makes. One read thus
@@ -60,32 +67,36 @@ impl ProcessLists {
     pub async fn observe(
         &self,
         route: &Route,
-        tenant: &Tenant,
+        key: &Arc<TenantKey>,
         ids: &[i64],
         lane: Lane,
         slot: &mut Option<Permit>,
     ) -> Result<Arc<Snapshot>, CallError> {
-        let of = (route.connection.uid().unwrap_or_default(), tenant.clone(), lane);
-        self.reads.shared(of, ids, |all| self.read(route, tenant, all, (lane, slot))).await
+        let of = (route.connection().uid().to_owned(), key.clone(), lane);
+        self.reads.shared(of, ids, |all| self.read(route, key, all, (lane, slot))).await
     }
 
-    /// Like `observe`, through the connection of this name, for callers that can only try again later: why the list
-    /// cannot be read is logged.
+    /// Like `observe`, through the connection that requests of `key` name, for callers that can only try again later: why the
+    /// list cannot be read is logged. What a connection does not allow a namespace any more, it is not told either.
     pub async fn observe_by_name(
         &self,
-        (namespace, name): (&str, &str),
-        tenant: &Tenant,
+        key: &Arc<TenantKey>,
         ids: &[i64],
         lane: Lane,
     ) -> Result<Arc<Snapshot>, NotRead> {
+        let (connection, namespace) = (key.connection().name.as_str(), key.namespace());
         let not_read = |error: String, why| {
-            tracing::info!(error, connection = name, namespace, "process list not read");
+            tracing::info!(error, connection, namespace, "process list not read");
             why
         };
-        let connection = self.routes.connection(namespace, name).map_err(|error| not_read(error, NotRead::Yet))?;
-        let route = self.routes.to(connection).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
-        self.states.turn(&route.connection, 1).await;
-        self.observe(&route, tenant, ids, lane, &mut None).await.map_err(|error| {
+        let used = self.allowances.ask(key).await.map_err(|not_allowed| match not_allowed {
+            NotAllowed::Refused(error) => not_read(error, NotRead::Refused),
+            NotAllowed::Waits(_, error) => not_read(error, NotRead::Yet),
+            NotAllowed::Unanswered(error) => not_read(error.to_string(), NotRead::Yet),
+        })?;
+        let route = self.routes.to(used).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
+        self.states.turn(route.connection(), key, 1).await;
+        self.observe(&route, key, ids, lane, &mut None).await.map_err(|error| {
             let why = match error.kind {
                 ErrorKind::PermissionDenied
                 | ErrorKind::OperationNotFound
@@ -98,21 +109,34 @@ impl ProcessLists {
     }
 
     /// Reads the list, and retries while the gateway throttles, for `PATIENCE` at most.
-    async fn read(&self, route: &Route, tenant: &Tenant, ids: Ids, (lane, slot): (Lane, &mut Option<Permit>)) -> Read {
-        let states = &self.states;
-        let key = Arc::new(TenantKey::through(&route.connection, tenant));
-        let started = Instant::now();
+    async fn read(
+        &self,
+        route: &Route,
+        key: &Arc<TenantKey>,
+        ids: Ids,
+        (lane, slot): (Lane, &mut Option<Permit>),
+    ) -> Read {
+        let (states, tenant, started) = (&self.states, key.tenant(), Instant::now());
+        let mut renewed: Option<Route> = None;
         loop {
-            let permit = match self.permits.acquire(&key, lane, lane.patience()).await {
+            let permit = match self.permits.acquire(key, lane, lane.patience()).await {
                 Ok(permit) => permit,
                 Err(error) => return (Instant::now(), Err(error)),
             };
             let began = Instant::now();
-            let list = |server_time| route.backend.list(tenant, ids.clone(), server_time).boxed();
+            let (route, is_renewed) = (renewed.as_ref().unwrap_or(route), renewed.is_some());
+            let list = |server_time| route.backend.list(&tenant, ids.clone(), server_time).boxed();
             let read = self.routes.read(route, Call::List(route.backend.list_action()), list).await;
-            states.pace(&route.connection, read.as_ref().err());
-            self.permits.heard(&key, began.elapsed(), read.as_ref().err());
+            states.pace(route.connection(), read.as_ref().err());
+            self.permits.heard(key, began.elapsed(), read.as_ref().err());
             drop(permit);
+            if let (Err(error), false) = (&read, is_renewed) {
+                let action = route.backend.list_action();
+                if let Some(route) = self.routes.renewed(route, action, error).await {
+                    renewed = Some(route);
+                    continue;
+                }
+            }
             let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
             let read = match read {
                 // The start of the request itself: a pause before it makes the list no older.
@@ -122,14 +146,14 @@ impl ProcessLists {
             if !is_throttled {
                 return read;
             }
-            let wait = states.reserve(&route.connection, 1);
+            let wait = states.reserve(route.connection(), 1);
             if started.elapsed() + wait > PATIENCE {
                 return read;
             }
             let had_slot = slot.take().is_some();
             tokio::time::sleep(wait).await;
             if had_slot {
-                *slot = Some(self.permits.slots.acquire(&key).await);
+                *slot = Some(self.permits.slots.acquire(key).await);
             }
         }
     }
@@ -191,8 +215,8 @@ pub enum NotRead {
 }
 
 /// The pause between the first two reads of a list of `connection`.
-pub const fn pause_between_lists(connection: &OceanBaseConnection) -> Duration {
-    costs(&connection.spec.backend).pause_between_lists
+pub fn pause_between_lists(connection: &Connection) -> Duration {
+    costs(&connection.spec().backend).pause_between_lists
 }
 
 fn snapshot(Listed { list, time, .. }: Listed, ids: Ids) -> Snapshot {
@@ -208,6 +232,14 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::domain::test_objects::{of_cluster, request};
+
+    /// The key of requests of `namespace` through one connection.
+    fn key(namespace: &str) -> Arc<TenantKey> {
+        let mut object = of_cluster(request());
+        object.metadata.namespace = Some(namespace.to_owned());
+        Arc::new(TenantKey::of(&object))
+    }
 
     fn nobody_there(ids: Ids) -> Snapshot {
         Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH).of_those_asked_for(ids)
@@ -220,14 +252,13 @@ mod tests {
         let asking = |id: i64| {
             let (lists, reads, may_end) = (lists.clone(), reads.clone(), may_end.clone());
             tokio::spawn(async move {
-                let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
                 let read = async |ids| {
                     let began = Instant::now();
                     reads.fetch_add(1, Ordering::Relaxed);
                     may_end.acquire().await.unwrap().forget();
                     (began, Ok(Arc::new(nobody_there(ids))))
                 };
-                lists.shared(("one".to_owned(), tenant, Lane::Kills), &[id], read).await.unwrap()
+                lists.shared(("one".to_owned(), key("dba"), Lane::Kills), &[id], read).await.unwrap()
             })
         };
         let mut asked: Vec<_> = (0..3).map(asking).collect();
@@ -246,12 +277,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_is_kept_only_as_long_as_somebody_waits_for_it() {
-        let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
         let lists = Reads::default();
         let list = Arc::new(nobody_there(Ids::default()));
         let read = async |_| (Instant::now(), Ok(list.clone()));
-        let read_by = |connection: &str| lists.shared((connection.to_owned(), tenant.clone(), Lane::Kills), &[], read);
-        let (first, second, other) = tokio::join!(read_by("one"), read_by("one"), read_by("other"));
+        let read_by = |namespace| lists.shared(("one".to_owned(), key(namespace), Lane::Kills), &[], read);
+        let (first, second, other) = tokio::join!(read_by("dba"), read_by("dba"), read_by("shop"));
         assert_eq!(Arc::strong_count(&list), 4, "kept by those who got it, and by nobody else");
         drop((first, second, other));
         assert_eq!(Arc::strong_count(&list), 1);

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::{Client, Resource, ResourceExt as _};
+use kube::Client;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{BackendSpec, OceanBaseConnection, OceanBaseConnectionStatus, Operation, SqlTlsMode, WaitReason};
+use crate::api::{
+    BackendSpec, ClusterOceanBaseConnection, ConnectionKind, OceanBaseConnection, OceanBaseConnectionStatus, Operation,
+    SqlTlsMode, WaitReason,
+};
+use crate::connections::connection::Connection;
 use crate::connections::state::ConnectionState;
 use crate::connections::states::ConnectionStates;
+use crate::connections::stored::UnreadableConnection;
 use crate::domain::connection::status::{Facts, Learned, connection_status, rewords, says_more, unreadable};
-use crate::domain::tenant::TenantKey;
+use crate::domain::tenant::{ConnectionKey, TenantKey};
 use crate::kubernetes::calls::{ApiError, Pauses};
 use crate::kubernetes::lease::leadership::Leadership;
 use crate::kubernetes::status_patch::{Target, write_status};
-use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::queue::lanes::Queue;
 use crate::queue::permits::Permits;
 
@@ -52,38 +56,38 @@ impl ConnectionReports {
 
     /// The gateway answered a list: requests that wait for the connection need not wait for their next try. Those whose kills
     /// fail must: each try begins with a list, and would wake itself.
-    pub fn works(&self, connection: &OceanBaseConnection) {
+    pub fn works(&self, connection: &Connection) {
         if self.states.with(connection, |state| state.is_failing && !state.fails_kills) {
             self.answered(connection);
         }
     }
 
     /// The gateway answered a call.
-    pub fn answered(&self, connection: &OceanBaseConnection) {
+    pub fn answered(&self, connection: &Connection) {
         self.recovers(connection);
         self.learn(connection, Learned::Answered, None);
     }
 
-    fn recovers(&self, connection: &OceanBaseConnection) {
+    fn recovers(&self, connection: &Connection) {
         let was_failing = self.states.with(connection, |state| {
             state.fails_kills = false;
             std::mem::take(&mut state.is_failing)
         });
         if was_failing {
             self.states.unblock(connection);
-            self.queue.wake(&connection.namespace().unwrap_or_default(), &connection.name_any());
+            self.queue.wake(&connection.key());
         }
     }
 
     /// The gateway answered a probe for `operation`.
-    pub fn probed(&self, connection: &OceanBaseConnection, operation: Operation) {
+    pub fn probed(&self, connection: &Connection, operation: Operation) {
         self.states.offers(connection, operation);
         self.recovers(connection);
         self.learn(connection, Learned::Answered, Some(Timestamp::now()));
     }
 
     /// A call or a probe could not be made, or was refused.
-    pub fn failed(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
+    pub fn failed(&self, connection: &Connection, reason: WaitReason, message: &str) {
         // A healthy connection used to its limit is throttled now and then.
         if reason != WaitReason::Throttled {
             // These concern one access key and instance: other calls may succeed, and would wake the requests whose
@@ -96,30 +100,30 @@ impl ConnectionReports {
     }
 
     /// A kill could not be made, or was refused.
-    pub fn kill_failed(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
+    pub fn kill_failed(&self, connection: &Connection, reason: WaitReason, message: &str) {
         self.states.with(connection, |state| state.fails_kills = true);
         self.failed(connection, reason, message);
     }
 
     /// A probe got no certain answer.
-    pub fn unanswered(&self, connection: &OceanBaseConnection, message: &str) {
+    pub fn unanswered(&self, connection: &Connection, message: &str) {
         self.learn(connection, Learned::Unanswered(message), None);
     }
 
     /// No probe was made, as the API server did not return the Secret.
-    pub fn unread(&self, connection: &OceanBaseConnection, message: &str) {
+    pub fn unread(&self, connection: &Connection, message: &str) {
         self.learn(connection, Learned::Unread(message), None);
     }
 
     /// Reports an unreadable stored object, unless its status says so already. Returns after how long to look again, if it
     /// was tried less than a minute ago: a status that the API server refuses must not be written with every event.
-    pub fn unreadable(&self, connection: &GuardedConnection) -> Option<Duration> {
-        let Err(invalid) = &connection.0 else { return None };
+    pub fn unreadable(&self, connection: &UnreadableConnection) -> Option<Duration> {
+        let invalid = &connection.invalid;
         if invalid.is_told {
             return None;
         }
         let generation = invalid.metadata.generation.unwrap_or_default();
-        let tried = self.states.with(connection, |state| {
+        let tried = self.states.with_uid(connection.uid(), |state| {
             let is_new = state.status.as_ref().is_some_and(|status| status.observed_generation != generation);
             state.told.filter(|_| !is_new).map(|at| at.elapsed())
         });
@@ -130,27 +134,27 @@ impl ConnectionReports {
             "the stored object cannot be read ({}); nothing is sent through it: replace it by a valid one, or delete it",
             invalid.error
         );
-        self.states.with(connection, ConnectionState::forget_gateway);
-        let is_news = self.tell(connection, |state| {
+        self.states.with_uid(connection.uid(), ConnectionState::forget_gateway);
+        let is_news = self.tell((&connection.key, connection.target()), |state| {
             let old = state.status.clone().unwrap_or_default();
             let new = unreadable(&old, generation, &message, Timestamp::now());
             (old, new)
         });
         if is_news {
-            let (name, namespace, error) = (connection.name_any(), connection.namespace(), &invalid.error);
+            let (name, namespace, error) = (connection.key.name(), connection.key.namespace(), &invalid.error);
             tracing::error!(connection = name, namespace, error, "connection cannot be read");
         }
         Some(TRIED_AGAIN_AFTER)
     }
 
-    fn learn(&self, connection: &OceanBaseConnection, learned: Learned<'_>, probe: Option<Timestamp>) {
-        self.tell(connection, |state| {
-            let old = state.status.clone().or_else(|| connection.status.clone()).unwrap_or_default();
-            let backend = &connection.spec.backend;
-            let stored = connection.status.as_ref().and_then(|status| status.operation);
+    fn learn(&self, connection: &Connection, learned: Learned<'_>, probe: Option<Timestamp>) {
+        self.tell((&connection.key(), connection.target()), |state| {
+            let old = state.status.clone().or_else(|| connection.status().cloned()).unwrap_or_default();
+            let backend = &connection.spec().backend;
+            let stored = connection.status().and_then(|status| status.operation);
             let operation = state.memory.operation(backend, stored);
             let facts = Facts {
-                generation: connection.metadata.generation.unwrap_or_default(),
+                generation: connection.generation().unwrap_or_default(),
                 backend: backend.name(),
                 fence: state.memory.guarantees(backend, operation).server_side_fence,
                 operation,
@@ -162,6 +166,7 @@ impl ConnectionReports {
                 },
                 probed: probe,
                 clock_lead: state.clock.lead(),
+                allowed_namespaces: connection.allowed_namespaces(),
             };
             let new = connection_status(&old, learned, &facts, Timestamp::now());
             (old, new)
@@ -169,15 +174,12 @@ impl ConnectionReports {
     }
 
     /// Schedules a write of the new one of `statuses` (old and new), if it says anything new; returns whether it does.
-    fn tell<K>(
+    fn tell(
         &self,
-        connection: &K,
+        (key, target): (&ConnectionKey, Target),
         statuses: impl FnOnce(&mut ConnectionState) -> (OceanBaseConnectionStatus, OceanBaseConnectionStatus),
-    ) -> bool
-    where
-        K: Resource,
-    {
-        let (is_news, must_write) = self.states.with(connection, |state| {
+    ) -> bool {
+        let (is_news, must_write) = self.states.with_uid(&target.uid, |state| {
             let (old, new) = statuses(state);
             let is_reworded = rewords(&old, &new) && state.told.is_none_or(|at| at.elapsed() >= REWORDED_AFTER);
             if !says_more(&old, &new) && !is_reworded {
@@ -187,26 +189,25 @@ impl ConnectionReports {
             (true, !std::mem::replace(&mut state.is_writing, true))
         });
         if must_write {
-            let (reports, target) = (self.clone(), Target::of(connection));
-            self.tasks.spawn(async move { reports.write(&target).await });
+            let (reports, key) = (self.clone(), key.clone());
+            self.tasks.spawn(async move { reports.write(&key, &target).await });
         }
         is_news
     }
 
     /// Writes until the stored status is the newest; one task at a time per connection, so that no older status
     /// overwrites a newer one. Another replica that leads by now writes what it sees.
-    async fn write(&self, target: &Target) {
+    async fn write(&self, connection: &ConnectionKey, target: &Target) {
         let mut pauses = Pauses::new();
-        let key = Arc::new(TenantKey::of_connection(&target.namespace, &target.name));
+        let key = Arc::new(TenantKey::of_connection(&target.namespace, connection));
         let mut written = None;
         while let Some(status) = self.unwritten(&target.uid, written.as_ref()) {
-            let call = "report OceanBaseConnection";
             let permit = self.permits.acquire(&key).await;
             if !self.leadership.leads() {
                 return self.give_up(&target.uid);
             }
             let target = &target.clone().at(status.observed_generation);
-            let stored = write_status::<OceanBaseConnection>(&self.client, target, call, &status).await;
+            let stored = self.store(connection.kind(), target, &status).await;
             drop(permit);
             match stored {
                 Ok(()) => written = Some(status),
@@ -218,6 +219,24 @@ impl ConnectionReports {
                     tracing::warn!(%error, connection = target.name, "status of the connection not written yet");
                     pauses.wait().await;
                 }
+            }
+        }
+    }
+
+    async fn store(
+        &self,
+        kind: ConnectionKind,
+        target: &Target,
+        status: &OceanBaseConnectionStatus,
+    ) -> Result<(), ApiError> {
+        let client = &self.client;
+        match kind {
+            ConnectionKind::OceanBaseConnection => {
+                write_status::<OceanBaseConnection>(client, target, "report OceanBaseConnection", status).await
+            }
+            ConnectionKind::ClusterOceanBaseConnection => {
+                let call = "report ClusterOceanBaseConnection";
+                write_status::<ClusterOceanBaseConnection>(client, target, call, status).await
             }
         }
     }

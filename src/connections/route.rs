@@ -1,51 +1,61 @@
 //! The route to a connection: its backend with endpoint and credentials. Does I/O: reads the Secret.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
-use kube::runtime::reflector::{ObjectRef, Store};
 
-use crate::api::{AlibabaCloud, BackendSpec, OceanBaseConnection, WaitReason};
+use crate::api::{AlibabaCloud, BackendSpec, Credentials, WaitReason};
 use crate::backends::Backend;
 use crate::backends::addresses::Addresses;
+use crate::backends::credentials::{Calls, Identity};
 #[cfg(feature = "scripted")]
 use crate::backends::scripted::Script;
 use crate::clock::ServerClock;
 use crate::config::Config;
+use crate::connections::allowed_use::AllowedUse;
+use crate::connections::connection::Connection;
+use crate::connections::identities::{Caller, Identities, Signer};
 pub use crate::connections::route_error::RouteError;
-use crate::connections::secrets::{CredentialsError, Secrets};
+use crate::connections::secrets::Secrets;
 use crate::connections::services::Services;
 use crate::connections::sql_route::SqlRoutes;
 use crate::connections::states::ConnectionStates;
+use crate::connections::stored::{Connections, Stored};
 use crate::domain::backend::{CallError, ErrorKind};
-use crate::kubernetes::watch::stored_request::GuardedConnection;
+use crate::domain::tenant::ConnectionKey;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Call, Code};
-use crate::oceanbase::{AllowedEndpoint, AnswerBudget, Client, ClientOptions, Endpoint, Gateway};
+use crate::oceanbase::{AllowedEndpoint, AnswerBudget, Client, Endpoint, Gateway, Observer, Transports};
 
 /// What is needed to call a connection.
 pub struct Route {
-    /// The connection.
-    pub connection: Arc<OceanBaseConnection>,
+    /// The right to use the connection.
+    pub used: AllowedUse,
     /// What ends its sessions, with its endpoint, which is allowed, its credentials and its time-out.
     pub backend: Backend,
+    /// Whose access keys sign its calls; none if the backend has no such.
+    identities: Vec<Identity>,
+}
+
+impl Route {
+    /// The connection.
+    pub const fn connection(&self) -> &Connection {
+        self.used.connection()
+    }
 }
 
 /// Makes the routes to all connections.
 pub struct Routes {
-    connections: Store<GuardedConnection>,
+    connections: Connections,
     states: Arc<ConnectionStates>,
     secrets: Arc<Secrets>,
     metrics: Arc<Metrics>,
     allow_endpoints: Vec<Endpoint>,
-    proxy: Option<String>,
+    transports: Arc<Transports>,
+    identities: Identities,
     answers: Arc<AnswerBudget>,
-    api_clients: Mutex<HashMap<Addresses, Client>>,
     sql: SqlRoutes,
 }
 
@@ -54,11 +64,13 @@ impl Routes {
     pub fn new(
         config: &Config,
         client: kube::Client,
-        connections: Store<GuardedConnection>,
+        connections: Connections,
         states: Arc<ConnectionStates>,
         secrets: Arc<Secrets>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let transports = Arc::new(Transports::new(config.proxy.clone()));
+        let identities = Identities::new(config, client.clone(), secrets.clone(), transports.clone(), &metrics);
         let sql = SqlRoutes {
             services: Services::new(client),
             secrets: secrets.clone(),
@@ -77,83 +89,85 @@ impl Routes {
             secrets,
             metrics,
             allow_endpoints: config.allow_endpoints.clone(),
-            proxy: config.proxy.clone(),
+            transports,
+            identities,
             answers: AnswerBudget::new(config.answer_budget_bytes),
-            api_clients: Mutex::default(),
         }
     }
 
-    /// The connection of this name in the watch cache; the error says why there is none.
-    pub fn connection(&self, namespace: &str, name: &str) -> Result<Arc<OceanBaseConnection>, String> {
-        let key = ObjectRef::new(name).within(namespace);
-        match self.connections.get(&key).as_deref().map(|guarded| &guarded.0) {
-            Some(Ok(connection)) => Ok(connection.clone()),
-            Some(Err(invalid)) => Err(format!(
-                "OceanBaseConnection {name} cannot be read ({}): replace it by a valid one, or delete it",
-                invalid.error
-            )),
-            None => Err(format!("OceanBaseConnection {name} does not exist in namespace {namespace}: create it")),
-        }
+    /// The connection with this key in the watch cache; the error says why there is none.
+    pub fn connection(&self, key: &ConnectionKey) -> Result<Connection, String> {
+        self.connections.get(key)
     }
 
-    /// All connections, including unreadable ones.
-    pub fn stored(&self) -> Vec<Arc<GuardedConnection>> {
-        self.connections.state()
+    /// All connections.
+    pub fn stored(&self) -> Stored {
+        self.connections.all()
     }
 
-    /// The route to `connection`; reads its Secret unless cached.
-    pub async fn to(&self, connection: Arc<OceanBaseConnection>) -> Result<Route, RouteError> {
-        let backend = match &connection.spec.backend {
+    /// The route to the connection that may be used; reads its Secret unless cached.
+    pub async fn to(&self, used: AllowedUse) -> Result<Route, RouteError> {
+        let connection = used.connection();
+        let mut identities = vec![];
+        let backend = match &connection.spec().backend {
             BackendSpec::AlibabaCloud(alibaba_cloud) => {
-                Backend::AlibabaCloud(self.gateway(&connection, alibaba_cloud).await?)
+                let gateway;
+                (gateway, identities) = self.gateway(&used, alibaba_cloud).await?;
+                Backend::AlibabaCloud(gateway)
             }
             BackendSpec::Sql(sql) => {
-                let known = self.states.memory(&connection).sql;
-                let timeout = request_timeout(&connection);
-                Backend::Sql(self.sql.database(&connection, sql, (known, timeout)).await?)
+                let known = self.states.memory(connection).sql;
+                let timeout = request_timeout(connection);
+                Backend::Sql(self.sql.database(connection, sql, (known, timeout)).await?)
             }
             #[cfg(feature = "scripted")]
             BackendSpec::Scripted(scripted) => Backend::Scripted(Script {
                 address: scripted.address.clone(),
-                request_timeout: request_timeout(&connection),
+                request_timeout: request_timeout(connection),
             }),
         };
-        Ok(Route { connection, backend })
+        Ok(Route { used, backend, identities })
     }
 
-    /// The gateway of `connection`, which `alibaba_cloud` describes.
+    /// The gateway of the connection that is `used`, which `alibaba_cloud` describes, and whose access keys sign its calls.
     async fn gateway(
         &self,
-        connection: &OceanBaseConnection,
+        used: &AllowedUse,
         alibaba_cloud: &AlibabaCloud,
-    ) -> Result<Gateway, RouteError> {
-        let name = connection.name_any();
-        let unavailable =
-            |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
+    ) -> Result<(Gateway, Vec<Identity>), RouteError> {
+        let connection = used.connection();
+        let unavailable = |reason, text: String| RouteError::Unavailable(reason, format!("{connection}: {text}"));
         let allowed = AllowedEndpoint::of(alibaba_cloud, &self.allow_endpoints)
             .map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error.to_string()))?;
         let endpoint = allowed.endpoint();
-        let namespace = connection.namespace().unwrap_or_default();
         let clock = self.states.clock(connection);
         let client = self
-            .api_client(&namespace, request_timeout(connection), endpoint.addresses(), clock)
+            .api_client(used.namespace(), request_timeout(connection), endpoint.addresses(), clock)
             .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
-        let secret = &alibaba_cloud.credentials.secret_ref.name;
-        let access_key = match self.secrets.access_key(&namespace, secret, endpoint).await {
-            Ok(access_key) => access_key,
-            Err(CredentialsError::Api(error)) => return Err(error.into()),
-            Err(CredentialsError::Unavailable(message)) => {
-                return Err(RouteError::Unavailable(WaitReason::CredentialsUnavailable, message));
-            }
+        let caller = Caller { connection, alibaba_cloud, endpoint, request_timeout: request_timeout(connection) };
+        let Credentials { identity, observe } = &alibaba_cloud.credentials;
+        let calls = if observe.is_some() { Calls::Kills } else { Calls::All };
+        let killer = self.identities.signer(identity, calls, caller).await?;
+        let observer = match observe {
+            Some(observe) => Some(self.identities.signer(observe, Calls::Lists, caller).await?),
+            None => None,
         };
-        Ok(Gateway {
+        let mut identities = vec![killer.identity.clone()];
+        let observer = observer.map(|Signer { identity, access_key }| {
+            let observer = Observer { access: allowed.clone().with(access_key), key_source: identity.to_string() };
+            identities.push(identity);
+            observer
+        });
+        let gateway = Gateway {
             client,
-            access: allowed.with(access_key),
-            key_source: format!("Secret {secret}"),
+            access: allowed.with(killer.access_key),
+            key_source: killer.identity.to_string(),
+            observer,
             kill_operation: alibaba_cloud.kill_operation,
-            stored_operation: connection.status.as_ref().and_then(|status| status.operation),
+            stored_operation: connection.status().and_then(|status| status.operation),
             known: self.states.memory(connection).alibaba,
-        })
+        };
+        Ok((gateway, identities))
     }
 
     /// Makes a call that changes nothing; once more if it was refused for its time and the answer told the right one, which
@@ -182,16 +196,40 @@ impl Routes {
         answer
     }
 
+    /// A new route, with a new access key, if `error` of the call of `action` may mean that the temporary key that signed it
+    /// has expired: the call was refused before it was executed, so that a new attempt is safe. `None` if it means something
+    /// else, or if a new key was refused as well.
+    pub async fn renewed(&self, route: &Route, action: &str, error: &CallError) -> Option<Route> {
+        let is_worth_while = self.renews(route, action, error);
+        if is_worth_while { self.to(route.used.clone()).await.ok() } else { None }
+    }
+
+    /// Like [`Self::renewed`], for callers that make their next route themselves.
+    pub fn renews(&self, route: &Route, action: &str, error: &CallError) -> bool {
+        let key = route.backend.expired_key(action, error);
+        key.is_some_and(|key| self.identities.rejected(&route.identities, key))
+    }
+
+    /// What is left of the access key that expires first; `None` if no temporary one is in use.
+    pub fn least_left(&self) -> Option<Duration> {
+        self.identities.least_left()
+    }
+
+    /// Drops access keys that have expired and are not needed any more.
+    pub fn prune(&self) {
+        self.identities.prune();
+    }
+
     /// Forgets the credentials, as they were refused.
     pub fn forget_credentials(&self, route: &Route) {
-        if let Some(secret) = route.connection.spec.backend.secret_name() {
-            self.secrets.forget(&route.connection.namespace().unwrap_or_default(), secret);
+        let connection = route.connection();
+        for secret in connection.spec().backend.secret_names() {
+            self.secrets.forget(connection.home(), secret);
         }
     }
 
     /// The API client for calls of `namespace` to `addresses` only, with `request_timeout`; `clock` learns the
-    /// gateway's time. All calls to one kind of addresses share one HTTP client, as building one reads all
-    /// certificates.
+    /// gateway's time.
     fn api_client(
         &self,
         namespace: &str,
@@ -199,20 +237,11 @@ impl Routes {
         addresses: Addresses,
         clock: Arc<ServerClock>,
     ) -> Result<Client, String> {
-        let mut clients = self.api_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = match clients.entry(addresses) {
-            Entry::Occupied(client) => client.into_mut(),
-            Entry::Vacant(place) => {
-                let proxy = self.proxy.clone();
-                let options = ClientOptions { request_timeout, addresses, proxy };
-                let client = Client::new(&options);
-                place.insert(client.map_err(|error| format!("cannot make an HTTP client: {error}"))?)
-            }
-        };
-        Ok(client.sharing(request_timeout, (&self.answers, namespace), clock))
+        let transport = self.transports.to(addresses)?;
+        Ok(Client::over(transport, request_timeout, (&self.answers, namespace), clock))
     }
 }
 
-fn request_timeout(connection: &OceanBaseConnection) -> Duration {
-    Duration::from_secs(u64::try_from(connection.spec.request_timeout_seconds).unwrap_or(1))
+fn request_timeout(connection: &Connection) -> Duration {
+    Duration::from_secs(u64::try_from(connection.spec().request_timeout_seconds).unwrap_or(1))
 }

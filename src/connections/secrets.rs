@@ -7,16 +7,15 @@ use futures::{AsyncBufRead, AsyncBufReadExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::GetParams;
 use kube::core::Request;
-use kube::runtime::reflector::Store;
-use kube::{Client, Resource as _, ResourceExt as _};
+use kube::{Client, Resource as _};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::connections::secret_cache::{Cache, Held, MISSING, Named, Read, Version, identity};
 use crate::connections::sql_secret::SqlSecret;
 use crate::connections::states::ConnectionStates;
+use crate::connections::stored::Connections;
 use crate::kubernetes::calls::{ApiError, found};
-use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::oceanbase::{AccessKey, Endpoint};
 use crate::queue::lanes::Queue;
 
@@ -44,7 +43,7 @@ pub enum CredentialsError {
 /// Reads the Secrets of connections, and caches them for seconds.
 pub struct Secrets {
     client: Client,
-    connections: Store<GuardedConnection>,
+    connections: Connections,
     states: Arc<ConnectionStates>,
     queue: Arc<Queue>,
     cache: Cache,
@@ -53,12 +52,7 @@ pub struct Secrets {
 
 impl Secrets {
     /// Reads the Secrets of `connections`; wakes the requests in `queue` that wait for a changed one.
-    pub fn new(
-        client: Client,
-        connections: Store<GuardedConnection>,
-        states: Arc<ConnectionStates>,
-        queue: Arc<Queue>,
-    ) -> Self {
+    pub fn new(client: Client, connections: Connections, states: Arc<ConnectionStates>, queue: Arc<Queue>) -> Self {
         Self { client, connections, states, queue, cache: Cache::default(), reading: Semaphore::new(READ_AT_ONCE) }
     }
 
@@ -102,10 +96,14 @@ impl Secrets {
 
     /// The Secrets that requests wait for, by namespace and name.
     pub fn awaited(&self) -> Vec<(String, String)> {
-        let connections = self.connections.state();
-        let connections = connections.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+        let connections = self.connections.readable().into_iter();
         let awaited = connections.filter(|connection| self.states.is_secret_awaited(connection));
-        awaited.filter_map(|it| Some((it.namespace()?, it.spec.backend.secret_name()?.to_owned()))).collect()
+        let secrets = awaited.flat_map(|connection| {
+            let home = connection.home().to_owned();
+            let names: Vec<String> = connection.spec().backend.secret_names().into_iter().map(str::to_owned).collect();
+            names.into_iter().map(move |name| (home.clone(), name))
+        });
+        secrets.collect()
     }
 
     /// The content of the Secret, read unless cached. The inner error says why there is none; the outer, that no answer
@@ -135,13 +133,10 @@ impl Secrets {
 
     /// Wakes all that wait for a connection with this Secret.
     fn wake(&self, namespace: &str, secret: &str) {
-        for guarded in self.connections.state() {
-            let Ok(connection) = &guarded.0 else { continue };
-            if connection.spec.backend.secret_name() == Some(secret)
-                && connection.metadata.namespace.as_deref() == Some(namespace)
-            {
-                self.states.unblock(connection);
-                self.queue.wake(namespace, &connection.name_any());
+        for connection in self.connections.readable() {
+            if connection.spec().backend.secret_names().contains(&secret) && connection.home() == namespace {
+                self.states.unblock(&connection);
+                self.queue.wake(&connection.key());
             }
         }
     }

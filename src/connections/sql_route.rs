@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::ResourceExt as _;
 use rustls::ClientConfig;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{OceanBaseConnection, Sql, SqlTlsMode, WaitReason};
+use crate::api::{Sql, SqlTlsMode, WaitReason};
 use crate::backends::sql::server::{Encryption, Host};
 use crate::backends::sql::{Access, Account, AllowedHost, Database, Known, Server};
+use crate::connections::connection::Connection;
 use crate::connections::route_error::RouteError;
 use crate::connections::secrets::{CredentialsError, Secrets};
 use crate::connections::services::{Leads, Services};
@@ -39,20 +39,19 @@ impl SqlRoutes {
     /// The database of `connection`, which `sql` describes. `known` is what is known of it.
     pub async fn database(
         &self,
-        connection: &OceanBaseConnection,
+        connection: &Connection,
         sql: &Sql,
         (known, request_timeout): (Arc<Known>, Duration),
     ) -> Result<Database, RouteError> {
-        let (name, namespace) = (connection.name_any(), connection.namespace().unwrap_or_default());
-        let unavailable =
-            |reason, text: String| RouteError::Unavailable(reason, format!("OceanBaseConnection {name}: {text}"));
+        let namespace = connection.home();
+        let unavailable = |reason, text: String| RouteError::Unavailable(reason, format!("{connection}: {text}"));
         let secret_name = &sql.credentials.secret_ref.name;
-        let secret = self.secret(&namespace, secret_name).await?;
-        let (encryption, has_own_ca) = self.encryption(&namespace, sql, &secret).await?;
+        let secret = self.secret(namespace, secret_name).await?;
+        let (encryption, has_own_ca) = self.encryption(namespace, sql, &secret).await?;
         let (server, names, is_named) = match (&sql.service, &sql.host) {
             (Some(service), None) => {
                 let port = u16::try_from(service.port).unwrap_or_default();
-                let leads = self.services.leads(&namespace, &service.name, port).await?;
+                let leads = self.services.leads(namespace, &service.name, port).await?;
                 let Leads { addresses, port: dialled } =
                     leads.map_err(|error| unavailable(WaitReason::EndpointNotAllowed, error))?;
                 let host = format!("{}.{namespace}.svc", service.name);
@@ -78,9 +77,7 @@ impl SqlRoutes {
         let no_login = |error| RouteError::Unavailable(WaitReason::CredentialsUnavailable, error);
         let password = secret.password_for(secret_name, &names, is_vouched_for).map_err(no_login)?;
         let user = sql.user.clone().or(secret.username).ok_or_else(|| {
-            no_login(format!(
-                "secret {secret_name} has no key username: add it, or set spec.sql.user of OceanBaseConnection {name}"
-            ))
+            no_login(format!("secret {secret_name} has no key username: add it, or set spec.sql.user of {connection}"))
         })?;
         let access = Access {
             server,

@@ -1,5 +1,6 @@
 //! What the operator has learned about one connection's gateway. No I/O.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use crate::backends::Memory;
 use crate::clock::ServerClock;
 use crate::domain::connection::rate::Rate;
 use crate::domain::kill::sharing::CallSize;
+use crate::queue::permits::Permits;
 
 /// What the operator has learned about the gateway of one connection.
 #[derive(Debug, Default)]
@@ -18,10 +20,11 @@ pub struct ConnectionState {
     pub origin: Origin,
     /// The limit on calls per second.
     pub rate: Rate,
-    /// The most sessions per call that its gateway accepts.
-    pub call_size: Option<Learnt>,
-    /// The queue for rate slots: its head holds the lock, and reserves next.
-    pub line: Arc<tokio::sync::Mutex<()>>,
+    /// The most sessions per call that its gateway accepts, as the requests of each namespace learned it: those that are
+    /// refused must not make the calls of others smaller.
+    pub call_sizes: HashMap<String, Learnt>,
+    /// The queue for rate slots.
+    pub line: Line,
     /// What the backend has learned of the gateway.
     pub memory: Memory,
     /// A call could not be made through it, and none has been answered since.
@@ -49,6 +52,16 @@ pub struct Blockade {
     pub generation: Option<i64>,
     pub reason: WaitReason,
     pub message: String,
+}
+
+/// The queue for rate slots: its head holds the one permit, and reserves next. Namespaces take turns.
+#[derive(Clone, Debug)]
+pub struct Line(pub Arc<Permits>);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self(Permits::of_quick(1))
+    }
 }
 
 /// The fixed moment from which a connection's times count. Monotonic, as setting the clock must not stop calls.

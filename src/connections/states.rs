@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use kube::ResourceExt;
 
-use crate::api::{OceanBaseConnection, OceanBaseConnectionStatus, Operation, WaitReason};
+use crate::api::{OceanBaseConnectionStatus, Operation, WaitReason};
 use crate::backends::Memory;
+use crate::connections::connection::Connection;
 use crate::connections::state::{Blockade, ConnectionState};
 use crate::metrics::Limits;
 
@@ -25,42 +25,42 @@ pub struct ConnectionStates(Mutex<HashMap<String, ConnectionState>>);
 
 impl ConnectionStates {
     /// What the backend of `connection` has learned of its other side.
-    pub fn memory(&self, connection: &OceanBaseConnection) -> Memory {
+    pub fn memory(&self, connection: &Connection) -> Memory {
         self.with(connection, |state| state.memory.clone())
     }
 
     /// A probe of `connection` found `operation`: kills call it, if the spec leaves the choice.
-    pub fn offers(&self, connection: &OceanBaseConnection, operation: Operation) {
-        if self.memory(connection).offers(&connection.spec.backend, operation) {
-            let (name, namespace) = (connection.name_any(), connection.namespace());
+    pub fn offers(&self, connection: &Connection, operation: Operation) {
+        if self.memory(connection).offers(&connection.spec().backend, operation) {
+            let (name, namespace) = (connection.name(), connection.namespace());
             tracing::info!(connection = name, namespace, operation = operation.as_str(), "operation in use");
         }
     }
 
     /// Makes all who want to call through `connection`, in its present generation, wait for this reason.
-    pub fn block(&self, connection: &OceanBaseConnection, reason: WaitReason, message: &str) {
-        let generation = connection.metadata.generation;
+    pub fn block(&self, connection: &Connection, reason: WaitReason, message: &str) {
+        let generation = connection.generation();
         let blockade = Blockade { at: Instant::now(), generation, reason, message: message.to_owned() };
         self.with(connection, |state| state.blocked = Some(blockade));
     }
 
     /// Lifts the block on `connection`, as its cause may be gone.
-    pub fn unblock(&self, connection: &OceanBaseConnection) {
+    pub fn unblock(&self, connection: &Connection) {
         self.with(connection, |state| state.blocked = None);
     }
 
     /// The reason to wait for `connection`, in its present generation, if found within the last second.
-    pub fn blocked_just_now(&self, connection: &OceanBaseConnection) -> Option<(WaitReason, String)> {
+    pub fn blocked_just_now(&self, connection: &Connection) -> Option<(WaitReason, String)> {
         self.with(connection, |state| {
             let blockade = state.blocked.as_ref()?;
-            let holds = blockade.at.elapsed() < SHARED && blockade.generation == connection.metadata.generation;
+            let holds = blockade.at.elapsed() < SHARED && blockade.generation == connection.generation();
             holds.then(|| (blockade.reason, blockade.message.clone()))
         })
     }
 
     /// The status as written or about to be written.
-    pub fn status(&self, connection: &OceanBaseConnection) -> Option<OceanBaseConnectionStatus> {
-        self.with(connection, |state| state.status.clone()).or_else(|| connection.status.clone())
+    pub fn status(&self, connection: &Connection) -> Option<OceanBaseConnectionStatus> {
+        self.with(connection, |state| state.status.clone()).or_else(|| connection.status().cloned())
     }
 
     /// The lead of the operator's clock over the gateway clock that differs most from it.
@@ -80,11 +80,9 @@ impl ConnectionStates {
         })
     }
 
-    /// Forgets a connection that is gone.
-    pub fn forget(&self, gone: &impl ResourceExt) {
-        if let Some(uid) = gone.uid() {
-            self.known().remove(&uid);
-        }
+    /// Forgets the connection with this UID, which is gone.
+    pub fn forget(&self, uid: &str) {
+        self.known().remove(uid);
     }
 
     /// Forgets connections for which `exists` is false.
@@ -93,12 +91,12 @@ impl ConnectionStates {
     }
 
     /// Notes that a request waits for the Secret of `connection`.
-    pub fn awaits_secret(&self, connection: &OceanBaseConnection) {
+    pub fn awaits_secret(&self, connection: &Connection) {
         self.with(connection, |state| state.secret_awaited = Some(Instant::now()));
     }
 
     /// Whether a request waits for the Secret of `connection`.
-    pub fn is_secret_awaited(&self, connection: &OceanBaseConnection) -> bool {
+    pub fn is_secret_awaited(&self, connection: &Connection) -> bool {
         self.with(connection, |state| state.secret_awaited.is_some_and(|since| since.elapsed() < AWAITED))
     }
 
@@ -108,9 +106,13 @@ impl ConnectionStates {
     }
 
     /// Runs `f` on the state of `connection`, created if missing.
-    pub fn with<T>(&self, connection: &impl ResourceExt, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
-        let mut states = self.known();
-        f(states.entry(connection.uid().unwrap_or_default()).or_default())
+    pub fn with<T>(&self, connection: &Connection, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
+        self.with_uid(connection.uid(), f)
+    }
+
+    /// The same for the connection with this UID.
+    pub fn with_uid<T>(&self, uid: &str, f: impl FnOnce(&mut ConnectionState) -> T) -> T {
+        f(self.known().entry(uid.to_owned()).or_default())
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, ConnectionState>> {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 
 use crate::api::{
     Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
     WaitReason,
 };
+use crate::connections::allowed_use::NotAllowed;
 use crate::connections::call_permits::Lane;
 use crate::connections::route::Route;
 use crate::domain::backend::{CallError, ErrorKind};
-use crate::domain::kill::admission::{must_see, needs_list, rests_on_list};
+use crate::domain::kill::admission::{needs_list, rests_on_list};
 use crate::domain::kill::claim::Standing;
 use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::kill::orphan::without_receipt;
@@ -24,7 +24,6 @@ use crate::kill::claim::{Claim, Claimed, claim, find};
 use crate::kill::orphan::resolve;
 use crate::kill::request::Request;
 use crate::kill::settle::has_ended;
-use crate::kill::target::tenant;
 use crate::kubernetes::calls::ApiError;
 use crate::metrics::labels::ClaimResult;
 use crate::queue::item::Next;
@@ -74,12 +73,8 @@ impl Request {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
             return self.settled(receipt, standing).await;
         }
-        let spec = &self.object.spec;
-        let namespace = self.object.namespace().unwrap_or_default();
-        let connection = (namespace.as_str(), spec.connection_ref.name.as_str());
         let ids = self.session_ids();
-        let seen =
-            self.context.process_lists.observe_by_name(connection, &tenant(spec), &ids, Lane::Housekeeping).await.ok();
+        let seen = self.context.process_lists.observe_by_name(&self.key, &ids, Lane::Housekeeping).await.ok();
         Ok(match without_receipt(&self.object, seen.as_deref(), Timestamp::now()) {
             Some(conclusion) => self.end(&conclusion).await,
             None => Next::Later(Timestamp::now()),
@@ -98,12 +93,14 @@ impl Request {
         if let Some(Err(error)) = observed
             && error.kind == ErrorKind::NotAllowed
         {
-            let connection = &self.object.spec.connection_ref.name;
-            return self.not_allowed(&intent, format!("OceanBaseConnection {connection}: {}", error.message)).await;
+            // The other side is not what the connection says.
+            let message = format!("{}: {}", route.connection(), error.message);
+            return self.unless_claimed(&intent, self.not_allowed(message)).await;
         }
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
-            Err((reason, message)) => return self.unobserved(&intent, reason, message).await,
+            // Without a list nothing is sent.
+            Err((reason, message)) => return self.unless_claimed(&intent, Decision::Wait(reason, message)).await,
         };
         match intent {
             Intent::DryRun => {
@@ -111,8 +108,9 @@ impl Request {
                 let executed = found.map(|(receipt, _)| receipt.spec.session_kill_ref.name);
                 Ok(Attempted::Not(Decision::End(Conclusion::dry_run(&planned, executed.as_deref()))))
             }
+            // Every session is gone or is not the one that was meant, perhaps because this very request was executed before.
             Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
-                self.nothing_left(planned).await
+                self.unless_claimed(&intent, Decision::End(Conclusion::nothing_left(planned))).await
             }
             Intent::Kill(intent) => self.claim(intent, route, planned).await,
         }
@@ -125,7 +123,7 @@ impl Request {
 
     /// The state of each session. The error says why a required session's state is unknown.
     fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, (WaitReason, String)> {
-        let (spec, must_see) = (&self.object.spec, must_see(&route.connection.spec));
+        let (spec, must_see) = (&self.object.spec, route.connection().must_see());
         let observed = observed.as_ref().filter(|_| needs_list(spec, must_see));
         let snapshot = observed.and_then(|read| read.as_ref().ok()).map(Arc::as_ref);
         let why = match observed {
@@ -133,20 +131,19 @@ impl Request {
                 let why = self.not_read(route, error);
                 // It concerns all that is asked of the server, and not the list alone.
                 if error.kind == ErrorKind::ProxyNotSupported {
-                    let connection = &spec.connection_ref.name;
-                    return Err((WaitReason::ProxyNotSupported, format!("OceanBaseConnection {connection}: {why}")));
+                    return Err((WaitReason::ProxyNotSupported, format!("{}: {why}", spec.connection_ref)));
                 }
                 why
             }
-            _ => match precheck(&spec.sessions, snapshot, must_see, route.connection.spec.sql_text) {
+            _ => match precheck(&spec.sessions, snapshot, must_see, route.connection().spec().sql_text) {
                 Ok(planned) => return Ok(planned),
                 Err(undecided) => undecided.to_string(),
             },
         };
         let message = format!(
-            "OceanBaseConnection {}: the process list of tenant {} cannot be read ({why}), and without it a session could \
-             be the wrong one: nothing was sent; trying again until {}",
-            spec.connection_ref.name, spec.tenant_id, spec.not_after_time.0
+            "{}: the process list of tenant {} cannot be read ({why}), and without it a session could be the wrong one: nothing \
+             was sent; trying again until {}",
+            spec.connection_ref, spec.tenant_id, spec.not_after_time.0
         );
         Err((WaitReason::ObservationFailed, message))
     }
@@ -164,41 +161,29 @@ impl Request {
                 | WaitReason::EndpointNotAllowed
                 | WaitReason::ProxyNotSupported
         ) {
-            self.context.connection_reports.failed(&route.connection, reason, &message);
+            self.context.connection_reports.failed(route.connection(), reason, &message);
         }
         message
     }
 
-    /// Ends a request that its connection does not allow, up to its next step.
-    pub async fn end_not_allowed(&self, intent: &Intent, why: String) -> Result<Next, ApiError> {
-        let attempted = self.not_allowed(intent, why).await?;
-        self.step(attempted).await
-    }
-
-    /// The connection does not allow it, or the other side is not what the connection says. It may have been allowed before:
-    /// only without a claim was nothing sent.
-    async fn not_allowed(&self, intent: &Intent, message: String) -> Result<Attempted, ApiError> {
-        if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
-            return Ok(self.taken(receipt, standing));
-        }
+    /// The connection does not allow the request.
+    fn not_allowed(&self, message: String) -> Decision {
         let (outcome, reason) = (Outcome::NotAllowed, SessionReason::NotAllowed);
-        Ok(Attempted::Not(Decision::End(Conclusion::nothing_sent(&self.object, outcome, reason, message))))
+        Decision::End(Conclusion::nothing_sent(&self.object, outcome, reason, message))
     }
 
-    /// Without a list nothing is sent, but the same content may have been executed before.
-    async fn unobserved(&self, intent: &Intent, reason: WaitReason, message: String) -> Result<Attempted, ApiError> {
+    /// Step 2: ends a request that its connection does not allow.
+    pub async fn end_not_allowed(&self, intent: &Intent, message: String) -> Result<Next, ApiError> {
+        let attempted = self.unless_claimed(intent, self.not_allowed(message)).await?;
+        self.settle_attempted(attempted).await
+    }
+
+    /// Nothing is sent, as `decision` says. But the same content may have been executed before, or be executed now.
+    async fn unless_claimed(&self, intent: &Intent, decision: Decision) -> Result<Attempted, ApiError> {
         if let (Intent::Kill(_), Some((receipt, standing))) = (intent, find(&self.context, &self.object).await?) {
             return Ok(self.taken(receipt, standing));
         }
-        Ok(Attempted::Not(Decision::Wait(reason, message)))
-    }
-
-    /// Every session is gone or is not the one that was meant, perhaps because this very request was executed before.
-    async fn nothing_left(&self, planned: Vec<SessionStatus>) -> Result<Attempted, ApiError> {
-        if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
-            return Ok(self.taken(receipt, standing));
-        }
-        Ok(Attempted::Not(Decision::End(Conclusion::nothing_left(planned))))
+        Ok(Attempted::Not(decision))
     }
 
     async fn claim(
@@ -207,7 +192,23 @@ impl Request {
         route: &Route,
         planned: Vec<SessionStatus>,
     ) -> Result<Attempted, ApiError> {
-        let claimed = claim(&self.context, intent, &self.object, route, planned).await;
+        let context = &self.context;
+        if let Err(not_allowed) = context.allowances.ask_again(&route.used, &self.key).await {
+            let decision = match not_allowed {
+                NotAllowed::Refused(message) => self.not_allowed(message),
+                NotAllowed::Waits(reason, message) => Decision::Wait(reason, message),
+                NotAllowed::Unanswered(error) => return Err(error),
+            };
+            return self.unless_claimed(&Intent::Kill(intent), decision).await;
+        }
+        let Some(sessions) = context.shared_sessions.take(&route.used, &self.key, &planned) else {
+            let message = format!(
+                "a call through {} for another namespace names a session of this request: looked at again when that is over",
+                route.connection()
+            );
+            return Ok(Attempted::Not(Decision::Wait(WaitReason::Dispatching, message)));
+        };
+        let claimed = claim(context, intent, &self.object, route, (planned, sessions)).await;
         self.context.metrics.claim(match &claimed {
             Ok(Claimed::Granted(_)) => ClaimResult::Granted,
             Ok(Claimed::Taken(..)) => ClaimResult::Taken,
@@ -221,11 +222,10 @@ impl Request {
 
     /// Handles another claim for the same content, up to the request's next step.
     async fn settled(&self, receipt: SessionKillReceipt, standing: Standing) -> Result<Next, ApiError> {
-        self.step(self.taken(receipt, standing)).await
+        self.settle_attempted(self.taken(receipt, standing)).await
     }
 
-    /// The next step of a request that sends nothing.
-    async fn step(&self, attempted: Attempted) -> Result<Next, ApiError> {
+    async fn settle_attempted(&self, attempted: Attempted) -> Result<Next, ApiError> {
         match attempted {
             Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
             Attempted::Not(decision) => self.carry_out(decision).await,

@@ -50,6 +50,7 @@ fn write(
         uid: receipt.spec.session_kill_ref.uid.clone(),
         reason: reason.map(|reason| clamp(reason, MAX_REASON)),
         connection: receipt.spec.connection_name.clone(),
+        connection_kind: Some(receipt.spec.connection_kind),
         instance_id: receipt.spec.instance_id.clone(),
         tenant_id: receipt.spec.tenant_id.clone(),
         backend: Some(receipt.spec.operation.backend()),

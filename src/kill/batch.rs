@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join};
 use futures::{FutureExt as _, StreamExt as _, stream};
-use kube::ResourceExt as _;
 
 use crate::api::SessionKillReceipt;
 use crate::connections::call_permits::Lane;
 use crate::connections::route::Route;
-use crate::domain::kill::admission::{must_see, needs_list};
+use crate::domain::kill::admission::needs_list;
 use crate::domain::kill::plan::Intent;
 use crate::domain::tenant::TenantKey;
 use crate::kill::attempt::{Attempted, Decision, Observed};
@@ -35,7 +34,8 @@ const URGENT: Duration = Duration::from_secs(5);
 /// Steps 2 to 6 of all `attempts`. The slot is held until the claims are made: otherwise many lists would be read
 /// first, and be too old to decide by when their claims come.
 pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Request, Intent)>, slot: Permit) {
-    // Step 2, API server: the connection's Secret. Pure: whether the connection allows the endpoint.
+    // Step 2, API server: the labels of the namespace, if the connection selects namespaces by them, and the connection's
+    // Secret. Pure: whether the connection allows the endpoint.
     let route = match route(context, &attempts[0].0).await {
         Ok(route) => route,
         Err(blocked) => {
@@ -55,7 +55,7 @@ pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec
     }
     let mut slot = Some(slot);
     // Step 4, backend: one process list for all.
-    let observed = observe(context, &route, &attempts, &mut slot).await;
+    let observed = observe(context, key, &route, &attempts, &mut slot).await;
     // Step 4, pure: how each session stands. Step 5, API server: the claims.
     let Worked { members, decided, left } = claim_all(context, attempts, &route, &observed).await;
     drop(slot);
@@ -102,27 +102,27 @@ async fn carry_out(request: Request, decision: Decision) {
 /// Step 4: one read of the process list for the whole batch.
 async fn observe(
     context: &Arc<Context>,
+    key: &Arc<TenantKey>,
     route: &Route,
     attempts: &[(Request, Intent)],
     slot: &mut Option<Permit>,
 ) -> Observed {
-    let must_see = must_see(&route.connection.spec);
+    let must_see = route.connection().must_see();
     if !attempts.iter().any(|(request, _)| needs_list(&request.object.spec, must_see)) {
         return None;
     }
     let started = Instant::now();
     let ids: Vec<i64> = attempts.iter().flat_map(|(request, _)| request.session_ids()).collect();
-    let of = tenant(&attempts[0].0.object.spec);
-    let read = context.process_lists.observe(route, &of, &ids, Lane::Kills, slot).await;
+    let read = context.process_lists.observe(route, key, &ids, Lane::Kills, slot).await;
     for (request, _) in attempts {
         let span = Span::part(&request.item.uid, "observe", started.elapsed());
         context.traces.add(&Span { is_error: read.is_err(), ..span });
     }
     if read.is_ok() {
-        context.connection_reports.works(&route.connection);
+        context.connection_reports.works(route.connection());
     }
     if let Err(error) = &read {
-        let connection = route.connection.name_any();
+        let connection = route.connection().name();
         tracing::info!(%error, connection, requests = attempts.len(), "process list not read before the kill");
     }
     Some(read)

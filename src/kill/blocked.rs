@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use kube::ResourceExt as _;
 
 use crate::api::WaitReason;
+use crate::connections::allowed_use::NotAllowed;
 use crate::connections::call_permits::Lane;
+use crate::connections::connection::Connection;
 use crate::connections::probe::ask;
 use crate::connections::route::{Route, RouteError};
 use crate::domain::backend::{CallError, ErrorKind, Tenant};
@@ -18,6 +19,7 @@ use crate::kill::context::Context;
 use crate::kill::request::Request;
 use crate::kubernetes::calls::ApiError;
 use crate::metrics::labels::Call;
+use crate::queue::permits::Permit;
 
 /// Why a batch cannot go on.
 pub enum Blocked {
@@ -26,19 +28,26 @@ pub enum Blocked {
     Unanswered(ApiError),
 }
 
-/// Step 2. All requests of a batch have the same connection, instance and tenant.
+impl From<NotAllowed> for Blocked {
+    fn from(not_allowed: NotAllowed) -> Self {
+        match not_allowed {
+            NotAllowed::Refused(message) => Self::NotAllowed(message),
+            NotAllowed::Waits(reason, message) => Self::Waits(reason, message),
+            NotAllowed::Unanswered(error) => Self::Unanswered(error),
+        }
+    }
+}
+
+/// Step 2. All requests of a batch have the same connection, instance and tenant. Whoever may not use the connection is told
+/// nothing else of it.
 pub async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Blocked> {
-    let spec = &request.object.spec;
-    let namespace = request.object.namespace().unwrap_or_default();
-    let connection = context
-        .routes
-        .connection(&namespace, &spec.connection_ref.name)
-        .map_err(|message| Blocked::Waits(WaitReason::ConnectionNotFound, message))?;
-    admit(spec, &connection.spec).map_err(Blocked::NotAllowed)?;
+    let used = context.allowances.ask(&request.key).await?;
+    let connection = used.connection().clone();
+    admit(&request.object.spec, connection.spec()).map_err(Blocked::NotAllowed)?;
     if let Some((reason, message)) = context.connection_states.blocked_just_now(&connection) {
         return Err(Blocked::Waits(reason, message));
     }
-    context.routes.to(connection.clone()).await.map_err(|error| match error {
+    context.routes.to(used).await.map_err(|error| match error {
         RouteError::Api(error) => Blocked::Unanswered(error),
         RouteError::Unavailable(reason, message) => {
             context.connection_reports.failed(&connection, reason, &message);
@@ -56,18 +65,14 @@ pub async fn answers(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route
     }
     let blocked = |error: &CallError| {
         let (reason, message) = (WaitReason::EndpointUnreachable, format!("not executed, {error}"));
-        let connection = route.connection.name_any();
+        let connection = route.connection();
         let advice = format!("check the endpoint {}, DNS, network policies and certificates", route.backend.endpoint());
-        context.connection_reports.failed(&route.connection, reason, &message);
-        let message = format!("OceanBaseConnection {connection}: {message}: {advice}");
-        context.connection_states.block(&route.connection, reason, &message);
+        context.connection_reports.failed(connection, reason, &message);
+        let message = format!("{connection}: {message}: {advice}");
+        context.connection_states.block(connection, reason, &message);
         Blocked::Waits(reason, message)
     };
-    let permit = context
-        .call_permits
-        .acquire(key, Lane::Kills, Lane::Kills.patience())
-        .await
-        .map_err(|error| blocked(&error))?;
+    let permit = permit(context, key, route).await?.map_err(|error| blocked(&error))?;
     if !context.call_permits.is_silent(key) {
         return Ok(());
     }
@@ -89,25 +94,36 @@ pub async fn open(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, o
         return Ok(());
     }
     let blocked = |error: &CallError| {
-        let connection = route.connection.name_any();
+        let connection = route.connection();
         if error.kind == ErrorKind::NotAllowed {
-            return Blocked::NotAllowed(format!("OceanBaseConnection {connection}: {}", error.message));
+            return Blocked::NotAllowed(format!("{connection}: {}", error.message));
         }
         let refusal = route.backend.refusal(Call::Connect.as_str(), &of.instance_id, error);
         let (reason, message) =
             refusal.unwrap_or_else(|| (WaitReason::EndpointUnreachable, format!("not executed, {error}")));
-        context.connection_reports.failed(&route.connection, reason, &message);
-        let message = format!("OceanBaseConnection {connection}: {message}");
-        context.connection_states.block(&route.connection, reason, &message);
+        context.connection_reports.failed(connection, reason, &message);
+        let message = format!("{connection}: {message}");
+        context.connection_states.block(connection, reason, &message);
         Blocked::Waits(reason, message)
     };
-    let permit = context.call_permits.acquire(key, Lane::Kills, Lane::Kills.patience()).await;
-    let permit = permit.map_err(|error| blocked(&error))?;
+    let permit = permit(context, key, route).await?.map_err(|error| blocked(&error))?;
     let started = Instant::now();
     let opened = context.routes.read(route, Call::Connect, |_| route.backend.open(of).boxed()).await;
     context.call_permits.heard(key, started.elapsed(), opened.as_ref().err());
     drop(permit);
     opened.map_err(|error| blocked(&error))
+}
+
+/// A permit for a call that ends nothing. That a namespace gets none, as it has too many calls under way, says nothing of a
+/// connection which others use too: then only the requests of this namespace wait.
+async fn permit(context: &Context, key: &Arc<TenantKey>, route: &Route) -> Result<Result<Permit, CallError>, Blocked> {
+    let permit = context.call_permits.acquire(key, Lane::Kills, Lane::Kills.patience()).await;
+    match (permit, route.connection()) {
+        (Err(error), connection @ Connection::Cluster(..)) => {
+            Err(Blocked::Waits(WaitReason::EndpointUnreachable, format!("{connection}: not executed, {error}")))
+        }
+        (permit, _) => Ok(permit),
+    }
 }
 
 pub async fn block(context: &Context, attempts: Vec<(Request, Intent)>, blocked: &Blocked) {

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::ResourceExt as _;
-
 use crate::api::Operation;
 use crate::connections::call_permits::Lane;
 use crate::connections::route::Route;
@@ -45,7 +43,7 @@ pub async fn dispatch(
         context.call_permits.heard(key, started.elapsed(), error);
         drop(permit);
         count(context, operation, &called, started.elapsed(), trace_id.clone());
-        context.connection_states.pace(&route.connection, error);
+        context.connection_states.pace(route.connection(), error);
         if let (Some(learned), Some(error)) = (learned, error) {
             log_learned(route, learned, error);
         }
@@ -81,7 +79,7 @@ fn count(context: &Context, operation: Operation, called: &Called<Claims>, took:
 }
 
 fn log_learned(route: &Route, learned: &str, error: &CallError) {
-    let (connection, namespace) = (route.connection.name_any(), route.connection.namespace());
+    let (connection, namespace) = (route.connection().name(), route.used.namespace());
     let endpoint = route.backend.endpoint();
     tracing::warn!(%error, connection, endpoint, learned, namespace, "a refused call shows how to call from now on");
 }
@@ -90,7 +88,7 @@ fn log_learned(route: &Route, learned: &str, error: &CallError) {
 /// request four writes. Returns false if the slot is too late.
 async fn waits_for_turn(context: &Context, route: &Route, claims: &Claims) -> bool {
     let Some(room) = claims.time_left().and_then(|left| left.checked_sub(ROOM_TO_ASK_AGAIN)) else { return false };
-    let wait = context.connection_states.reserve(&route.connection, 1);
+    let wait = context.connection_states.reserve(route.connection(), 1);
     if wait > room {
         return false;
     }

@@ -14,6 +14,7 @@ use crate::domain::kill::claim::{Attempt, Judge, Standing, receipt, receipt_name
 use crate::domain::kill::plan::KillIntent;
 use crate::kill::context::Context;
 use crate::kill::live_claims::LiveReceipt;
+use crate::kill::shared_sessions::Taken;
 use crate::kubernetes::calls::{ApiError, Pauses, found, within};
 use crate::kubernetes::status_patch::FIELD_MANAGER;
 
@@ -24,6 +25,8 @@ pub struct Claim {
     monotonic_deadline: Instant,
     /// The API server did not answer one of the tries, which may still be stored later.
     was_unanswered: bool,
+    /// Its sessions, which no call for another namespace may name until this one's call is over.
+    _sessions: Taken,
 }
 
 impl Claim {
@@ -85,8 +88,7 @@ impl Claim {
     }
 }
 
-/// The longest that a claim is tried, or its deletion after giving up, as the tenant's other requests wait. If the
-/// receipt remains, whoever finds it deletes it.
+/// The longest that a claim is tried, or its deletion after giving up, as others wait. Whoever finds what remains deletes it.
 const TIME: Duration = Duration::from_secs(8);
 
 /// The result of an attempt to claim.
@@ -98,7 +100,8 @@ pub enum Claimed {
     Taken(Box<SessionKillReceipt>, Standing),
 }
 
-/// Claims `object` for a new attempt to kill the pending sessions of `planned`. Needs the intent, which a DryRun lacks.
+/// Claims `object` for a new attempt to kill the pending sessions of `planned`, which are taken as `sessions`. Needs the
+/// intent, which a DryRun lacks.
 ///
 /// After an error, no claim of this attempt is at work. One that may have been stored is given up and deleted, now or
 /// when it is found, as nobody else could know that nothing was sent under it.
@@ -107,7 +110,7 @@ pub async fn claim(
     _intent: KillIntent,
     object: &SessionKill,
     route: &Route,
-    planned: Vec<SessionStatus>,
+    (planned, sessions): (Vec<SessionStatus>, Taken),
 ) -> Result<Claimed, ApiError> {
     let clocks = context.clock.now();
     let attempt = Attempt {
@@ -115,7 +118,7 @@ pub async fn claim(
         holder_identity: context.holder_identity.clone(),
         claim_time: clocks.own(),
         dispatch_window: context.dispatch_window(),
-        request_timeout: SignedDuration::from_secs(route.connection.spec.request_timeout_seconds.into()),
+        request_timeout: SignedDuration::from_secs(route.connection().spec().request_timeout_seconds.into()),
         operation: route.backend.operation(),
         planned,
     };
@@ -136,7 +139,8 @@ pub async fn claim(
             Ok(Some(Answer::Ours(receipt))) => {
                 let receipt = Arc::new(LiveReceipt::new(*receipt, live));
                 let (monotonic_deadline, was_unanswered) = (wanted.monotonic_deadline, may_be_stored);
-                return Ok(Claimed::Granted(Claim { receipt, monotonic_deadline, was_unanswered }));
+                let claim = Claim { receipt, monotonic_deadline, was_unanswered, _sessions: sessions };
+                return Ok(Claimed::Granted(claim));
             }
             Ok(Some(Answer::Taken(receipt, standing))) => {
                 if may_be_stored {

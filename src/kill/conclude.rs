@@ -104,7 +104,7 @@ impl Made {
             request.context.metrics.target_mismatch();
             request.context.events.target_mismatch(&request.object, named);
         }
-        let policy = route.connection.spec.sql_text;
+        let policy = route.connection().spec().sql_text;
         let outcomes = from_answer(sessions, planned, (answers_each_session, rows), policy, Timestamp::now());
         let detail = if answers_each_session {
             "the answer has no row for them, or the process list could not be read"

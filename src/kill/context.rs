@@ -10,19 +10,21 @@ use tokio_util::task::TaskTracker;
 use crate::api::SessionKillReceipt;
 use crate::clock::ServerClock;
 use crate::config::Config;
+use crate::connections::allowed_use::Allowances;
 use crate::connections::call_permits::CallPermits;
 use crate::connections::process_lists::ProcessLists;
 use crate::connections::report::ConnectionReports;
 use crate::connections::route::Routes;
 use crate::connections::secrets::Secrets;
 use crate::connections::states::ConnectionStates;
+use crate::connections::stored::Connections;
 use crate::kill::live_claims::LiveClaims;
+use crate::kill::shared_sessions::SharedSessions;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::lease::leadership::Leadership;
 use crate::kubernetes::watch::budget::Budget;
 use crate::kubernetes::watch::cached::Cached;
 use crate::kubernetes::watch::scope::Scope;
-use crate::kubernetes::watch::stored_request::GuardedConnection;
 use crate::metrics::Metrics;
 use crate::output::Lines;
 use crate::queue::alone::Alone;
@@ -67,6 +69,8 @@ pub struct Context {
     pub queue: Arc<Queue>,
     /// The ends of requests that must not be sent any more.
     pub unsent: Chores<ItemKey>,
+    /// Which namespaces may use which connection.
+    pub allowances: Arc<Allowances>,
     /// The routes to all connections.
     pub routes: Arc<Routes>,
     /// The Secrets of connections.
@@ -81,6 +85,8 @@ pub struct Context {
     pub call_permits: Arc<CallPermits>,
     /// The claims of this process.
     pub live_claims: LiveClaims,
+    /// The sessions that calls through connections of no namespace name.
+    pub shared_sessions: SharedSessions,
     /// The order in which a tenant's requests end.
     pub endings: Endings,
     /// Permits for a batch that is not whole in the watch cache, while it is in memory.
@@ -121,8 +127,8 @@ pub struct Parts {
     pub leadership: Arc<Leadership>,
     /// See [`Context`].
     pub requests: Store<Cached>,
-    /// The connections in the watch cache.
-    pub connections: Store<GuardedConnection>,
+    /// The connections in the watch caches.
+    pub connections: Connections,
     /// See [`Context`].
     pub metrics: Arc<Metrics>,
     /// See [`Context`].
@@ -167,6 +173,7 @@ impl Context {
             secrets.clone(),
             metrics.clone(),
         ));
+        let allowances = Arc::new(Allowances::new(client.clone(), connections.clone()));
         let call_permits = Arc::new(CallPermits::new(config.max_concurrent_calls.into(), connections));
         let namespaces = config.watch_namespaces.as_ref().map(|only| only.iter().map(str::to_owned).collect());
         Arc::new(Self {
@@ -180,9 +187,15 @@ impl Context {
                 client.clone(),
                 tasks.clone(),
             ),
-            process_lists: Arc::new(ProcessLists::new(routes.clone(), states.clone(), call_permits.clone())),
+            process_lists: Arc::new(ProcessLists::new(
+                routes.clone(),
+                allowances.clone(),
+                states.clone(),
+                call_permits.clone(),
+            )),
             write_slots: WriteSlots::new(queue.clone(), tasks.clone()),
             connection_states: states,
+            allowances,
             routes,
             secrets,
             call_permits,
@@ -194,6 +207,7 @@ impl Context {
             queue,
             unsent,
             live_claims: LiveClaims::default(),
+            shared_sessions: SharedSessions::default(),
             rooms: Permits::by_namespace(ROOMS, ROOMS_OF_NAMESPACE),
             writes: Permits::of_writes(WRITES_AT_ONCE),
             reports: Permits::by_namespace(REPORTS_AT_ONCE, 1),

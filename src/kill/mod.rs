@@ -7,6 +7,7 @@
 //! ends: ends requests that must not be sent any more, outside the queue
 //! orphan: finds the outcome of a claim whose holder is gone
 //! sweep: expired TTLs, expired receipts, orphans; reads all objects page by page
+//! shared_sessions: no session is ended by two namespaces at once through a connection that they share
 //! clocks: whether the operator's clock can be trusted; otherwise nothing is sent
 //! ```
 
@@ -28,6 +29,7 @@ mod report;
 mod request;
 mod send;
 mod settle;
+mod shared_sessions;
 mod spans;
 mod stored;
 pub mod sweep;

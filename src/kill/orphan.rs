@@ -14,11 +14,11 @@ use crate::api::{
     SessionStatus,
 };
 use crate::connections::call_permits::Lane;
-use crate::domain::backend::Tenant;
 use crate::domain::kill::orphan::conclude;
 use crate::domain::kill::retention::record_of;
 use crate::domain::names::is_object_name;
 use crate::domain::session::Snapshot;
+use crate::domain::tenant::TenantKey;
 use crate::kill::audit;
 use crate::kill::claim::delete_if_given_up;
 use crate::kill::context::Context;
@@ -55,10 +55,8 @@ impl SharedList {
 }
 
 async fn look(context: &Context, receipt: &SessionKillReceipt, ids: Vec<i64>) -> Option<Arc<Snapshot>> {
-    let (spec, namespace) = (&receipt.spec, receipt.namespace().unwrap_or_default());
-    let tenant = Tenant { instance_id: spec.instance_id.clone(), tenant_id: spec.tenant_id.clone() };
-    let connection = (namespace.as_str(), spec.connection_name.as_str());
-    let read = context.process_lists.observe_by_name(connection, &tenant, &ids, Lane::Housekeeping);
+    let key = Arc::new(TenantKey::of_receipt(receipt));
+    let read = context.process_lists.observe_by_name(&key, &ids, Lane::Housekeeping);
     timeout(OBSERVATION_LIMIT, read).await.ok()?.ok()
 }
 

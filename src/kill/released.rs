@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 
 use crate::api::Operation;
 use crate::connections::route::Route;
@@ -47,12 +46,13 @@ impl Refused<'_> {
             return Meaning::Ends;
         }
         let states = &self.context.connection_states;
+        let (connection, namespace) = (self.route.connection(), self.key.namespace());
         if let Some(sharing) = Sharing::after_refusal(members.len()) {
-            states.call_size(&self.route.connection, |known| known.refused(sessions));
+            states.call_size(connection, namespace, |known| known.refused(sessions));
             return Meaning::Narrows(sharing);
         }
         if members.iter().any(|(request, _)| request.item.sharing.is_narrowed()) {
-            states.call_size(&self.route.connection, CallSize::explained);
+            states.call_size(connection, namespace, CallSize::explained);
         }
         Meaning::Ends
     }
@@ -109,12 +109,11 @@ impl Request {
             // The connection is fine: the next attempt has a new deadline.
             return Next::Later(Timestamp::now() + API_PAUSE);
         };
-        self.context.connection_reports.kill_failed(&route.connection, reason, &message);
+        self.context.connection_reports.kill_failed(route.connection(), reason, &message);
         let pause = match error.kind {
             ErrorKind::Throttled { retry_after } => retry_after,
             _ => None,
         };
-        let connection = route.connection.name_any();
-        self.wait(reason, format!("OceanBaseConnection {connection}: {message}"), pause).await
+        self.wait(reason, format!("{}: {message}", route.connection()), pause).await
     }
 }

@@ -76,13 +76,14 @@ mod tests {
     use futures::future::join_all;
 
     use super::*;
+    use crate::domain::tenant::ConnectionKey;
 
     #[tokio::test(start_paused = true)]
     async fn half_of_the_time_is_left_by_a_namespace_and_no_other_waits_for_it() {
         let (tasks, permits) = (TaskTracker::new(), Permits::by_namespace(8, 1));
         let began = Instant::now();
         let work = async |namespace: &str, took: u64| {
-            let key = Arc::new(TenantKey::of_connection(namespace, "prod-ob"));
+            let key = Arc::new(TenantKey::of_connection(namespace, &ConnectionKey::new(Some(namespace), "prod-ob")));
             paced(&tasks, &permits, &key, async { sleep(Duration::from_millis(took)).await }).await;
             began.elapsed().as_millis()
         };

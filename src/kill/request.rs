@@ -183,8 +183,8 @@ impl Request {
     }
 
     fn awaits_secret(&self) {
-        let (context, namespace) = (&self.context, self.object.namespace().unwrap_or_default());
-        if let Ok(connection) = context.routes.connection(&namespace, &self.object.spec.connection_ref.name) {
+        let context = &self.context;
+        if let Ok(connection) = context.routes.connection(&self.key.connection_key()) {
             context.connection_states.awaits_secret(&connection);
         }
     }

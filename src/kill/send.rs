@@ -48,8 +48,8 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
     let mut again = vec![];
     let made: Vec<Made> = match called {
         Called::Answered(answer) => {
-            context.connection_reports.answered(&route.connection);
-            context.connection_states.call_size(&route.connection, |known| known.took(size));
+            context.connection_reports.answered(route.connection());
+            context.connection_states.call_size(route.connection(), key.namespace(), |known| known.took(size));
             let requests = called_for.len();
             tracing::info!(request_id = answer.request_id, operation = operation.as_str(), requests, "call answered");
             let answer = Answer { operation, answers_each_session, request_id: &answer.request_id, rows: &answer.rows };
@@ -77,6 +77,9 @@ pub async fn call(context: &Arc<Context>, key: &Arc<TenantKey>, route: &Route, m
         Called::NotExecuted(claims, error) => {
             let members: Vec<_> = called_for.map(|(request, _)| request).zip(claims.into_inner()).collect();
             let refused = Refused { context, key, route, operation, error: &error };
+            if context.routes.renews(route, operation.as_str(), &error) {
+                return refused.go_on(members).await;
+            }
             match refused.meaning(&members, size) {
                 Meaning::Waits => return refused.wait(members).await,
                 Meaning::Narrows(sharing) => return refused.narrow(members, sharing).await,

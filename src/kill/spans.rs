@@ -22,6 +22,7 @@ pub fn root<'a>(object: &'a SessionKill, conclusion: &Conclusion, in_attempt: Du
         ("sessionkill.name", object.name_any()),
         ("sessionkill.uid", uid.to_owned()),
         ("sessionkill.connection", spec.connection_ref.name.clone()),
+        ("sessionkill.connection_kind", spec.connection_ref.kind.as_str().to_owned()),
         ("sessionkill.instance_id", spec.instance_id.clone()),
         ("sessionkill.tenant_id", spec.tenant_id.clone()),
         ("sessionkill.outcome", conclusion.reason.as_str().to_owned()),

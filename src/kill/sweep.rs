@@ -56,6 +56,7 @@ pub async fn sweep(context: Arc<Context>, shutdown: CancellationToken) {
     let recoveries = Chores::<TenantKey>::new(RECOVERIES, context.tasks.clone(), shutdown.clone());
     let pruning = again_and_again(&context, &shutdown, async || {
         context.secrets.prune();
+        context.routes.prune();
         Swept::default()
     });
     let requests = again_and_again(&context, &shutdown, async || {

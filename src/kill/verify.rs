@@ -17,7 +17,6 @@ use crate::domain::tenant::TenantKey;
 use crate::kill::conclude::{Made, conclude_all};
 use crate::kill::context::Context;
 use crate::kill::report::report_called;
-use crate::kill::target::tenant;
 
 /// The pauses between two looks double up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -32,18 +31,16 @@ type Read = Result<Arc<Snapshot>, NotRead>;
 
 /// Follows one call to its conclusions; one read of the list serves all its requests.
 pub async fn verify(context: Arc<Context>, key: Arc<TenantKey>, mut open: Vec<Made>) {
-    let connection = context.routes.connection(key.namespace(), key.connection());
+    let connection = context.routes.connection(&key.connection_key());
     let shortest = connection.map_or(LONGEST_PAUSE, |connection| pause_between_lists(&connection));
     let (started, mut pause, mut is_shown) = (Instant::now(), shortest, false);
     loop {
-        // All requests of a call have the same tenant and connection.
-        let Some(first) = open.first() else { return };
-        let spec = &first.request.object.spec;
-        let namespace = first.request.object.namespace().unwrap_or_default();
-        let (connection, tenant) = ((namespace.as_str(), spec.connection_ref.name.as_str()), tenant(spec));
+        if open.is_empty() {
+            return;
+        }
         let ids: Vec<i64> =
             open.iter().flat_map(|made| &made.call.sessions).map(|session| session.session_id).collect();
-        let reading = context.process_lists.observe_by_name(connection, &tenant, &ids, Lane::Kills);
+        let reading = context.process_lists.observe_by_name(&key, &ids, Lane::Kills);
         // However slow the list, a request out of time must end: others may soon treat its claim as orphaned.
         let time = time_left(&open, Timestamp::now()) + LAST_LOOK;
         let read = timeout(time, reading).await.unwrap_or(Err(NotRead::Yet));

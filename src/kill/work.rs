@@ -7,11 +7,9 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use tokio::time::timeout;
 
 use crate::api::{Outcome, SessionKill, WaitReason};
-use crate::domain::kill::admission::must_see;
 use crate::domain::kill::backoff::in_time;
 use crate::domain::kill::plan::{Intent, Step, plan, plan_woken};
 use crate::domain::kill::sharing::MAX_SESSIONS;
@@ -33,7 +31,7 @@ use crate::queue::permits::Permit;
 pub async fn wait_for_next(context: &Arc<Context>, key: &Arc<TenantKey>) -> Option<Arc<Permit>> {
     let first = context.queue.first(key, Timestamp::now())?;
     let next = async {
-        wait_for_turn(context, &first).await;
+        wait_for_turn(context, key, &first).await;
         // Only after the wait for the rate limit, as others wait for rooms.
         room(context, key, &first).await
     };
@@ -45,26 +43,27 @@ pub async fn wait_for_next(context: &Arc<Context>, key: &Arc<TenantKey>) -> Opti
 
 /// Waits until the connection of `first` may be called, if `first` needs a call. The batch is formed later, so that
 /// requests that come during the wait join it, and edits and deletions are seen.
-async fn wait_for_turn(context: &Arc<Context>, first: &Item) {
+async fn wait_for_turn(context: &Arc<Context>, key: &Arc<TenantKey>, first: &Item) {
     let Some(cached) = context.requests.get(&first.object) else { return };
-    let step = cached.step(context.clock.now(), first.is_woken);
-    let (Some(Step::Attempt(_)), Some(name)) = (step, cached.connection()) else { return };
-    let namespace = cached.namespace().unwrap_or_default();
-    if let Ok(connection) = context.routes.connection(&namespace, name) {
-        // For the list and the call together, as nothing should wait between them or under a claim.
-        let calls = if cached.needs_list(must_see(&connection.spec)) { 2 } else { 1 };
-        let turn = context.connection_states.turn(&connection, calls);
-        let now = Timestamp::now();
-        let latest = in_time(Timestamp::MAX, now, first.not_after).duration_since(now);
-        // After this time its last try is made without a slot.
-        let _ = timeout(Duration::try_from(latest).unwrap_or_default(), turn).await;
+    let Some(Step::Attempt(_)) = cached.step(context.clock.now(), first.is_woken) else { return };
+    let Ok(connection) = context.routes.connection(&key.connection_key()) else { return };
+    let states = &context.connection_states;
+    // Whoever may not use the connection takes no slot from those who may.
+    if states.is_limited(&connection) && context.allowances.ask(key).await.is_err() {
+        return;
     }
+    // For the list and the call together, as nothing should wait between them or under a claim.
+    let calls = if cached.needs_list(connection.must_see()) { 2 } else { 1 };
+    let now = Timestamp::now();
+    let latest = in_time(Timestamp::MAX, now, first.not_after).duration_since(now);
+    // After this time its last try is made without a slot.
+    let _ = timeout(Duration::try_from(latest).unwrap_or_default(), states.turn(&connection, key, calls)).await;
 }
 
 /// The most sessions in a shared call for `key`.
 pub fn most_sessions(context: &Context, key: &TenantKey) -> usize {
-    let Ok(connection) = context.routes.connection(key.namespace(), key.connection()) else { return MAX_SESSIONS };
-    context.connection_states.most_sessions(&connection)
+    let Ok(connection) = context.routes.connection(&key.connection_key()) else { return MAX_SESSIONS };
+    context.connection_states.most_sessions(&connection, key.namespace())
 }
 
 fn planned(context: &Context, object: &SessionKill, item: &Item) -> Step {

@@ -17,7 +17,7 @@ pub const FIELD_MANAGER: &str = "sessionkill-operator";
 /// Identifies one object; its UID tells it from a re-created one with the same name.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its namespace.
+    /// Its namespace; empty for an object of a kind without namespaces.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -73,7 +73,8 @@ where
     let is_it = Operation { op: "test", path: "/metadata/uid", value: &target.uid };
     let add = Operation { op: "add", path: "/status", value: status };
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let request = Request::new(K::url_path(&(), Some(&target.namespace)));
+    let namespace = Some(target.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+    let request = Request::new(K::url_path(&(), namespace));
     // kube's JSON patch would build the status as a tree of values first, for the most costly of our writes.
     let empty = Patch::Json::<()>(json_patch::Patch(vec![]));
     let request = request.patch_subresource("status", &target.name, &params, &empty).map_err(kube::Error::BuildRequest);
@@ -102,14 +103,15 @@ mod tests {
     use super::*;
     use crate::api::OceanBaseConnection;
 
-    /// What a status write to this target asks the API server for.
-    async fn asked(target: Target) -> Value {
+    /// The path of a status write to this target, and what it asks the API server for.
+    async fn asked(target: Target) -> (String, Value) {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let tell = tell.clone();
             async move {
+                let path = request.uri().path().to_owned();
                 let body = request.into_body().collect().await?.to_bytes();
-                tell.send(serde_json::from_slice(&body)?)?;
+                tell.send((path, serde_json::from_slice(&body)?))?;
                 Ok::<_, BoxError>(Response::new(Body::from(b"{}".to_vec())))
             }
         });
@@ -130,7 +132,11 @@ mod tests {
         let same_object = json!({"op": "test", "path": "/metadata/uid", "value": "u1"});
         let at_generation = json!({"op": "test", "path": "/metadata/generation", "value": 7});
         let add = json!({"op": "add", "path": "/status", "value": {"state": "new"}});
-        assert_eq!(asked(target.clone()).await, json!([same_object, add]));
-        assert_eq!(asked(target.at(7)).await, json!([same_object, at_generation, add]));
+        assert_eq!(asked(target.clone()).await.1, json!([same_object, add]));
+        assert_eq!(asked(target.clone().at(7)).await.1, json!([same_object, at_generation, add]));
+        let path = "/apis/sessionkill.dev/v1alpha1/namespaces/here/oceanbaseconnections/it/status";
+        assert_eq!(asked(target.clone()).await.0, path);
+        let of_none = Target { namespace: String::new(), ..target };
+        assert_eq!(asked(of_none).await.0, path.replace("/namespaces/here", ""), "of a kind without namespaces");
     }
 }

@@ -42,6 +42,7 @@ pub struct Gauges {
     stall: Seconds,
     output_stuck: Family<[Label; 1], Seconds>,
     clock_lead: Family<[Label; 1], Seconds>,
+    credentials_left: Seconds,
 }
 
 impl Gauges {
@@ -59,6 +60,7 @@ impl Gauges {
             stall: Seconds::default(),
             output_stuck: Family::default(),
             clock_lead: Family::default(),
+            credentials_left: Seconds::default(),
         };
         registry.register(
             "leader",
@@ -100,7 +102,13 @@ impl Gauges {
         let help = "By how much the operator's clock is ahead of another at the least; negative if it is behind, 0 if it may be \
                     right. Of the API server's: nothing is sent beyond 5 s. Of all gateways' it is the one that differs most";
         registry.register_with_unit("clock_lead", help, Unit::Seconds, gauges.clock_lead.clone());
+        registry.register(
+            "credentials_seconds_left",
+            "What is left, in seconds, of the temporary access key that expires first of those in use; infinite if there is none",
+            gauges.credentials_left.clone(),
+        );
         gauges.set_leader(true);
+        gauges.set_credentials_left(None);
         gauges.set_limits(Limits::default());
         gauges.set_stages(&[]);
         for watch in crate::health::Watch::KINDS {
@@ -160,6 +168,11 @@ impl Gauges {
     /// The lead of the operator's clock over `clock`.
     pub fn set_clock_lead(&self, clock: Clock, lead: SignedDuration) {
         self.clock_lead.get_or_create(&[("clock", clock.into())]).set(lead.as_secs_f64());
+    }
+
+    /// What is left of the access key that expires first; `None` if there is none.
+    pub fn set_credentials_left(&self, left: Option<Duration>) {
+        self.credentials_left.set(left.map_or(f64::INFINITY, |left| left.as_secs_f64()));
     }
 
     /// The time that the oldest line of `output` has waited.

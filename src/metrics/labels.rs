@@ -3,7 +3,7 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::api::{Operation, Outcome, SessionOutcome, SessionReason};
+use crate::api::{Operation, Outcome, SessionOutcome, SessionReason, WaitReason};
 use crate::domain::backend::{ANSWER_LOST, CallError, ErrorKind};
 
 /// The name of a label, and its value.
@@ -196,6 +196,23 @@ pub(super) const CAUSES: &[SessionReason] =
 /// What an unknown outcome can become in the end, by the process list.
 pub(super) const RESOLUTIONS: &[SessionOutcome] =
     &[SessionOutcome::Killed, SessionOutcome::Gone, SessionOutcome::Failed, SessionOutcome::Unknown];
+
+/// The sources of access keys that are renewed, by the name that users write.
+pub const SOURCES: [&str; 4] = ["secretRef", "serviceAccountRef", "operatorIdentity", "instanceRole"];
+
+/// The actions of the Security Token Service that issue access keys.
+pub const STS_ACTIONS: [&str; 2] = ["AssumeRole", "AssumeRoleWithOIDC"];
+
+/// Why a renewal fails.
+pub(super) const NOT_RENEWED: [WaitReason; 7] = [
+    WaitReason::CredentialsRejected,
+    WaitReason::MetadataUnavailable,
+    WaitReason::OidcTokenRejected,
+    WaitReason::RoleNotAssumable,
+    WaitReason::ServiceAccountUnavailable,
+    WaitReason::StsUnavailable,
+    WaitReason::TimeStampRefused,
+];
 
 #[cfg(test)]
 mod tests {

@@ -58,6 +58,8 @@ pub struct Metrics {
     call_sessions: Histogram,
     lines_lost: Counters<1>,
     events_dropped: Counter,
+    renewals: Counters<2>,
+    sts_calls: Times<1>,
 }
 
 impl Default for Metrics {
@@ -82,6 +84,8 @@ impl Default for Metrics {
             call_sessions: Histogram::new(SIZES),
             lines_lost: Counters::default(),
             events_dropped: Counter::default(),
+            renewals: Counters::default(),
+            sts_calls: Times::new_with_constructor(times),
         };
         metrics.register(&mut registry);
         metrics.start_at_zero();
@@ -168,6 +172,16 @@ impl Metrics {
         self.events_dropped.inc();
     }
 
+    /// An access key of this source was renewed, or could not be for this reason.
+    pub fn renewed(&self, source: &'static str, failed: Option<WaitReason>) {
+        self.renewals.get_or_create(&of_renewal(source, failed)).inc();
+    }
+
+    /// A call of this action of the Security Token Service took this long, whatever came of it.
+    pub fn sts_called(&self, action: &'static str, took: Duration) {
+        observe(&self.sts_calls.get_or_create(&[("action", action)]), took, None);
+    }
+
     /// Calls `measure` to set gauges before each scrape, so that they cost nothing in between.
     pub fn before_scrape(&self, measure: impl Fn(&Gauges) + Send + 'static) {
         self.before_scrape.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(measure));
@@ -199,6 +213,10 @@ fn of_session(outcome: SessionOutcome, reason: SessionReason) -> [Label; 2] {
 
 fn of_call(call: Call, code: Code) -> [Label; 2] {
     [("operation", call.as_str()), ("code", code.into())]
+}
+
+fn of_renewal(source: &'static str, failed: Option<WaitReason>) -> [Label; 2] {
+    [("source", source), ("result", failed.map_or("Ok", WaitReason::as_str))]
 }
 
 fn of_cause(cause: SessionReason) -> [Label; 1] {

@@ -5,7 +5,7 @@ use prometheus_client::registry::{Registry, Unit};
 use strum::VariantArray as _;
 
 use super::labels::{Call, ClaimResult, Code, Ending, Output, Stage};
-use super::{Metrics, labels, of_call, of_cause, of_request, of_resolution, of_session};
+use super::{Metrics, labels, of_call, of_cause, of_renewal, of_request, of_resolution, of_session};
 use crate::api::{Operation, Outcome, SessionOutcome, SessionReason, WaitReason};
 
 /// How a session can end: outcome and reason.
@@ -95,6 +95,14 @@ impl Metrics {
             "Events that were not written, as too many of their namespace wait",
             self.events_dropped.clone(),
         );
+        to.register(
+            "credential_renewals",
+            "Renewals of temporary access keys, by the source of the first key and by the result: Ok, or why there is no new \
+             key. One that is still valid stays in use",
+            self.renewals.clone(),
+        );
+        let help = "Calls of the Security Token Service, by action, whatever came of them";
+        to.register_with_unit("sts_call", help, Unit::Seconds, self.sts_calls.clone());
     }
 
     /// Makes the series of all counters.
@@ -113,6 +121,11 @@ impl Metrics {
         }
         for output in Output::VARIANTS {
             drop(self.lines_lost(*output));
+        }
+        for source in labels::SOURCES {
+            for failed in std::iter::once(None).chain(labels::NOT_RENEWED.map(Some)) {
+                drop(self.renewals.get_or_create(&of_renewal(source, failed)));
+            }
         }
         for cause in labels::CAUSES {
             drop(self.unknown.get_or_create(&of_cause(*cause)));
@@ -134,6 +147,9 @@ impl Metrics {
             for code in Code::VARIANTS {
                 drop(self.calls.get_or_create(&of_call(call, *code)));
             }
+        }
+        for action in labels::STS_ACTIONS {
+            drop(self.sts_calls.get_or_create(&[("action", action)]));
         }
         for stage in Stage::VARIANTS {
             drop(self.stages.get_or_create(&[("stage", stage.into())]));

@@ -9,7 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::domain::kill::backoff::in_time;
 use crate::domain::kill::sharing::Sharing;
-use crate::domain::tenant::TenantKey;
+use crate::domain::tenant::{ConnectionKey, TenantKey};
 use crate::kubernetes::watch::cached::Cached;
 use crate::queue::item::{Item, Next};
 
@@ -27,8 +27,8 @@ pub struct Held {
     holds: HashMap<String, Hold>,
     /// The number of holds at which expired ones are removed.
     prune_at: usize,
-    /// When the requests waiting for each connection were last woken, by namespace and name.
-    wakes: HashMap<(String, String), Instant>,
+    /// When the requests waiting for each connection were last woken.
+    wakes: HashMap<ConnectionKey, Instant>,
     /// The number of wakes at which old ones are removed.
     prune_wakes_at: usize,
 }
@@ -111,20 +111,19 @@ impl Held {
 
     /// Whether the connection recovered after the request was `seen`, while the request was being processed.
     fn has_come(&self, hold: &Hold, seen: Instant) -> bool {
-        let of = hold.waits_for.as_ref().map(|(_, key)| (key.namespace().to_owned(), key.connection().to_owned()));
+        let of = hold.waits_for.as_ref().map(|(_, key)| key.connection_key());
         of.and_then(|of| self.wakes.get(&of)).is_some_and(|woken| *woken > seen)
     }
 
-    /// Ends the wait of every request that waits for this connection, and returns those requests.
-    pub fn wake(&mut self, namespace: &str, connection: &str) -> Vec<ObjectRef<Cached>> {
+    /// Ends the wait of every request that waits for this connection, whatever its namespace, and returns those requests.
+    pub fn wake(&mut self, connection: &ConnectionKey) -> Vec<ObjectRef<Cached>> {
         if self.wakes.len() >= self.prune_wakes_at.max(MIN_HELD) {
             self.wakes.retain(|_, woken| woken.elapsed() < REMEMBERED);
             self.prune_wakes_at = self.wakes.len() * 2;
         }
-        self.wakes.insert((namespace.to_owned(), connection.to_owned()), Instant::now());
-        let is_of = |key: &TenantKey| key.namespace() == namespace && key.connection() == connection;
+        self.wakes.insert(connection.clone(), Instant::now());
         let woken = self.holds.values_mut().filter_map(|hold| {
-            let (object, _) = hold.waits_for.take_if(|(_, key)| is_of(key))?;
+            let (object, _) = hold.waits_for.take_if(|(_, key)| key.goes_through(connection))?;
             (hold.until, hold.is_woken) = (Timestamp::MIN, true);
             Some(object)
         });
@@ -140,7 +139,8 @@ fn woken(hold: Hold) -> Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::test_objects::request;
+    use crate::api::SessionKill;
+    use crate::domain::test_objects::{of_cluster, request};
 
     fn now() -> Timestamp {
         "2026-10-05T10:00:00Z".parse().unwrap()
@@ -218,21 +218,37 @@ mod tests {
         held.hold(item("a", 1, "7"), Next::WithConnection(until), tenant("one"), now());
         held.hold(item("b", 1, "7"), Next::WithConnection(until), tenant("other"), now());
         held.hold(item("c", 1, "7"), Next::Later(until), tenant("one"), now());
-        let namespace = request().metadata.namespace.unwrap_or_default();
-        assert_eq!(held.wake(&namespace, "one"), [ObjectRef::new("a")]);
+        let one = ConnectionKey::new(request().metadata.namespace.as_deref(), "one");
+        assert_eq!(held.wake(&one), [ObjectRef::new("a")]);
         assert!(held.until(&item("a", 1, "7"), now()).is_none() && held.is_woken("a"));
         assert!(held.until(&item("b", 1, "7"), now()).is_some() && held.until(&item("c", 1, "7"), now()).is_some());
-        assert_eq!(held.wake(&namespace, "one"), [], "once");
+        assert_eq!(held.wake(&one), [], "once");
         assert_eq!(released(&mut held, "a"), (Some(now()), true));
+    }
+
+    #[test]
+    fn a_connection_of_no_namespace_wakes_those_of_every_namespace_and_none_of_another_with_its_name() {
+        let of = |namespace: &str, mut object: SessionKill| {
+            object.metadata.namespace = Some(namespace.to_owned());
+            Some(Arc::new(TenantKey::of(&object)))
+        };
+        let (mut held, until) = (Held::default(), now() + seconds(30));
+        held.hold(item("a", 1, "7"), Next::WithConnection(until), of("dba", of_cluster(request())), now());
+        held.hold(item("b", 1, "7"), Next::WithConnection(until), of("shop", of_cluster(request())), now());
+        held.hold(item("c", 1, "7"), Next::WithConnection(until), of("dba", request()), now());
+        let mut woken = held.wake(&ConnectionKey::new(None, "prod-ob"));
+        woken.sort_by(|one, other| one.name.cmp(&other.name));
+        assert_eq!(woken, [ObjectRef::new("a"), ObjectRef::new("b")]);
+        assert_eq!(held.wake(&ConnectionKey::new(Some("dba"), "prod-ob")), [ObjectRef::new("c")]);
     }
 
     #[test]
     fn what_comes_while_a_request_is_worked_on_wakes_it_too() {
         let tenant = || Some(Arc::new(TenantKey::of(&request())));
-        let namespace = request().metadata.namespace.unwrap_or_default();
+        let connection = ConnectionKey::new(request().metadata.namespace.as_deref(), "prod-ob");
         let (mut held, until) = (Held::default(), now() + seconds(30));
         let at_work = item("a", 1, "7");
-        assert_eq!(held.wake(&namespace, "prod-ob"), []);
+        assert_eq!(held.wake(&connection), []);
         held.hold(at_work, Next::WithConnection(until), tenant(), now());
         assert!(held.is_woken("a") && held.until(&item("a", 1, "7"), now()).is_none());
         let again = item("a", 1, "7");

@@ -10,7 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::tenant::TenantKey;
+use crate::domain::tenant::{ConnectionKey, TenantKey};
 use crate::kubernetes::lease::leadership::Leadership;
 use crate::kubernetes::watch::cached::Cached;
 use crate::metrics::labels::Stage;
@@ -88,8 +88,8 @@ impl Queue {
     }
 
     /// Wakes every request that waits for this connection, because it works again or was replaced.
-    pub fn wake(&self, namespace: &str, connection: &str) {
-        let woken = self.state().held.wake(namespace, connection);
+    pub fn wake(&self, connection: &ConnectionKey) {
+        let woken = self.state().held.wake(connection);
         self.look_again_at(woken);
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::domain::tenant::TenantKey;
+use crate::domain::tenant::{ConnectionKey, TenantKey};
 pub use crate::queue::turns::Pace;
 use crate::queue::turns::{Connection, Limits, Namespace, Turns, Waiter};
 
@@ -66,7 +66,7 @@ impl Permits {
             let waits = state.namespaces.values.get(key.namespace()).is_some_and(Namespace::waits);
             let namespace = state.namespaces.waits(&key.namespace().to_owned(), waits);
             let waits = namespace.connections.values.get(key.connection()).is_some_and(Connection::waits);
-            let connection = namespace.connections.waits(&key.connection().to_owned(), waits);
+            let connection = namespace.connections.waits(key.connection(), waits);
             let waits = connection.tenants.values.get(key).is_some_and(|waiting| !waiting.is_empty());
             connection.tenants.waits(key, waits).push_back(Waiter { id: place.id, granted });
         }
@@ -94,12 +94,12 @@ impl Permits {
             .unwrap_or(self.limits.unheard)
     }
 
-    /// Forgets the connections, by namespace and name, for which `exists` returns false.
-    pub fn retain(&self, exists: impl Fn(&str, &str) -> bool) {
+    /// Forgets how fast the connections answer for which `exists` returns false: in all namespaces whose requests used them.
+    pub fn retain(&self, exists: impl Fn(&ConnectionKey) -> bool) {
         let mut state = self.state();
         state.namespaces.values.retain(|name, namespace| {
             namespace.connections.values.retain(|connection, of| {
-                if !exists(name, connection) {
+                if !exists(&ConnectionKey::of(name, connection)) {
                     of.pace = None;
                 }
                 of.is_kept()
@@ -108,19 +108,9 @@ impl Permits {
         });
     }
 
-    /// Forgets one connection.
-    pub fn forget(&self, namespace: &str, connection: &str) {
-        let mut state = self.state();
-        let Some(of) = state.namespaces.values.get_mut(namespace) else { return };
-        if let Some(it) = of.connections.values.get_mut(connection) {
-            it.pace = None;
-            if !it.is_kept() {
-                of.connections.values.remove(connection);
-            }
-        }
-        if !of.is_kept() {
-            state.namespaces.values.remove(namespace);
-        }
+    /// Forgets how fast one connection answers.
+    pub fn forget(&self, connection: &ConnectionKey) {
+        self.retain(|other| other != connection);
     }
 
     /// Grants every permit that may be granted now.
@@ -169,7 +159,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::domain::test_objects::request;
+    use crate::domain::test_objects::{of_cluster, request};
 
     fn key(namespace: &str, connection: &str, tenant: &str) -> Arc<TenantKey> {
         let mut object = request();
@@ -351,11 +341,47 @@ mod tests {
         drop(unclaimed);
         drop(stays);
         assert!(is_forgotten(&permits), "{permits:?}");
-        for forget in [|permits: &Permits| permits.retain(|_, _| false), |permits: &Permits| permits.forget("a", "x")] {
+        let gone: fn(&Permits) = |permits| permits.forget(&ConnectionKey::new(Some("a"), "x"));
+        for forget in [|permits: &Permits| permits.retain(|_| false), gone] {
             permits.heard(&key("a", "x", ""), Pace::Quick);
             assert!(!is_forgotten(&permits));
             forget(&permits);
             assert!(is_forgotten(&permits), "a connection that is gone: {permits:?}");
         }
+    }
+
+    fn lent(namespace: &str, tenant: &str) -> Arc<TenantKey> {
+        let mut object = of_cluster(request());
+        object.metadata.namespace = Some(namespace.to_owned());
+        tenant.clone_into(&mut object.spec.tenant_id);
+        Arc::new(TenantKey::of(&object))
+    }
+
+    #[test]
+    fn through_one_connection_of_no_namespace_each_namespace_has_its_turn() {
+        let permits = Permits::new(1);
+        permits.heard(&lent("a", ""), Pace::Quick);
+        permits.heard(&lent("b", ""), Pace::Quick);
+        let held = ask(&permits, &lent("a", "0")).ok().unwrap();
+        let many: Vec<_> = (1..100).map(|number| lent("a", &number.to_string())).collect();
+        let (_, mut of_a) = ask_many(&permits, &many);
+        let mut of_b = ask(&permits, &lent("b", "0")).unwrap_err();
+        drop(held);
+        let next = of_a.iter_mut().find_map(FutureExt::now_or_never).unwrap();
+        drop(next);
+        assert!((&mut of_b).now_or_never().is_some(), "after one of the other's, however many wait");
+    }
+
+    #[test]
+    fn a_connection_of_no_namespace_that_is_gone_is_forgotten_in_all_that_used_it() {
+        let permits = Permits::new(1);
+        for namespace in ["a", "b"] {
+            permits.heard(&lent(namespace, ""), Pace::Silent);
+        }
+        permits.heard(&key("a", "prod-ob", ""), Pace::Silent);
+        permits.forget(&ConnectionKey::new(None, "prod-ob"));
+        assert_eq!(permits.pace(&lent("a", "")), Pace::Slow);
+        assert_eq!(permits.pace(&lent("b", "")), Pace::Slow);
+        assert_eq!(permits.pace(&key("a", "prod-ob", "")), Pace::Silent, "another one of that name");
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::api::ConnectionRef;
 use crate::domain::tenant::TenantKey;
 use crate::queue::ring::Ring;
 
@@ -60,7 +61,8 @@ pub struct Turns<W> {
 #[derive(Debug)]
 pub struct Namespace<W> {
     pub held: usize,
-    pub connections: Ring<String, Connection<W>>,
+    /// By kind and name, as requests of the namespace name them.
+    pub connections: Ring<ConnectionRef, Connection<W>>,
 }
 
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl<W> Connection<W> {
 
 impl<W> Turns<W> {
     pub fn connection(&mut self, key: &TenantKey) -> &mut Connection<W> {
-        self.namespaces.value(&key.namespace().to_owned()).connections.value(&key.connection().to_owned())
+        self.namespaces.value(&key.namespace().to_owned()).connections.value(key.connection())
     }
 
     /// Takes out the next caller that may have a permit within `limits`, and counts the permit.
@@ -163,7 +165,7 @@ impl<W> Turns<W> {
         self.held_by_slow = self.held_by_slow.saturating_sub(usize::from(!was_quick));
         let namespace = self.namespaces.value(&key.namespace().to_owned());
         namespace.held = namespace.held.saturating_sub(1);
-        let connection = namespace.connections.value(&key.connection().to_owned());
+        let connection = namespace.connections.value(key.connection());
         connection.held = connection.held.saturating_sub(1);
         self.forget(key);
     }
@@ -171,7 +173,7 @@ impl<W> Turns<W> {
     /// Removes a caller that stopped waiting.
     pub fn leave(&mut self, key: &TenantKey, id: u64) {
         let namespace = self.namespaces.value(&key.namespace().to_owned());
-        let connection = namespace.connections.value(&key.connection().to_owned());
+        let connection = namespace.connections.value(key.connection());
         let waiting = connection.tenants.values.get_mut(key);
         let Some(waiting) = waiting.filter(|waiting| waiting.iter().any(|waiter| waiter.id == id)) else {
             return self.forget(key);
@@ -181,7 +183,7 @@ impl<W> Turns<W> {
             connection.tenants.turns.retain(|of| **of != *key);
         }
         if !connection.waits() {
-            namespace.connections.turns.retain(|name| name != key.connection());
+            namespace.connections.turns.retain(|of| of != key.connection());
         }
         if !namespace.waits() {
             self.namespaces.turns.retain(|name| name != key.namespace());

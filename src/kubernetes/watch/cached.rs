@@ -98,11 +98,6 @@ impl Cached {
         }
     }
 
-    /// The name of its connection; `None` if the object is unreadable.
-    pub fn connection(&self) -> Option<&str> {
-        self.shown().map(|object| object.spec.connection_ref.name.as_str())
-    }
-
     /// How many sessions it names; 1 if the object is unreadable.
     pub fn sessions(&self) -> usize {
         match &self.0 {
@@ -240,7 +235,7 @@ mod tests {
                 }
             }
             assert_eq!(outline.says(WaitReason::Suspended), whole.says(WaitReason::Suspended));
-            assert_eq!((outline.key(), outline.connection()), (whole.key(), whole.connection()));
+            assert_eq!(outline.key(), whole.key());
             assert_eq!((outline.sessions(), outline.not_after()), (whole.sessions(), whole.not_after()));
             for must_see in [MustSee::Expected, MustSee::All] {
                 assert_eq!(outline.needs_list(must_see), whole.needs_list(must_see));

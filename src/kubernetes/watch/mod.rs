@@ -4,6 +4,7 @@ pub mod budget;
 pub mod cached;
 pub mod metadata;
 mod one_namespace;
+pub mod refusal;
 pub mod scope;
 pub mod silent;
 pub mod stored_request;

@@ -16,11 +16,6 @@ impl Scope {
         Self { client, namespaces }
     }
 
-    /// The client of the API server.
-    pub const fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// The name of each namespace, or a single `None` for all at once.
     pub fn places(&self) -> Vec<Option<&str>> {
         let named = self.namespaces.as_ref();

@@ -8,7 +8,6 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 use std::time::Duration;
 
 use kube::api::{ListMeta, ListParams, ObjectMeta, Request};
-use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
@@ -16,7 +15,6 @@ use serde::Deserialize;
 
 use crate::health::{Health, Watch};
 use crate::kubernetes::calls::{ApiError, bounded};
-use crate::kubernetes::watch::scope::Scope;
 use crate::kubernetes::watch::streams::PAGE;
 
 /// A hash per object of its identity and version: 8 bytes instead of names.
@@ -44,24 +42,24 @@ struct Identity {
 }
 
 /// For ever, checks each watch of a kind that has been silent for long: whether `cache`, which it fills, has what the
-/// API server lists for the selector of `config`. Each watch lasts `length`.
+/// API server lists for the selector of `config`. There is a watch of `kind` for each of `places`; each lasts `length`.
 pub async fn question<K>(
-    (scope, length): (&Scope, Duration),
+    (client, places, length): (&Client, &[Option<&str>], Duration),
     health: &Health,
     config: &watcher::Config,
     cache: &Store<K>,
     kind: fn(usize) -> Watch,
 ) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone,
+    K: Resource<DynamicType = ()> + Clone,
 {
     let selected = ListParams { field_selector: config.field_selector.clone(), ..ListParams::default().limit(PAGE) };
     loop {
         tokio::time::sleep(length / 2).await;
-        for (number, place) in scope.places().into_iter().enumerate() {
+        for (number, place) in places.iter().copied().enumerate() {
             let watch = kind(number);
             if health.is_silent(watch) {
                 let all = Request::new(K::url_path(&(), place));
-                let listed = list(scope.client(), &all, selected.clone()).await;
+                let listed = list(client, &all, selected.clone()).await;
                 judge(health, watch, listed, || cached(cache, place));
             }
         }

@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::api::{ConnectionReason, OceanBaseConnection, SessionKill};
+use crate::api::{ClusterOceanBaseConnection, ConnectionReason, OceanBaseConnection, SessionKill};
 use crate::domain::text::clamp;
 use crate::kubernetes::watch::metadata::{Kept, Size};
 
@@ -36,8 +36,11 @@ pub struct Unreadable {
 #[derive(Clone, Debug)]
 pub struct Guarded<K = SessionKill>(pub Result<Arc<K>, Unreadable>, pub Size);
 
-/// A stored connection.
+/// A stored connection of a namespace.
 pub type GuardedConnection = Guarded<OceanBaseConnection>;
+
+/// A stored connection of no namespace.
+pub type GuardedClusterConnection = Guarded<ClusterOceanBaseConnection>;
 
 /// The parts of an object, whatever their content.
 #[derive(Deserialize, Default)]
@@ -143,7 +146,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::test_objects::{connection, request};
+    use crate::domain::test_objects::{cluster_connection, connection, request};
 
     #[test]
     fn what_fits_is_shared_and_has_no_metadata_that_nobody_reads() {
@@ -215,6 +218,22 @@ mod tests {
             let read: GuardedConnection = serde_json::from_value(stored).unwrap();
             let error = read.0.unwrap_err().error;
             assert!(error.contains("unknown field `tenantIds`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn of_a_connection_of_no_namespace_nothing_is_overlooked_either() {
+        let whole = cluster_connection(&json!({"names": ["shop"], "selector": {"matchLabels": {"team": "a"}}}));
+        let stored = serde_json::to_value(&whole).unwrap();
+        let read: GuardedClusterConnection = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read.0.unwrap().as_ref()).unwrap(), stored);
+        let allowed = "/spec/allowedNamespaces";
+        for object in ["/spec", "/spec/alibabaCloud", allowed, &format!("{allowed}/selector")] {
+            let mut stored = stored.clone();
+            stored.pointer_mut(object).unwrap()["labels"] = json!({"team": "b"});
+            let read: GuardedClusterConnection = serde_json::from_value(stored).unwrap();
+            let error = read.0.unwrap_err().error;
+            assert!(error.contains("unknown field `labels`"), "{object}: {error}");
         }
     }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures::stream::{self, select_all};
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
-use kube::Api;
-use kube::core::NamespaceResourceScope;
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use crate::health::{Health, Watch};
 use crate::kubernetes::api_error::of_watch;
 use crate::kubernetes::watch::one_namespace::{beside_others, empty_list};
+use crate::kubernetes::watch::refusal::{Refusal, is_forbidden, is_refused};
 use crate::kubernetes::watch::scope::Scope;
 
 /// The pause after each failure of a watch. The client's default doubles up to 30 s, which delays requests by up to 30
@@ -68,8 +69,8 @@ where
     let first = if places.iter().all(Option::is_some) { empty_list().into() } else { vec![] };
     let watches = places.into_iter().enumerate().map(|(number, place)| {
         let all = scope.objects_of(place);
-        let events = listed_anew(all, config.clone(), length * LIST_AFTER);
-        let events = told(events, health.clone(), kind(number));
+        let events = listed_anew(all, config.clone(), length * LIST_AFTER, |_| false);
+        let events = told(events, health.clone(), kind(number), None);
         match place {
             Some(namespace) => beside_others(events, namespace.to_owned(), writer.as_reader()).boxed(),
             None => events.boxed(),
@@ -77,6 +78,24 @@ where
     });
     let watches = select_all(watches.collect::<Vec<_>>());
     stream::iter(first).chain(watches).map_ok(move |event| kept(event, &keep)).reflect(writer)
+}
+
+/// One watch of a kind without namespaces, as [`watch`]. The operator does without the kind where its definition or its
+/// rights are missing: `refusal` then says so.
+pub fn watch_cluster<K>(
+    (client, length): (&Client, Duration),
+    config: &watcher::Config,
+    writer: Writer<K>,
+    health: &Arc<Health>,
+    refusal: Arc<Refusal>,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = ClusterResourceScope>,
+    K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    // A watch that is allowed again tells nothing: only a list shows that it is.
+    let events = listed_anew(Api::all(client.clone()), config.clone(), length * LIST_AFTER, is_refused);
+    told(events, health.clone(), Watch::ClusterConnections, Some(refusal)).reflect(writer)
 }
 
 fn kept<K>(event: Event<K>, keep: impl Fn(K) -> K) -> Event<K> {
@@ -87,7 +106,7 @@ fn kept<K>(event: Event<K>, keep: impl Fn(K) -> K) -> Event<K> {
     }
 }
 
-/// Repeats a watch that begins with a list and ends `length` after that list.
+/// Repeats a watch that begins with a list and ends `length` after that list, or after an error that `ends_it`.
 ///
 /// The first list is streamed if the API server can (`WatchList`, on by default from Kubernetes 1.34): that costs it
 /// less than pages, and only one object at a time is held as text. A streamed list may be stale, from a cache of the
@@ -96,6 +115,7 @@ fn listed_anew<K>(
     api: Api<K>,
     config: watcher::Config,
     length: Duration,
+    ends_it: fn(&watcher::Error) -> bool,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
@@ -104,18 +124,24 @@ where
     let begin = move || {
         let is_streamed = std::mem::replace(&mut is_first, false);
         let config = if is_streamed { config.clone().streaming_lists() } else { config.clone() };
-        let (listed, refused) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (is_listed, is_refused) = (listed.clone(), refused.clone());
+        let (listed, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (is_listed, has_ended) = (listed.clone(), ended.clone());
         let mut is_listing = is_streamed;
         let events = watcher(api.clone(), config).filter_map(move |event| {
             let event = match event {
                 // After any error the next list comes in pages, and reports what keeps it from working.
                 Err(error) if is_listing => {
                     tracing::debug!(error = of_watch(&error), "no list as a stream");
-                    is_refused.notify_one();
+                    has_ended.notify_one();
                     None
                 }
-                event => Some(event),
+                Err(error) => {
+                    if ends_it(&error) {
+                        has_ended.notify_one();
+                    }
+                    Some(Err(error))
+                }
+                event @ Ok(_) => Some(event),
             };
             if matches!(event, Some(Ok(Event::InitDone))) {
                 is_listing = false;
@@ -127,8 +153,11 @@ where
         events.take_until(async move {
             let may_take = if is_streamed { STREAM_LIMIT } else { Duration::MAX };
             tokio::select! {
-                () = listed.notified() => sleep(length).await,
-                () = refused.notified() => {}
+                () = listed.notified() => tokio::select! {
+                    () = sleep(length) => {}
+                    () = ended.notified() => {}
+                },
+                () = ended.notified() => {}
                 () = sleep(may_take) => {}
             }
         })
@@ -136,20 +165,28 @@ where
     stream::repeat_with(begin).flatten()
 }
 
-/// Starts the watch when its turn comes, and reports its state to `health`.
+/// Starts the watch when its turn comes, and reports its state to `health`. A kind with a `refusal` is not needed: that it
+/// cannot be read is said there.
 fn told<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
     health: Arc<Health>,
     watch: Watch,
+    refusal: Option<Arc<Refusal>>,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static
 where
     K: Send + 'static,
 {
     let before = health.clone();
     let events = events.backoff(WatchPause).inspect(move |event| match event {
-        Ok(Event::InitDone) => health.watch_synced(watch),
+        Ok(Event::InitDone) => {
+            if let Some(refusal) = &refusal {
+                refusal.is_over();
+            }
+            health.watch_synced(watch);
+        }
         Ok(Event::Init | Event::InitApply(_)) => health.watch_works(watch),
         Ok(Event::Apply(_) | Event::Delete(_)) => health.watch_delivers(watch),
+        Err(error) if refusal.as_ref().is_some_and(|refusal| refusal.is_from(error)) => health.watch_synced(watch),
         Err(error) => {
             tracing::warn!(error = of_watch(error), watch = watch.as_str(), "watch failed, trying again");
             // A restart restores no rights, and one deleted namespace must not stop the operator for the others.
@@ -164,18 +201,10 @@ where
         // Otherwise a request could be told that its connection does not exist, while that cache is still empty.
         if let Watch::Requests(place) = watch {
             before.synced(Watch::Connections(place)).await;
+            before.synced(Watch::ClusterConnections).await;
         }
         before.watch_begins(watch);
         events
     }
     .flatten_stream()
-}
-
-fn is_forbidden(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.is_forbidden(),
-        _ => false,
-    }
 }
