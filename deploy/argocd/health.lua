@@ -1,4 +1,4 @@
--- Argo CD's health of a SessionKill and of an OceanBaseConnection; argocd-cm.yaml installs it.
+-- Argo CD's health of a SessionKill and of a connection of either kind; argocd-cm.yaml installs it.
 -- Argo CD knows no conditions of custom resources: without this it calls each of them healthy as soon as it exists.
 local health = {status = "Progressing", message = "not yet seen by the operator"}
 -- The status of a fresh or an edited object speaks of another generation, or of none.

@@ -12,6 +12,20 @@
 {{- .Values.serviceAccount.name | default (include "sessionkill.name" .) -}}
 {{- end -}}
 
+{{- /* Whether requests may name ClusterOceanBaseConnections: as the value says, or if it is null, unless watchNamespaces is set. */ -}}
+{{- define "sessionkill.clusterConnections" -}}
+{{- $enabled := .Values.clusterConnections.enabled -}}
+{{- if kindIs "invalid" $enabled -}}
+{{- $enabled = empty .Values.watchNamespaces -}}
+{{- end -}}
+{{- if $enabled -}}true{{- end -}}
+{{- end -}}
+
+{{- /* The namespace of the Secrets, Services and accounts that they name. */ -}}
+{{- define "sessionkill.resourceNamespace" -}}
+{{- .Values.clusterConnections.resourceNamespace | default .Release.Namespace -}}
+{{- end -}}
+
 {{- define "sessionkill.image" -}}
 {{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
 {{- if .Values.image.digest -}}

@@ -7,11 +7,23 @@
 {{- with .Values.watchNamespaces }}
 - --watch-namespaces={{ join "," . }}
 {{- end }}
+{{- if not (kindIs "invalid" .Values.clusterConnections.enabled) }}
+- --cluster-connections={{ .Values.clusterConnections.enabled }}
+{{- end }}
+{{- with .Values.clusterConnections.resourceNamespace }}
+- --cluster-resource-namespace={{ . }}
+{{- end }}
 {{- with .Values.operator.allowEndpoints }}
 - --allow-endpoint={{ join "," . }}
 {{- end }}
 {{- with .Values.operator.allowSQLHosts }}
 - --allow-sql-host={{ join "," . }}
+{{- end }}
+{{- with .Values.operator.allowIdentities }}
+- --allow-identity={{ join "," . }}
+{{- end }}
+{{- with .Values.operator.clusterName }}
+- --cluster-name={{ . }}
 {{- end }}
 {{- if .Values.operator.apiServerHTTP1 }}
 - --api-server-http1
@@ -61,6 +73,12 @@
 {{- else if .Values.proxy.url }}
 - name: SESSIONKILL_PROXY
   value: {{ .Values.proxy.url | quote }}
+{{- end }}
+{{- with .Values.rrsa.oidcProviderARN }}
+- name: ALIBABA_CLOUD_OIDC_PROVIDER_ARN
+  value: {{ . }}
+- name: ALIBABA_CLOUD_OIDC_TOKEN_FILE
+  value: /var/run/secrets/sessionkill/rrsa/token
 {{- end }}
 {{- if .Values.extraCA.configMap }}
 # Together these two replace the default. They trust the public authorities of the image, and those of the ConfigMap.
