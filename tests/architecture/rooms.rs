@@ -67,6 +67,7 @@ const CRATES: [Room; 3] = [
             "std::mem",
             "std::net::IpAddr",
             "std::slice",
+            "std::str::FromStr",
             "std::sync::Arc",
             "std::time::Duration",
         ],
@@ -93,13 +94,18 @@ const CRATES: [Room; 3] = [
             "sessionkill_api::AlibabaCloud",
             "sessionkill_api::BackendSpec",
             "sessionkill_api::ConnectionReason",
+            "sessionkill_api::CredentialSource",
             "sessionkill_api::Expect",
+            "sessionkill_api::IdentitySpec",
             "sessionkill_api::KillOperation",
             "sessionkill_api::Network",
             "sessionkill_api::ObservedSession",
             "sessionkill_api::Operation",
+            "sessionkill_api::OperatorIdentity",
             "sessionkill_api::SYS_TENANT",
             "sessionkill_api::Scope",
+            "sessionkill_api::ServiceAccountRef",
+            "sessionkill_api::SessionPolicy",
             "sessionkill_api::SessionReason",
             "sessionkill_api::SessionState",
             "sessionkill_api::SignatureMethod",
@@ -107,6 +113,7 @@ const CRATES: [Room; 3] = [
             "sessionkill_api::WaitReason",
             "sessionkill_core::backend",
             "sessionkill_core::clock",
+            "sessionkill_core::credentials",
             "sessionkill_core::kill::expect",
             "sessionkill_core::session",
             "sha1",
@@ -184,20 +191,28 @@ const WINGS: [Room; 7] = [
 ];
 
 /// The single files beside the wings.
-const BESIDE: [Room; 11] = [
+const BESIDE: [Room; 13] = [
     Room {
         at: "src/check.rs",
         root: "src",
         why: BESIDE_THE_WINGS,
-        may: &["crate::api", "crate::clock", "crate::config", "crate::domain", "crate::kubernetes"],
+        may: &["crate::api", "crate::clock", "crate::config", "crate::domain", "crate::kubernetes", "crate::rights"],
     },
+    Room { at: "src/rights.rs", root: "src", why: BESIDE_THE_WINGS, may: &["crate::api"] },
     Room { at: "src/clock.rs", root: "src", why: BESIDE_THE_WINGS, may: &["crate::domain"] },
     Room {
         at: "src/config.rs",
         root: "src",
         why: BESIDE_THE_WINGS,
-        may: &["crate::backends::sql::AllowedHost", "crate::domain", "crate::kubernetes", "crate::oceanbase"],
+        may: &[
+            "crate::backends::sql::AllowedHost",
+            "crate::domain",
+            "crate::key_options",
+            "crate::kubernetes",
+            "crate::oceanbase",
+        ],
     },
+    Room { at: "src/key_options.rs", root: "src", why: BESIDE_THE_WINGS, may: &["crate::domain", "crate::oceanbase"] },
     Room { at: "src/core_dumps.rs", root: "src", why: BESIDE_THE_WINGS, may: &[] },
     Room { at: "src/descriptors.rs", root: "src", why: BESIDE_THE_WINGS, may: &[] },
     Room {

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, env, fs};
 
 use serde_json::{Value, json};
+use sessionkill::rights;
 use testbed::chart;
 
 use crate::{admitted, control_plane::repository, furnished, render, render_of};
@@ -130,17 +131,19 @@ async fn the_check_asks_for_exactly_the_rights_that_are_granted() {
     let named =
         |object: &&Value| object["kind"] == "ClusterRole" && object["metadata"]["name"] == "sessionkill-operator";
     let rules = objects.iter().find(named).unwrap()["rules"].as_array().unwrap().clone();
-    let needed = sessionkill::check::NEEDED.map(|(group, resource, subresource, verbs)| {
-        let resource = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+    let needed = rights::NEEDED.iter().chain([&rights::NEEDED_OF_NAMESPACES]).chain(&rights::NEEDED_OF_CLUSTER);
+    let needed = needed.map(|(group, resource, subresource, verbs)| {
+        let resource =
+            if subresource.is_empty() { (*resource).to_owned() } else { format!("{resource}/{subresource}") };
         json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
     });
-    assert_eq!(rules, needed);
+    assert_eq!(rules, needed.collect::<Vec<_>>());
 
     let of_lease =
         |object: &&Value| object["metadata"]["name"] == "sessionkill-operator-leases" && object["kind"] == "Role";
     let rules = &objects.iter().find(of_lease).unwrap()["rules"];
     let verbs = |named: bool| {
-        let asked = sessionkill::check::NEEDED_OF_LEASE.into_iter().filter(|(_, by_name)| *by_name == named);
+        let asked = rights::NEEDED_OF_LEASE.into_iter().filter(|(_, by_name)| *by_name == named);
         json!(asked.map(|(verb, _)| verb).collect::<Vec<_>>())
     };
     assert_eq!([&rules[0]["verbs"], &rules[1]["verbs"]], [&verbs(true), &verbs(false)]);

@@ -16,8 +16,8 @@ use testbed::{control_plane::client_for, stack::NAMESPACE as OPERATORS_NAMESPACE
 use tokio::sync::OnceCell;
 
 use self::objects::{
-    connection, field, fields, fields_of_status, finalizers, in_future, kill, long_lived, longest_sessions, numbered,
-    owner, owners, usual_sessions,
+    cluster_connection, connection, field, fields, fields_of_status, finalizers, in_future, kill, long_lived,
+    longest_sessions, numbered, owner, owners, usual_sessions,
 };
 use crate::{
     control_plane::{Cluster, Said},
@@ -106,7 +106,9 @@ async fn store_what_is_misspelt(cluster: &Cluster) {
     request["spec"]["sessions"][0]["expects"] = json!({"user": "report_ro"});
     let mut link = connection("link", json!({}));
     link["spec"]["tenantIds"] = json!(["t1"]);
-    for object in [request, link] {
+    let mut shared = cluster_connection("misspelt", json!({}));
+    shared["spec"]["allowedNamespace"] = json!({"names": ["shop"]});
+    for object in [request, link, shared] {
         let said = cluster.kubectl_with(&["create", "-n", MISSPELT, "-f", "-"], &object.to_string()).await;
         assert!(said.success, "{said:?}");
     }
@@ -189,7 +191,7 @@ async fn metadata_that_nobody_needs_is_refused_by_its_name() {
         ),
     ];
     for (most, too_much, because) in cases {
-        for object in [kill as fn(&str, Value) -> Value, connection] {
+        for object in [kill as fn(&str, Value) -> Value, connection, cluster_connection] {
             assert_eq!(tried_in(cluster, NAMESPACE, &object("a", most.clone())).await, Ok(()), "at most: {because}");
             let said = tried_in(cluster, NAMESPACE, &object("a", too_much.clone())).await;
             assert_refused(&field(&too_much), said, because);
@@ -387,6 +389,11 @@ async fn an_unknown_field_is_refused_by_its_name_and_whoever_stored_one_before_i
             ["obc", "link"],
             json!({"spec": {"requestTimeoutSeconds": 7}}),
             r#""spec.tenantIds": did you mean "tenantIDs"?"#,
+        ),
+        (
+            ["cobc", "misspelt"],
+            json!({"spec": {"requestTimeoutSeconds": 7}}),
+            r#""spec.allowedNamespace": did you mean "allowedNamespaces"?"#,
         ),
     ] {
         eventually("the policy to be in force", async || match patched(cluster, MISSPELT, what, &change).await {

@@ -34,6 +34,7 @@ mod limits;
 mod operators;
 mod policy;
 mod render;
+mod tokens;
 mod user_roles;
 
 const LIMIT: Duration = Duration::from_mins(2);

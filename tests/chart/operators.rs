@@ -216,6 +216,7 @@ async fn a_cluster_wide_install_works_everywhere_under_its_own_rights() {
     let (content, said) = site.check(&[&lease, &ready]).await;
     assert!(content && said.contains("ready"), "{said}");
     assert!(said.contains("all namespaces: kinds served, rights granted"), "{said}");
+    assert!(said.contains("ClusterOceanBaseConnections: kind served, rights granted"), "{said}");
     assert!(said.contains(&format!("Lease {NAMESPACE}/sessionkill-operator: rights granted")), "{said}");
     let (content, said) = site.check(&[&format!("--lease={NAMESPACE}/another")]).await;
     let missing =
@@ -265,6 +266,52 @@ async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
     let (content, said) = site.check(&[]).await;
     assert!(!content && said.contains("all namespaces: may not get secrets"), "{said}");
     site.end(operators).await;
+}
+
+/// Of what it may do in the cluster, this is all: the rest is in the namespaces.
+#[tokio::test]
+async fn a_namespaced_install_uses_connections_of_no_namespace_on_request() {
+    let lending = json!({"clusterConnections": {"enabled": true, "resourceNamespace": "other"}});
+    let site = Site::install(&["shop", "bank"], lending).await;
+    let operator = site.operator("pod-1").await;
+    wait_ready(&operator).await;
+    let shared = "ClusterOceanBaseConnection";
+    site.connect("other", &site.gateway.url()).await;
+    let connection = json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": shared, "metadata": {"name": "shared"},
+        "spec": {
+            "alibabaCloud": {
+                "regionID": "cn-hangzhou", "endpoint": site.gateway.url(),
+                "credentials": {"secretRef": {"name": "aliyun-ak"}},
+            },
+            "allowedNamespaces": {"names": ["shop"], "selector": {"matchLabels": {"lent": "true"}}},
+        },
+    });
+    site.control_plane.apply(&connection.to_string()).await.unwrap();
+    let through = json!({"connectionRef": {"kind": shared, "name": "shared"}});
+    site.request("shop", 1, 600, through.clone()).await;
+    site.wait_killed("shop", 1).await;
+    // Not allowed by its name: its labels are read.
+    site.control_plane.run_kubectl(&["label", "namespace", "bank", "lent=true"]).await.unwrap();
+    site.request("bank", 2, 600, through).await;
+    site.wait_killed("bank", 2).await;
+    site.assert_killed_once(&[1, 2]);
+    assert_eq!(site.refusals(), [""; 0]);
+
+    let options = ["--watch-namespaces=shop,bank", "--cluster-connections=true", "--cluster-resource-namespace=other"];
+    let (content, said) = site.check(&options).await;
+    assert!(content && said.contains("ClusterOceanBaseConnections: kind served, rights granted"), "{said}");
+    assert!(said.contains("Secrets and Services of namespace other: rights granted"), "{said}");
+    operator.stop().await;
+    let binding = ["delete", "clusterrolebinding", "sessionkill-operator-cluster-connections"];
+    site.control_plane.run_kubectl(&binding).await.unwrap();
+    let missing = "ClusterOceanBaseConnections: may not list clusteroceanbaseconnections: grant it to";
+    eventually("the check to miss the rights", async || {
+        let (content, said) = site.check(&options).await;
+        if !content && said.contains(missing) { Ok(()) } else { Err(said) }
+    })
+    .await;
+    site.end(vec![]).await;
 }
 
 /// A connection by SQL, whose Service leads out of the cluster.
@@ -416,7 +463,7 @@ async fn without_the_definitions_it_says_what_to_install_and_works_once_they_are
     eventually("the kinds", async || {
         let kinds = ["api-resources", "--api-group=sessionkill.dev", "--no-headers"];
         let listed = site.control_plane.run_kubectl(&kinds).await.map_err(|error| error.to_string())?;
-        if listed.lines().count() == 3 { Ok(()) } else { Err(listed) }
+        if listed.lines().count() == 4 { Ok(()) } else { Err(listed) }
     })
     .await;
     wait_ready(&operator).await;

@@ -34,6 +34,12 @@ async fn guarded() -> &'static Cluster {
     assert!(role.success, "{}", role.stderr);
     bind(cluster, NAMESPACE, "orders-killer", ALICE).await;
 
+    let of_shared = "--resource=clusteroceanbaseconnections.sessionkill.dev";
+    let role = ["create", "role", "shared-killer", "--verb=kill", of_shared, "--resource-name=shared", "-n", NAMESPACE];
+    let role = cluster.kubectl(&role).await;
+    assert!(role.success, "{}", role.stderr);
+    bind(cluster, NAMESPACE, "shared-killer", ALICE).await;
+
     let values =
         json!({"crds": {"install": false}, "admissionPolicy": {"enabled": true}, "watchNamespaces": [NAMESPACE]});
     let rendered = render(&values).await;
@@ -52,14 +58,27 @@ async fn guarded() -> &'static Cluster {
         }
     })
     .await;
-    eventually("the right to orders", async || {
-        let object = request("probe", "orders", json!({})).to_string();
-        let create = ["create", "--dry-run=server", "-n", NAMESPACE, "--as", ALICE, "-f", "-"];
-        let said = cluster.kubectl_with(&create, &object).await;
-        if said.success { Ok(()) } else { Err(said.stderr) }
-    })
-    .await;
+    for more in [json!({}), of_cluster("shared")] {
+        eventually("the rights to orders and to what is shared", async || {
+            let object = request("probe", "orders", more.clone()).to_string();
+            let create = ["create", "--dry-run=server", "-n", NAMESPACE, "--as", ALICE, "-f", "-"];
+            let said = cluster.kubectl_with(&create, &object).await;
+            if said.success { Ok(()) } else { Err(said.stderr) }
+        })
+        .await;
+    }
     cluster
+}
+
+/// The fields of a request through this connection of no namespace.
+fn of_cluster(connection: &str) -> Value {
+    json!({"connectionRef": {"kind": "ClusterOceanBaseConnection", "name": connection}})
+}
+
+/// The fields of both.
+fn with(mut fields: Value, more: &Value) -> Value {
+    fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    fields
 }
 
 async fn patch_as(cluster: &Cluster, user: &str, name: &str, spec: &Value) -> Result<(), String> {
@@ -70,9 +89,12 @@ async fn patch_as(cluster: &Cluster, user: &str, name: &str, spec: &Value) -> Re
 }
 
 fn assert_denied(what: &str, user: &str, connection: &str, said: Result<(), String>) {
+    assert_denied_through("oceanbaseconnection", what, user, connection, said);
+}
+
+fn assert_denied_through(kind: &str, what: &str, user: &str, connection: &str, said: Result<(), String>) {
     let refusal = said.err().unwrap_or_default();
-    let expected =
-        format!("user {user} may not end sessions through oceanbaseconnection {connection}: ask for the verb kill");
+    let expected = format!("user {user} may not end sessions through {kind} {connection}: ask for the verb kill");
     assert!(refusal.contains("forbidden") && refusal.contains(&expected), "{what}: {refusal}");
 }
 
@@ -104,6 +126,20 @@ async fn users_end_sessions_only_through_the_connections_on_which_they_have_the_
     patch_as(cluster, CAROL, "c-ledger", &release).await.unwrap();
     patch_as(cluster, ALICE, "a-orders", &hold).await.unwrap();
     patch_as(cluster, ALICE, "a-orders", &release).await.unwrap();
+
+    // The verb is asked for on the kind that the request names, in its namespace.
+    create(ALICE, "a-shared", "", of_cluster("shared")).await.unwrap();
+    create(CAROL, "c-shared", "", of_cluster("another")).await.unwrap();
+    assert_denied("the other kind", ALICE, "shared", create(ALICE, "a-own", "shared", json!({})).await);
+    for (what, user, connection) in
+        [("no right at all", BOB, "shared"), ("another", ALICE, "another"), ("the kind of its right", ALICE, "orders")]
+    {
+        let said = create(user, "denied", "", of_cluster(connection)).await;
+        assert_denied_through("clusteroceanbaseconnection", what, user, connection, said);
+    }
+    create(CAROL, "c-shared-held", "", with(of_cluster("another"), &hold)).await.unwrap();
+    let said = patch_as(cluster, ALICE, "c-shared-held", &release).await;
+    assert_denied_through("clusteroceanbaseconnection", "a release", ALICE, "another", said);
 
     // The policy's binding selects the watched namespaces only.
     bind(cluster, "team-a", "sessionkill-requester", BOB).await;

@@ -21,6 +21,8 @@ fn choices() -> Vec<(&'static str, Value)> {
         ("an account that is there", json!({"serviceAccount": {"create": false, "name": "killer"}})),
         ("an annotated account", json!({"serviceAccount": {"annotations": {"a/b": "c"}}})),
         ("no rights", json!({"rbac": {"create": false}})),
+        ("no connections of no namespace", json!({"clusterConnections": {"enabled": false}})),
+        ("connections of no namespace", lending()),
         ("no roles for people", json!({"userRoles": {"create": false}})),
         ("roles that are not aggregated", json!({"userRoles": {"aggregate": false}})),
         ("the admission policy", json!({"admissionPolicy": {"enabled": true}})),
@@ -71,6 +73,11 @@ fn options() -> Value {
         "logFormat": "text", "logLevel": "debug", "extraArgs": ["--identity=me"],
         "extraEnv": [{"name": "A", "value": "b"}],
     }})
+}
+
+/// Connections of no namespace, with Secrets in a namespace of their own.
+fn lending() -> Value {
+    json!({"clusterConnections": {"enabled": true, "resourceNamespace": "team-b"}})
 }
 
 fn tracing() -> Value {
@@ -154,7 +161,7 @@ async fn all_are_admitted(in_some_namespaces: bool) {
         let names = names(&objects);
         assert!(names.iter().any(|name| name.starts_with("Deployment/")), "{what}: {names:?}");
         assert!(names.iter().any(|name| name.starts_with("Pod/")), "{what}: helm test has nothing to run: {names:?}");
-        if in_some_namespaces {
+        if in_some_namespaces && values["clusterConnections"]["enabled"] != true {
             assert_has_no_right_in_the_cluster(what, &objects);
         }
     }
@@ -207,13 +214,59 @@ async fn each_watched_namespace_has_a_role_with_all_rights_and_the_release_has_n
         let namespace = |object: &Value| object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         named.map(|object| (namespace(object), object["rules"].clone())).collect()
     };
-    let everywhere = admitted(cluster, "all namespaces", &render(&json!({})).await).await;
+    let without = json!({"clusterConnections": {"enabled": false}});
+    let everywhere = admitted(cluster, "all namespaces", &render(&without).await).await;
     let everywhere = rights(&everywhere, "ClusterRole");
     let some = admitted(cluster, "some", &render(&namespaced(&json!({}))).await).await;
     let rules = everywhere[0].1.clone();
     assert!(rules.to_string().contains("secrets"), "{rules}");
     let expected = ["team-a", "team-b"].map(|name| (name.to_owned(), rules.clone()));
     assert_eq!(rights(&some, "Role"), expected);
+
+    // On request, each of them may have its labels read too.
+    let lending = admitted(cluster, "lending", &render(&namespaced(&lending())).await).await;
+    let mut rules = rules.as_array().unwrap().clone();
+    rules.push(json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}));
+    let expected = ["team-a", "team-b"].map(|name| (name.to_owned(), json!(rules)));
+    assert_eq!(rights(&lending, "Role"), expected);
+}
+
+/// The whole of what the operator may do in the cluster, if it works in some namespaces and uses connections of no namespace.
+#[tokio::test]
+async fn connections_of_no_namespace_take_one_cluster_role_on_request_and_it_grants_nothing_else() {
+    let objects = admitted(furnished().await, "lending", &render(&namespaced(&lending())).await).await;
+    let of_kind = |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    let named = |kind: &str| {
+        let found =
+            of_kind(kind).into_iter().filter(|it| it["metadata"]["name"] == "sessionkill-operator-cluster-connections");
+        found.cloned().collect::<Vec<_>>()
+    };
+    let bindings = of_kind("ClusterRoleBinding");
+    assert_eq!(bindings.len(), 1);
+    assert_eq!(bindings[0]["roleRef"]["name"], "sessionkill-operator-cluster-connections");
+    let granted = json!([
+        {"apiGroups": ["sessionkill.dev"], "resources": ["clusteroceanbaseconnections"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["sessionkill.dev"], "resources": ["clusteroceanbaseconnections/status"], "verbs": ["patch"]},
+    ]);
+    assert_eq!(named("ClusterRole")[0]["rules"], granted);
+    // And what they name, in its namespace.
+    let in_namespace = &named("Role")[0];
+    let get = |resource: &str| json!({"apiGroups": [""], "resources": [resource], "verbs": ["get"]});
+    assert_eq!(
+        (&in_namespace["metadata"]["namespace"], &in_namespace["rules"]),
+        (&json!("team-b"), &json!([get("secrets"), get("services")]))
+    );
+    assert_eq!(named("RoleBinding")[0]["metadata"]["namespace"], "team-b");
+
+    let arguments = |kind: &str, spec: &str| {
+        let object = objects.iter().find(|object| object["kind"] == kind).unwrap();
+        object.pointer(spec).unwrap()["containers"][0]["args"].to_string()
+    };
+    for arguments in [arguments("Deployment", "/spec/template/spec"), arguments("Pod", "/spec")] {
+        for option in ["--cluster-connections=true", "--cluster-resource-namespace=team-b"] {
+            assert!(arguments.contains(option), "{option}: {arguments}");
+        }
+    }
 }
 
 /// With such values, nothing allows it to read Secrets of the whole cluster.
@@ -244,6 +297,16 @@ async fn secrets_are_granted_by_namespace_where_the_values_say_so() {
     assert_eq!(bound.collect::<Vec<_>>(), ["team-a", "team-b"]);
     let check = &of_kind("Pod")[0]["spec"]["containers"][0]["args"];
     assert_eq!(check[1], "--secrets-namespaces=team-a,team-b");
+
+    // Those that connections of no namespace name, on request.
+    for (granted, expected) in [(json!(["team-a"]), vec!["team-a", "team-b"]), (json!(["team-b"]), vec!["team-b"])] {
+        let mut values = lending();
+        values["rbac"] = json!({"secretsAccess": "Namespaces", "secretsNamespaces": granted});
+        let objects = admitted(furnished().await, "lending", &render(&values).await).await;
+        let bindings = objects.iter().filter(|it| it["kind"] == "RoleBinding" && it["roleRef"]["name"] == secrets);
+        let bound = bindings.map(|binding| binding["metadata"]["namespace"].as_str().unwrap());
+        assert_eq!(bound.collect::<Vec<_>>(), expected);
+    }
 
     let refusal = render_of(&chart::directory(), &namespaced(&values), &[]).await.map(drop).unwrap_err();
     assert!(refusal.contains("rbac.secretsAccess: with watchNamespaces"), "{refusal}");
@@ -392,6 +455,9 @@ async fn a_value_that_means_nothing_is_refused_by_its_name() {
         ("enabled", json!({"admissionLimits": {"enabled": null}})),
         ("from", json!({"networkPolicy": {"from": ["10.0.0.0/8"]}})),
         ("secretsAccess", json!({"rbac": {"secretsAccess": "Everywhere"}})),
+        ("enabled", json!({"clusterConnections": {"enabled": "true"}})),
+        ("resourceNamespace", json!({"clusterConnections": {"resourceNamespace": "Platform"}})),
+        ("clusterConnections", json!({"clusterConnections": {"namespace": "platform"}})),
         // Each of these values is useless without the other.
         ("secretsNamespaces", json!({"rbac": {"secretsAccess": "Namespaces"}})),
         ("secretsNamespaces", json!({"rbac": {"secretsNamespaces": ["team-a"]}})),

@@ -8,20 +8,26 @@ use crate::{control_plane::Cluster, eventually, furnished, listed, render};
 
 const NAMESPACE: &str = "bank";
 const ROLES: [&str; 3] = ["sessionkill-viewer", "sessionkill-requester", "sessionkill-admin"];
+/// The role that is in no built-in one. It is bound for the whole cluster.
+const CLUSTER_ADMIN: &str = "sessionkill-cluster-admin";
 const VERBS: [&str; 9] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "kill"];
 const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
+const READ_AND_KILL: [&str; 4] = ["get", "list", "watch", "kill"];
 const WRITE_AND_KILL: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "kill"];
 
-/// What each role may do with each resource, in the order of [`ROLES`]. A resource that is missing here is not allowed.
-const MAY: [(&str, &str, [&[&str]; 3]); 3] = [
+/// What each role may do with each resource, in the order of [`ROLES`]. A resource that is missing here is not allowed. Connections of
+/// no namespace are asked about in the namespace of a request, as the admission policy does.
+const MAY: [(&str, &str, [&[&str]; 3]); 4] = [
     ("sessionkills", "", [&READ, &WRITE, &WRITE]),
     ("oceanbaseconnections", "", [&READ, &READ, &WRITE_AND_KILL]),
+    ("clusteroceanbaseconnections", "", [&READ, &READ, &READ_AND_KILL]),
     ("sessionkillreceipts", "", [&READ, &READ, &READ]),
 ];
-const MAY_NOT: [(&str, &str); 4] = [
+const MAY_NOT: [(&str, &str); 5] = [
     ("sessionkills", "status"),
     ("oceanbaseconnections", "status"),
+    ("clusteroceanbaseconnections", "status"),
     ("sessionkillreceipts", "status"),
     ("secrets", ""),
 ];
@@ -32,7 +38,7 @@ pub async fn install_roles(cluster: &Cluster) {
     let roles = rendered.split("---\n").filter(|document| document.contains("templates/user-roles.yaml"));
     let roles = roles.collect::<Vec<_>>().join("---\n");
     let said = cluster.kubectl_with(&["apply", "--server-side", "-f", "-"], &roles).await;
-    assert!(said.success && said.stdout.lines().count() == ROLES.len(), "{said:?}");
+    assert!(said.success && said.stdout.lines().count() == ROLES.len() + 1, "{said:?}");
 }
 
 /// Gives `user` the role in `namespace`.
@@ -96,6 +102,7 @@ async fn each_role_may_do_what_it_says_and_nothing_else() {
         }
     }
     real_requests_are_held_to_it(cluster).await;
+    only_a_role_for_the_whole_cluster_lends_connections(cluster).await;
     the_built_in_roles_take_them_in(cluster).await;
 }
 
@@ -121,6 +128,40 @@ async fn real_requests_are_held_to_it(cluster: &Cluster) {
         let said = cluster.kubectl(&[&patch[..], &["--as", role]].concat()).await;
         assert!(!said.success && said.stderr.contains("forbidden"), "{role}: {said:?}");
     }
+}
+
+async fn only_a_role_for_the_whole_cluster_lends_connections(cluster: &Cluster) {
+    let connection = json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "ClusterOceanBaseConnection", "metadata": {"name": "shared"},
+        "spec": {
+            "alibabaCloud": {"regionID": "cn-hangzhou", "credentials": {"secretRef": {"name": "aliyun-ak"}}},
+            "allowedNamespaces": {"names": [NAMESPACE]},
+        },
+    });
+    // Even bound in a namespace, the role lends nothing.
+    bind_cluster_admin_in_a_namespace(cluster, "eve").await;
+    for user in [&ROLES[..], &["eve"]].concat() {
+        let refusal = create_as(cluster, NAMESPACE, user, &connection).await.unwrap_err();
+        assert!(refusal.contains("forbidden"), "{user}: {refusal}");
+    }
+    let role = format!("--clusterrole={CLUSTER_ADMIN}");
+    let bind = ["create", "clusterrolebinding", "lenders", &role, "--user=dana"];
+    let said = cluster.kubectl(&bind).await;
+    assert!(said.success, "{}", said.stderr);
+    eventually("the right to lend", async || create_as(cluster, NAMESPACE, "dana", &connection).await).await;
+    let client = cluster.control_plane.client().await.unwrap();
+    for verb in VERBS {
+        let allowed = is_allowed(&client, "dana", verb, "clusteroceanbaseconnections", "").await;
+        assert_eq!(allowed, WRITE.contains(&verb), "{verb}");
+    }
+    let built_in = cluster.kubectl(&["get", "clusterrole", CLUSTER_ADMIN, "-o", "jsonpath={.metadata.labels}"]).await;
+    assert!(!built_in.stdout.contains("aggregate-to"), "{}", built_in.stdout);
+}
+
+async fn bind_cluster_admin_in_a_namespace(cluster: &Cluster, user: &str) {
+    let [role, user] = [format!("--clusterrole={CLUSTER_ADMIN}"), format!("--user={user}")];
+    let said = cluster.kubectl(&["create", "rolebinding", "lenders", &role, &user, "-n", NAMESPACE]).await;
+    assert!(said.success, "{}", said.stderr);
 }
 
 /// The controller manager would add these roles to the built-in ones, but none runs here. So this checks the labels

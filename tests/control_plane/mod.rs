@@ -60,11 +60,11 @@ impl Cluster {
         // refreshes that.
         let kinds = ["api-resources", "--api-group=sessionkill.dev", "--no-headers"];
         let deadline = Instant::now() + Duration::from_mins(1);
-        while run(&control_plane, &kinds, "").await.stdout.lines().count() < 3 {
+        while run(&control_plane, &kinds, "").await.stdout.lines().count() < 4 {
             assert!(Instant::now() < deadline, "the API server does not list the kinds");
         }
         // `kubectl explain` works a moment later.
-        for kind in ["sessionkills", "oceanbaseconnections", "sessionkillreceipts"] {
+        for kind in ["sessionkills", "oceanbaseconnections", "clusteroceanbaseconnections", "sessionkillreceipts"] {
             while !run(&control_plane, &["explain", kind], "").await.success {
                 assert!(Instant::now() < deadline, "the API server does not describe {kind}");
             }

@@ -103,6 +103,10 @@ fn change(object: &mut Value, field: &str, value: Option<Value>) {
     }
 }
 
+fn is_namespaced(object: &Value) -> bool {
+    object["kind"] != "ClusterOceanBaseConnection"
+}
+
 /// The API server, for objects of one namespace.
 pub struct Server {
     client: Client,
@@ -131,14 +135,12 @@ impl Server {
         let said = cluster().await.kubectl(&["apply", "--server-side", "-f", policies.to_str().unwrap()]).await;
         assert!(said.success, "{}", said.stderr);
         let deadline = Instant::now() + Duration::from_mins(1);
-        for kind in ["SessionKill", "OceanBaseConnection"] {
-            let mut unknown = match kind {
-                "SessionKill" => crate::session_kill::valid(),
-                _ => crate::connection::valid(),
-            };
+        for mut unknown in
+            [crate::session_kill::valid(), crate::connection::valid(), crate::cluster_connection::valid()]
+        {
             unknown["spec"]["unheardOf"] = true.into();
             while self.send("POST", &self.path(&unknown, ""), "&dryRun=All", &unknown).await.is_ok() {
-                assert!(Instant::now() < deadline, "the policy of {kind} is not in force");
+                assert!(Instant::now() < deadline, "the policy of {} is not in force", unknown["kind"]);
             }
         }
     }
@@ -155,7 +157,8 @@ impl Server {
 
     async fn apply_with(&self, options: &str, object: &Value) -> Result<Value, String> {
         let options = format!("&fieldManager=gitops{options}");
-        self.ask("PATCH", "application/apply-patch+yaml", &self.path_to(object, ""), &options, object).await
+        let object = self.own(object);
+        self.ask("PATCH", "application/apply-patch+yaml", &self.path_to(&object, ""), &options, &object).await
     }
 
     /// Changes the stored `object` by a JSON merge patch, as a dry run.
@@ -165,7 +168,7 @@ impl Server {
 
     /// Stores a new object.
     pub async fn create(&self, object: &Value) -> Value {
-        self.send("POST", &self.path(object, ""), "", object).await.unwrap()
+        self.send("POST", &self.path(object, ""), "", &self.own(object)).await.unwrap()
     }
 
     /// Stores the status of an object.
@@ -175,7 +178,7 @@ impl Server {
 
     /// Creates `object` with each of the changes, as a dry run.
     pub async fn check_create(&self, object: &Value, cases: &[Case]) {
-        self.check("POST", &self.path(object, ""), object, cases).await;
+        self.check("POST", &self.path(object, ""), &self.own(object), cases).await;
     }
 
     /// Makes each of the changes to the stored `object`, as a dry run.
@@ -222,9 +225,20 @@ impl Server {
         }
     }
 
+    /// The object with a name of its own, if its kind has no namespace: all tests share those names.
+    fn own(&self, object: &Value) -> Value {
+        let mut object = object.clone();
+        if !is_namespaced(&object) {
+            object["metadata"]["name"] =
+                format!("{}-{}", object["metadata"]["name"].as_str().unwrap(), self.namespace).into();
+        }
+        object
+    }
+
     fn path(&self, object: &Value, rest: &str) -> String {
         let plural = object["kind"].as_str().unwrap().to_lowercase();
-        format!("/apis/sessionkill.dev/v1alpha1/namespaces/{}/{plural}s{rest}", self.namespace)
+        let scope = if is_namespaced(object) { format!("namespaces/{}/", self.namespace) } else { String::new() };
+        format!("/apis/sessionkill.dev/v1alpha1/{scope}{plural}s{rest}")
     }
 
     fn path_to(&self, object: &Value, rest: &str) -> String {

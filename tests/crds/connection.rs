@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cases::{Case, Server, longest, set, without},
+    credentials,
     session_kill_status::condition_bounds,
 };
 
@@ -21,7 +22,7 @@ pub fn valid() -> Value {
                 "instanceIDs": ["ob317v4uif0000"],
                 "killOperation": "BatchKillProcessList",
                 "signatureMethod": "HMAC-SHA1",
-                "credentials": {"secretRef": {"name": "aliyun-ak"}},
+                "credentials": credentials::of("secretRef", "serviceAccountRef"),
             },
             "tenantIDs": ["t4louaeei0000"],
             "sqlText": "Digest",
@@ -45,7 +46,7 @@ fn before_backends() -> Value {
 
 fn which_backend() -> Vec<Case> {
     let beside = |field: &str, value: Value| {
-        let unknown = format!(r#"unknown field "spec.{field}": there may be alibabaCloud, requestTimeoutSeconds"#);
+        let unknown = format!(r#"unknown field "spec.{field}": there may be alibabaCloud"#);
         set(format!("/spec/{field}"), value).refused(unknown)
     };
     vec![
@@ -202,7 +203,7 @@ fn how_to_call() -> Vec<Case> {
         set(TIMEOUT, 61).refused("spec.requestTimeoutSeconds in body should be less than or equal to 60"),
         set(TIMEOUT, "10s").refused("spec.requestTimeoutSeconds in body must be of type integer"),
         without("/spec/alibabaCloud/credentials").refused("spec.alibabaCloud.credentials: Required value"),
-        without("/spec/alibabaCloud/credentials/secretRef").refused("spec.alibabaCloud.credentials.secretRef: Required value"),
+        without("/spec/alibabaCloud/credentials/secretRef").refused("spec.alibabaCloud.credentials: Invalid value"),
         without(SECRET).refused("spec.alibabaCloud.credentials.secretRef.name: Required value"),
         set(SECRET, "").refused("spec.alibabaCloud.credentials.secretRef.name in body should be at least 1 chars long"),
         set(SECRET, "../other").refused(bad_secret),
@@ -222,7 +223,10 @@ fn how_to_call() -> Vec<Case> {
 
 /// Changes of a new connection.
 pub fn creations() -> Vec<Case> {
-    [which_backend(), where_to_call(), what_may_be_named(), how_to_call()].into_iter().flatten().collect()
+    [which_backend(), where_to_call(), what_may_be_named(), how_to_call(), credentials::creations()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Changes of a stored connection.
@@ -241,6 +245,7 @@ pub fn updates() -> Vec<Case> {
         set("/spec", before_backends()).refused(NO_BACKEND),
         without("/spec/alibabaCloud").refused(NO_BACKEND),
     ];
+    cases.extend(credentials::updates());
     let both = ["alibabaCloud.instanceIDs", "tenantIDs"].into_iter().flat_map(removed);
     cases.push(both.fold(set("/spec", without_lists), Case::refused));
     for list in ["alibabaCloud.instanceIDs", "tenantIDs"] {

@@ -3,7 +3,9 @@
 use serde_json::Value;
 use sessionkill::api::definitions;
 
-use crate::{cases::Case, connection, dropped, receipt, session_kill, session_kill_status, sql};
+use crate::{
+    cases::Case, cluster_connection, connection, credentials, dropped, receipt, session_kill, session_kill_status, sql,
+};
 
 /// The words with which the API server reports a violation of each keyword.
 const WORDS: [(&str, &str); 9] = [
@@ -88,11 +90,32 @@ fn every_bound_and_every_rule_has_a_case_that_it_refuses() {
             connection::updates(),
             dropped::nulls(&connection::valid()),
             dropped::crowds(&connection::valid()),
+            credentials::examples().iter().flat_map(dropped::nulls).collect(),
+            credentials::examples().iter().flat_map(dropped::crowds).collect(),
             sql::creations(),
             sql::updates(),
             dropped::nulls(&sql::valid()),
             dropped::nulls(&sql::by_host()),
             dropped::crowds(&sql::valid()),
+            connection::status_changes(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        [
+            cluster_connection::creations(),
+            cluster_connection::updates(),
+            connection::creations(),
+            connection::updates(),
+            dropped::nulls(&cluster_connection::valid()),
+            dropped::crowds(&cluster_connection::valid()),
+            credentials::examples().iter().flat_map(|it| dropped::nulls(&cluster_connection::lent(it))).collect(),
+            credentials::examples().iter().flat_map(|it| dropped::crowds(&cluster_connection::lent(it))).collect(),
+            sql::creations(),
+            sql::updates(),
+            dropped::nulls(&cluster_connection::lent(&sql::valid())),
+            dropped::nulls(&cluster_connection::lent(&sql::by_host())),
+            dropped::crowds(&cluster_connection::lent(&sql::valid())),
             connection::status_changes(),
         ]
         .into_iter()

@@ -6,22 +6,30 @@ use sessionkill::api::definitions;
 
 use crate::{
     cases::{Case, Server, set},
-    connection,
+    cluster_connection, connection,
     control_plane::cluster,
-    session_kill, sql,
+    credentials, session_kill, sql,
 };
 
 /// The settings with which clients ask the API server to treat unknown fields.
 const VALIDATIONS: [&str; 3] = ["Ignore", "Warn", "Strict"];
 
 /// Fields that a patch may remove, as that makes no kill more likely.
-const HARMLESS: [(&str, &str); 13] = [
+const HARMLESS: [(&str, &str); 24] = [
     ("/spec/ttlSecondsAfterFinished", "the request is kept for longer"),
     ("/spec/alibabaCloud/network", "the same gateway on its public side"),
     ("/spec/alibabaCloud/killOperation", "either operation ends what was asked for and no more"),
     ("/spec/sqlText", "what is shown, not what is ended"),
     ("/spec/alibabaCloud/signatureMethod", "the stronger one"),
     ("/spec/requestTimeoutSeconds", "how long an answer is waited for"),
+    ("/spec/alibabaCloud/credentials/assumeRole/externalID", "a role that asks for it refuses"),
+    ("/spec/alibabaCloud/credentials/assumeRole/durationSeconds", "how long an access key lives"),
+    ("/spec/alibabaCloud/credentials/sessionPolicy", "what requests may name is limited by instanceIDs"),
+    ("/spec/alibabaCloud/credentials/observe", "who lists, not who ends"),
+    ("/spec/alibabaCloud/credentials/observe/assumeRole", "who lists, not who ends"),
+    ("/spec/alibabaCloud/credentials/observe/assumeRole/externalID", "who lists, not who ends"),
+    ("/spec/alibabaCloud/credentials/observe/assumeRole/durationSeconds", "who lists, not who ends"),
+    ("/spec/alibabaCloud/credentials/observe/sessionPolicy", "who lists, not who ends"),
     ("/spec/sql/service/port", "the same Service at the usual port"),
     ("/spec/sql/user", "the user of the Secret"),
     ("/spec/sql/tls", "the strictest"),
@@ -29,14 +37,31 @@ const HARMLESS: [(&str, &str); 13] = [
     ("/spec/sql/tls/serverName", "the name that is called"),
     ("/spec/sql/tls/caRef", "the CA beside the password, which whoever may write the password chose"),
     ("/spec/sql/tls/caRef/key", "the usual key of the same Secret"),
+    ("/spec/allowedNamespaces", "no namespace is allowed"),
+    ("/spec/allowedNamespaces/names", "only those are allowed that the selector selects"),
+    ("/spec/allowedNamespaces/selector", "only those are allowed that are named"),
 ];
 
 /// Fields of which an object has only one: those that it lacks are those of another example.
-const ALTERNATIVES: [&str; 4] = ["alibabaCloud", "sql", "service", "host"];
+const ALTERNATIVES: [&str; 10] = [
+    "alibabaCloud",
+    "sql",
+    "service",
+    "host",
+    "endpoint",
+    "secretRef",
+    "serviceAccountRef",
+    "operatorIdentity",
+    "instanceRole",
+    "externalID",
+];
 
 /// Valid objects, which together have all fields.
-fn examples() -> [Value; 4] {
-    [session_kill::valid(), connection::valid(), sql::valid(), sql::by_host()]
+fn examples() -> Vec<Value> {
+    let others =
+        [session_kill::valid(), connection::valid(), sql::valid(), sql::by_host(), cluster_connection::valid()];
+    let shared = credentials::examples().map(|connection| cluster_connection::lent(&connection));
+    others.into_iter().chain(credentials::examples()).chain(shared).collect()
 }
 
 /// A field of a schema.
@@ -202,7 +227,7 @@ async fn no_update_takes_a_null_and_none_is_overlooked() {
         // In an immutable part, an unknown field counts as a change.
         let is_mutable = |case: &Case| {
             let field = case.fields().next().unwrap();
-            object["kind"] == "OceanBaseConnection" || field.split('/').count() <= 3
+            object["kind"] != "SessionKill" || field.split('/').count() <= 3
         };
         let (named, immutable): (Vec<_>, Vec<_>) = unknowns(&object).into_iter().partition(is_mutable);
         server.check_update(&stored, &named).await;
@@ -220,7 +245,8 @@ async fn no_patch_takes_away_what_makes_a_kill_less_likely() {
     let server = Server::in_namespace("taken-away").await;
     let mut held = session_kill::of_statements();
     (held["spec"]["mode"], held["spec"]["suspend"]) = ("DryRun".into(), true.into());
-    for object in [held, connection::valid(), sql::valid(), sql::by_host()] {
+    let others = [connection::valid(), credentials::lent(), sql::valid(), sql::by_host(), cluster_connection::valid()];
+    for object in [held].into_iter().chain(others) {
         let stored = server.create(&object).await;
         // Leave out fields in lists, as a patch replaces a whole list.
         for field in fields(&object).into_iter().filter(|field| !field.pointer.contains("/0/")) {

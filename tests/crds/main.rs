@@ -1,4 +1,4 @@
-//! The three kinds on the real API server: what it accepts, refuses, shows and selects.
+//! The four kinds on the real API server: what it accepts, refuses, shows and selects.
 //!
 //! Every bound and every rule of the schemas has a case that is refused, and [`coverage`] proves it. Error messages
 //! that name the field are a promise to users, so each case says what the message must contain.
@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod cases;
+mod cluster_connection;
 mod connection;
 mod coverage;
+mod credentials;
 mod drift;
 mod dropped;
 mod receipt;

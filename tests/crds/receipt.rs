@@ -68,6 +68,10 @@ pub fn creations() -> Vec<Case> {
         set("/spec/operation", "BatchKillProcessList"),
         set("/spec/operation", "Kill"),
         set("/spec/operation", "KillSession").refused(r#"spec.operation: Unsupported value: "KillSession""#),
+        set("/spec/connectionKind", "ClusterOceanBaseConnection"),
+        set("/spec/connectionKind", "OceanBase").refused(
+            r#"spec.connectionKind: Unsupported value: "OceanBase": supported values: "OceanBaseConnection", "Cluster"#,
+        ),
         set("/spec/scope", "Query"),
         set("/spec/scope", "All")
             .refused(r#"spec.scope: Unsupported value: "All": supported values: "Session", "Query""#),
@@ -106,6 +110,7 @@ pub fn updates() -> Vec<Case> {
         set("/spec/dispatchDeadlineTime", "2026-10-05T09:11:15Z").refused(immutable),
         set("/spec/sessionKillRef/uid", "other").refused(immutable),
         set("/spec/operation", "BatchKillProcessList").refused(immutable),
+        set("/spec/connectionKind", "ClusterOceanBaseConnection").refused(immutable),
         set("/spec/sessions/0/outcome", "Skipped").refused(immutable),
         set("/spec/sessions/0/observed/user", "root").refused(immutable),
         set("/spec/sessions/-", planned()).refused(immutable),

@@ -12,7 +12,7 @@ pub fn valid() -> Value {
         "kind": "SessionKill",
         "metadata": {"name": "incident"},
         "spec": {
-            "connectionRef": {"name": "prod-ob"},
+            "connectionRef": {"kind": "OceanBaseConnection", "name": "prod-ob"},
             "instanceID": "ob317v4uif0000",
             "tenantID": "t4louaeei0000",
             "mode": "Kill",
@@ -53,11 +53,12 @@ fn expect() -> Value {
     })
 }
 
-/// A request that ends statements.
+/// A request that ends statements, through a connection of no namespace.
 pub fn of_statements() -> Value {
     let mut request = valid();
     request["metadata"]["name"] = "statements".into();
     request["spec"]["scope"] = "Query".into();
+    request["spec"]["connectionRef"]["kind"] = "ClusterOceanBaseConnection".into();
     request["spec"]["sessions"].as_array_mut().unwrap().truncate(1);
     request
 }
@@ -86,7 +87,8 @@ pub fn largest_sessions() -> Value {
 
 fn names_and_ids() -> Vec<Case> {
     const NAME: &str = "/spec/connectionRef/name";
-    let bad_name = "connectionRef.name must be the name of an OceanBaseConnection: lower-case letters";
+    const KIND: &str = "/spec/connectionRef/kind";
+    let bad_name = "connectionRef.name must be the name of a connection: lower-case letters";
     let mut cases = vec![
         without("/spec").refused("spec: Required value"),
         without("/spec/connectionRef").refused("spec.connectionRef: Required value"),
@@ -97,6 +99,12 @@ fn names_and_ids() -> Vec<Case> {
         set(NAME, "prod_ob").refused(bad_name),
         set(NAME, "other-namespace/prod").refused(bad_name),
         set(NAME, "prod.ob-2"),
+        without(KIND),
+        set(KIND, "ClusterOceanBaseConnection"),
+        set(KIND, "clusterOceanBaseConnection")
+            .refused("spec.connectionRef.kind: Unsupported value")
+            .refused(r#"supported values: "OceanBaseConnection", "ClusterOceanBaseConnection""#),
+        set(KIND, "Secret").refused("spec.connectionRef.kind: Unsupported value"),
         set("/spec/connectionRef/namespace", "other").refused(r#"unknown field "spec.connectionRef.namespace""#),
     ];
     cases.extend(longest(NAME, "spec.connectionRef.name", 253));
@@ -406,6 +414,11 @@ pub fn updates() -> Vec<Case> {
     let immutable = |name: &str| format!("{name} is immutable: create a new SessionKill instead");
     vec![
         set("/spec/connectionRef/name", "other").refused(immutable("connectionRef")),
+        set("/spec/connectionRef/kind", "ClusterOceanBaseConnection")
+            .refused("spec.connectionRef: Invalid value")
+            .refused(immutable("connectionRef")),
+        // OceanBaseConnection is what is meant without it.
+        without("/spec/connectionRef/kind"),
         set("/spec/instanceID", "other").refused(immutable("instanceID")),
         set("/spec/tenantID", "other").refused(immutable("tenantID")),
         set("/spec/mode", "DryRun").refused("spec.mode: Invalid value").refused(immutable("mode")),
@@ -470,6 +483,8 @@ pub fn additions() -> Vec<Case> {
         // Writing the defaults explicitly is no change.
         set("/spec/mode", "Kill"),
         set("/spec/scope", "Session"),
+        set("/spec/connectionRef/kind", "OceanBaseConnection"),
+        set("/spec/connectionRef/kind", "ClusterOceanBaseConnection").refused(immutable("connectionRef")),
         set("/spec/verification", json!({"timeoutSeconds": 60})),
         without("/spec/mode").and(without("/spec/verification")),
         set("/spec/suspend", true),
@@ -496,6 +511,7 @@ async fn only_suspend_and_ttl_can_be_changed() {
         short["spec"].as_object_mut().unwrap().remove(optional);
     }
     short["spec"]["sessions"][0].as_object_mut().unwrap().remove("expect");
+    short["spec"]["connectionRef"].as_object_mut().unwrap().remove("kind");
     let stored = server.create(&short).await;
     server.check_update(&stored, &additions()).await;
 
@@ -520,6 +536,14 @@ async fn only_suspend_and_ttl_can_be_changed() {
         set("/spec/scope", Value::Null).refused("spec.scope: Unsupported value"),
     ];
     server.check_update(&stored, &ends_sessions).await;
+    // So is that of a request through the namespace's own connection of the same name.
+    let immutable = "connectionRef is immutable: create a new SessionKill instead";
+    let another_connection = [
+        set("/spec/connectionRef/kind", "OceanBaseConnection").refused(immutable),
+        without("/spec/connectionRef/kind").refused(immutable),
+        set("/spec/connectionRef/kind", Value::Null).refused("spec.connectionRef.kind: Unsupported value"),
+    ];
+    server.check_update(&stored, &another_connection).await;
 
     let mut held = valid();
     held["metadata"]["name"] = "held".into();
@@ -545,6 +569,7 @@ async fn what_is_left_out_gets_the_documented_defaults() {
         for optional in ["mode", "scope", "verification", "suspend"] {
             request["spec"].as_object_mut().unwrap().remove(optional);
         }
+        request["spec"]["connectionRef"].as_object_mut().unwrap().remove("kind");
         if let Some(given) = given {
             request["spec"]["verification"] = given;
         }
@@ -553,6 +578,8 @@ async fn what_is_left_out_gets_the_documented_defaults() {
         assert_eq!(spec["mode"], "Kill");
         // If it had a default, a removed field could not be recognized.
         assert_eq!(spec["suspend"], Value::Null);
+        // An earlier operator would refuse every request that has the field.
+        assert_eq!(spec["connectionRef"], json!({"name": "prod-ob"}));
         assert_eq!(spec["scope"], Value::Null, "requests of before it was there have the same receipt");
         assert_eq!(spec["sessions"], request["spec"]["sessions"], "nothing is expected that was not asked for");
     }

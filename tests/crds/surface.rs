@@ -5,7 +5,7 @@ use sessionkill::api::definitions;
 
 use crate::{
     cases::Server,
-    connection,
+    cluster_connection, connection,
     control_plane::{Said, cluster, repository},
     receipt, session_kill,
 };
@@ -25,7 +25,7 @@ fn headers(table: &str) -> Vec<&str> {
 async fn finished(server: &Server) {
     let mut request = session_kill::valid();
     request["metadata"]["name"] = "finished".into();
-    request["spec"]["connectionRef"]["name"] = "other-ob".into();
+    request["spec"]["connectionRef"] = json!({"kind": "ClusterOceanBaseConnection", "name": "other-ob"});
     request["spec"]["instanceID"] = "ob2".into();
     request["spec"]["tenantID"] = "t2".into();
     let mut stored = server.create(&request).await;
@@ -49,7 +49,7 @@ async fn finished(server: &Server) {
 async fn installing_the_definitions_prints_no_warning() {
     let crds = repository("crds");
     let said = cluster().await.kubectl(&["apply", "--server-side", "-f", crds.to_str().unwrap()]).await;
-    assert_eq!(said.stdout.lines().count(), 3, "{}", said.stdout);
+    assert_eq!(said.stdout.lines().count(), 4, "{}", said.stdout);
     assert_eq!(said.stderr, "");
 }
 
@@ -95,6 +95,11 @@ async fn explain_tells_how_a_field_is_written() {
         ("sk.spec.scope", "only the statement that each of them runs"),
         ("sk.spec.sessions.sessionID", "by SQL at most 4294967295"),
         ("sk.spec.sessions.expect.transactionID", "in quotes"),
+        ("obc.spec.alibabaCloud.credentials", "Exactly one of secretRef, serviceAccountRef, operatorIdentity"),
+        ("obc.spec.alibabaCloud.credentials.instanceRole", "which all Pods of the node share. Write {}"),
+        ("obc.spec.alibabaCloud.credentials.sessionPolicy", "Instances: these, and only on instanceIDs"),
+        ("obc.spec.alibabaCloud.credentials.observe", "a DryRun never uses the identity that ends sessions"),
+        ("obc.spec.alibabaCloud.credentials.observe.serviceAccountRef.roleARN", "the audience sts.aliyuncs.com"),
         ("obc.spec.sql.service", "Set this or host"),
         ("obc.spec.sql.host", "--allow-sql-host"),
         ("obc.spec.sql.credentials.secretRef", "sessionkill.dev/servers names the servers that may get the password"),
@@ -102,6 +107,11 @@ async fn explain_tells_how_a_field_is_written() {
         ("obc.spec.sqlText", "Digest: its SHA-256"),
         ("obc.status.operation", "With killOperation Auto it is the one that the gateway offers"),
         ("obc.status.lastProbeTime", "Such a probe ends no session"),
+        ("sk.spec.connectionRef.kind", "Unset means OceanBaseConnection"),
+        ("cobc.spec.allowedNamespaces", "Unset means none"),
+        ("cobc.spec.allowedNamespaces.selector", "Whoever may label a namespace decides"),
+        ("cobc.spec.alibabaCloud.credentials.secretRef", "A Secret in the operator's own namespace"),
+        ("cobc.spec.sql.service", "A Service in the operator's own namespace"),
     ] {
         // kubectl wraps lines at the width of a terminal.
         let explained = kubectl(&["explain", field]).await.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -119,8 +129,8 @@ async fn the_tables_answer_the_first_questions() {
     assert_eq!(row[..6], ["finished", "False", "PartiallyKilled", "t2", "2", "3"]);
 
     let wide = kubectl(&["get", "sessionkill", "-n", "tables", "-o", "wide"]).await;
-    assert_eq!(headers(&wide)[7..], ["NOT AFTER", "REQUEST ID", "MESSAGE"]);
-    for shown in ["2026-10-05T09:30:00Z", "EE205C00", "2 of 3 killed"] {
+    assert_eq!(headers(&wide)[7..], ["CONNECTION", "CONNECTION KIND", "NOT AFTER", "REQUEST ID", "MESSAGE"]);
+    for shown in ["other-ob", "ClusterOceanBaseConnection", "2026-10-05T09:30:00Z", "EE205C00", "2 of 3 killed"] {
         assert!(wide.contains(shown), "{shown} is not in\n{wide}");
     }
     let mut stored = server.create(&connection::valid()).await;
@@ -135,6 +145,15 @@ async fn the_tables_answer_the_first_questions() {
     assert_eq!(row[8..], ["oceanbasepro.cn-hangzhou.aliyuncs.com", "m"]);
     let short = kubectl(&["get", "obc", "-n", "tables"]).await;
     assert_eq!(headers(&short), columns[..7]);
+    let mut stored = server.create(&cluster_connection::valid()).await;
+    stored["status"] = cluster_connection::probed();
+    let stored = server.store_status(&stored).await;
+    let name = stored["metadata"]["name"].as_str().unwrap();
+    let shared = kubectl(&["get", "cobc", name]).await;
+    let columns = ["NAME", "BACKEND", "REGION", "ALLOWED", "READY", "REASON", "OPERATION", "AGE"];
+    assert_eq!(headers(&shared), columns);
+    let row: Vec<&str> = shared.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..6], [name, "AlibabaCloud", "cn-hangzhou", "True", "True", "CallAnswered"]);
     server.create(&receipt::valid()).await;
     let receipts = kubectl(&["get", "skr", "-n", "tables", "-o", "wide"]).await;
     let columns = ["NAME", "OUTCOME", "REQUEST", "TENANT", "NOT AFTER", "AGE", "REQUEST ID", "HOLDER"];
@@ -146,6 +165,7 @@ async fn one_category_shows_all_kinds_and_hides_none() {
     let server = Server::in_namespace("category").await;
     server.create(&session_kill::valid()).await;
     server.create(&connection::valid()).await;
+    server.create(&cluster_connection::valid()).await;
     server.create(&receipt::valid()).await;
     let listed = async |what: &str| {
         let listed = kubectl(&["get", what, "-n", "category", "-o", "name"]).await;
@@ -153,7 +173,9 @@ async fn one_category_shows_all_kinds_and_hides_none() {
     };
     let mut all = listed("sessionkill-dev").await;
     all.sort();
-    assert_eq!(all, ["oceanbaseconnection", "sessionkill", "sessionkillreceipt"]);
+    // Those of other tests are there too, as they are in no namespace.
+    all.dedup();
+    assert_eq!(all, ["clusteroceanbaseconnection", "oceanbaseconnection", "sessionkill", "sessionkillreceipt"]);
     // A category with the name of a kind would hide that kind, even in `kubectl delete`.
     assert_eq!(listed("sessionkill").await, ["sessionkill"]);
 }
@@ -170,6 +192,8 @@ async fn requests_are_selected_by_what_they_name_and_whether_they_ended() {
         ("spec.instanceID=ob317v4uif0000", "incident"),
         ("spec.connectionRef.name=other-ob", "finished"),
         ("spec.connectionRef.name!=other-ob", "incident"),
+        ("spec.connectionRef.kind=ClusterOceanBaseConnection", "finished"),
+        ("spec.connectionRef.kind!=ClusterOceanBaseConnection", "incident"),
     ] {
         let found = kubectl(&["get", "sk", "-n", "selected", "-o", "name", "--field-selector", selector]).await;
         assert_eq!(found.trim(), format!("sessionkill.sessionkill.dev/{expected}"), "{selector}");

@@ -1,12 +1,17 @@
 //! Creates objects that the schemas allow, almost allow, or forbid.
 
+use std::fmt::Debug;
+
 use fastrand::Rng;
+use kube::Api;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sessionkill::api::{OceanBaseConnection, SessionKill, definitions};
+use sessionkill::api::{ClusterOceanBaseConnection, OceanBaseConnection, SessionKill, definitions};
 use testbed::operator::Operator;
 
 use crate::changes::{Change, changes};
-use crate::scene::{Request as _, SERVER_IP, Scene, Shown as _, eventually, in_seconds, session_id};
+use crate::scene::{Launch, Request as _, SERVER_IP, Scene, Shown, eventually, in_seconds, session_id};
 use crate::seed;
 use crate::server::{create, refuse_unknown_fields};
 
@@ -40,6 +45,19 @@ pub fn full_connection(scene: &Scene, name: &str) -> Value {
             "tenantIDs": [Scene::TENANT], "requestTimeoutSeconds": 5, "sqlText": "Truncated",
         },
     })
+}
+
+/// The same of no namespace.
+pub fn full_cluster_connection(scene: &Scene, name: &str) -> Value {
+    let mut connection = full_connection(scene, name);
+    connection["kind"] = "ClusterOceanBaseConnection".into();
+    connection["spec"]["allowedNamespaces"] = json!({
+        "names": [scene.namespace],
+        "selector": {
+            "matchLabels": {"team": "dba"}, "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a"]}],
+        },
+    });
+    connection
 }
 
 /// All changes of the spec of `valid`.
@@ -153,24 +171,39 @@ async fn every_connection_that_is_admitted_says_how_it_fares_and_every_refusal_n
     let mut choices = seed::of_this_run("connections");
     let scene = Scene::set("connections").await;
     refuse_unknown_fields(&scene).await;
-    let operator = scene.operator().await;
-    let all = spec_changes(&full_connection(&scene, ""));
-    let mut admitted = 0;
-    for number in 0..CONNECTIONS {
-        let (object, changes) = changed(&full_connection(&scene, &format!("case-{number}")), &all, &mut choices);
-        let answer = create(&scene, &object).await;
-        judge(&object, &changes, &answer);
-        admitted += usize::from(answer.is_ok());
+    let variables = vec![
+        "SESSIONKILL_CLUSTER_CONNECTIONS=true".to_owned(),
+        format!("SESSIONKILL_CLUSTER_RESOURCE_NAMESPACE={}", scene.namespace),
+    ];
+    let operator = scene.launch(Launch { variables, ..Launch::default() }).await;
+    for full in [full_connection, full_cluster_connection] {
+        let all = spec_changes(&full(&scene, ""));
+        let mut admitted = 0;
+        for number in 0..CONNECTIONS {
+            let (object, changes) = changed(&full(&scene, &format!("case-{number}")), &all, &mut choices);
+            let answer = create(&scene, &object).await;
+            judge(&object, &changes, &answer);
+            admitted += usize::from(answer.is_ok());
+        }
+        println!("connections: {CONNECTIONS} of {} changes, {admitted} admitted", all.len());
+        assert!(admitted > 0 && admitted < CONNECTIONS);
     }
-    println!("connections: {CONNECTIONS} of {} changes, {admitted} admitted", all.len());
-    assert!(admitted > 0 && admitted < CONNECTIONS);
     assert_alive(&scene, &operator, 60).await;
     eventually("every connection to say how it fares", async || {
-        let connections = scene.api::<OceanBaseConnection>().list(&kube::api::ListParams::default()).await;
-        let says = |it: &OceanBaseConnection| it.condition("Ready").is_some_and(|ready| !ready.message.is_empty());
-        let silent = connections.map_err(|it| it.to_string())?.items.into_iter().find(|it| !says(it));
-        silent.map_or(Ok(()), |connection| Err(json!(connection).to_string()))
+        says_how_it_fares(&scene.api::<OceanBaseConnection>()).await
     })
     .await;
+    let shared: Api<ClusterOceanBaseConnection> = Api::all(scene.client.clone());
+    eventually("every connection of no namespace to say so", async || says_how_it_fares(&shared).await).await;
     scene.end().await;
+}
+
+/// Whether all of these connections say whether they work.
+async fn says_how_it_fares<K>(connections: &Api<K>) -> Result<(), String>
+where
+    K: Shown + Clone + DeserializeOwned + Serialize + Debug,
+{
+    let stored = connections.list(&kube::api::ListParams::default()).await.map_err(|error| error.to_string())?;
+    let says = |it: &K| it.condition("Ready").is_some_and(|ready| !ready.message.is_empty());
+    stored.items.into_iter().find(|it| !says(it)).map_or(Ok(()), |connection| Err(json!(connection).to_string()))
 }

@@ -4,7 +4,7 @@ use http::Request;
 use kube::{Client, Error};
 use serde_json::{Value, json};
 
-use crate::created::{full_connection, full_request};
+use crate::created::{full_cluster_connection, full_connection, full_request};
 use crate::scene::{Scene, eventually};
 
 /// Sends `object` to the list of its kind (POST) or to the existing object (PUT). The error is the API server's
@@ -20,7 +20,9 @@ async fn send(client: &Client, method: &str, path: &str, object: &Value) -> Resu
 
 fn path(scene: &Scene, object: &Value) -> String {
     let plural = object["kind"].as_str().unwrap().to_lowercase();
-    format!("/apis/sessionkill.dev/v1alpha1/namespaces/{}/{plural}s", scene.namespace)
+    let is_namespaced = object["kind"] != "ClusterOceanBaseConnection";
+    let scope = if is_namespaced { format!("namespaces/{}/", scene.namespace) } else { String::new() };
+    format!("/apis/sessionkill.dev/v1alpha1/{scope}{plural}s")
 }
 
 /// Creates the object.
@@ -32,7 +34,8 @@ pub async fn create(scene: &Scene, object: &Value) -> Result<Value, String> {
 pub async fn refuse_unknown_fields(scene: &Scene) {
     let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/admission-fields.yaml");
     scene.cluster.control_plane.run_kubectl(&["apply", "--server-side", "-f", policies]).await.unwrap();
-    for mut object in [full_request(0), full_connection(scene, "unheard-of")] {
+    let connections = [full_connection, full_cluster_connection].map(|of| of(scene, "unheard-of"));
+    for mut object in [full_request(0)].into_iter().chain(connections) {
         object["spec"]["unheardOf"] = true.into();
         let dry_run = format!("{}?dryRun=All", path(scene, &object));
         eventually("the policies", async || match send(&scene.client, "POST", &dry_run, &object).await {

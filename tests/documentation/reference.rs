@@ -7,8 +7,8 @@ use sessionkill::api::definitions;
 
 const HEAD: &str = "# API reference
 
-Generated from the types in `crates/api/src`, as `kubectl explain` shows them; `cargo test --test documentation reference` compares. All
-kinds are namespaced. Fields marked * are required. Lists and strings are bounded, so that the API server refuses what the operator could not handle.
+Generated from the types in `crates/api/src`, as `kubectl explain` shows them; `cargo test --test documentation reference` compares.
+Fields marked * are required. Lists and strings are bounded, so that the API server refuses what the operator could not handle.
 Of what users write [nothing is dropped](install.md#unknown-fields-and-nulls): a null and a field that is not named here are refused.
 ";
 
@@ -24,7 +24,8 @@ fn kind(definition: &Value) -> String {
     let version = &definition["spec"]["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
     let mut text = format!("\n## {}\n\n{}\n\n", plain(&names["kind"]), plain(&schema["description"]));
-    write!(text, "`{}/{}`", plain(group), plain(&version["name"])).unwrap();
+    let scope = if definition["spec"]["scope"] == "Cluster" { "in no namespace" } else { "in a namespace" };
+    write!(text, "`{}/{}`, {scope}", plain(group), plain(&version["name"])).unwrap();
     write!(text, ", `kubectl get {}` or `kubectl get {}`", plain(&names["plural"]), plain(&names["shortNames"][0]))
         .unwrap();
     let selectable = version["selectableFields"].as_array().into_iter().flatten();
@@ -65,6 +66,7 @@ fn type_of(schema: &Value) -> String {
     let mut words = vec![match schema["type"].as_str() {
         Some("array") => format!("list of {}", schema["items"]["type"].as_str().unwrap_or("objects")),
         _ if schema["format"] == "date-time" => "time".to_owned(),
+        _ if schema["additionalProperties"].is_object() => "map of strings".to_owned(),
         Some(other) => other.to_owned(),
         None => "any".to_owned(),
     }];
@@ -77,6 +79,10 @@ fn type_of(schema: &Value) -> String {
         [("minLength", "maxLength", " characters"), ("minItems", "maxItems", " items"), ("minimum", "maximum", "")]
     {
         words.extend(bounds(&schema[least], &schema[most], unit));
+    }
+    // Of an object with fields of its own, the bound is only for those that it does not know.
+    if schema["additionalProperties"].is_object() {
+        words.extend(bounds(&Value::Null, &schema["maxProperties"], " entries"));
     }
     if let Some(default) = schema.get("default").filter(|default| !default.is_null()) {
         words.push(format!("default `{}`", default.as_str().map_or_else(|| default.to_string(), str::to_owned)));

@@ -33,7 +33,7 @@ impl Kind {
             // A request that goes on waiting, even when an operator sees it.
             Self::Requests => {
                 let mut waiting = kill_of(&[2], 3600).unwrap();
-                waiting.connection_ref = ConnectionRef { name: "not-there".into() };
+                waiting.connection_ref = ConnectionRef { name: "not-there".into(), ..ConnectionRef::default() };
                 arena.request(change, waiting).await.unwrap();
             }
             Self::Connections => {

@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target that fails says so by a panic")]
 
 mod answers;
+mod credentials;
 mod endpoints;
 mod errors;
 mod lists;

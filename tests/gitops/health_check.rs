@@ -54,7 +54,7 @@ fn data(entries: &[(&str, &str)]) -> Data {
 /// The entries that the command adds.
 fn ours() -> Data {
     let script = fs::read_to_string(repository("deploy/argocd/health.lua")).unwrap();
-    let keys = ["OceanBaseConnection", "SessionKill"]
+    let keys = ["ClusterOceanBaseConnection", "OceanBaseConnection", "SessionKill"]
         .map(|kind| format!("resource.customizations.health.sessionkill.dev_{kind}"));
     keys.into_iter().map(|key| (key, script.clone())).collect()
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::control_plane::ControlPlane;
 use testbed::manifests;
 
@@ -43,9 +43,8 @@ async fn rendered(control_plane: &ControlPlane, folder: &str, more: &str) -> (St
 
 /// The name of the connection and the request's reference to it, and the name of the Secret and the connection's
 /// reference to it.
-fn references(objects: &[Value]) -> [(&str, &str); 2] {
-    let [secret, connection, request] =
-        ["Secret", "OceanBaseConnection", "SessionKill"].map(|kind| named(objects, kind)[0]);
+fn references<'a>(objects: &'a [Value], kind: &str) -> [(&'a str, &'a str); 2] {
+    let [secret, connection, request] = ["Secret", kind, "SessionKill"].map(|kind| named(objects, kind)[0]);
     [
         (name(connection), text(&request["spec"]["connectionRef"], "name")),
         (name(secret), text(&connection["spec"]["alibabaCloud"]["credentials"]["secretRef"], "name")),
@@ -60,7 +59,7 @@ async fn the_names_that_kustomize_changes_are_changed_where_they_are_referred_to
         assert!(fs::read_to_string(repository(file)).unwrap().contains(line), "{file} does not say: {line}");
     }
     let (file, objects) = rendered(control_plane, "kustomize-with-references", line).await;
-    let [(connection, to_connection), (secret, to_secret)] = references(&objects);
+    let [(connection, to_connection), (secret, to_secret)] = references(&objects, "OceanBaseConnection");
     assert_eq!((connection, to_connection), ("bank-prod-ob", "bank-prod-ob"));
     assert!(secret.strip_prefix("bank-aliyun-ak-").is_some_and(|hash| !hash.is_empty()), "{secret}");
     assert_eq!(to_secret, secret);
@@ -69,7 +68,57 @@ async fn the_names_that_kustomize_changes_are_changed_where_they_are_referred_to
 
     // Without the configuration, the references do not change.
     let (_, objects) = rendered(control_plane, "kustomize-without-references", "").await;
-    let [(connection, to_connection), (secret, to_secret)] = references(&objects);
+    let [(connection, to_connection), (secret, to_secret)] = references(&objects, "OceanBaseConnection");
     assert_eq!((connection, to_connection), ("bank-prod-ob", "prod-ob"));
     assert_ne!(secret, to_secret);
+}
+
+/// The ServiceAccount of the sample, which lists sessions, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_that_of_a_service_account() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kustomize-service-account");
+    fs::create_dir_all(&folder).unwrap();
+    let sample = fs::read_to_string(repository("deploy/samples/service-account-connection.yaml")).unwrap();
+    let observe = "      observe: {serviceAccountRef: {name: ob-kill}}\n      sessionPolicy: Actions\n";
+    let sample = sample.replace("      sessionPolicy: Actions\n", observe);
+    fs::write(folder.join("connection.yaml"), sample).unwrap();
+    fs::copy(repository("deploy/kustomize/name-references.yaml"), folder.join("name-references.yaml")).unwrap();
+    let kustomization = "namePrefix: bank-\nresources: [connection.yaml]\nconfigurations: [name-references.yaml]\n";
+    fs::write(folder.join("kustomization.yaml"), kustomization).unwrap();
+    let control_plane = &ground().await.control_plane;
+    let text = control_plane.run_kubectl(&["kustomize", folder.to_str().unwrap()]).await.unwrap();
+    let file = folder.join("rendered.yaml");
+    fs::write(&file, text).unwrap();
+    let objects = manifests::read(file.to_str().unwrap()).unwrap();
+    let connection = &named(&objects, "OceanBaseConnection")[0]["spec"]["alibabaCloud"]["credentials"];
+    let referred = [connection, &connection["observe"]].map(|identity| &identity["serviceAccountRef"]["name"]);
+    assert_eq!(name(named(&objects, "ServiceAccount")[0]), "bank-ob-kill");
+    assert_eq!(referred, [&json!("bank-ob-kill"); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_are_those_of_a_connection_of_no_namespace() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kustomize-shared");
+    fs::create_dir_all(&folder).unwrap();
+    let request = json!({
+        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill", "metadata": {"name": "inc-4711"},
+        "spec": {"connectionRef": {"kind": "ClusterOceanBaseConnection", "name": "shared-ob"}},
+    });
+    fs::write(folder.join("request.yaml"), request.to_string()).unwrap();
+    for (file, from) in [
+        ("connection.yaml", "deploy/samples/cluster-connection.yaml"),
+        ("name-references.yaml", "deploy/kustomize/name-references.yaml"),
+    ] {
+        fs::copy(repository(from), folder.join(file)).unwrap();
+    }
+    fs::write(folder.join("kustomization.yaml"), format!("{KUSTOMIZATION}configurations: [name-references.yaml]"))
+        .unwrap();
+    let control_plane = &ground().await.control_plane;
+    let text = control_plane.run_kubectl(&["kustomize", folder.to_str().unwrap()]).await.unwrap();
+    let file = folder.join("rendered.yaml");
+    fs::write(&file, text).unwrap();
+    let objects = manifests::read(file.to_str().unwrap()).unwrap();
+    let [(connection, to_connection), (secret, to_secret)] = references(&objects, "ClusterOceanBaseConnection");
+    assert_eq!((connection, to_connection), ("bank-shared-ob", "bank-shared-ob"));
+    assert!(to_secret == secret && secret.starts_with("bank-aliyun-ak-"), "{secret} {to_secret}");
 }

@@ -288,6 +288,7 @@ async fn a_connection_that_is_neither_encrypted_nor_has_a_fence_is_healthy() {
         is_encrypted: Some(false),
         probed: Some(Timestamp::UNIX_EPOCH),
         clock_lead: None,
+        allowed_namespaces: None,
     };
     let fresh = OceanBaseConnectionStatus::default();
     let status = connection_status(&fresh, Learned::Answered, &facts, Timestamp::UNIX_EPOCH);

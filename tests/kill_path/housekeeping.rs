@@ -6,8 +6,8 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use sessionkill::api::{
-    OceanBaseConnection, Operation, Outcome, Scope, SessionKillReceipt, SessionKillReceiptSpec, SessionKillRef,
-    SessionOutcome, SessionReason, SessionStatus, VerificationPolicy,
+    ConnectionKind, OceanBaseConnection, Operation, Outcome, Scope, SessionKillReceipt, SessionKillReceiptSpec,
+    SessionKillRef, SessionOutcome, SessionReason, SessionStatus, VerificationPolicy,
 };
 use testbed::control_plane::Request as Asked;
 
@@ -42,6 +42,7 @@ fn orphan(number: usize, request: &str, tenant: &str, connection: &str, age: i64
         dispatch_deadline_time: time(30),
         settle_deadline_time: time(0),
         not_after_time: time(30),
+        connection_kind: ConnectionKind::OceanBaseConnection,
         connection_name: connection.into(),
         instance_id: Scene::INSTANCE.into(),
         tenant_id: tenant.into(),

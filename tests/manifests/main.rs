@@ -201,7 +201,7 @@ fn excess(rule: &Value) -> Vec<String> {
             found.push(format!("a wildcard in {name}"));
         }
     }
-    for named in ["secrets", "services"] {
+    for named in ["secrets", "services", "namespaces"] {
         if resources.contains(named) && verbs != BTreeSet::from(["get"]) {
             found.push(format!("{named}: {verbs:?}, where get is enough"));
         }
@@ -216,7 +216,7 @@ fn excess(rule: &Value) -> Vec<String> {
         }
     }
     if !groups.is_subset(&BTreeSet::from(["", "coordination.k8s.io", "events.k8s.io", "sessionkill.dev"]))
-        || groups.contains("") && !resources.is_subset(&BTreeSet::from(["secrets", "services"]))
+        || groups.contains("") && !resources.is_subset(&BTreeSet::from(["secrets", "services", "namespaces"]))
         || groups.contains("coordination.k8s.io") && resources != BTreeSet::from(["leases"])
     {
         found.push(format!("{resources:?} of {groups:?}"));
@@ -252,7 +252,8 @@ async fn each_sample_applies_and_together_they_are_complete() {
         let applied = cluster.applies(&["-n", "samples", "-f", "-"], &sample).await;
         kinds.extend(applied.lines().filter_map(|line| line.split(['.', '/']).next()).map(str::to_owned));
     }
-    let expected = ["oceanbaseconnection", "secret", "service", "sessionkill"];
+    let expected =
+        ["clusteroceanbaseconnection", "oceanbaseconnection", "secret", "service", "serviceaccount", "sessionkill"];
     assert_eq!(kinds, BTreeSet::from(expected.map(str::to_owned)));
     fit_together(cluster, "samples").await;
 }
@@ -297,17 +298,39 @@ fn in_time(manifest: &str) -> String {
     manifest.replace("2026-10-05T09:30:00Z", &SOON)
 }
 
+/// The namespace in the examples of the pages.
+async fn shop() -> &'static Cluster {
+    static NAMESPACE: OnceCell<()> = OnceCell::const_new();
+    let cluster = cluster().await;
+    NAMESPACE.get_or_init(async || cluster.namespace("shop", &[]).await).await;
+    cluster
+}
+
 /// Its Secret is made by a command.
 #[tokio::test]
 async fn the_examples_of_the_page_about_sql_apply() {
-    let cluster = cluster().await;
-    cluster.namespace("shop", &[]).await;
+    let cluster = shop().await;
     let page = fs::read_to_string(repository("docs/sql.md")).unwrap();
     let examples = examples(&page);
     assert_eq!(examples.len(), 3, "a Service, a connection and a request");
     for example in examples {
         cluster.applies(&["-f", "-"], &in_time(example)).await;
     }
+}
+
+/// Its Secrets are made by commands, and its policies are RAM's.
+#[tokio::test]
+async fn the_examples_of_the_page_about_credentials_apply() {
+    let cluster = shop().await;
+    let page = fs::read_to_string(repository("docs/credentials.md")).unwrap();
+    let examples = examples(&page);
+    assert_eq!(examples.len(), 5, "a ServiceAccount and four connections");
+    for example in examples {
+        cluster.applies(&["-f", "-"], example).await;
+    }
+    let policies: Vec<Value> =
+        blocks(&page, "json").into_iter().map(|policy| serde_json::from_str(policy).unwrap()).collect();
+    assert!(policies.len() >= 4 && policies.iter().all(|policy| policy["Version"] == "1"), "{policies:?}");
 }
 
 #[tokio::test]
@@ -373,8 +396,15 @@ async fn fits_database(cluster: &Cluster, namespace: &str, request: &Value, sql:
 
 /// The manifests in the fenced YAML blocks. A block without a kind is a part of a manifest.
 fn examples(markdown: &str) -> Vec<&str> {
-    let blocks = markdown.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
-    blocks.map(|(block, _)| block).filter(|block| block.lines().any(|line| line.starts_with("kind: "))).collect()
+    let blocks = blocks(markdown, "yaml").into_iter();
+    blocks.filter(|block| block.lines().any(|line| line.starts_with("kind: "))).collect()
+}
+
+/// The fenced blocks in this language.
+fn blocks<'a>(markdown: &'a str, language: &str) -> Vec<&'a str> {
+    let begin = format!("```{language}\n");
+    let blocks = markdown.split(&begin).skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block).collect()
 }
 
 #[test]

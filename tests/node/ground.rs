@@ -119,6 +119,7 @@ impl Ground {
             directory: directory.path().join("stack"),
             sessions: Sessions::Memory,
             operator: OperatorChoice::None,
+            sts: None,
         };
         let begun = Instant::now();
         let pods = Install::Pods(Pods { nodes: 2, image, lease_seconds: None, gateway_names: vec![names::gateway()] });

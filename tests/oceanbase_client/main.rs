@@ -12,6 +12,7 @@ mod calls;
 mod certificates;
 mod environment;
 mod gateway;
+mod observer;
 mod reads;
 mod recorder;
 mod secrets;

@@ -20,6 +20,13 @@ pub fn connection(name: &str, metadata: Value) -> Value {
     with(object, metadata)
 }
 
+/// A connection of no namespace.
+pub fn cluster_connection(name: &str, metadata: Value) -> Value {
+    let mut object = connection(name, metadata);
+    object["kind"] = "ClusterOceanBaseConnection".into();
+    object
+}
+
 /// A request whose `notAfterTime` is `life` from now.
 pub fn long_lived(life: SignedDuration) -> Value {
     request("long", "prod-ob", json!({"notAfterTime": in_future(life)}))

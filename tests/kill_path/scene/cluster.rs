@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use kube::Api;
 use kube::api::ListParams;
-use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+use sessionkill::api::{ClusterOceanBaseConnection, OceanBaseConnection, SessionKill, SessionKillReceipt};
 use testbed::control_plane::{ControlPlane, client_for};
 use testbed::oceanbase::Engine;
 use testbed::stack::start_control_plane;
@@ -42,14 +42,16 @@ impl Cluster {
         let client = client_for(&operator_kubeconfig).await.unwrap();
         let requests: Api<SessionKill> = Api::all(client.clone());
         let receipts: Api<SessionKillReceipt> = Api::all(client.clone());
-        let connections: Api<OceanBaseConnection> = Api::all(client);
+        let connections: Api<OceanBaseConnection> = Api::all(client.clone());
+        let cluster_connections: Api<ClusterOceanBaseConnection> = Api::all(client);
         // Try again: the API server needs a moment for new rights, and at first cannot list a new kind.
         eventually("the operator's rights, and all kinds", async || {
             let params = ListParams::default();
             let listed = async {
                 requests.list(&params).await?;
                 receipts.list(&params).await?;
-                connections.list(&params).await.map(drop)
+                connections.list(&params).await?;
+                cluster_connections.list(&params).await.map(drop)
             };
             listed.await.map_err(|error: kube::Error| error.to_string())
         })

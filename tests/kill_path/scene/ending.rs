@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use kube::ResourceExt as _;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use sessionkill::api::audit_line::AuditLine;
-use sessionkill::api::{OceanBaseConnection, SessionKill};
+use sessionkill::api::{ClusterOceanBaseConnection, OceanBaseConnection, SessionKill};
 
 use super::Scene;
 use super::objects::Request as _;
@@ -54,6 +55,7 @@ impl Scene {
         let mut objects = json!(self.list::<SessionKill>().await).to_string();
         objects += &json!(self.receipts().await).to_string();
         objects += &json!(self.list::<OceanBaseConnection>().await).to_string();
+        objects += &json!(self.cluster_connections().await).to_string();
         for secret in [KEY_ID, KEY_SECRET, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN] {
             for (place, text) in [("the logs", &logs), ("an Event", &events), ("an object", &objects)] {
                 assert_absent(secret, place, text);
@@ -76,6 +78,7 @@ impl Scene {
             json!(self.list::<SessionKill>().await.into_iter().map(|request| request.status).collect::<Vec<_>>()),
             json!(self.receipts().await.into_iter().map(|receipt| receipt.status).collect::<Vec<_>>()),
             json!(self.list::<OceanBaseConnection>().await.into_iter().map(|it| it.status).collect::<Vec<_>>()),
+            json!(self.cluster_connections().await.into_iter().map(|it| it.status).collect::<Vec<_>>()),
         ];
         let notes: Vec<Value> = self.events().await.into_iter().map(|event| json!(event.note)).collect();
         let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| json!(line));
@@ -88,6 +91,13 @@ impl Scene {
                 assert_eq!(form, None, "{text}");
             }
         }
+    }
+}
+
+impl Scene {
+    /// The connections of no namespace, those of other tests among them.
+    async fn cluster_connections(&self) -> Vec<ClusterOceanBaseConnection> {
+        Api::all(self.client.clone()).list(&ListParams::default()).await.unwrap().items
     }
 }
 

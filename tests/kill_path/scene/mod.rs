@@ -6,6 +6,7 @@ mod connections;
 mod counts;
 mod ending;
 mod fixtures;
+mod neighbour;
 mod objects;
 mod operators;
 mod patience;
@@ -22,6 +23,7 @@ pub use fixtures::{
     KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,
     lingering, session, session_id, successor,
 };
+pub use neighbour::Neighbour;
 pub use objects::{Request, RequestBuilder, Shown};
 pub use operators::Launch;
 pub use patience::{eventually, until};

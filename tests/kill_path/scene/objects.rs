@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::PostParams;
 use sessionkill::api::{
-    ConnectionRef, Expect, Mode, Scope, Session, SessionKill, SessionKillSpec, SessionOutcome, SessionReason,
-    Verification, VerificationPolicy,
+    ConnectionKind, ConnectionRef, Expect, Mode, Scope, Session, SessionKill, SessionKillSpec, SessionOutcome,
+    SessionReason, Verification, VerificationPolicy,
 };
 
 use super::{SERVER_IP, Scene, in_seconds, session_id};
@@ -21,7 +21,7 @@ pub struct RequestBuilder<'a> {
 impl<'a> RequestBuilder<'a> {
     pub(super) fn new(scene: &'a Scene, name: &str) -> Self {
         let spec = SessionKillSpec {
-            connection_ref: ConnectionRef { name: Scene::CONNECTION.into() },
+            connection_ref: ConnectionRef { name: Scene::CONNECTION.into(), ..ConnectionRef::default() },
             instance_id: Scene::INSTANCE.into(),
             tenant_id: Scene::TENANT.into(),
             mode: Mode::Kill,
@@ -105,6 +105,13 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
+    /// Names this connection of no namespace.
+    pub fn through_cluster(mut self, connection: &str) -> Self {
+        self.spec.connection_ref =
+            ConnectionRef { kind: ConnectionKind::ClusterOceanBaseConnection, name: connection.into() };
+        self
+    }
+
     /// Names another instance.
     pub fn instance(mut self, id: &str) -> Self {
         self.spec.instance_id = id.into();
@@ -181,6 +188,12 @@ impl Shown for SessionKill {
 }
 
 impl Shown for sessionkill::api::OceanBaseConnection {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+}
+
+impl Shown for sessionkill::api::ClusterOceanBaseConnection {
     fn conditions(&self) -> &[Condition] {
         self.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default()
     }

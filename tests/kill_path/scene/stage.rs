@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
-use testbed::gateway::{Backend, CallRecord, Fault, Gateway, GatewayOptions};
+use testbed::gateway::{Backend, CallRecord, Fault, Gateway, GatewayOptions, StsOptions};
 use testbed::oceanbase::Engine;
 use testbed::operator::Operator;
 use testbed::port;
@@ -117,6 +117,19 @@ impl Scene {
     /// The base URL of the gateway, valid even while it is stopped.
     pub fn gateway_url(&self) -> String {
         format!("http://{}", self.gateway_options.listen)
+    }
+
+    /// The address of the metadata service of the gateway.
+    pub fn metadata_url(&self) -> String {
+        format!("http://{}", self.gateway().metadata_address().unwrap())
+    }
+
+    /// Lets the gateway be STS too.
+    pub async fn with_sts(mut self, sts: StsOptions) -> Self {
+        self.stop_gateway().await;
+        self.gateway_options.sts = Some(sts);
+        self.start_gateway().await;
+        self
     }
 
     /// Stops the gateway.

@@ -1,6 +1,7 @@
 //! Reads what a scene's objects say, and waits for it.
 
 use k8s_openapi::api::events::v1::Event;
+use kube::Api;
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use serde::de::DeserializeOwned;
@@ -11,14 +12,24 @@ use super::Scene;
 use super::eventually;
 use super::objects::Request as _;
 
+/// Waits until `check` returns a value for the request `name` among `requests`, and returns that value.
+pub(super) async fn wait_for<T>(
+    requests: &Api<SessionKill>,
+    name: &str,
+    what: &str,
+    check: impl Fn(&SessionKill) -> Option<T>,
+) -> T {
+    eventually(&format!("SessionKill {name} {what}"), async || {
+        let object = requests.get(name).await.map_err(|error| error.to_string())?;
+        check(&object).ok_or_else(|| format!("its status is {}", json!(object.status)))
+    })
+    .await
+}
+
 impl Scene {
     /// Waits until `check` returns a value for the request, and returns that value.
     pub async fn wait_for<T>(&self, name: &str, what: &str, check: impl Fn(&SessionKill) -> Option<T>) -> T {
-        eventually(&format!("SessionKill {name} {what}"), async || {
-            let object = self.requests().get(name).await.map_err(|error| error.to_string())?;
-            check(&object).ok_or_else(|| format!("its status is {}", json!(object.status)))
-        })
-        .await
+        wait_for(&self.requests(), name, what, check).await
     }
 
     /// Waits until the request has ended.

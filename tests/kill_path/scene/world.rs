@@ -5,14 +5,14 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use serde_json::{Map, Value, json};
-use sessionkill::api::{OceanBaseConnection, SessionKill};
+use sessionkill::api::{ClusterOceanBaseConnection, OceanBaseConnection, SessionKill};
 
 use super::Scene;
 use super::objects::RequestBuilder;
 use super::{KEY_ID, KEY_SECRET, Keys, eventually};
 
 /// The fields of a connection's spec that are outside of the backend's own part.
-const SHARED: [&str; 3] = ["tenantIDs", "sqlText", "requestTimeoutSeconds"];
+const SHARED: [&str; 4] = ["tenantIDs", "sqlText", "requestTimeoutSeconds", "allowedNamespaces"];
 
 /// A spec with these fields. The fields of Alibaba Cloud go into `alibabaCloud`.
 fn spec_of(fields: Map<String, Value>) -> Value {
@@ -20,6 +20,20 @@ fn spec_of(fields: Map<String, Value>) -> Value {
     let (mut spec, own): (Map<_, _>, Map<_, _>) = fields.into_iter().partition(is_shared);
     spec.insert("alibabaCloud".to_owned(), Value::Object(own));
     Value::Object(spec)
+}
+
+/// Writes the Secret `name` with exactly `keys`.
+pub(super) async fn put_secret(secrets: &Api<Secret>, name: &str, mut metadata: Value, keys: Keys<'_>) {
+    metadata["name"] = name.into();
+    let keys: serde_json::Map<_, _> = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys});
+    // Replace it, as an apply would keep a key that is left out.
+    let secret: Secret = serde_json::from_value(secret).unwrap();
+    if secrets.get_opt(name).await.unwrap().is_some() {
+        secrets.replace(name, &PostParams::default(), &secret).await.unwrap();
+    } else {
+        secrets.create(&PostParams::default(), &secret).await.unwrap();
+    }
 }
 
 impl Scene {
@@ -68,18 +82,8 @@ impl Scene {
         self.put_secret_with(name, metadata, keys).await;
     }
 
-    async fn put_secret_with(&self, name: &str, mut metadata: Value, keys: Keys<'_>) {
-        metadata["name"] = name.into();
-        let keys: serde_json::Map<_, _> = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys});
-        // Replace it, as an apply would keep a key that is left out.
-        let secrets: Api<Secret> = self.api();
-        let secret: Secret = serde_json::from_value(secret).unwrap();
-        if secrets.get_opt(name).await.unwrap().is_some() {
-            secrets.replace(name, &PostParams::default(), &secret).await.unwrap();
-        } else {
-            secrets.create(&PostParams::default(), &secret).await.unwrap();
-        }
+    async fn put_secret_with(&self, name: &str, metadata: Value, keys: Keys<'_>) {
+        put_secret(&self.api(), name, metadata, keys).await;
     }
 
     /// Writes the connection to the gateway with its defaults and these `changes`, which may be fields of Alibaba Cloud
@@ -90,6 +94,19 @@ impl Scene {
 
     /// The same for another name and another Secret.
     pub async fn put_connection(&self, name: &str, secret: &str, changes: Value) {
+        let connections: Api<OceanBaseConnection> = self.api();
+        let connection = self.to_gateway("OceanBaseConnection", name, secret, &changes);
+        connections.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(connection)).await.unwrap();
+    }
+
+    /// The same for one of no namespace. Its name is its test's own, as the connections of all tests are together.
+    pub async fn put_cluster_connection(&self, name: &str, secret: &str, changes: Value) {
+        let connections: Api<ClusterOceanBaseConnection> = Api::all(self.client.clone());
+        let connection = self.to_gateway("ClusterOceanBaseConnection", name, secret, &changes);
+        connections.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(connection)).await.unwrap();
+    }
+
+    fn to_gateway(&self, kind: &str, name: &str, secret: &str, changes: &Value) -> Value {
         let mut fields = Map::from_iter([
             ("regionID".to_owned(), json!("cn-hangzhou")),
             ("endpoint".to_owned(), json!(self.gateway_url())),
@@ -97,13 +114,10 @@ impl Scene {
             ("credentials".to_owned(), json!({"secretRef": {"name": secret}})),
         ]);
         fields.extend(changes.as_object().unwrap().clone());
-        let connection = json!({
-            "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection",
-            "metadata": {"name": name}, "spec": spec_of(fields),
-        });
-        let connections: Api<OceanBaseConnection> = self.api();
-        let params = PatchParams::apply("test").force();
-        connections.patch(name, &params, &Patch::Apply(connection)).await.unwrap();
+        json!({
+            "apiVersion": "sessionkill.dev/v1alpha1", "kind": kind, "metadata": {"name": name},
+            "spec": spec_of(fields),
+        })
     }
 
     /// Reads the connection.

@@ -4,6 +4,7 @@
 mod compared;
 mod hostile;
 mod kills;
+mod lent;
 mod login;
 mod scripted;
 mod secure;
