@@ -33,7 +33,7 @@ pub struct KeyOptions {
 
     /// The ARN of the OIDC provider that RAM has for this cluster, for operatorIdentity. ack-pod-identity-webhook sets the
     /// variable.
-    #[arg(long, env = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN")]
+    #[arg(long, env = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", value_parser = provider_arn)]
     pub oidc_provider_arn: Option<String>,
 
     /// The file with a token of the operator's own ServiceAccount for the audience sts.aliyuncs.com, for operatorIdentity.
@@ -52,4 +52,19 @@ fn cluster_name(text: &str) -> Result<String, String> {
     }
     Err("not a name for a cluster: use 1 to 253 letters, digits, ., _ and -, such as the ID of the ACK cluster"
         .to_owned())
+}
+
+fn provider_arn(text: &str) -> Result<String, String> {
+    let parts = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(":oidc-provider/"));
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_arn = |(account, name): (&str, &str)| {
+        (1..=20).contains(&account.len())
+            && account.bytes().all(|byte| byte.is_ascii_digit())
+            && (1..=128).contains(&name.len())
+            && name.bytes().all(of_name)
+    };
+    if parts.is_some_and(is_arn) {
+        return Ok(text.to_owned());
+    }
+    Err("not the ARN of an OIDC provider: copy it from the RAM console, such as acs:ram::123456789012:oidc-provider/ack-rrsa-CLUSTER".to_owned())
 }

@@ -63,6 +63,12 @@ fn limits() -> Vec<Limits> {
     let mut limits = vec![
         run("--allow-endpoint", "SESSIONKILL_ALLOW_ENDPOINTS", &["a.example.com", "http://a:1,b:65535", "[fd00::1]:80"], &["", "a b", "a/b", "ftp://a", "u@a", "a:65536"], "a host name with an optional port"),
         run("--allow-sql-host", "SESSIONKILL_ALLOW_SQL_HOSTS", &["db.example:2881", "DB:1,[fd00::1]:65535", "10.1.0.0/16", "fd00::/8"], &["", "db.example", "10.1.2.3", "db:0", "db:65536", "10.0.0.0/33", "u@db:1", "db:1/a", "a:1,,b:1"], "write HOST:PORT, such as db.example:2881, or a range"),
+        run("--allow-identity", "SESSIONKILL_ALLOW_IDENTITIES", &["shop=instance", "shop=acs:ram::1:role/kill,pay=instance"], &["", "shop", "shop=", "*=instance", "shop=*", "shop=acs:ram::1:user/kill"], "write NAMESPACE=ROLE"),
+        run("--cluster-name", "SESSIONKILL_CLUSTER_NAME", &["c-1", "Prod_1.x"], &["", "a b", "a/b", "a:b"], "use 1 to 253 letters, digits"),
+        run("--sts-endpoint", "SESSIONKILL_STS_ENDPOINT", &["sts.example.com", "http://a:1"], &["", "a b", "a/b", "ftp://a"], "a host name with an optional port"),
+        run("--metadata-endpoint", "SESSIONKILL_METADATA_ENDPOINT", &["http://127.0.0.1:80"], &["", "a b"], "a host name with an optional port"),
+        run("--oidc-provider-arn", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", &["acs:ram::1:oidc-provider/ack-rrsa-c1"], &["", "ack-rrsa-c1", "acs:ram::1:role/kill", "acs:ram::1:oidc-provider/"], "copy it from the RAM console"),
+        run("--oidc-token-file", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", &["/nowhere"], &[""], "a value is required"),
         run("--watch-namespaces", "SESSIONKILL_WATCH_NAMESPACES", &["a", "a,b"], &["", ",", "A", "a.b", "*"], "name each, separated by commas"),
         run("--watch-namespaces", "SESSIONKILL_WATCH_NAMESPACES", &[&many[..many.len() - 5]], &[&many], "name at most 100"),
         run("--cluster-connections", "SESSIONKILL_CLUSTER_CONNECTIONS", &["true", "false", "1", "no"], &["2", "maybe"], "value was not a boolean"),
