@@ -1,4 +1,4 @@
-//! What the operator may make of ServiceAccounts: tokens for STS, of those that the values name, and nothing else. By RBAC alone it
+//! What the operator may make of `ServiceAccounts`: tokens for STS, of those that the values name, and nothing else. By RBAC alone it
 //! could be any of them towards Kubernetes.
 
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ const NAMESPACE: &str = "tokens";
 const OPERATOR: &str = "system:serviceaccount:sessionkill-system:sessionkill-operator";
 const OF_STS: &str = "--audience=sts.aliyuncs.com";
 
-/// The cluster with two ServiceAccounts in the namespace, of which the values name one, and the policy in force.
+/// The cluster with two `ServiceAccounts` in the namespace, of which the values name one, and the policy in force.
 async fn granted() -> &'static Cluster {
     static GRANTED: OnceCell<()> = OnceCell::const_new();
     let cluster = furnished().await;

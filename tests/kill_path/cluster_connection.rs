@@ -358,7 +358,7 @@ async fn many_sessions_that_both_ask_for_at_once_are_named_once() {
     for number in 1..=SESSIONS {
         let name = format!("inc-{number}");
         let ended = [scene.wait_finished(&name).await, other.wait_finished(&name).await];
-        let mut reasons = ended.each_ref().map(|it| it.reason());
+        let mut reasons = ended.each_ref().map(crate::scene::Request::reason);
         reasons.sort_unstable();
         assert_eq!(reasons, ["SessionsGone", "SessionsKilled"], "{name}");
     }
