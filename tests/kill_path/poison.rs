@@ -24,7 +24,7 @@ async fn store_poison(scene: &Scene, poison: &[(&str, Value)]) {
         "type": "object", "x-kubernetes-preserve-unknown-fields": true,
         // The schema must give selectable fields a type.
         "properties": {
-            "connectionRef": {"type": "object", "properties": {"name": {"type": "string"}}},
+            "connectionRef": {"type": "object", "properties": {"kind": {"type": "string"}, "name": {"type": "string"}}},
             "instanceID": {"type": "string"},
             "tenantID": {"type": "string"},
         },
