@@ -44,7 +44,8 @@ fn check_key(read: &Read) {
     for (part, longest) in [(read.key.id.as_str(), 128), (read.key.secret.expose_secret(), 256), (token, 8192)] {
         assert!((1..=longest).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_graphic()));
     }
-    assert!(!format!("{read:?}").contains(token));
+    // A shorter one may be a piece of any text.
+    assert!(token.len() < 8 || !format!("{read:?}").contains(token));
 }
 
 #[test]
