@@ -307,7 +307,7 @@ mod tests {
         let spec = json!({"operatorIdentity": {"roleARN": ROLE}, "sessionPolicy": "Instances"});
         let error = identity(spec, &json!({"instanceIDs": ids}), &place()).unwrap_err();
         assert_eq!((error.reason, error.retry), (WaitReason::RoleNotAssumable, super::super::errors::Retry::Slowly));
-        assert!(error.message.starts_with("OceanBaseConnection prod-ob: the session policy has "), "{error}");
+        assert!(error.message.starts_with("the session policy has "), "{error}");
     }
 
     #[test]
