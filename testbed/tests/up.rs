@@ -60,6 +60,7 @@ async fn the_env_file_is_enough_to_get_temporary_keys() {
     let [sts, provider, role, metadata, instance_role, token] = printed.lines().collect::<Vec<_>>()[..] else {
         panic!("six lines: {printed}")
     };
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let params = [
         ("Action", "AssumeRoleWithOIDC"),
