@@ -1,10 +1,8 @@
 //! Ways into the control plane: the administrator's kubeconfig, service accounts' kubeconfigs, clients.
 
 use std::{
-    fs,
     io::Write,
     net::Ipv4Addr,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +15,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams, config::Kubeconfig};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::pki::Identity;
 
@@ -97,7 +96,8 @@ fn by_certificate(identity: &Identity) -> Value {
     })
 }
 
-/// Writes the kubeconfig as JSON, which is valid YAML.
+/// Writes the kubeconfig as JSON, which is valid YAML. Whoever reads it meanwhile finds the old or the new one, whole:
+/// replicas of one service account are started one after the other, each with a new token in the same file.
 fn write_kubeconfig(path: &Path, server: &str, ca: &str, user: &Value) -> anyhow::Result<()> {
     let kubeconfig = json!({
         "apiVersion": "v1",
@@ -110,14 +110,37 @@ fn write_kubeconfig(path: &Path, server: &str, ca: &str, user: &Value) -> anyhow
         "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "user"}}],
         "current-context": "testbed",
     });
-    let text = serde_json::to_vec_pretty(&kubeconfig)?;
-    // Make it private, as it holds a private key or a token.
-    fs::File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(&text))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let directory = path.parent().context("a kubeconfig is in a directory")?;
+    // A temporary file is private, as this must be: it holds a private key or a token.
+    let write = || {
+        let mut file = NamedTempFile::new_in(directory)?;
+        serde_json::to_writer_pretty(&mut file, &kubeconfig)?;
+        file.flush()?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().with_context(|| format!("cannot write {}", path.display())).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_that_is_written_anew_is_whole_for_whoever_reads_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kubeconfig");
+        let write = || write_kubeconfig(&path, "https://127.0.0.1:1", "ca", &json!({"token": "x".repeat(100_000)}));
+        write().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| (0..100).for_each(|_| write().unwrap()));
+            while !writer.is_finished() {
+                let read = Kubeconfig::read_from(&path).unwrap();
+                assert_eq!(read.current_context.as_deref(), Some("testbed"));
+            }
+        });
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 }
