@@ -217,6 +217,8 @@ impl Truth {
             let is_interrupted = self.interrupted.contains_key(&key);
             match session.outcome {
                 SessionOutcome::Killed if is_of_query => self.there.contains(&key) && !is_interrupted,
+                // The statement ended, and the session goes on.
+                SessionOutcome::Gone if is_of_query && session.reason == SessionReason::QueryEnded => false,
                 SessionOutcome::Killed | SessionOutcome::Gone => self.there.contains(&key),
                 SessionOutcome::Failed => {
                     let is_executed = if is_of_query { is_interrupted } else { self.executed.contains_key(&key) };
