@@ -30,9 +30,9 @@ pub struct Signer {
     pub access_key: AccessKey,
 }
 
-/// For whom an identity signs calls.
+/// The calls that an identity signs.
 #[derive(Clone, Copy)]
-pub struct Caller<'a> {
+pub struct Signed<'a> {
     pub connection: &'a Connection,
     pub alibaba_cloud: &'a AlibabaCloud,
     /// Where the calls go.
@@ -65,8 +65,8 @@ impl Identities {
     }
 
     /// The identity that `spec` describes, with an access key for `calls` that outlives each of them.
-    pub async fn signer(&self, spec: &IdentitySpec, calls: Calls, caller: Caller<'_>) -> Result<Signer, RouteError> {
-        let Caller { connection, alibaba_cloud, request_timeout, .. } = caller;
+    pub async fn signer(&self, spec: &IdentitySpec, calls: Calls, signed: Signed<'_>) -> Result<Signer, RouteError> {
+        let Signed { connection, alibaba_cloud, request_timeout, .. } = signed;
         let namespace = connection.home();
         self.may_use(spec, connection)?;
         let place = Place {
@@ -75,7 +75,7 @@ impl Identities {
             cluster: self.cluster.as_deref(),
             sts_endpoint: self.sts_endpoint.as_ref(),
         };
-        let secret_key = self.secret_key(spec, caller).await?;
+        let secret_key = self.secret_key(spec, signed).await?;
         let unavailable =
             |Unavailable { reason, message, .. }| RouteError::Unavailable(reason, format!("{connection}: {message}"));
         let identity = Identity::of(spec, calls, alibaba_cloud, &place, secret_key).map_err(unavailable)?;
@@ -125,15 +125,15 @@ impl Identities {
     }
 
     /// The access key of the Secret that `spec` names, if it names one.
-    async fn secret_key(&self, spec: &IdentitySpec, caller: Caller<'_>) -> Result<Option<AccessKey>, RouteError> {
+    async fn secret_key(&self, spec: &IdentitySpec, signed: Signed<'_>) -> Result<Option<AccessKey>, RouteError> {
         let CredentialSource::Secret(secret) = &spec.source else { return Ok(None) };
         let sts = match &spec.assume_role {
-            Some(_) => Some(self.sts_endpoint(caller.alibaba_cloud)?),
+            Some(_) => Some(self.sts_endpoint(signed.alibaba_cloud)?),
             None => None,
         };
         match self
             .secrets
-            .access_key(caller.connection.home(), &secret.name, sts.as_ref().unwrap_or(caller.endpoint))
+            .access_key(signed.connection.home(), &secret.name, sts.as_ref().unwrap_or(signed.endpoint))
             .await
         {
             Ok(access_key) => Ok(Some(access_key)),

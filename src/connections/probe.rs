@@ -16,7 +16,7 @@ use crate::api::Operation;
 use crate::connections::allowed_use::AllowedUse;
 use crate::connections::connection::Connection;
 use crate::connections::report::ConnectionReports;
-use crate::connections::route::{Route, RouteError, Routes};
+use crate::connections::route::{Purpose, Route, RouteError, Routes};
 use crate::connections::states::ConnectionStates;
 use crate::connections::stored::UnreadableConnection;
 use crate::domain::backend::{CallError, ErrorKind};
@@ -128,7 +128,7 @@ fn unchanged(probes: &Probes, named: &ConnectionKey, (uid, generation): &Key) ->
 
 async fn probe(probes: &Probes, named: &ConnectionKey, key: &Key, connection: Connection) {
     let reports = &probes.reports;
-    let route = match probes.routes.to(AllowedUse::by_operator(connection.clone())).await {
+    let route = match probes.routes.to(AllowedUse::by_operator(connection.clone()), Purpose::Kills).await {
         Ok(route) => route,
         Err(RouteError::Unavailable(reason, message)) => {
             return reports.failed(&connection, reason, &message);

@@ -10,7 +10,7 @@ use crate::backends::{Listed, costs};
 use crate::connections::allowed_use::{Allowances, NotAllowed};
 use crate::connections::call_permits::{CallPermits, Lane};
 use crate::connections::connection::Connection;
-use crate::connections::route::{Route, Routes};
+use crate::connections::route::{Purpose, Route, Routes};
 use crate::connections::states::ConnectionStates;
 use crate::domain::backend::{CallError, ErrorKind};
 use crate::domain::session::Snapshot;
@@ -94,7 +94,8 @@ impl ProcessLists {
             NotAllowed::Waits(_, error) => not_read(error, NotRead::Yet),
             NotAllowed::Unanswered(error) => not_read(error.to_string(), NotRead::Yet),
         })?;
-        let route = self.routes.to(used).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
+        let route =
+            self.routes.to(used, Purpose::Lists).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
         self.states.turn(route.connection(), key, 1).await;
         self.observe(&route, key, ids, lane, &mut None).await.map_err(|error| {
             let why = match error.kind {

@@ -16,7 +16,7 @@ use crate::clock::ServerClock;
 use crate::config::Config;
 use crate::connections::allowed_use::AllowedUse;
 use crate::connections::connection::Connection;
-use crate::connections::identities::{Caller, Identities, Signer};
+use crate::connections::identities::{Identities, Signed, Signer};
 pub use crate::connections::route_error::RouteError;
 use crate::connections::secrets::Secrets;
 use crate::connections::services::Services;
@@ -27,12 +27,23 @@ use crate::domain::backend::{CallError, ErrorKind};
 use crate::domain::tenant::ConnectionKey;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Call, Code};
-use crate::oceanbase::{AllowedEndpoint, AnswerBudget, Client, Endpoint, Gateway, Observer, Transports};
+use crate::oceanbase::{AllowedEndpoint, AnswerBudget, Caller, Callers, Client, Endpoint, Gateway, Transports};
+
+/// What a route is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Kills, and lists on the way to them.
+    Kills,
+    /// Lists only. If the connection has an access key of its own for them, no other one is asked for.
+    Lists,
+}
 
 /// What is needed to call a connection.
 pub struct Route {
     /// The right to use the connection.
     pub used: AllowedUse,
+    /// What it is for.
+    purpose: Purpose,
     /// What ends its sessions, with its endpoint, which is allowed, its credentials and its time-out.
     pub backend: Backend,
     /// Whose access keys sign its calls; none if the backend has no such.
@@ -43,6 +54,21 @@ impl Route {
     /// The connection.
     pub const fn connection(&self) -> &Connection {
         self.used.connection()
+    }
+
+    /// Whether its answers say nothing of kills, which have another access key.
+    pub fn is_for_lists_alone(&self) -> bool {
+        self.purpose == Purpose::Lists && lists_apart(self.connection())
+    }
+}
+
+/// Whether lists of the connection are signed by another access key than kills.
+pub fn lists_apart(connection: &Connection) -> bool {
+    match &connection.spec().backend {
+        BackendSpec::AlibabaCloud(alibaba_cloud) => alibaba_cloud.credentials.observe.is_some(),
+        BackendSpec::Sql(_) => false,
+        #[cfg(feature = "scripted")]
+        BackendSpec::Scripted(_) => false,
     }
 }
 
@@ -106,13 +132,13 @@ impl Routes {
     }
 
     /// The route to the connection that may be used; reads its Secret unless cached.
-    pub async fn to(&self, used: AllowedUse) -> Result<Route, RouteError> {
+    pub async fn to(&self, used: AllowedUse, purpose: Purpose) -> Result<Route, RouteError> {
         let connection = used.connection();
         let mut identities = vec![];
         let backend = match &connection.spec().backend {
             BackendSpec::AlibabaCloud(alibaba_cloud) => {
                 let gateway;
-                (gateway, identities) = self.gateway(&used, alibaba_cloud).await?;
+                (gateway, identities) = self.gateway(&used, purpose, alibaba_cloud).await?;
                 Backend::AlibabaCloud(gateway)
             }
             BackendSpec::Sql(sql) => {
@@ -126,13 +152,14 @@ impl Routes {
                 request_timeout: request_timeout(connection),
             }),
         };
-        Ok(Route { used, backend, identities })
+        Ok(Route { used, purpose, backend, identities })
     }
 
     /// The gateway of the connection that is `used`, which `alibaba_cloud` describes, and whose access keys sign its calls.
     async fn gateway(
         &self,
         used: &AllowedUse,
+        purpose: Purpose,
         alibaba_cloud: &AlibabaCloud,
     ) -> Result<(Gateway, Vec<Identity>), RouteError> {
         let connection = used.connection();
@@ -144,30 +171,43 @@ impl Routes {
         let client = self
             .api_client(used.namespace(), request_timeout(connection), endpoint.addresses(), clock)
             .map_err(|error| unavailable(WaitReason::EndpointUnreachable, error))?;
-        let caller = Caller { connection, alibaba_cloud, endpoint, request_timeout: request_timeout(connection) };
-        let Credentials { identity, observe } = &alibaba_cloud.credentials;
-        let calls = if observe.is_some() { Calls::Kills } else { Calls::All };
-        let killer = self.identities.signer(identity, calls, caller).await?;
-        let observer = match observe {
-            Some(observe) => Some(self.identities.signer(observe, Calls::Lists, caller).await?),
-            None => None,
-        };
-        let mut identities = vec![killer.identity.clone()];
-        let observer = observer.map(|Signer { identity, access_key }| {
-            let observer = Observer { access: allowed.clone().with(access_key), key_source: identity.to_string() };
-            identities.push(identity);
-            observer
-        });
+        let signed = Signed { connection, alibaba_cloud, endpoint, request_timeout: request_timeout(connection) };
+        let (callers, identities) = self.callers(purpose, &allowed, signed).await?;
         let gateway = Gateway {
             client,
-            access: allowed.with(killer.access_key),
-            key_source: killer.identity.to_string(),
-            observer,
+            callers,
             kill_operation: alibaba_cloud.kill_operation,
             stored_operation: connection.status().and_then(|status| status.operation),
             known: self.states.memory(connection).alibaba,
         };
         Ok((gateway, identities))
+    }
+
+    /// Who makes the calls that are `signed`, for this purpose, at the endpoint that is `allowed`; and whose access keys they
+    /// have.
+    async fn callers(
+        &self,
+        purpose: Purpose,
+        allowed: &AllowedEndpoint,
+        signed: Signed<'_>,
+    ) -> Result<(Callers, Vec<Identity>), RouteError> {
+        let caller = async |spec, calls| {
+            let Signer { identity, access_key } = self.identities.signer(spec, calls, signed).await?;
+            let key_source = identity.to_string();
+            Ok::<_, RouteError>((Caller { access: allowed.clone().with(access_key), key_source }, identity))
+        };
+        let Credentials { identity, observe } = &signed.alibaba_cloud.credentials;
+        let Some(observe) = observe else {
+            let (all, identity) = caller(identity, Calls::All).await?;
+            return Ok((Callers::Same(all), vec![identity]));
+        };
+        if purpose == Purpose::Lists {
+            let (lists, observer) = caller(observe, Calls::Lists).await?;
+            return Ok((Callers::Lists(lists), vec![observer]));
+        }
+        let (kills, killer) = caller(identity, Calls::Kills).await?;
+        let (lists, observer) = caller(observe, Calls::Lists).await?;
+        Ok((Callers::Apart { kills, lists }, vec![killer, observer]))
     }
 
     /// Makes a call that changes nothing; once more if it was refused for its time and the answer told the right one, which
@@ -201,7 +241,7 @@ impl Routes {
     /// else, or if a new key was refused as well.
     pub async fn renewed(&self, route: &Route, action: &str, error: &CallError) -> Option<Route> {
         let is_worth_while = self.renews(route, action, error);
-        if is_worth_while { self.to(route.used.clone()).await.ok() } else { None }
+        if is_worth_while { self.to(route.used.clone(), route.purpose).await.ok() } else { None }
     }
 
     /// Like [`Self::renewed`], for callers that make their next route themselves.

@@ -9,7 +9,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::api::SessionKillReceipt;
 use crate::connections::call_permits::Lane;
-use crate::connections::route::Route;
+use crate::connections::route::{Purpose, Route};
 use crate::domain::kill::admission::needs_list;
 use crate::domain::kill::plan::Intent;
 use crate::domain::tenant::TenantKey;
@@ -36,35 +36,72 @@ const URGENT: Duration = Duration::from_secs(5);
 pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec<(Request, Intent)>, slot: Permit) {
     // Step 2, API server: the labels of the namespace, if the connection selects namespaces by them, and the connection's
     // Secret. Pure: whether the connection allows the endpoint.
-    let route = match route(context, &attempts[0].0).await {
-        Ok(route) => route,
+    let purpose = purpose(&attempts);
+    match route(context, &attempts[0].0, purpose).await {
+        Ok(route) => attempt_by(context, key, &route, attempts, slot).await,
+        Err(blocked) if purpose == Purpose::Lists => {
+            drop(slot);
+            block(context, attempts, &blocked).await;
+        }
+        Err(blocked) => {
+            let (dry_runs, kills) = attempts.into_iter().partition(is_dry_run);
+            join(look(context, key, dry_runs, slot), block(context, kills, &blocked)).await;
+        }
+    }
+}
+
+fn is_dry_run((_, intent): &(Request, Intent)) -> bool {
+    matches!(intent, Intent::DryRun)
+}
+
+/// What a batch needs a route for.
+fn purpose(attempts: &[(Request, Intent)]) -> Purpose {
+    if attempts.iter().all(is_dry_run) { Purpose::Lists } else { Purpose::Kills }
+}
+
+/// Goes on with the DryRuns of a batch whose kills cannot go on: sessions may be listed although the access key that ends them
+/// is not to be had.
+async fn look(context: &Arc<Context>, key: &Arc<TenantKey>, dry_runs: Vec<(Request, Intent)>, slot: Permit) {
+    let Some((first, _)) = dry_runs.first() else { return };
+    match route(context, first, Purpose::Lists).await {
+        Ok(route) => attempt_by(context, key, &route, dry_runs, slot).await,
         Err(blocked) => {
             drop(slot);
-            return block(context, attempts, &blocked).await;
+            block(context, dry_runs, &blocked).await;
         }
-    };
+    }
+}
+
+/// Steps 2 to 6, by this route.
+async fn attempt_by(
+    context: &Arc<Context>,
+    key: &Arc<TenantKey>,
+    route: &Route,
+    attempts: Vec<(Request, Intent)>,
+    slot: Permit,
+) {
     // Step 2, backend: a question that ends nothing, if the last call was not answered.
-    if let Err(blocked) = answers(context, key, &route).await {
+    if let Err(blocked) = answers(context, key, route).await {
         drop(slot);
         return block(context, attempts, &blocked).await;
     }
     // Step 2, backend: a connection that stays open, if it has such.
-    if let Err(blocked) = open(context, key, &route, &tenant(&attempts[0].0.object.spec)).await {
+    if let Err(blocked) = open(context, key, route, &tenant(&attempts[0].0.object.spec)).await {
         drop(slot);
         return block(context, attempts, &blocked).await;
     }
     let mut slot = Some(slot);
     // Step 4, backend: one process list for all.
-    let observed = observe(context, key, &route, &attempts, &mut slot).await;
+    let observed = observe(context, key, route, &attempts, &mut slot).await;
     // Step 4, pure: how each session stands. Step 5, API server: the claims.
-    let Worked { members, decided, left } = claim_all(context, attempts, &route, &observed).await;
+    let Worked { members, decided, left } = claim_all(context, attempts, route, &observed).await;
     drop(slot);
     // Pure: whose claim would come too late goes with the next batch.
     put_back(context, key, left);
     // Step 6, backend: the call. Steps 7 to 9, API server and backend, go on in tasks of their own. Beside it, API server: the
     // ends and the reasons to wait of those for which no call is made. Boxed, as thousands of batches may wait above for a
     // connection that cannot be called.
-    join(call_all(context, key, &route, members).boxed(), carry_out_all(context, decided).boxed()).await;
+    join(call_all(context, key, route, members).boxed(), carry_out_all(context, decided).boxed()).await;
 }
 
 /// Step 6: the calls of a batch, after its claims.
@@ -118,7 +155,7 @@ async fn observe(
         let span = Span::part(&request.item.uid, "observe", started.elapsed());
         context.traces.add(&Span { is_error: read.is_err(), ..span });
     }
-    if read.is_ok() {
+    if read.is_ok() && !route.is_for_lists_alone() {
         context.connection_reports.works(route.connection());
     }
     if let Err(error) = &read {

@@ -10,7 +10,7 @@ use crate::connections::allowed_use::NotAllowed;
 use crate::connections::call_permits::Lane;
 use crate::connections::connection::Connection;
 use crate::connections::probe::ask;
-use crate::connections::route::{Route, RouteError};
+use crate::connections::route::{Purpose, Route, RouteError, lists_apart};
 use crate::domain::backend::{CallError, ErrorKind, Tenant};
 use crate::domain::kill::admission::admit;
 use crate::domain::kill::plan::Intent;
@@ -39,19 +39,23 @@ impl From<NotAllowed> for Blocked {
 }
 
 /// Step 2. All requests of a batch have the same connection, instance and tenant. Whoever may not use the connection is told
-/// nothing else of it.
-pub async fn route(context: &Arc<Context>, request: &Request) -> Result<Route, Blocked> {
+/// nothing else of it. What stops those that only list, with an access key of their own, need not stop the kills, nor the other
+/// way round.
+pub async fn route(context: &Arc<Context>, request: &Request, purpose: Purpose) -> Result<Route, Blocked> {
     let used = context.allowances.ask(&request.key).await?;
     let connection = used.connection().clone();
     admit(&request.object.spec, connection.spec()).map_err(Blocked::NotAllowed)?;
-    if let Some((reason, message)) = context.connection_states.blocked_just_now(&connection) {
+    let shares_fate = purpose == Purpose::Kills || !lists_apart(&connection);
+    if shares_fate && let Some((reason, message)) = context.connection_states.blocked_just_now(&connection) {
         return Err(Blocked::Waits(reason, message));
     }
-    context.routes.to(used).await.map_err(|error| match error {
+    context.routes.to(used, purpose).await.map_err(|error| match error {
         RouteError::Api(error) => Blocked::Unanswered(error),
         RouteError::Unavailable(reason, message) => {
             context.connection_reports.failed(&connection, reason, &message);
-            context.connection_states.block(&connection, reason, &message);
+            if shares_fate {
+                context.connection_states.block(&connection, reason, &message);
+            }
             Blocked::Waits(reason, message)
         }
     })

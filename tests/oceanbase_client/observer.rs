@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sessionkill::api::{KillOperation, WaitReason};
 use sessionkill::backends::Backend;
-use sessionkill::oceanbase::{AccessKey, Gateway, LIST_ACTION, Observer, Operation};
+use sessionkill::oceanbase::{AccessKey, Caller, Callers, Gateway, LIST_ACTION, Operation};
 
 use crate::{
     calls::{Permit, access, client, kill, tenant},
@@ -14,15 +14,26 @@ use crate::{
 
 const OBSERVER: &str = "STS.observer";
 
-/// A backend whose sessions another key lists, if `has_observer`.
-fn backend(url: &str, has_observer: bool) -> Backend {
+/// Whose keys sign calls.
+enum Who {
+    One,
+    Two,
+    Observer,
+}
+
+fn backend(url: &str, who: Who) -> Backend {
     let mut observing = access(url);
     observing.access_key = AccessKey { id: OBSERVER.to_owned(), secret: "s".into(), security_token: Some("t".into()) };
+    let kills = Caller { access: access(url), key_source: "Secret killer".to_owned() };
+    let lists = Caller { access: observing, key_source: "role observer".to_owned() };
+    let callers = match who {
+        Who::One => Callers::Same(kills),
+        Who::Two => Callers::Apart { kills, lists },
+        Who::Observer => Callers::Lists(lists),
+    };
     Backend::AlibabaCloud(Gateway {
         client: client(Duration::from_secs(30)),
-        access: access(url),
-        key_source: "Secret killer".to_owned(),
-        observer: has_observer.then(|| Observer { access: observing, key_source: "role observer".to_owned() }),
+        callers,
         kill_operation: KillOperation::Auto,
         stored_operation: None,
         known: Arc::default(),
@@ -30,9 +41,9 @@ fn backend(url: &str, has_observer: bool) -> Backend {
 }
 
 /// The IDs of the keys that signed a list, a kill and a probe.
-async fn signed_by(has_observer: bool) -> Vec<String> {
+async fn signed_by(who: Who) -> Vec<String> {
     let server = Server::answering(http("200 OK", "", r#"{"RequestId":"R","Data":{"AllProcessList":[]}}"#)).await;
-    let backend = backend(&server.url(), has_observer);
+    let backend = backend(&server.url(), who);
     backend.list(&tenant(), Arc::default(), None).await.unwrap();
     let _ = backend.kill(Permit::valid(), &kill().target, 0).await;
     let _ = backend.probe(Operation::KillProcessList, None).await;
@@ -43,15 +54,16 @@ async fn signed_by(has_observer: bool) -> Vec<String> {
 #[tokio::test]
 async fn only_the_list_is_signed_by_whoever_observes() {
     let killer = crate::calls::KEY_ID;
-    assert_eq!(signed_by(true).await, [OBSERVER, killer, killer], "a probe asks whether kills would be taken");
-    assert_eq!(signed_by(false).await, [killer; 3]);
+    assert_eq!(signed_by(Who::Two).await, [OBSERVER, killer, killer], "a probe asks whether kills would be taken");
+    assert_eq!(signed_by(Who::One).await, [killer; 3]);
+    assert_eq!(signed_by(Who::Observer).await, [OBSERVER; 2], "a list and a probe: it ends nothing");
 }
 
 #[tokio::test]
 async fn a_refusal_names_the_key_that_was_refused_and_an_expired_one_is_told() {
     let body = r#"{"Code":"InvalidAccessKeyId.NotFound","Message":"not found","RequestId":"R"}"#;
     let server = Server::answering(http("404 Not Found", "", body)).await;
-    let backend = backend(&server.url(), true);
+    let backend = backend(&server.url(), Who::Two);
     let error = backend.list(&tenant(), Arc::default(), None).await.unwrap_err();
     let said = |action| backend.refusal(action, "ob1", &error).unwrap();
     assert_eq!(said(LIST_ACTION).0, WaitReason::CredentialsRejected);

@@ -88,6 +88,38 @@ async fn whoever_lists_need_not_be_able_to_kill_and_a_dry_run_never_kills_with_i
     scene.end().await;
 }
 
+/// Those who look do not wait for those who end: DryRuns go on, also in one batch with a kill that cannot.
+#[tokio::test]
+async fn a_dry_run_needs_no_key_that_ends_sessions() {
+    let scene = scene("sts-observe-alone").await;
+    account(&scene, true).await;
+    grant_tokens(&scene, ACCOUNT_NAME).await;
+    scene.good_secret().await;
+    let mut credentials = by_role(&role("nobody"));
+    credentials["observe"] = by_account();
+    connect(&scene, &credentials).await;
+    let first = operator(&scene).await;
+    let refused = "CredentialsValid=False(RoleNotAssumable)";
+    scene.wait_for_connection(refused).await;
+    scene.request("inc-1").create().await;
+    scene.wait_for_reason("inc-1", "RoleNotAssumable").await;
+    scene.request("dry").dry_run().create().await;
+    assert_eq!(scene.wait_finished("dry").await.reason(), "DryRunCompleted");
+    assert!(are_by(&scene.list_reads(), &role("oidc")));
+    // Together, after a restart.
+    first.stop().await;
+    scene.request("dry-2").dry_run().create().await;
+    operator(&scene).await;
+    assert_eq!(scene.wait_finished("dry-2").await.reason(), "DryRunCompleted");
+    scene.wait_for_connection(refused).await;
+    scene.wait_for_reason("inc-1", "RoleNotAssumable").await;
+    credentials["assumeRole"]["roleARN"] = role("kill").to_string().into();
+    scene.edit_connection(json!({"spec": {"alibabaCloud": {"credentials": credentials}}})).await;
+    assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
+    scene.assert_killed_once([1]);
+    scene.end().await;
+}
+
 /// Otherwise an object could not be deleted while its role is gone.
 #[tokio::test]
 async fn objects_can_be_deleted_while_no_key_can_be_had() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::{KillOperation, Operation, WaitReason};
-use sessionkill_core::backend::{Asked, CallError, Called, KillPermit, KillTarget, Tenant};
+use sessionkill_core::backend::{Asked, CallError, Called, ErrorKind, KillPermit, KillTarget, Tenant};
 
 use super::access::Access;
 use super::advice::{RefusedCall, refusal};
@@ -22,12 +22,8 @@ use crate::listed::Listed;
 pub struct Gateway {
     /// The client, with the connection's time-out.
     pub client: Client,
-    /// Where it is called, and with which access key.
-    pub access: Access,
-    /// Where the access key comes from, for people, such as `Secret db-key`.
-    pub key_source: String,
-    /// Who lists sessions, if not with the same access key.
-    pub observer: Option<Observer>,
+    /// Who calls it.
+    pub callers: Callers,
     /// The operation that the connection asks for.
     pub kill_operation: KillOperation,
     /// The operation in use according to the connection's status.
@@ -36,13 +32,48 @@ pub struct Gateway {
     pub known: Arc<Known>,
 }
 
-/// Who lists the sessions of a gateway, with an access key that need not end any.
+/// Who calls a gateway.
 #[derive(Debug)]
-pub struct Observer {
+pub struct Caller {
     /// Where it is called, and with which access key.
     pub access: Access,
-    /// Where that access key comes from, for people.
+    /// Where the access key comes from, for people, such as `Secret db-key`.
     pub key_source: String,
+}
+
+/// Who calls a gateway for what.
+#[derive(Debug)]
+pub enum Callers {
+    /// One for all calls.
+    Same(Caller),
+    /// Lists are signed by another access key, which need not end any session.
+    Apart {
+        /// Who ends sessions.
+        kills: Caller,
+        /// Who lists them.
+        lists: Caller,
+    },
+    /// Who only lists sessions: the access key that ends them is not needed, and so it is not asked for.
+    Lists(Caller),
+}
+
+impl Callers {
+    /// Who calls `action`. What cannot end a session, such as a probe, is asked by whoever there is.
+    fn of(&self, action: &str) -> &Caller {
+        match self {
+            Self::Same(caller) | Self::Lists(caller) => caller,
+            Self::Apart { lists, .. } if action == LIST_ACTION => lists,
+            Self::Apart { kills, .. } => kills,
+        }
+    }
+
+    /// Who may end sessions, if anybody.
+    const fn killer(&self) -> Option<&Caller> {
+        match self {
+            Self::Same(caller) | Self::Apart { kills: caller, .. } => Some(caller),
+            Self::Lists(_) => None,
+        }
+    }
 }
 
 impl Gateway {
@@ -61,16 +92,21 @@ impl Gateway {
     }
 
     /// Where it is called.
-    pub(crate) const fn endpoint(&self) -> &Endpoint {
-        &self.access.endpoint
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.callers.of(LIST_ACTION).access.endpoint
     }
 
     /// See [`crate::Backend::kill`].
     pub(crate) async fn kill<P: KillPermit>(&self, permit: P, target: &KillTarget, request: u32) -> Asked<P> {
         let operation = self.operation();
+        let Some(Caller { access, .. }) = self.callers.killer() else {
+            let error = CallError::local(ErrorKind::PermissionDenied, "ListsOnly", "this key is for lists only");
+            let called = Called::NotExecuted(permit, error);
+            return Asked { operation, called, retry_as: None, learned: None };
+        };
         let time_source = self.known.time_source(permit.not_after());
         let call = KillCall { operation, target: target.clone(), time_source, request };
-        let called = self.client.kill(permit, &call, &self.access).await;
+        let called = self.client.kill(permit, &call, access).await;
         let Refusal { retry_as, learned } = match &called {
             Called::NotExecuted(permit, error) => self.known.refused(&call, self.kill_operation, permit, error),
             Called::Answered(_) | Called::InPart(..) | Called::Ambiguous(_) => Refusal::default(),
@@ -88,33 +124,25 @@ impl Gateway {
     where
         W: Fn(i64) -> bool + Clone + Send + 'static,
     {
-        let (access, _) = self.caller(LIST_ACTION);
+        let Caller { access, .. } = self.callers.of(LIST_ACTION);
         self.client.list_sessions(tenant, wanted, self.lead(server_time), access).await
     }
 
     /// See [`crate::Backend::probe`].
     pub(crate) async fn probe(&self, operation: Operation, server_time: Option<Timestamp>) -> Result<(), CallError> {
-        self.client.probe(operation, self.lead(server_time), &self.access).await
+        let Caller { access, .. } = self.callers.of(operation.as_str());
+        self.client.probe(operation, self.lead(server_time), access).await
     }
 
     /// See [`crate::Backend::refusal`].
     pub(crate) fn refusal(&self, action: &str, on: &str, error: &CallError) -> Option<(WaitReason, String)> {
-        let (Access { endpoint, .. }, key_source) = self.caller(action);
+        let Caller { access: Access { endpoint, .. }, key_source } = self.callers.of(action);
         refusal(&RefusedCall { action, on, endpoint, key_source, kill_operation: self.kill_operation }, error)
     }
 
     /// The temporary access key that signed the call of `action`, if `error` may mean that it has expired.
     pub(crate) fn expired_key(&self, action: &str, error: &CallError) -> Option<&AccessKey> {
-        let (access, _) = self.caller(action);
-        Some(&access.access_key).filter(|key| may_mean_expired(error, key))
-    }
-
-    /// Who calls `action`: with which access, and where the access key comes from.
-    fn caller(&self, action: &str) -> (&Access, &str) {
-        match &self.observer {
-            Some(observer) if action == LIST_ACTION => (&observer.access, &observer.key_source),
-            _ => (&self.access, &self.key_source),
-        }
+        Some(&self.callers.of(action).access.access_key).filter(|key| may_mean_expired(error, key))
     }
 
     /// The gateway's clock minus ours, for the time stamp of a read.

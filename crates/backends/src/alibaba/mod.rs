@@ -43,7 +43,7 @@ pub use access::{Access, AllowedEndpoint};
 pub use budget::AnswerBudget;
 pub use client::{Client, ClientOptions, Dates};
 pub use endpoint::Endpoint;
-pub use gateway::{Gateway, Observer};
+pub use gateway::{Caller, Callers, Gateway};
 pub use kill_call::KillCall;
 pub use known::Known;
 pub use reads::LIST_ACTION;
