@@ -1,5 +1,6 @@
 //! The checks at the end of every scene: what no test may leave behind.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use kube::api::ListParams;
@@ -52,11 +53,13 @@ impl Scene {
     pub async fn assert_secrecy(&self) {
         let logs = self.logs();
         let events = json!(self.events().await).to_string();
+        let issued = self.issued_keys();
         let mut objects = json!(self.list::<SessionKill>().await).to_string();
         objects += &json!(self.receipts().await).to_string();
         objects += &json!(self.list::<OceanBaseConnection>().await).to_string();
         objects += &json!(self.cluster_connections().await).to_string();
-        for secret in [KEY_ID, KEY_SECRET, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN] {
+        let stored = [KEY_ID, KEY_SECRET, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, ISSUED_TOKEN, ACCOUNT_TOKEN];
+        for secret in stored.into_iter().chain(issued.iter().map(String::as_str)) {
             for (place, text) in [("the logs", &logs), ("an Event", &events), ("an object", &objects)] {
                 assert_absent(secret, place, text);
             }
@@ -65,7 +68,18 @@ impl Scene {
         assert_absent(SQL_MARK, "an Event", &events);
         assert_absent("panicked", "the logs", &logs);
     }
+
+    /// The IDs of the temporary access keys that signed calls.
+    pub fn issued_keys(&self) -> HashSet<String> {
+        let calls = self.gateway.iter().flat_map(|gateway| gateway.calls());
+        calls.filter_map(|call| call.access_key_id).filter(|id| id.starts_with("STS.")).collect()
+    }
 }
+
+/// What the security tokens begin with that the testbed's STS issues.
+pub const ISSUED_TOKEN: &str = "CAIS+/";
+/// What the tokens of ServiceAccounts begin with: their algorithm, RS256, in base64.
+pub const ACCOUNT_TOKEN: &str = "eyJhbGciOiJSUzI1NiIs";
 
 /// Parts of Rust's debug output, which only Rust programmers can read.
 const DEBUG_FORMS: [&str; 8] = ["Some(", "None,", "Ok(", "Err(", "Error {", "Error(", "Status {", "kind: "];

@@ -18,7 +18,7 @@ mod world;
 pub use clients::{Client, as_listed, create_user};
 pub use cluster::{Cluster, shared_engine};
 pub use counts::results;
-pub use ending::texts;
+pub use ending::{ACCOUNT_TOKEN, ISSUED_TOKEN, texts};
 pub use fixtures::{
     KEY_ID, KEY_SECRET, Keys, SERVER_IP, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN, access_keys, in_seconds,
     lingering, session, session_id, successor,
