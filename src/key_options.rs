@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::backends::credentials::OperatorToken;
 use crate::domain::connection::lent::Lent;
 use crate::oceanbase::Endpoint;
 
-/// Where access keys come from.
-#[derive(Args, Clone, Debug)]
-pub struct KeyOptions {
+/// The identity that the operator itself has at Alibaba Cloud, and to whom it is lent.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OwnIdentity {
     /// An identity of the operator's own that connections of a namespace may use, as NAMESPACE=ROLE. ROLE is the ARN of a
     /// RAM role that trusts the operator's own ServiceAccount, for operatorIdentity. Or it is the word instance, for
     /// instanceRole: then the namespace may do all that the role of the operator's node may. Separate several by commas, or
@@ -22,15 +23,6 @@ pub struct KeyOptions {
     #[arg(long, env = "SESSIONKILL_CLUSTER_NAME", value_parser = cluster_name)]
     pub cluster_name: Option<String>,
 
-    /// The endpoint of the Security Token Service, instead of the one of each connection's region. Write it as
-    /// --allow-endpoint. The operator sends tokens and access keys there.
-    #[arg(long, env = "SESSIONKILL_STS_ENDPOINT", value_parser = Endpoint::parse)]
-    pub sts_endpoint: Option<Endpoint>,
-
-    /// The address of the metadata service, instead of the one of the instance. For tests.
-    #[arg(long, hide = true, env = "SESSIONKILL_METADATA_ENDPOINT", value_parser = Endpoint::parse)]
-    pub metadata_endpoint: Option<Endpoint>,
-
     /// The ARN of the OIDC provider that RAM has for this cluster, for operatorIdentity. ack-pod-identity-webhook sets the
     /// variable.
     #[arg(long, env = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", value_parser = provider_arn)]
@@ -40,6 +32,32 @@ pub struct KeyOptions {
     /// ack-pod-identity-webhook sets the variable.
     #[arg(long, env = "ALIBABA_CLOUD_OIDC_TOKEN_FILE")]
     pub oidc_token_file: Option<PathBuf>,
+}
+
+impl OwnIdentity {
+    /// The token of the operator's own `ServiceAccount`; `None` unless both the provider and the file are known.
+    #[must_use]
+    pub fn token(&self) -> Option<OperatorToken> {
+        let (provider_arn, token_file) = self.oidc_provider_arn.clone().zip(self.oidc_token_file.clone())?;
+        Some(OperatorToken { provider_arn, token_file })
+    }
+}
+
+/// Where access keys come from.
+#[derive(Args, Clone, Debug)]
+pub struct KeyOptions {
+    /// The operator's own identity.
+    #[command(flatten)]
+    pub own: OwnIdentity,
+
+    /// The endpoint of the Security Token Service, instead of the one of each connection's region. Write it as
+    /// --allow-endpoint. The operator sends tokens and access keys there.
+    #[arg(long, env = "SESSIONKILL_STS_ENDPOINT", value_parser = Endpoint::parse)]
+    pub sts_endpoint: Option<Endpoint>,
+
+    /// The address of the metadata service, instead of the one of the instance. For tests.
+    #[arg(long, hide = true, env = "SESSIONKILL_METADATA_ENDPOINT", value_parser = Endpoint::parse)]
+    pub metadata_endpoint: Option<Endpoint>,
 }
 
 /// The most characters of the name of a cluster: an external ID has room for it and for a namespace.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{AlibabaCloud, CredentialSource, IdentitySpec, Network, WaitReason};
-use crate::backends::credentials::{Calls, Identity, Issuer, Keys, OperatorToken, Place, Unavailable, Watch};
+use crate::backends::credentials::{Calls, Identity, Issuer, Keys, Place, Unavailable, Watch};
 use crate::config::Config;
 use crate::connections::connection::Connection;
 use crate::connections::renewals::Renewals;
@@ -51,15 +51,15 @@ impl Identities {
         metrics: &Arc<Metrics>,
     ) -> Self {
         let watch: Arc<dyn Watch> = Arc::new(Renewals(metrics.clone()));
-        let own = config.keys.oidc_provider_arn.clone().zip(config.keys.oidc_token_file.clone());
-        let own = own.map(|(provider_arn, token_file)| OperatorToken { provider_arn, token_file });
+        let own = &config.keys.own;
         let tokens = Arc::new(Tokens::new(client));
-        let issuer = Issuer::new(transports, tokens, own, config.keys.metadata_endpoint.as_ref(), watch.clone());
+        let issuer =
+            Issuer::new(transports, tokens, own.token(), config.keys.metadata_endpoint.as_ref(), watch.clone());
         Self {
             secrets,
             keys: Keys::new(Arc::new(issuer), watch),
-            lent: config.keys.allow_identities.clone(),
-            cluster: config.keys.cluster_name.clone(),
+            lent: own.allow_identities.clone(),
+            cluster: own.cluster_name.clone(),
             sts_endpoint: config.keys.sts_endpoint.clone(),
         }
     }

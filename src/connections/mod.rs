@@ -23,7 +23,7 @@ mod route_error;
 mod secret;
 mod secret_cache;
 pub mod secrets;
-mod service_account_tokens;
+pub mod service_account_tokens;
 mod services;
 mod sql_route;
 mod sql_secret;

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::api::CREDENTIALS_LABEL;
 use crate::backends::credentials::{ServiceAccountTokens, TokenError};
-use crate::kubernetes::calls::{ApiError, bounded, found};
+use crate::kubernetes::calls::{bounded, found};
 
 /// Whom the tokens are for. The API server takes no token that is for nobody else, so it is worth nothing in Kubernetes.
 const AUDIENCE: &str = "sts.aliyuncs.com";
@@ -28,20 +28,16 @@ impl Tokens {
         Self { client }
     }
 
-    async fn make(&self, namespace: &str, name: &str) -> Result<SecretString, TokenError> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        let forbidden = |what: &str, error: &ApiError| {
-            TokenError::Refused(format!(
-                "ServiceAccount {name}: {what} ({error}): let the operator's own ServiceAccount do that in namespace {namespace}, \
-                 by rbac.serviceAccountTokens of the chart or by a RoleBinding there"
-            ))
-        };
-        // Before a token is made: whoever may write connections could otherwise act as any ServiceAccount.
-        let account = match found("read ServiceAccount", accounts.get(name)).await {
+    /// Succeeds if the `ServiceAccount` exists, the operator may read it, and it is labelled. Otherwise says what to do.
+    pub async fn check(&self, namespace: &str, name: &str) -> Result<(), TokenError> {
+        let account = match found("read ServiceAccount", self.accounts(namespace).get(name)).await {
             Ok(account) => account.ok_or_else(|| {
                 TokenError::Refused(format!("ServiceAccount {name} does not exist: create it in namespace {namespace}"))
             })?,
-            Err(error) if error.is_refused() => return Err(forbidden("it may not be read", &error)),
+            Err(error) if error.is_refused() => {
+                let what = format!("it may not be read ({error})");
+                return Err(TokenError::Refused(ungranted(namespace, name, &what)));
+            }
             Err(error) => return Err(TokenError::NoAnswer(error.to_string())),
         };
         if account.metadata.labels.is_none_or(|labels| labels.get(CREDENTIALS_LABEL).is_none_or(|it| it != "true")) {
@@ -50,6 +46,12 @@ impl Tokens {
                  {CREDENTIALS_LABEL}=true"
             )));
         }
+        Ok(())
+    }
+
+    async fn make(&self, namespace: &str, name: &str) -> Result<SecretString, TokenError> {
+        // Before a token is made: whoever may write connections could otherwise act as any ServiceAccount.
+        self.check(namespace, name).await?;
         let spec = TokenRequestSpec {
             audiences: vec![AUDIENCE.to_owned()],
             expiration_seconds: Some(LIFETIME),
@@ -57,16 +59,32 @@ impl Tokens {
         };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let params = PostParams::default();
+        let accounts = self.accounts(namespace);
         let made = accounts.create_token_request(name, &params, &request);
         match bounded("make a token of ServiceAccount", made).await {
             Ok(made) => Ok(made.status.map(|status| status.token).unwrap_or_default().into()),
             Err(error) if error.is_not_found() => {
                 Err(TokenError::Refused(format!("ServiceAccount {name} does not exist any more: create it")))
             }
-            Err(error) if error.is_refused() => Err(forbidden("no token of it may be made", &error)),
+            Err(error) if error.is_refused() => {
+                let what = format!("no token of it may be made ({error})");
+                Err(TokenError::Refused(ungranted(namespace, name, &what)))
+            }
             Err(error) => Err(TokenError::NoAnswer(error.to_string())),
         }
     }
+
+    fn accounts(&self, namespace: &str) -> Api<ServiceAccount> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// A sentence about a right on a `ServiceAccount` that is missing, and how to grant it.
+pub fn ungranted(namespace: &str, name: &str, what: &str) -> String {
+    format!(
+        "ServiceAccount {name}: {what}: let the operator's own ServiceAccount do that in namespace {namespace}, by \
+         rbac.serviceAccountTokens of the chart or by a RoleBinding there"
+    )
 }
 
 impl ServiceAccountTokens for Tokens {

@@ -364,6 +364,36 @@ async fn databases_are_reached_at_their_ports_and_hosts_only_if_they_are_named()
     assert!(named.contains(hosts) && !by_default.contains("--allow-sql-host"), "{named}");
 }
 
+/// The check must see what the operator sees, and the token is for both.
+#[tokio::test]
+async fn the_check_is_told_of_the_identities_that_are_lent() {
+    let lent = "--allow-identity=team-a=acs:ram::1:role/kill,team-b=instance";
+    let values = json!({
+        "rrsa": {"oidcProviderARN": "acs:ram::1:oidc-provider/ack-rrsa-c1"},
+        "operator": {
+            "allowIdentities": ["team-a=acs:ram::1:role/kill", "team-b=instance"], "clusterName": "c1",
+        },
+    });
+    let objects = admitted(furnished().await, "identities that are lent", &render(&values).await).await;
+    let pod = |kind: &str, spec: &str| {
+        let object = objects.iter().find(|object| object["kind"] == kind).unwrap();
+        object.pointer(spec).unwrap().clone()
+    };
+    let [operator, check] = [pod("Deployment", "/spec/template/spec"), pod("Pod", "/spec")];
+    for of in [&operator, &check] {
+        let container = &of["containers"][0];
+        let arguments = container["args"].as_array().unwrap();
+        assert!(arguments.contains(&json!(lent)) && arguments.contains(&json!("--cluster-name=c1")), "{arguments:?}");
+        assert_eq!(container["volumeMounts"], operator["containers"][0]["volumeMounts"]);
+        assert_eq!(of["volumes"], operator["volumes"]);
+        let variables = container["env"].as_array().unwrap();
+        let file = json!({
+            "name": "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "value": "/var/run/secrets/sessionkill/rrsa/token",
+        });
+        assert!(variables.contains(&file), "{variables:?}");
+    }
+}
+
 /// A client without access to the port can neither fill it with connections nor read the metrics.
 #[tokio::test]
 async fn the_health_port_is_for_everybody_or_for_those_that_are_named() {

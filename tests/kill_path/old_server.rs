@@ -1,13 +1,9 @@
 //! An API server whose version is too old. The operator must say so, and not only report the errors that follow from
 //! it.
 
-use std::path::Path;
-use std::process::Stdio;
-
 use serde_json::json;
-use tokio::process::Command;
 
-use crate::scene::{Launch, Request as _, Scene, eventually};
+use crate::scene::{Launch, Request as _, Scene, check, eventually};
 
 const SENTENCE: &str = "the API server is of Kubernetes v1.32.13, and 1.33 or newer is needed: upgrade the cluster";
 
@@ -31,23 +27,9 @@ async fn an_api_server_that_is_too_old_is_named_at_the_start_and_by_the_check() 
     assert_eq!(scene.wait_finished("inc-1").await.reason(), "SessionsKilled");
     scene.assert_killed_once([1]);
 
-    let (content, said) = check(&scene.kubeconfig_through(&old), &scene.namespace).await;
+    let (content, said) = check(&scene.kubeconfig_through(&old), &["--watch-namespaces", &scene.namespace]).await;
     assert!(!content && said.contains(SENTENCE) && !said.contains("granted"), "{said}");
-    let (content, said) = check(&scene.cluster.operator_kubeconfig, &scene.namespace).await;
+    let (content, said) = check(&scene.cluster.operator_kubeconfig, &["--watch-namespaces", &scene.namespace]).await;
     assert!(content && said.contains("API server: Kubernetes v1."), "{said}");
     scene.end().await;
-}
-
-/// Whether the check succeeded, and what it printed.
-async fn check(kubeconfig: &Path, namespace: &str) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sessionkill-operator"))
-        .args(["check", "--watch-namespaces", namespace])
-        .env("KUBECONFIG", kubeconfig)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    (output.status.success(), said.concat())
 }

@@ -25,7 +25,7 @@ pub use fixtures::{
 };
 pub use neighbour::Neighbour;
 pub use objects::{Request, RequestBuilder, Shown};
-pub use operators::Launch;
+pub use operators::{Launch, check};
 pub use patience::{eventually, until};
 pub use relay::{At, Hold, Relay};
 pub use stage::Scene;

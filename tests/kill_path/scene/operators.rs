@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,6 +193,21 @@ impl Scene {
     pub fn audit_lines(&self) -> Vec<Value> {
         self.operators.lock().unwrap().iter().flat_map(|operator| operator.audit_lines().unwrap()).collect()
     }
+}
+
+/// Whether `sessionkill-operator check` succeeded with these arguments, and what it printed.
+pub async fn check(kubeconfig: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_sessionkill-operator"))
+        .arg("check")
+        .args(arguments)
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.success(), said.concat())
 }
 
 /// The kubeconfig of the same user with the address of `relay`.

@@ -1,6 +1,6 @@
 //! The environment of one test: a namespace, a gateway, and the operators that work there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -122,6 +122,11 @@ impl Scene {
     /// The address of the metadata service of the gateway.
     pub fn metadata_url(&self) -> String {
         format!("http://{}", self.gateway().metadata_address().unwrap())
+    }
+
+    /// The directory of the scene's files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Lets the gateway be STS too.

@@ -1,6 +1,7 @@
 //! Keys that STS issues: for the token of a ServiceAccount, or for another key. Real tokens of the real API server are verified with
 //! its keys, and the gateway's ledger says who made each call.
 
+mod check;
 mod renewal;
 mod rights;
 mod sources;
@@ -88,10 +89,15 @@ fn launch(scene: &Scene) -> Launch<'static> {
 
 /// Creates the ServiceAccount, with or without the label.
 async fn account(scene: &Scene, is_labelled: bool) {
+    put_account(scene, ACCOUNT_NAME, is_labelled).await;
+}
+
+/// The same for another name.
+async fn put_account(scene: &Scene, name: &str, is_labelled: bool) {
     let labels = if is_labelled { json!({"sessionkill.dev/credentials": "true"}) } else { json!({}) };
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount",
-        "metadata": {"name": ACCOUNT_NAME, "namespace": scene.namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": scene.namespace, "labels": labels},
     });
     scene.cluster.control_plane.apply(&account.to_string()).await.unwrap();
 }

@@ -22,6 +22,11 @@ pub struct OperatorToken {
 }
 
 impl OperatorToken {
+    /// Succeeds if the file has a token. Otherwise says what to do.
+    pub async fn check(&self) -> Result<(), Unavailable> {
+        self.token().await.map(drop)
+    }
+
     /// The token as it is now: it is read anew each time.
     pub(super) async fn token(&self) -> Result<OidcToken, Unavailable> {
         let path = self.token_file.display();

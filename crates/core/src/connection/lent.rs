@@ -37,6 +37,12 @@ impl Lent {
         };
         Some(Self { namespace: namespace.to_owned(), role })
     }
+
+    /// Whether it is the role of the operator's node.
+    #[must_use]
+    pub fn is_instance(&self) -> bool {
+        self.role == Role::Instance
+    }
 }
 
 /// As the option takes it.

@@ -53,6 +53,32 @@
 {{- end }}
 {{- end -}}
 
+{{- /* The operator's own identity at Alibaba Cloud: its variables, and the token that is mounted for it. */ -}}
+{{- define "sessionkill.ownIdentity" -}}
+{{- with .Values.rrsa.oidcProviderARN -}}
+- name: ALIBABA_CLOUD_OIDC_PROVIDER_ARN
+  value: {{ . }}
+- name: ALIBABA_CLOUD_OIDC_TOKEN_FILE
+  value: /var/run/secrets/sessionkill/rrsa/token
+{{- end -}}
+{{- end -}}
+
+{{- define "sessionkill.tokenMount" -}}
+- name: rrsa-token
+  mountPath: /var/run/secrets/sessionkill/rrsa
+  readOnly: true
+{{- end -}}
+
+{{- define "sessionkill.tokenVolume" -}}
+- name: rrsa-token
+  projected:
+    sources:
+    - serviceAccountToken:
+        audience: sts.aliyuncs.com
+        expirationSeconds: 3600
+        path: token
+{{- end -}}
+
 {{- define "sessionkill.environment" -}}
 - name: POD_NAME
   valueFrom:
@@ -74,11 +100,8 @@
 - name: SESSIONKILL_PROXY
   value: {{ .Values.proxy.url | quote }}
 {{- end }}
-{{- with .Values.rrsa.oidcProviderARN }}
-- name: ALIBABA_CLOUD_OIDC_PROVIDER_ARN
-  value: {{ . }}
-- name: ALIBABA_CLOUD_OIDC_TOKEN_FILE
-  value: /var/run/secrets/sessionkill/rrsa/token
+{{- with include "sessionkill.ownIdentity" . }}
+{{ . }}
 {{- end }}
 {{- if .Values.extraCA.configMap }}
 # Together these two replace the default. They trust the public authorities of the image, and those of the ConfigMap.

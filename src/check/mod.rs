@@ -1,27 +1,32 @@
 //! `sessionkill-operator check`: asks the API server, with the operator's credentials, whether it is new enough, serves
 //! the kinds, grants the rights, and agrees with the operator's clock. Does I/O; changes nothing.
 
+mod accounts;
+mod ask;
+mod lent;
+
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::api::{Api, ListParams, PostParams};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use kube::api::{Api, ListParams};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use self::accounts::Accounts;
+use self::ask::{ANSWER_LIMIT, in_time, is_allowed};
 use crate::api::{ClusterOceanBaseConnection, OceanBaseConnection, SessionKill, SessionKillReceipt};
 use crate::clock::ServerClock;
 use crate::config::{LeaseRef, Namespaces, resource_namespace};
 use crate::domain::clock::{self, CLOCK_SKEW};
-use crate::kubernetes::api_error::{causes, in_words};
+use crate::key_options::OwnIdentity;
+use crate::kubernetes::api_error::causes;
 use crate::kubernetes::server_version::{name, too_old};
 use crate::rights::{NAMED, NEEDED, NEEDED_OF_CLUSTER, NEEDED_OF_LEASE, NEEDED_OF_NAMESPACES, Needed};
 
-/// How long one request may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// The pause between two requests to `--ready-url`.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -46,6 +51,10 @@ pub struct CheckOptions {
     /// The namespace of what ClusterOceanBaseConnections name, as for run. Unset means the operator's own.
     #[arg(long, env = "SESSIONKILL_CLUSTER_RESOURCE_NAMESPACE", value_parser = resource_namespace)]
     pub cluster_resource_namespace: Option<String>,
+
+    /// Also check that what these lend is there.
+    #[command(flatten)]
+    pub own: OwnIdentity,
 
     /// Also check the rights on this Lease, with which replicas elect the one that works.
     #[arg(long, value_name = "NAMESPACE/NAME")]
@@ -74,7 +83,8 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
         None => vec![None],
     };
     let uses_cluster_connections = options.cluster_connections.unwrap_or(options.watch_namespaces.is_none());
-    let mut missing = vec![];
+    let home = options.cluster_resource_namespace.as_deref().unwrap_or(client.default_namespace());
+    let (mut missing, mut accounts) = (vec![], Accounts::default());
     for place in places {
         let mut found = missing_in(&client, place, options.secrets_namespaces.is_some()).await?;
         if uses_cluster_connections {
@@ -86,14 +96,15 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
         }
         let of = place.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
         missing.extend(told(&of, &of, "kinds served, rights granted", found));
+        accounts.add_of(&client, place).await;
     }
     if uses_cluster_connections {
         let found = missing_of_cluster(&client).await?;
         let of = "ClusterOceanBaseConnections";
         missing.extend(told(of, of, "kind served, rights granted", found));
+        accounts.add_of_cluster(&client, home).await;
     }
-    let resources = options.cluster_resource_namespace.as_deref().unwrap_or(client.default_namespace());
-    let resources = (options.cluster_connections == Some(true)).then_some(resources);
+    let resources = (options.cluster_connections == Some(true)).then_some(home);
     for namespace in options.secrets_namespaces.iter().flat_map(Namespaces::iter).chain(resources) {
         let mut found = vec![];
         for named in &NAMED {
@@ -102,6 +113,8 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
         let (title, of) = (format!("Secrets and Services of namespace {namespace}"), format!("namespace {namespace}"));
         missing.extend(told(&title, &of, "rights granted", found));
     }
+    accounts.told(&client).await?.iter().for_each(|line| println!("{line}"));
+    missing.extend(lent::missing_of(&options.own).await);
     if let Some(LeaseRef { namespace, name }) = &options.lease {
         let found = missing_of_lease(&client, namespace, name).await?;
         let of = format!("Lease {namespace}/{name}");
@@ -222,15 +235,6 @@ async fn refused(
     Ok(is_missing.then(|| format!("may not {verb} {of}: grant it to the operator's service account")))
 }
 
-async fn is_allowed(client: &Client, attributes: ResourceAttributes) -> Result<bool, String> {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let answer = in_time(reviews.create(&PostParams::default(), &review)).await;
-    let answer = answer.map_err(|error| format!("cannot ask the API server for the operator's rights: {error}"))?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
-}
-
 /// A sentence with the reason if a kind cannot be listed.
 async fn unserved<K>(client: &Client, place: Option<&str>, kind: &str) -> Option<String>
 where
@@ -249,13 +253,6 @@ where
 {
     let error = in_time(all.list(&ListParams::default().limit(1))).await.err()?;
     Some(format!("cannot list {kind}: {error}"))
-}
-
-async fn in_time<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    match timeout(ANSWER_LIMIT, asked).await {
-        Ok(answer) => answer.map_err(|error| in_words(&error)),
-        Err(_) => Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs())),
-    }
 }
 
 async fn wait_ready(url: &str, limit: Duration) -> Result<(), String> {
@@ -300,6 +297,7 @@ mod tests {
             secrets_namespaces: None,
             cluster_connections: None,
             cluster_resource_namespace: None,
+            own: OwnIdentity::default(),
             lease: None,
             ready_url: None,
             timeout_seconds: 1,
