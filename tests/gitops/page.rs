@@ -1,11 +1,10 @@
-//! The output in the documentation is real output: `UPDATE_DOCS=1 cargo test --test gitops` writes it.
+//! The output in the documentation is real output: `UPDATE_DOCS=1` with the test that prints it writes it.
 //!
 //! It is between `<!-- printed: NAME -->` and `<!-- end -->`.
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
-
-use crate::stage::repository;
 
 /// Only one test at a time may write to a page.
 static WRITING: Mutex<()> = Mutex::new(());
@@ -14,7 +13,7 @@ static WRITING: Mutex<()> = Mutex::new(());
 /// differ.
 pub fn shows(page: &str, name: &str, printed: &str, same: fn(&str) -> String) {
     let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = repository("docs").join(page);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = fs::read_to_string(&path).unwrap();
     let (before, shown, after) = part(&text, name).unwrap_or_else(|| panic!("docs/{page} has no part {name}"));
     if env::var_os("UPDATE_DOCS").is_some() {

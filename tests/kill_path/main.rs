@@ -36,6 +36,9 @@ mod once;
 mod operations;
 mod outage;
 mod outcomes;
+#[path = "../gitops/page.rs"]
+#[allow(dead_code, reason = "this target needs one of its comparisons only")]
+mod page;
 mod poison;
 mod proxies;
 mod refusals;

@@ -2,6 +2,7 @@
 //! its keys, and the gateway's ledger says who made each call.
 
 mod check;
+mod page;
 mod renewal;
 mod rights;
 mod sources;

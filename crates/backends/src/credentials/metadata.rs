@@ -72,7 +72,11 @@ impl Metadata {
         (name, value): (&'static str, HeaderValue),
         max_bytes: usize,
     ) -> Result<(Zeroizing<Vec<u8>>, Option<Timestamp>), Unavailable> {
-        let failed = |why: String| unavailable(&format!("does not answer {method} {path} ({why})"));
+        let failed = |why: String| {
+            unavailable(&format!(
+                "does not answer {method} {path} ({why}): check that the node has a RAM role, and that the Pod may reach the service"
+            ))
+        };
         let transport = self.transports.to(Addresses::Any).map_err(&failed)?;
         let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
         let request = transport.plain(method.clone(), &format!("{}{path}", self.address), headers);
