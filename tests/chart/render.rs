@@ -364,6 +364,29 @@ async fn databases_are_reached_at_their_ports_and_hosts_only_if_they_are_named()
     assert!(named.contains(hosts) && !by_default.contains("--allow-sql-host"), "{named}");
 }
 
+/// The metadata service gives the key of the node to whoever reaches it.
+#[tokio::test]
+async fn the_metadata_service_is_reached_only_if_the_role_of_the_node_is_lent() {
+    let way = json!({
+        "to": [{"ipBlock": {"cidr": "100.100.100.200/32"}}], "ports": [{"port": 80, "protocol": "TCP"}],
+    });
+    let role = "team-b=acs:ram::1:role/instance";
+    for (lent, ways) in [
+        (json!([]), 0),
+        (json!([role]), 0),
+        (json!([role, "team-a=instance"]), 1),
+        (json!(["team-a=instance", "team-b=instance"]), 1),
+    ] {
+        let values = json!({"networkPolicy": {"enabled": true}, "operator": {"allowIdentities": lent}});
+        let objects = admitted(furnished().await, "identities that are lent", &render(&values).await).await;
+        let policy = objects.iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+        let egress = policy["spec"]["egress"].as_array().unwrap();
+        assert_eq!(egress.iter().filter(|rule| **rule == way).count(), ways, "{lent}");
+        // Without it nothing is said of any address.
+        assert_eq!(egress.iter().filter(|rule| rule.get("to").is_some()).count(), ways, "{egress:?}");
+    }
+}
+
 /// The check must see what the operator sees, and the token is for both.
 #[tokio::test]
 async fn the_check_is_told_of_the_identities_that_are_lent() {

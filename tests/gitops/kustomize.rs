@@ -73,27 +73,59 @@ async fn the_names_that_kustomize_changes_are_changed_where_they_are_referred_to
     assert_ne!(secret, to_secret);
 }
 
-/// The ServiceAccount of the sample, which lists sessions, too.
-#[tokio::test(flavor = "multi_thread")]
-async fn so_is_that_of_a_service_account() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kustomize-service-account");
+const KINDS: [&str; 2] = ["OceanBaseConnection", "ClusterOceanBaseConnection"];
+
+/// The objects of `manifests` as `kubectl kustomize` renders them with a prefix for all names. Their connection gets another kind.
+async fn prefixed(folder: &str, manifests: &str, kind: &str) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder).join(kind);
     fs::create_dir_all(&folder).unwrap();
-    let sample = fs::read_to_string(repository("deploy/samples/service-account-connection.yaml")).unwrap();
-    let observe = "      observe: {serviceAccountRef: {name: ob-kill}}\n      sessionPolicy: Actions\n";
-    let sample = sample.replace("      sessionPolicy: Actions\n", observe);
-    fs::write(folder.join("connection.yaml"), sample).unwrap();
+    let manifests = manifests.replace("kind: OceanBaseConnection", &format!("kind: {kind}"));
+    fs::write(folder.join("objects.yaml"), manifests).unwrap();
     fs::copy(repository("deploy/kustomize/name-references.yaml"), folder.join("name-references.yaml")).unwrap();
-    let kustomization = "namePrefix: bank-\nresources: [connection.yaml]\nconfigurations: [name-references.yaml]\n";
+    let kustomization = "namePrefix: bank-\nresources: [objects.yaml]\nconfigurations: [name-references.yaml]\n";
     fs::write(folder.join("kustomization.yaml"), kustomization).unwrap();
     let control_plane = &ground().await.control_plane;
     let text = control_plane.run_kubectl(&["kustomize", folder.to_str().unwrap()]).await.unwrap();
     let file = folder.join("rendered.yaml");
     fs::write(&file, text).unwrap();
-    let objects = manifests::read(file.to_str().unwrap()).unwrap();
-    let connection = &named(&objects, "OceanBaseConnection")[0]["spec"]["alibabaCloud"]["credentials"];
-    let referred = [connection, &connection["observe"]].map(|identity| &identity["serviceAccountRef"]["name"]);
-    assert_eq!(name(named(&objects, "ServiceAccount")[0]), "bank-ob-kill");
-    assert_eq!(referred, [&json!("bank-ob-kill"); 2]);
+    manifests::read(file.to_str().unwrap()).unwrap()
+}
+
+fn sample(name: &str) -> String {
+    fs::read_to_string(repository("deploy/samples").join(name)).unwrap()
+}
+
+/// The ServiceAccount of the sample, which lists sessions, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_that_of_a_service_account() {
+    let observe = "      observe: {serviceAccountRef: {name: ob-kill}}\n      sessionPolicy: Actions\n";
+    let manifests = sample("service-account-connection.yaml").replace("      sessionPolicy: Actions\n", observe);
+    for kind in KINDS {
+        let objects = prefixed("kustomize-service-account", &manifests, kind).await;
+        let connection = &named(&objects, kind)[0]["spec"]["alibabaCloud"]["credentials"];
+        let referred = [connection, &connection["observe"]].map(|identity| &identity["serviceAccountRef"]["name"]);
+        assert_eq!(name(named(&objects, "ServiceAccount")[0]), "bank-ob-kill");
+        assert_eq!(referred, [&json!("bank-ob-kill"); 2], "{kind}");
+    }
+}
+
+/// The Service, the Secret with the login and the Secret with the CA, which are one in the sample.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_are_those_of_a_database() {
+    let tls = "    tls:\n";
+    let connection = sample("sql-connection.yaml");
+    assert!(connection.contains(tls), "{connection}");
+    let connection = connection.replace(tls, &format!("{tls}      caRef: {{name: shop-ob}}\n"));
+    let manifests = [connection, sample("sql-credentials.yaml")].join("---\n");
+    for kind in KINDS {
+        let objects = prefixed("kustomize-database", &manifests, kind).await;
+        let [service, secret] = ["Service", "Secret"].map(|kind| name(named(&objects, kind)[0]));
+        assert_eq!((service, secret), ("bank-sessionkill-ob", "bank-shop-ob"));
+        let sql = &named(&objects, kind)[0]["spec"]["sql"];
+        let referred =
+            [&sql["credentials"]["secretRef"], &sql["tls"]["caRef"], &sql["service"]].map(|it| text(it, "name"));
+        assert_eq!(referred, [secret, secret, service], "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
