@@ -36,11 +36,8 @@ impl Accounts {
         };
         for connection in self.listed(&connections, "OceanBaseConnections").await {
             let namespace = connection.namespace().unwrap_or_default();
-            self.add(
-                &namespace,
-                format!("OceanBaseConnection {namespace}/{}", connection.name_any()),
-                &connection.spec,
-            );
+            let title = format!("OceanBaseConnection {namespace}/{}", connection.name_any());
+            self.add(&namespace, &title, &connection.spec);
         }
     }
 
@@ -48,11 +45,8 @@ impl Accounts {
     pub async fn add_of_cluster(&mut self, client: &Client, home: &str) {
         let connections: Api<DeserializeGuard<ClusterOceanBaseConnection>> = Api::all(client.clone());
         for connection in self.listed(&connections, "ClusterOceanBaseConnections").await {
-            self.add(
-                home,
-                format!("ClusterOceanBaseConnection {}", connection.name_any()),
-                &connection.spec.connection,
-            );
+            let title = format!("ClusterOceanBaseConnection {}", connection.name_any());
+            self.add(home, &title, &connection.spec.connection);
         }
     }
 
@@ -88,11 +82,11 @@ impl Accounts {
         page.items.into_iter().filter_map(|guarded| guarded.0.ok()).collect()
     }
 
-    fn add(&mut self, namespace: &str, connection: String, spec: &OceanBaseConnectionSpec) {
+    fn add(&mut self, namespace: &str, connection: &str, spec: &OceanBaseConnectionSpec) {
         let BackendSpec::AlibabaCloud(alibaba_cloud) = &spec.backend else { return };
         for identity in alibaba_cloud.credentials.identities() {
             if let CredentialSource::ServiceAccount(account) = &identity.source {
-                self.named.entry((namespace.to_owned(), account.name.clone())).or_insert_with(|| connection.clone());
+                self.named.entry((namespace.to_owned(), account.name.clone())).or_insert_with(|| connection.to_owned());
             }
         }
     }

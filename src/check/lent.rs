@@ -2,7 +2,7 @@
 
 use crate::key_options::OwnIdentity;
 
-/// What is missing for what `--allow-identity` lends, and what to do. Prints what need not be missed.
+/// What is missing for what `--allow-identity` lends, and what to do. Prints a hint if what only some connections need is missing.
 pub async fn missing_of(own: &OwnIdentity) -> Vec<String> {
     let mut missing = vec![];
     // The role of a node needs no token.

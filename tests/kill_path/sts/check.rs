@@ -1,4 +1,4 @@
-//! `sessionkill-operator check` asks for the tokens that connections need, by the names of their ServiceAccounts, and for what the
+//! `sessionkill-operator check` asks for the tokens that connections need, by the names of their `ServiceAccounts`, and for what the
 //! operator lends.
 
 use std::fs;

@@ -81,7 +81,7 @@ async fn the_page_shows_what_kubectl_prints_of_a_connection_without_a_key() {
     scene.end().await;
 }
 
-/// A scene with an operator, and with ServiceAccounts of which each but one lacks something. The node has no role.
+/// A scene with an operator, and with `ServiceAccounts` of which each but one lacks something. The node has no role.
 async fn furnished() -> Scene {
     let scene = scene_with(NAMESPACE, |mut sts| {
         // It is for others than STS.
