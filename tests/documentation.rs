@@ -124,7 +124,8 @@ fn runs_a_test(command: &str) -> bool {
         }
         ["--test", target, test] => {
             let module = test.rsplit_once("::").map_or("main", |(module, _)| module);
-            (vec![format!("tests/{target}/{}.rs", module.replace("::", "/")), format!("tests/{target}.rs")], *test)
+            let file = format!("tests/{target}/{}.rs", module.replace("::", "/"));
+            (vec![format!("crates/protocol-model/{file}"), file, format!("tests/{target}.rs")], *test)
         }
         _ => return false,
     };

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use sessionkill::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus, SessionStatus};
+use sessionkill_api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus, SessionStatus};
 
 use super::time::MISSED_WITHIN;
 

@@ -1,6 +1,6 @@
 //! What a process knows about its own claims.
 
-use sessionkill::api::SessionKillReceipt;
+use sessionkill_api::SessionKillReceipt;
 
 use super::operator::Member;
 use super::world::World;

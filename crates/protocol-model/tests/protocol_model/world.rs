@@ -6,11 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
-use sessionkill::api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
-use sessionkill::domain::clock::{Bounds, Now};
-use sessionkill::domain::kill::claim::receipt_name;
-use sessionkill::domain::session::{Seen, Snapshot};
-use sessionkill::oceanbase::stamp::ACCEPTANCE;
+use sessionkill_api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
+use sessionkill_core::clock::{Bounds, Now};
+use sessionkill_core::kill::claim::receipt_name;
+use sessionkill_core::session::{Seen, Snapshot};
+use sessionkill_backends::alibaba::stamp::ACCEPTANCE;
 
 use super::operator::Operator;
 use super::protocol::{Protocol, Rule};

@@ -1,8 +1,8 @@
 //! The sweep: work that no kill waits for.
 
-use sessionkill::api::SessionKillReceipt;
-use sessionkill::domain::kill::claim::{Judge, Standing};
-use sessionkill::domain::kill::retention::{is_awaited, record_of, ttl_expired};
+use sessionkill_api::SessionKillReceipt;
+use sessionkill_core::kill::claim::{Judge, Standing};
+use sessionkill_core::kill::retention::{is_awaited, record_of, ttl_expired};
 
 use super::claiming::{delete_if_given_up, record_for};
 use super::protocol::{Protocol, Rule};

@@ -4,16 +4,16 @@
 //! order of the calls in `operator`. The shipped code has no hooks for it.
 
 use jiff::{SignedDuration, Timestamp};
-use sessionkill::api::{Outcome, SessionKill, SessionKillReceipt};
-use sessionkill::domain::clock::Now;
-use sessionkill::domain::kill::claim::{Attempt, Judge, Standing, receipt};
-use sessionkill::domain::kill::conclusion::Conclusion;
-use sessionkill::domain::kill::plan::{Step, plan};
-use sessionkill::domain::kill::retention::receipt_expired;
-use sessionkill::domain::kill::unsent::unsent;
-use sessionkill::domain::kill::verification::followed_until;
-use sessionkill::oceanbase::error_codes::from_body;
-use sessionkill::oceanbase::{ErrorKind, TimeSource};
+use sessionkill_api::{Outcome, SessionKill, SessionKillReceipt};
+use sessionkill_core::clock::Now;
+use sessionkill_core::kill::claim::{Attempt, Judge, Standing, receipt};
+use sessionkill_core::kill::conclusion::Conclusion;
+use sessionkill_core::kill::plan::{Step, plan};
+use sessionkill_core::kill::retention::receipt_expired;
+use sessionkill_core::kill::unsent::unsent;
+use sessionkill_core::kill::verification::followed_until;
+use sessionkill_backends::alibaba::error_codes::from_body;
+use sessionkill_backends::alibaba::{ErrorKind, TimeSource};
 
 use super::live_claims::{holder, is_at_work};
 use super::time::{MISSED_WITHIN, RETENTION, SKEW, seconds};
@@ -191,5 +191,5 @@ pub(crate) fn kind_of(code: &str) -> ErrorKind {
 
 /// Whether the model's bound for clock differences is that of the shipped code.
 pub(crate) fn is_bound_as_shipped() -> bool {
-    sessionkill::domain::clock::CLOCK_SKEW == SignedDuration::from_secs(SKEW)
+    sessionkill_core::clock::CLOCK_SKEW == SignedDuration::from_secs(SKEW)
 }

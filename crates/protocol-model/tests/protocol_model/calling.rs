@@ -1,16 +1,16 @@
 //! The effects of a call and of what follows it. Each function has one effect.
 
 use jiff::SignedDuration;
-use sessionkill::api::{
+use sessionkill_api::{
     Operation, Outcome, SessionKillReceipt, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy, WaitReason,
 };
-use sessionkill::domain::backend::ROOM_TO_ASK_AGAIN;
-use sessionkill::domain::kill::conclusion::{Conclusion, dispatch};
-use sessionkill::domain::kill::outcome::{for_sent, from_answer, rejected};
-use sessionkill::domain::kill::sharing::Sharing;
-use sessionkill::domain::kill::status::{InVerification, finished, verifying};
-use sessionkill::domain::kill::verification::{Read, follow, is_open};
-use sessionkill::domain::session::Row;
+use sessionkill_core::backend::ROOM_TO_ASK_AGAIN;
+use sessionkill_core::kill::conclusion::{Conclusion, dispatch};
+use sessionkill_core::kill::outcome::{for_sent, from_answer, rejected};
+use sessionkill_core::kill::sharing::Sharing;
+use sessionkill_core::kill::status::{InVerification, finished, verifying};
+use sessionkill_core::kill::verification::{Read, follow, is_open};
+use sessionkill_core::session::Row;
 
 use super::in_order::InOrder;
 use super::live_claims::give_up as give_up_claim;

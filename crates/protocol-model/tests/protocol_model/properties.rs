@@ -1,7 +1,7 @@
 //! The properties that every state must have, and the situations that some state must reach. Without the situations, an
 //! empty model would pass.
 
-use sessionkill::api::{SessionKillReceipt, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus};
+use sessionkill_api::{SessionKillReceipt, SessionKillStatus, SessionOutcome, SessionReason, SessionStatus};
 use stateright::Property;
 
 use super::live_claims::{holder, is_at_work};

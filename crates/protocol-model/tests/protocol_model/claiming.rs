@@ -1,10 +1,10 @@
 //! The effects of a request before its call, and of a request that finds another claim. Each function has one effect.
 
-use sessionkill::api::{SessionKillReceipt, SessionKillReceiptStatus, WaitReason};
-use sessionkill::domain::kill::claim::{Judge, Standing};
-use sessionkill::domain::kill::conclusion::Conclusion;
-use sessionkill::domain::kill::orphan::conclude;
-use sessionkill::domain::kill::retention::record_of;
+use sessionkill_api::{SessionKillReceipt, SessionKillReceiptStatus, WaitReason};
+use sessionkill_core::kill::claim::{Judge, Standing};
+use sessionkill_core::kill::conclusion::Conclusion;
+use sessionkill_core::kill::orphan::conclude;
+use sessionkill_core::kill::retention::record_of;
 
 use super::live_claims::{give_up, try_again};
 use super::operator::{Member, Stage};

@@ -2,18 +2,18 @@
 
 use std::hash::Hash;
 
-use sessionkill::api::{
+use sessionkill_api::{
     Operation, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus, SessionReason,
     SessionStatus, SqlTextPolicy, WaitReason,
 };
-use sessionkill::domain::kill::backoff::next_attempt;
-use sessionkill::domain::kill::claim::Attempt;
-use sessionkill::domain::kill::conclusion::Conclusion;
-use sessionkill::domain::kill::orphan::without_receipt;
-use sessionkill::domain::kill::plan::{Intent, Step};
-use sessionkill::domain::kill::precheck::{MustSee, precheck};
-use sessionkill::domain::kill::status::{Waiting, differs, finished, waiting};
-use sessionkill::oceanbase::ErrorKind;
+use sessionkill_core::kill::backoff::next_attempt;
+use sessionkill_core::kill::claim::Attempt;
+use sessionkill_core::kill::conclusion::Conclusion;
+use sessionkill_core::kill::orphan::without_receipt;
+use sessionkill_core::kill::plan::{Intent, Step};
+use sessionkill_core::kill::precheck::{MustSee, precheck};
+use sessionkill_core::kill::status::{Waiting, differs, finished, waiting};
+use sessionkill_backends::alibaba::ErrorKind;
 
 use super::claiming::find;
 use super::in_order::InOrder;

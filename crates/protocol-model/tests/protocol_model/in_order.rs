@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use sessionkill::api::{SessionOutcome, SessionReason, SqlTextPolicy};
-use sessionkill::domain::kill::outcome::from_answer;
-use sessionkill::domain::kill::rows::{is_sent, rows_of};
-use sessionkill::domain::session::{Meant, Row, Verdict};
+use sessionkill_api::{SessionOutcome, SessionReason, SqlTextPolicy};
+use sessionkill_core::kill::outcome::from_answer;
+use sessionkill_core::kill::rows::{is_sent, rows_of};
+use sessionkill_core::session::{Meant, Row, Verdict};
 
 use super::calling::{made, time_left};
 use super::model::Arrival;
