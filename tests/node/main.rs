@@ -19,6 +19,7 @@ mod names;
 mod policies;
 mod release;
 mod spread;
+mod sql;
 mod work;
 
 use std::{process::ExitCode, sync::LazyLock};
@@ -26,6 +27,7 @@ use std::{process::ExitCode, sync::LazyLock};
 use libtest_mimic::{Arguments, Trial};
 use testbed::{
     node::{self, Entered, Wanted},
+    oceanbase,
     stack::{self, Sessions},
 };
 use tokio::runtime::Runtime;
@@ -52,6 +54,7 @@ fn trials() -> Vec<Trial> {
         mounted::a_token_that_is_rotated_is_used_without_a_restart,
         spread::replicas_are_on_two_nodes_with_and_without_zones,
         mounted::a_log_filter_of_a_config_map_is_followed,
+        sql::a_session_is_ended_by_sql_through_a_service_and_tls,
         work::a_pod_that_is_deleted_while_it_starts_ends_at_once,
         work::a_session_is_killed_through_the_pods_and_is_gone_from_the_list,
         policies::a_network_policy_lets_the_operator_work_and_nobody_else_in,
@@ -97,7 +100,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             println!("warning: no real node was tried: {reason}");
             return Ok(run_none(arguments));
         }
+        // One test has a real engine beside the gateway.
         stack::prepare(Sessions::Memory)?;
+        oceanbase::prepare()?;
     }
     match node::enter()? {
         Entered::Inside => run_inside(&arguments),
