@@ -6,6 +6,7 @@ pub mod base;
 pub mod bench;
 pub mod cache;
 pub mod chart;
+pub mod connect_proxy;
 pub mod control_plane;
 pub mod controller_manager;
 pub mod dashboard;
