@@ -36,6 +36,7 @@ pub mod prometheus;
 pub mod prometheus_operator;
 pub mod python;
 pub mod rights;
+pub mod rrsa;
 pub mod scratch;
 pub mod server_certificate;
 pub mod site;

@@ -46,21 +46,31 @@ impl Access {
     }
 
     pub(super) async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
-        let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
-            ..TokenRequest::default()
-        };
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
-        let token = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await
-            .with_context(|| format!("no token for the service account {namespace}/{name}: create it first"))?
-            .status
-            .context("the token request has no status")?
-            .token;
+        let token = self.service_account_token(namespace, name, &[]).await?;
         let path = self.directory.join(format!("kubeconfig-{namespace}-{name}"));
         write_kubeconfig(&path, &url(self.port), &self.ca, &json!({"token": token}))?;
         Ok(path)
+    }
+
+    /// Without an audience the token is for the API server.
+    pub(super) async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audiences: &[&str],
+    ) -> anyhow::Result<String> {
+        let spec = TokenRequestSpec {
+            audiences: audiences.iter().copied().map(String::from).collect(),
+            expiration_seconds: Some(TOKEN_SECONDS),
+            ..TokenRequestSpec::default()
+        };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
+        let made = accounts
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .with_context(|| format!("no token for the service account {namespace}/{name}: create it first"))?;
+        Ok(made.status.context("the token request has no status")?.token)
     }
 
     /// A kubeconfig with the `identity`, for clients that reach the server at this address.

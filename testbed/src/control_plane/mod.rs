@@ -146,6 +146,11 @@ impl ControlPlane {
         self.access.service_account_kubeconfig(namespace, name).await
     }
 
+    /// A new token of this service account for `audience` only, that is valid for a day.
+    pub async fn service_account_token(&self, namespace: &str, name: &str, audience: &str) -> anyhow::Result<String> {
+        self.access.service_account_token(namespace, name, &[audience]).await
+    }
+
     /// A kubeconfig for this user of this group, with a certificate, for a component that reaches the API server at
     /// `host`. The file has the user's name.
     pub(crate) fn component_kubeconfig(

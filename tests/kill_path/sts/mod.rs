@@ -13,6 +13,7 @@ use testbed::gateway::sts::roles::{Role, RoleArn};
 use testbed::gateway::sts::standard::provider;
 use testbed::gateway::{CallRecord, Identity, StsOptions};
 use testbed::operator::Operator;
+use testbed::rrsa::{self, subject};
 
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ async fn scene_with(name: &str, change: impl FnOnce(StsOptions) -> StsOptions) -
     let scene = Scene::bare(name).await;
     let oidc = role("oidc").to_string();
     let roles = vec![
-        Role::new(role("oidc")).trusting_subject(&provider(), &subject(name)),
+        Role::new(role("oidc")).trusting_subject(&provider(), &subject(name, ACCOUNT_NAME)),
         Role::new(role("kill")).trusting(KEY_ID).trusting(&oidc),
         Role::new(role("external")).trusting_with(KEY_ID, "e-1"),
         Role::new(role("nobody")),
@@ -49,15 +50,9 @@ async fn scene_with(name: &str, change: impl FnOnce(StsOptions) -> StsOptions) -
     scene.with_sts(change(StsOptions { roles, ..standard })).await
 }
 
-fn subject(namespace: &str) -> String {
-    format!("system:serviceaccount:{namespace}:{ACCOUNT_NAME}")
-}
-
 /// Credentials by the ServiceAccount.
 fn by_account() -> Value {
-    json!({"serviceAccountRef": {
-        "name": ACCOUNT_NAME, "roleARN": role("oidc").to_string(), "oidcProviderARN": provider(),
-    }})
+    rrsa::credentials(ACCOUNT_NAME, &role("oidc"), &provider())
 }
 
 /// Credentials by a role that is assumed with the key of the Secret.
@@ -95,30 +90,16 @@ async fn account(scene: &Scene, is_labelled: bool) {
 
 /// The same for another name.
 async fn put_account(scene: &Scene, name: &str, is_labelled: bool) {
-    let labels = if is_labelled { json!({"sessionkill.dev/credentials": "true"}) } else { json!({}) };
-    let account = json!({
-        "apiVersion": "v1", "kind": "ServiceAccount",
-        "metadata": {"name": name, "namespace": scene.namespace, "labels": labels},
-    });
-    scene.cluster.control_plane.apply(&account.to_string()).await.unwrap();
+    apply(scene, &[rrsa::account(&scene.namespace, name, is_labelled)]).await;
 }
 
 /// Lets the operators make tokens of this ServiceAccount, as the chart does.
 async fn grant_tokens(scene: &Scene, of: &str) {
-    let metadata = json!({"name": format!("token-{of}"), "namespace": scene.namespace});
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata,
-        "rules": [
-            {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [of], "verbs": ["get"]},
-            {"apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": [of], "verbs": ["create"]},
-        ],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": format!("token-{of}")},
-        "subjects": [{"kind": "ServiceAccount", "name": "sessionkill-operator", "namespace": "sessionkill-system"}],
-    });
-    for object in [&role, &binding] {
+    apply(scene, &rrsa::token_right(&scene.namespace, of)).await;
+}
+
+async fn apply(scene: &Scene, objects: &[Value]) {
+    for object in objects {
         scene.cluster.control_plane.apply(&object.to_string()).await.unwrap();
     }
 }

@@ -11,6 +11,8 @@ use super::{
 
 /// The external ID without which the role `kill-external` cannot be assumed.
 pub const EXTERNAL_ID: &str = "cluster-1/default";
+/// The `ServiceAccount` of [`SUBJECT`], in the namespace `default`.
+pub const SERVICE_ACCOUNT: &str = "ob-kill";
 /// The subject that the role `kill-oidc` trusts.
 pub const SUBJECT: &str = "system:serviceaccount:default:ob-kill";
 /// The audience of tokens for STS, whichever of its hosts is called.
