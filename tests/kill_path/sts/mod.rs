@@ -2,10 +2,13 @@
 //! its keys, and the gateway's ledger says who made each call.
 
 mod check;
+mod lent;
 mod page;
+mod region;
 mod renewal;
 mod rights;
 mod sources;
+mod token_file;
 
 use serde_json::{Value, json};
 use testbed::control_plane::ISSUER;

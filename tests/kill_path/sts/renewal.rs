@@ -13,7 +13,7 @@ use super::{
 use crate::scene::{ACCOUNT_TOKEN, ISSUED_TOKEN, Launch, Request as _, Scene, eventually, until};
 
 /// How long keys live here.
-const LIFETIME: Duration = Duration::from_secs(6);
+pub(super) const LIFETIME: Duration = Duration::from_secs(6);
 
 async fn short_lived(name: &str) -> Scene {
     let scene = scene_with(name, |sts| sts.living(LIFETIME)).await;
@@ -22,7 +22,8 @@ async fn short_lived(name: &str) -> Scene {
     scene
 }
 
-fn after(lifetimes: u32) -> Timestamp {
+/// The time in this many lifetimes.
+pub(super) fn after(lifetimes: u32) -> Timestamp {
     Timestamp::now() + SignedDuration::try_from(LIFETIME * lifetimes).unwrap()
 }
 

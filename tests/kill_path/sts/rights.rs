@@ -1,11 +1,12 @@
 //! Nobody gains what they could not do themselves: what was not granted, labelled or lent is not used, and nothing is asked of
 //! anybody for it.
 
-use kube::api::PostParams;
-use serde_json::{Value, json};
+use serde_json::json;
 use sessionkill::api::OceanBaseConnection;
+use testbed::gateway::sts::standard::provider;
 
-use super::{ACCOUNT_NAME, account, asked, by_account, connect, grant_tokens, operator, role, scene};
+use super::region::connect_to_region;
+use super::{ACCOUNT_NAME, account, asked, by_account, connect, grant_tokens, launch, operator, role, scene};
 use crate::scene::{Request as _, Scene, Shown as _, eventually};
 
 /// What the connection says of its credentials.
@@ -64,15 +65,22 @@ async fn a_role_that_trusts_another_service_account_is_not_had() {
 }
 
 #[tokio::test]
-async fn what_the_operator_does_not_lend_is_not_even_asked_for() {
+async fn what_the_operator_does_not_lend_to_a_namespace_is_not_even_asked_for() {
     let scene = scene("sts-not-lent").await;
-    operator(&scene).await;
+    let own = role("kill").to_string();
+    let mut launch = launch(&scene);
+    launch.variables.extend([
+        format!("SESSIONKILL_ALLOW_IDENTITIES=another={own},another=instance"),
+        format!("ALIBABA_CLOUD_OIDC_PROVIDER_ARN={}", provider()),
+        "ALIBABA_CLOUD_OIDC_TOKEN_FILE=/dev/null".to_owned(),
+    ]);
+    scene.launch(launch).await;
     let cases = [
-        ("own", json!({"operatorIdentity": {"roleARN": role("kill").to_string()}}), role("kill").to_string()),
-        ("node", json!({"instanceRole": {}}), "instance".to_owned()),
+        ("own", json!({"operatorIdentity": {"roleARN": own}}), own.as_str()),
+        ("node", json!({"instanceRole": {}}), "instance"),
     ];
     for (name, credentials, lent) in cases {
-        create(&scene, name, &credentials).await;
+        connect_to_region(&scene, name, &credentials).await;
         let words = format!("--allow-identity sts-not-lent={lent}");
         eventually("the connection to say why", async || {
             let connection = scene.api::<OceanBaseConnection>().get(name).await.unwrap();
@@ -87,14 +95,4 @@ async fn what_the_operator_does_not_lend_is_not_even_asked_for() {
     }
     assert!(scene.gateway().calls().is_empty() && scene.gateway().metadata_requests().is_empty());
     scene.end().await;
-}
-
-/// A connection without an endpoint of its own.
-async fn create(scene: &Scene, name: &str, credentials: &Value) {
-    let connection = json!({
-        "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
-        "spec": {"alibabaCloud": {"regionID": "cn-hangzhou", "credentials": credentials}},
-    });
-    let connection = serde_json::from_value(connection).unwrap();
-    scene.api::<OceanBaseConnection>().create(&PostParams::default(), &connection).await.unwrap();
 }
