@@ -1,7 +1,10 @@
 //! `testbed demo`: the main job on real parts, explained on screen: first by the API, then by SQL.
 
+mod by_api;
 mod by_sql;
 mod client;
+mod identity;
+mod without_key;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,12 +12,12 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use self::client::Client;
+use self::{client::Client, identity::Identity};
 use crate::{
     base::NAMESPACE,
+    gateway::sts::roles::HOUR,
     node::Entered,
     oceanbase::Engine,
     scratch,
@@ -33,6 +36,9 @@ pub struct DemoArgs {
     /// How the operator is installed. It runs with the rights of this installation, and no others.
     #[arg(long, value_enum, default_value = "base", conflicts_with = "nodes")]
     install: InstallKind,
+    /// Whose access key signs the calls of the API.
+    #[arg(long, value_enum, default_value = "key")]
+    identity: Identity,
     /// The binary of the operator. Unset means the one of this source tree, which is built.
     #[arg(long, value_name = "BINARY", conflicts_with = "image")]
     operator: Option<PathBuf>,
@@ -79,11 +85,15 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
         Some(_) => OperatorChoice::None,
         None => args.operator.map_or(OperatorChoice::Build, OperatorChoice::Binary),
     };
-    let options =
-        StackOptions { directory: directory.path().into(), sessions: Sessions::SecureOceanBase, operator, sts: None };
+    let options = StackOptions {
+        directory: directory.path().into(),
+        sessions: Sessions::SecureOceanBase,
+        operator,
+        sts: args.identity.is_issued().then_some(HOUR),
+    };
     let install = pods.map_or_else(|| args.install.install(), Install::Pods);
     let stack = Stack::start_installed(options, install).await?;
-    let shown = Demo { stack: &stack, directory: directory.path() }.run().await;
+    let shown = Demo { stack: &stack, directory: directory.path(), identity: args.identity }.run().await;
     if shown.is_ok() && args.keep {
         keep(&stack).await?;
     }
@@ -94,6 +104,7 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
 struct Demo<'a> {
     stack: &'a Stack,
     directory: &'a Path,
+    identity: Identity,
 }
 
 impl Demo<'_> {
@@ -104,29 +115,12 @@ impl Demo<'_> {
             self.kubectl(&["get", "pods", "-n", NAMESPACE, "-o", "wide"]).await?;
         }
         self.by_api().await?;
-        self.by_sql().await?;
+        match self.identity {
+            Identity::Key => self.by_sql().await?,
+            // Not by SQL: that login is in a Secret.
+            Identity::Rrsa => self.without_key().await?,
+        }
         self.show_all().await
-    }
-
-    async fn by_api(&self) -> anyhow::Result<()> {
-        let (session_id, client) = self.open_session("client.log").await?;
-        self.apply_connection().await?;
-
-        say("A DBA asks for the end of that session, provided that it still runs a query of that user");
-        let request = self.request("inc-4711", ("prod-ob", self.stack.instance(), self.stack.tenant()), session_id)?;
-        self.apply_request(&request).await?;
-        client.assert_lost().await?;
-        self.show_status("inc-4711", "SessionsKilled").await?;
-
-        say("A GitOps tool deletes the request and applies it again");
-        self.kubectl(&["delete", "sessionkill", "inc-4711"]).await?;
-        self.apply_request(&request).await?;
-        self.show_status("inc-4711", "AlreadyExecuted").await?;
-
-        let kills: u32 = self.stack.gateway.kills_per_session().values().sum();
-        say(&format!("Kills executed by the gateway, in all: {kills}"));
-        ensure!(kills == 1, "expected one kill, the gateway executed {kills}");
-        Ok(())
     }
 
     fn engine(&self) -> anyhow::Result<&Engine> {
@@ -155,35 +149,6 @@ impl Demo<'_> {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         bail!("the engine does not list session {session_id} with its query")
-    }
-
-    async fn apply_connection(&self) -> anyhow::Result<()> {
-        say("A Secret holds the access key; an OceanBaseConnection says where to call with it");
-        let key = self.stack.access_key();
-        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": "aliyun-ak", "labels": {"sessionkill.dev/credentials": "true"}},
-                "stringData": {"accessKeyID": key.id, "accessKeySecret": key.secret.expose_secret()},
-            },
-            {
-                "apiVersion": "sessionkill.dev/v1alpha1",
-                "kind": "OceanBaseConnection",
-                "metadata": {"name": "prod-ob"},
-                "spec": {
-                    "alibabaCloud": {
-                        "regionID": "cn-hangzhou",
-                        "endpoint": self.stack.gateway_url(),
-                        "credentials": {"secretRef": {"name": "aliyun-ak"}},
-                    },
-                },
-            },
-        ]});
-        self.apply("connection.yaml", &objects).await?;
-        // The operator probes the gateway: does it accept the access key? A probe ends no session.
-        self.kubectl(&["wait", "oceanbaseconnection/prod-ob", "--for=condition=Ready", "--timeout=60s"]).await?;
-        self.kubectl(&["get", "oceanbaseconnection", "prod-ob"]).await
     }
 
     /// A request of this name for a session, through this connection to this instance and tenant.
@@ -250,9 +215,15 @@ impl Demo<'_> {
     }
 
     async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        self.told(arguments).await.map(drop)
+    }
+
+    /// Runs kubectl, and shows and returns what it said.
+    async fn told(&self, arguments: &[&str]) -> anyhow::Result<String> {
         println!("$ kubectl {}", arguments.join(" "));
-        print(&self.stack.control_plane.run_kubectl(arguments).await?);
-        Ok(())
+        let output = self.stack.control_plane.run_kubectl(arguments).await?;
+        print(&output);
+        Ok(output)
     }
 }
 

@@ -124,10 +124,12 @@ impl Stack {
     fn operator_arguments(&self) -> Vec<String> {
         let mut arguments = vec!["run".into(), "--allow-endpoint".into(), self.gateway.url()];
         arguments.extend(self.sql_server().into_iter().flat_map(|server| ["--allow-sql-host".into(), server]));
-        if let Some(StsEndpoints { sts, metadata }) = self.sts_endpoints() {
-            arguments.extend(["--sts-endpoint".into(), sts, "--metadata-endpoint".into(), metadata]);
-        }
+        arguments.extend(self.sts_arguments());
         arguments
+    }
+
+    fn sts_arguments(&self) -> Vec<String> {
+        self.sts_endpoints().iter().flat_map(StsEndpoints::arguments).collect()
     }
 
     async fn install_pods(&self, pods: &Pods) -> anyhow::Result<Nodes> {
@@ -151,7 +153,11 @@ impl Stack {
         let helm = tokio::task::spawn_blocking(move || Helm::in_home(&home)).await??;
         let values = json!({
             "watchNamespaces": watch_namespaces,
-            "operator": {"allowEndpoints": [self.gateway.url()], "allowSQLHosts": self.sql_server().as_slice()},
+            "operator": {
+                "allowEndpoints": [self.gateway.url()],
+                "allowSQLHosts": self.sql_server().as_slice(),
+                "extraArgs": self.sts_arguments(),
+            },
         });
         Release::install(&helm, &self.control_plane, &values).await
     }

@@ -10,7 +10,10 @@ use clap::{Args, value_parser};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::options::{Pods, Sessions};
+use super::{
+    options::{Pods, Sessions},
+    sts::StsEndpoints,
+};
 use crate::{
     base::{NAMESPACE, SERVICE_ACCOUNT},
     chart,
@@ -100,12 +103,17 @@ pub(super) async fn install(
     let host = node::HOST.to_string();
     let hosts = iter::once(&host).chain(&pods.gateway_names);
     let endpoints: Vec<_> = hosts.map(|host| format!("http://{host}:{}", ports.gateway)).collect();
+    let sts = ports.metadata.map(|metadata| StsEndpoints {
+        sts: format!("http://{host}:{}", ports.gateway),
+        metadata: format!("http://{host}:{metadata}"),
+    });
     let values = json!({
         "image": {"repository": image.repository, "digest": image.digest},
         "leaderElection": {"leaseDurationSeconds": pods.lease_seconds},
         "operator": {
             "allowEndpoints": endpoints,
             "allowSQLHosts": ports.sql.map(|port| format!("{host}:{port}")).as_slice(),
+            "extraArgs": sts.iter().flat_map(StsEndpoints::arguments).collect::<Vec<_>>(),
         },
     });
     let file = directory.join("values.json");

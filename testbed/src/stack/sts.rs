@@ -19,6 +19,13 @@ pub struct StsEndpoints {
     pub metadata: String,
 }
 
+impl StsEndpoints {
+    /// The arguments by which an operator uses them.
+    pub(super) fn arguments(&self) -> [String; 2] {
+        [format!("--sts-endpoint={}", self.sts), format!("--metadata-endpoint={}", self.metadata)]
+    }
+}
+
 /// The standard roles, for this key and the tokens of the control plane with this kubeconfig.
 pub(super) fn options(lifetime: Duration, key: &AccessKey, kubeconfig: &Path) -> StsOptions {
     StsOptions::standard(&[&key.id]).with_tokens_of(ISSUER, kubeconfig).living(lifetime)
