@@ -5,11 +5,6 @@ use std::fs;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
-use kube::{Api, api::PostParams};
 use ring::{
     rand::SystemRandom,
     signature::{RSA_PKCS1_SHA256, RsaKeyPair},
@@ -26,17 +21,7 @@ use crate::ground::control_plane;
 
 /// A real token of the service account `default/NAME`.
 pub async fn token(name: &str, audience: &str) -> String {
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: vec![audience.to_owned()],
-            expiration_seconds: Some(600),
-            ..TokenRequestSpec::default()
-        },
-        ..TokenRequest::default()
-    };
-    let accounts: Api<ServiceAccount> = Api::namespaced(control_plane().await.client().await.unwrap(), "default");
-    let made = accounts.create_token_request(name, &PostParams::default(), &request).await.unwrap();
-    made.status.unwrap().token
+    control_plane().await.service_account_token("default", name, audience).await.unwrap()
 }
 
 /// The three parts of a token.

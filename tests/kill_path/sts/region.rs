@@ -54,9 +54,17 @@ impl Region {
 
 /// Creates a connection to the region's own host.
 pub async fn connect_to_region(scene: &Scene, name: &str, credentials: &Value) {
+    connect_to_region_within(scene, name, credentials, 5).await;
+}
+
+/// The same, and a call may take this many seconds.
+pub async fn connect_to_region_within(scene: &Scene, name: &str, credentials: &Value, request_timeout_seconds: u32) {
     let connection = json!({
         "apiVersion": "sessionkill.dev/v1alpha1", "kind": "OceanBaseConnection", "metadata": {"name": name},
-        "spec": {"alibabaCloud": {"regionID": REGION, "credentials": credentials}, "requestTimeoutSeconds": 1},
+        "spec": {
+            "alibabaCloud": {"regionID": REGION, "credentials": credentials},
+            "requestTimeoutSeconds": request_timeout_seconds,
+        },
     });
     let connection = serde_json::from_value(connection).unwrap();
     scene.api::<OceanBaseConnection>().create(&PostParams::default(), &connection).await.unwrap();
