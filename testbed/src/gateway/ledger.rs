@@ -24,6 +24,8 @@ pub struct CallRecord {
     pub received_time: Timestamp,
     /// When its time stamp was accepted, by the gateway's clock. `None` if it was refused.
     pub admitted_time: Option<Timestamp>,
+    /// When its answer was ready, by the gateway's clock. `None` while it runs.
+    pub answered_time: Option<Timestamp>,
     /// The action it named.
     pub action: Option<String>,
     /// The access key id it named.

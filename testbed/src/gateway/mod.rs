@@ -150,6 +150,12 @@ impl Gateway {
         self.address
     }
 
+    /// The base URL of STS, if it is STS too: the same.
+    #[must_use]
+    pub fn sts_url(&self) -> Option<String> {
+        self.shared.sts.as_ref().map(|_| self.url())
+    }
+
     /// The address that the metadata service listens on, if there is one.
     #[must_use]
     pub fn metadata_address(&self) -> Option<SocketAddr> {

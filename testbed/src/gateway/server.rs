@@ -40,6 +40,7 @@ impl Shared {
         let sequence = self.ledger.enter(self.record(&call, named.unwrap_or_default(), fault.as_ref(), &request_id));
         let reply = self.respond(&received, &call, fault.as_ref(), &request_id, sequence).await;
         self.ledger.update(sequence, |record| {
+            record.answered_time = Some(self.faults.now());
             record.result.clone_from(&reply.result);
             record.http_status = reply.status.map(|status| status.as_u16());
         });
@@ -131,6 +132,7 @@ impl Shared {
             sequence: 0,
             received_time: self.faults.now(),
             admitted_time: None,
+            answered_time: None,
             action: call.action.clone(),
             access_key_id: call.access_key_id.clone(),
             identity: None,
