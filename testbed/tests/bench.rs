@@ -220,3 +220,43 @@ fn real_sessions_are_ended_by_sql_and_what_was_asked_is_counted() {
     assert!(script["apiRequests"].as_object().unwrap().is_empty(), "{script}");
     assert!(printed.contains("| statements, each |"), "{printed}");
 }
+
+#[test]
+fn keys_of_seconds_are_renewed_once_each_and_fail_no_kill() {
+    let directory = scratch::directory().unwrap();
+    let arguments = ["--short-keys", "--seconds", "8", "--profile", "dev", "--delay-ms", "1", "--json", "bench.jsonl"];
+    let printed = bench(directory.path(), &arguments);
+    assert!(printed.contains("### With keys that live for seconds\n"), "{printed}");
+    let records = records(directory.path());
+    let [run] = records["shortKeys"].as_slice() else { panic!("not one: {records:?}") };
+    let count = |field: &str| run[field].as_u64().unwrap();
+    assert_eq!((count("requests"), count("killed"), count("mostKillsOfOne"), count("failed")), (40, 40, 1, 0), "{run}");
+    // The kills outlast the key that is held when they begin.
+    assert!(count("renewals") > 0 && count("renewals") < count("calls"), "{run}");
+
+    // The same run with a renewal for each call.
+    let text = fs::read_to_string(directory.path().join("bench.jsonl")).unwrap();
+    let (renewals, calls) = (count("renewals"), count("calls"));
+    let storm = text.replace(&format!("\"renewals\":{renewals}"), &format!("\"renewals\":{calls}"));
+    fs::write(directory.path().join("storm.jsonl"), storm).unwrap();
+    let output = self::run(directory.path(), &["--from", "storm.jsonl"]);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("keys were renewed"));
+}
+
+#[test]
+fn connections_with_a_role_each_get_a_key_each_and_all_are_renewed() {
+    let directory = scratch::directory().unwrap();
+    let arguments = ["--roles", "8", "--seconds", "1", "--profile", "dev", "--delay-ms", "20", "--json", "bench.jsonl"];
+    let printed = bench(directory.path(), &arguments);
+    assert!(printed.contains("### What a role costs\n"), "{printed}");
+    let records = records(directory.path());
+    let [run] = records["roles"].as_slice() else { panic!("not one: {records:?}") };
+    assert_eq!((number(run, "/roles"), number(run, "/namespaces")), (8.0, 8.0));
+    for (part, kills) in [("before", 0.0), ("firstKeys", 8.0), ("atRest", 0.0), ("inUse", 8.0), ("renewing", 8.0)] {
+        let figure = |name: &str| number(run, &format!("/{part}/{name}"));
+        assert!((figure("kills") - kills).abs() < 1e-9 && figure("memoryBytes/peak") > 1e6, "{part}: {run}");
+        assert!(figure("stsAtOnce") <= 4.0 && figure("cpuSeconds") >= 0.0, "{part}: {run}");
+    }
+    assert!(number(run, "/firstKeys/stsCalls") >= 8.0, "one for each connection: {run}");
+    assert!(number(run, "/renewing/stsCalls") >= 8.0, "{run}");
+}

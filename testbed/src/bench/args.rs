@@ -10,6 +10,7 @@ use sessionkill::api::VerificationPolicy;
 use super::{
     contender::Contender,
     record::{BackendKind, Load, Part, Setting},
+    temporary_keys::wanted::TemporaryKeys,
 };
 use crate::{
     gateway::{GatewayOptions, Quota},
@@ -35,7 +36,8 @@ pub struct BenchArgs {
     #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "20,100")]
     rates: Vec<f64>,
     /// How many seconds each rate lasts, 5 by default. With --hostile: how many seconds the victim kills alone, and
-    /// then again beside each attack, 30 by default.
+    /// then again beside each attack, 30 by default. With --short-keys: how many seconds kills are made, 300 by default.
+    /// With --roles: how many seconds each part of the measurement lasts, 60 by default.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: Option<u32>,
     /// Measure only this: one kill per second, first alone and then beside attacks by users of other namespaces. Give
@@ -53,6 +55,21 @@ pub struct BenchArgs {
     /// time, or was sent twice.
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, default_missing_value = "30", conflicts_with = "hostile")]
     soak: Option<f64>,
+    /// Measure only this: 5 kills per second with access keys of a role that STS issues for this number of seconds, 3 to
+    /// 30. Fails if a kill failed, or was sent twice, or if there were more renewals than such lives need.
+    #[arg(
+        long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", conflicts_with_all = ["hostile", "soak"],
+        value_parser = clap::value_parser!(u64).range(3..=30)
+    )]
+    short_keys: Option<u64>,
+    /// Measure only this: this number of connections, each with a role of its own, at rest and while all keys are renewed,
+    /// 1 to 1000. Keys live 15 times as long as each part of the measurement lasts. Fails if more than 4 calls of STS were
+    /// made at once.
+    #[arg(
+        long, value_name = "ROLES", num_args = 0..=1, default_missing_value = "1000",
+        conflicts_with_all = ["hostile", "soak", "short_keys"], value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
+    roles: Option<u32>,
     /// Measure the requests of one tenant, first alone and then beside this number of requests of another tenant.
     #[arg(long, value_name = "REQUESTS")]
     lone_tenant: Option<u32>,
@@ -115,6 +132,8 @@ pub(super) struct Agenda {
     pub hostile: Hostile,
     /// How long the soak lasts, if there is one.
     pub soak: Option<Duration>,
+    /// What is measured with temporary keys, if anything.
+    pub keys: Option<TemporaryKeys>,
     /// How the gateway behaves.
     pub gateway: GatewayOptions,
     /// The setting, for the tables.
@@ -148,8 +167,11 @@ impl BenchArgs {
         names.dedup();
         ensure!(names.len() == self.contenders.len(), "--contenders: two have the same name");
         ensure!(self.soak.is_none_or(|minutes| minutes > 0.0), "--soak: it takes some time");
-        let only_operators = self.hostile.is_some() || self.soak.is_some();
-        ensure!(!only_operators || !has_peers, "--contenders: only operators are attacked, or run for long");
+        let only_operators = self.is_for_operators();
+        ensure!(
+            !only_operators || !has_peers,
+            "--contenders: only operators are attacked, run for long, or have roles"
+        );
         let mut contenders = self.contenders.clone();
         contenders.retain(|contender| !only_operators || !contender.is_floor());
         let mut finished = self.finished.clone();
@@ -165,6 +187,7 @@ impl BenchArgs {
                 without_policies: self.without_policies,
             },
             soak: self.soak.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+            keys: self.temporary_keys(),
             gateway: self.gateway(),
             setting: Setting { repeats: if only_operators { 1 } else { self.repeats }, ..self.setting() },
         })
@@ -175,8 +198,11 @@ impl BenchArgs {
         let has_tools = self.contenders.iter().any(|contender| contender.tool().is_some());
         ensure!(by_sql || !has_tools, "--contenders: pymysql and pt-kill need --backend sql");
         ensure!(!by_sql || !has_peers, "--contenders: the peers call a gateway, and none is there with --backend sql");
-        let others = self.lone_tenant.is_some() || self.hostile.is_some() || self.soak.is_some();
-        ensure!(!by_sql || !others, "--backend sql: the engine has one tenant, which is not attacked or used for long");
+        let others = self.lone_tenant.is_some() || self.is_for_operators();
+        ensure!(
+            !by_sql || !others,
+            "--backend sql: the engine has one tenant, which is not attacked or used for long, and no temporary keys"
+        );
         ensure!(
             !by_sql || !self.trust_answers,
             "--trust-answers: by SQL the process list is always read before, so that the floor reads it after, too"
@@ -196,6 +222,18 @@ impl BenchArgs {
         let lone = |crowd| Load::Lone { crowd, per_second, requests, part: Part::All };
         let lone = self.lone_tenant.into_iter().flat_map(|crowd| [lone(0), lone(crowd)]);
         at_once.chain(rates).chain(lone).collect()
+    }
+
+    /// Whether what is measured is measured of operators only.
+    fn is_for_operators(&self) -> bool {
+        self.hostile.is_some() || self.soak.is_some() || self.temporary_keys().is_some()
+    }
+
+    fn temporary_keys(&self) -> Option<TemporaryKeys> {
+        let seconds = |default| Duration::from_secs(self.seconds.unwrap_or(default).into());
+        let short = |life| TemporaryKeys::Short { life: Duration::from_secs(life), length: seconds(300) };
+        let roles = |roles| TemporaryKeys::Roles { roles, part: seconds(60) };
+        self.short_keys.map(short).or_else(|| self.roles.map(roles))
     }
 
     fn attacks(&self) -> Vec<Kind> {
@@ -302,6 +340,19 @@ mod tests {
     }
 
     #[test]
+    fn temporary_keys_are_measured_instead_of_all_else() {
+        let s = Duration::from_secs;
+        let keys = |arguments: &[&str]| agenda(arguments).unwrap().keys;
+        assert_eq!(keys(&["--short-keys"]), Some(TemporaryKeys::Short { life: s(5), length: s(300) }));
+        let short = ["--short-keys", "7", "--seconds", "20"];
+        assert_eq!(keys(&short), Some(TemporaryKeys::Short { life: s(7), length: s(20) }));
+        assert_eq!(keys(&["--roles"]), Some(TemporaryKeys::Roles { roles: 1000, part: s(60) }));
+        let few = agenda(&["--roles", "8", "--seconds", "1"]).unwrap();
+        assert_eq!(few.keys, Some(TemporaryKeys::Roles { roles: 8, part: s(1) }));
+        assert!(few.loads.is_empty() && few.finished.is_empty() && few.contenders.len() == 1);
+    }
+
+    #[test]
     fn what_cannot_be_measured_is_refused() {
         for wrong in [
             ["--rates", "0"],
@@ -321,6 +372,11 @@ mod tests {
             ["--hostile", "politeness"],
             ["--hostile-size", "5"],
             ["--soak", "0"],
+            ["--short-keys", "2"],
+            ["--short-keys", "--roles"],
+            ["--short-keys", "--soak"],
+            ["--roles", "1001"],
+            ["--backend=sql", "--roles"],
         ] {
             assert!(agenda(&wrong).is_err(), "{wrong:?}");
         }

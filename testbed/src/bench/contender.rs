@@ -164,6 +164,8 @@ async fn start_operator(binary: &Path, needs: &Needs, scene: &Scene, directory: 
     arguments.extend(iter::once(&gateway).chain(&needs.endpoints).flat_map(|it| ["--allow-endpoint", it]));
     let sql_host = scene.database.as_ref().map(Database::host);
     arguments.extend(sql_host.iter().flat_map(|host| ["--allow-sql-host", host]));
+    let sts = scene.gateway.sts_url();
+    arguments.extend(sts.iter().flat_map(|url| ["--sts-endpoint", url]));
     let sweep = needs.sweep_seconds.map(|seconds| seconds.to_string());
     arguments.extend(sweep.iter().flat_map(|seconds| ["--sweep-interval-seconds", seconds]));
     let limited = needs.soft_files.map(|files| format!("ulimit -Sn {files} && exec \"$0\" \"$@\""));

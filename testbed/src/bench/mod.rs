@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Each contender gets, in turn and as often as the others, a fresh control plane and a fresh process. Beside that it can be
-//! attacked (`--hostile`, see [`crate::hostile`]), or run for long (`--soak`).
+//! attacked (`--hostile`, see [`crate::hostile`]), run for long (`--soak`), or given keys that expire (`--short-keys`,
+//! `--roles`).
 
 mod args;
 mod by_sql;
@@ -19,6 +20,7 @@ mod load;
 mod markdown;
 mod plan;
 mod plot;
+mod reasons;
 mod record;
 mod request;
 mod run;
@@ -28,6 +30,7 @@ mod start;
 pub(crate) mod statistics;
 mod summary;
 mod table;
+mod temporary_keys;
 mod usage;
 
 use std::{fs, path::Path};
@@ -62,7 +65,8 @@ pub async fn bench(args: BenchArgs) -> anyhow::Result<()> {
     }
     print!("{}", table::report(&records));
     hostile::verdict(&records)?;
-    soak::verdict(&records)
+    soak::verdict(&records)?;
+    temporary_keys::verdict(&records)
 }
 
 /// Write the measurements after each contender, so that a later failure does not lose them.
@@ -95,6 +99,12 @@ async fn measure(mut agenda: Agenda, json: Option<&Path>) -> anyhow::Result<Vec<
         let run = Box::pin(soak::soak(&agenda, contender, length)).await;
         let run = run.map(|run| Record::Soak(Box::new(run)));
         records.push(run.unwrap_or_else(|error| failure(contender, "for long", &error)));
+        keep(&records)?;
+    }
+    for (keys, contender) in agenda.keys.iter().flat_map(|it| agenda.contenders.iter().map(move |one| (*it, one))) {
+        tell(1, &contender.name, &keys.to_string());
+        let run = Box::pin(temporary_keys::measure(&agenda, contender, keys)).await;
+        records.push(run.unwrap_or_else(|error| failure(contender, &keys.to_string(), &error)));
         keep(&records)?;
     }
     let summaries = summary::summaries(&records);

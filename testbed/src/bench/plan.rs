@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sessionkill::api::VerificationPolicy;
 
 /// The server that all sessions in a gateway's memory are on.
 pub(super) const SERVER: &str = "192.168.13.119";
-/// The namespace of the requests and their connection.
+/// The namespace of the requests and their connection, if there is only one.
 pub(super) const NAMESPACE: &str = "default";
-/// The connection that they name.
+/// The connection that they name then.
 pub(super) const CONNECTION: &str = "prod-ob";
 /// The label that distinguishes the requests of one load.
 pub(super) const LABEL: &str = "bench";
@@ -41,12 +41,45 @@ pub(super) struct Plan {
     pub sessions_each: u32,
     /// Their verification policy.
     pub verification: VerificationPolicy,
+    /// The connections that they name, in turn.
+    pub places: Vec<Place>,
     /// Where each request is announced with a line of JSON, for a contender that does not watch.
     pub announce_to: Option<SocketAddr>,
     /// The time after which requests that have not ended are given up.
     pub limit: Duration,
     /// The streams, which run side by side.
     pub streams: Vec<Stream>,
+}
+
+/// A connection, and the namespace of it and its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The namespace.
+    pub namespace: String,
+    /// The name of the connection.
+    pub connection: String,
+}
+
+impl Default for Place {
+    /// The connection of most loads.
+    fn default() -> Self {
+        Self { namespace: NAMESPACE.into(), connection: CONNECTION.into() }
+    }
+}
+
+impl Plan {
+    /// The place of request `number` of a stream.
+    pub(super) fn place(&self, number: u32) -> anyhow::Result<&Place> {
+        let places = self.places.len();
+        ensure!(places > 0, "the plan has no places");
+        Ok(&self.places[number as usize % places])
+    }
+
+    /// The namespace of all requests. `None` if there are several.
+    pub(super) fn only_namespace(&self) -> Option<&str> {
+        let first = self.places.first()?.namespace.as_str();
+        self.places.iter().all(|place| place.namespace == first).then_some(first)
+    }
 }
 
 /// Requests that name some tenants in turn.

@@ -23,7 +23,7 @@ use sessionkill::{
     },
 };
 
-use super::plan::{CONNECTION, LABEL, Plan, Stream};
+use super::plan::{LABEL, Place, Plan, Stream};
 use crate::gateway;
 
 /// Request `number` of a stream, and the index of its tenant.
@@ -33,13 +33,16 @@ pub(super) fn session_kill(plan: &Plan, stream: usize, number: u32) -> anyhow::R
     let first = number * plan.sessions_each;
     let session = |number| anyhow::Ok(json!({"serverIP": plan.server, "sessionID": sessions.id(number)?}));
     let sessions = (first..first + plan.sessions_each).map(session).collect::<anyhow::Result<Vec<_>>>()?;
+    let Place { namespace, connection } = plan.place(number)?;
     let not_after = plan.lives_for.map_or(Ok(plan.not_after), |life| Timestamp::now().checked_add(life))?;
     let object = serde_json::from_value(json!({
         "apiVersion": "sessionkill.dev/v1alpha1",
         "kind": "SessionKill",
-        "metadata": {"name": format!("{}-{stream}-{number:06}", plan.name), "labels": {LABEL: plan.name}},
+        "metadata": {
+            "name": format!("{}-{stream}-{number:06}", plan.name), "namespace": namespace, "labels": {LABEL: plan.name},
+        },
         "spec": {
-            "connectionRef": {"name": CONNECTION},
+            "connectionRef": {"name": connection},
             "instanceID": plan.instance,
             "tenantID": tenants[tenant as usize],
             "sessions": sessions,

@@ -16,7 +16,7 @@ use sessionkill::api::VerificationPolicy;
 use super::{
     by_sql::database::Database,
     contender::{Contender, Running},
-    plan::{self, Plan, Report, SERVER, Sample, Sessions, Stream},
+    plan::{self, Place, Plan, Report, SERVER, Sample, Sessions, Stream},
     record::{Ends, Load, Part, Run, Times},
     request,
     scene::Scene,
@@ -163,6 +163,7 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
         sessions_each: trial.sessions,
         verification: trial.verification,
         announce_to: running.announce_to,
+        places: vec![Place::default()],
         limit: LIMIT,
         streams,
     }
@@ -220,7 +221,8 @@ pub(super) fn per_request(counts: impl IntoIterator<Item = (String, u64)>, reque
     counts.into_iter().map(|(name, count)| (name, count as f64 / f64::from(requests))).collect()
 }
 
-fn ends(scene: &Scene, plan: &Plan, report: &Report, sessions: u32) -> anyhow::Result<Ends> {
+/// What became of the requests of `report`, and of the `sessions` that they named.
+pub(super) fn ends(scene: &Scene, plan: &Plan, report: &Report, sessions: u32) -> anyhow::Result<Ends> {
     let kills = match &scene.database {
         None => scene.gateway.kills_per_session(),
         Some(database) => database.kills_per_session(plan.streams.iter().map(|stream| &stream.sessions))?,

@@ -2,12 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
-use kube::{Api, Client, api::ListParams};
+use anyhow::Context as _;
+use kube::{Api, Client, api::ListParams, runtime::wait::await_condition};
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     by_sql::database::Database,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     base,
-    control_plane::{ControlPlane, RequestCounter},
+    control_plane::{ControlPlane, ISSUER, RequestCounter},
     gateway::{Backend, Gateway, GatewayOptions},
 };
 
@@ -28,6 +29,7 @@ pub(super) const ACCOUNTS: &str = "bench";
 const IDLE_SHARE: f64 = 0.1;
 const QUIET: Duration = Duration::from_secs(1);
 const QUIET_LIMIT: Duration = Duration::from_mins(1);
+const CONNECTED_LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(100);
 
 /// The parts. Dropping it ends them.
@@ -47,7 +49,8 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Starts control plane and gateway in `directory`, and stores the connection and its access key.
+    /// Starts control plane and gateway in `directory`, and stores the connection and its access key. If the gateway is STS
+    /// too, it takes tokens of this control plane.
     pub(super) async fn start(directory: &Path, options: GatewayOptions) -> anyhow::Result<Self> {
         Self::start_on(BackendKind::Gateway, directory, options).await
     }
@@ -61,8 +64,9 @@ impl Scene {
         let key = options.access_keys[0].clone();
         let mut instance = options.instance.clone();
         let mut tenants = [vec![options.tenant.clone()], options.more_tenants.clone()].concat();
-        let gateway = Gateway::start(GatewayOptions { backend: Backend::Memory(vec![]), ..options }).await?;
         let control_plane = base::start_control_plane(directory).await?;
+        let sts = options.sts.map(|sts| sts.with_tokens_of(ISSUER, control_plane.kubeconfig()));
+        let gateway = Gateway::start(GatewayOptions { backend: Backend::Memory(vec![]), sts, ..options }).await?;
         control_plane.apply(include_str!("accounts.yaml")).await?;
         let secret = json!({
             "apiVersion": "v1",
@@ -150,9 +154,22 @@ impl Scene {
         Ok(then)
     }
 
+    /// Waits until the connection is known to work, at most for a minute.
+    pub(super) async fn connected(&self) -> anyhow::Result<()> {
+        let connections: Api<OceanBaseConnection> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let known = timeout(CONNECTED_LIMIT, await_condition(connections, CONNECTION, is_ready)).await;
+        known.context("the connection is not ready after a minute").map(drop)
+    }
+
     /// Stops the gateway and then the control plane.
     pub(super) async fn stop(self) {
         self.gateway.stop().await;
         self.control_plane.stop().await;
     }
+}
+
+/// Whether a connection is known to work.
+pub(super) fn is_ready(connection: Option<&OceanBaseConnection>) -> bool {
+    let conditions = connection.and_then(|it| it.status.as_ref()).map(|status| status.conditions.as_slice());
+    conditions.unwrap_or_default().iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

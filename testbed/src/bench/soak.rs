@@ -12,7 +12,7 @@ use super::{
     args::Agenda,
     contender::Contender,
     markdown::{MEBIBYTE, table},
-    plan::{NAMESPACE, Plan, SERVER, Sessions, Stream},
+    plan::{NAMESPACE, Place, Plan, SERVER, Sessions, Stream},
     record::{Held, Record, SoakRun},
     request, run,
     scene::Scene,
@@ -86,6 +86,7 @@ fn plan(scene: &Scene, length: Duration) -> Plan {
         sessions_each: 1,
         verification: VerificationPolicy::BestEffort,
         announce_to: None,
+        places: vec![Place::default()],
         limit: LIMIT,
         streams: vec![Stream {
             tenants: scene.tenants.clone(),

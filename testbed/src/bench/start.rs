@@ -13,7 +13,7 @@ use sessionkill::api::{SessionKill, VerificationPolicy};
 
 use super::{
     contender::Contender,
-    plan::{NAMESPACE, Plan, SERVER, Sessions, Stream},
+    plan::{NAMESPACE, Place, Plan, SERVER, Sessions, Stream},
     record::Start,
     request,
     scene::Scene,
@@ -37,6 +37,7 @@ pub(super) async fn store_finished(scene: &Scene, from: u32, to: u32) -> anyhow:
         sessions_each: 1,
         verification: VerificationPolicy::BestEffort,
         announce_to: None,
+        places: vec![Place::default()],
         limit: std::time::Duration::ZERO,
         streams: vec![Stream {
             tenants: scene.tenants.clone(),

@@ -11,6 +11,7 @@ use super::{
     soak,
     statistics::Spread,
     summary::{loads, run_of, starts, summaries},
+    temporary_keys,
 };
 
 /// All `records` as Markdown: first the setting, then a table for each kind of figure.
@@ -29,7 +30,7 @@ pub(super) fn report(records: &[Record]) -> String {
     text += &ratios(&summaries);
     text += &costs(records, &summaries);
     text += &started(records);
-    text + &hostile::report(records) + &soak::report(records)
+    text + &hostile::report(records) + &soak::report(records) + &temporary_keys::report(records)
 }
 
 fn setting(setting: &Setting) -> String {

@@ -10,20 +10,21 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, ResourceExt as _,
-    api::{ListParams, PostParams},
+    api::PostParams,
     runtime::wait::{await_condition, conditions::is_deleted},
 };
 use serde_json::json;
 use sessionkill::api::{OceanBaseConnection, SessionKill, VerificationPolicy};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::{
     super::{
         contender::Running,
-        plan::{CONNECTION, LABEL, NAMESPACE, Plan, Report, SERVER, Sample, Sessions, Stream},
+        plan::{CONNECTION, NAMESPACE, Place, Plan, Report, SERVER, Sample, Sessions, Stream},
+        reasons,
         record::Kills,
         request, run,
-        scene::Scene,
+        scene::{Scene, is_ready},
         statistics::percentile,
     },
     plain_writes::PlainWrites,
@@ -33,8 +34,6 @@ use super::{
 const LIFE: Duration = Duration::from_secs(15);
 /// The time after which a kill that has not ended is given up.
 const LIMIT: Duration = Duration::from_mins(1);
-/// An API server under attack may fail once, and the measuring client does not retry.
-const LIST_TRIES: u32 = 10;
 /// The longest wait for a connection and for a removal.
 const OTHERS_LIMIT: Duration = Duration::from_mins(1);
 
@@ -63,7 +62,7 @@ impl Victims<'_> {
         let waited = |sample: &Sample| sample.latency_ms().unwrap_or(LIMIT.as_secs_f64() * 1000.0);
         let waits: Vec<f64> = samples.iter().map(waited).collect();
         let wait = |percent| percentile(&waits, percent).context("no kill was made");
-        let reasons = self.reasons(&plan).await?;
+        let reasons = reasons::of_load(self.scene.client.clone(), &plan).await?;
         let ended_as = |reason: &str| reasons.iter().filter(|it| *it == reason).count();
         let kills = self.scene.gateway.kills_per_session();
         Ok(Kills {
@@ -95,6 +94,7 @@ impl Victims<'_> {
             sessions_each: 1,
             verification: VerificationPolicy::BestEffort,
             announce_to: None,
+            places: vec![Place::default()],
             limit: LIMIT,
             streams: vec![Stream {
                 tenants: self.scene.tenants[..1].to_vec(),
@@ -103,25 +103,6 @@ impl Victims<'_> {
                 rate: Some(1.0),
                 while_others_last: false,
             }],
-        }
-    }
-
-    /// The reasons of all kills of a load. A kill that has not ended has the reason for which it waits.
-    async fn reasons(&self, plan: &Plan) -> anyhow::Result<Vec<String>> {
-        let session_kills: Api<SessionKill> = Api::namespaced(self.scene.client.clone(), NAMESPACE);
-        let of_load = ListParams::default().labels(&format!("{LABEL}={}", plan.name));
-        let reason = |request: SessionKill| {
-            let conditions = request.status.map(|status| status.conditions).unwrap_or_default();
-            conditions.into_iter().find(|condition| condition.type_ == "Succeeded").map(|condition| condition.reason)
-        };
-        let mut tries = LIST_TRIES;
-        loop {
-            tries -= 1;
-            match session_kills.list(&of_load).await {
-                Ok(all) => return Ok(all.items.into_iter().filter_map(reason).collect()),
-                Err(error) if tries == 0 => return Err(error).context("the victim's kills cannot be listed"),
-                Err(_) => sleep(Duration::from_secs(1)).await,
-            }
         }
     }
 
@@ -172,9 +153,4 @@ async fn told(figure: impl Future<Output = anyhow::Result<Option<f64>>>) -> anyh
         eprintln!("not measured: {error:#}");
         None
     }))
-}
-
-fn is_ready(connection: Option<&OceanBaseConnection>) -> bool {
-    let conditions = connection.and_then(|it| it.status.as_ref()).map(|status| status.conditions.as_slice());
-    conditions.unwrap_or_default().iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -11,14 +11,14 @@ use std::{
 
 use anyhow::Context;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::{Api, ResourceExt as _, api::PostParams};
+use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use sessionkill::api::SessionKill;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::mpsc, task::JoinSet};
 
 use super::{
     super::{
         client,
-        plan::{NAMESPACE, Plan, Stream},
+        plan::{Plan, Stream},
         request,
     },
     made::Made,
@@ -31,7 +31,7 @@ const AT_ONCE: usize = 32;
 #[derive(Clone)]
 pub(super) struct Maker {
     plan: Arc<Plan>,
-    session_kills: Api<SessionKill>,
+    client: Client,
     announcements: Option<mpsc::UnboundedSender<SessionKill>>,
     others_ended: Arc<AtomicBool>,
 }
@@ -41,12 +41,11 @@ impl Maker {
     pub(super) async fn new(plan: Arc<Plan>, others_ended: Arc<AtomicBool>) -> anyhow::Result<Self> {
         let client = client::fast(&plan.kubeconfig).await?;
         client::connect(&client).await?;
-        let session_kills = Api::namespaced(client, NAMESPACE);
         let announcements = match plan.announce_to {
             Some(address) => Some(announce_on(TcpStream::connect(address).await?)?),
             None => None,
         };
-        Ok(Self { plan, session_kills, announcements, others_ended })
+        Ok(Self { plan, client, announcements, others_ended })
     }
 
     /// Makes all requests of a stream and returns them when all are stored.
@@ -78,7 +77,8 @@ impl Maker {
     async fn make_one(&self, index: usize, number: u32, due: Option<Instant>) -> anyhow::Result<Made> {
         let (request, tenant) = request::session_kill(&self.plan, index, number)?;
         let due = due.unwrap_or_else(Instant::now);
-        let stored = self.session_kills.create(&PostParams::default(), &request).await;
+        let session_kills: Api<SessionKill> = Api::namespaced(self.client.clone(), &self.plan.place(number)?.namespace);
+        let stored = session_kills.create(&PostParams::default(), &request).await;
         let stored = stored.with_context(|| format!("SessionKill {} was not created", request.name_any()))?;
         let version = stored.resource_version().unwrap_or_default().parse().context("no resource version")?;
         let made = Made { stream: index, name: stored.name_any(), tenant, due, version };

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{
     super::{
         client,
-        plan::{LABEL, NAMESPACE, Plan},
+        plan::{LABEL, Plan},
     },
     made::{Ending, Made},
 };
@@ -35,7 +35,10 @@ impl Endings {
     pub(super) async fn watch(plan: &Plan) -> anyhow::Result<Self> {
         // Use its own connection: events must not wait behind the answers to creates.
         let client = client::fast(&plan.kubeconfig).await?;
-        let session_kills: Api<PartialObjectMeta<SessionKill>> = Api::namespaced(client, NAMESPACE);
+        let session_kills: Api<PartialObjectMeta<SessionKill>> = match plan.only_namespace() {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
         let config =
             watcher::Config::default().fields("status.completionTime!=").labels(&format!("{LABEL}={}", plan.name));
         let seen = Arc::<Mutex<HashMap<String, Ending>>>::default();

@@ -3,6 +3,7 @@
 mod attack;
 mod ratios;
 mod soak;
+mod temporary_keys;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,6 +15,7 @@ pub use self::{
     attack::{AttackRun, Kills},
     ratios::{CpuSpread, Ratios},
     soak::{Held, SoakRun},
+    temporary_keys::{Phase, RolesRun, ShortKeysRun},
 };
 use super::{
     statistics::Spread,
@@ -36,6 +38,10 @@ pub enum Record {
     Attack(Box<AttackRun>),
     /// One soak of a contender.
     Soak(Box<SoakRun>),
+    /// Kills with keys that live for seconds.
+    ShortKeys(Box<ShortKeysRun>),
+    /// Kills through connections with a role each.
+    Roles(Box<RolesRun>),
     /// A measurement that did not finish.
     Failure(Failure),
 }
