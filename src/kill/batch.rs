@@ -59,7 +59,7 @@ fn purpose(attempts: &[(Request, Intent)]) -> Purpose {
     if attempts.iter().all(is_dry_run) { Purpose::Lists } else { Purpose::Kills }
 }
 
-/// Goes on with the DryRuns of a batch whose kills cannot go on: sessions may be listed although the access key that ends them
+/// Goes on with the `DryRun`s of a batch whose kills cannot go on: sessions may be listed although the access key that ends them
 /// is not to be had.
 async fn look(context: &Arc<Context>, key: &Arc<TenantKey>, dry_runs: Vec<(Request, Intent)>, slot: Permit) {
     let Some((first, _)) = dry_runs.first() else { return };

@@ -15,6 +15,7 @@ use crate::{
 const OBSERVER: &str = "STS.observer";
 
 /// Whose keys sign calls.
+#[derive(Clone, Copy)]
 enum Who {
     One,
     Two,

@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use sessionkill::api::audit_line::AuditLine;
 use sessionkill::api::{ClusterOceanBaseConnection, OceanBaseConnection, SessionKill};
+use testbed::gateway::Gateway;
 
 use super::Scene;
 use super::objects::Request as _;
@@ -71,14 +72,14 @@ impl Scene {
 
     /// The IDs of the temporary access keys that signed calls.
     pub fn issued_keys(&self) -> HashSet<String> {
-        let calls = self.gateway.iter().flat_map(|gateway| gateway.calls());
+        let calls = self.gateway.iter().flat_map(Gateway::calls);
         calls.filter_map(|call| call.access_key_id).filter(|id| id.starts_with("STS.")).collect()
     }
 }
 
 /// What the security tokens begin with that the testbed's STS issues.
 pub const ISSUED_TOKEN: &str = "CAIS+/";
-/// What the tokens of ServiceAccounts begin with: their algorithm, RS256, in base64.
+/// What the tokens of `ServiceAccount`s begin with: their algorithm, RS256, in base64.
 pub const ACCOUNT_TOKEN: &str = "eyJhbGciOiJSUzI1NiIs";
 
 /// Parts of Rust's debug output, which only Rust programmers can read.

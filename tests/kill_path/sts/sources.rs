@@ -88,7 +88,7 @@ async fn whoever_lists_need_not_be_able_to_kill_and_a_dry_run_never_kills_with_i
     scene.end().await;
 }
 
-/// Those who look do not wait for those who end: DryRuns go on, also in one batch with a kill that cannot.
+/// Those who look do not wait for those who end: a `DryRun` goes on, also in one batch with a kill that cannot.
 #[tokio::test]
 async fn a_dry_run_needs_no_key_that_ends_sessions() {
     let scene = scene("sts-observe-alone").await;

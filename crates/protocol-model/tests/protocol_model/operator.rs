@@ -6,6 +6,7 @@ use sessionkill_api::{
     Operation, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus, SessionReason,
     SessionStatus, SqlTextPolicy, WaitReason,
 };
+use sessionkill_backends::alibaba::ErrorKind;
 use sessionkill_core::kill::backoff::next_attempt;
 use sessionkill_core::kill::claim::Attempt;
 use sessionkill_core::kill::conclusion::Conclusion;
@@ -13,7 +14,6 @@ use sessionkill_core::kill::orphan::without_receipt;
 use sessionkill_core::kill::plan::{Intent, Step};
 use sessionkill_core::kill::precheck::{MustSee, precheck};
 use sessionkill_core::kill::status::{Waiting, differs, finished, waiting};
-use sessionkill_backends::alibaba::ErrorKind;
 
 use super::claiming::find;
 use super::in_order::InOrder;

@@ -5,6 +5,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::{Outcome, SessionKill, SessionKillReceipt};
+use sessionkill_backends::alibaba::error_codes::from_body;
+use sessionkill_backends::alibaba::{ErrorKind, TimeSource};
 use sessionkill_core::clock::Now;
 use sessionkill_core::kill::claim::{Attempt, Judge, Standing, receipt};
 use sessionkill_core::kill::conclusion::Conclusion;
@@ -12,8 +14,6 @@ use sessionkill_core::kill::plan::{Step, plan};
 use sessionkill_core::kill::retention::receipt_expired;
 use sessionkill_core::kill::unsent::unsent;
 use sessionkill_core::kill::verification::followed_until;
-use sessionkill_backends::alibaba::error_codes::from_body;
-use sessionkill_backends::alibaba::{ErrorKind, TimeSource};
 
 use super::live_claims::{holder, is_at_work};
 use super::time::{MISSED_WITHIN, RETENTION, SKEW, seconds};

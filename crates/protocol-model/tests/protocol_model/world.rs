@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 use sessionkill_api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillStatus};
+use sessionkill_backends::alibaba::stamp::ACCEPTANCE;
 use sessionkill_core::clock::{Bounds, Now};
 use sessionkill_core::kill::claim::receipt_name;
 use sessionkill_core::session::{Seen, Snapshot};
-use sessionkill_backends::alibaba::stamp::ACCEPTANCE;
 
 use super::operator::Operator;
 use super::protocol::{Protocol, Rule};
