@@ -30,6 +30,11 @@ pub async fn create(scene: &Scene, object: &Value) -> Result<Value, String> {
     send(&scene.client, "POST", &path(scene, object), object).await
 }
 
+/// The same, and nothing is stored.
+pub async fn try_out(scene: &Scene, object: &Value) -> Result<Value, String> {
+    send(&scene.client, "POST", &format!("{}?dryRun=All", path(scene, object)), object).await
+}
+
 /// Installs the policies with which the API server refuses unknown fields, as in `deploy/base`.
 pub async fn refuse_unknown_fields(scene: &Scene) {
     let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/admission-fields.yaml");
@@ -37,8 +42,7 @@ pub async fn refuse_unknown_fields(scene: &Scene) {
     let connections = [full_connection, full_cluster_connection].map(|of| of(scene, "unheard-of"));
     for mut object in [full_request(0)].into_iter().chain(connections) {
         object["spec"]["unheardOf"] = true.into();
-        let dry_run = format!("{}?dryRun=All", path(scene, &object));
-        eventually("the policies", async || match send(&scene.client, "POST", &dry_run, &object).await {
+        eventually("the policies", async || match try_out(scene, &object).await {
             Err(refusal) if refusal.contains(r#"unknown field "spec.unheardOf""#) => Ok(()),
             other => Err(format!("{other:?}")),
         })
