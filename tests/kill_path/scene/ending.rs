@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use sessionkill::api::audit_line::AuditLine;
@@ -12,6 +11,7 @@ use testbed::gateway::Gateway;
 
 use super::Scene;
 use super::objects::Request as _;
+use super::waits::all;
 use super::{KEY_ID, KEY_SECRET, SQL_MARK, STS_KEY_ID, STS_KEY_SECRET, STS_TOKEN};
 
 impl Scene {
@@ -112,7 +112,7 @@ impl Scene {
 impl Scene {
     /// The connections of no namespace, those of other tests among them.
     async fn cluster_connections(&self) -> Vec<ClusterOceanBaseConnection> {
-        Api::all(self.client.clone()).list(&ListParams::default()).await.unwrap().items
+        all(&Api::all(self.client.clone())).await
     }
 }
 

@@ -97,6 +97,15 @@ impl Scene {
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned,
         K: std::fmt::Debug,
     {
-        self.api().list(&ListParams::default()).await.unwrap().items
+        all(&self.api()).await
     }
+}
+
+/// All objects of a kind. An API server that has just started refuses lists until it has read the kind (429).
+pub(super) async fn all<K>(of: &Api<K>) -> Vec<K>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let list = async || of.list(&ListParams::default()).await.map_err(|error| error.to_string());
+    eventually("a list", list).await.items
 }
