@@ -70,7 +70,7 @@ impl Accounts {
         Ok(told)
     }
 
-    /// The connections that can be listed and read. What cannot be listed is missing among the rights, or not served.
+    /// The connections that can be listed and read.
     async fn listed<K>(&mut self, all: &Api<DeserializeGuard<K>>, kinds: &str) -> Vec<K>
     where
         K: Resource + Clone + DeserializeOwned + Debug,

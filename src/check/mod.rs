@@ -94,15 +94,20 @@ pub async fn check(client: Client, clock: &ServerClock, options: CheckOptions) -
         if found.is_empty() {
             found = unserved_in(&client, place).await;
         }
+        // What may not be listed is not: a refusal would stand in the audit log of the API server.
+        if found.is_empty() {
+            accounts.add_of(&client, place).await;
+        }
         let of = place.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
         missing.extend(told(&of, &of, "kinds served, rights granted", found));
-        accounts.add_of(&client, place).await;
     }
     if uses_cluster_connections {
         let found = missing_of_cluster(&client).await?;
+        if found.is_empty() {
+            accounts.add_of_cluster(&client, home).await;
+        }
         let of = "ClusterOceanBaseConnections";
         missing.extend(told(of, of, "kind served, rights granted", found));
-        accounts.add_of_cluster(&client, home).await;
     }
     let resources = (options.cluster_connections == Some(true)).then_some(home);
     for namespace in options.secrets_namespaces.iter().flat_map(Namespaces::iter).chain(resources) {

@@ -265,6 +265,7 @@ async fn a_namespaced_install_works_in_its_namespaces_by_roles_alone() {
     assert!(!content && said.contains(missing), "{said}");
     let (content, said) = site.check(&[]).await;
     assert!(!content && said.contains("all namespaces: may not get secrets"), "{said}");
+    assert_eq!(site.refusals(), [""; 0], "the check asks whether it may, and tries nothing that it may not");
     site.end(operators).await;
 }
 
