@@ -9,7 +9,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::api::SessionKillReceipt;
 use crate::connections::call_permits::Lane;
-use crate::connections::route::{Purpose, Route};
+use crate::connections::route::{self, Purpose, Route};
 use crate::domain::kill::admission::needs_list;
 use crate::domain::kill::plan::Intent;
 use crate::domain::tenant::TenantKey;
@@ -39,19 +39,24 @@ pub async fn attempt(context: &Arc<Context>, key: &Arc<TenantKey>, attempts: Vec
     let purpose = purpose(&attempts);
     match route(context, &attempts[0].0, purpose).await {
         Ok(route) => attempt_by(context, key, &route, attempts, slot).await,
-        Err(blocked) if purpose == Purpose::Lists => {
-            drop(slot);
-            block(context, attempts, &blocked).await;
-        }
-        Err(blocked) => {
+        Err(blocked) if purpose == Purpose::Kills && lists_apart(context, key) => {
             let (dry_runs, kills) = attempts.into_iter().partition(is_dry_run);
             join(look(context, key, dry_runs, slot), block(context, kills, &blocked)).await;
+        }
+        Err(blocked) => {
+            drop(slot);
+            block(context, attempts, &blocked).await;
         }
     }
 }
 
 fn is_dry_run((_, intent): &(Request, Intent)) -> bool {
     matches!(intent, Intent::DryRun)
+}
+
+/// Whether the connection lists sessions with another access key than it ends them with.
+fn lists_apart(context: &Context, key: &TenantKey) -> bool {
+    context.routes.connection(&key.connection_key()).is_ok_and(|connection| route::lists_apart(&connection))
 }
 
 /// What a batch needs a route for.

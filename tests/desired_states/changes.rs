@@ -53,6 +53,11 @@ impl Change {
         self.path.iter().map(step).collect::<String>().trim_start_matches('.').to_owned()
     }
 
+    /// Whether only an admission policy refuses it. The API server does not ask one if a rule refuses the object.
+    pub fn is_for_a_policy(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| value.get(UNKNOWN).is_some())
+    }
+
     /// Whether `object` has the object that contains the field.
     pub fn is_within(&self, object: &Value) -> bool {
         let (_, parents) = self.path.split_last().unwrap();
