@@ -10,13 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use jiff::{SignedDuration, Timestamp};
 use sessionkill::api::VerificationPolicy;
 
 use super::{
     by_sql::database::Database,
     contender::{Contender, Running},
-    plan::{self, Place, Plan, Report, SERVER, Sample, Sessions, Stream},
+    plan::{self, Plan, Report, Sample, Sessions, Stream},
     record::{Ends, Load, Part, Run, Times},
     request,
     scene::Scene,
@@ -151,21 +150,11 @@ fn plan(scene: &Scene, running: &Running, trial: Trial<'_>) -> Plan {
             }
         }
     };
-    let now = Timestamp::now();
     Plan {
-        kubeconfig: scene.control_plane.kubeconfig().into(),
-        name: format!("load-{}", now.as_millisecond()),
-        instance: scene.instance.clone(),
-        server: SERVER.into(),
-        not_after: now + SignedDuration::from_hours(2),
-        lives_for: None,
-        ttl_seconds: None,
         sessions_each: trial.sessions,
         verification: trial.verification,
         announce_to: running.announce_to,
-        places: vec![Place::default()],
-        limit: LIMIT,
-        streams,
+        ..scene.plan("load", LIMIT, streams)
     }
 }
 

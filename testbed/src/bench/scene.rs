@@ -3,17 +3,18 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client, api::ListParams, runtime::wait::await_condition};
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt};
+use sessionkill::api::{OceanBaseConnection, SessionKill, SessionKillReceipt, VerificationPolicy};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     by_sql::database::Database,
     client,
-    plan::{CONNECTION, NAMESPACE},
+    plan::{CONNECTION, NAMESPACE, Place, Plan, SERVER, Stream},
     record::BackendKind,
     usage::{CpuSeconds, cpu_seconds},
 };
@@ -103,6 +104,27 @@ impl Scene {
         scene.served::<SessionKillReceipt>().await?;
         scene.idle().await?;
         Ok(scene)
+    }
+
+    /// A load named after its kind: requests for one session each, which are valid for two hours, through the connection that
+    /// most loads use.
+    pub(super) fn plan(&self, kind: &str, limit: Duration, streams: Vec<Stream>) -> Plan {
+        let now = Timestamp::now();
+        Plan {
+            kubeconfig: self.control_plane.kubeconfig().into(),
+            name: format!("{kind}-{}", now.as_millisecond()),
+            instance: self.instance.clone(),
+            server: SERVER.into(),
+            not_after: now + SignedDuration::from_hours(2),
+            lives_for: None,
+            ttl_seconds: None,
+            sessions_each: 1,
+            verification: VerificationPolicy::BestEffort,
+            announce_to: None,
+            places: vec![Place::default()],
+            limit,
+            streams,
+        }
     }
 
     /// Waits until the API server has a kind in its cache. It fills the cache at the first request, and answers

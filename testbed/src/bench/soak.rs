@@ -5,14 +5,14 @@ use std::{fs, time::Duration};
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, api::ListParams};
-use sessionkill::api::{SessionKill, VerificationPolicy};
+use sessionkill::api::SessionKill;
 use tokio::time::{Instant, sleep};
 
 use super::{
     args::Agenda,
     contender::Contender,
     markdown::{MEBIBYTE, table},
-    plan::{NAMESPACE, Place, Plan, SERVER, Sessions, Stream},
+    plan::{NAMESPACE, Plan, Sessions, Stream},
     record::{Held, Record, SoakRun},
     request, run,
     scene::Scene,
@@ -72,29 +72,19 @@ pub(super) async fn soak(agenda: &Agenda, contender: &Contender, length: Duratio
 }
 
 fn plan(scene: &Scene, length: Duration) -> Plan {
-    let now = Timestamp::now();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded up, and positive")]
     let requests = (length.as_secs_f64() * f64::from(PER_SECOND)).ceil() as u32;
+    let stream = Stream {
+        tenants: scene.tenants.clone(),
+        sessions: Sessions::From(1),
+        requests,
+        rate: Some(PER_SECOND.into()),
+        while_others_last: false,
+    };
     Plan {
-        kubeconfig: scene.control_plane.kubeconfig().into(),
-        name: format!("soak-{}", now.as_millisecond()),
-        instance: scene.instance.clone(),
-        server: SERVER.into(),
-        not_after: now,
         lives_for: Some(LIFE),
         ttl_seconds: i32::try_from(TTL.as_secs()).ok(),
-        sessions_each: 1,
-        verification: VerificationPolicy::BestEffort,
-        announce_to: None,
-        places: vec![Place::default()],
-        limit: LIMIT,
-        streams: vec![Stream {
-            tenants: scene.tenants.clone(),
-            sessions: Sessions::From(1),
-            requests,
-            rate: Some(PER_SECOND.into()),
-            while_others_last: false,
-        }],
+        ..scene.plan("soak", LIMIT, vec![stream])
     }
 }
 

@@ -9,11 +9,11 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use sessionkill::api::{SessionKill, VerificationPolicy};
+use sessionkill::api::SessionKill;
 
 use super::{
     contender::Contender,
-    plan::{NAMESPACE, Place, Plan, SERVER, Sessions, Stream},
+    plan::{NAMESPACE, Plan, Sessions, Stream},
     record::Start,
     request,
     scene::Scene,
@@ -26,26 +26,17 @@ const AT_ONCE: usize = 32;
 pub(super) async fn store_finished(scene: &Scene, from: u32, to: u32) -> anyhow::Result<()> {
     let session_kills: Api<SessionKill> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let now = Timestamp::now();
+    let stream = Stream {
+        tenants: scene.tenants.clone(),
+        sessions: Sessions::From(1_000_000_000),
+        requests: to,
+        rate: None,
+        while_others_last: false,
+    };
     let plan = Plan {
-        kubeconfig: scene.control_plane.kubeconfig().into(),
         name: "finished".into(),
-        instance: scene.instance.clone(),
-        server: SERVER.into(),
         not_after: now + SignedDuration::from_hours(24),
-        lives_for: None,
-        ttl_seconds: None,
-        sessions_each: 1,
-        verification: VerificationPolicy::BestEffort,
-        announce_to: None,
-        places: vec![Place::default()],
-        limit: std::time::Duration::ZERO,
-        streams: vec![Stream {
-            tenants: scene.tenants.clone(),
-            sessions: Sessions::From(1_000_000_000),
-            requests: to,
-            rate: None,
-            while_others_last: false,
-        }],
+        ..scene.plan("finished", std::time::Duration::ZERO, vec![stream])
     };
     let store = |number| {
         let (plan, session_kills) = (&plan, &session_kills);

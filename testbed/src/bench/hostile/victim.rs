@@ -14,13 +14,13 @@ use kube::{
     runtime::wait::{await_condition, conditions::is_deleted},
 };
 use serde_json::json;
-use sessionkill::api::{OceanBaseConnection, SessionKill, VerificationPolicy};
+use sessionkill::api::{OceanBaseConnection, SessionKill};
 use tokio::time::{Instant, timeout};
 
 use super::{
     super::{
         contender::Running,
-        plan::{CONNECTION, NAMESPACE, Place, Plan, Report, SERVER, Sample, Sessions, Stream},
+        plan::{CONNECTION, NAMESPACE, Plan, Report, SERVER, Sample, Sessions, Stream},
         reasons,
         record::Kills,
         request, run,
@@ -82,28 +82,14 @@ impl Victims<'_> {
 
     fn plan(&self) -> Plan {
         static NEXT_SESSION: AtomicU32 = AtomicU32::new(1);
-        let now = Timestamp::now();
-        Plan {
-            kubeconfig: self.scene.control_plane.kubeconfig().into(),
-            name: format!("victim-{}", now.as_millisecond()),
-            instance: self.scene.instance.clone(),
-            server: SERVER.into(),
-            not_after: now,
-            lives_for: Some(LIFE),
-            ttl_seconds: None,
-            sessions_each: 1,
-            verification: VerificationPolicy::BestEffort,
-            announce_to: None,
-            places: vec![Place::default()],
-            limit: LIMIT,
-            streams: vec![Stream {
-                tenants: self.scene.tenants[..1].to_vec(),
-                sessions: Sessions::From(NEXT_SESSION.fetch_add(self.seconds, Ordering::Relaxed).into()),
-                requests: self.seconds,
-                rate: Some(1.0),
-                while_others_last: false,
-            }],
-        }
+        let stream = Stream {
+            tenants: self.scene.tenants[..1].to_vec(),
+            sessions: Sessions::From(NEXT_SESSION.fetch_add(self.seconds, Ordering::Relaxed).into()),
+            requests: self.seconds,
+            rate: Some(1.0),
+            while_others_last: false,
+        };
+        Plan { lives_for: Some(LIFE), ..self.scene.plan("victim", LIMIT, vec![stream]) }
     }
 
     /// The time until a new connection is known to work.

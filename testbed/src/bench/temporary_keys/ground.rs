@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::super::plan::Place;
 use crate::{
-    base::{NAMESPACE, SERVICE_ACCOUNT},
     gateway::{
         StsOptions,
         sts::{
@@ -16,17 +15,16 @@ use crate::{
             standard::provider,
         },
     },
+    rrsa,
 };
 
 /// The `ServiceAccount` of each namespace.
 const ACCOUNT_NAME: &str = "ob-kill";
-/// What lets the operator make tokens of it.
-const TOKENS: &str = "sessionkill-operator-tokens";
 
 /// STS with the roles of these connections. Keys live for `life`, whatever is asked for.
 pub(super) fn sts(places: &[Place], life: Duration) -> StsOptions {
     let trusting = |place: &Place| {
-        let subject = format!("system:serviceaccount:{}:{ACCOUNT_NAME}", place.namespace);
+        let subject = rrsa::subject(&place.namespace, ACCOUNT_NAME);
         Role::new(role(place)).trusting_subject(&provider(), &subject)
     };
     StsOptions { roles: places.iter().map(trusting).collect(), ..StsOptions::default() }.living(life)
@@ -40,27 +38,9 @@ pub(super) fn namespaces(places: &[Place]) -> Value {
 }
 
 fn namespace(name: &str) -> [Value; 4] {
-    let rbac = "rbac.authorization.k8s.io";
-    let version = format!("{rbac}/v1");
-    let metadata = json!({"name": TOKENS, "namespace": name});
-    let labels = json!({"sessionkill.dev/credentials": "true"});
-    let named = |resource: &str, verb: &str| json!({"apiGroups": [""], "resources": [resource], "resourceNames": [ACCOUNT_NAME], "verbs": [verb]});
-    [
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
-        json!({
-            "apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": {"name": ACCOUNT_NAME, "namespace": name, "labels": labels},
-        }),
-        json!({
-            "apiVersion": version, "kind": "Role", "metadata": metadata,
-            "rules": [named("serviceaccounts", "get"), named("serviceaccounts/token", "create")],
-        }),
-        json!({
-            "apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
-            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": TOKENS},
-            "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": NAMESPACE}],
-        }),
-    ]
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let [role, binding] = rrsa::token_right(name, ACCOUNT_NAME);
+    [namespace, rrsa::account(name, ACCOUNT_NAME, true), role, binding]
 }
 
 /// The connection at this place, to the gateway at this URL. A call may take this many seconds.
@@ -73,9 +53,7 @@ pub(super) fn connection(place: &Place, gateway: &str, request_timeout_seconds: 
             "alibabaCloud": {
                 "regionID": "cn-hangzhou",
                 "endpoint": gateway,
-                "credentials": {"serviceAccountRef": {
-                    "name": ACCOUNT_NAME, "roleARN": role(place).to_string(), "oidcProviderARN": provider(),
-                }},
+                "credentials": rrsa::credentials(ACCOUNT_NAME, &role(place), &provider()),
             },
             "requestTimeoutSeconds": request_timeout_seconds,
         },

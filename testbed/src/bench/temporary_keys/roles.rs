@@ -10,14 +10,14 @@ use std::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, api::PostParams};
-use sessionkill::api::{OceanBaseConnection, VerificationPolicy};
+use sessionkill::api::OceanBaseConnection;
 use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
         args::Agenda,
         contender::{Contender, Running},
-        plan::{Place, Plan, SERVER, Sample, Sessions, Stream},
+        plan::{Place, Plan, Sample, Sessions, Stream},
         record::{Phase, RolesRun},
         request, run,
         scene::Scene,
@@ -173,28 +173,15 @@ impl Stage<'_> {
     fn plan(&self, rate: Option<f64>) -> anyhow::Result<Plan> {
         // No session was seen in an earlier part.
         static NEXT_SESSION: AtomicI64 = AtomicI64::new(1);
-        let (now, requests) = (Timestamp::now(), u32::try_from(self.places.len())?);
-        Ok(Plan {
-            kubeconfig: self.scene.control_plane.kubeconfig().into(),
-            name: format!("roles-{}", now.as_millisecond()),
-            instance: self.scene.instance.clone(),
-            server: SERVER.into(),
-            not_after: now + SignedDuration::from_hours(2),
-            lives_for: None,
-            ttl_seconds: None,
-            sessions_each: 1,
-            verification: VerificationPolicy::BestEffort,
-            announce_to: None,
-            places: self.places.to_vec(),
-            limit: LIMIT,
-            streams: vec![Stream {
-                tenants: self.scene.tenants.clone(),
-                sessions: Sessions::From(NEXT_SESSION.fetch_add(requests.into(), Ordering::Relaxed)),
-                requests,
-                rate,
-                while_others_last: false,
-            }],
-        })
+        let requests = u32::try_from(self.places.len())?;
+        let stream = Stream {
+            tenants: self.scene.tenants.clone(),
+            sessions: Sessions::From(NEXT_SESSION.fetch_add(requests.into(), Ordering::Relaxed)),
+            requests,
+            rate,
+            while_others_last: false,
+        };
+        Ok(Plan { places: self.places.to_vec(), ..self.scene.plan("roles", LIMIT, vec![stream]) })
     }
 
     /// Measures while `kills` are made. Returns when the last key was issued, too.

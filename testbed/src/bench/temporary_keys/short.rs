@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use sessionkill::api::{Outcome, VerificationPolicy};
+use sessionkill::api::Outcome;
 
 use super::{
     super::{
         args::Agenda,
         contender::Contender,
-        plan::{Place, Plan, SERVER, Sessions, Stream},
+        plan::{Place, Plan, Sessions, Stream},
         reasons,
         record::ShortKeysRun,
         request, run,
@@ -88,28 +87,14 @@ fn seconds(calls: &[CallRecord]) -> f64 {
 }
 
 fn plan(scene: &Scene, length: Duration) -> Plan {
-    let now = Timestamp::now();
-    Plan {
-        kubeconfig: scene.control_plane.kubeconfig().into(),
-        name: format!("short-keys-{}", now.as_millisecond()),
-        instance: scene.instance.clone(),
-        server: SERVER.into(),
-        not_after: now + SignedDuration::from_hours(2),
-        lives_for: None,
-        ttl_seconds: None,
-        sessions_each: 1,
-        verification: VerificationPolicy::BestEffort,
-        announce_to: None,
-        places: vec![Place::default()],
-        limit: LIMIT,
-        streams: vec![Stream {
-            tenants: scene.tenants.clone(),
-            sessions: Sessions::From(1),
-            requests: u32::try_from(length.as_secs()).unwrap_or(u32::MAX).saturating_mul(PER_SECOND),
-            rate: Some(PER_SECOND.into()),
-            while_others_last: false,
-        }],
-    }
+    let stream = Stream {
+        tenants: scene.tenants.clone(),
+        sessions: Sessions::From(1),
+        requests: u32::try_from(length.as_secs()).unwrap_or(u32::MAX).saturating_mul(PER_SECOND),
+        rate: Some(PER_SECOND.into()),
+        while_others_last: false,
+    };
+    scene.plan("short-keys", LIMIT, vec![stream])
 }
 
 #[cfg(test)]
