@@ -5,7 +5,7 @@ use testbed::fault_proxy::At;
 use testbed::sql_relay::Fate;
 use testbed::sql_statements::{COMPARE, KILL, LIST};
 
-use super::plan::{CLAIM, Plan, RECORD, SETTLE};
+use super::plan::{Plan, SETTLE};
 use crate::plan::{Step, Strike};
 
 /// What is told of a session.
@@ -18,8 +18,21 @@ const SEEN_GONE: Told = (SessionOutcome::Gone, SessionReason::NotFound);
 const SEEN_THERE: Told = (SessionOutcome::Failed, SessionReason::StillPresent);
 const NOT_SENT: Told = (SessionOutcome::Failed, SessionReason::NotSent);
 
+/// How far the API server had a kill when its operator was killed. A step does not show that: on a slow machine, the first
+/// status may say why the request waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reached {
+    /// It had no claim.
+    #[default]
+    Nothing,
+    /// It had its claim, and had not told the end.
+    Claim,
+    /// The end was told.
+    End,
+}
+
 /// Whether the session number `nth` may end so. `is_executed` says whether a kill of it was executed.
-pub fn may_end(plan: &Plan, nth: usize, told: Told, is_executed: bool) -> bool {
+pub fn may_end(plan: &Plan, reached: Reached, nth: usize, told: Told, is_executed: bool) -> bool {
     let seen = if is_executed { SEEN_GONE } else { SEEN_THERE };
     match plan {
         // The kill of this session has no certain answer. Those of others have.
@@ -29,11 +42,11 @@ pub fn may_end(plan: &Plan, nth: usize, told: Told, is_executed: bool) -> bool {
         // Nothing is executed by another statement, so that it goes on with another connection. It repeats every request to
         // the API server.
         Plan::Lost(..) | Plan::Api(..) | Plan::None => told == VERIFIED && is_executed,
-        Plan::Struck { step, at, strike: Strike::Kill, .. } => match since_claim(step, *at) {
+        Plan::Struck { step, at, strike: Strike::Kill, .. } => match reached {
             // After its start it makes the kill.
-            None | Some(Since::End) => told == VERIFIED && is_executed,
+            Reached::Nothing | Reached::End => told == VERIFIED && is_executed,
             // On a slow machine, a kill that was held comes too late for the server.
-            Some(Since::Claim) => told == seen && (is_executed == (nth < executed_at(step)) || is_held(step, *at, nth)),
+            Reached::Claim => told == seen && (is_executed == (nth < executed_at(step)) || is_held(step, *at, nth)),
         },
         // When it goes on, its statements may have timed out. What the server got too late was refused there.
         Plan::Struck { step, at, strike: Strike::Freeze, .. } => {
@@ -47,23 +60,6 @@ pub fn may_end(plan: &Plan, nth: usize, told: Told, is_executed: bool) -> bool {
 /// Whether the kill of the session number `nth` was held before the server.
 fn is_held(step: &Step, at: At, nth: usize) -> bool {
     step.kind == KILL && step.nth == nth && at == At::Request
-}
-
-/// Between which of its steps an operator was struck.
-enum Since {
-    /// It had its claim, and had not told the end.
-    Claim,
-    /// The end was told.
-    End,
-}
-
-/// `None` if it had no claim.
-fn since_claim(Step { kind, nth }: &Step, at: At) -> Option<Since> {
-    match (kind.as_str(), nth, at) {
-        (CLAIM, _, At::Answer) | (COMPARE | KILL, ..) | (LIST, 1, _) | (SETTLE, _, At::Request) => Some(Since::Claim),
-        (SETTLE, _, At::Answer) | (RECORD, ..) => Some(Since::End),
-        _ => None,
-    }
 }
 
 /// How many kills were executed if an operator was killed here. A statement that is on its way is executed.

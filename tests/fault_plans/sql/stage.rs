@@ -8,10 +8,10 @@ use testbed::arena::{Arena, Clients, Ground, Launch, Replica, Verdict, kill_by_s
 use testbed::fault_proxy::{At, Fault, Rule};
 use testbed::gateway::Session;
 use testbed::sql_relay::{Fate, Rule as SqlRule, SqlRelay};
-use testbed::sql_statements::kind_of;
+use testbed::sql_statements::{COMPARE, KILL, kind_of};
 use tokio::time::{sleep, timeout};
 
-use super::permitted::{Told, may_end};
+use super::permitted::{Reached, Told, may_end};
 use super::plan::Plan;
 use crate::plan::{Step, Strike};
 use crate::stage::{DEEP_SLEEP, LIMIT, POLL, REQUEST};
@@ -41,16 +41,20 @@ pub async fn play(ground: &Arc<Ground>, name: &str, plan: &Plan) -> Played {
         sessions: clients.sessions().into_iter().take(NAMED).collect(),
     };
     let mut problems = vec![];
-    if timeout(LIMIT, stage.act(plan)).await.is_err() {
+    let reached = timeout(LIMIT, stage.act(plan)).await;
+    if reached.is_err() {
         problems.push(format!("it does not end: {:?}", stage.arena.unfinished().await));
     }
+    let reached = reached.unwrap_or_default();
     let kills = stage.arena.kills_per_session().await.unwrap();
     let verdict = stage.arena.verdict().await.unwrap().and(clients.verdict(name, &kills).await);
     let is_disturbed = verdict.violations.is_empty()
         && stage.arena.logs().await.unwrap().contains("no complete answer before the deadline");
     if problems.is_empty() {
         problems.extend(
-            stage.compare(plan, |session| kills.contains_key(&(session.server_ip.clone(), session.session_id))).await,
+            stage
+                .compare(plan, reached, |session| kills.contains_key(&(session.server_ip.clone(), session.session_id)))
+                .await,
         );
     }
     problems.extend(verdict.violations.iter().cloned());
@@ -84,7 +88,7 @@ impl Stage {
         self.statements().into_iter().chain(requests).collect()
     }
 
-    async fn act(&self, plan: &Plan) {
+    async fn act(&self, plan: &Plan) -> Reached {
         match plan {
             Plan::None => self.kill_from_the_start().await,
             Plan::Lost(step, fate) => {
@@ -105,7 +109,10 @@ impl Stage {
                 let victim = self.arena.replica_at(address).await.expect("it has a socket");
                 // A statement goes on while its operator cannot: for the server it comes too late.
                 let is_late = fate == Fate::HeldBefore && *strike == Strike::Freeze;
-                self.strike(&victim, *strike, *replicas, is_late, || order.release()).await;
+                let reached = self.strike(&victim, *strike, *replicas, is_late, || order.release()).await;
+                let needs_claim = *strike == Strike::Kill && [COMPARE, KILL].contains(&step.kind.as_str());
+                assert!(!needs_claim || reached == Reached::Claim, "{step} without a claim: {reached:?}");
+                return reached;
             }
             Plan::Struck { step, at, strike, replicas } => {
                 let held = Rule::of(Fault::Hold(*at), &step.kind).after(step.nth).times(1);
@@ -114,9 +121,10 @@ impl Stage {
                 let client = order.reached().await;
                 let replicas_now = self.arena.replicas.lock().await.clone();
                 let victim = replicas_now.into_iter().find(|replica| replica.client == client).unwrap();
-                self.strike(&victim, *strike, *replicas, false, || order.release()).await;
+                return self.strike(&victim, *strike, *replicas, false, || order.release()).await;
             }
         }
+        Reached::default()
     }
 
     /// The request exists before the operators start, so everything that they do is part of the kill.
@@ -132,10 +140,19 @@ impl Stage {
         self.all_is_done().await;
     }
 
-    async fn strike(&self, victim: &Replica, strike: Strike, replicas: usize, is_late: bool, release: impl Fn()) {
+    async fn strike(
+        &self,
+        victim: &Replica,
+        strike: Strike,
+        replicas: usize,
+        is_late: bool,
+        release: impl Fn(),
+    ) -> Reached {
+        let mut reached = Reached::default();
         match strike {
             Strike::Kill => {
                 victim.operator.kill();
+                reached = self.reached().await;
                 release();
                 if replicas == 1 {
                     self.arena.start(Launch::default()).await.unwrap();
@@ -156,6 +173,15 @@ impl Stage {
             }
         }
         self.all_is_done().await;
+        reached
+    }
+
+    async fn reached(&self) -> Reached {
+        match (self.finished().await, self.arena.receipts().await.unwrap().as_slice()) {
+            (true, _) => Reached::End,
+            (false, []) => Reached::Nothing,
+            (false, _) => Reached::Claim,
+        }
     }
 
     async fn found(&self) -> SessionKill {
@@ -174,13 +200,19 @@ impl Stage {
     }
 
     /// `None` if the request ended as it may, and its receipt has the same.
-    async fn compare(&self, plan: &Plan, is_executed: impl Fn(&SessionStatus) -> bool) -> Option<String> {
+    async fn compare(
+        &self,
+        plan: &Plan,
+        reached: Reached,
+        is_executed: impl Fn(&SessionStatus) -> bool,
+    ) -> Option<String> {
         let status = self.found().await.status.unwrap();
         let receipts = self.arena.receipts().await.unwrap();
         let [receipt] = receipts.as_slice() else { return Some(format!("{} receipts", receipts.len())) };
         let record = receipt.status.clone().unwrap();
         let may = status.sessions.iter().zip(told(&status.sessions)).enumerate();
-        let is_permitted = may.into_iter().all(|(nth, (session, told))| may_end(plan, nth, told, is_executed(session)));
+        let is_permitted =
+            may.into_iter().all(|(nth, (session, told))| may_end(plan, reached, nth, told, is_executed(session)));
         if is_permitted && told(&status.sessions) == told(&record.sessions) {
             return None;
         }
