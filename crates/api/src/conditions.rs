@@ -117,6 +117,8 @@ pub enum Outcome {
     SessionsGone,
     /// The same content was executed before. Its recorded outcome was copied, and nothing was sent.
     AlreadyExecuted,
+    /// The selector matched no session. Nothing was sent.
+    NothingMatched,
     /// A DryRun reported what a Kill would do.
     DryRunCompleted,
     /// Created long after its own `notAfterTime`, like an old manifest. Nothing was sent. Neutral for health.
@@ -131,6 +133,8 @@ pub enum Outcome {
     Deleted,
     /// No session met its preconditions. Nothing was sent.
     PreconditionFailed,
+    /// The selector matched more sessions than `maxSessions`. Nothing was sent.
+    TooManyMatched,
     /// The connection's allow-lists do not name the instance or the tenant, or it does not allow the namespace. Nothing
     /// was sent.
     NotAllowed,

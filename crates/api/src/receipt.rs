@@ -80,9 +80,14 @@ pub struct SessionKillReceiptSpec {
     #[serde(default, skip_serializing_if = "Scope::is_session")]
     pub scope: Scope,
     /// The sessions of the request at the time of the claim. Pending ones are named in the call, and observed shows
-    /// what was seen of them. The others were decided before, and are not named in the call.
-    #[schemars(length(min = 1, max = 100))]
+    /// what was seen of them. The others were decided before, and are not named in the call. For a request with a selector:
+    /// what it matched.
+    #[schemars(length(max = 100))]
     pub sessions: Vec<SessionStatus>,
+    /// How many sessions the selector of the request matched at the time of the claim. If none of them is pending, nothing
+    /// is sent under this claim. Unset for a request that names its sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<i32>,
 }
 
 /// The request that made a claim.

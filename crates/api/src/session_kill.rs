@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection_kind::ConnectionKind;
 use super::expect::Expect;
+use super::selector::SessionSelector;
 use super::status::SessionKillStatus;
 use super::times::{IS_EARLIER, IS_TIME, time_schema};
 use super::verification::Verification;
@@ -30,6 +31,16 @@ const SAME_SCOPE: &str =
 /// The same name and the same kind, which is `OceanBaseConnection` if it is absent. Written with `has`, as for the scope.
 const SAME_CONNECTION: &str = "self == oldSelf || (dyn(self).all(field, field in ['kind', 'name']) && self.name == oldSelf.name && \
      (has(self.kind) && self.kind == 'ClusterOceanBaseConnection') == (has(oldSelf.kind) && oldSelf.kind == 'ClusterOceanBaseConnection'))";
+
+/// Sessions by their IDs, or by what they are.
+const ONE_WAY: &str = "has(self.sessions) != has(self.selector)";
+
+/// A Kill ends a bounded number of sessions.
+const IS_BOUNDED: &str =
+    "!has(self.selector) || (has(self.mode) && self.mode == 'DryRun') || has(self.selector.maxSessions)";
+
+/// "No filter" never means "all": states and transaction alone name nobody.
+const NAMES_SOMEBODY: &str = "!has(self.selector) || (has(self.mode) && self.mode == 'DryRun') || has(self.selector.match.users) || has(self.selector.match.databases) || has(self.selector.match.clientCIDRs) || has(self.selector.match.commands) || has(self.selector.match.sqlIDs) || has(self.selector.match.sqlTextPattern) || has(self.selector.match.minExecutionSeconds)";
 
 /// Whether `$id` has the form of an instance's or a tenant's ID. Lower case only: the same ID in upper case would lead
 /// to another receipt.
@@ -102,9 +113,23 @@ pub(super) const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z
     validation = Rule::new(SAME_SCOPE)
         .message("scope is immutable: create a new SessionKill instead")
         .field_path(".scope"),
-    validation = Rule::new("!has(self.scope) || self.scope != 'Query' || self.sessions.all(session, has(session.expect) && (has(session.expect.traceID) || has(session.expect.sqlID)))")
+    validation = Rule::new("!has(self.scope) || self.scope != 'Query' || !has(self.sessions) || self.sessions.all(session, has(session.expect) && (has(session.expect.traceID) || has(session.expect.sqlID)))")
         .message("scope Query needs expect.traceID or expect.sqlID for each session: without it, whatever statement the session runs by then would be ended")
         .field_path(".scope"),
+    validation = Rule::new(ONE_WAY)
+        .message("exactly one of sessions and selector is needed: sessions by their IDs, or by what they are"),
+    validation = Rule::new(IS_BOUNDED)
+        .message("a Kill needs selector.maxSessions: the most sessions that may be ended")
+        .field_path(".selector"),
+    validation = Rule::new(NAMES_SOMEBODY)
+        .message("selector.match of a Kill needs users, databases, clientCIDRs, commands, sqlIDs, sqlTextPattern or minExecutionSeconds: no filter never means all")
+        .field_path(".selector"),
+    validation = Rule::new("has(self.sessions) == has(oldSelf.sessions) && (!has(self.sessions) || self.sessions == oldSelf.sessions)")
+        .message("sessions is immutable: create a new SessionKill instead")
+        .field_path(".sessions"),
+    validation = Rule::new("has(self.selector) == has(oldSelf.selector) && (!has(self.selector) || self.selector == oldSelf.selector)")
+        .message("selector is immutable: create a new SessionKill instead")
+        .field_path(".selector"),
     validation = Rule::new(SUSPEND_IS_NOT_REMOVED)
         .message("suspend must not be removed while it is true: set it to false to go on")
         .field_path(".suspend")
@@ -146,13 +171,17 @@ pub struct SessionKillSpec {
     #[serde(default, skip_serializing_if = "Scope::is_session")]
     pub scope: Scope,
 
-    /// The sessions to end, 1 to 100. Name each session once: serverIP and sessionID together are its key.
+    /// The sessions to end, 1 to 100. Name each session once: serverIP and sessionID together are its key. Either sessions
+    /// or selector is needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 100))]
-    #[x_kube(
-        merge_strategy = ListMerge::Map(vec!["serverIP".into(), "sessionID".into()]),
-        validation = ("self == oldSelf", "sessions is immutable: create a new SessionKill instead")
-    )]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["serverIP".into(), "sessionID".into()]))]
     pub sessions: Vec<Session>,
+
+    /// The sessions to end, by what they are. The process list is read once, right before the kill: what matches then is
+    /// ended, and nothing that matches later. With mode DryRun, the status lists what matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<SessionSelector>,
 
     /// Nothing is sent before this time. It must be earlier than notAfterTime. Write it with seconds and an offset,
     /// such as 2026-10-05T09:00:00Z. Unset means at once.

@@ -52,7 +52,8 @@ pub struct SessionKillStatus {
     /// The number of sessions with each outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
-    /// The outcome of each session of the spec.
+    /// The outcome of each session of the spec. With a selector: of each that is taken of those that it matches; for a DryRun
+    /// the first 100 of them, those first that have been in their present state longest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["serverIP".into(), "sessionID".into()]))]
@@ -106,6 +107,9 @@ pub struct Counts {
     pub failed: i32,
     /// It is not known whether they ended.
     pub unknown: i32,
+    /// All sessions that the selector matched, those beyond sessions included. Unset for a request that names its sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<i32>,
 }
 
 /// The outcome of one session.
@@ -204,6 +208,8 @@ pub enum SessionReason {
     DeadlineExceeded,
     /// The request was deleted before it was sent.
     Deleted,
+    /// The selector matched more sessions than maxSessions: nothing was sent for any of them.
+    TooManyMatched,
     /// The connection does not allow the namespace, the instance or the tenant.
     NotAllowed,
     /// The API's answer has no row for this session.
