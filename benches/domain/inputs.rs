@@ -7,7 +7,8 @@ use sessionkill::domain::kill::claim::Attempt;
 use sessionkill::domain::kill::outcome::from_answer;
 use sessionkill::domain::kill::precheck::{MustSee, precheck};
 use sessionkill::domain::session::Row;
-use sessionkill::domain::session::{Seen, Snapshot};
+use sessionkill::domain::session::Seen;
+use sessionkill::domain::snapshot::Snapshot;
 use sessionkill::oceanbase::raw_answer::RawAnswer;
 
 /// Leaks the input, as dropping it would be counted too.

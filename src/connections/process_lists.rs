@@ -13,7 +13,7 @@ use crate::connections::connection::Connection;
 use crate::connections::route::{Purpose, Route, Routes};
 use crate::connections::states::ConnectionStates;
 use crate::domain::backend::{CallError, ErrorKind};
-use crate::domain::session::Snapshot;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::tenant::TenantKey;
 use crate::metrics::labels::Call;
 use crate::queue::permits::Permit;

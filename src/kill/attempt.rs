@@ -19,7 +19,7 @@ use crate::domain::kill::orphan::without_receipt;
 use crate::domain::kill::plan::{Intent, KillIntent};
 use crate::domain::kill::precheck::precheck;
 use crate::domain::kill::unsent::unsent;
-use crate::domain::session::Snapshot;
+use crate::domain::snapshot::Snapshot;
 use crate::kill::claim::{Claim, Claimed, claim, find};
 use crate::kill::orphan::resolve;
 use crate::kill::request::Request;

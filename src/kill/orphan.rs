@@ -17,7 +17,7 @@ use crate::connections::call_permits::Lane;
 use crate::domain::kill::orphan::conclude;
 use crate::domain::kill::retention::record_of;
 use crate::domain::names::is_object_name;
-use crate::domain::session::Snapshot;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::tenant::TenantKey;
 use crate::kill::audit;
 use crate::kill::claim::delete_if_given_up;

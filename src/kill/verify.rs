@@ -12,7 +12,7 @@ use crate::connections::call_permits::Lane;
 use crate::connections::process_lists::{NotRead, pause_between_lists};
 use crate::domain::kill::status::verifying;
 use crate::domain::kill::verification as domain;
-use crate::domain::session::Snapshot;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::tenant::TenantKey;
 use crate::kill::conclude::{Made, conclude_all};
 use crate::kill::context::Context;

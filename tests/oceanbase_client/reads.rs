@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sessionkill::domain::session::Limits;
+use sessionkill::domain::snapshot::Limits;
 use sessionkill::oceanbase::Operation::{BatchKillProcessList, KillProcessList};
 use sessionkill::oceanbase::{CallError, Endpoint, ErrorKind, ProcessList, Seen};
 use testbed::gateway::{Fault, FaultKind, Session, request::SignatureVersion};

@@ -99,3 +99,14 @@ pub enum SessionState {
     /// Waiting for the client: SLEEP in the process list.
     Sleep,
 }
+
+impl SessionState {
+    /// As the process list has it.
+    #[must_use]
+    pub const fn as_listed(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Sleep => "SLEEP",
+        }
+    }
+}

@@ -12,7 +12,8 @@ use sessionkill_core::backend::{
     ANSWER_LOST, Asked, CallError, Called, Costs, ErrorKind, Fence, Guarantees, KillAnswer, KillPermit, KillTarget,
     ProcessList, Tenant,
 };
-use sessionkill_core::session::{Limits, Row, Seen};
+use sessionkill_core::session::{Row, Seen};
+use sessionkill_core::snapshot::Limits;
 
 use super::alibaba;
 use super::listed::Listed;

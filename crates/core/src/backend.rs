@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::{ConnectionReason, ObservedSession, Operation};
 
-use crate::session::{Limits, Meant, Row, Seen};
+use crate::selection::Selected;
+use crate::session::{Meant, Row, Seen};
+use crate::snapshot::Limits;
 
 /// The least time that must be left for another request in the same attempt (5 s). Closer to the deadline a small difference of
 /// the clocks is enough for a refusal, which says nothing about the other side.
@@ -141,9 +143,11 @@ pub struct KillAnswer {
 /// The wanted sessions of a tenant at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessList {
-    /// Each wanted session once, in the order of the answer.
+    /// Each session with a wanted ID once, in the order of the answer.
     pub sessions: Vec<Seen>,
-    /// Whether `sessions` has every wanted session. False if the answer counts more sessions than it lists or if any
+    /// What each wanted filter has selected, in their order.
+    pub selected: Vec<Selected>,
+    /// Whether `sessions` has every wanted session, and `selected` every one that matches. False if the answer counts more sessions than it lists or if any
     /// row is unreadable: a missing session may then still exist.
     pub complete: bool,
     /// Of what it tells nothing.

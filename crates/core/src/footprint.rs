@@ -3,7 +3,9 @@
 use std::mem::size_of;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use sessionkill_api::{Expect, ObservedSession, Session, SessionKill, SessionKillStatus, SessionStatus};
+use sessionkill_api::{
+    Expect, ObservedSession, Session, SessionCriteria, SessionKill, SessionKillStatus, SessionSelector, SessionStatus,
+};
 
 /// The approximate size of `object` in bytes, including everything that it owns. Only the names of its metadata count:
 /// the rest is dropped before it is kept.
@@ -15,12 +17,34 @@ pub fn footprint(object: &SessionKill) -> usize {
         + optional(&names)
         + texts(&[&spec.connection_ref.name, &spec.instance_id, &spec.tenant_id])
         + list(&spec.sessions, session)
+        + spec.selector.as_ref().map_or(0, selector)
         + object.status.as_ref().map_or(0, status)
 }
 
 fn session(session: &Session) -> usize {
     let Session { server_ip, server_port: _, session_id: _, expect } = session;
     texts(&[server_ip]) + expect.as_ref().map_or(0, expectation)
+}
+
+fn selector(selector: &SessionSelector) -> usize {
+    let SessionSelector { matches, exclude, max_sessions: _, take: _ } = selector;
+    criteria(matches) + exclude.as_ref().map_or(0, criteria)
+}
+
+fn criteria(criteria: &SessionCriteria) -> usize {
+    let SessionCriteria {
+        users,
+        databases,
+        client_cidrs,
+        commands,
+        states,
+        sql_ids,
+        sql_text_pattern,
+        min_execution_seconds: _,
+        transaction: _,
+    } = criteria;
+    let lists = [users, databases, client_cidrs, commands, sql_ids];
+    lists.iter().map(|words| list(words, text)).sum::<usize>() + optional(&[sql_text_pattern]) + states.capacity()
 }
 
 fn expectation(expect: &Expect) -> usize {

@@ -1,7 +1,7 @@
 //! Every decision of the operator, as pure functions: no client, clock, randomness or async; time is an argument.
 //!
 //! ```text
-//! SessionKill ─plan→ Step ─(connection)─admission→ ─(process list)─precheck→ ─claim→ Standing
+//! SessionKill ─plan→ Step ─(connection)─admission→ ─(process list)─selection or precheck→ ─claim→ Standing
 //!    ─(answer)─outcome→ ─(process list)─verification→ Conclusion ─status→ what is written
 //! ```
 
@@ -14,7 +14,9 @@ pub mod footprint;
 pub mod kill;
 pub mod lease;
 pub mod names;
+pub mod selection;
 pub mod session;
+pub mod snapshot;
 pub mod sql_text;
 pub mod tenant;
 pub mod text;

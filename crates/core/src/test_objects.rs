@@ -15,7 +15,8 @@ use sessionkill_api::{
 
 use crate::kill::claim::Attempt;
 use crate::kill::precheck::{MustSee, precheck};
-use crate::session::{Seen, Snapshot};
+use crate::session::Seen;
+use crate::snapshot::Snapshot;
 
 /// A time on the one day that all tests use.
 #[must_use]
@@ -43,6 +44,15 @@ pub fn request() -> SessionKill {
     }))
     .unwrap();
     object.metadata.creation_timestamp = Some(Time(time("09:59:00")));
+    object
+}
+
+/// The same request, with this selector instead of its sessions.
+#[must_use]
+pub fn selecting(selector: serde_json::Value) -> SessionKill {
+    let mut object = request();
+    object.spec.sessions.clear();
+    object.spec.selector = Some(serde_json::from_value(selector).unwrap());
     object
 }
 
@@ -121,5 +131,6 @@ pub fn attempt() -> Attempt {
         request_timeout: jiff::SignedDuration::from_secs(10),
         operation: Operation::KillProcessList,
         planned: precheck(&request().spec.sessions, Some(&list), MustSee::Expected, SqlTextPolicy::Truncated).unwrap(),
+        matched: None,
     }
 }

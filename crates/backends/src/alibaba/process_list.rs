@@ -11,7 +11,8 @@ use std::hash::BuildHasher as _;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use sessionkill_core::backend::{CallError, ProcessList};
-use sessionkill_core::session::{Limits, Seen};
+use sessionkill_core::session::Seen;
+use sessionkill_core::snapshot::Limits;
 
 use super::json::{By, Reader, Skipped, Text};
 use super::raw_answer::{Body, RawAnswer, unreadable};

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use sessionkill_api::{ObservedSession, Scope, SessionReason};
 use sessionkill_core::backend::{CallError, ErrorKind, KillPermit, ProcessList, TargetSession};
 use sessionkill_core::kill::expect::mismatch;
-use sessionkill_core::session::{Presence, Row, Seen, Snapshot, Verdict};
+use sessionkill_core::session::{Row, Seen, Verdict};
+use sessionkill_core::snapshot::{Presence, Snapshot};
 use tokio::time::Instant;
 
 use super::access::Access;
@@ -288,7 +289,8 @@ fn micros(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use sessionkill_api::Expect;
-    use sessionkill_core::session::{Limits, Meant};
+    use sessionkill_core::session::Meant;
+    use sessionkill_core::snapshot::Limits;
 
     use super::*;
 

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use sessionkill_api::SYS_TENANT;
 use sessionkill_core::backend::{CallError, ErrorKind, ProcessList};
-use sessionkill_core::session::{Limits, Seen};
+use sessionkill_core::session::Seen;
+use sessionkill_core::snapshot::Limits;
 use tokio::time::Instant;
 
 use super::columns::{self, Columns};

@@ -119,10 +119,7 @@ fn expected(expect: &Expect) -> Vec<String> {
     let text = |column: &str, value: &Option<String>| value.as_ref().map(|value| same(column, value));
     let number = |column: &str, value: &Option<String>| digits(column, value.as_deref());
     let word = |column: &str, value: Option<&str>| value.map(|value| format!("{column} = {}", literal(value)));
-    let state = state.map(|state| match state {
-        SessionState::Active => "ACTIVE",
-        SessionState::Sleep => "SLEEP",
-    });
+    let state = state.map(SessionState::as_listed);
     let transaction = transaction.map(|transaction| match transaction {
         TransactionState::Open => "TRANS_ID <> 0".to_owned(),
         TransactionState::None => "(TRANS_ID = 0 OR TRANS_ID IS NULL)".to_owned(),

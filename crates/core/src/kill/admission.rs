@@ -2,7 +2,8 @@
 //! credentials.
 
 use sessionkill_api::{
-    BackendSpec, ConnectionKind, Expect, Mode, OceanBaseConnectionSpec, Session, SessionKillSpec, VerificationPolicy,
+    BackendSpec, ConnectionKind, Expect, Mode, OceanBaseConnectionSpec, Session, SessionKillSpec, SessionSelector,
+    VerificationPolicy,
 };
 
 use crate::kill::precheck::MustSee;
@@ -53,8 +54,17 @@ fn asks_for_no_sql(request: &SessionKillSpec) -> Result<(), String> {
         let port = session.server_port.map(|_| "serverPort");
         port.or_else(|| session.expect.as_ref().and_then(of_expect))
     };
+    let of_selector = |selector: &SessionSelector| {
+        let fields = [
+            ("selector.match.transaction", selector.matches.transaction.is_some()),
+            ("selector.exclude.transaction", selector.exclude.as_ref().is_some_and(|it| it.transaction.is_some())),
+        ];
+        fields.into_iter().find(|(_, is_given)| *is_given).map(|(field, _)| field)
+    };
     let scope = (!request.scope.is_session()).then_some("scope Query");
-    let Some(field) = scope.or_else(|| request.sessions.iter().find_map(of_session)) else { return Ok(()) };
+    let selector = request.selector.as_ref().and_then(of_selector);
+    let field = scope.or(selector).or_else(|| request.sessions.iter().find_map(of_session));
+    let Some(field) = field else { return Ok(()) };
     let connection = &request.connection_ref;
     Err(format!(
         "{field} is for connections by SQL only, and {connection} is by spec.alibabaCloud: leave it out, \
@@ -95,6 +105,7 @@ pub fn needs_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
 #[must_use]
 pub fn rests_on_list(spec: &SessionKillSpec, must_see: MustSee) -> bool {
     must_see == MustSee::All
+        || spec.selector.is_some()
         || spec.mode == Mode::DryRun
         || spec.sessions.iter().any(|session| session.expect.is_some())
 }

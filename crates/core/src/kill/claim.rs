@@ -6,7 +6,7 @@ use kube_core::ResourceExt as _;
 use serde::Serialize;
 use sessionkill_api::{
     ConnectionKind, Operation, Scope, Session, SessionKill, SessionKillReceipt, SessionKillReceiptSpec,
-    SessionKillReceiptStatus, SessionKillRef, SessionKillSpec, SessionStatus,
+    SessionKillReceiptStatus, SessionKillRef, SessionKillSpec, SessionSelector, SessionStatus,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -20,7 +20,7 @@ const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(20);
 ///
 /// It hashes the content, not the object, so that a request deleted and applied again, or applied under a second name,
 /// meets its own receipt. The hashed form is the JSON of connection, instance, tenant, sorted sessions with `expect`,
-/// `notAfterTime` in nanoseconds, the scope unless it is Session, and the kind of the connection unless it is
+/// or the selector, `notAfterTime` in nanoseconds, the scope unless it is Session, and the kind of the connection unless it is
 /// `OceanBaseConnection`.
 #[must_use]
 pub fn receipt_name(spec: &SessionKillSpec) -> String {
@@ -31,13 +31,17 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
         instance: &'a str,
         tenant: &'a str,
         sessions: Vec<&'a Session>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        selector: Option<&'a SessionSelector>,
         not_after: i128,
         #[serde(skip_serializing_if = "Scope::is_session")]
         scope: Scope,
         #[serde(skip_serializing_if = "ConnectionKind::is_namespaced")]
         connection_kind: ConnectionKind,
     }
-    let mut sessions: Vec<&Session> = spec.sessions.iter().collect();
+    let selector = spec.selector.as_ref();
+    // What a selector matched is no part of the content: every attempt must meet the same receipt, whatever it matched.
+    let mut sessions: Vec<&Session> = spec.sessions.iter().filter(|_| selector.is_none()).collect();
     sessions.sort();
     let canonical = Canonical {
         form: 1,
@@ -45,6 +49,7 @@ pub fn receipt_name(spec: &SessionKillSpec) -> String {
         instance: &spec.instance_id,
         tenant: &spec.tenant_id,
         sessions,
+        selector,
         not_after: spec.not_after_time.0.as_nanosecond(),
         scope: spec.scope,
         connection_kind: spec.connection_ref.kind,
@@ -71,6 +76,8 @@ pub struct Attempt {
     pub operation: Operation,
     /// The state of each session before the call.
     pub planned: Vec<SessionStatus>,
+    /// How many sessions the selector matched.
+    pub matched: Option<i32>,
 }
 
 /// The receipt with which `attempt` claims `object`. Its dispatch deadline is never after `notAfterTime`.
@@ -99,6 +106,7 @@ pub fn receipt(object: &SessionKill, attempt: &Attempt) -> SessionKillReceipt {
             operation: attempt.operation,
             scope: spec.scope,
             sessions: bounded(attempt.planned.clone()),
+            matched: attempt.matched,
         },
     )
 }
@@ -162,7 +170,8 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_objects::{attempt, of_cluster, request, time};
+    use crate::test_objects::{attempt, of_cluster, request, selecting, time};
+    use serde_json::json;
     use sessionkill_api::{Expect, Outcome};
 
     #[test]
@@ -201,9 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_selector_matches_its_receipt_has_one_name() {
+        let asked = selecting(json!({"match": {"users": ["report"]}, "maxSessions": 5}));
+        let mut matched = asked.clone();
+        matched.spec.sessions = request().spec.sessions;
+        assert_eq!(receipt_name(&matched.spec), receipt_name(&asked.spec));
+        let taken = Attempt { planned: vec![], matched: Some(0), ..attempt() };
+        assert_eq!(receipt(&asked, &taken).metadata.name, receipt(&matched, &attempt()).metadata.name);
+    }
+
+    #[test]
     fn different_content_has_different_names() {
         let mut names = vec![receipt_name(&request().spec)];
-        let changes: [fn(&mut SessionKillSpec); 11] = [
+        let changes: [fn(&mut SessionKillSpec); 16] = [
             |s| s.sessions[0].expect = Some(Expect { user: Some("a".to_owned()), ..Expect::default() }),
             |s| s.sessions[0].expect = Some(Expect { database: Some("a".to_owned()), ..Expect::default() }),
             |s| s.connection_ref.name.push('x'),
@@ -215,6 +234,11 @@ mod tests {
             |s| s.scope = Scope::Query,
             |s| drop(s.sessions.pop()),
             |s| s.not_after_time.0 += SignedDuration::from_secs(1),
+            |s| *s = selecting(json!({"match": {"users": ["report"]}, "maxSessions": 5})).spec,
+            |s| *s = selecting(json!({"match": {"users": ["report"]}, "maxSessions": 6})).spec,
+            |s| *s = selecting(json!({"match": {"databases": ["report"]}, "maxSessions": 5})).spec,
+            |s| *s = selecting(json!({"match": {"users": ["report"]}, "maxSessions": 5, "take": "Longest"})).spec,
+            |s| *s = selecting(json!({"match": {"users": ["report"]}, "exclude": {"users": ["a"]}})).spec,
         ];
         for change in changes {
             let mut spec = request().spec;

@@ -1,5 +1,7 @@
 //! The end of a request, in words for people and for programs. Pure; `status` builds the status from it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sessionkill_api::{
@@ -7,8 +9,8 @@ use sessionkill_api::{
     SessionReason, SessionStatus,
 };
 
-use crate::kill::outcome::{counts, ended, for_all, for_sent, summary};
-use crate::text::{clamp, clamp_bytes};
+use crate::kill::outcome::{counts, ended, for_all, for_sent, sends_nothing, summary};
+use crate::text::{clamp, clamp_bytes, quoted};
 
 /// The most bytes of a status's sessions. With five conditions of at most 4 KiB each, the status stays below 256 KiB:
 /// etcd would refuse a too large object only after the kill, when it is too late.
@@ -26,6 +28,8 @@ pub struct Conclusion {
     pub message: String,
     /// The outcome of each session.
     pub sessions: Vec<SessionStatus>,
+    /// How many sessions the selector matched.
+    pub matched: Option<i32>,
     /// The call, if one was sent.
     pub dispatch: Option<Dispatch>,
     /// For which sessions the answer named another user, database or client than was meant.
@@ -40,7 +44,41 @@ impl Conclusion {
     /// Ends a request without a call.
     #[must_use]
     pub fn uncalled(reason: Outcome, message: String, sessions: Vec<SessionStatus>) -> Self {
-        Self { reason, message, sessions, dispatch: None, target_mismatch: None, is_copied: false, is_unaudited: false }
+        Self {
+            reason,
+            message,
+            sessions,
+            matched: None,
+            dispatch: None,
+            target_mismatch: None,
+            is_copied: false,
+            is_unaudited: false,
+        }
+    }
+
+    /// The same, for a request whose selector matched so many sessions.
+    #[must_use]
+    pub fn of_matched(self, matched: Option<i32>) -> Self {
+        Self { matched, ..self }
+    }
+
+    /// Ends a request whose claim says that nothing is sent, as its selector matched nothing, or too much.
+    #[must_use]
+    pub fn unsendable(receipt: &SessionKillReceipt) -> Self {
+        let sessions = receipt.spec.sessions.clone();
+        let matched = receipt.spec.matched;
+        let (reason, message) = if sessions.is_empty() {
+            (Outcome::NothingMatched, "nothing was sent: no session matches the selector".to_owned())
+        } else {
+            let message = format!(
+                "nothing was sent: {} sessions match, more than selector.maxSessions: {}; narrow the selector, or let \
+                 maxSessions or take allow it, in a new SessionKill",
+                matched.unwrap_or_default(),
+                who(&sessions)
+            );
+            (Outcome::TooManyMatched, message)
+        };
+        Self::uncalled(reason, message, sessions).of_matched(matched)
     }
 
     /// Ends `object` without a call: every session is skipped for `why`.
@@ -59,7 +97,7 @@ impl Conclusion {
     /// Ends a `DryRun`: each of `planned` says what a Kill would do. `executed` names the SessionKill that executed the
     /// same content before, if any: a Kill would then send nothing.
     #[must_use]
-    pub fn dry_run(planned: &[SessionStatus], executed: Option<&str>) -> Self {
+    pub fn dry_run(planned: &[SessionStatus], matched: Option<i32>, executed: Option<&str>) -> Self {
         let word = if executed.is_some() { "no Kill" } else { "a Kill" };
         let would = |session: &SessionStatus| match session.outcome {
             SessionOutcome::Pending => SessionStatus {
@@ -70,13 +108,14 @@ impl Conclusion {
         };
         let sessions: Vec<_> = planned.iter().map(would).collect();
         let killed = sessions.iter().filter(|session| session.reason == SessionReason::DryRun).count();
-        let mut message = format!("nothing was sent: a Kill would be sent for {killed} of {} sessions", sessions.len());
+        let of = matched.map_or(sessions.len(), |matched| usize::try_from(matched).unwrap_or_default());
+        let mut message = format!("nothing was sent: a Kill would be sent for {killed} of {of} sessions");
         if let Some(name) = executed {
             message = format!(
                 "nothing was sent, and nor would a Kill be: the same request was executed before as SessionKill {name}"
             );
         }
-        Self::uncalled(Outcome::DryRunCompleted, message, sessions)
+        Self::uncalled(Outcome::DryRunCompleted, message, sessions).of_matched(matched)
     }
 
     /// Ends a request after its call left `sessions`. `detail` says why an unknown outcome is unknown.
@@ -93,17 +132,17 @@ impl Conclusion {
             ),
             _ => format!("{words}: see status.sessions; nothing is sent again; {TRY_AGAIN}"),
         };
-        let dispatch = Some(dispatch);
-        Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: false, is_unaudited: false }
+        Self { dispatch: Some(dispatch), ..Self::uncalled(reason, message, sessions) }
     }
 
     /// Ends a request with the outcome recorded in `receipt`. `same_object` says that the record is of this object.
     #[must_use]
     pub fn recorded(receipt: &SessionKillReceipt, record: &SessionKillReceiptStatus, same_object: bool) -> Self {
-        let sessions = record.sessions.clone();
-        let dispatch = dispatch(receipt, record.operation, &record.request_id);
+        let (sessions, matched) = (record.sessions.clone(), receipt.spec.matched);
+        let dispatch = (!sends_nothing(&receipt.spec)).then(|| dispatch(receipt, record.operation, &record.request_id));
         if same_object {
-            return Self { reason: record.outcome, ..Self::called(sessions, dispatch, &nothing_certain(receipt)) };
+            let called = |dispatch| Self::called(sessions, dispatch, &nothing_certain(receipt)).of_matched(matched);
+            return Self { reason: record.outcome, ..dispatch.map_or_else(|| Self::unsendable(receipt), called) };
         }
         let name = &receipt.spec.session_kill_ref.name;
         let completed = &record.completion_time.0;
@@ -114,8 +153,7 @@ impl Conclusion {
              sent again; to kill again, create a SessionKill with a new notAfterTime"
         );
         let reason = if is_goal_reached(record.outcome) { Outcome::AlreadyExecuted } else { record.outcome };
-        let dispatch = Some(dispatch);
-        Self { reason, message, sessions, dispatch, target_mismatch: None, is_copied: true, is_unaudited: false }
+        Self { dispatch, is_copied: true, ..Self::uncalled(reason, message, sessions).of_matched(matched) }
     }
 
     /// The record of this conclusion for its receipt.
@@ -130,6 +168,28 @@ impl Conclusion {
         }
     }
 }
+
+/// The most users and clients in a message.
+const MAX_SHOWN: usize = 5;
+
+/// Whose sessions these are, those with the most first: `12 of "report" at "10.0.0.1", 1 of "app" at "10.0.0.2"`.
+fn who(sessions: &[SessionStatus]) -> String {
+    let mut counts = BTreeMap::new();
+    for seen in sessions.iter().filter_map(|session| session.observed.as_ref()) {
+        *counts.entry((&seen.user, &seen.client_ip)).or_insert(0) += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let named = counts.iter().take(MAX_SHOWN);
+    let named = named.map(|((user, client), count)| {
+        format!("{count} of {} at {}", quoted(user, MAX_SHOWN_NAME), quoted(client, MAX_SHOWN_NAME))
+    });
+    let others = if counts.len() > MAX_SHOWN { ", and others" } else { "" };
+    format!("{}{others}", named.collect::<Vec<_>>().join(", "))
+}
+
+/// The most characters of a name in a message about several.
+const MAX_SHOWN_NAME: usize = 64;
 
 /// Why the API refused the whole call before execution, if it did.
 fn rejected(sessions: &[SessionStatus]) -> Option<&str> {
@@ -169,7 +229,11 @@ pub fn dispatch(receipt: &SessionKillReceipt, operation: Operation, request_id: 
 pub const fn is_goal_reached(reason: Outcome) -> bool {
     matches!(
         reason,
-        Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted | Outcome::DryRunCompleted
+        Outcome::SessionsKilled
+            | Outcome::SessionsGone
+            | Outcome::AlreadyExecuted
+            | Outcome::NothingMatched
+            | Outcome::DryRunCompleted
     )
 }
 
@@ -226,10 +290,13 @@ fn in_words(sessions: &[SessionStatus]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kill::claim::receipt;
+    use crate::kill::claim::{Attempt, receipt};
     use crate::kill::status::finished;
-    use crate::test_objects::{attempt, request, time};
-    use sessionkill_api::ObservedSession;
+    use crate::selection::{Selected, choose};
+    use crate::session::Seen;
+    use crate::test_objects::{attempt, request, seen, selecting, time};
+    use serde_json::json;
+    use sessionkill_api::{ObservedSession, SqlTextPolicy};
 
     fn planned(outcomes: &[(SessionOutcome, SessionReason)]) -> Vec<SessionStatus> {
         let session = &attempt().planned[0];
@@ -243,7 +310,7 @@ mod tests {
             (SessionOutcome::Gone, SessionReason::NotFound),
             (SessionOutcome::Skipped, SessionReason::PreconditionMismatch),
         ]);
-        let conclusion = Conclusion::dry_run(&planned, None);
+        let conclusion = Conclusion::dry_run(&planned, None, None);
         assert_eq!(conclusion.reason, Outcome::DryRunCompleted);
         assert_eq!(conclusion.message, "nothing was sent: a Kill would be sent for 1 of 3 sessions");
         let reasons: Vec<_> = conclusion.sessions.iter().map(|session| (session.outcome, session.reason)).collect();
@@ -256,7 +323,7 @@ mod tests {
             ]
         );
         assert_eq!(conclusion.dispatch, None);
-        let executed = Conclusion::dry_run(&planned, Some("first"));
+        let executed = Conclusion::dry_run(&planned, None, Some("first"));
         assert!(executed.message.contains("executed before as SessionKill first"), "{}", executed.message);
         let messages = [&conclusion, &executed].map(|conclusion| conclusion.sessions[0].message.as_str());
         assert_eq!(messages, ["a Kill would be sent for it", "no Kill would be sent for it"]);
@@ -345,6 +412,7 @@ mod tests {
             reason: Outcome::KillFailed,
             message: text.clone(),
             sessions: (0..100).map(session).collect(),
+            matched: None,
             dispatch: None,
             target_mismatch: Some("\u{10ffff}".repeat(2000)),
             is_copied: false,
@@ -353,6 +421,56 @@ mod tests {
         let status = finished(&request(), &conclusion, time("10:00:00"));
         assert!(serde_json::to_vec(&status).unwrap().len() < 256 * 1024);
         assert_eq!(status.sessions.len(), 100);
+    }
+
+    /// The receipt of a request whose selector matched so many, of which none may be ended.
+    fn of_too_many(matched: usize) -> SessionKillReceipt {
+        let object = selecting(json!({"match": {"users": ["report"]}, "maxSessions": 2}));
+        let session = |number| {
+            let client_ip = format!("10.0.0.{}", number % 7);
+            Seen {
+                server_ip: "10.9.9.9".to_owned(),
+                session_id: number,
+                user: "report".to_owned(),
+                client_ip,
+                ..seen(0)
+            }
+        };
+        let sessions = (1..=i64::try_from(matched.min(100)).unwrap()).map(session).collect();
+        let choice = choose(&object.spec, &Selected { matched, sessions }, SqlTextPolicy::None, time("10:00:00"));
+        receipt(&object, &Attempt { planned: choice.planned, matched: Some(choice.matched), ..attempt() })
+    }
+
+    #[test]
+    fn a_selector_that_matched_nothing_has_reached_its_goal_and_one_that_matched_too_many_has_not() {
+        let nothing = Conclusion::unsendable(&of_too_many(0));
+        let status = finished(&request(), &nothing, time("10:00:00"));
+        assert_eq!((nothing.reason, status.counts.unwrap().matched), (Outcome::NothingMatched, Some(0)));
+        assert!(is_goal_reached(nothing.reason) && status.sessions.is_empty() && status.dispatch.is_none());
+        let too_many = Conclusion::unsendable(&of_too_many(250));
+        let status = finished(&request(), &too_many, time("10:00:00"));
+        let counts = status.counts.unwrap();
+        assert_eq!((too_many.reason, counts.matched, counts.total), (Outcome::TooManyMatched, Some(250), 100));
+        let said = "nothing was sent: 250 sessions match, more than selector.maxSessions: 15 of \"report\" at \"10.0.0.1\", 15 of";
+        assert!(too_many.message.starts_with(said), "{}", too_many.message);
+        assert!(too_many.message.contains("and others; narrow the selector"), "{}", too_many.message);
+        assert!(!is_goal_reached(too_many.reason) && status.dispatch.is_none());
+    }
+
+    #[test]
+    fn what_a_claim_that_sends_nothing_came_to_is_told_to_all_who_find_it() {
+        for matched in [0, 250] {
+            let receipt = of_too_many(matched);
+            let made = Conclusion::unsendable(&receipt);
+            let record = made.record(time("10:00:01"));
+            assert_eq!(Conclusion::recorded(&receipt, &record, true), made, "by the same object");
+            let orphaned = crate::kill::orphan::conclude(&receipt, None, None, time("23:00:00"));
+            assert_eq!(orphaned, Some(made), "its holder is gone, and nothing is left to be looked at");
+            let copied = Conclusion::recorded(&receipt, &record, false);
+            assert_eq!((copied.dispatch, copied.is_copied), (None, true));
+            let reason = if matched == 0 { Outcome::AlreadyExecuted } else { Outcome::TooManyMatched };
+            assert_eq!(copied.reason, reason);
+        }
     }
 
     #[test]

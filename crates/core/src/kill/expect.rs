@@ -11,10 +11,7 @@ const MAX_SHOWN: usize = 128;
 /// Each field of `seen` that differs from `expect`, and how; `None` if all given fields match.
 #[must_use]
 pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
-    let state = expect.state.map(|state| match state {
-        SessionState::Active => "ACTIVE",
-        SessionState::Sleep => "SLEEP",
-    });
+    let state = expect.state.map(SessionState::as_listed);
     let transaction = expect.transaction.map(|transaction| match transaction {
         TransactionState::Open => "open",
         TransactionState::None => "none",
@@ -44,9 +41,8 @@ pub fn mismatch(expect: &Expect, seen: &Seen) -> Option<String> {
         })
         .collect();
     if let Some(least) = expect.min_execution_seconds {
-        // The API declares a number of seconds: fractions are cut off, and a text that is no number does not match.
-        let seconds = seen.execute_time.split('.').next().and_then(|text| text.trim().parse::<i64>().ok());
-        if seconds.is_none_or(|seconds| seconds < i64::from(least)) {
+        // A text that is no number does not match.
+        if seen.seconds().is_none_or(|seconds| seconds < i64::from(least)) {
             let found = shown(&seen.execute_time);
             differences.push(format!("ExecuteTime is {found}, expected minExecutionSeconds {least} at least"));
         }

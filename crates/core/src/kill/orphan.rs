@@ -6,8 +6,9 @@ use kube_core::ResourceExt as _;
 use sessionkill_api::{Dispatch, SessionKill, SessionKillReceipt, SessionOutcome, SessionStatus};
 
 use crate::kill::conclusion::{Conclusion, dispatch, nothing_certain, orphaned};
+use crate::kill::outcome::sends_nothing;
 use crate::kill::verification::{Goal, close, is_open, look};
-use crate::session::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// How long an orphaned claim is observed after its settle deadline, before it ends with an unknown outcome.
 const OBSERVATION_WINDOW: SignedDuration = SignedDuration::from_secs(60);
@@ -22,13 +23,18 @@ pub fn conclude(
     snapshot: Option<&Snapshot>,
     now: Timestamp,
 ) -> Option<Conclusion> {
+    if sends_nothing(&receipt.spec) {
+        return Some(Conclusion::unsendable(receipt));
+    }
     let known = Known::of(receipt, request);
     let sessions = known.after(snapshot, now);
     let is_told = !is_open(&known.sessions, known.goal.policy)
         || snapshot.is_some() && sessions.iter().all(|session| session.outcome != SessionOutcome::Unknown);
     let settle_deadline = receipt.spec.settle_deadline_time.0;
     let gives_up = settle_deadline.saturating_add(OBSERVATION_WINDOW).unwrap_or(Timestamp::MAX);
-    (is_told || now >= gives_up).then(|| Conclusion::called(sessions, known.dispatch, &nothing_certain(receipt)))
+    (is_told || now >= gives_up).then(|| {
+        Conclusion::called(sessions, known.dispatch, &nothing_certain(receipt)).of_matched(receipt.spec.matched)
+    })
 }
 
 /// The end of `object` after its receipt was deleted, from the call in its status and the process list; `None` if its

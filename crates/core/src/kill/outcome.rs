@@ -1,7 +1,9 @@
 //! Turns the answer to a call into the outcome of each session and of the request. Pure.
 
 use jiff::Timestamp;
-use sessionkill_api::{Counts, Outcome, Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
+use sessionkill_api::{
+    Counts, Outcome, Session, SessionKillReceiptSpec, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy,
+};
 
 use crate::session::{MAX_ADDRESS, MAX_NAME, Meant, Row, Seen, Verdict, observed, same_address, session_status};
 use crate::text::{clamp, quoted};
@@ -159,6 +161,12 @@ pub fn counts(sessions: &[SessionStatus]) -> Counts {
     counts
 }
 
+/// Whether nothing is sent under the claim of `receipt`, as its selector matched nothing, or too much.
+#[must_use]
+pub fn sends_nothing(receipt: &SessionKillReceiptSpec) -> bool {
+    receipt.matched.is_some() && receipt.sessions.iter().all(|session| session.outcome != SessionOutcome::Pending)
+}
+
 /// The reason with which a request with these `sessions` ends.
 #[must_use]
 pub fn summary(sessions: &[SessionStatus]) -> Outcome {
@@ -255,7 +263,7 @@ mod tests {
         ] {
             let status = |outcome: &SessionOutcome| session_status(session, *outcome, SessionReason::Waiting);
             let sessions: Vec<_> = outcomes.iter().map(status).collect();
-            let Counts { total, killed, gone, skipped, failed, unknown } = counts(&sessions);
+            let Counts { total, killed, gone, skipped, failed, unknown, matched: _ } = counts(&sessions);
             assert_eq!(summary(&sessions), expected, "{outcomes:?}");
             let pending = outcomes.iter().filter(|outcome| **outcome == Pending).count();
             assert_eq!(total, killed + gone + skipped + failed + unknown + i32::try_from(pending).unwrap());

@@ -3,7 +3,8 @@
 use sessionkill_api::{Session, SessionOutcome, SessionReason, SessionStatus, SqlTextPolicy};
 
 use crate::kill::expect::mismatch;
-use crate::session::{Presence, Seen, Snapshot, observed, session_status};
+use crate::session::{Seen, observed, session_status};
+use crate::snapshot::{Presence, Snapshot};
 use crate::text::clamp;
 
 /// Which sessions must be in the list before they are killed.
@@ -35,6 +36,8 @@ pub enum Undecided {
     NoServer(String),
     /// It cannot tell this field of `expect`.
     Untold(&'static str),
+    /// It cannot tell what a criterion of the selector asks for.
+    Unselectable(&'static str),
 }
 
 impl std::fmt::Display for Undecided {
@@ -44,6 +47,7 @@ impl std::fmt::Display for Undecided {
             Self::Incomplete(why) => write!(f, "it is not complete: {why}"),
             Self::NoServer(server) => write!(f, "it has no session of the server {server}"),
             Self::Untold(field) => write!(f, "it does not have what expect.{field} asks for"),
+            Self::Unselectable(field) => write!(f, "it does not have {field}, which the selector asks for"),
         }
     }
 }
@@ -106,7 +110,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::session::Limits;
+    use crate::selection::Wanted;
+    use crate::snapshot::Limits;
     use crate::test_objects::{request, seen, snapshot, time};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use sessionkill_api::Expect;
@@ -149,9 +154,10 @@ mod tests {
 
     #[test]
     fn absence_from_a_list_that_was_not_read_for_a_session_is_no_end() {
-        let ids = Arc::new([seen(1).session_id].into());
-        let list = snapshot(vec![seen(1)]).of_those_asked_for(ids);
-        assert!(list.tells_of(&[seen(1).session_id]) && !list.tells_of(&[seen(1).session_id, seen(0).session_id]));
+        let ids = Arc::new(Wanted::by_id([seen(1).session_id]));
+        let list = snapshot(vec![seen(1)]).of_those_asked_for(ids, vec![]);
+        assert!(list.tells_of(&Wanted::by_id([seen(1).session_id])));
+        assert!(!list.tells_of(&Wanted::by_id([seen(1).session_id, seen(0).session_id])));
         assert_eq!(list.presence(&seen(0).server_ip, seen(0).session_id), Presence::Unknown);
         assert_eq!(checked(expecting("app"), Some(&list)), Err(Undecided::Incomplete("")));
         // A session with the same ID on another server does not count.

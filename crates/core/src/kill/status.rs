@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use sessionkill_api::{
-    ConditionType, Dispatch, Notice, Outcome, SessionKill, SessionKillStatus, SessionOutcome, SessionReason,
+    ConditionType, Counts, Dispatch, Notice, Outcome, SessionKill, SessionKillStatus, SessionOutcome, SessionReason,
     SessionStatus, WaitReason,
 };
 
@@ -126,7 +126,7 @@ pub fn finished(object: &SessionKill, conclusion: &Conclusion, now: Timestamp) -
         completion_time: Some(Time(now)),
         next_attempt_time: None,
         dispatch: conclusion.dispatch.clone(),
-        counts: Some(counts(&conclusion.sessions)),
+        counts: Some(Counts { matched: conclusion.matched, ..counts(&conclusion.sessions) }),
         sessions: bounded(conclusion.sessions.clone()),
         conditions: conditions(object.metadata.generation, &old.conditions, &set, &conclusion.message, now)
             .into_iter()

@@ -8,7 +8,8 @@ use sessionkill_api::{
 
 use crate::clock::CLOCK_SKEW;
 use crate::kill::outcome::ended;
-use crate::session::{MAX_ADDRESS, MAX_NAME, Presence, Seen, Snapshot, same_address};
+use crate::session::{MAX_ADDRESS, MAX_NAME, Seen, same_address};
+use crate::snapshot::{Presence, Snapshot};
 use crate::text::{clamp, quoted};
 
 /// A call may still execute this long after its dispatch deadline by our clock (7 s), as the gateway checks it by its

@@ -10,7 +10,8 @@ use sessionkill_api::{SessionKill, SessionKillReceipt, SessionKillReceiptStatus,
 use sessionkill_backends::alibaba::stamp::ACCEPTANCE;
 use sessionkill_core::clock::{Bounds, Now};
 use sessionkill_core::kill::claim::receipt_name;
-use sessionkill_core::session::{Seen, Snapshot};
+use sessionkill_core::session::Seen;
+use sessionkill_core::snapshot::Snapshot;
 
 use super::operator::Operator;
 use super::protocol::{Protocol, Rule};

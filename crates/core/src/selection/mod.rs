@@ -1,0 +1,15 @@
+//! Chooses sessions by what the process list shows of them. Pure.
+//!
+//! ```text
+//! SessionSelector ─Filter::of→ Filter ─(each row)─Selecting→ Selected ─choose→ Choice: the sessions of the claim
+//! ```
+
+mod choice;
+mod filter;
+mod selecting;
+mod wanted;
+
+pub use choice::{Choice, choose, needed};
+pub use filter::{Filter, Order};
+pub use selecting::{Selected, Selecting};
+pub use wanted::Wanted;
