@@ -1,6 +1,6 @@
 //! Reads process lists. Does I/O; one read of a tenant's list serves all who wait for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::connections::connection::Connection;
 use crate::connections::route::{Purpose, Route, Routes};
 use crate::connections::states::ConnectionStates;
 use crate::domain::backend::{CallError, ErrorKind};
+use crate::domain::selection::Wanted;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::tenant::TenantKey;
 use crate::metrics::labels::Call;
@@ -20,8 +21,6 @@ use crate::queue::permits::Permit;
 
 /// When a read began, and its result.
 type Read = (Instant, Result<Arc<Snapshot>, CallError>);
-/// The session IDs that a list is read for, without the server, which may be spelled in several ways.
-type Ids = Arc<HashSet<i64>>;
 /// The longest that a reader waits for a throttled list.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,7 +32,7 @@ type Of = (String, Arc<TenantKey>, Lane);
 #[derive(Default)]
 struct Slot {
     /// The sessions that they ask about, collected until the next read begins.
-    asked_for: Mutex<HashSet<i64>>,
+    asked_for: Mutex<Wanted>,
     /// The last read.
     last: tokio::sync::Mutex<Option<Read>>,
 }
@@ -58,7 +57,7 @@ impl ProcessLists {
         Self { routes, allowances, states, permits, reads: Reads::default() }
     }
 
-    /// The sessions with `ids` in the process list of the tenant of `key`, by a read that begins after this call: an older list
+    /// The `wanted` sessions in the process list of the tenant of `key`, by a read that begins after this call: an older list
     /// could miss a session of the request, or show one that has been killed since.
     ///
     /// Readers that come during a read wait, and share the next read, which the first of them makes. One read thus
@@ -68,15 +67,15 @@ impl ProcessLists {
         &self,
         route: &Route,
         key: &Arc<TenantKey>,
-        ids: &[i64],
+        wanted: &Wanted,
         lane: Lane,
         slot: &mut Option<Permit>,
     ) -> Result<Arc<Snapshot>, CallError> {
         let of = (route.connection().uid().to_owned(), key.clone(), lane);
-        self.reads.shared(of, ids, |all| self.read(route, key, all, (lane, slot))).await
+        self.reads.shared(of, wanted, |all| self.read(route, key, all, (lane, slot))).await
     }
 
-    /// Like `observe`, through the connection that requests of `key` name, for callers that can only try again later: why the
+    /// Like `observe` for the sessions with `ids`, through the connection that requests of `key` name, for callers that can only try again later: why the
     /// list cannot be read is logged. What a connection does not allow a namespace any more, it is not told either.
     pub async fn observe_by_name(
         &self,
@@ -97,7 +96,7 @@ impl ProcessLists {
         let route =
             self.routes.to(used, Purpose::Lists).await.map_err(|error| not_read(error.to_string(), NotRead::Yet))?;
         self.states.turn(route.connection(), key, 1).await;
-        self.observe(&route, key, ids, lane, &mut None).await.map_err(|error| {
+        self.observe(&route, key, &Wanted::by_id(ids.iter().copied()), lane, &mut None).await.map_err(|error| {
             let why = match error.kind {
                 ErrorKind::PermissionDenied
                 | ErrorKind::OperationNotFound
@@ -114,7 +113,7 @@ impl ProcessLists {
         &self,
         route: &Route,
         key: &Arc<TenantKey>,
-        ids: Ids,
+        wanted: Arc<Wanted>,
         (lane, slot): (Lane, &mut Option<Permit>),
     ) -> Read {
         let (states, tenant, started) = (&self.states, key.tenant(), Instant::now());
@@ -126,7 +125,7 @@ impl ProcessLists {
             };
             let began = Instant::now();
             let (route, is_renewed) = (renewed.as_ref().unwrap_or(route), renewed.is_some());
-            let list = |server_time| route.backend.list(&tenant, ids.clone(), server_time).boxed();
+            let list = |server_time| route.backend.list(&tenant, wanted.clone(), server_time).boxed();
             let read = self.routes.read(route, Call::List(route.backend.list_action()), list).await;
             states.pace(route.connection(), read.as_ref().err());
             self.permits.heard(key, began.elapsed(), read.as_ref().err());
@@ -141,7 +140,7 @@ impl ProcessLists {
             let is_throttled = read.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Throttled { .. }));
             let read = match read {
                 // The start of the request itself: a pause before it makes the list no older.
-                Ok(listed) => (listed.began, Ok(Arc::new(snapshot(listed, ids.clone())))),
+                Ok(listed) => (listed.began, Ok(Arc::new(snapshot(listed, wanted.clone())))),
                 Err(error) => (began, Err(error)),
             };
             if !is_throttled {
@@ -165,26 +164,26 @@ impl ProcessLists {
 struct Reads(Mutex<HashMap<Of, Arc<Slot>>>);
 
 impl Reads {
-    /// The result of `read` for all who wait, or of another read that began after this call and covers `ids`.
+    /// The result of `read` for all who wait, or of another read that began after this call and covers what is `wanted`.
     async fn shared<F: Future<Output = Read>>(
         &self,
         of: Of,
-        ids: &[i64],
-        read: impl FnOnce(Ids) -> F,
+        wanted: &Wanted,
+        read: impl FnOnce(Arc<Wanted>) -> F,
     ) -> Result<Arc<Snapshot>, CallError> {
         let asked = Instant::now();
         let slot = self.slots().entry(of).or_default().clone();
-        slot.asks_for().extend(ids);
+        slot.asks_for().add(wanted);
         let mut kept = slot.last.lock().await;
         let is_for_this =
-            |(began, list): &Read| *began >= asked && list.as_ref().map_or(true, |list| list.tells_of(ids));
+            |(began, list): &Read| *began >= asked && list.as_ref().map_or(true, |list| list.tells_of(wanted));
         let (began, list) = if let Some(shared) = kept.take().filter(is_for_this) {
             shared
         } else {
             // Let all tasks that are ready to ask do so first.
             tokio::task::yield_now().await;
             let mut all = std::mem::take(&mut *slot.asks_for());
-            all.extend(ids);
+            all.add(wanted);
             read(Arc::new(all)).await
         };
         *kept = Some((began, list.clone()));
@@ -201,7 +200,7 @@ impl Reads {
 }
 
 impl Slot {
-    fn asks_for(&self) -> MutexGuard<'_, HashSet<i64>> {
+    fn asks_for(&self) -> MutexGuard<'_, Wanted> {
         self.asked_for.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -220,8 +219,9 @@ pub fn pause_between_lists(connection: &Connection) -> Duration {
     costs(&connection.spec().backend).pause_between_lists
 }
 
-fn snapshot(Listed { list, time, .. }: Listed, ids: Ids) -> Snapshot {
-    Snapshot::new(list.sessions, list.complete, time).with_limits(list.limits).of_those_asked_for(ids)
+fn snapshot(Listed { list, time, .. }: Listed, wanted: Arc<Wanted>) -> Snapshot {
+    let snapshot = Snapshot::new(list.sessions, list.complete, time).with_limits(list.limits);
+    snapshot.of_those_asked_for(wanted, list.selected)
 }
 
 #[cfg(test)]
@@ -242,8 +242,12 @@ mod tests {
         Arc::new(TenantKey::of(&object))
     }
 
-    fn nobody_there(ids: Ids) -> Snapshot {
-        Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH).of_those_asked_for(ids)
+    fn nobody_there(wanted: Arc<Wanted>) -> Snapshot {
+        Snapshot::new(vec![], true, Timestamp::UNIX_EPOCH).of_those_asked_for(wanted, vec![])
+    }
+
+    fn tells_of(list: &Snapshot, ids: &[i64]) -> bool {
+        list.tells_of(&Wanted::by_id(ids.iter().copied()))
     }
 
     #[tokio::test]
@@ -253,13 +257,13 @@ mod tests {
         let asking = |id: i64| {
             let (lists, reads, may_end) = (lists.clone(), reads.clone(), may_end.clone());
             tokio::spawn(async move {
-                let read = async |ids| {
+                let read = async |wanted| {
                     let began = Instant::now();
                     reads.fetch_add(1, Ordering::Relaxed);
                     may_end.acquire().await.unwrap().forget();
-                    (began, Ok(Arc::new(nobody_there(ids))))
+                    (began, Ok(Arc::new(nobody_there(wanted))))
                 };
-                lists.shared(("one".to_owned(), key("dba"), Lane::Kills), &[id], read).await.unwrap()
+                lists.shared(("one".to_owned(), key("dba"), Lane::Kills), &Wanted::by_id([id]), read).await.unwrap()
             })
         };
         let mut asked: Vec<_> = (0..3).map(asking).collect();
@@ -272,16 +276,20 @@ mod tests {
         let lists = join_all(asked).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
         assert_eq!(reads.load(Ordering::Relaxed), 2);
         assert!(Arc::ptr_eq(&lists[0], &lists[2]) && !Arc::ptr_eq(&lists[0], &lists[3]));
-        assert!(lists[0].tells_of(&[0, 1, 2]) && !lists[0].tells_of(&[3]), "read for those who asked, and no others");
-        assert!(lists[3].tells_of(&[3]) && !lists[3].tells_of(&[0]));
+        assert!(
+            tells_of(&lists[0], &[0, 1, 2]) && !tells_of(&lists[0], &[3]),
+            "read for those who asked, and no others"
+        );
+        assert!(tells_of(&lists[3], &[3]) && !tells_of(&lists[3], &[0]));
     }
 
     #[tokio::test]
     async fn a_list_is_kept_only_as_long_as_somebody_waits_for_it() {
         let lists = Reads::default();
-        let list = Arc::new(nobody_there(Ids::default()));
+        let list = Arc::new(nobody_there(Arc::default()));
         let read = async |_| (Instant::now(), Ok(list.clone()));
-        let read_by = |namespace| lists.shared(("one".to_owned(), key(namespace), Lane::Kills), &[], read);
+        let read_by =
+            |namespace| lists.shared(("one".to_owned(), key(namespace), Lane::Kills), &Wanted::default(), read);
         let (first, second, other) = tokio::join!(read_by("dba"), read_by("dba"), read_by("shop"));
         assert_eq!(Arc::strong_count(&list), 4, "kept by those who got it, and by nobody else");
         drop((first, second, other));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{
-    Mode, Outcome, SessionKillReceipt, SessionKillReceiptStatus, SessionOutcome, SessionReason, SessionStatus,
-    WaitReason,
+    Mode, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillSpec, SessionOutcome,
+    SessionReason, SessionStatus, SqlTextPolicy, WaitReason,
 };
 use crate::connections::allowed_use::NotAllowed;
 use crate::connections::call_permits::Lane;
@@ -16,14 +16,16 @@ use crate::domain::kill::admission::{needs_list, rests_on_list};
 use crate::domain::kill::claim::Standing;
 use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::kill::orphan::without_receipt;
+use crate::domain::kill::outcome::sends_nothing;
 use crate::domain::kill::plan::{Intent, KillIntent};
-use crate::domain::kill::precheck::precheck;
+use crate::domain::kill::precheck::{Undecided, precheck};
 use crate::domain::kill::unsent::unsent;
+use crate::domain::selection::{Choice, Filter, Wanted, choose, needed};
 use crate::domain::snapshot::Snapshot;
 use crate::kill::claim::{Claim, Claimed, claim, find};
 use crate::kill::orphan::resolve;
 use crate::kill::request::Request;
-use crate::kill::settle::has_ended;
+use crate::kill::settle::{has_ended, record};
 use crate::kubernetes::calls::ApiError;
 use crate::metrics::labels::ClaimResult;
 use crate::queue::item::Next;
@@ -31,10 +33,44 @@ use crate::queue::item::Next;
 /// The result of reading the process list; `None` if no request needs it.
 pub type Observed = Option<Result<Arc<Snapshot>, CallError>>;
 
+/// The sessions of a request right before its claim.
+struct Planned {
+    /// The request with its sessions: with a selector, those that it takes.
+    object: Arc<SessionKill>,
+    /// The state of each.
+    sessions: Vec<SessionStatus>,
+    /// How many sessions its selector matched.
+    matched: Option<i32>,
+}
+
+impl Planned {
+    /// Whether it names sessions of which none is left to be killed. What a selector matched is claimed, however little it is: one
+    /// attempt alone may decide that.
+    fn is_nothing_left(&self) -> bool {
+        self.matched.is_none() && self.sessions.iter().all(|session| session.outcome != SessionOutcome::Pending)
+    }
+}
+
+/// What the request of `spec` takes of what its filter has selected.
+fn chosen(
+    spec: &SessionKillSpec,
+    snapshot: Option<&Snapshot>,
+    filter: &Arc<Filter>,
+    policy: SqlTextPolicy,
+) -> Result<Choice, Undecided> {
+    let snapshot = snapshot.ok_or(Undecided::Incomplete(""))?;
+    if let Some(field) = spec.selector.as_ref().and_then(|selector| snapshot.cannot_tell_of(&needed(selector))) {
+        return Err(Undecided::Unselectable(field));
+    }
+    let selected = snapshot.selected(filter).filter(|_| snapshot.is_complete());
+    let selected = selected.ok_or(Undecided::Incomplete(snapshot.gap()))?;
+    Ok(choose(spec, selected, policy, snapshot.time))
+}
+
 /// The result of an attempt's own steps.
 pub enum Attempted {
-    /// It may send its call.
-    Claimed(Claim),
+    /// It may send its call, for the sessions of this object: those that it names, or that its selector takes.
+    Claimed(Claim, Arc<SessionKill>),
     /// It needs no call.
     Not(Decision),
     /// The holder of the claim for its content is gone. Finding the outcome may need a read of the process list, which
@@ -47,6 +83,8 @@ pub enum Attempted {
 pub enum Decision {
     /// End with this.
     End(Conclusion),
+    /// End with what this claim of it says: nothing is sent, as its selector matched nothing, or too much.
+    SendNothing(Claim),
     /// End with the outcome recorded in the receipt.
     Copy(Box<SessionKillReceipt>, Box<SessionKillReceiptStatus>),
     /// Wait, and say why.
@@ -73,7 +111,7 @@ impl Request {
         if let Some((receipt, standing)) = find(&self.context, &self.object).await? {
             return self.settled(receipt, standing).await;
         }
-        let ids = self.session_ids();
+        let ids = self.followed_ids();
         let seen = self.context.process_lists.observe_by_name(&self.key, &ids, Lane::Housekeeping).await.ok();
         Ok(match without_receipt(&self.object, seen.as_deref(), Timestamp::now()) {
             Some(conclusion) => self.end(&conclusion).await,
@@ -100,52 +138,90 @@ impl Request {
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
             // Without a list nothing is sent.
-            Err((reason, message)) => return self.unless_claimed(&intent, Decision::Wait(reason, message)).await,
+            Err(decision) => return self.unless_claimed(&intent, decision).await,
         };
         match intent {
             Intent::DryRun => {
                 let found = find(&self.context, &self.object).await?;
                 let executed = found.map(|(receipt, _)| receipt.spec.session_kill_ref.name);
-                Ok(Attempted::Not(Decision::End(Conclusion::dry_run(&planned, executed.as_deref()))))
+                let conclusion = Conclusion::dry_run(&planned.sessions, planned.matched, executed.as_deref());
+                Ok(Attempted::Not(Decision::End(conclusion)))
             }
             // Every session is gone or is not the one that was meant, perhaps because this very request was executed before.
-            Intent::Kill(_) if planned.iter().all(|session| session.outcome != SessionOutcome::Pending) => {
-                self.unless_claimed(&intent, Decision::End(Conclusion::nothing_left(planned))).await
+            Intent::Kill(_) if planned.is_nothing_left() => {
+                self.unless_claimed(&intent, Decision::End(Conclusion::nothing_left(planned.sessions))).await
             }
             Intent::Kill(intent) => self.claim(intent, route, planned).await,
         }
     }
 
-    /// The IDs of the request's sessions.
-    pub fn session_ids(&self) -> Vec<i64> {
-        self.object.spec.sessions.iter().map(|session| session.session_id).collect()
+    /// What it wants of the process list.
+    pub fn wanted(&self) -> Wanted {
+        match &self.filter {
+            Ok(Some(filter)) => Wanted::by(filter.clone()),
+            Ok(None) => Wanted::by_id(self.object.spec.sessions.iter().map(|session| session.session_id)),
+            Err(_) => Wanted::default(),
+        }
     }
 
-    /// The state of each session. The error says why a required session's state is unknown.
-    fn planned(&self, route: &Route, observed: &Observed) -> Result<Vec<SessionStatus>, (WaitReason, String)> {
+    /// The IDs of the sessions for which a call was made.
+    fn followed_ids(&self) -> Vec<i64> {
+        let named = self.object.spec.sessions.iter().map(|session| session.session_id);
+        let told = self.object.status.iter().flat_map(|status| &status.sessions).map(|session| session.session_id);
+        named.chain(told).collect()
+    }
+
+    /// The state of each session. The error is what to do without it: a required session's state is unknown, or the selector
+    /// cannot be used.
+    fn planned(&self, route: &Route, observed: &Observed) -> Result<Planned, Decision> {
+        let filter = self.filter.as_ref().map_err(|why| self.not_usable(why))?;
         let (spec, must_see) = (&self.object.spec, route.connection().must_see());
         let observed = observed.as_ref().filter(|_| needs_list(spec, must_see));
         let snapshot = observed.and_then(|read| read.as_ref().ok()).map(Arc::as_ref);
+        let policy = route.connection().spec().sql_text;
         let why = match observed {
             Some(Err(error)) if rests_on_list(spec, must_see) => {
                 let why = self.not_read(route, error);
                 // It concerns all that is asked of the server, and not the list alone.
                 if error.kind == ErrorKind::ProxyNotSupported {
-                    return Err((WaitReason::ProxyNotSupported, format!("{}: {why}", spec.connection_ref)));
+                    let message = format!("{}: {why}", spec.connection_ref);
+                    return Err(Decision::Wait(WaitReason::ProxyNotSupported, message));
                 }
                 why
             }
-            _ => match precheck(&spec.sessions, snapshot, must_see, route.connection().spec().sql_text) {
-                Ok(planned) => return Ok(planned),
-                Err(undecided) => undecided.to_string(),
-            },
+            _ => {
+                let planned = match filter {
+                    Some(filter) => chosen(spec, snapshot, filter, policy).map(|choice| self.taking(choice)),
+                    None => precheck(&spec.sessions, snapshot, must_see, policy).map(|sessions| self.naming(sessions)),
+                };
+                match planned {
+                    Ok(planned) => return Ok(planned),
+                    Err(undecided) => undecided.to_string(),
+                }
+            }
         };
         let message = format!(
             "{}: the process list of tenant {} cannot be read ({why}), and without it a session could be the wrong one: nothing \
              was sent; trying again until {}",
             spec.connection_ref, spec.tenant_id, spec.not_after_time.0
         );
-        Err((WaitReason::ObservationFailed, message))
+        Err(Decision::Wait(WaitReason::ObservationFailed, message))
+    }
+
+    fn naming(&self, sessions: Vec<SessionStatus>) -> Planned {
+        Planned { object: self.object.clone(), sessions, matched: None }
+    }
+
+    fn taking(&self, choice: Choice) -> Planned {
+        let mut object = SessionKill::clone(&self.object);
+        object.spec.sessions = choice.sessions;
+        Planned { object: Arc::new(object), sessions: choice.planned, matched: Some(choice.matched) }
+    }
+
+    /// The selector cannot be used, for reasons that the API server does not know.
+    fn not_usable(&self, why: &str) -> Decision {
+        let message = format!("{why}: nothing was sent; correct it in a new SessionKill");
+        Decision::End(Conclusion::uncalled(Outcome::PreconditionFailed, message, vec![]))
     }
 
     /// Why the list could not be read. If the cause is the access key or the way to the gateway, it stops every call
@@ -186,12 +262,7 @@ impl Request {
         Ok(Attempted::Not(decision))
     }
 
-    async fn claim(
-        &self,
-        intent: KillIntent,
-        route: &Route,
-        planned: Vec<SessionStatus>,
-    ) -> Result<Attempted, ApiError> {
+    async fn claim(&self, intent: KillIntent, route: &Route, planned: Planned) -> Result<Attempted, ApiError> {
         let context = &self.context;
         if let Err(not_allowed) = context.allowances.ask_again(&route.used, &self.key).await {
             let decision = match not_allowed {
@@ -201,21 +272,25 @@ impl Request {
             };
             return self.unless_claimed(&Intent::Kill(intent), decision).await;
         }
-        let Some(sessions) = context.shared_sessions.take(&route.used, &self.key, &planned) else {
+        let Some(sessions) = context.shared_sessions.take(&route.used, &self.key, &planned.sessions) else {
             let message = format!(
                 "a call through {} for another namespace names a session of this request: looked at again when that is over",
                 route.connection()
             );
             return Ok(Attempted::Not(Decision::Wait(WaitReason::Dispatching, message)));
         };
-        let claimed = claim(context, intent, &self.object, route, (planned, sessions)).await;
+        let Planned { object, sessions: states, matched } = planned;
+        let claimed = claim(context, intent, &object, route, (states, matched, sessions)).await;
         self.context.metrics.claim(match &claimed {
             Ok(Claimed::Granted(_)) => ClaimResult::Granted,
             Ok(Claimed::Taken(..)) => ClaimResult::Taken,
             Err(_) => ClaimResult::Failed,
         });
         Ok(match claimed? {
-            Claimed::Granted(claim) => Attempted::Claimed(claim),
+            Claimed::Granted(claim) if sends_nothing(&claim.receipt().spec) => {
+                Attempted::Not(Decision::SendNothing(claim))
+            }
+            Claimed::Granted(claim) => Attempted::Claimed(claim, object),
             Claimed::Taken(receipt, standing) => self.taken(*receipt, standing),
         })
     }
@@ -230,7 +305,7 @@ impl Request {
             Attempted::Orphaned(receipt) => self.find_out(&receipt).await,
             Attempted::Not(decision) => self.carry_out(decision).await,
             // Unreachable: nothing claims here.
-            Attempted::Claimed(_) => Ok(Next::Later(Timestamp::now())),
+            Attempted::Claimed(..) => Ok(Next::Later(Timestamp::now())),
         }
     }
 
@@ -256,10 +331,20 @@ impl Request {
     pub async fn carry_out(&self, decision: Decision) -> Result<Next, ApiError> {
         match decision {
             Decision::End(conclusion) => Ok(self.end(&conclusion).await),
+            Decision::SendNothing(claim) => Ok(self.end_unsendable(&claim).await),
             Decision::Copy(receipt, record) => self.copy(&receipt, &record).await,
             Decision::Wait(reason, message) => Ok(self.wait(reason, message, None).await),
             Decision::Again(next) => Ok(next),
         }
+    }
+
+    /// Ends the request under its own claim, by which nothing is sent, and records it.
+    async fn end_unsendable(&self, claim: &Claim) -> Next {
+        let receipt = claim.receipt();
+        let conclusion = Conclusion::unsendable(receipt);
+        let (next, _) = self.end_called(&conclusion).await;
+        record(&self.context, &self.key, receipt, &conclusion.record(Timestamp::now())).await;
+        next
     }
 
     /// Ends the request with the outcome of `receipt`, whose holder is gone, or waits until that outcome is known.

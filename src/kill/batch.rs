@@ -12,6 +12,7 @@ use crate::connections::call_permits::Lane;
 use crate::connections::route::{self, Purpose, Route};
 use crate::domain::kill::admission::needs_list;
 use crate::domain::kill::plan::Intent;
+use crate::domain::selection::Wanted;
 use crate::domain::tenant::TenantKey;
 use crate::kill::attempt::{Attempted, Decision, Observed};
 use crate::kill::blocked::{answers, block, open, route};
@@ -154,8 +155,11 @@ async fn observe(
         return None;
     }
     let started = Instant::now();
-    let ids: Vec<i64> = attempts.iter().flat_map(|(request, _)| request.session_ids()).collect();
-    let read = context.process_lists.observe(route, key, &ids, Lane::Kills, slot).await;
+    let mut wanted = Wanted::default();
+    for (request, _) in attempts {
+        wanted.add(&request.wanted());
+    }
+    let read = context.process_lists.observe(route, key, &wanted, Lane::Kills, slot).await;
     for (request, _) in attempts {
         let span = Span::part(&request.item.uid, "observe", started.elapsed());
         context.traces.add(&Span { is_error: read.is_err(), ..span });
@@ -196,7 +200,7 @@ async fn claim_all(
             return Err(request);
         }
         let attempted = request.attempt(intent, route, observed).await;
-        if let Ok(Attempted::Claimed(_)) = &attempted {
+        if let Ok(Attempted::Claimed(..)) = &attempted {
             request.context.traces.add(&Span::part(&request.item.uid, "claim", started.elapsed()));
         }
         Ok((request, attempted))
@@ -204,8 +208,8 @@ async fn claim_all(
     let (mut worked, mut others) = (Worked::default(), vec![]);
     for claimed in context.write_slots.collect_each(attempts, claiming).await {
         match claimed {
-            Ok((request, Ok(Attempted::Claimed(claim)))) => {
-                worked.members.push(Member { request: Request { _room: None, ..request }, claim });
+            Ok((request, Ok(Attempted::Claimed(claim, object)))) => {
+                worked.members.push(Member { request: Request { object, _room: None, ..request }, claim });
             }
             Ok((request, Ok(Attempted::Not(decision)))) => worked.decided.push((request, decision)),
             Ok((request, Ok(Attempted::Orphaned(receipt)))) => others.push(find_out(request, receipt).boxed()),

@@ -100,8 +100,8 @@ pub enum Claimed {
     Taken(Box<SessionKillReceipt>, Standing),
 }
 
-/// Claims `object` for a new attempt to kill the pending sessions of `planned`, which are taken as `sessions`. Needs the
-/// intent, which a DryRun lacks.
+/// Claims `object` for a new attempt to kill the pending sessions of `planned`, which are taken as `sessions`; `matched` is how
+/// many its selector matched. Needs the intent, which a DryRun lacks.
 ///
 /// After an error, no claim of this attempt is at work. One that may have been stored is given up and deleted, now or
 /// when it is found, as nobody else could know that nothing was sent under it.
@@ -110,7 +110,7 @@ pub async fn claim(
     _intent: KillIntent,
     object: &SessionKill,
     route: &Route,
-    (planned, sessions): (Vec<SessionStatus>, Taken),
+    (planned, matched, sessions): (Vec<SessionStatus>, Option<i32>, Taken),
 ) -> Result<Claimed, ApiError> {
     let clocks = context.clock.now();
     let attempt = Attempt {
@@ -121,6 +121,7 @@ pub async fn claim(
         request_timeout: SignedDuration::from_secs(route.connection().spec().request_timeout_seconds.into()),
         operation: route.backend.operation(),
         planned,
+        matched,
     };
     let started = Instant::now();
     let wanted = receipt(object, &attempt);

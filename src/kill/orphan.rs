@@ -15,8 +15,10 @@ use crate::api::{
 };
 use crate::connections::call_permits::Lane;
 use crate::domain::kill::orphan::conclude;
+use crate::domain::kill::outcome::sends_nothing;
 use crate::domain::kill::retention::record_of;
 use crate::domain::names::is_object_name;
+use crate::domain::selection::Wanted;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::tenant::TenantKey;
 use crate::kill::audit;
@@ -50,7 +52,11 @@ impl SharedList {
         F: Future<Output = Option<Arc<Snapshot>>>,
     {
         let shared = self.read.get_or_init(|| look([&self.ids, ids].concat())).await.clone()?;
-        if shared.time >= over && shared.tells_of(ids) { Some(shared) } else { look(ids.to_vec()).await }
+        if shared.time >= over && shared.tells_of(&Wanted::by_id(ids.iter().copied())) {
+            Some(shared)
+        } else {
+            look(ids.to_vec()).await
+        }
     }
 }
 
@@ -79,7 +85,11 @@ pub async fn resolve(
     }
     let ids: Vec<i64> = receipt.spec.sessions.iter().map(|session| session.session_id).collect();
     let over = receipt.spec.settle_deadline_time.0;
-    let snapshot = list.since(over, &ids, |ids| look(context, receipt, ids)).await;
+    let snapshot = if sends_nothing(&receipt.spec) {
+        None
+    } else {
+        list.since(over, &ids, |ids| look(context, receipt, ids)).await
+    };
     let now = context.clock.now().earliest();
     let Some(conclusion) = conclude(receipt, request.as_deref(), snapshot.as_deref(), now) else { return Ok(None) };
     // One at a time: the sweep and a request may resolve the same claim in the same second, with equal records. The
@@ -90,7 +100,7 @@ pub async fn resolve(
     }
     let wanted = as_stored(conclusion.record(now));
     let (record, is_stored) = write_once(context, receipt, wanted.clone()).await?;
-    if is_stored && record == wanted {
+    if is_stored && record == wanted && !sends_nothing(&receipt.spec) {
         count(&context.metrics, receipt, &conclusion.sessions);
         // Its holder vanished before it could write the line.
         let reason = request.as_ref().and_then(|request| request.spec.reason.as_deref());
@@ -178,7 +188,7 @@ mod tests {
         let look = |ids: Vec<i64>| {
             looks.set(looks.get() + 1);
             let list = Snapshot::new(vec![], true, time("10:02:00"));
-            ready(Some(Arc::new(list.of_those_asked_for(Arc::new(ids.into_iter().collect())))))
+            ready(Some(Arc::new(list.of_those_asked_for(Arc::new(Wanted::by_id(ids)), vec![]))))
         };
         for id in 1..=3 {
             assert!(list.since(time("10:01:45"), &[id], &look).await.is_some());

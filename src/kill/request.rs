@@ -12,6 +12,7 @@ use crate::domain::kill::backoff::next_attempt;
 use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::kill::retention::ttl_ignored;
 use crate::domain::kill::status::{Waiting, differs, finished, waiting};
+use crate::domain::selection::Filter;
 use crate::domain::tenant::TenantKey;
 use crate::kill::context::Context;
 use crate::kill::orphan::SharedList;
@@ -46,8 +47,10 @@ pub struct Request {
     /// The process list for orphaned claims of its tenant, shared by its batch.
     pub orphans: Arc<SharedList>,
     pub item: Item,
-    /// The object as it was when its turn came.
+    /// The object as it was when its turn came. Once its selector has matched, with the sessions that it takes.
     pub object: Arc<SessionKill>,
+    /// Its selector, ready for use, if it has one; or why that cannot be used.
+    pub filter: Result<Option<Arc<Filter>>, String>,
     pub size: Size,
     /// Held by a batch read from the API server, until each request is done or claimed: a verification may be long.
     pub _room: Option<Arc<Permit>>,

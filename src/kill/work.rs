@@ -13,6 +13,7 @@ use crate::api::{Outcome, SessionKill, WaitReason};
 use crate::domain::kill::backoff::in_time;
 use crate::domain::kill::plan::{Intent, Step, plan, plan_woken};
 use crate::domain::kill::sharing::MAX_SESSIONS;
+use crate::domain::selection::Filter;
 use crate::domain::tenant::TenantKey;
 use crate::kill::batch::{attempt, beside, finish};
 use crate::kill::context::Context;
@@ -125,6 +126,7 @@ async fn work(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, ro
             key: key.clone(),
             orphans: orphans.clone(),
             item,
+            filter: Filter::of(&object.spec).map(|filter| filter.map(Arc::new)),
             object,
             size,
             _room: room.clone(),

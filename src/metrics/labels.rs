@@ -173,13 +173,16 @@ impl Ending {
     #[must_use]
     pub const fn of(reason: Outcome) -> Self {
         match reason {
-            Outcome::SessionsKilled | Outcome::SessionsGone | Outcome::AlreadyExecuted | Outcome::DryRunCompleted => {
-                Self::Succeeded
-            }
+            Outcome::SessionsKilled
+            | Outcome::SessionsGone
+            | Outcome::AlreadyExecuted
+            | Outcome::NothingMatched
+            | Outcome::DryRunCompleted => Self::Succeeded,
             Outcome::ExpiredOnArrival | Outcome::KillMissed | Outcome::DeadlineExceeded => Self::Expired,
             Outcome::Deleted => Self::Deleted,
             Outcome::OutcomeUnknown => Self::Unknown,
             Outcome::PreconditionFailed
+            | Outcome::TooManyMatched
             | Outcome::NotAllowed
             | Outcome::InvalidObject
             | Outcome::PartiallyKilled

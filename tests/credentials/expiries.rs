@@ -33,7 +33,7 @@ async fn list(gateway: &Server, key: &AccessKey) -> Result<(), CallError> {
     let access = Access { endpoint, access_key: key.clone(), signature_v1: false };
     let tenant = Tenant { instance_id: "ob1".to_owned(), tenant_id: "t1".to_owned() };
     let client = Client::new(&options).unwrap();
-    client.list_sessions(&tenant, |_| true, SignedDuration::ZERO, &access).await.map(drop)
+    client.list_sessions(&tenant, (|_| true, &[]), SignedDuration::ZERO, &access).await.map(drop)
 }
 
 const EMPTY: &str = r#"{"RequestId":"R","Data":{"AllProcessList":[]}}"#;

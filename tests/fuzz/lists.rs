@@ -47,7 +47,7 @@ fn a_list_that_is_read_for_some_sessions_says_of_them_what_the_whole_says() {
 
 fn read(body: &[u8], wanted: &dyn Fn(i64) -> bool) -> Result<ProcessList, CallError> {
     let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body };
-    read_list(raw, Sieve::new(&key(), wanted))
+    read_list(raw, Sieve::new(&key(), wanted), &[])
 }
 
 #[test]

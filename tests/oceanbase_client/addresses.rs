@@ -24,7 +24,8 @@ async fn a_name_that_leads_inside_is_not_called_unless_the_operator_named_it() {
     for addresses in [Addresses::Public, Addresses::Vpc] {
         let client = client(addresses);
         let killed = not_executed(client.kill(Permit::valid(), &kill(), &endpoint).await);
-        let listed = client.list_sessions(&tenant(), |_| true, SignedDuration::ZERO, &endpoint).await.unwrap_err();
+        let listed =
+            client.list_sessions(&tenant(), (|_| true, &[]), SignedDuration::ZERO, &endpoint).await.unwrap_err();
         let probe = client.probe(Operation::KillProcessList, SignedDuration::ZERO, &endpoint);
         for error in [killed, listed, probe.await.unwrap_err()] {
             assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");

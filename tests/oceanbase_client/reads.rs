@@ -19,7 +19,7 @@ const NO_LEAD: SignedDuration = SignedDuration::ZERO;
 
 /// Lists the sessions in the answer of `endpoint`.
 async fn list(endpoint: &str) -> Result<ProcessList, CallError> {
-    fast().list_sessions(&tenant(), |_| true, NO_LEAD, &access(endpoint)).await.map(|listed| listed.list)
+    fast().list_sessions(&tenant(), (|_| true, &[]), NO_LEAD, &access(endpoint)).await.map(|listed| listed.list)
 }
 
 /// Probes both operations.
@@ -73,8 +73,11 @@ async fn the_list_has_every_session_with_all_its_fields() {
             let mut sessions = vec![gateways_session()];
             sessions.extend(gateway.sessions().await.unwrap().into_iter().skip(1));
             gateway.set_sessions(sessions.clone()).unwrap();
-            let list =
-                fast().list_sessions(&tenant(), |_| true, NO_LEAD, &signed(&gateway, v1, token)).await.unwrap().list;
+            let list = fast()
+                .list_sessions(&tenant(), (|_| true, &[]), NO_LEAD, &signed(&gateway, v1, token))
+                .await
+                .unwrap()
+                .list;
             assert_eq!(list.sessions, sessions.into_iter().map(as_listed).collect::<Vec<_>>());
             assert!(list.complete);
             let calls = gateway.calls();
@@ -91,7 +94,7 @@ async fn the_list_of_a_tenant_without_sessions_is_empty_and_complete() {
     gateway.set_sessions(vec![]).unwrap();
     assert_eq!(
         list(&gateway.url()).await.unwrap(),
-        ProcessList { sessions: vec![], complete: true, limits: Limits::default() }
+        ProcessList { sessions: vec![], selected: vec![], complete: true, limits: Limits::default() }
     );
 }
 
@@ -102,7 +105,7 @@ async fn the_list_asks_for_the_tenant_and_for_nothing_else() {
     for v1 in [false, true] {
         let mut access = access(&server.url());
         access.signature_v1 = v1;
-        fast().list_sessions(&tenant(), |_| true, NO_LEAD, &access).await.unwrap();
+        fast().list_sessions(&tenant(), (|_| true, &[]), NO_LEAD, &access).await.unwrap();
     }
     for request in server.requests() {
         let tenant = tenant();
@@ -174,13 +177,14 @@ async fn errors_of_reads_are_of_the_same_kinds_as_those_of_kills() {
     }
     let mut wrong_secret = access(&gateway.url());
     wrong_secret.access_key.secret = "canary-secret-of-yesterday".into();
-    let error = fast().list_sessions(&tenant(), |_| true, NO_LEAD, &wrong_secret).await.unwrap_err();
+    let error = fast().list_sessions(&tenant(), (|_| true, &[]), NO_LEAD, &wrong_secret).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::CredentialsRejected);
     let error = fast().probe(KillProcessList, NO_LEAD, &wrong_secret).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::CredentialsRejected);
     let mut other_tenant = tenant();
     other_tenant.tenant_id.push('x');
-    let error = fast().list_sessions(&other_tenant, |_| true, NO_LEAD, &access(&gateway.url())).await.unwrap_err();
+    let error =
+        fast().list_sessions(&other_tenant, (|_| true, &[]), NO_LEAD, &access(&gateway.url())).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Rejected);
 }
 
@@ -192,7 +196,7 @@ async fn reads_go_by_the_gateways_clock() {
     let ErrorKind::ClockRefused { server_time: Some(gateway_time) } = error.kind else { panic!("{error}") };
     let lead = gateway_time.duration_since(Timestamp::now());
     let access = access(&gateway.url());
-    assert_eq!(fast().list_sessions(&tenant(), |_| true, lead, &access).await.unwrap().list.sessions.len(), 4);
+    assert_eq!(fast().list_sessions(&tenant(), (|_| true, &[]), lead, &access).await.unwrap().list.sessions.len(), 4);
     fast().probe(KillProcessList, lead, &access).await.unwrap();
 }
 
@@ -294,7 +298,7 @@ async fn reads_are_given_up_before_a_kill_is() {
     let (kill, tenant) = (kill(), tenant());
     let reads = async {
         let (listed, probed) = tokio::join!(
-            client.list_sessions(&tenant, |_| true, NO_LEAD, &access),
+            client.list_sessions(&tenant, (|_| true, &[]), NO_LEAD, &access),
             client.probe(KillProcessList, NO_LEAD, &access)
         );
         [listed.unwrap_err(), probed.unwrap_err()]
@@ -317,11 +321,12 @@ async fn reads_wait_no_longer_than_any_call_does() {
     })
     .await;
     let client = client(Duration::from_secs(1));
-    let error = client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&server.url())).await.unwrap_err();
+    let error = client.list_sessions(&tenant(), (|_| true, &[]), NO_LEAD, &access(&server.url())).await.unwrap_err();
     assert_eq!(error.message, "no answer within 1 s");
     // The server accepts the connection, and never answers the first message of TLS.
-    let error =
-        client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&format!("https://{}", server.authority))).await;
+    let error = client
+        .list_sessions(&tenant(), (|_| true, &[]), NO_LEAD, &access(&format!("https://{}", server.authority)))
+        .await;
     assert_eq!(error.unwrap_err().kind, ErrorKind::Unreachable);
 }
 
@@ -361,7 +366,7 @@ fn list_of(sessions: i64) -> String {
 async fn of_a_large_list_the_sessions_that_were_asked_for_are_kept() {
     let server = Server::answering(http("200 OK", "", &list_of(10_000))).await;
     let wanted = |id| [1, 5000, 10_000, 10_001].contains(&id);
-    let list = fast().list_sessions(&tenant(), wanted, NO_LEAD, &access(&server.url())).await.unwrap().list;
+    let list = fast().list_sessions(&tenant(), (wanted, &[]), NO_LEAD, &access(&server.url())).await.unwrap().list;
     let users: Vec<_> = list.sessions.iter().map(|session| session.user.as_str()).collect();
     assert_eq!((users, list.complete), (vec!["user-1", "user-5000", "user-10000"], true));
 }
@@ -408,7 +413,7 @@ async fn a_large_list_that_drips_is_given_up_in_time() {
     })
     .await;
     let client = client(Duration::from_secs(1));
-    let error = client.list_sessions(&tenant(), |_| true, NO_LEAD, &access(&server.url())).await.unwrap_err();
+    let error = client.list_sessions(&tenant(), (|_| true, &[]), NO_LEAD, &access(&server.url())).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.message.as_str()), ("AnswerLost", "no answer within 1 s"));
     server.ended(1).await;
 }

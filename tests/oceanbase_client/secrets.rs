@@ -74,7 +74,7 @@ async fn errors_of_each_call(client: &Client, server: &str, v1: bool) -> Vec<Cal
         Called::NotExecuted(_, error) | Called::Ambiguous(error) => Some(error),
         Called::Answered(_) | Called::InPart(..) => None,
     };
-    let listed = client.list_sessions(&tenant(), |_| true, SignedDuration::ZERO, &access).await.err();
+    let listed = client.list_sessions(&tenant(), (|_| true, &[]), SignedDuration::ZERO, &access).await.err();
     let probed = client.probe(Operation::KillProcessList, SignedDuration::ZERO, &access).await.err();
     [killed, listed, probed].into_iter().flatten().collect()
 }

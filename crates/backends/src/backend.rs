@@ -1,12 +1,12 @@
 //! The one seam between the operator and whatever ends sessions: one `match` per verb, so that a new backend must answer
 //! each. Does I/O.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sessionkill_api::{BackendSpec, Operation, WaitReason};
 use sessionkill_core::backend::{Asked, CallError, Costs, Guarantees, KillPermit, KillTarget, Tenant};
+use sessionkill_core::selection::Wanted;
 
 use super::access_key::AccessKey;
 use super::alibaba::{self, Gateway, Known, LIST_ACTION};
@@ -82,16 +82,16 @@ impl Backend {
         }
     }
 
-    /// Lists the sessions of `tenant` with the IDs `wanted`. `server_time` is what the other side told as its time when it refused
+    /// Lists the sessions of `tenant` that are `wanted`. `server_time` is what the other side told as its time when it refused
     /// the same list for its time just now.
     pub async fn list(
         &self,
         tenant: &Tenant,
-        wanted: Arc<HashSet<i64>>,
+        wanted: Arc<Wanted>,
         server_time: Option<Timestamp>,
     ) -> Result<Listed, CallError> {
         match self {
-            Self::AlibabaCloud(gateway) => gateway.list(tenant, move |id| wanted.contains(&id), server_time).await,
+            Self::AlibabaCloud(gateway) => gateway.list(tenant, wanted, server_time).await,
             Self::Sql(database) => database.list(tenant, &wanted).await,
             #[cfg(feature = "scripted")]
             Self::Scripted(script) => script.list(tenant, &wanted).await,

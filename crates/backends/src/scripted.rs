@@ -2,7 +2,6 @@
 //!
 //! It exists for tests only: it shows that the operator asks for what a backend guarantees, and not which one it is.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use sessionkill_core::backend::{
     ANSWER_LOST, Asked, CallError, Called, Costs, ErrorKind, Fence, Guarantees, KillAnswer, KillPermit, KillTarget,
     ProcessList, Tenant,
 };
+use sessionkill_core::selection::{Selecting, Wanted};
 use sessionkill_core::session::{Row, Seen};
 use sessionkill_core::snapshot::Limits;
 
@@ -89,11 +89,17 @@ impl Script {
     }
 
     /// See [`crate::Backend::list`].
-    pub async fn list(&self, tenant: &Tenant, wanted: &HashSet<i64>) -> Result<Listed, CallError> {
+    pub async fn list(&self, tenant: &Tenant, wanted: &Wanted) -> Result<Listed, CallError> {
         let (began, time) = (Instant::now(), Timestamp::now());
         let said: Vec<Said> = self.ask(LIST_ACTION, tenant, &[]).await?;
-        let sessions = said.into_iter().filter(|said| wanted.contains(&said.session)).map(seen).collect();
-        Ok(Listed { list: ProcessList { sessions, complete: true, limits: Limits::default() }, began, time })
+        let mut selecting = Selecting::of(&wanted.filters);
+        let mut sessions = vec![];
+        for (number, seen) in (0..).zip(said.into_iter().map(seen)) {
+            selecting.offer(number, &seen, Clone::clone);
+            sessions.extend(Some(seen).filter(|seen| wanted.ids.contains(&seen.session_id)));
+        }
+        let selected = selecting.finish();
+        Ok(Listed { list: ProcessList { sessions, selected, complete: true, limits: Limits::default() }, began, time })
     }
 
     /// See [`crate::Backend::probe`].

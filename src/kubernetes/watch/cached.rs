@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::api::{SessionKill, WaitReason};
 use crate::domain::clock::Now;
 use crate::domain::footprint::footprint;
-use crate::domain::kill::admission::needs_list;
+use crate::domain::kill::admission::{most_sessions, needs_list};
 use crate::domain::kill::plan::{Step, plan, plan_woken};
 use crate::domain::kill::precheck::MustSee;
 use crate::domain::kill::status::says;
@@ -98,10 +98,10 @@ impl Cached {
         }
     }
 
-    /// How many sessions it names; 1 if the object is unreadable.
+    /// How many sessions it names, or may take; 1 if the object is unreadable.
     pub fn sessions(&self) -> usize {
         match &self.0 {
-            Content::Whole(object, _) => object.spec.sessions.len(),
+            Content::Whole(object, _) => most_sessions(&object.spec),
             Content::Outline(outline) => outline.sessions,
             Content::Unreadable(_) => 1,
         }
@@ -141,8 +141,9 @@ impl Cached {
 
 impl Outline {
     fn of(mut object: SessionKill) -> Self {
-        let (sessions, needs_list) = (object.spec.sessions.len(), needs_list(&object.spec, MustSee::Expected));
+        let (sessions, needs_list) = (most_sessions(&object.spec), needs_list(&object.spec, MustSee::Expected));
         object.spec.sessions = vec![];
+        object.spec.selector = None;
         object.spec.reason = None;
         if let Some(status) = &mut object.status {
             status.sessions = vec![];

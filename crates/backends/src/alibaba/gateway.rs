@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::{KillOperation, Operation, WaitReason};
 use sessionkill_core::backend::{Asked, CallError, Called, ErrorKind, KillPermit, KillTarget, Tenant};
+use sessionkill_core::selection::Wanted;
 
 use super::access::Access;
 use super::advice::{RefusedCall, refusal};
@@ -115,17 +116,16 @@ impl Gateway {
     }
 
     /// See [`crate::Backend::list`].
-    pub(crate) async fn list<W>(
+    pub(crate) async fn list(
         &self,
         tenant: &Tenant,
-        wanted: W,
+        wanted: Arc<Wanted>,
         server_time: Option<Timestamp>,
-    ) -> Result<Listed, CallError>
-    where
-        W: Fn(i64) -> bool + Clone + Send + 'static,
-    {
+    ) -> Result<Listed, CallError> {
         let Caller { access, .. } = self.callers.of(LIST_ACTION);
-        self.client.list_sessions(tenant, wanted, self.lead(server_time), access).await
+        let ids = wanted.clone();
+        let is_wanted = move |id| ids.ids.contains(&id);
+        self.client.list_sessions(tenant, (is_wanted, &wanted.filters), self.lead(server_time), access).await
     }
 
     /// See [`crate::Backend::probe`].

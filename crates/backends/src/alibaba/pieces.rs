@@ -144,7 +144,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || body.chunks(size).try_for_each(|piece| sender.blocking_send(piece.to_vec())));
             let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: pieces };
-            read_list(raw, Sieve::new(&key, &|_| true))
+            read_list(raw, Sieve::new(&key, &|_| true), &[])
         })
     }
 

@@ -8,9 +8,11 @@ use std::borrow::Cow;
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess};
 use sessionkill_core::backend::{CallError, ProcessList};
+use sessionkill_core::selection::{Filter, Selecting};
 use sessionkill_core::session::Seen;
 use sessionkill_core::snapshot::Limits;
 
@@ -29,9 +31,15 @@ const MAX_SESSIONS: usize = 65_536;
 const MAX_DEPTH: usize = 4;
 
 /// Parses an answer. One without `Data.AllProcessList` is ambiguous: an absent list is not an empty one.
-pub fn read_list<B: Body>(raw: RawAnswer<B>, sieve: Sieve<'_>) -> Result<ProcessList, CallError> {
+///
+/// `filters` select sessions from all of them, whatever their IDs are.
+pub fn read_list<B: Body>(
+    raw: RawAnswer<B>,
+    sieve: Sieve<'_>,
+    filters: &[Arc<Filter>],
+) -> Result<ProcessList, CallError> {
     let (key, status) = (sieve.key().clone(), raw.status);
-    match raw.read(&key, Data(Rows::new(sieve)))? {
+    match raw.read(&key, Data(Rows::new(sieve, filters)))? {
         (_, Some(Some(list))) => Ok(list),
         _ => Err(unreadable(status, "Data that has no AllProcessList")),
     }
@@ -89,6 +97,9 @@ struct Rows<'a> {
     hasher: RandomState,
     /// The kept rows, by the same hash.
     kept: HashMap<u64, Kept>,
+    selecting: Selecting,
+    /// Of each session, the outermost row that was offered to `selecting`, by the same hash.
+    offered: HashMap<u64, (usize, usize)>,
     all_read: bool,
 }
 
@@ -99,9 +110,34 @@ struct Kept {
 }
 
 impl<'a> Rows<'a> {
-    fn new(sieve: Sieve<'a>) -> Self {
-        let hasher = RandomState::new();
-        Self { sieve, read: 0, counted: HashSet::new(), hasher, kept: HashMap::new(), all_read: true }
+    fn new(sieve: Sieve<'a>, filters: &[Arc<Filter>]) -> Self {
+        Self {
+            sieve,
+            read: 0,
+            counted: HashSet::new(),
+            hasher: RandomState::new(),
+            kept: HashMap::new(),
+            selecting: Selecting::of(filters),
+            offered: HashMap::new(),
+            all_read: true,
+        }
+    }
+
+    /// Of several rows for one session, the outermost is selected by.
+    fn offer(&mut self, hash: u64, session: &Seen, place: (usize, usize)) {
+        if !self.selecting.is_any() {
+            return;
+        }
+        match self.offered.insert(hash, place) {
+            Some(before) if before <= place => drop(self.offered.insert(hash, before)),
+            before => {
+                if before.is_some() {
+                    self.selecting.withdraw(hash);
+                }
+                let sieve = &self.sieve;
+                self.selecting.offer(hash, session, |seen| sieve.storable(seen));
+            }
+        }
     }
 
     /// Of several rows for one session, keeps the outermost.
@@ -115,6 +151,7 @@ impl<'a> Rows<'a> {
             self.all_read = false;
             return;
         }
+        self.offer(hash, &session, place);
         let entry = self.kept.entry(hash);
         if matches!(&entry, Entry::Occupied(kept) if kept.get().place <= place) {
             return;
@@ -131,7 +168,7 @@ impl<'a> Rows<'a> {
         let mut kept: Vec<Kept> = self.kept.into_values().collect();
         kept.sort_unstable_by_key(|kept| kept.place.1);
         let sessions = kept.into_iter().map(|kept| kept.session).collect();
-        ProcessList { sessions, complete, limits: Limits::default() }
+        ProcessList { sessions, selected: self.selecting.finish(), complete, limits: Limits::default() }
     }
 }
 
@@ -250,7 +287,7 @@ mod tests {
     }
 
     fn read_bytes(status: u16, body: &[u8]) -> Result<ProcessList, CallError> {
-        read_list(RawAnswer { status, retry_after: None, gateway_time: None, body }, Sieve::new(&key(), &|_| true))
+        read_list(RawAnswer { status, retry_after: None, gateway_time: None, body }, Sieve::new(&key(), &|_| true), &[])
     }
 
     fn read(body: &str) -> Result<ProcessList, CallError> {
@@ -326,7 +363,7 @@ mod tests {
     #[test]
     fn an_empty_list_is_one_that_was_given() {
         let list = read(r#"{"Data":{"TotalSessionCount":0,"AllProcessList":[]}}"#).unwrap();
-        assert_eq!(list, ProcessList { sessions: vec![], complete: true, limits: Limits::default() });
+        assert_eq!(list, ProcessList { sessions: vec![], selected: vec![], complete: true, limits: Limits::default() });
     }
 
     #[test]
@@ -507,7 +544,7 @@ mod tests {
         let rows = (1..=count).map(row).collect::<Vec<_>>().join(",");
         let body = format!(r#"{{"Data":{{"AllProcessList":[{rows}]}}}}"#);
         let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
-        read_list(raw, Sieve::new(&key(), wanted)).unwrap()
+        read_list(raw, Sieve::new(&key(), wanted), &[]).unwrap()
     }
 
     #[test]
@@ -533,7 +570,7 @@ mod tests {
         let list = |total: usize| {
             let body = format!(r#"{{"Data":{{"TotalSessionCount":{total},"AllProcessList":[{}]}}}}"#, rows(1000));
             let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
-            read_list(raw, Sieve::new(&key(), &|id| [7, 500, 5000].contains(&id))).unwrap()
+            read_list(raw, Sieve::new(&key(), &|id| [7, 500, 5000].contains(&id)), &[]).unwrap()
         };
         let whole = list(1001);
         assert_eq!(named(&whole), [("b", 7, ""), ("a", 7, ""), ("a", 500, "")]);
@@ -545,7 +582,7 @@ mod tests {
         for odd in [r#"{"SessionId":8}"#, "7", r#"{"SessionId":"x","ServerIp":"a"}"#] {
             let body = format!(r#"{{"Data":{{"AllProcessList":[{{"SessionId":7,"ServerIp":"a"}},{odd}]}}}}"#);
             let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
-            let list = read_list(raw, Sieve::new(&key(), &|id| id == 7)).unwrap();
+            let list = read_list(raw, Sieve::new(&key(), &|id| id == 7), &[]).unwrap();
             assert_eq!((named(&list), list.complete), (vec![("a", 7, "")], false), "{odd}");
         }
     }

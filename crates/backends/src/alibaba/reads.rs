@@ -1,10 +1,12 @@
 //! The calls that change nothing and need no permit: the process list, and a probe that cannot end a session. Does I/O.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::Operation;
 use sessionkill_core::backend::{CallError, ErrorKind, Tenant};
+use sessionkill_core::selection::Filter;
 
 use super::access::Access;
 use super::client::Client;
@@ -23,15 +25,15 @@ pub const LIST_ACTION: &str = "DescribeProcessStatsComposition";
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// Lists the sessions of a tenant (DescribeProcessStatsComposition) with `wanted` IDs. `gateway_lead` is the
-    /// gateway's clock minus ours.
+    /// Lists the sessions of a tenant (DescribeProcessStatsComposition) with `wanted` IDs, and selects for each of `filters`.
+    /// `gateway_lead` is the gateway's clock minus ours.
     ///
     /// If there is no memory for a large list, it is requested again once there is: a list that waited would be stale.
     /// So the delay hits only accounts with large lists.
     pub async fn list_sessions<W>(
         &self,
         tenant: &Tenant,
-        wanted: W,
+        (wanted, filters): (W, &[Arc<Filter>]),
         gateway_lead: SignedDuration,
         access: &Access,
     ) -> Result<Listed, CallError>
@@ -44,7 +46,8 @@ impl Client {
             let form = [("InstanceId", tenant.instance_id.clone()), ("TenantId", tenant.tenant_id.clone())];
             let request = self.read_request(LIST_ACTION, &form, gateway_lead, access)?;
             let answer = self.exchange(request, self.read_timeout(), MAX_LIST_BYTES).await?;
-            let read = ReadList { access_key: access.access_key.clone(), wanted: wanted.clone() };
+            let read =
+                ReadList { access_key: access.access_key.clone(), wanted: wanted.clone(), filters: filters.to_vec() };
             let room = async || room.or_else(|| self.budget.large_now(&self.account));
             let list = receive(answer, read, room).await?;
             Ok(list.map(|list| Listed { list, began: asked.0, time: asked.1 }))

@@ -1,8 +1,11 @@
 //! Receives and parses an answer: a small one whole and in place, a large one piece by piece on another thread. Does
 //! I/O.
 
+use std::sync::Arc;
+
 use sessionkill_api::Operation;
 use sessionkill_core::backend::{CallError, ErrorKind, KillAnswer, ProcessList};
+use sessionkill_core::selection::Filter;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
@@ -39,17 +42,18 @@ impl<W: Fn(i64) -> bool + Send + 'static> Interpret for ReadKill<W> {
     }
 }
 
-/// Parses a list, and keeps the sessions with `wanted` IDs.
+/// Parses a list, keeps the sessions with `wanted` IDs, and selects for each of `filters`.
 pub(super) struct ReadList<W> {
     pub(super) access_key: AccessKey,
     pub(super) wanted: W,
+    pub(super) filters: Vec<Arc<Filter>>,
 }
 
 impl<W: Fn(i64) -> bool + Send + 'static> Interpret for ReadList<W> {
     type Answer = ProcessList;
 
     fn read<B: Body>(self, raw: RawAnswer<B>) -> Result<ProcessList, CallError> {
-        read_list(raw, Sieve::new(&self.access_key, &self.wanted))
+        read_list(raw, Sieve::new(&self.access_key, &self.wanted), &self.filters)
     }
 }
 

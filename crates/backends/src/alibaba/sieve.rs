@@ -57,6 +57,17 @@ impl<'a> Sieve<'a> {
     }
 }
 
+impl Sieve<'_> {
+    /// What may be kept of a row that was selected: redacted and cut as any other.
+    pub(super) fn storable(&self, row: &Seen) -> Seen {
+        let mut row = row.clone();
+        for (text, max) in texts(&mut row) {
+            told(self.key, text, max);
+        }
+        row
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

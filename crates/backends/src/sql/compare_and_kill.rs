@@ -7,13 +7,13 @@
 //!
 //! The first `KILL` without a certain answer costs its connection: the sessions behind it go on with a new one, once.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sessionkill_api::{ObservedSession, Scope, SessionReason};
 use sessionkill_core::backend::{CallError, ErrorKind, KillPermit, ProcessList, TargetSession};
 use sessionkill_core::kill::expect::mismatch;
+use sessionkill_core::selection::Wanted;
 use sessionkill_core::session::{Row, Seen, Verdict};
 use sessionkill_core::snapshot::{Presence, Snapshot};
 use tokio::time::Instant;
@@ -204,7 +204,7 @@ impl<P: KillPermit> Calling<'_, P> {
         let deadline = self.until();
         let Some(session) = self.session.as_mut() else { return Err(Unsent::All(unreachable("no connection"))) };
         let of = Of { tenant: self.tenant, login: &self.access.tenant };
-        match process_list::read(session, of, &HashSet::from([target.session_id]), deadline).await {
+        match process_list::read(session, of, &Wanted::by_id([target.session_id]), deadline).await {
             Ok(list) => Ok(instead(list, target, observed)),
             Err(error) => {
                 self.lose();
@@ -224,7 +224,7 @@ impl<P: KillPermit> Calling<'_, P> {
 /// What is known of the session that is meant, by a list that was read after the comparison. Others may have its ID, on other
 /// servers. That it is missing proves its end only if the list has all sessions of its server.
 fn instead(list: ProcessList, target: &TargetSession, observed: &ObservedSession) -> Verdict {
-    let ProcessList { sessions, complete, limits } = list;
+    let ProcessList { sessions, complete, limits, .. } = list;
     let is_it = |seen: &&Seen| seen.host == observed.host && seen.user == observed.user;
     if let Some(there) = sessions.iter().find(is_it) {
         let difference = target.meant.expect.as_ref().and_then(|expect| mismatch(expect, there));
@@ -337,9 +337,9 @@ mod tests {
         let meant = Meant { expect: Some(expect), ..Meant::default() };
         let target = TargetSession { server_ip: "10.0.0.1".to_owned(), meant, ..target(7) };
         let of = |sessions: Vec<Seen>, complete, server: &str| {
-            let servers = Some(HashSet::from([(server.to_owned(), String::new())]));
+            let servers = Some(std::collections::HashSet::from([(server.to_owned(), String::new())]));
             let limits = Limits { servers, ..Limits::default() };
-            instead(ProcessList { sessions, complete, limits }, &target, &observed())
+            instead(ProcessList { sessions, selected: vec![], complete, limits }, &target, &observed())
         };
         let (own, other) = (|sql_id| there("10.2.3.4:5", sql_id), || there("10.2.3.4:6", "A"));
         assert_eq!(of(vec![], true, "10.0.0.1"), Verdict::Gone(SessionReason::NotFound));

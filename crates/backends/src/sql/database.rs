@@ -1,10 +1,9 @@
 //! The database of one connection, as the backend of its kills. Does I/O.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use sessionkill_api::{Operation, WaitReason};
 use sessionkill_core::backend::{Asked, CallError, Called, ErrorKind, KillAnswer, KillPermit, KillTarget, Tenant};
+use sessionkill_core::selection::Wanted;
 use sessionkill_core::session::Verdict;
 use tokio::time::Instant;
 
@@ -67,7 +66,7 @@ impl Database {
     }
 
     /// See [`crate::Backend::list`].
-    pub(crate) async fn list(&self, tenant: &Tenant, wanted: &HashSet<i64>) -> Result<Listed, CallError> {
+    pub(crate) async fn list(&self, tenant: &Tenant, wanted: &Wanted) -> Result<Listed, CallError> {
         let mut turn = self.access.known.turn(&tenant.tenant_id).await;
         let of = Of { tenant: &tenant.tenant_id, login: &self.access.tenant };
         // One that was kept may be closed by now, which is found only by using it.
@@ -83,12 +82,7 @@ impl Database {
         listed
     }
 
-    async fn list_by(
-        &self,
-        mut session: Session,
-        of: Of<'_>,
-        wanted: &HashSet<i64>,
-    ) -> (Session, Result<Listed, CallError>) {
+    async fn list_by(&self, mut session: Session, of: Of<'_>, wanted: &Wanted) -> (Session, Result<Listed, CallError>) {
         let (began, time) = (std::time::Instant::now(), Timestamp::now());
         let deadline = Instant::now() + self.access.request_timeout;
         let list = process_list::read(&mut session, of, wanted, deadline).await;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use sessionkill_api::SYS_TENANT;
 use sessionkill_core::backend::{CallError, ErrorKind, ProcessList};
+use sessionkill_core::selection::{Selecting, Wanted};
 use sessionkill_core::session::Seen;
 use sessionkill_core::snapshot::Limits;
 use tokio::time::Instant;
@@ -36,11 +37,11 @@ pub(super) struct Of<'a> {
     pub(super) login: &'a str,
 }
 
-/// The sessions of a tenant with the IDs `wanted`, as `session` sees them.
+/// The sessions of a tenant that are `wanted`, as `session` sees them.
 pub(super) async fn read(
     session: &mut Session,
     of: Of<'_>,
-    wanted: &HashSet<i64>,
+    wanted: &Wanted,
     deadline: Instant,
 ) -> Result<ProcessList, CallError> {
     let Session { connection, own_id, server_ip, view, columns, sees_all, lists_some, .. } = session;
@@ -52,7 +53,15 @@ pub(super) async fn read(
     let servers = HashSet::from([(server_ip.clone(), String::new())]);
     let mut reading;
     loop {
-        reading = Reading { sessions: vec![], bytes: 0, servers: servers.clone(), complete: true, refused: None };
+        reading = Reading {
+            sessions: vec![],
+            bytes: 0,
+            rows: 0,
+            selecting: Selecting::of(&wanted.filters),
+            servers: servers.clone(),
+            complete: true,
+            refused: None,
+        };
         let each = |row: &Row<'_>| {
             if let Err(refused) = reading.row(row, (of, *own_id), server_ip, has_tenants, wanted) {
                 reading.refused.get_or_insert(refused);
@@ -67,7 +76,7 @@ pub(super) async fn read(
             Err(error) => return Err(of_read(error)),
         }
     }
-    let Reading { sessions, servers, complete, refused, .. } = reading;
+    let Reading { sessions, selecting, servers, complete, refused, .. } = reading;
     if let Some(refused) = refused {
         return Err(refused);
     }
@@ -79,14 +88,16 @@ pub(super) async fn read(
         "the user sees its own sessions only; GRANT PROCESS ON *.* to it"
     };
     let complete = complete && sees_all;
-    Ok(ProcessList { sessions, complete, limits: Limits { servers: Some(servers), untold: columns.untold(), gap } })
+    let limits = Limits { servers: Some(servers), untold: columns.untold(), gap };
+    Ok(ProcessList { sessions, selected: selecting.finish(), complete, limits })
 }
 
-/// The statement for the sessions with the IDs `wanted` and the own one; `None` if these are so many that all may be read.
-fn statement(view: &str, columns: &Columns, own_id: i64, wanted: &HashSet<i64>) -> Option<String> {
+/// The statement for the sessions with the IDs `wanted` and the own one; `None` if these are so many that all may be read, or
+/// if sessions are selected from all.
+fn statement(view: &str, columns: &Columns, own_id: i64, wanted: &Wanted) -> Option<String> {
     // No session has a larger ID.
-    let ids = wanted.iter().chain([&own_id]).filter_map(|id| u32::try_from(*id).ok());
-    (wanted.len() <= MOST_NAMED).then(|| statements::list_of(view, columns, ids))
+    let ids = wanted.ids.iter().chain([&own_id]).filter_map(|id| u32::try_from(*id).ok());
+    (wanted.ids.len() <= MOST_NAMED && wanted.filters.is_empty()).then(|| statements::list_of(view, columns, ids))
 }
 
 /// A list while it is read.
@@ -94,6 +105,9 @@ struct Reading {
     sessions: Vec<Seen>,
     /// The bytes of their texts.
     bytes: usize,
+    /// How many rows have been read.
+    rows: u64,
+    selecting: Selecting,
     /// Address and SQL port of each server that has a session.
     servers: HashSet<(String, String)>,
     complete: bool,
@@ -107,7 +121,7 @@ impl Reading {
         (of, own_id): (Of<'_>, i64),
         server_ip: &str,
         has_tenants: bool,
-        wanted: &HashSet<i64>,
+        wanted: &Wanted,
     ) -> Result<(), CallError> {
         let Some(seen) = columns::session(row, server_ip) else {
             self.complete = false;
@@ -120,7 +134,12 @@ impl Reading {
             self.servers.insert((seen.server_ip.clone(), seen.server_port.clone()));
         }
         let is_of_tenant = !has_tenants || seen.tenant_id == of.tenant;
-        if is_of_tenant && wanted.contains(&seen.session_id) {
+        self.rows += 1;
+        // Nobody who chooses sessions by what they are means the one that reads the list.
+        if is_of_tenant && seen.session_id != own_id {
+            self.selecting.offer(self.rows, &seen, Clone::clone);
+        }
+        if is_of_tenant && wanted.ids.contains(&seen.session_id) {
             let bytes = self.bytes + bytes_of(&seen);
             if self.sessions.len() < MOST_KEPT && bytes <= MOST_BYTES {
                 self.bytes = bytes;

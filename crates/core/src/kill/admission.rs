@@ -2,8 +2,8 @@
 //! credentials.
 
 use sessionkill_api::{
-    BackendSpec, ConnectionKind, Expect, Mode, OceanBaseConnectionSpec, Session, SessionKillSpec, SessionSelector,
-    VerificationPolicy,
+    BackendSpec, ConnectionKind, Expect, MAX_SESSIONS, Mode, OceanBaseConnectionSpec, Session, SessionKillSpec,
+    SessionSelector, VerificationPolicy,
 };
 
 use crate::kill::precheck::MustSee;
@@ -93,6 +93,15 @@ fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &Session
         "{what} {id} is not in spec.{field} of {connection}: use another connection, or have it \
          added and create a new SessionKill"
     ))
+}
+
+/// The most sessions that a request ends: those that it names, or as many as its selector may take.
+#[must_use]
+pub fn most_sessions(spec: &SessionKillSpec) -> usize {
+    let taken = |selector: &SessionSelector| {
+        selector.max_sessions.and_then(|most| usize::try_from(most).ok()).unwrap_or(MAX_SESSIONS)
+    };
+    spec.selector.as_ref().map_or(spec.sessions.len(), taken)
 }
 
 /// Whether to read the process list before the kill.

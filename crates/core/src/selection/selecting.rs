@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::filter::{Filter, Order};
 use crate::session::Seen;
 
+/// How many more sessions than wanted are kept before they are sorted: with long statements, 100 take up to 1 MiB.
+const ROOM: usize = 25;
+
 /// What a filter has selected from one list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selected {
@@ -26,7 +29,7 @@ pub struct Selecting {
 struct Kept {
     filter: Arc<Filter>,
     matched: HashSet<u64>,
-    /// At most twice as many as are kept in the end, each with its key.
+    /// At most [`ROOM`] more than are kept in the end, each with its key.
     sessions: Vec<(u64, Seen)>,
     /// The rank of the last session that is kept, once there are enough: one behind it is not kept.
     last: Option<i64>,
@@ -82,7 +85,7 @@ impl Kept {
             return;
         }
         self.sessions.push((key, stored(seen)));
-        if self.sessions.len() >= 2 * self.filter.most {
+        if self.sessions.len() >= self.filter.most + ROOM {
             self.prune();
         }
     }
@@ -141,7 +144,7 @@ mod tests {
         for number in (0..10_000).map(|number| number * 7919 % 10_000) {
             let user = if number % 2 == 0 { "report" } else { "other" };
             selecting.offer(number, &seen(number.cast_signed(), user, &format!("{number}.5")), Clone::clone);
-            assert!(selecting.of.iter().all(|kept| kept.sessions.len() <= 200), "no more is kept in memory");
+            assert!(selecting.of.iter().all(|kept| kept.sessions.len() <= 100 + ROOM), "no more is kept in memory");
         }
         selecting.offer(10_001, &seen(10_001, "report", "?"), Clone::clone);
         let [longest, newest, none] = selecting.finish().try_into().unwrap();
