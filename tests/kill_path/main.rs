@@ -47,6 +47,7 @@ mod restore;
 mod retention;
 mod second_backend;
 mod secrecy;
+mod selector;
 mod shared_reads;
 mod sql;
 mod sql_text;

@@ -70,6 +70,7 @@ pub fn kill_sessions(sessions: &[Session], seconds: i64) -> anyhow::Result<Sessi
         not_after_time: Time(not_after),
         reason: None,
         verification: Verification { policy: VerificationPolicy::BestEffort, timeout_seconds: 11 },
+        selector: None,
         suspend: false,
         ttl_seconds_after_finished: None,
     })

@@ -103,6 +103,7 @@ pub(super) fn claimed(object: &SessionKill, now: Timestamp) -> SessionKillReceip
         request_timeout: SignedDuration::from_secs(10),
         operation: Operation::KillProcessList,
         planned: planned.collect(),
+        matched: None,
     };
     receipt(object, &attempt)
 }

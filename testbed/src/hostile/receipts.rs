@@ -114,6 +114,7 @@ fn orphan(request: &SessionKill) -> SessionKillReceipt {
         request_timeout: SignedDuration::from_secs(10),
         operation: Operation::KillProcessList,
         planned: request.spec.sessions.iter().map(pending).collect(),
+        matched: None,
     };
     receipt(request, &attempt)
 }

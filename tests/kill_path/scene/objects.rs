@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::PostParams;
+use serde_json::Value;
 use sessionkill::api::{
     ConnectionKind, ConnectionRef, Expect, Mode, Scope, Session, SessionKill, SessionKillSpec, SessionOutcome,
     SessionReason, Verification, VerificationPolicy,
@@ -27,6 +28,7 @@ impl<'a> RequestBuilder<'a> {
             mode: Mode::Kill,
             scope: Scope::Session,
             sessions: vec![],
+            selector: None,
             not_before_time: None,
             not_after_time: Time(in_seconds(600)),
             reason: Some("INC-4711 runaway report".into()),
@@ -52,6 +54,13 @@ impl<'a> RequestBuilder<'a> {
             expect: None,
         };
         self.spec.sessions = numbers.into_iter().map(session).collect();
+        self
+    }
+
+    /// Chooses sessions by this selector instead.
+    pub fn selecting(mut self, selector: Value) -> Self {
+        self.spec.sessions.clear();
+        self.spec.selector = Some(serde_json::from_value(selector).unwrap());
         self
     }
 
