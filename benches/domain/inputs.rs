@@ -105,6 +105,7 @@ pub fn attempt(object: &SessionKill) -> Attempt {
         request_timeout: SignedDuration::from_secs(10),
         operation: Operation::KillProcessList,
         planned: planned(object),
+        matched: None,
     }
 }
 

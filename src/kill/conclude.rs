@@ -167,7 +167,7 @@ impl Made {
         }
         let mut conclusion = Conclusion {
             target_mismatch: call.target_mismatch,
-            ..Conclusion::called(call.sessions, call.dispatch, &detail)
+            ..Conclusion::called(call.sessions, call.dispatch, &detail).of_matched(receipt.spec.matched)
         };
         let trace_id = request.context.traces.trace_id(&request.item.uid);
         let why = request.object.spec.reason.as_deref();

@@ -4,7 +4,8 @@ use serde_json::Value;
 use sessionkill::api::definitions;
 
 use crate::{
-    cases::Case, cluster_connection, connection, credentials, dropped, receipt, session_kill, session_kill_status, sql,
+    cases::Case, cluster_connection, connection, credentials, dropped, receipt, selector, session_kill,
+    session_kill_status, sql,
 };
 
 /// The words with which the API server reports a violation of each keyword.
@@ -77,8 +78,12 @@ fn every_bound_and_every_rule_has_a_case_that_it_refuses() {
             session_kill::updates(),
             session_kill::releases(),
             session_kill::scopes(),
+            selector::creations(),
+            selector::updates(),
             dropped::nulls(&session_kill::valid()),
+            dropped::nulls(&selector::valid()),
             dropped::crowds(&session_kill::valid()),
+            dropped::crowds(&selector::valid()),
             session_kill_status::changes_before_the_end(),
             session_kill_status::changes_after_the_end(),
         ]

@@ -8,7 +8,7 @@ use crate::{
     cases::{Case, Server, set},
     cluster_connection, connection,
     control_plane::cluster,
-    credentials, session_kill, sql,
+    credentials, selector, session_kill, sql,
 };
 
 /// The settings with which clients ask the API server to treat unknown fields.
@@ -43,7 +43,9 @@ const HARMLESS: [(&str, &str); 24] = [
 ];
 
 /// Fields of which an object has only one: those that it lacks are those of another example.
-const ALTERNATIVES: [&str; 10] = [
+const ALTERNATIVES: [&str; 12] = [
+    "sessions",
+    "selector",
     "alibabaCloud",
     "sql",
     "service",
@@ -58,8 +60,14 @@ const ALTERNATIVES: [&str; 10] = [
 
 /// Valid objects, which together have all fields.
 fn examples() -> Vec<Value> {
-    let others =
-        [session_kill::valid(), connection::valid(), sql::valid(), sql::by_host(), cluster_connection::valid()];
+    let others = [
+        session_kill::valid(),
+        selector::valid(),
+        connection::valid(),
+        sql::valid(),
+        sql::by_host(),
+        cluster_connection::valid(),
+    ];
     let shared = credentials::examples().map(|connection| cluster_connection::lent(&connection));
     others.into_iter().chain(credentials::examples()).chain(shared).collect()
 }
@@ -245,8 +253,12 @@ async fn no_patch_takes_away_what_makes_a_kill_less_likely() {
     let server = Server::in_namespace("taken-away").await;
     let mut held = session_kill::of_statements();
     (held["spec"]["mode"], held["spec"]["suspend"]) = ("DryRun".into(), true.into());
+    let mut chosen = selector::valid();
+    (chosen["spec"]["scope"], chosen["spec"]["connectionRef"]["kind"]) =
+        (held["spec"]["scope"].clone(), held["spec"]["connectionRef"]["kind"].clone());
+    (chosen["spec"]["mode"], chosen["spec"]["suspend"]) = ("DryRun".into(), true.into());
     let others = [connection::valid(), credentials::lent(), sql::valid(), sql::by_host(), cluster_connection::valid()];
-    for object in [held].into_iter().chain(others) {
+    for object in [held, chosen].into_iter().chain(others) {
         let stored = server.create(&object).await;
         // Leave out fields in lists, as a patch replaces a whole list.
         for field in fields(&object).into_iter().filter(|field| !field.pointer.contains("/0/")) {

@@ -13,6 +13,7 @@ mod credentials;
 mod drift;
 mod dropped;
 mod receipt;
+mod selector;
 mod session_kill;
 mod session_kill_status;
 mod sql;

@@ -75,7 +75,8 @@ pub fn creations() -> Vec<Case> {
         set("/spec/scope", "Query"),
         set("/spec/scope", "All")
             .refused(r#"spec.scope: Unsupported value: "All": supported values: "Session", "Query""#),
-        set("/spec/sessions", json!([])).refused("spec.sessions in body should have at least 1 items"),
+        set("/spec/sessions", json!([])).refused("a receipt without sessions is that of a request with a selector"),
+        set("/spec/sessions", json!([])).and(set("/spec/matched", 0)),
         set("/spec/sessions", many(100)),
         set("/spec/sessions", many(101)).refused("spec.sessions: Too many: 101: must have at most 100 items"),
         set("/spec/sessions/0", json!({"serverIP": "::1", "sessionID": 1, "outcome": "Gone", "reason": "NotFound"})),

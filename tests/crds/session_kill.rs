@@ -135,7 +135,7 @@ fn session_lists() -> Vec<Case> {
     const ID: &str = "/spec/sessions/0/sessionID";
     let bad_server = "serverIP must be an IP address in canonical form, such as 192.168.13.119 or fd00::1";
     let mut cases = vec![
-        without("/spec/sessions").refused("spec.sessions: Required value"),
+        without("/spec/sessions").refused("exactly one of sessions and selector is needed"),
         set("/spec/sessions", json!([])).refused("spec.sessions in body should have at least 1 items"),
         set("/spec/sessions", sessions(MAX_SESSIONS)),
         set("/spec/sessions", sessions(MAX_SESSIONS + 1))

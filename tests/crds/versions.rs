@@ -21,8 +21,8 @@ fn too_costly() -> String {
     let requests = definitions.into_iter().find(|definition| definition.spec.names.plural == "sessionkills");
     let mut definition = serde_json::to_value(requests.unwrap()).unwrap();
     let sessions = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/sessions";
-    let rules = definition.pointer_mut(sessions).unwrap()["x-kubernetes-validations"].as_array_mut().unwrap();
-    rules.push(json!({"rule": "self.all(a, self.all(b, self.all(c, a.serverIP + b.serverIP != c.serverIP)))"}));
+    let rules = &mut definition.pointer_mut(sessions).unwrap()["x-kubernetes-validations"];
+    *rules = json!([{"rule": "self.all(a, self.all(b, self.all(c, a.serverIP + b.serverIP != c.serverIP)))"}]);
     definition.to_string()
 }
 

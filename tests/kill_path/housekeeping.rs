@@ -48,6 +48,7 @@ fn orphan(number: usize, request: &str, tenant: &str, connection: &str, age: i64
         tenant_id: tenant.into(),
         operation: Operation::KillProcessList,
         sessions: vec![session],
+        matched: None,
     };
     SessionKillReceipt::new(&format!("sk-{number:040x}"), spec)
 }

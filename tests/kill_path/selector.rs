@@ -180,7 +180,7 @@ async fn nothing_is_chosen_from_a_list_that_cannot_be_read_or_is_not_complete() 
 async fn a_pattern_that_the_api_server_lets_pass_and_the_operator_cannot_use_sends_nothing() {
     let scene = scene("select-pattern").await;
     // The API server's regular expressions have it, and those of the operator do not.
-    let selector = json!({"match": {"sqlTextPattern": r"orders \C"}, "maxSessions": 2});
+    let selector = json!({"match": {"sqlTextPattern": r"orders \Q.\E"}, "maxSessions": 2});
     scene.request("inc-1").selecting(selector).create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!(ended.reason(), "PreconditionFailed");

@@ -40,7 +40,10 @@ use super::status::SessionStatus;
 )]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self == oldSelf", "a receipt's spec is immutable"))]
+#[x_kube(
+    validation = ("self == oldSelf", "a receipt's spec is immutable"),
+    validation = ("self.sessions.size() > 0 || has(self.matched)", "a receipt without sessions is that of a request with a selector: it says how many matched")
+)]
 pub struct SessionKillReceiptSpec {
     /// The request that made the claim.
     pub session_kill_ref: SessionKillRef,

@@ -8,6 +8,7 @@ mod lent;
 mod login;
 mod scripted;
 mod secure;
+mod selector;
 
 use std::sync::Arc;
 

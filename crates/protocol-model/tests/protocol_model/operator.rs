@@ -287,6 +287,7 @@ fn wanted(
         request_timeout: REQUEST_TIMEOUT,
         operation: Operation::KillProcessList,
         planned,
+        matched: None,
     };
     Stored::new(protocol.receipt(object, &attempt))
 }
