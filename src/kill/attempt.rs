@@ -4,68 +4,26 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{
-    Mode, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionKillSpec, SessionOutcome,
-    SessionReason, SessionStatus, SqlTextPolicy, WaitReason,
-};
+use crate::api::{Mode, Outcome, SessionKill, SessionKillReceipt, SessionKillReceiptStatus, SessionReason, WaitReason};
 use crate::connections::allowed_use::NotAllowed;
 use crate::connections::call_permits::Lane;
 use crate::connections::route::Route;
-use crate::domain::backend::{CallError, ErrorKind};
-use crate::domain::kill::admission::{needs_list, rests_on_list};
+use crate::domain::backend::ErrorKind;
 use crate::domain::kill::claim::Standing;
 use crate::domain::kill::conclusion::Conclusion;
 use crate::domain::kill::orphan::without_receipt;
 use crate::domain::kill::outcome::sends_nothing;
 use crate::domain::kill::plan::{Intent, KillIntent};
-use crate::domain::kill::precheck::{Undecided, precheck};
 use crate::domain::kill::unsent::unsent;
-use crate::domain::selection::{Choice, Filter, Wanted, choose, needed};
-use crate::domain::snapshot::Snapshot;
+use crate::domain::selection::Wanted;
 use crate::kill::claim::{Claim, Claimed, claim, find};
 use crate::kill::orphan::resolve;
+use crate::kill::planned::{Observed, Planned, Unplanned};
 use crate::kill::request::Request;
 use crate::kill::settle::{has_ended, record};
 use crate::kubernetes::calls::ApiError;
 use crate::metrics::labels::ClaimResult;
 use crate::queue::item::Next;
-
-/// The result of reading the process list; `None` if no request needs it.
-pub type Observed = Option<Result<Arc<Snapshot>, CallError>>;
-
-/// The sessions of a request right before its claim.
-struct Planned {
-    /// The request with its sessions: with a selector, those that it takes.
-    object: Arc<SessionKill>,
-    /// The state of each.
-    sessions: Vec<SessionStatus>,
-    /// How many sessions its selector matched.
-    matched: Option<i32>,
-}
-
-impl Planned {
-    /// Whether it names sessions of which none is left to be killed. What a selector matched is claimed, however little it is: one
-    /// attempt alone may decide that.
-    fn is_nothing_left(&self) -> bool {
-        self.matched.is_none() && self.sessions.iter().all(|session| session.outcome != SessionOutcome::Pending)
-    }
-}
-
-/// What the request of `spec` takes of what its filter has selected.
-fn chosen(
-    spec: &SessionKillSpec,
-    snapshot: Option<&Snapshot>,
-    filter: &Arc<Filter>,
-    policy: SqlTextPolicy,
-) -> Result<Choice, Undecided> {
-    let snapshot = snapshot.ok_or(Undecided::Incomplete(""))?;
-    if let Some(field) = spec.selector.as_ref().and_then(|selector| snapshot.cannot_tell_of(&needed(selector))) {
-        return Err(Undecided::Unselectable(field));
-    }
-    let selected = snapshot.selected(filter).filter(|_| snapshot.is_complete());
-    let selected = selected.ok_or(Undecided::Incomplete(snapshot.gap()))?;
-    Ok(choose(spec, selected, policy, snapshot.time))
-}
 
 /// The result of an attempt's own steps.
 pub enum Attempted {
@@ -138,7 +96,14 @@ impl Request {
         let planned = match self.planned(route, observed) {
             Ok(planned) => planned,
             // Without a list nothing is sent.
-            Err(decision) => return self.unless_claimed(&intent, decision).await,
+            Err(Unplanned::Waits(reason, message)) => {
+                return self.unless_claimed(&intent, Decision::Wait(reason, message)).await;
+            }
+            Err(Unplanned::Unusable(why)) => {
+                let message = format!("{why}: nothing was sent; correct it in a new SessionKill");
+                let conclusion = Conclusion::uncalled(Outcome::PreconditionFailed, message, vec![]);
+                return self.unless_claimed(&intent, Decision::End(conclusion)).await;
+            }
         };
         match intent {
             Intent::DryRun => {
@@ -169,77 +134,6 @@ impl Request {
         let named = self.object.spec.sessions.iter().map(|session| session.session_id);
         let told = self.object.status.iter().flat_map(|status| &status.sessions).map(|session| session.session_id);
         named.chain(told).collect()
-    }
-
-    /// The state of each session. The error is what to do without it: a required session's state is unknown, or the selector
-    /// cannot be used.
-    fn planned(&self, route: &Route, observed: &Observed) -> Result<Planned, Decision> {
-        let filter = self.filter.as_ref().map_err(|why| self.not_usable(why))?;
-        let (spec, must_see) = (&self.object.spec, route.connection().must_see());
-        let observed = observed.as_ref().filter(|_| needs_list(spec, must_see));
-        let snapshot = observed.and_then(|read| read.as_ref().ok()).map(Arc::as_ref);
-        let policy = route.connection().spec().sql_text;
-        let why = match observed {
-            Some(Err(error)) if rests_on_list(spec, must_see) => {
-                let why = self.not_read(route, error);
-                // It concerns all that is asked of the server, and not the list alone.
-                if error.kind == ErrorKind::ProxyNotSupported {
-                    let message = format!("{}: {why}", spec.connection_ref);
-                    return Err(Decision::Wait(WaitReason::ProxyNotSupported, message));
-                }
-                why
-            }
-            _ => {
-                let planned = match filter {
-                    Some(filter) => chosen(spec, snapshot, filter, policy).map(|choice| self.taking(choice)),
-                    None => precheck(&spec.sessions, snapshot, must_see, policy).map(|sessions| self.naming(sessions)),
-                };
-                match planned {
-                    Ok(planned) => return Ok(planned),
-                    Err(undecided) => undecided.to_string(),
-                }
-            }
-        };
-        let message = format!(
-            "{}: the process list of tenant {} cannot be read ({why}), and without it a session could be the wrong one: nothing \
-             was sent; trying again until {}",
-            spec.connection_ref, spec.tenant_id, spec.not_after_time.0
-        );
-        Err(Decision::Wait(WaitReason::ObservationFailed, message))
-    }
-
-    fn naming(&self, sessions: Vec<SessionStatus>) -> Planned {
-        Planned { object: self.object.clone(), sessions, matched: None }
-    }
-
-    fn taking(&self, choice: Choice) -> Planned {
-        let mut object = SessionKill::clone(&self.object);
-        object.spec.sessions = choice.sessions;
-        Planned { object: Arc::new(object), sessions: choice.planned, matched: Some(choice.matched) }
-    }
-
-    /// The selector cannot be used, for reasons that the API server does not know.
-    fn not_usable(&self, why: &str) -> Decision {
-        let message = format!("{why}: nothing was sent; correct it in a new SessionKill");
-        Decision::End(Conclusion::uncalled(Outcome::PreconditionFailed, message, vec![]))
-    }
-
-    /// Why the list could not be read. If the cause is the access key or the way to the gateway, it stops every call
-    /// through the connection, so that the connection reports it too.
-    fn not_read(&self, route: &Route, error: &CallError) -> String {
-        let instance = &self.object.spec.instance_id;
-        let action = route.backend.list_action();
-        let Some((reason, message)) = route.backend.refusal(action, instance, error) else { return error.to_string() };
-        if matches!(
-            reason,
-            WaitReason::CredentialsRejected
-                | WaitReason::EndpointUnreachable
-                | WaitReason::EndpointNotAllowed
-                | WaitReason::ProxyNotSupported
-        ) {
-            self.context.connection_reports.failed(route.connection(), reason, &message);
-        }
-        message
     }
 
     /// The connection does not allow the request.

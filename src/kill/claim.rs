@@ -100,8 +100,8 @@ pub enum Claimed {
     Taken(Box<SessionKillReceipt>, Standing),
 }
 
-/// Claims `object` for a new attempt to kill the pending sessions of `planned`, which are taken as `sessions`; `matched` is how
-/// many its selector matched. Needs the intent, which a DryRun lacks.
+/// Claims `object` for a new attempt to kill the pending of `planned`, taken as `sessions`; `matched` is how many its selector
+/// matched. Needs the intent, which a DryRun lacks.
 ///
 /// After an error, no claim of this attempt is at work. One that may have been stored is given up and deleted, now or
 /// when it is found, as nobody else could know that nothing was sent under it.

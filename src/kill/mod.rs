@@ -1,7 +1,7 @@
 //! The kill path: from a request that was seen to its end. Does I/O, as decided by `domain::kill`.
 //!
 //! ```text
-//! reconcile → queue → worker → work → batch: blocked → attempt → claim → send ─┬→ verify → conclude → settle → record
+//! reconcile → queue → worker → work → batch: blocked → planned → attempt → claim → send ─┬→ verify → conclude → settle → record
 //!   decides          a task per    one read and one call for the               └→ released: not executed, tried again
 //!                    tenant        whole batch; nothing is retried blindly
 //! ends: ends requests that must not be sent any more, outside the queue
@@ -23,6 +23,7 @@ pub mod context;
 pub mod ends;
 mod live_claims;
 mod orphan;
+mod planned;
 pub mod reconcile;
 mod released;
 mod report;

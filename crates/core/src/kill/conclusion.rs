@@ -179,7 +179,7 @@ fn who(sessions: &[SessionStatus]) -> String {
         *counts.entry((&seen.user, &seen.client_ip)).or_insert(0) += 1;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.sort_by_key(|(_, count)| -count);
     let named = counts.iter().take(MAX_SHOWN);
     let named = named.map(|((user, client), count)| {
         format!("{count} of {} at {}", quoted(user, MAX_SHOWN_NAME), quoted(client, MAX_SHOWN_NAME))

@@ -9,7 +9,7 @@ mod filter;
 mod selecting;
 mod wanted;
 
-pub use choice::{Choice, choose, needed};
-pub use filter::{Filter, Order};
-pub use selecting::{Selected, Selecting};
-pub use wanted::Wanted;
+pub use self::choice::{Choice, choose, needed};
+pub use self::filter::{Filter, Order};
+pub use self::selecting::{Selected, Selecting};
+pub use self::wanted::Wanted;

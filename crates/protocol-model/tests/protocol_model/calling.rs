@@ -6,12 +6,13 @@ use sessionkill_api::{
 };
 use sessionkill_core::backend::ROOM_TO_ASK_AGAIN;
 use sessionkill_core::kill::conclusion::{Conclusion, dispatch};
-use sessionkill_core::kill::outcome::{for_sent, from_answer, rejected};
+use sessionkill_core::kill::outcome::{for_sent, from_answer, rejected, sends_nothing};
 use sessionkill_core::kill::sharing::Sharing;
 use sessionkill_core::kill::status::{InVerification, finished, verifying};
 use sessionkill_core::kill::verification::{Read, follow, is_open};
 use sessionkill_core::session::Row;
 
+use super::choosing::chosen;
 use super::in_order::InOrder;
 use super::live_claims::give_up as give_up_claim;
 use super::operator::{Member, Refusal, Stage, Task};
@@ -82,7 +83,13 @@ pub(crate) fn send(world: &mut World, task: &mut Task) -> Option<()> {
     let mut call = None;
     for member in &mut task.members {
         let Stage::Sending { receipt, nonce, stamp } = member.stage.clone() else { continue };
-        let named: &mut Call = call.get_or_insert(Call { nonce: nonce.clone(), members: vec![], stamp, only: None });
+        let named: &mut Call = call.get_or_insert(Call {
+            nonce: nonce.clone(),
+            members: vec![],
+            stamp,
+            only: None,
+            chosen: chosen(member, &receipt),
+        });
         named.members.push((member.request, receipt.spec.attempt_id.clone()));
         member.stage = Stage::Calling { receipt, nonce };
     }
@@ -294,7 +301,11 @@ pub(crate) fn settle(protocol: Protocol, world: &mut World, member: &mut Member)
         Stage::Ending { status } => (status, Stage::Done),
         Stage::Told { receipt, sessions } => {
             let call = dispatch(&receipt, Operation::KillProcessList, "R");
-            let conclusion = Conclusion::called((*sessions).clone(), call, "no certain answer");
+            let conclusion = if sends_nothing(&receipt.spec) {
+                Conclusion::unsendable(&receipt)
+            } else {
+                Conclusion::called((*sessions).clone(), call, "no certain answer")
+            };
             // The time is fixed, as in `Member::ends`.
             let end = || finished(&member.object, &conclusion, at(0));
             let status = made_once(&(&member.object, &receipt, &sessions), end);

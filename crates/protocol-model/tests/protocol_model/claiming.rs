@@ -6,6 +6,7 @@ use sessionkill_core::kill::conclusion::Conclusion;
 use sessionkill_core::kill::orphan::conclude;
 use sessionkill_core::kill::retention::record_of;
 
+use super::choosing::granted;
 use super::live_claims::{give_up, try_again};
 use super::operator::{Member, Stage};
 use super::protocol::{Protocol, Rule};
@@ -32,7 +33,7 @@ pub(crate) fn post(
         if is_unanswered {
             try_again(world, operator, &wanted);
         }
-        member.stage = Stage::Claimed { receipt: wanted, request: 0, is_found: false };
+        member.stage = granted(wanted, false);
         return Some(());
     }
     let found = world.receipt(wanted.metadata.name.as_deref()?).cloned();
@@ -41,7 +42,7 @@ pub(crate) fn post(
     member.stage = match standing(protocol, world, operator, member, &receipt, Some(&wanted.spec.attempt_id)) {
         Standing::Ours => {
             try_again(world, operator, &wanted);
-            Stage::Claimed { receipt, request: 0, is_found: true }
+            granted(receipt, true)
         }
         standing if is_unanswered && protocol.has(Rule::GiveUpAllTries) => {
             give_up(world, operator, &wanted);

@@ -1,11 +1,14 @@
 //! The effects of a task, and which of them may be next.
 
+use super::choosing::{MATCHING, chooses};
 use super::operator::{Member, Stage, Task};
 
 /// One effect of a task or of one of its members. False means that the server does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Observe(bool),
+    /// Reads the list when these sessions match.
+    Select(&'static [usize]),
     Post(usize, bool),
     PostLate(usize),
     Withdraw(usize),
@@ -55,6 +58,9 @@ impl Effect {
     /// other.
     pub(crate) fn of_task(task: &Task) -> Vec<Self> {
         let any = |is: fn(&Stage) -> bool| task.members.iter().any(|member| is(&member.stage));
+        if any(|stage| matches!(stage, Stage::Observing)) && chooses(task) {
+            return MATCHING.into_iter().map(Self::Select).collect();
+        }
         if any(|stage| matches!(stage, Stage::Observing)) {
             return vec![Self::Observe(true), Self::Observe(false)];
         }

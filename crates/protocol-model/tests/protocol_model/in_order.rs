@@ -119,7 +119,7 @@ pub(crate) fn kill(protocol: Protocol, world: &mut World, operator: usize, task:
     // In the condition of `KILL`. It has the server's clock, which is compared with its clock at the look.
     let until = if protocol.has(Rule::Fence) { left } else { SignedDuration::from_mins(10) };
     let stamp = seconds(world.time(operator) + until) + world.clocks.gateway - world.clocks.operators[operator];
-    world.network.push(Call { nonce: nonces.into_iter().next()?, members, stamp, only: Some(session) });
+    world.network.push(Call { nonce: nonces.into_iter().next()?, members, stamp, only: Some(session), chosen: None });
     world.network.sort_by(|one, other| one.nonce.cmp(&other.nonce));
     task.in_order = Some(InOrder { is_waiting: true, sent: call.sent + 1, ..call });
     Some(())

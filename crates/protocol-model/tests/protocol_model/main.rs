@@ -18,6 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a model that breaks fails its test")]
 
 mod calling;
+mod choosing;
 mod claiming;
 mod effect;
 mod in_order;
@@ -146,6 +147,12 @@ fn what_a_call_by_sql_did_not_come_to_goes_out_again_and_nothing_else() {
     explore(Checked { moments: AT_ONCE, ..Scenario::TwoInOrder.with(1, 3) }, 30_000);
     explore(Checked { moments: AT_ONCE, ..Scenario::SameInOrder.with(1, 3) }, 20_000);
     explore(Scenario::TwoInOrder.with(0, 2), 100_000);
+}
+
+#[test]
+fn whatever_each_operator_sees_a_selection_is_one_kill() {
+    explore(Scenario::Chosen.with(1, 2), 100_000);
+    explore(Checked { moments: AT_ONCE, ..Scenario::ChosenTwice.with(1, 2) }, 50_000);
 }
 
 #[test]

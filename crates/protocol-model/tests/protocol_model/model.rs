@@ -2,6 +2,7 @@
 
 use stateright::Model;
 
+use super::choosing::select;
 use super::effect::Effect;
 use super::mishaps::{may_arrive, may_edit, troubles};
 use super::operator::{Operator, Refusal, Task, observe, take};
@@ -228,6 +229,7 @@ impl Checked {
         let (protocol, members) = (self.protocol, &mut task.members);
         let mut apart = vec![];
         match effect {
+            Effect::Select(matching) => select(protocol, world, operator, &mut task, matching),
             Effect::Observe(is_read) => observe(protocol, world, operator, &mut task, is_read),
             Effect::Post(member, is_answered) => {
                 claiming::post(protocol, world, operator, &mut members[member], is_answered)

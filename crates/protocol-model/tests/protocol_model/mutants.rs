@@ -4,8 +4,8 @@ use stateright::{Checker as _, HasDiscoveries, Model as _};
 
 use super::model::Checked;
 use super::properties::{
-    FAILED, FINAL, IN_TIME, LET_GO, NO_SUCCESS, NONCES, NOT_SENT, ONCE, OWN_REFUSAL, RELEASED, SETTLES, SKIPPED,
-    UNTRIED,
+    CHOSEN, FAILED, FINAL, IN_TIME, LET_GO, NO_SUCCESS, NONCES, NOT_SENT, ONCE, OWN_REFUSAL, RELEASED, SETTLES,
+    SKIPPED, UNCHOSEN, UNTRIED,
 };
 use super::protocol::{Protocol, Rule};
 use super::scenario::{A_CLOCK_FAR_OFF, ALL_CLOCKS, Scenario};
@@ -74,6 +74,11 @@ fn two_in_order() -> Checked {
     Checked { moments: AT_ONCE, ..Scenario::TwoInOrder.with(1, 3) }
 }
 
+/// A request that chooses its session.
+fn chosen() -> Checked {
+    Checked { moments: AT_ONCE, ..Scenario::Chosen.with(0, 2) }
+}
+
 mutants! {
     a_call_before_its_claim: [ClaimBeforeCall], single(0) => ONCE;
     a_receipt_named_after_the_object: [NameByContent], Scenario::Twins.with(0, 2) => ONCE;
@@ -112,6 +117,8 @@ mutants! {
     a_kill_sent_again_in_the_same_call: [NeverResend], in_order(1) => ONCE;
     a_kill_not_followed_as_others_of_its_call_were_answered: [FollowUnanswered], followed() => FAILED;
     a_kill_without_a_condition: [Fence], in_order(0) => IN_TIME;
+    a_selection_that_is_no_kill_told_without_a_claim: [ClaimWhatIsNotSent], chosen() => UNCHOSEN;
+    a_receipt_named_after_what_matched: [NameBySelector], chosen() => CHOSEN;
     an_outcome_recorded_only_when_its_request_was_told: [RecordWhatIsNotTold], Scenario::Twins.with(1, 1) => SETTLES;
 }
 

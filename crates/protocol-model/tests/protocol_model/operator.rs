@@ -255,7 +255,7 @@ pub(crate) fn observe(
         let sessions = &member.object.spec.sessions;
         let planned = precheck(sessions, snapshot.as_ref(), MustSee::Expected, SqlTextPolicy::None).ok()?;
         member.stage = if planned.iter().any(|session| session.reason == SessionReason::Waiting) {
-            let wanted = wanted(protocol, world, operator, &member.object, planned);
+            let wanted = wanted(protocol, world, operator, &member.object, (planned, None));
             if protocol.has(Rule::ClaimBeforeCall) {
                 Stage::Posting { wanted, is_unanswered: false }
             } else {
@@ -269,12 +269,12 @@ pub(crate) fn observe(
 }
 
 /// The beginning of `claim::claim`.
-fn wanted(
+pub(crate) fn wanted(
     protocol: Protocol,
     world: &mut World,
     operator: usize,
     object: &SessionKill,
-    planned: Vec<SessionStatus>,
+    (planned, matched): (Vec<SessionStatus>, Option<i32>),
 ) -> Stored<SessionKillReceipt> {
     let holder_identity = holder(world, operator);
     let attempts = &mut world.operators[operator].attempts;
@@ -287,7 +287,7 @@ fn wanted(
         request_timeout: REQUEST_TIMEOUT,
         operation: Operation::KillProcessList,
         planned,
-        matched: None,
+        matched,
     };
     Stored::new(protocol.receipt(object, &attempt))
 }

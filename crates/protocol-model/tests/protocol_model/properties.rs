@@ -28,11 +28,17 @@ pub(crate) const FENCED: &str = "the fence is never given up while clocks keep t
 pub(crate) const LET_GO: &str = "a claim that its living holder lets go of is gone, recorded, or known to be given up";
 pub(crate) const RELEASED: &str = "a claim is released only if nothing was or will be executed under it";
 pub(crate) const NOT_SENT: &str = "what is called not sent was not and will not be executed by its call";
+pub(crate) const CHOSEN: &str = "of a selector for one session, one is ended at most, whatever matches when";
+pub(crate) const UNCHOSEN: &str = "where it is told that nothing matched, or too much, nothing was or will be executed";
 pub(crate) const SETTLES: &str = "every request ends once faults stop, with any one operator left";
 
 /// The properties for all states. If time passes in `model`, also the situations that its run must reach.
 pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
     let mut all = rules();
+    if model.scenario.chooses() {
+        all.extend(choices());
+        return all;
+    }
     if model.scenario.is_in_order() {
         all.extend(in_part(model));
         return all;
@@ -54,7 +60,11 @@ pub(crate) fn of(model: &Checked) -> Vec<Property<Checked>> {
         Scenario::Single => all.push(swept()),
         Scenario::Recreated | Scenario::Twins => all.push(executed_already()),
         Scenario::Group => all.push(shared_call()),
-        Scenario::OneInOrder | Scenario::TwoInOrder | Scenario::SameInOrder => {}
+        Scenario::OneInOrder
+        | Scenario::TwoInOrder
+        | Scenario::SameInOrder
+        | Scenario::Chosen
+        | Scenario::ChosenTwice => {}
     }
     if model.scenario == Scenario::Single && model.moments != EARLY && model.faults > 0 {
         all.push(untold());
@@ -92,6 +102,10 @@ fn rules() -> Vec<Property<Checked>> {
         Property::always(LET_GO, |_, world: &World| is_let_go(world)),
         Property::always(RELEASED, |_, world: &World| is_released_unsent(world)),
         Property::always(NOT_SENT, |_, world: &World| is_true_of(world, is_not_sent, was_not_executed)),
+        Property::always(CHOSEN, |model: &Checked, world: &World| {
+            !model.scenario.chooses() || world.executions.len() <= 1
+        }),
+        Property::always(UNCHOSEN, |model: &Checked, world: &World| !model.scenario.chooses() || is_unchosen(world)),
         Property::always(SETTLES, |model, world: &World| world.now != world.last() || settles(model, world)),
     ]
 }
@@ -278,6 +292,33 @@ fn in_part(model: &Checked) -> Vec<Property<Checked>> {
     all
 }
 
+/// Situations with a selector.
+fn choices() -> [Property<Checked>; 5] {
+    [
+        Property::sometimes("a selection is killed", |_, world: &World| any_outcome(world, SessionOutcome::Killed)),
+        Property::sometimes("the other session is killed", |_, world: &World| {
+            world.executions.iter().any(|execution| execution.session == 1)
+        }),
+        Property::sometimes("nothing matches", |_, world: &World| any_reason(world, "NothingMatched")),
+        Property::sometimes("too many match", |_, world: &World| any_reason(world, "TooManyMatched")),
+        Property::sometimes("an operator chooses otherwise than the one with the claim", |_, world: &World| {
+            any_stage(world, |stage| {
+                let Stage::Posting { wanted, .. } = stage else { return false };
+                let ids = |receipt: &SessionKillReceipt| -> Vec<i64> {
+                    receipt.spec.sessions.iter().map(|session| session.session_id).collect()
+                };
+                world.receipts.iter().any(|claimed| ids(claimed) != ids(wanted))
+            })
+        }),
+    ]
+}
+
+/// Whether nothing was executed for a content of which it is told that nothing is.
+fn is_unchosen(world: &World) -> bool {
+    let is_told = ends(world).any(|(_, end)| says(end, "NothingMatched") || says(end, "TooManyMatched"));
+    !is_told || world.executions.is_empty()
+}
+
 /// Whether any request for two sessions ended so.
 fn any_pair(world: &World, is: fn(&SessionStatus, &SessionStatus) -> bool) -> bool {
     ends(world).any(|(_, end)| matches!(end.sessions.as_slice(), [first, second] if is(first, second)))
@@ -369,10 +410,10 @@ struct Ended<'a> {
 /// Whether `holds` is true of every session of a finished request that `is_it`.
 fn is_true_of(world: &World, is_it: impl Fn(&SessionStatus) -> bool, holds: fn(&World, &Ended<'_>) -> bool) -> bool {
     ends(world).all(|(index, end)| {
-        let sessions = world.requests[index].sessions.iter().zip(&end.sessions);
-        sessions
-            .filter(|(_, told)| is_it(told))
-            .all(|(session, _)| holds(world, &Ended { index, end, session: *session }))
+        let sessions = end.sessions.iter().filter(|told| is_it(told));
+        // The sessions are numbered from 1.
+        let mut sessions = sessions.filter_map(|told| usize::try_from(told.session_id - 1).ok());
+        sessions.all(|session| holds(world, &Ended { index, end, session }))
     })
 }
 

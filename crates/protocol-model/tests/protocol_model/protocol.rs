@@ -89,6 +89,10 @@ pub(crate) enum Rule {
     AmbiguousIsSent,
     /// A session is not told as not sent if its kill has no certain answer.
     AmbiguousIsUnknown,
+    /// That a selector matched nothing, or too much, is told only under a claim.
+    ClaimWhatIsNotSent,
+    /// What a selector matched is no part of the name of its receipt.
+    NameBySelector,
 }
 
 /// The protocol with all rules except those left out.
@@ -137,6 +141,10 @@ impl Protocol {
         if !self.has(Rule::DispatchDeadline) {
             // Only 10 minutes later, as the gateway also refuses a time stamp that is far ahead of its clock.
             receipt.spec.dispatch_deadline_time.0 += SignedDuration::from_mins(10);
+        }
+        if !self.has(Rule::NameBySelector) {
+            let matched = receipt.spec.sessions.iter().map(|session| session.session_id.to_string());
+            receipt.metadata.name = receipt.metadata.name.map(|name| name + &matched.collect::<String>());
         }
         if !self.has(Rule::NameByContent) {
             receipt.metadata.name = receipt.metadata.name.map(|name| name + &receipt.spec.session_kill_ref.uid);

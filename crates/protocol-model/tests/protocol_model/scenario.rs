@@ -1,5 +1,6 @@
 //! The scenarios: which requests there are, and what users do with them.
 
+use super::choosing::choosing_one;
 use super::model::Checked;
 use super::operator::Operator;
 use super::protocol::Protocol;
@@ -23,6 +24,10 @@ pub(crate) enum Scenario {
     TwoInOrder,
     /// The same, but the session of the second request is also the last one of the first.
     SameInOrder,
+    /// One request that chooses one session, of two that match at times.
+    Chosen,
+    /// The same content under two names.
+    ChosenTwice,
 }
 
 /// The possible clock differences: none, or some clocks ahead of the others by the bound of 5 s. The two operators are
@@ -47,7 +52,13 @@ impl Scenario {
             Self::OneInOrder => [&[0, 1], &[0, 1]],
             Self::TwoInOrder => [&[0, 1], &[2]],
             Self::SameInOrder => [&[0, 1], &[1]],
+            Self::Chosen | Self::ChosenTwice => [&[0, 1], &[0, 1]],
         }
+    }
+
+    /// Whether sessions are chosen by a selector.
+    pub(crate) fn chooses(self) -> bool {
+        matches!(self, Self::Chosen | Self::ChosenTwice)
     }
 
     /// Whether sessions are ended by SQL.
@@ -64,7 +75,7 @@ impl Scenario {
                 Self::Single => ALL_MOMENTS,
                 Self::Recreated | Self::Twins => FEW_MOMENTS,
                 Self::Group => GROUP_MOMENTS,
-                Self::OneInOrder | Self::TwoInOrder | Self::SameInOrder => ORPHANED,
+                Self::OneInOrder | Self::TwoInOrder | Self::SameInOrder | Self::Chosen | Self::ChosenTwice => ORPHANED,
             },
             clocks: &ALL_CLOCKS[..1],
             faults,
@@ -107,9 +118,15 @@ fn world(model: &Checked, clocks: Clocks) -> World {
         faults: model.faults,
         attempts: model.attempts,
     };
-    world.create(0, request("incident", "uid-1", sessions[0], 0));
-    if !matches!(model.scenario, Scenario::Single | Scenario::Recreated | Scenario::OneInOrder) {
-        let mut twin = request("twin", "uid-2", sessions[1], 0);
+    let made = |name, uid, sessions| {
+        let made = request(name, uid, sessions, 0);
+        if model.scenario.chooses() { choosing_one(made) } else { made }
+    };
+    world.create(0, made("incident", "uid-1", sessions[0]));
+    let is_alone =
+        matches!(model.scenario, Scenario::Single | Scenario::Recreated | Scenario::OneInOrder | Scenario::Chosen);
+    if !is_alone {
+        let mut twin = made("twin", "uid-2", sessions[1]);
         twin.spec.ttl_seconds_after_finished = Some(0);
         world.create(1, twin);
     }

@@ -104,6 +104,8 @@ pub(crate) struct Call {
     pub(crate) stamp: i64,
     /// The one session that it ends, by SQL.
     pub(crate) only: Option<usize>,
+    /// The one session that it ends, as the selector of its request chose it.
+    pub(crate) chosen: Option<usize>,
 }
 
 /// A kill that was executed for one session of one request.
@@ -309,7 +311,7 @@ impl World {
             let not_after = self.requests[request].versions[0].spec.not_after_time.0;
             // By the gateway's own clock, as the fence depends on it.
             let is_late = at(self.moments[self.now] + self.clocks.gateway) > not_after;
-            let is_named = |session: &usize| call.only.is_none_or(|only| only == *session);
+            let is_named = |session: &usize| call.only.or(call.chosen).is_none_or(|only| only == *session);
             for session in self.requests[request].sessions.iter().copied().filter(is_named) {
                 self.sessions[session] = false;
                 self.executions.push(Execution { request, session, attempt_id: attempt_id.clone(), is_late });
