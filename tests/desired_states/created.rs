@@ -32,6 +32,22 @@ pub fn full_request(number: usize) -> Value {
     })
 }
 
+/// A request with every field of a selector. No session is as it says, whichever of its fields are changed.
+fn choosing_request(number: usize) -> Value {
+    let criteria = json!({
+        "users": ["nobody"], "databases": ["none"], "clientCIDRs": ["203.0.113.0/24"], "commands": ["Never"],
+        "states": ["Sleep"], "sqlIDs": ["00"], "sqlTextPattern": "^never$", "minExecutionSeconds": 2_000_000_000,
+    });
+    let mut request = full_request(number);
+    request["metadata"]["name"] = format!("choosing-{number}").into();
+    request["spec"].as_object_mut().unwrap().remove("sessions");
+    request["spec"]["selector"] = json!({"match": criteria, "exclude": criteria, "maxSessions": 5, "take": "Longest"});
+    request
+}
+
+/// Valid requests of all forms.
+const REQUESTS_OF_EACH: [fn(usize) -> Value; 2] = [full_request, choosing_request];
+
 /// A connection to the gateway, with every field set.
 pub fn full_connection(scene: &Scene, name: &str) -> Value {
     json!({
@@ -180,7 +196,7 @@ async fn every_change_that_the_schema_forbids_is_refused_by_its_field() {
     let scene = Scene::set("changes").await;
     refuse_unknown_fields(&scene).await;
     let valid = CONNECTIONS.map(|valid| valid(&scene, "case"));
-    for valid in [full_request(0)].into_iter().chain(valid) {
+    for valid in REQUESTS_OF_EACH.map(|valid| valid(0)).into_iter().chain(valid) {
         assert_eq!(try_out(&scene, &valid).await.err(), None, "it is valid: {valid}");
         let (all, mut admitted) = (spec_changes(&valid), 0);
         for change in &all {
@@ -202,17 +218,22 @@ async fn every_request_that_is_admitted_is_handled_and_every_refusal_names_the_f
     let scene = Scene::set("requests").await;
     refuse_unknown_fields(&scene).await;
     let operator = scene.operator().await;
-    let all = spec_changes(&full_request(0));
-    let (mut admitted, mut forbidden) = (0, 0);
-    for number in 0..REQUESTS {
-        let (object, changes) = changed(&full_request(number), &all, &mut choices);
-        let answer = create(&scene, &object).await;
-        judge(&object, &changes, &answer);
-        admitted += usize::from(answer.is_ok());
-        forbidden += usize::from(changes.last().is_some_and(|change| change.forbidden));
+    for valid in REQUESTS_OF_EACH {
+        let all = spec_changes(&valid(0));
+        let (mut admitted, mut forbidden) = (0, 0);
+        for number in 0..REQUESTS {
+            let (object, changes) = changed(&valid(number), &all, &mut choices);
+            let answer = create(&scene, &object).await;
+            judge(&object, &changes, &answer);
+            admitted += usize::from(answer.is_ok());
+            forbidden += usize::from(changes.last().is_some_and(|change| change.forbidden));
+        }
+        println!(
+            "requests: {REQUESTS} of {} changes, {admitted} admitted, {forbidden} forbidden by the schema",
+            all.len()
+        );
+        assert!(admitted > 0 && forbidden > 0 && all.len() > REQUESTS);
     }
-    println!("requests: {REQUESTS} of {} changes, {admitted} admitted, {forbidden} forbidden by the schema", all.len());
-    assert!(admitted > 0 && forbidden > 0 && all.len() > REQUESTS);
     assert_alive(&scene, &operator, 60).await;
     eventually("every request to be handled", async || {
         // With these reasons, a user would not know what the request waits for.
