@@ -1,11 +1,14 @@
 //! The requests, process lists and answers that the benchmarks start from.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sessionkill::api::{Operation, SessionKill, SessionStatus, SqlTextPolicy};
 use sessionkill::domain::kill::claim::Attempt;
 use sessionkill::domain::kill::outcome::from_answer;
 use sessionkill::domain::kill::precheck::{MustSee, precheck};
+use sessionkill::domain::selection::Filter;
 use sessionkill::domain::session::Row;
 use sessionkill::domain::session::Seen;
 use sessionkill::domain::snapshot::Snapshot;
@@ -84,6 +87,21 @@ pub fn seen(number: usize) -> Seen {
 
 pub fn process_list(rows: usize) -> Vec<Seen> {
     (0..rows).map(seen).collect()
+}
+
+/// Of all that a selector can say, what people say most.
+pub fn filter() -> Arc<Filter> {
+    let mut object = request(1);
+    object.spec.sessions.clear();
+    let selector = json!({
+        "match": {
+            "users": ["report_ro", "app"], "clientCIDRs": ["10.0.0.0/8"], "minExecutionSeconds": 1,
+            "sqlTextPattern": "(?i)sum\\(.*group by",
+        },
+        "maxSessions": 100, "take": "Longest",
+    });
+    object.spec.selector = Some(serde_json::from_value(selector).unwrap());
+    Arc::new(Filter::of(&object.spec).unwrap().unwrap())
 }
 
 pub fn snapshot(rows: usize) -> Snapshot {

@@ -14,6 +14,7 @@
 mod inputs;
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use gungraun::prelude::*;
 use gungraun::{Callgrind, CallgrindMetrics, EventKind};
@@ -31,6 +32,7 @@ use sessionkill::domain::kill::plan::{Step, plan};
 use sessionkill::domain::kill::precheck::{MustSee, Undecided, precheck};
 use sessionkill::domain::kill::status::finished;
 use sessionkill::domain::kill::verification::{Looked, look};
+use sessionkill::domain::selection::{Filter, Selected, Selecting};
 use sessionkill::domain::session::Row;
 use sessionkill::domain::session::Seen;
 use sessionkill::domain::snapshot::Snapshot;
@@ -41,7 +43,7 @@ use sessionkill::oceanbase::signature::{enc, v3};
 use sessionkill::oceanbase::{AccessKey, CallError, KillAnswer, ProcessList, Sieve};
 
 use inputs::{
-    NOW, attempt, kept, killed, planned, process_list, raw, request, row, rows, server_ip, session_id, snapshot,
+    NOW, attempt, filter, kept, killed, planned, process_list, raw, request, row, rows, server_ip, session_id, snapshot,
 };
 
 /// The counted instructions. To raise one on purpose, write the number that the benchmark printed, see
@@ -55,6 +57,8 @@ mod counted {
     pub const SNAPSHOT_1000: u64 = 2_835_684;
     pub const PRECHECK_100: u64 = 3_387_165;
     pub const PRECHECK_1000: u64 = 3_378_132;
+    pub const SELECTING_100: u64 = 1;
+    pub const SELECTING_1000: u64 = 1;
     pub const SIGNATURE_10: u64 = 627_591;
     pub const SIGNATURE_100: u64 = 2_262_841;
     pub const ANSWER_10: u64 = 942_119;
@@ -77,6 +81,7 @@ mod counted {
     const _: () = {
         assert!(grows_in_proportion(RECEIPT_10, RECEIPT_100));
         assert!(grows_in_proportion(SNAPSHOT_100, SNAPSHOT_1000));
+        assert!(grows_in_proportion(SELECTING_100, SELECTING_1000));
         assert!(grows_in_proportion(SIGNATURE_10, SIGNATURE_100));
         assert!(grows_in_proportion(ANSWER_10, ANSWER_100));
         assert!(grows_in_proportion(FROM_ANSWER_10, FROM_ANSWER_100));
@@ -187,7 +192,7 @@ fn answer(rows: usize) -> Answer {
 #[bench::rows_10(args = (10), setup = answer, config = limit(counted::ANSWER_10))]
 #[bench::rows_100(args = (100), setup = answer, config = limit(counted::ANSWER_100))]
 fn parsing_the_answer((raw, key): Answer) -> Result<KillAnswer, CallError> {
-    black_box(read_answer(black_box(raw), Operation::KillProcessList, Sieve::new(key, &|_| true)))
+    black_box(read_answer(black_box(raw), Operation::KillProcessList, Sieve::new(key, &|_| true), &[]))
 }
 
 type Answered = (&'static [Session], &'static [SessionStatus], &'static [Row]);
@@ -243,6 +248,22 @@ fn parsing_the_process_list((raw, key): Answer) -> Result<ProcessList, CallError
     black_box(read_list(black_box(raw), Sieve::new(key, &|_| true)))
 }
 
+fn selecting(rows: usize) -> (&'static Arc<Filter>, &'static [Seen]) {
+    (kept(filter()), kept(process_list(rows)))
+}
+
+// Holds each row against a user, a range, a time and a pattern.
+#[library_benchmark]
+#[bench::rows_100(args = (100), setup = selecting, config = limit(counted::SELECTING_100))]
+#[bench::rows_1000(args = (1000), setup = selecting, config = limit(counted::SELECTING_1000))]
+fn selecting_sessions((filter, rows): (&'static Arc<Filter>, &'static [Seen])) -> Vec<Selected> {
+    let mut selecting = Selecting::of(std::slice::from_ref(black_box(filter)));
+    for (key, seen) in (0..).zip(black_box(rows)) {
+        selecting.offer(key, seen, Clone::clone);
+    }
+    black_box(selecting.finish())
+}
+
 library_benchmark_group!(
     name = kill,
     benchmarks = [
@@ -250,6 +271,7 @@ library_benchmark_group!(
         parsing_the_process_list,
         indexing_the_process_list,
         prechecking,
+        selecting_sessions,
         claiming,
         signing,
         parsing_the_answer,

@@ -100,8 +100,7 @@ pub enum Claimed {
     Taken(Box<SessionKillReceipt>, Standing),
 }
 
-/// Claims `object` for a new attempt to kill the pending of `planned`, taken as `sessions`; `matched` is how many its selector
-/// matched. Needs the intent, which a DryRun lacks.
+/// Claims `object` to kill the pending of `planned`; its selector `matched` so many. Needs the intent, which a DryRun lacks.
 ///
 /// After an error, no claim of this attempt is at work. One that may have been stored is given up and deleted, now or
 /// when it is found, as nobody else could know that nothing was sent under it.

@@ -53,6 +53,9 @@ fn chosen(
     }
     let selected = snapshot.selected(filter).filter(|_| snapshot.is_complete());
     let selected = selected.ok_or(Undecided::Incomplete(snapshot.gap()))?;
+    if selected.is_cut {
+        return Err(Undecided::TooMuchText);
+    }
     Ok(choose(spec, selected, policy, snapshot.time))
 }
 

@@ -23,14 +23,16 @@ pub enum End {
     HalfAnswered,
     /// The answer arrived, but the list could not be read in time.
     AtItsWord,
+    /// More sessions matched than may be ended, so that none was.
+    TooMany,
 }
 
 impl End {
     /// The outcome of the request, outcome and reason of its sessions, and whether the two existing sessions were
     /// killed.
     pub const fn says(self) -> (Outcome, [(SessionOutcome, SessionReason); 3], bool) {
-        use SessionOutcome::{Failed, Gone, Killed};
-        use SessionReason::{Accepted, NotFound, StillPresent, Verified};
+        use SessionOutcome::{Failed, Gone, Killed, Skipped};
+        use SessionReason::{Accepted, NotFound, StillPresent, TooManyMatched, Verified};
         const GONE: (SessionOutcome, SessionReason) = (Gone, NotFound);
         match self {
             Self::Done => (Outcome::SessionsKilled, [(Killed, Verified), (Killed, Verified), GONE], true),
@@ -41,6 +43,7 @@ impl End {
             }
             Self::HalfAnswered => (Outcome::SessionsKilled, [(Killed, Verified), GONE, GONE], true),
             Self::AtItsWord => (Outcome::SessionsKilled, [(Killed, Accepted), (Killed, Accepted), GONE], true),
+            Self::TooMany => (Outcome::TooManyMatched, [(Skipped, TooManyMatched); 3], false),
         }
     }
 }
@@ -54,6 +57,18 @@ pub struct Struck {
     pub had_settled: bool,
     /// Whether its call was executed.
     pub is_executed: bool,
+}
+
+impl End {
+    /// The same for a request that chooses its sessions: none of them is gone before, and if it is told who matched, all are.
+    pub fn of_chosen(self) -> (Outcome, Vec<(SessionOutcome, SessionReason)>, bool) {
+        let (outcome, sessions, is_executed) = self.says();
+        match self {
+            Self::TooMany => (outcome, sessions.to_vec(), is_executed),
+            Self::SeenThere => (Outcome::StillPresent, sessions[..2].to_vec(), is_executed),
+            _ => (outcome, sessions[..2].to_vec(), is_executed),
+        }
+    }
 }
 
 /// The steps from the claim on, in their order. Other steps of an operator can happen at any time.
@@ -83,6 +98,15 @@ fn is_before(scene: Scene, step: &Step) -> bool {
 
 /// The permitted ends of `case`.
 pub fn permitted(case: &Case, struck: Struck) -> Vec<End> {
+    let mut ends = of_one_choice(case, struck);
+    // What is claimed after the strike is chosen from more sessions.
+    if case.scene == Scene::Chosen && ends.contains(&End::Done) {
+        ends.push(End::TooMany);
+    }
+    ends
+}
+
+fn of_one_choice(case: &Case, struck: Struck) -> Vec<End> {
     let scene = case.scene;
     match &case.plan {
         // The operator repeats every request to the API server, or does not need it.

@@ -66,6 +66,8 @@ pub enum Scene {
     Unreachable,
     /// It shares its first call with a request that the gateway refuses. Then it is sent again without that request.
     Shared,
+    /// It chooses its sessions. Once its operator is struck, more match than it may end.
+    Chosen,
     /// The kill was made before. Its request is deleted, and created again after its `notAfterTime`. Nothing is sent.
     PutBack,
 }
@@ -125,8 +127,12 @@ impl fmt::Display for Step {
     }
 }
 
+/// Before and after these steps, it is open or decided what was chosen.
+const CHOICE: [&str; 2] = ["create sessionkillreceipts", "KillProcessList"];
+
 impl Scene {
-    pub const ALL: [Self; 5] = [Self::Plain, Self::Throttled, Self::Unreachable, Self::Shared, Self::PutBack];
+    pub const ALL: [Self; 6] =
+        [Self::Plain, Self::Throttled, Self::Unreachable, Self::Shared, Self::Chosen, Self::PutBack];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -134,6 +140,7 @@ impl Scene {
             Self::Throttled => "throttled",
             Self::Unreachable => "unreachable",
             Self::Shared => "shared",
+            Self::Chosen => "chosen",
             Self::PutBack => "put-back",
         }
     }
@@ -143,7 +150,9 @@ impl Scene {
         match (self, kind) {
             (Self::Throttled, "KillProcessList") => 2,
             // While the gateway is unreachable, the calls of the first claim never arrive.
-            (Self::Plain, _) | (Self::Unreachable, "KillProcessList") | (_, "patch sessionkillreceipts/status") => 0,
+            (Self::Plain | Self::Chosen, _)
+            | (Self::Unreachable, "KillProcessList")
+            | (_, "patch sessionkillreceipts/status") => 0,
             _ => 1,
         }
     }
@@ -153,6 +162,7 @@ impl Scene {
     pub fn cases(self, steps: &[Step], all_of_them: bool) -> Vec<Case> {
         let plans = match self {
             Self::Plain => all(steps),
+            Self::Chosen => struck(&CHOICE.map(|kind| Step::new(kind, 0))).collect(),
             _ => {
                 beside_plain(&steps.iter().filter(|step| all_of_them || self.is_own(step)).cloned().collect::<Vec<_>>())
             }
@@ -188,6 +198,7 @@ impl Case {
             Scene::Throttled => "throttled",
             Scene::Unreachable => "unreachable",
             Scene::Shared => "shared",
+            Scene::Chosen => "chosen",
             Scene::PutBack => "put back too late",
         }
     }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use futures::future::pending;
 use jiff::Timestamp;
 use kube::api::DeleteParams;
-use sessionkill::api::SessionKill;
-use testbed::arena::{kill_of, session_id};
+use serde_json::json;
+use sessionkill::api::{SessionKill, SessionKillSpec};
+use testbed::arena::{kill_of, session, session_id};
 use testbed::fault_proxy::{At, Fault, Rule};
-use testbed::gateway::{Fault as GatewayFault, FaultKind};
+use testbed::gateway::{Fault as GatewayFault, FaultKind, Session};
 use tokio::time::sleep;
 
 use crate::permitted::Struck;
 use crate::plan::{Plan, Scene};
-use crate::stage::{POLL, REFUSED, REQUEST, Stage};
+use crate::stage::{LATER, POLL, REFUSED, REQUEST, Stage};
 
 /// The dispatch window of the throttled kill, in seconds. It leaves time for a second call under the claim, even on a
 /// slow machine.
@@ -40,6 +41,9 @@ impl Stage {
         if self.scene == Scene::PutBack {
             self.kill_before().await;
         }
+        if self.scene == Scene::Chosen {
+            self.choose();
+        }
         if self.scene == Scene::Unreachable {
             // Poll the plan first, so that its fault comes first.
             return tokio::select! {
@@ -49,6 +53,23 @@ impl Stage {
             };
         }
         self.act_out(plan).await
+    }
+
+    /// The request chooses the two sessions that are of its user.
+    fn choose(&self) {
+        let other = Session { user: "app".into(), ..session(REFUSED) };
+        self.arena.gateway.set_sessions(vec![session(1), session(2), other]).unwrap();
+        let selector = json!({"match": {"users": ["report_ro"], "minExecutionSeconds": 60}, "maxSessions": 2});
+        let selector = serde_json::from_value(selector).unwrap();
+        let spec = SessionKillSpec { sessions: vec![], selector: Some(selector), ..kill_of(&[], 600).unwrap() };
+        self.asked.set(spec).unwrap();
+    }
+
+    /// Another session is as the selector says.
+    pub async fn one_more_matches(&self) {
+        let mut sessions = self.arena.gateway.sessions().await.unwrap();
+        sessions.push(session(LATER));
+        self.arena.gateway.set_sessions(sessions).unwrap();
     }
 
     /// An operator makes the kill and is killed. Then the request is deleted. Returns when it is too late to create it

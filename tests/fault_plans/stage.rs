@@ -23,6 +23,8 @@ pub const POLL: Duration = Duration::from_millis(500);
 pub const REQUEST: &str = "inc-1";
 /// The number of a session that this request does not name.
 pub const REFUSED: i64 = 5;
+/// The number of a session that matches once the operator is struck.
+pub const LATER: i64 = 7;
 /// Longer than the dispatch window.
 pub const DEEP_SLEEP: Duration = Duration::from_secs(9);
 
@@ -224,6 +226,9 @@ impl Stage {
         if strike == Strike::Kill {
             self.has_left(&victim).await;
         }
+        if self.scene == Scene::Chosen {
+            self.one_more_matches().await;
+        }
         order.release();
         self.is_struck.store(true, Ordering::Relaxed);
         let had_settled = self.finished().await;
@@ -295,9 +300,15 @@ impl Stage {
             of.iter().map(|session| (session.outcome, session.reason)).collect()
         };
         let killed = self.arena.gateway.kills_per_session();
+        if killed.keys().any(|(_, id)| *id == testbed::arena::session_id(LATER)) {
+            return Some("a session was ended that matched only later".into());
+        }
         let is_killed = |number| killed.keys().any(|(_, id)| *id == testbed::arena::session_id(number));
         let is_it = |end: &&End| {
-            let (wanted, said, kills) = end.says();
+            let (wanted, said, kills) = match self.scene {
+                Scene::Chosen => end.of_chosen(),
+                _ => (end.says().0, end.says().1.to_vec(), end.says().2),
+            };
             let told = if self.scene == Scene::PutBack { Outcome::AlreadyExecuted } else { wanted };
             outcome == told
                 && record.outcome == wanted

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sessionkill_api::SYS_TENANT;
 use sessionkill_core::backend::{CallError, ErrorKind, ProcessList};
-use sessionkill_core::selection::{Selecting, Wanted};
+use sessionkill_core::selection::{Selected, Selecting, Wanted};
 use sessionkill_core::session::Seen;
 use sessionkill_core::snapshot::Limits;
 use tokio::time::Instant;
@@ -89,7 +89,17 @@ pub(super) async fn read(
     };
     let complete = complete && sees_all;
     let limits = Limits { servers: Some(servers), untold: columns.untold(), gap };
-    Ok(ProcessList { sessions, selected: selecting.finish(), complete, limits })
+    Ok(ProcessList { sessions, selected: finish(selecting).await?, complete, limits })
+}
+
+/// What was selected. A pattern is held against statements on another thread, as this one works for everybody.
+async fn finish(selecting: Selecting) -> Result<Vec<Selected>, CallError> {
+    if !selecting.is_costly() {
+        return Ok(selecting.finish());
+    }
+    // Fails only when the process ends.
+    let failed = |error: tokio::task::JoinError| CallError::local(ErrorKind::Ambiguous, "NotRead", error.to_string());
+    tokio::task::spawn_blocking(|| selecting.finish()).await.map_err(failed)
 }
 
 /// The statement for the sessions with the IDs `wanted` and the own one; `None` if these are so many that all may be read, or

@@ -437,7 +437,8 @@ mod tests {
             }
         };
         let sessions = (1..=i64::try_from(matched.min(100)).unwrap()).map(session).collect();
-        let choice = choose(&object.spec, &Selected { matched, sessions }, SqlTextPolicy::None, time("10:00:00"));
+        let choice =
+            choose(&object.spec, &Selected { matched, sessions, is_cut: false }, SqlTextPolicy::None, time("10:00:00"));
         receipt(&object, &Attempt { planned: choice.planned, matched: Some(choice.matched), ..attempt() })
     }
 

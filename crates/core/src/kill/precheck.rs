@@ -36,6 +36,8 @@ pub enum Undecided {
     NoServer(String),
     /// It cannot tell this field of `expect`.
     Untold(&'static str),
+    /// It has more statements than the selector's pattern is held against.
+    TooMuchText,
     /// It cannot tell what a criterion of the selector asks for.
     Unselectable(&'static str),
 }
@@ -47,6 +49,9 @@ impl std::fmt::Display for Undecided {
             Self::Incomplete(why) => write!(f, "it is not complete: {why}"),
             Self::NoServer(server) => write!(f, "it has no session of the server {server}"),
             Self::Untold(field) => write!(f, "it does not have what expect.{field} asks for"),
+            Self::TooMuchText => {
+                f.write_str("it has more statements than a pattern is held against: add another field to the selector")
+            }
             Self::Unselectable(field) => write!(f, "it does not have {field}, which the selector asks for"),
         }
     }

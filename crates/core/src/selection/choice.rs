@@ -136,6 +136,7 @@ mod tests {
         Selected {
             matched,
             sessions: (0..matched.min(MAX_SESSIONS)).map(|number| seen(number.try_into().unwrap())).collect(),
+            is_cut: false,
         }
     }
 

@@ -8,8 +8,12 @@ use sessionkill_api::{MAX_SESSIONS, Scope, SessionCriteria, SessionKillSpec, Ses
 
 use crate::session::Seen;
 
-/// The most memory of a compiled pattern, and of what its search remembers (1 MiB each): a short pattern can ask for much more.
-const MAX_PATTERN: usize = 1 << 20;
+/// The most memory of a compiled pattern (128 KiB): a short one can ask for much more, and its search can take as many steps for
+/// each byte as it has states.
+const MAX_PATTERN: usize = 128 << 10;
+
+/// The most memory of what a search remembers (1 MiB).
+const MAX_REMEMBERED: usize = 1 << 20;
 
 /// The bytes of a statement that a pattern is held against: all that is kept of it by any backend.
 const MAX_STATEMENT: usize = 8 * 1024;
@@ -61,8 +65,8 @@ impl From<bool> for Holds {
 /// One criterion against one row; `None` if it is not given.
 type Criterion = fn(&Criteria, &Seen) -> Option<Holds>;
 
-/// All of them, the costliest last.
-const CRITERIA: [Criterion; 9] = [
+/// All but that of the pattern, which costs far more.
+const CHEAP: [Criterion; 8] = [
     Criteria::state,
     Criteria::command,
     Criteria::transaction,
@@ -71,7 +75,6 @@ const CRITERIA: [Criterion; 9] = [
     Criteria::database,
     Criteria::sql_id,
     Criteria::client,
-    Criteria::statement,
 ];
 
 impl Filter {
@@ -92,9 +95,24 @@ impl Filter {
     /// neither way: such a session is not matched, and it is excluded.
     #[must_use]
     pub fn matches(&self, seen: &Seen) -> bool {
+        let excludes = |exclude: &Criteria| exclude.statement(seen).is_some_and(|holds| holds != Holds::No);
+        self.may_match(seen)
+            && self.matches.statement(seen).is_none_or(|holds| holds == Holds::Yes)
+            && !self.exclude.as_ref().is_some_and(excludes)
+    }
+
+    /// The same, whatever the patterns say: false if `seen` is not meant in any case.
+    #[must_use]
+    pub fn may_match(&self, seen: &Seen) -> bool {
         (!self.runs_statement || !seen.trace_id.is_empty())
             && self.matches.each(seen).all(|holds| holds == Holds::Yes)
             && !self.exclude.as_ref().is_some_and(|exclude| exclude.each(seen).any(|holds| holds != Holds::No))
+    }
+
+    /// Whether it has a pattern.
+    #[must_use]
+    pub fn has_pattern(&self) -> bool {
+        self.matches.pattern.is_some() || self.exclude.as_ref().is_some_and(|exclude| exclude.pattern.is_some())
     }
 }
 
@@ -110,7 +128,7 @@ impl Criteria {
     }
 
     fn each<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = Holds> {
-        CRITERIA.iter().filter_map(move |criterion| criterion(self, seen))
+        CHEAP.iter().filter_map(move |criterion| criterion(self, seen))
     }
 
     fn state(&self, seen: &Seen) -> Option<Holds> {
@@ -180,11 +198,9 @@ fn compiled(pattern: &str) -> Result<Regex, String> {
         Err(error) => return Err(error.to_string()),
         Ok(_) => {}
     }
-    RegexBuilder::new(pattern)
-        .size_limit(MAX_PATTERN)
-        .dfa_size_limit(MAX_PATTERN)
-        .build()
-        .map_err(|_| "the regular expression takes too much memory: use smaller repetitions".to_owned())
+    RegexBuilder::new(pattern).size_limit(MAX_PATTERN).dfa_size_limit(MAX_REMEMBERED).build().map_err(|_| {
+        "the regular expression takes too much memory: use smaller repetitions, and [A-Za-z0-9_] for \\w".to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ use crate::session::Seen;
 /// How many more sessions than wanted are kept before they are sorted: with long statements, 100 take up to 1 MiB.
 const ROOM: usize = 25;
 
+/// The most memory of the sessions of one list that wait for a pattern (8 MiB). A pattern is held against them at the end, where
+/// nobody waits for it: on a long list it may take a second.
+const MAX_WAITING: usize = 8 << 20;
+
 /// What a filter has selected from one list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selected {
@@ -16,6 +20,8 @@ pub struct Selected {
     pub matched: usize,
     /// The first of them in the filter's order, as many as it keeps.
     pub sessions: Vec<Seen>,
+    /// There were more statements than a pattern is held against: others may match, too.
+    pub is_cut: bool,
 }
 
 /// Selects for several filters from the rows of one list.
@@ -33,6 +39,10 @@ struct Kept {
     sessions: Vec<(u64, Seen)>,
     /// The rank of the last session that is kept, once there are enough: one behind it is not kept.
     last: Option<i64>,
+    /// Those that a pattern decides on, each with its key, and the bytes that they take.
+    waiting: Vec<(u64, Seen)>,
+    bytes: usize,
+    is_cut: bool,
 }
 
 impl Selecting {
@@ -44,6 +54,9 @@ impl Selecting {
             matched: HashSet::new(),
             sessions: Vec::new(),
             last: None,
+            waiting: Vec::new(),
+            bytes: 0,
+            is_cut: false,
         };
         Self { of: filters.iter().map(kept).collect() }
     }
@@ -57,18 +70,29 @@ impl Selecting {
     /// Selects `seen` where it matches. `key` tells it apart from the other sessions of the list; `stored` makes of a row what
     /// may be kept of it.
     pub fn offer(&mut self, key: u64, seen: &Seen, stored: impl Fn(&Seen) -> Seen) {
-        for kept in self.of.iter_mut().filter(|kept| kept.filter.matches(seen)) {
-            kept.add(key, seen, &stored);
+        for kept in self.of.iter_mut().filter(|kept| kept.filter.may_match(seen)) {
+            if kept.filter.has_pattern() {
+                kept.wait(key, stored(seen));
+            } else {
+                kept.add(key, seen, &stored);
+            }
         }
     }
 
     /// Takes back what was selected by `key`: another row says better what that session is.
     pub fn withdraw(&mut self, key: u64) {
         for kept in &mut self.of {
+            kept.waiting.retain(|(other, _)| *other != key);
             if kept.matched.remove(&key) {
                 kept.sessions.retain(|(other, _)| *other != key);
             }
         }
+    }
+
+    /// Whether [`Self::finish`] may take long: where others wait, call it on a thread of its own.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.of.iter().any(|kept| !kept.waiting.is_empty())
     }
 
     /// What each filter has selected, in their order.
@@ -79,6 +103,16 @@ impl Selecting {
 }
 
 impl Kept {
+    fn wait(&mut self, key: u64, seen: Seen) {
+        let bytes = self.bytes + size_of::<Seen>() + seen.sql_text.len();
+        if bytes > MAX_WAITING {
+            self.is_cut = true;
+            return;
+        }
+        self.bytes = bytes;
+        self.waiting.push((key, seen));
+    }
+
     fn add(&mut self, key: u64, seen: &Seen, stored: impl Fn(&Seen) -> Seen) {
         self.matched.insert(key);
         if self.last.is_some_and(|last| rank(self.filter.order, seen) >= last) {
@@ -100,9 +134,14 @@ impl Kept {
     }
 
     fn finish(mut self) -> Selected {
+        for (key, seen) in std::mem::take(&mut self.waiting) {
+            if self.filter.matches(&seen) {
+                self.add(key, &seen, Clone::clone);
+            }
+        }
         self.prune();
         let sessions = self.sessions.into_iter().map(|(_, seen)| seen).collect();
-        Selected { matched: self.matched.len(), sessions }
+        Selected { matched: self.matched.len(), sessions, is_cut: self.is_cut }
     }
 }
 
@@ -163,6 +202,30 @@ mod tests {
         selecting.withdraw(3);
         let [selected] = selecting.finish().try_into().unwrap();
         assert_eq!((selected.matched, ids(&selected)), (1, vec![2]));
+    }
+
+    #[test]
+    fn a_pattern_decides_at_the_end_and_on_so_many_statements_only() {
+        let of = selecting(json!({"match": {"sqlTextPattern": "^select 1"}, "exclude": {"sqlTextPattern": "secret"}}));
+        let filter = Arc::new(Filter::of(&of.spec).unwrap().unwrap());
+        let running = |id: i64, text: &str| Seen { sql_text: text.to_owned(), ..seen(id, "app", "5") };
+        let mut selecting = Selecting::of(std::slice::from_ref(&filter));
+        assert!(!selecting.is_costly());
+        for (id, text) in [(1_i64, "select 1"), (2, "select 2"), (3, "select 1 of secrets"), (4, "select 1"), (5, "")] {
+            selecting.offer(id.cast_unsigned(), &running(id, text), Clone::clone);
+        }
+        assert!(selecting.is_costly());
+        selecting.withdraw(4);
+        let [selected] = selecting.finish().try_into().unwrap();
+        assert_eq!((ids(&selected), selected.matched, selected.is_cut), (vec![1], 1, false));
+
+        let mut selecting = Selecting::of(&[filter]);
+        let long = running(1, &format!("select 1{}", " ".repeat(8000)));
+        for key in 0..2000 {
+            selecting.offer(key, &long, Clone::clone);
+        }
+        let [selected] = selecting.finish().try_into().unwrap();
+        assert!(selected.is_cut && (900..1000).contains(&selected.matched), "{}", selected.matched);
     }
 
     #[test]

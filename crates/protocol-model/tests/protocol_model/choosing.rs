@@ -39,7 +39,7 @@ pub(crate) fn select(
     for member in task.members.iter_mut().filter(|member| member.stage == Stage::Observing) {
         let there = matching.iter().filter(|session| world.sessions[**session]);
         let sessions: Vec<_> = there.map(|session| seen(*session)).collect();
-        let selected = Selected { matched: sessions.len(), sessions };
+        let selected = Selected { matched: sessions.len(), sessions, is_cut: false };
         let choice = choose(&member.object.spec, &selected, SqlTextPolicy::None, world.time(operator));
         member.object = member.object.with(|object| object.spec.sessions = choice.sessions);
         let object = member.object.clone();
