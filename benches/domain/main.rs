@@ -57,8 +57,8 @@ mod counted {
     pub const SNAPSHOT_1000: u64 = 2_835_684;
     pub const PRECHECK_100: u64 = 3_387_165;
     pub const PRECHECK_1000: u64 = 3_378_132;
-    pub const SELECTING_100: u64 = 1;
-    pub const SELECTING_1000: u64 = 1;
+    pub const SELECTING_100: u64 = 7_342_670;
+    pub const SELECTING_1000: u64 = 45_025_935;
     pub const SIGNATURE_10: u64 = 627_591;
     pub const SIGNATURE_100: u64 = 2_262_841;
     pub const ANSWER_10: u64 = 942_119;
@@ -192,7 +192,7 @@ fn answer(rows: usize) -> Answer {
 #[bench::rows_10(args = (10), setup = answer, config = limit(counted::ANSWER_10))]
 #[bench::rows_100(args = (100), setup = answer, config = limit(counted::ANSWER_100))]
 fn parsing_the_answer((raw, key): Answer) -> Result<KillAnswer, CallError> {
-    black_box(read_answer(black_box(raw), Operation::KillProcessList, Sieve::new(key, &|_| true), &[]))
+    black_box(read_answer(black_box(raw), Operation::KillProcessList, Sieve::new(key, &|_| true)))
 }
 
 type Answered = (&'static [Session], &'static [SessionStatus], &'static [Row]);
@@ -245,7 +245,7 @@ fn list_answer(rows: usize) -> Answer {
 #[bench::rows_100(args = (100), setup = list_answer, config = limit(counted::PROCESS_LIST_100))]
 #[bench::rows_1000(args = (1000), setup = list_answer, config = limit(counted::PROCESS_LIST_1000))]
 fn parsing_the_process_list((raw, key): Answer) -> Result<ProcessList, CallError> {
-    black_box(read_list(black_box(raw), Sieve::new(key, &|_| true)))
+    black_box(read_list(black_box(raw), Sieve::new(key, &|_| true), &[]))
 }
 
 fn selecting(rows: usize) -> (&'static Arc<Filter>, &'static [Seen]) {
