@@ -288,8 +288,9 @@ mod tests {
         let lists = Reads::default();
         let list = Arc::new(nobody_there(Arc::default()));
         let read = async |_| (Instant::now(), Ok(list.clone()));
-        let read_by =
-            |namespace| lists.shared(("one".to_owned(), key(namespace), Lane::Kills), &Wanted::default(), read);
+        let read_by = async |namespace| {
+            lists.shared(("one".to_owned(), key(namespace), Lane::Kills), &Wanted::default(), read).await
+        };
         let (first, second, other) = tokio::join!(read_by("dba"), read_by("dba"), read_by("shop"));
         assert_eq!(Arc::strong_count(&list), 4, "kept by those who got it, and by nobody else");
         drop((first, second, other));

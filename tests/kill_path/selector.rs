@@ -27,7 +27,7 @@ fn sessions() -> Vec<Session> {
     ]
 }
 
-fn long_reports(more: Value) -> Value {
+fn long_reports(more: &Value) -> Value {
     let mut selector = json!({
         "match": {"users": ["report"], "minExecutionSeconds": 300}, "exclude": {"clientCIDRs": ["10.9.0.0/16"]},
         "maxSessions": 5,
@@ -46,7 +46,7 @@ async fn scene(name: &str) -> Scene {
 #[tokio::test]
 async fn what_matches_is_ended_and_what_was_seen_of_it_is_recorded() {
     let scene = scene("select").await;
-    let request = scene.request("inc-1").selecting(long_reports(json!({})));
+    let request = scene.request("inc-1").selecting(long_reports(&json!({})));
     request.create().await;
     let ended = scene.wait_finished("inc-1").await;
     assert_eq!((ended.reason(), ended.outcomes()), ("SessionsKilled", vec![VERIFIED; 2]), "{}", ended.message());
@@ -167,7 +167,7 @@ async fn a_dry_run_says_what_a_kill_would_take() {
 async fn nothing_is_chosen_from_a_list_that_cannot_be_read_or_is_not_complete() {
     let scene = scene("select-unread").await;
     scene.inject_list(Fault::new(FaultKind::Status5xx));
-    scene.request("inc-1").selecting(long_reports(json!({}))).create().await;
+    scene.request("inc-1").selecting(long_reports(&json!({}))).create().await;
     scene.wait_for_reason("inc-1", "ObservationFailed").await;
     assert!(scene.receipts().await.is_empty());
     scene.assert_nothing_sent();
@@ -218,7 +218,7 @@ async fn after_a_crash_the_claim_says_what_was_chosen() {
     scene.gateway().set_sessions(sessions()).unwrap();
     let call = Scene::hold_call(&relay, At::Answer);
     let operator = scene.operator_through(&relay).await;
-    let request = scene.request("inc-1").selecting(long_reports(json!({})));
+    let request = scene.request("inc-1").selecting(long_reports(&json!({})));
     request.verified(VerificationPolicy::BestEffort, 1).create().await;
     call.reached().await;
     operator.kill();

@@ -8,6 +8,7 @@ use sessionkill::backends::Backend;
 use sessionkill::backends::sql::server::Encryption;
 use sessionkill::backends::sql::{Access, Account, Database, Known, Server};
 use sessionkill::domain::backend::{ProcessList, Tenant};
+use sessionkill::domain::selection::Wanted;
 use testbed::sql_server::{Cluster, Kernel, Reply, Rule, Session, SqlError, SqlServer, SqlServerOptions};
 
 const NEAR: &str = "192.168.13.119";
@@ -37,7 +38,7 @@ fn database(server: &SqlServer) -> Backend {
 
 async fn list(database: &Backend, ids: &[u32]) -> ProcessList {
     let tenant = Tenant { instance_id: "obcluster".to_owned(), tenant_id: "sys".to_owned() };
-    let wanted: HashSet<i64> = ids.iter().copied().map(i64::from).collect();
+    let wanted = Wanted::by_id(ids.iter().copied().map(i64::from));
     database.list(&tenant, Arc::new(wanted), None).await.unwrap().list
 }
 

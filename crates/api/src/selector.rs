@@ -66,8 +66,8 @@ pub struct SessionCriteria {
     #[schemars(length(min = 1, max = MAX_ENTRIES), inner(length(min = 1, max = 128)))]
     pub databases: Vec<String>,
 
-    /// Its client's address is in one of these ranges, such as 10.2.0.0/16 or fd00::/8. A single address ends with /32,
-    /// or /128.
+    /// Its client's address is in one of these ranges, such as 10.2.0.0/16. A single address ends with /32, or /128 for
+    /// IPv6.
     #[serde(rename = "clientCIDRs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = MAX_ENTRIES), inner(length(min = 3, max = 49)))]
     #[x_kube(validation = (ARE_CIDRS, "clientCIDRs must be ranges of addresses without bits beyond the prefix, such as 10.2.0.0/16 or fd00::/8"))]

@@ -586,4 +586,49 @@ mod tests {
             assert_eq!((named(&list), list.complete), (vec![("a", 7, "")], false), "{odd}");
         }
     }
+
+    /// What a filter for the user report selects from these rows: whose session IDs, and how many match.
+    fn selected(rows: &str) -> (Vec<i64>, usize) {
+        let mut object = sessionkill_core::test_objects::request();
+        object.spec.sessions.clear();
+        object.spec.selector = Some(
+            serde_json::from_value(serde_json::json!({"match": {"users": ["report"]}, "maxSessions": 5})).unwrap(),
+        );
+        let filter = Arc::new(Filter::of(&object.spec).unwrap().unwrap());
+        let body = format!(r#"{{"Data":{{"AllProcessList":[{rows}]}}}}"#);
+        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
+        let mut list = read_list(raw, Sieve::new(&key(), &|_| false), &[filter]).unwrap();
+        assert!(list.sessions.is_empty(), "nobody asked for an ID");
+        let selected = list.selected.remove(0);
+        (selected.sessions.into_iter().map(|seen| seen.session_id).collect(), selected.matched)
+    }
+
+    #[test]
+    fn of_several_rows_for_one_session_the_outermost_is_selected_by() {
+        let row = |id: i64, user: &str, inner: &str| {
+            format!(
+                r#"{{"SessionId":{id},"ServerIp":"a","ExecuteTime":{id},"ProcessSqlLists":[{inner}],"User":"{user}"}}"#
+            )
+        };
+        let rows = [row(1, "report", ""), row(2, "app", ""), row(3, "report", "")].join(",");
+        assert_eq!(selected(&rows), (vec![3, 1], 2));
+        assert_eq!(selected(&row(1, "app", &row(1, "report", ""))), (vec![], 0));
+        assert_eq!(selected(&row(1, "report", &row(1, "app", ""))), (vec![1], 1));
+        assert_eq!(selected(&row(1, "app", &row(2, "report", ""))), (vec![2], 1));
+        let twice = [row(1, "report", ""), row(1, "app", "")].join(",");
+        assert_eq!(selected(&twice), (vec![1], 1), "the first of two that are alike counts");
+    }
+
+    #[test]
+    fn what_is_selected_holds_nothing_of_the_access_key() {
+        let row = r#"{"SessionId":1,"ServerIp":"a","User":"report","SqlText":"select 'canary'"}"#;
+        let mut object = sessionkill_core::test_objects::request();
+        object.spec.selector = Some(serde_json::from_value(serde_json::json!({"match": {}})).unwrap());
+        let filter = Arc::new(Filter::of(&object.spec).unwrap().unwrap());
+        let body = format!(r#"{{"Data":{{"AllProcessList":[{row}]}}}}"#);
+        let raw = RawAnswer { status: 200, retry_after: None, gateway_time: None, body: body.as_bytes() };
+        let list = read_list(raw, Sieve::new(&key(), &|_| false), &[filter]).unwrap();
+        let kept = &list.selected[0].sessions[0];
+        assert!(kept.user == "report" && !kept.sql_text.contains("canary"), "{kept:?}");
+    }
 }

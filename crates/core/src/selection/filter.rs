@@ -271,7 +271,8 @@ mod tests {
 
     #[test]
     fn what_a_row_does_not_tell_is_not_matched_and_is_excluded() {
-        let cases: [(Value, fn(&mut Seen)); 5] = [
+        type Untell = fn(&mut Seen);
+        let cases: [(Value, Untell); 5] = [
             (json!({"users": ["report"]}), |seen| seen.user.clear()),
             (json!({"clientCIDRs": ["0.0.0.0/0", "::/0"]}), |seen| seen.client_ip = "unix".to_owned()),
             (json!({"commands": ["Query"]}), |seen| seen.command.clear()),

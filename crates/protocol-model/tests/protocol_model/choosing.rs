@@ -29,13 +29,7 @@ pub(crate) fn chooses(task: &Task) -> bool {
 }
 
 /// `batch::observe`, and `Request::attempt` up to the claim, when these sessions match.
-pub(crate) fn select(
-    protocol: Protocol,
-    world: &mut World,
-    operator: usize,
-    task: &mut Task,
-    matching: &[usize],
-) -> Option<()> {
+pub(crate) fn select(protocol: Protocol, world: &mut World, operator: usize, task: &mut Task, matching: &[usize]) {
     for member in task.members.iter_mut().filter(|member| member.stage == Stage::Observing) {
         let there = matching.iter().filter(|session| world.sessions[**session]);
         let sessions: Vec<_> = there.map(|session| seen(*session)).collect();
@@ -50,7 +44,6 @@ pub(crate) fn select(
             Stage::Posting { wanted, is_unanswered: false }
         };
     }
-    Some(())
 }
 
 /// The stage of `member` with its claim. If nothing is sent under it, the end is told at once.

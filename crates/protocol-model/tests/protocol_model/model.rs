@@ -229,7 +229,10 @@ impl Checked {
         let (protocol, members) = (self.protocol, &mut task.members);
         let mut apart = vec![];
         match effect {
-            Effect::Select(matching) => select(protocol, world, operator, &mut task, matching),
+            Effect::Select(matching) => {
+                select(protocol, world, operator, &mut task, matching);
+                Some(())
+            }
             Effect::Observe(is_read) => observe(protocol, world, operator, &mut task, is_read),
             Effect::Post(member, is_answered) => {
                 claiming::post(protocol, world, operator, &mut members[member], is_answered)

@@ -49,10 +49,9 @@ impl Scenario {
         match self {
             Self::Single | Self::Recreated | Self::Twins => [&[0], &[0]],
             Self::Group => [&[0], &[1]],
-            Self::OneInOrder => [&[0, 1], &[0, 1]],
+            Self::OneInOrder | Self::Chosen | Self::ChosenTwice => [&[0, 1], &[0, 1]],
             Self::TwoInOrder => [&[0, 1], &[2]],
             Self::SameInOrder => [&[0, 1], &[1]],
-            Self::Chosen | Self::ChosenTwice => [&[0, 1], &[0, 1]],
         }
     }
 
