@@ -15,7 +15,7 @@ mod stage;
 mod waits;
 mod world;
 
-pub use clients::{Client, as_listed, create_user};
+pub use clients::{Client, Statement, as_listed, create_user};
 pub use cluster::{Cluster, shared_engine};
 pub use counts::results;
 pub use ending::{ACCOUNT_TOKEN, ISSUED_TOKEN, texts};

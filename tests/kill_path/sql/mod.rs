@@ -6,6 +6,7 @@ mod hostile;
 mod kills;
 mod lent;
 mod login;
+mod pt_kill;
 mod scripted;
 mod secure;
 mod selector;
