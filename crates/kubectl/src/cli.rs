@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{client, exit, sessions};
+use crate::{client, exit, kill, sessions};
 
 /// Shows and ends database sessions of OceanBase through the objects of the sessionkill operator. It needs no password and
 /// no access key: it only creates, reads, suspends and deletes SessionKills.
@@ -23,4 +23,6 @@ pub enum Command {
     /// Show the sessions of a tenant, longest in their present state first
     #[command(visible_alias = "ps")]
     Sessions(sessions::Flags),
+    /// End sessions: named ones, or those that match
+    Kill(kill::Flags),
 }

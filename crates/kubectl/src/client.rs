@@ -13,6 +13,7 @@ use crate::errors::{Attempt, Result, causes, failure};
 
 /// Which cluster and namespace, as kubectl names them.
 #[derive(clap::Args, Clone, Debug, Default)]
+#[group(skip)]
 pub struct Flags {
     /// The kubeconfig file. Unset means $KUBECONFIG, then ~/.kube/config, then the Pod's own access
     #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]

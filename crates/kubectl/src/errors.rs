@@ -1,6 +1,5 @@
 //! The words for what went wrong: what it is, and what to do.
 
-use std::error::Error as _;
 use std::fmt::Write as _;
 
 use kube::Error;

@@ -10,6 +10,7 @@ use crate::errors::{Result, failure};
 
 /// What a session must be like, and what it must not be like.
 #[derive(clap::Args, Clone, Debug, Default)]
+#[group(skip)]
 #[command(next_help_heading = "Filters (each given one must hold; of several values of one flag, any)")]
 pub struct Flags {
     /// Its database user

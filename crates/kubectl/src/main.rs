@@ -10,6 +10,7 @@ mod exit;
 mod filters;
 mod follow;
 mod interrupt;
+mod kill;
 mod output;
 mod request;
 mod session;
@@ -51,5 +52,6 @@ async fn command(cli: Cli) -> Result<Exit> {
     let place = Place::open(&cli.place).await?;
     match cli.command {
         Command::Sessions(flags) => sessions::run(&place, &flags).await,
+        Command::Kill(flags) => kill::run(&place, &flags).await,
     }
 }

@@ -17,6 +17,7 @@ use crate::{filters, session, target};
 
 /// The flags of `sessions`.
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// The connection: NAME, or cobc/NAME for one of no namespace. May be left out if there is one only
     pub connection: Option<String>,

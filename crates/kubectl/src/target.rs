@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 
 /// Which tenant, as the user gives it.
 #[derive(clap::Args, Clone, Debug, Default)]
+#[group(skip)]
 pub struct Flags {
     /// The instance. May be left out if the connection allows one only. By SQL: the cluster
     #[arg(long, value_name = "ID", help_heading = "Tenant")]
