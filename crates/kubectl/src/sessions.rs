@@ -20,6 +20,7 @@ use crate::{filters, session, target};
 #[group(skip)]
 pub struct Flags {
     /// The connection: NAME, or cobc/NAME for one of no namespace. May be left out if there is one only
+    #[arg(add = crate::names::connections())]
     pub connection: Option<String>,
     /// Which tenant.
     #[command(flatten)]

@@ -10,7 +10,7 @@ pub struct Flags {
     #[arg(value_name = "SESSION", value_parser = crate::session::parse)]
     pub sessions: Vec<crate::session::Named>,
     /// The connection: NAME, or cobc/NAME for one of no namespace. May be left out if there is one only
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = crate::names::connections())]
     pub connection: Option<String>,
     /// Which tenant.
     #[command(flatten)]
