@@ -24,6 +24,7 @@ pub mod hostile;
 pub mod image;
 mod inside;
 pub mod javascript;
+pub mod krew;
 pub mod manifests;
 pub mod measure;
 pub mod node;

@@ -144,16 +144,25 @@ fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
 /// Builds the operator with cargo and this `profile` (`dev`, `release`), and returns its path. It blocks. Progress goes
 /// to standard error.
 pub fn build_operator(profile: &str) -> anyhow::Result<PathBuf> {
+    build("sessionkill-operator", profile)
+}
+
+/// The same for the plugin of kubectl.
+pub fn build_plugin(profile: &str) -> anyhow::Result<PathBuf> {
+    build("kubectl-sessionkill", profile)
+}
+
+fn build(binary: &str, profile: &str) -> anyhow::Result<PathBuf> {
     let output = cargo()
-        .args(["build", "--workspace", "--bin", "sessionkill-operator"])
+        .args(["build", "--workspace", "--bin", binary])
         .args(["--profile", profile, "--message-format=json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| missing_tool(error, "cargo", "Rust by rustup"))?;
-    ensure!(output.status.success(), "cargo build of the operator failed ({}), see above", output.status);
-    executable(&String::from_utf8_lossy(&output.stdout)).context("cargo built no sessionkill-operator")
+    ensure!(output.status.success(), "cargo build of {binary} failed ({}), see above", output.status);
+    executable(&String::from_utf8_lossy(&output.stdout)).with_context(|| format!("cargo built no {binary}"))
 }
 
 /// cargo, with no settings of the cargo that runs the testbed, except for its toolchain.

@@ -18,6 +18,8 @@ mod interrupt;
 mod kill;
 mod names;
 mod output;
+#[cfg(test)]
+mod reference;
 mod request;
 mod session;
 mod sessions;

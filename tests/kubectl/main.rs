@@ -1,0 +1,13 @@
+//! `kubectl sessionkill` with real parts: a real API server, the operator's binary and a gateway that keeps a ledger of
+//! every kill. The plugin's own binary is run, as a person or a script runs it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a fixture that fails fails its test")]
+
+mod accounts;
+mod interrupted;
+mod kills;
+mod krew;
+mod lists;
+mod stage;
+mod stories;
+mod terminal;
