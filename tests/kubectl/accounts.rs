@@ -8,7 +8,7 @@ use testbed::control_plane::ControlPlane;
 use crate::stage::{Stage, eventually, sessions};
 
 /// A user of the namespace, with this cluster role there.
-async fn user(stage: &Stage, name: &str, role: Option<&str>) -> PathBuf {
+pub async fn user(stage: &Stage, name: &str, role: Option<&str>) -> PathBuf {
     let namespace = stage.arena.namespace.as_str();
     stage.kubectl(&["create", "serviceaccount", name]).await;
     if let Some(role) = role {

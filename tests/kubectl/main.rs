@@ -8,6 +8,10 @@ mod interrupted;
 mod kills;
 mod krew;
 mod lists;
+#[path = "../gitops/page.rs"]
+#[allow(dead_code, reason = "this target needs one of its comparisons only")]
+mod page;
+mod screens;
 mod stage;
 mod stories;
 mod terminal;

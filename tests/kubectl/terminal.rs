@@ -14,14 +14,15 @@ use tokio::process::Child;
 use crate::stage::{Stage, eventually, sessions};
 
 /// A run of the plugin on a terminal of its own.
-struct Screen {
+pub struct Screen {
     keys: File,
     shown: Arc<Mutex<String>>,
     child: Child,
 }
 
 impl Screen {
-    async fn open(stage: &Stage, line: &[&str]) -> Self {
+    /// Starts it.
+    pub async fn open(stage: &Stage, line: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -43,7 +44,8 @@ impl Screen {
         Self { keys, shown, child }
     }
 
-    async fn wait_for(&self, words: &str) {
+    /// Waits until it shows these words.
+    pub async fn wait_for(&self, words: &str) {
         eventually(words, async || {
             let shown = self.shown.lock().unwrap().clone();
             if shown.contains(words) { Ok(()) } else { Err(shown) }
@@ -51,12 +53,19 @@ impl Screen {
         .await;
     }
 
-    async fn answer(&mut self, question: &str, answer: &str) {
+    /// Types an answer once it is asked.
+    pub async fn answer(&mut self, question: &str, answer: &str) {
         self.wait_for(question).await;
         self.keys.write_all(answer.as_bytes()).unwrap();
     }
 
-    async fn code(&mut self) -> Option<i32> {
+    /// What it has shown so far.
+    pub fn shown(&self) -> String {
+        self.shown.lock().unwrap().clone()
+    }
+
+    /// Its exit code, at its end.
+    pub async fn code(&mut self) -> Option<i32> {
         self.child.wait().await.unwrap().code()
     }
 }
