@@ -38,7 +38,9 @@ async fn the_role_of_requesters_is_enough() {
     assert_eq!(run(&["history"]).await.code, 0);
     let check = run(&["check"]).await;
     assert_eq!(check.code, 0, "{check:?}");
-    for words in ["you may do all that this plugin does", "you may not read leases", "oceanbaseconnection prod-ob: CallAnswered"] {
+    for words in
+        ["you may do all that this plugin does", "you may not read leases", "oceanbaseconnection prod-ob: CallAnswered"]
+    {
         assert!(check.stdout.contains(words), "{}", check.stdout);
     }
     let version = run(&["version"]).await;
@@ -76,9 +78,25 @@ async fn a_missing_right_is_named_and_who_can_give_it() {
 /// A user who may read all, and create nothing.
 async fn user_who_reads(stage: &Stage) -> PathBuf {
     let path = user(stage, "viewer", None).await;
-    stage.kubectl(&["create", "rolebinding", "viewer", "--clusterrole=sessionkill-viewer", "--serviceaccount=acc-none:viewer"]).await;
+    stage
+        .kubectl(&[
+            "create",
+            "rolebinding",
+            "viewer",
+            "--clusterrole=sessionkill-viewer",
+            "--serviceaccount=acc-none:viewer",
+        ])
+        .await;
     eventually("the right", async || {
-        let answer = ["auth", "can-i", "list", "oceanbaseconnections", "--as=system:serviceaccount:acc-none:viewer", "-n", "acc-none"];
+        let answer = [
+            "auth",
+            "can-i",
+            "list",
+            "oceanbaseconnections",
+            "--as=system:serviceaccount:acc-none:viewer",
+            "-n",
+            "acc-none",
+        ];
         stage.ground.control_plane.run_kubectl(&answer).await.map(drop).map_err(|error| error.to_string())
     })
     .await;

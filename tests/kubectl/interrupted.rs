@@ -19,7 +19,11 @@ async fn a_list_that_is_interrupted_is_deleted() {
     let stage = Stage::set("int-list", sessions()).await;
     for line in [&["sessions"][..], &["sessions", "--watch"], &["kill", "--user", "report", "--yes"]] {
         let child = stage.command(stage.ground.control_plane.kubeconfig(), line).await.spawn().unwrap();
-        eventually("the list", async || if stage.requests().await.is_empty() { Err("none".to_owned()) } else { Ok(()) }).await;
+        eventually(
+            "the list",
+            async || if stage.requests().await.is_empty() { Err("none".to_owned()) } else { Ok(()) },
+        )
+        .await;
         let said = interrupt(child).await;
         assert!(said.code == 1 && said.stderr.contains("nothing is left behind"), "{line:?}: {said:?}");
         assert!(stage.requests().await.is_empty(), "{line:?}");
@@ -29,7 +33,11 @@ async fn a_list_that_is_interrupted_is_deleted() {
 #[tokio::test]
 async fn a_kill_that_is_waited_for_goes_on_and_says_how_to_follow_it() {
     let stage = Stage::ready("int-kill", vec![of("report", 1, 700)]).await;
-    stage.arena.gateway.set_sessions(vec![testbed::gateway::Session { lingering: true, ..of("report", 1, 700) }]).unwrap();
+    stage
+        .arena
+        .gateway
+        .set_sessions(vec![testbed::gateway::Session { lingering: true, ..of("report", 1, 700) }])
+        .unwrap();
     let line = ["kill", "--user", "report", "--yes", "--name", "inc-1"];
     let child = stage.command(stage.ground.control_plane.kubeconfig(), &line).await.spawn().unwrap();
     eventually("the kill", async || match stage.kills().as_slice() {

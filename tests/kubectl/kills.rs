@@ -9,13 +9,15 @@ use crate::stage::{Stage, idle, of, parsed, sessions};
 #[tokio::test]
 async fn what_matches_is_ended_as_it_was_shown() {
     let stage = Stage::ready("kill", sessions()).await;
-    let said = stage.run(&["kill", "--user", "report", "--min", "5m", "--yes", "--reason", "INC-1", "--name", "inc-1"]).await;
+    let said =
+        stage.run(&["kill", "--user", "report", "--min", "5m", "--yes", "--reason", "INC-1", "--name", "inc-1"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.stdout.contains("SessionsKilled") && said.stdout.contains("(1 of 1 ended)"), "{}", said.stdout);
     assert_eq!(stage.kills(), [(1, 1)]);
     let request = stage.request("inc-1").await;
     let expect = serde_json::to_value(&request.spec.sessions[0].expect).unwrap();
-    let expected = json!({"user": "report", "clientIP": "10.2.3.4", "sqlID": format!("{:032X}", 1), "minExecutionSeconds": 300});
+    let expected =
+        json!({"user": "report", "clientIP": "10.2.3.4", "sqlID": format!("{:032X}", 1), "minExecutionSeconds": 300});
     assert_eq!(expect, expected);
     assert_eq!(request.spec.reason.as_deref(), Some("INC-1"));
     assert_eq!(request.metadata.labels.unwrap()["app.kubernetes.io/managed-by"], "kubectl-sessionkill");
@@ -52,7 +54,11 @@ async fn the_exit_code_says_how_it_ended() {
     stage.arena.gateway.inject(Fault::new(FaultKind::Drop).after().on_kills().naming(session_id(4)));
     let named = format!("{SERVER_IP}/{}", session_id(4));
     let detached = stage.run(&["kill", &named, "--yes", "--detach", "--name", "detached"]).await;
-    assert_eq!((detached.code, detached.stdout.as_str()), (0, "sessionkill.sessionkill.dev/detached\n"), "{detached:?}");
+    assert_eq!(
+        (detached.code, detached.stdout.as_str()),
+        (0, "sessionkill.sessionkill.dev/detached\n"),
+        "{detached:?}"
+    );
     stage.arena.gateway.clear_faults();
 
     let too_many = stage.run(&["kill", "--user", "guarded,linger", "--max", "1", "--yes"]).await;
@@ -74,7 +80,8 @@ async fn without_a_terminal_yes_must_be_said() {
 #[tokio::test]
 async fn a_manifest_for_git_is_one_that_the_api_server_takes() {
     let stage = Stage::ready("kill-manifest", sessions()).await;
-    let line = ["kill", "--user", "report", "--reason", "INC-2", "--name", "inc-2", "--dry-run", "client", "-o", "yaml"];
+    let line =
+        ["kill", "--user", "report", "--reason", "INC-2", "--name", "inc-2", "--dry-run", "client", "-o", "yaml"];
     let said = stage.run(&line).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(stage.requests().await.is_empty(), "it is only printed");
@@ -85,8 +92,10 @@ async fn a_manifest_for_git_is_one_that_the_api_server_takes() {
 
 #[tokio::test]
 async fn filters_can_be_sent_as_a_selector() {
-    let stage = Stage::ready("kill-selector", vec![of("report", 1, 700), of("report", 2, 600), idle("app", 3, 800)]).await;
-    let line = ["kill", "--user", "report", "--selector", "--max", "1", "--take", "longest", "--yes", "--name", "inc-3"];
+    let stage =
+        Stage::ready("kill-selector", vec![of("report", 1, 700), of("report", 2, 600), idle("app", 3, 800)]).await;
+    let line =
+        ["kill", "--user", "report", "--selector", "--max", "1", "--take", "longest", "--yes", "--name", "inc-3"];
     let said = stage.run(&line).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(stage.kills(), [(1, 1)]);

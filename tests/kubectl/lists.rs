@@ -23,7 +23,11 @@ async fn sessions_are_listed_and_the_list_leaves_nothing_behind() {
     ] {
         let said = stage.run(&[line, &["-o", "name"]].concat()).await;
         let names: Vec<_> = numbers.iter().map(|number| format!("{SERVER_IP}/{}", session_id(*number))).collect();
-        assert_eq!((said.code, lines(&said.stdout)), (0, names.iter().map(String::as_str).collect()), "{line:?}: {said:?}");
+        assert_eq!(
+            (said.code, lines(&said.stdout)),
+            (0, names.iter().map(String::as_str).collect()),
+            "{line:?}: {said:?}"
+        );
     }
     let json = parsed(&stage.run(&["ps", "--user", "app", "-o", "json"]).await.stdout);
     assert_eq!(json[0]["observed"]["user"], "app");
@@ -42,6 +46,9 @@ async fn what_the_operator_cannot_do_is_said_in_its_words_and_with_advice() {
     let other = stage.run(&["ps", "--tenant", "t-other"]).await;
     assert!(other.code == 1 && other.stderr.contains("does not allow \"t-other\""), "{other:?}");
     let connection = stage.run(&["ps", "other"]).await;
-    assert!(connection.code == 1 && connection.stderr.contains("no connection \"other\": it has prod-ob"), "{connection:?}");
+    assert!(
+        connection.code == 1 && connection.stderr.contains("no connection \"other\": it has prod-ob"),
+        "{connection:?}"
+    );
     stage.assert_no_list().await;
 }

@@ -20,18 +20,32 @@ async fn a_request_is_followed_from_its_creation_to_its_end_and_beyond() {
     assert!(resumed.stdout.starts_with("sessionkill inc-1: goes on; nothing is sent after 20"), "{resumed:?}");
     eventually("the request to end", async || {
         let told = stage.run(&["explain", "inc-1"]).await.stdout;
-        if told.contains("ended: SessionsKilled") && told.contains("recorded in the receipt") { Ok(()) } else { Err(told) }
+        if told.contains("ended: SessionsKilled") && told.contains("recorded in the receipt") {
+            Ok(())
+        } else {
+            Err(told)
+        }
     })
     .await;
     let told = stage.run(&["explain", "inc-1"]).await.stdout;
-    for words in ["created; nothing is sent after", "Suspended:", "claimed by receipt sk-", "called KillProcessList, request ID", "Killed", "Verified"] {
+    for words in [
+        "created; nothing is sent after",
+        "Suspended:",
+        "claimed by receipt sk-",
+        "called KillProcessList, request ID",
+        "Killed",
+        "Verified",
+    ] {
         assert!(told.contains(words), "{words}: {told}");
     }
     let held = stage.run(&["suspend", "inc-1"]).await;
     assert!(held.code == 4 && held.stdout.contains("it has ended (SessionsKilled)"), "{held:?}");
 
     let deleted = stage.run(&["delete", "inc-1"]).await;
-    assert_eq!((deleted.code, deleted.stdout.as_str()), (0, "sessionkill inc-1 deleted: it has ended, and its receipt is kept\n"));
+    assert_eq!(
+        (deleted.code, deleted.stdout.as_str()),
+        (0, "sessionkill inc-1 deleted: it has ended, and its receipt is kept\n")
+    );
     let told = stage.run(&["explain", "inc-1"]).await;
     assert!(told.stdout.starts_with("sessionkill inc-1 is deleted; its receipt tells"), "{told:?}");
     let history = stage.run(&["history", "--since", "1d"]).await.stdout;

@@ -22,7 +22,8 @@ fn the_reference_is_what_help_prints() {
     root.build();
     write!(page, "\n```text\n{}```\n", help(&mut root)).unwrap();
     for command in root.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
-        write!(page, "\n## {}\n\n```text\n{}```\n", command.get_name(), help(command)).unwrap();
+        let text = help(command);
+        write!(page, "\n## {}\n\n```text\n{text}```\n", command.get_name()).unwrap();
     }
     is_stored(&at(PAGE), &page);
 }
