@@ -23,7 +23,7 @@ const LEASE: &str = "sessionkill-operator";
 const PROBED_LATELY: SignedDuration = SignedDuration::from_mins(70);
 
 /// The rights that commands need: verb and resource.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 8] = [
     ("create", "sessionkills"),
     ("get", "sessionkills"),
     ("list", "sessionkills"),
@@ -31,7 +31,6 @@ const NEEDED: [(&str, &str); 9] = [
     ("patch", "sessionkills"),
     ("delete", "sessionkills"),
     ("list", "oceanbaseconnections"),
-    ("list", "clusteroceanbaseconnections"),
     ("list", "sessionkillreceipts"),
 ];
 
@@ -151,10 +150,9 @@ async fn rights(place: &Place) -> Vec<Line> {
 }
 
 async fn may(place: &Place, verb: &str, resource: &str) -> std::result::Result<bool, kube::Error> {
-    let namespace = (resource != "clusteroceanbaseconnections").then(|| place.namespace.clone());
     let attributes = ResourceAttributes {
         group: Some(sessionkill_api::GROUP.to_owned()),
-        namespace,
+        namespace: Some(place.namespace.clone()),
         resource: Some(resource.to_owned()),
         verb: Some(verb.to_owned()),
         ..ResourceAttributes::default()
@@ -175,9 +173,10 @@ async fn connections(place: &Place) -> Vec<Line> {
         Err(Failure::OutputClosed) => return vec![],
     };
     let of_own = own.iter().map(|it| ("oceanbaseconnection", &it.metadata.name, &it.status));
+    let is_unread = shared.is_err();
     let shared = shared.unwrap_or_default();
     let of_shared = shared.iter().map(|it| ("clusteroceanbaseconnection", &it.metadata.name, &it.status));
-    let lines: Vec<Line> = of_own
+    let mut lines: Vec<Line> = of_own
         .chain(of_shared)
         .map(|(kind, name, status)| {
             let name = format!("{kind} {}", name.as_deref().unwrap_or_default());
@@ -187,7 +186,12 @@ async fn connections(place: &Place) -> Vec<Line> {
         })
         .collect();
     if lines.is_empty() {
-        return vec![Line::Note(format!("namespace {} has no connection", place.namespace))];
+        lines.push(Line::Note(format!("namespace {} has no connection", place.namespace)));
+    }
+    if is_unread {
+        let unread =
+            "clusteroceanbaseconnections cannot be listed by you: name one as cobc/NAME, with --instance and --tenant";
+        lines.push(Line::Note(unread.to_owned()));
     }
     lines
 }

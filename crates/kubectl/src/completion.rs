@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap_complete::engine::complete;
+use clap_complete::engine::{CompletionCandidate, complete};
 use clap_complete::env::{EnvCompleter, Shells};
 
 use crate::errors::{Result, failure};
@@ -73,7 +73,13 @@ pub fn candidates(command: &mut clap::Command, words: &[String]) -> Result<Exit>
         std::iter::once("kubectl-sessionkill").chain(words.iter().map(String::as_str)).map(OsString::from).collect();
     let last = line.len() - 1;
     let found = complete(command, line, last, None).unwrap_or_default();
-    let visible = found.iter().filter(|candidate| !candidate.is_hide_set());
+    // Flags only where one was begun, as kubectl does.
+    let is_flag = words.last().is_some_and(|word| word.starts_with('-'));
+    let is_shown = |candidate: &&CompletionCandidate| {
+        let starts_like_one = candidate.get_value().to_string_lossy().starts_with('-');
+        !candidate.is_hide_set() && (is_flag || !starts_like_one)
+    };
+    let visible = found.iter().filter(is_shown);
     let text: String = visible
         .map(|candidate| {
             let help = candidate.get_help().map(|help| format!("\t{help}")).unwrap_or_default();

@@ -19,8 +19,9 @@ pub fn requests() -> ArgValueCandidates {
         of_cluster(async |place| {
             let all = place.all_requests().await.unwrap_or_default();
             let candidate = |request: &sessionkill_api::SessionKill| {
-                let help = reason_and_message(request).0.to_owned();
-                CompletionCandidate::new(request.metadata.name.clone().unwrap_or_default()).help(Some(help.into()))
+                let (reason, _) = reason_and_message(request);
+                let help = (!reason.is_empty()).then(|| reason.to_owned().into());
+                CompletionCandidate::new(request.metadata.name.clone().unwrap_or_default()).help(help)
             };
             all.iter().map(candidate).collect()
         })

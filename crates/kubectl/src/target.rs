@@ -29,8 +29,8 @@ pub struct Flags {
 pub struct Target {
     /// The connection.
     pub connection: ConnectionRef,
-    /// Whether the connection is by SQL, which can end a statement alone.
-    pub is_sql: bool,
+    /// Whether the connection is by SQL, which can end a statement alone. Unknown if the user may not read it.
+    pub is_sql: Option<bool>,
     /// The instance, or by SQL the cluster.
     pub instance_id: String,
     /// The tenant.
@@ -108,6 +108,9 @@ pub async fn choose(
     interrupt: &mut Interrupt,
 ) -> Result<Target> {
     let all = interrupt.or(candidates(place)).await?;
+    if let Some(name) = unread(&all, connection) {
+        return interrupt.or(blind(place, name, flags)).await;
+    }
     let candidate = choose_connection(all, connection, &place.namespace, interrupt).await?;
     let (_, instances) = candidate.spec.backend.instance_ids();
     let instance_id = choose_id("instances", "--instance", flags.instance.as_ref(), instances, interrupt).await?;
@@ -116,8 +119,34 @@ pub async fn choose(
         None => candidate.spec.tenant_ids.clone(),
     };
     let tenant_id = choose_id("tenants", "--tenant", flags.tenant.as_ref(), &tenants, interrupt).await?;
-    let is_sql = matches!(candidate.spec.backend, BackendSpec::Sql(_));
+    let is_sql = Some(matches!(candidate.spec.backend, BackendSpec::Sql(_)));
     Ok(Target { connection: candidate.connection, is_sql, instance_id, tenant_id })
+}
+
+/// The name of a connection of no namespace that the list lacks: users of one namespace may not list those.
+fn unread<'a>(all: &[Candidate], connection: Option<&'a str>) -> Option<&'a str> {
+    let label = connection?;
+    let is_listed = all.iter().any(|candidate| candidate.is_called(label));
+    label.strip_prefix(CLUSTER_PREFIX).filter(|_| !is_listed)
+}
+
+/// The tenant of a connection that may not be read: the user must know both IDs, and the operator judges them.
+async fn blind(place: &Place, name: &str, flags: &Flags) -> Result<Target> {
+    if let Ok(all) = place.cluster_connections().await {
+        let is_there = all.iter().any(|connection| connection.metadata.name.as_deref() == Some(name));
+        let why = if is_there { "does not allow it" } else { "does not exist" };
+        return Err(failure(format!(
+            "namespace {} cannot use {CLUSTER_PREFIX}{name}: the connection {why}",
+            place.namespace
+        )));
+    }
+    let (Some(instance_id), Some(tenant_id)) = (flags.instance.clone(), flags.tenant.clone()) else {
+        return Err(failure(format!(
+            "you may not read {CLUSTER_PREFIX}{name}: give --instance and --tenant, which it would tell"
+        )));
+    };
+    let kind = ConnectionKind::ClusterOceanBaseConnection;
+    Ok(Target { connection: ConnectionRef { kind, name: name.to_owned() }, is_sql: None, instance_id, tenant_id })
 }
 
 /// The connections that requests of the namespace may name. Those of no namespace are left out where they cannot be

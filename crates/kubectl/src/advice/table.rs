@@ -135,11 +135,6 @@ pub const REQUESTS: &[Advice] = &[
         todo: "nothing",
     },
     Advice {
-        reason: "NothingMatched",
-        meaning: "no session matched the selector; nothing was sent",
-        todo: "nothing",
-    },
-    Advice {
         reason: "DryRunCompleted",
         meaning: "a DryRun said for each session what a Kill would do; nothing was sent",
         todo: "read status.sessions",
@@ -150,14 +145,19 @@ pub const REQUESTS: &[Advice] = &[
         todo: "to kill again, use a new notAfterTime",
     },
     Advice {
+        reason: "NothingMatched",
+        meaning: "the selector matched no session; nothing was sent",
+        todo: "nothing; to try again, use a new notAfterTime",
+    },
+    Advice {
         reason: "PreconditionFailed",
-        meaning: "no session was ended: the sessions that were not gone differ from expect",
-        todo: "read status.sessions[].message",
+        meaning: "no session was ended: the sessions that were not gone differ from expect; or the selector's sqlTextPattern cannot be used",
+        todo: "read status.sessions[].message; of a pattern, the message says where it is wrong",
     },
     Advice {
         reason: "TooManyMatched",
-        meaning: "more sessions matched the selector than maxSessions; nothing was sent",
-        todo: "narrow the selector, raise maxSessions, or say with take which to end; then make a new request",
+        meaning: "the selector matched more sessions than maxSessions; nothing was sent",
+        todo: "see in status.sessions who they are; narrow the selector, or raise maxSessions or set take, in a new request",
     },
     Advice {
         reason: "PartiallyKilled",
@@ -248,6 +248,12 @@ pub const SESSIONS: &[SessionAdvice] = &[
         outcome: "Skipped",
         reason: "DryRun",
         todo: "if that is right, create the same with mode: Kill",
+    },
+    SessionAdvice {
+        situation: "the selector matched more sessions than maxSessions, or a DryRun with take would not take it",
+        outcome: "Skipped",
+        reason: "TooManyMatched",
+        todo: "narrow the selector, or raise maxSessions or set take, in a new request",
     },
     SessionAdvice {
         situation: "the connection does not allow the instance, the tenant or the namespace; or its backend cannot do what is asked, such as scope: Query by the API, or an ID above 4294967295 by SQL",

@@ -42,7 +42,8 @@ pub fn request(
         spec.selector = Some(selector);
     } else {
         let criteria = flags.filters.criteria();
-        spec.sessions = sessions.iter().map(|session| pinned(session, &criteria, target.is_sql)).collect();
+        spec.sessions =
+            sessions.iter().map(|session| pinned(session, &criteria, target.is_sql == Some(true))).collect();
     }
     SessionKill { metadata, spec, status: None }
 }

@@ -33,7 +33,7 @@ pub async fn run(place: &Place, flags: &Flags) -> Result<Exit> {
     refuse_what_makes_no_sense(flags)?;
     let mut interrupt = Interrupt::listen()?;
     let target = target::choose(place, flags.connection.as_deref(), &flags.target, &mut interrupt).await?;
-    if flags.request.query && !target.is_sql {
+    if flags.request.query && target.is_sql == Some(false) {
         return Err(failure("--query needs a connection by SQL: by the API only whole sessions can be ended"));
     }
     let Picked { sessions, notes } = pick::pick(place, &target, flags, &mut interrupt).await?;
@@ -43,7 +43,8 @@ pub async fn run(place: &Place, flags: &Flags) -> Result<Exit> {
         return Ok(Exit::AllEnded);
     }
     let is_client_only = flags.request.dry_run.is_some();
-    show(&sessions, is_client_only || flags.request.output.is_some())?;
+    let is_for_programs = is_client_only || flags.request.detach || flags.request.output.is_some();
+    show(&sessions, is_for_programs)?;
     let reason = reason(flags, &mut interrupt).await?;
     if !is_client_only {
         confirm(place, &target, flags, sessions.len(), &mut interrupt).await?;
