@@ -12,7 +12,11 @@ async fn what_matches_is_ended_as_it_was_shown() {
     let said =
         stage.run(&["kill", "--user", "report", "--min", "5m", "--yes", "--reason", "INC-1", "--name", "inc-1"]).await;
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stdout.contains("SessionsKilled") && said.stdout.contains("(1 of 1 ended)"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("SessionsKilled") && said.stdout.contains("1 of 1 sessions killed"),
+        "{}",
+        said.stdout
+    );
     assert_eq!(stage.kills(), [(1, 1)]);
     let request = stage.request("inc-1").await;
     let expect = serde_json::to_value(&request.spec.sessions[0].expect).unwrap();

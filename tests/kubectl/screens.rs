@@ -26,27 +26,31 @@ async fn the_page_shows_what_is_printed() {
     let lingering = Session { lingering: true, ..of("etl", 5, 95) };
     let sessions = vec![of("report", 1, 742), of("report", 2, 61), of("app", 3, 3), idle("app", 4, 4000), lingering];
     let stage = Stage::ready("shop", sessions).await;
-    let show = async |part: &str, line: &str| {
-        let said = run(&stage, line).await;
-        shows(PAGE, part, &screen(line, &said), but_for_numbers);
-        said
+    // On a terminal, so that all that is printed is in its order.
+    let show = async |part: &str, line: &str, code| {
+        let mut terminal = Screen::open(&stage, &line.split_whitespace().collect::<Vec<_>>()).await;
+        assert_eq!(terminal.code().await, Some(code), "{}", terminal.shown());
+        shows(
+            PAGE,
+            part,
+            &format!("```console\n$ kubectl sessionkill {line}\n{}```\n", terminal.all()),
+            but_for_numbers,
+        );
     };
-    show("sessions", "sessions").await;
-    show("filters", "ps --user report,app --min 5m --exclude-command Sleep").await;
+    show("sessions", "sessions", 0).await;
+    show("filters", "ps --user report,app --min 5m --exclude-command Sleep", 0).await;
 
     let line = "kill --user report --min 5m --name inc-4711";
     let mut terminal = Screen::open(&stage, &line.split_whitespace().collect::<Vec<_>>()).await;
     terminal.answer("Why (", "INC-4711 runaway report\n").await;
     terminal.answer("End 1 session? [y/N]", "y\n").await;
     assert_eq!(terminal.code().await, Some(0));
-    terminal.wait_for("(1 of 1 ended)").await;
-    let shown = terminal.shown().replace('\r', "");
-    shows(PAGE, "kill", &format!("```console\n$ kubectl sessionkill {line}\n{shown}```\n"), but_for_numbers);
+    let printed = terminal.all();
+    shows(PAGE, "kill", &format!("```console\n$ kubectl sessionkill {line}\n{printed}```\n"), but_for_numbers);
 
-    let said = show("some-not", "kill --user etl --yes --name inc-4712 --reason INC-4712").await;
-    assert_eq!(said.code, 2, "{said:?}");
-    show("explain", "explain inc-4712").await;
-    show("history", "history --since 1d").await;
+    show("some-not", "kill --user etl --yes --name inc-4712 --reason INC-4712", 2).await;
+    show("explain", "explain inc-4712", 0).await;
+    show("history", "history --since 1d", 0).await;
 
     let mut spec = kill_of(&[2], 600).unwrap();
     spec.not_before_time = Some(Time((Timestamp::now() + SignedDuration::from_mins(5)).round(Unit::Second).unwrap()));

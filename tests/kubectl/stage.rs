@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
@@ -116,11 +116,6 @@ impl Stage {
     /// The request of this name.
     pub async fn request(&self, name: &str) -> SessionKill {
         self.api::<SessionKill>().get(name).await.unwrap()
-    }
-
-    /// Deletes a request.
-    pub async fn delete(&self, name: &str) {
-        self.api::<SessionKill>().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
     /// A command line of the plugin, as the user of this kubeconfig.

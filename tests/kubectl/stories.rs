@@ -1,6 +1,7 @@
 //! `explain`, `history`, `check`, `suspend`, `resume`, `delete`, `version` and `completion`.
 
 use testbed::arena::kill_of;
+use testbed::gateway::{Fault, FaultKind};
 
 use crate::stage::{Stage, eventually, sessions};
 
@@ -16,8 +17,16 @@ async fn a_request_is_followed_from_its_creation_to_its_end_and_beyond() {
         if told.contains("now: Suspended:") { Ok(()) } else { Err(told) }
     })
     .await;
+    stage.arena.gateway.inject(Fault::new(FaultKind::Throttle));
     let resumed = stage.run(&["resume", "inc-1"]).await;
     assert!(resumed.stdout.starts_with("sessionkill inc-1: goes on; nothing is sent after 20"), "{resumed:?}");
+    eventually("the request to be throttled", async || {
+        let told = stage.run(&["explain", "inc-1"]).await.stdout;
+        let is_advised = told.contains("now: Throttled:") && told.contains("what to do: nothing; if it lasts");
+        if is_advised { Ok(()) } else { Err(told) }
+    })
+    .await;
+    stage.arena.gateway.clear_faults();
     eventually("the request to end", async || {
         let told = stage.run(&["explain", "inc-1"]).await.stdout;
         if told.contains("ended: SessionsKilled") && told.contains("recorded in the receipt") {

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -18,6 +19,7 @@ pub struct Screen {
     keys: File,
     shown: Arc<Mutex<String>>,
     child: Child,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Screen {
@@ -31,17 +33,20 @@ impl Screen {
         let end = || Stdio::from(terminal.try_clone().unwrap());
         let mut command = stage.command(stage.ground.control_plane.kubeconfig(), line).await;
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        // The last ends are those of the child: then what it printed is complete when they close.
+        drop(command);
+        drop(terminal);
         let keys = File::from(master);
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut screen, into) = (keys.try_clone().unwrap(), shown.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut part = [0; 1024];
             // It fails when the last end of the terminal is closed.
             while let Ok(read @ 1..) = screen.read(&mut part) {
                 into.lock().unwrap().push_str(&String::from_utf8_lossy(&part[..read]));
             }
         });
-        Self { keys, shown, child }
+        Self { keys, shown, child, reader: Some(reader) }
     }
 
     /// Waits until it shows these words.
@@ -64,6 +69,12 @@ impl Screen {
         self.shown.lock().unwrap().clone()
     }
 
+    /// All that it has shown, after its end.
+    pub fn all(&mut self) -> String {
+        self.reader.take().unwrap().join().unwrap();
+        self.shown().replace('\r', "")
+    }
+
     /// Its exit code, at its end.
     pub async fn code(&mut self) -> Option<i32> {
         self.child.wait().await.unwrap().code()
@@ -83,7 +94,7 @@ async fn nothing_is_ended_before_somebody_says_yes() {
     let mut screen = Screen::open(&stage, &["kill", "--user", "report", "--name", "inc-7"]).await;
     screen.answer("Why (", "INC-7\n").await;
     screen.answer("End 2 sessions? [y/N]", "y\n").await;
-    screen.wait_for("(2 of 2 ended)").await;
+    screen.wait_for("2 of 2 sessions killed").await;
     assert_eq!(screen.code().await, Some(0));
     assert_eq!(stage.kills(), [(1, 1), (2, 1)]);
     assert_eq!(stage.request("inc-7").await.spec.reason.as_deref(), Some("INC-7"));

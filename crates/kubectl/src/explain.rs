@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::output::{plain, print, table};
 use crate::request::{is_ended, reason_and_message};
-use crate::session::label;
+use crate::session::{count, label};
 
 /// The flags of `explain`.
 #[derive(clap::Args, Debug)]
@@ -75,8 +75,8 @@ fn story(request: &SessionKill, receipt: Option<&SessionKillReceipt>, events: &[
     let spec = &request.spec;
     let what = match (spec.mode, spec.scope, &spec.selector) {
         (Mode::DryRun, _, _) => "looks at".to_owned(),
-        (Mode::Kill, Scope::Session, None) => format!("ends {} sessions of", spec.sessions.len()),
-        (Mode::Kill, Scope::Query, None) => format!("ends the statements of {} sessions of", spec.sessions.len()),
+        (Mode::Kill, Scope::Session, None) => format!("ends {} of", count(spec.sessions.len())),
+        (Mode::Kill, Scope::Query, None) => format!("ends the statements of {} of", count(spec.sessions.len())),
         (Mode::Kill, _, Some(_)) => "ends what its selector matches of".to_owned(),
     };
     let mut told = format!(
@@ -112,7 +112,9 @@ fn steps(request: &SessionKill, receipt: Option<&SessionKillReceipt>, events: &[
         steps.push((created.0, format!("created; nothing is sent after {}", time(spec.not_after_time.0))));
     }
     let status = request.status.clone().unwrap_or_default();
-    if let Some(start) = &status.start_time {
+    // Of a request that is claimed at once, it is written with what comes later.
+    let claim = receipt.map(|receipt| receipt.spec.claim_time.0);
+    if let Some(start) = status.start_time.as_ref().filter(|start| claim.is_none_or(|claim| start.0 <= claim)) {
         steps.push((start.0, "an operator began to work on it".to_owned()));
     }
     let (end, _) = reason_and_message(request);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use sessionkill_api::{SessionCriteria, SessionSelector, SessionState, Take, TransactionState};
 
 use crate::errors::{Result, failure};
@@ -152,14 +152,15 @@ fn range(text: &str) -> std::result::Result<String, String> {
     Ok(net.trunc().to_string())
 }
 
-/// A length of time such as 90s, 5m or 1h30m, in whole seconds. A bare number is seconds.
+/// A length of time such as 90s, 5m, 1h30m or 1d, in whole seconds. A bare number is seconds.
 pub fn seconds(text: &str) -> std::result::Result<i32, String> {
     let seconds = text.parse::<i64>().ok().or_else(|| {
-        let spelled: SignedDuration = text.parse().ok()?;
+        let spelled: Span = text.parse().ok()?;
+        let spelled = spelled.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
         (spelled.subsec_nanos() == 0).then_some(spelled.as_secs())
     });
     let seconds = seconds.and_then(|seconds| i32::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-    seconds.ok_or_else(|| "not a length of time such as 90s, 5m or 1h30m".to_owned())
+    seconds.ok_or_else(|| "not a length of time such as 90s, 5m, 1h30m or 1d".to_owned())
 }
 
 #[cfg(test)]
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn lengths_of_time_and_ranges_that_are_none_are_refused() {
-        assert_eq!([seconds("90"), seconds("1h30m"), seconds("2s")], [Ok(90), Ok(5400), Ok(2)]);
+        assert_eq!(["90", "1h30m", "2s", "1d"].map(seconds), [Ok(90), Ok(5400), Ok(2), Ok(86_400)]);
         for text in ["", "0", "-5m", "1.5s", "soon", "99999999999"] {
             assert!(seconds(text).is_err(), "{text}");
         }

@@ -84,8 +84,13 @@ pub fn seconds(session: &SessionStatus) -> i64 {
     time.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
 }
 
+/// So many sessions, in words.
+pub fn count(sessions: usize) -> String {
+    if sessions == 1 { "1 session".to_owned() } else { format!("{sessions} sessions") }
+}
+
 /// Seconds as people read them: 42s, 5m12s, 3h07m, 2d04h. What is no number stays as it is.
-fn duration(seconds: &str) -> String {
+pub fn duration(seconds: &str) -> String {
     match seconds.split('.').next().unwrap_or_default().parse::<u64>() {
         Ok(s) if s < 60 => format!("{s}s"),
         Ok(s) if s < 3600 => format!("{}m{:02}s", s / 60, s % 60),

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::interrupt::{Interrupt, interrupted};
 use crate::output::{print, say};
 use crate::sessions::rendered;
-use crate::target;
+use crate::{session, target};
 
 pub use flags::Flags;
 
@@ -105,17 +105,18 @@ async fn confirm(
     count: usize,
     interrupt: &mut Interrupt,
 ) -> Result<()> {
+    let what = session::count(count);
     let what = match (flags.request.query, count) {
-        (false, 1) => "1 session".to_owned(),
-        (false, _) => format!("{count} sessions"),
-        (true, 1) => "the statement of 1 session".to_owned(),
-        (true, _) => format!("the statements of {count} sessions"),
+        (false, _) => what,
+        (true, 1) => format!("the statement of {what}"),
+        (true, _) => format!("the statements of {what}"),
     };
     let what = if flags.request.selector { format!("what matches then, now {what}") } else { what };
     let target::Target { connection, instance_id, tenant_id, .. } = target;
     say(&format!(
-        "tenant {tenant_id} of {instance_id}, through {connection} in namespace {}, within {} s",
-        place.namespace, flags.request.lifetime
+        "tenant {tenant_id} of {instance_id}, through {connection} in namespace {}, within {}",
+        place.namespace,
+        session::duration(&flags.request.lifetime.to_string())
     ));
     if flags.request.yes || ask::yes(&format!("End {what}?"), interrupt).await? {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use sessionkill_api::{SessionKill, SessionOutcome};
+use sessionkill_api::SessionKill;
 
 use crate::advice;
 use crate::client::Place;
@@ -72,12 +72,10 @@ fn outcome(request: &SessionKill) -> String {
         vec![label(session), session.outcome.as_str().to_owned(), session.reason.as_str().to_owned(), plain(message)]
     };
     let rows: Vec<_> = sessions.iter().map(row).collect();
-    let ended =
-        sessions.iter().filter(|it| matches!(it.outcome, SessionOutcome::Killed | SessionOutcome::Gone)).count();
     let (reason, message) = reason_and_message(request);
     let sessions_table =
         if rows.is_empty() { String::new() } else { table(&["SESSION", "OUTCOME", "REASON", "MESSAGE"], &rows) };
-    format!("{sessions_table}{reason}: {} ({ended} of {} ended)\n", plain(message), sessions.len())
+    format!("{sessions_table}{reason}: {}\n", plain(message))
 }
 
 #[cfg(test)]
@@ -92,7 +90,7 @@ mod tests {
             "SESSION                     OUTCOME   REASON        MESSAGE",
             "192.168.13.119/3221614618   Killed    Verified",
             "192.168.13.119/3221614618   Failed    KillRefused",
-            "PartiallyKilled: says PartiallyKilled (1 of 2 ended)",
+            "PartiallyKilled: says PartiallyKilled",
         ];
         assert_eq!(outcome(&request).lines().collect::<Vec<_>>(), lines);
     }
