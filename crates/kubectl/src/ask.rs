@@ -39,8 +39,8 @@ pub async fn one_of(what: &str, flag: &str, options: &[String], interrupt: &mut 
     if !is_terminal() {
         return Err(failure(format!("there are several {what}: choose one with {flag}: {}", options.join(", "))));
     }
-    let list: String = options.iter().enumerate().map(|(at, option)| format!("  {}  {option}\n", at + 1)).collect();
-    let question = format!("There are several {what}:\n{list}Which? [1-{}] ", options.len());
+    let list: Vec<_> = options.iter().enumerate().map(|(at, option)| format!("  {}  {option}\n", at + 1)).collect();
+    let question = format!("There are several {what}:\n{}Which? [1-{}] ", list.concat(), options.len());
     loop {
         let answer = line(&question, interrupt).await?;
         let by_number = answer.parse::<usize>().ok().filter(|number| (1..=options.len()).contains(number));

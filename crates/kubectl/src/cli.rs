@@ -28,7 +28,7 @@ pub struct Cli {
 pub enum Command {
     /// Show the sessions of a tenant, longest in their present state first
     #[command(visible_alias = "ps")]
-    Sessions(sessions::Flags),
+    Sessions(Box<sessions::Flags>),
     /// End sessions: named ones, or those that match. Shows them, and asks before
     #[command(after_help = exit::HELP)]
     Kill(Box<kill::Flags>),

@@ -80,12 +80,12 @@ pub fn candidates(command: &mut clap::Command, words: &[String]) -> Result<Exit>
         !candidate.is_hide_set() && (is_flag || !starts_like_one)
     };
     let visible = found.iter().filter(is_shown);
-    let text: String = visible
+    let lines: Vec<String> = visible
         .map(|candidate| {
             let help = candidate.get_help().map(|help| format!("\t{help}")).unwrap_or_default();
             format!("{}{}\n", candidate.get_value().to_string_lossy(), help.lines().next().unwrap_or_default())
         })
         .collect();
-    print(&(text + NO_FILES))?;
+    print(&(lines.concat() + NO_FILES))?;
     Ok(Exit::AllEnded)
 }

@@ -44,7 +44,7 @@ const PASSING: [&str; 9] = [
 #[derive(Clone)]
 pub enum Wanted {
     /// All that match, of which up to 100 are shown.
-    Selector(SessionSelector),
+    Selector(Box<SessionSelector>),
     /// These, wherever they stand in the list.
     Sessions(Vec<Session>),
 }
@@ -149,7 +149,7 @@ fn judge(request: SessionKill) -> Result<SessionKill> {
 
 fn dry_run(target: &Target, wanted: Wanted) -> SessionKill {
     let (selector, sessions) = match wanted {
-        Wanted::Selector(selector) => (Some(selector), vec![]),
+        Wanted::Selector(selector) => (Some(*selector), vec![]),
         Wanted::Sessions(sessions) => (None, sessions),
     };
     let spec = SessionKillSpec {

@@ -99,16 +99,12 @@ fn meaning(request: &SessionKill) -> (String, bool) {
     if is_ended(request) {
         return ("it has ended, and its receipt is kept".to_owned(), false);
     }
-    match dispatched {
-        true => {
-            ("its call was made, and ends the sessions all the same; the outcome is in its receipt".to_owned(), true)
-        }
-        false => (
-            "as far as is known nothing was sent for it; if it was claimed just now, its receipt has the outcome"
-                .to_owned(),
-            true,
-        ),
-    }
+    let meaning = if dispatched {
+        "its call was made, and ends the sessions all the same; the outcome is in its receipt"
+    } else {
+        "as far as is known nothing was sent for it; if it was claimed just now, its receipt has the outcome"
+    };
+    (meaning.to_owned(), true)
 }
 
 #[cfg(test)]

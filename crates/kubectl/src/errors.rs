@@ -54,7 +54,6 @@ impl Attempt<'_> {
                 "the API server does not accept your credentials: log in to the cluster again, or choose another context with --context",
             ),
             403 if !is_by_policy => failure(self.missing_right(message)),
-            403 => Failure::Said(format!("refused: {}", own_words(message)), Exit::Refused),
             404 if self.name.is_empty() || is_of_no_kind(message) => failure(format!(
                 "this cluster has no {}.sessionkill.dev in version v1alpha1: install the definitions (crds/) and the operator, or choose another context with --context",
                 self.resource
@@ -68,7 +67,8 @@ impl Attempt<'_> {
                 self.namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default(),
             )),
             409 => failure(format!("{} {:?} exists{}: choose another --name", self.resource, self.name, self.place())),
-            422 => Failure::Said(format!("refused: {}", own_words(message)), Exit::Refused),
+            // By a policy, or by the rules of the definition.
+            403 | 422 => Failure::Said(format!("refused: {}", own_words(message)), Exit::Refused),
             _ => failure(format!("the API server answered {} {}: {message}", status.code, status.reason)),
         }
     }

@@ -1,5 +1,7 @@
 //! `explain`: what happened to a request, step by step, and what to do.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use k8s_openapi::api::core::v1::Event;
@@ -87,18 +89,18 @@ fn story(request: &SessionKill, receipt: Option<&SessionKillReceipt>, events: &[
         spec.connection_ref
     );
     if let Some(reason) = &spec.reason {
-        told += &format!("reason: {}\n", plain(reason));
+        let _ = writeln!(told, "reason: {}", plain(reason));
     }
     told += "\n";
     for (at, what) in steps(request, receipt, events) {
-        told += &format!("{}  {what}\n", time(at));
+        let _ = writeln!(told, "{}  {what}", time(at));
     }
     let (reason, message) = reason_and_message(request);
-    told += &match (is_ended(request), reason) {
-        (_, "") => "\nno operator has seen it: is one running, and does it watch this namespace? Look with: kubectl sessionkill check\n".to_owned(),
-        (true, _) => String::new(),
-        (false, _) => format!("\nnow: {reason}: {}\n", plain(message)),
-    };
+    if reason.is_empty() {
+        told += "\nno operator has seen it: is one running, and does it watch this namespace? Look with: kubectl sessionkill check\n";
+    } else if !is_ended(request) {
+        let _ = writeln!(told, "\nnow: {reason}: {}", plain(message));
+    }
     let sessions = request.status.as_ref().map(|status| status.sessions.as_slice()).unwrap_or_default();
     told += &of_sessions(sessions);
     told + &what_to_do(reason, sessions)
@@ -175,7 +177,7 @@ fn remains(receipt: &SessionKillReceipt) -> String {
         spec.connection_name
     );
     for (at, what) in of_receipt(receipt, Some(spec.operation.as_str())) {
-        told += &format!("{}  {what}\n", time(at));
+        let _ = writeln!(told, "{}  {what}", time(at));
     }
     let (sessions, reason) = match &receipt.status {
         Some(status) => (&status.sessions, status.outcome.as_str()),
@@ -203,7 +205,7 @@ fn of_sessions(sessions: &[SessionStatus]) -> String {
 fn what_to_do(reason: &str, sessions: &[SessionStatus]) -> String {
     let mut told = String::new();
     if let Some(advice) = advice::of(reason) {
-        told += &format!("\n{reason}: {}\n  what to do: {}\n", advice.meaning, advice.todo);
+        let _ = writeln!(told, "\n{reason}: {}\n  what to do: {}", advice.meaning, advice.todo);
     }
     let mut seen = vec![];
     for session in sessions {
@@ -215,8 +217,9 @@ fn what_to_do(reason: &str, sessions: &[SessionStatus]) -> String {
         }
         seen.push(key);
         for advice in advice::of_session(session.outcome.as_str(), session.reason.as_str()) {
-            told += &format!(
-                "\n{} {}: {}\n  what to do: {}\n",
+            let _ = writeln!(
+                told,
+                "\n{} {}: {}\n  what to do: {}",
                 advice.outcome, advice.reason, advice.situation, advice.todo
             );
         }

@@ -1,5 +1,7 @@
 //! `kubectl sessionkill`: sessions from the terminal, by objects of the operator. No credential leaves the cluster.
 
+#![allow(clippy::large_futures, reason = "one command runs, once: its future is not moved around")]
+
 mod advice;
 mod ask;
 mod check;

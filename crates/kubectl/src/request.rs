@@ -42,6 +42,7 @@ pub mod tests {
     }
 
     /// A request with this summary.
+    #[allow(clippy::needless_pass_by_value, reason = "shorter where it is called")]
     pub fn request(reason: &str, succeeded: &str, completed: Option<&str>, sessions: Vec<Value>) -> SessionKill {
         serde_json::from_value(json!({
             "apiVersion": "sessionkill.dev/v1alpha1", "kind": "SessionKill",

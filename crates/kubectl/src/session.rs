@@ -1,6 +1,6 @@
 //! One session as a list shows it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sessionkill_api::{Session, SessionStatus};
 
@@ -24,7 +24,7 @@ pub fn label(session: &SessionStatus) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     /// The server and the ID.
-    Exactly(Session),
+    Exactly(Box<Session>),
     /// The ID alone, which must be unique in the list.
     ById(i64),
 }
@@ -38,21 +38,26 @@ pub fn parse(text: &str) -> Result<Named, String> {
         return id(text).map(Named::ById).ok_or_else(refusal);
     };
     let session_id = id(session).ok_or_else(refusal)?;
-    let (address, port) = match server.parse::<IpAddr>() {
-        Ok(address) => (address, None),
-        Err(_) => {
-            let both = server.parse::<std::net::SocketAddr>().map_err(|_| refusal())?;
-            (both.ip(), Some(i32::from(both.port())))
-        }
+    let (address, port) = if let Ok(address) = server.parse::<IpAddr>() {
+        (address, None)
+    } else {
+        let both = server.parse::<SocketAddr>().map_err(|_| refusal())?;
+        (both.ip(), Some(i32::from(both.port())))
     };
-    Ok(Named::Exactly(Session { server_ip: address.to_string(), server_port: port, session_id, expect: None }))
+    Ok(Named::Exactly(Box::new(Session {
+        server_ip: address.to_string(),
+        server_port: port,
+        session_id,
+        expect: None,
+    })))
 }
 
 /// Whether it runs a statement, as far as the list shows.
 pub fn runs_statement(session: &SessionStatus) -> bool {
     let observed = session.observed.as_ref();
     observed.is_some_and(|seen| {
-        !seen.command.eq_ignore_ascii_case("Sleep") && !(seen.sql_id.is_empty() && seen.trace_id.is_empty())
+        let has_statement = !seen.sql_id.is_empty() || !seen.trace_id.is_empty();
+        has_statement && !seen.command.eq_ignore_ascii_case("Sleep")
     })
 }
 

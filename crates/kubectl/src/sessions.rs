@@ -71,7 +71,7 @@ pub enum Sort {
 pub async fn run(place: &Place, flags: &Flags) -> Result<Exit> {
     let mut interrupt = Interrupt::listen()?;
     let target = target::choose(place, flags.connection.as_deref(), &flags.target, &mut interrupt).await?;
-    let wanted = Wanted::Selector(flags.filters.selector());
+    let wanted = Wanted::Selector(Box::new(flags.filters.selector()));
     let Some(pause) = flags.watch else {
         let list = look(place, &target, wanted, &mut interrupt).await?;
         show(&list, flags)?;

@@ -24,6 +24,7 @@ pub struct Flags {
 }
 
 /// The flags of the request itself.
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 #[derive(clap::Args, Debug)]
 #[group(skip)]
 #[command(next_help_heading = "Request")]

@@ -37,7 +37,9 @@ pub async fn run(place: &Place, flags: &Flags) -> Result<Exit> {
         return Err(failure("--query needs a connection by SQL: by the API only whole sessions can be ended"));
     }
     let Picked { sessions, notes } = pick::pick(place, &target, flags, &mut interrupt).await?;
-    notes.iter().for_each(|note| say(note));
+    for note in &notes {
+        say(note);
+    }
     if sessions.is_empty() {
         say("nothing to end");
         return Ok(Exit::AllEnded);

@@ -1,6 +1,6 @@
 //! Which sessions a kill is about: those of the list that are named, or that match.
 
-use sessionkill_api::{MAX_SESSIONS, Session, SessionReason, SessionSelector, SessionStatus};
+use sessionkill_api::{MAX_SESSIONS, Session, SessionReason, SessionStatus};
 
 use crate::client::Place;
 use crate::dry_run::{Wanted, look};
@@ -31,12 +31,12 @@ pub async fn pick(place: &Place, target: &Target, flags: &Flags, interrupt: &mut
         all.add_seen(list.status.unwrap_or_default().sessions);
     }
     if !by_id.is_empty() {
-        let list = look(place, target, Wanted::Selector(SessionSelector::default()), interrupt).await?;
+        let list = look(place, target, Wanted::Selector(Box::default()), interrupt).await?;
         let matched = matched(&list);
         all.add_by_id(&by_id, &list.status.unwrap_or_default().sessions, matched)?;
     }
     if flags.sessions.is_empty() {
-        let list = look(place, target, Wanted::Selector(flags.filters.selector()), interrupt).await?;
+        let list = look(place, target, Wanted::Selector(Box::new(flags.filters.selector())), interrupt).await?;
         let matched = matched(&list);
         all.add_seen(list.status.unwrap_or_default().sessions);
         if all.sessions.is_empty() && all.notes.is_empty() {
@@ -55,7 +55,7 @@ fn split(named: &[Named]) -> (Vec<Session>, Vec<i64>) {
     let mut by_id = vec![];
     for one in named {
         match one {
-            Named::Exactly(session) if !exactly.contains(session) => exactly.push(session.clone()),
+            Named::Exactly(session) if !exactly.contains(session) => exactly.push((**session).clone()),
             Named::ById(id) if !by_id.contains(id) => by_id.push(*id),
             Named::Exactly(_) | Named::ById(_) => (),
         }
@@ -70,14 +70,16 @@ impl Picked {
             match session.reason {
                 SessionReason::DryRun => self.sessions.push(session),
                 SessionReason::NotFound => {
-                    self.notes.push(format!("{} is not in the list: it has ended", label(&session)))
+                    self.notes.push(format!("{} is not in the list: it has ended", label(&session)));
                 }
-                _ => self.notes.push(format!(
-                    "{} would be left alone: {}: {}",
-                    label(&session),
-                    session.reason.as_str(),
-                    session.message
-                )),
+                _ => {
+                    self.notes.push(format!(
+                        "{} would be left alone: {}: {}",
+                        label(&session),
+                        session.reason.as_str(),
+                        session.message
+                    ));
+                }
             }
         }
     }
