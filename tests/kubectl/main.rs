@@ -12,6 +12,7 @@ mod lists;
 #[allow(dead_code, reason = "this target needs one of its comparisons only")]
 mod page;
 mod screens;
+mod sql;
 mod stage;
 mod stories;
 mod terminal;

@@ -36,6 +36,20 @@ pub async fn ground() -> Arc<Ground> {
     SHARED.get_or_init(prepare).await.clone()
 }
 
+/// Another one, with an engine whose sessions are ended by SQL.
+async fn ground_with_engine() -> Arc<Ground> {
+    static SHARED: OnceCell<Arc<Ground>> = OnceCell::const_new();
+    let prepare = async || {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubectl-sql");
+        let _ = fs::remove_dir_all(&directory);
+        let binary = Path::new(env!("CARGO_BIN_EXE_sessionkill-operator"));
+        let mut ground = Ground::prepare(&directory, binary).await.unwrap();
+        ground.start_engine().await.unwrap();
+        Arc::new(ground)
+    };
+    SHARED.get_or_init(prepare).await.clone()
+}
+
 /// The plugin's binary, which is no part of the operator's package.
 pub async fn plugin() -> &'static Path {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
@@ -85,6 +99,16 @@ impl Stage {
         }});
         let connections: Api<OceanBaseConnection> = stage.api();
         connections.patch(CONNECTION, &PatchParams::default(), &Patch::Merge(only)).await.unwrap();
+        stage
+    }
+
+    /// One with a connection by SQL to a real engine, and with an operator that watches.
+    pub async fn by_sql(name: &str) -> Self {
+        let ground = ground_with_engine().await;
+        let arena = Arena::set_by_sql(&ground, name).await.unwrap();
+        let client = ground.control_plane.client().await.unwrap();
+        let stage = Self { arena, ground, client };
+        stage.start_operator().await;
         stage
     }
 
