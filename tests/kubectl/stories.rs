@@ -20,9 +20,9 @@ async fn a_request_is_followed_from_its_creation_to_its_end_and_beyond() {
     stage.arena.gateway.inject(Fault::new(FaultKind::Throttle));
     let resumed = stage.run(&["resume", "inc-1"]).await;
     assert!(resumed.stdout.starts_with("sessionkill inc-1: goes on; nothing is sent after 20"), "{resumed:?}");
-    eventually("the request to be throttled", async || {
+    eventually("the request to be throttled, without a list", async || {
         let told = stage.run(&["explain", "inc-1"]).await.stdout;
-        let is_advised = told.contains("now: Throttled:") && told.contains("what to do: nothing; if it lasts");
+        let is_advised = told.contains("now: ObservationFailed:") && told.contains("what to do: do what the message says");
         if is_advised { Ok(()) } else { Err(told) }
     })
     .await;
@@ -39,7 +39,7 @@ async fn a_request_is_followed_from_its_creation_to_its_end_and_beyond() {
     let told = stage.run(&["explain", "inc-1"]).await.stdout;
     for words in [
         "created; nothing is sent after",
-        "Suspended:",
+        "ObservationFailed:",
         "claimed by receipt sk-",
         "called KillProcessList, request ID",
         "Killed",
