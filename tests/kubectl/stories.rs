@@ -22,7 +22,8 @@ async fn a_request_is_followed_from_its_creation_to_its_end_and_beyond() {
     assert!(resumed.stdout.starts_with("sessionkill inc-1: goes on; nothing is sent after 20"), "{resumed:?}");
     eventually("the request to be throttled, without a list", async || {
         let told = stage.run(&["explain", "inc-1"]).await.stdout;
-        let is_advised = told.contains("now: ObservationFailed:") && told.contains("what to do: do what the message says");
+        let is_advised =
+            told.contains("now: ObservationFailed:") && told.contains("what to do: do what the message says");
         if is_advised { Ok(()) } else { Err(told) }
     })
     .await;

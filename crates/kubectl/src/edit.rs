@@ -110,7 +110,7 @@ fn meaning(request: &SessionKill) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::tests::{ended, request};
+    use crate::test_objects::{ended, request};
 
     #[test]
     fn only_what_was_not_sent_can_be_held_back() {

@@ -71,7 +71,7 @@ fn of_sessions(request: &SessionKill) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::tests::{ended, session};
+    use crate::test_objects::{ended, session};
 
     #[test]
     fn each_outcome_has_its_code() {

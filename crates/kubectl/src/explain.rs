@@ -237,7 +237,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::request::tests::{ended, request, session};
+    use crate::test_objects::{ended, request, session};
 
     fn receipt() -> SessionKillReceipt {
         serde_json::from_value(json!({

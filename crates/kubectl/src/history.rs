@@ -109,7 +109,7 @@ fn ended_of(sessions: &[SessionStatus]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::tests::{ended, session};
+    use crate::test_objects::{ended, session};
 
     #[test]
     fn each_request_is_a_line_of_those_that_are_new_enough() {

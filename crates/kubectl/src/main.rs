@@ -26,6 +26,8 @@ mod request;
 mod session;
 mod sessions;
 mod target;
+#[cfg(test)]
+mod test_objects;
 mod version;
 
 use clap::{CommandFactory as _, Parser as _};

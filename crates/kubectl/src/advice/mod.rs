@@ -53,7 +53,11 @@ mod tests {
         for (section, columns) in [("A request that waits", [0, 1, 2]), ("A request that ended", [1, 2, 3])] {
             for row in rows(page, "## ", section) {
                 let [reason, meaning, todo] = columns.map(|at| plain(&row[at]));
-                write!(requests, "    Advice {{\n        reason: {reason:?},\n        meaning: {meaning:?},\n        todo: {todo:?},\n    }},\n").unwrap();
+                write!(
+                    requests,
+                    "    Advice {{ reason: {reason:?}, meaning: {meaning:?},\n        todo: {todo:?} }},\n"
+                )
+                .unwrap();
             }
         }
         let mut sessions = String::new();
@@ -62,7 +66,7 @@ mod tests {
             for row in rows(page, "### ", section) {
                 let [situation, outcome, reason, todo] = [0, 1, 2, 3].map(|at| plain(&row[at]));
                 let todo = if todo == "the same" { last.clone() } else { todo };
-                write!(sessions, "    SessionAdvice {{\n        situation: {situation:?},\n        outcome: {outcome:?},\n        reason: {reason:?},\n        todo: {todo:?},\n    }},\n").unwrap();
+                write!(sessions, "    SessionAdvice {{ outcome: {outcome:?}, reason: {reason:?}, situation: {situation:?},\n        todo: {todo:?} }},\n").unwrap();
                 last = todo;
             }
         }

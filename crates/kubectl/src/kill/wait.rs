@@ -81,7 +81,7 @@ fn outcome(request: &SessionKill) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::tests::{ended, session};
+    use crate::test_objects::{ended, session};
 
     #[test]
     fn the_outcome_of_each_session_is_shown() {
