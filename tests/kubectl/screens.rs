@@ -1,5 +1,7 @@
 //! docs/kubectl.md shows what the plugin prints: `UPDATE_DOCS=1 cargo test --test kubectl screens` writes it.
 
+use std::fmt::Write as _;
+
 use jiff::{SignedDuration, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use testbed::arena::kill_of;
@@ -64,7 +66,7 @@ async fn the_page_shows_what_is_printed() {
     for line in ["suspend inc-4713", "resume inc-4713", "delete inc-4713 --yes"] {
         let said = run(&stage, line).await;
         assert_eq!(said.code, 0, "{said:?}");
-        printed += &format!("$ kubectl sessionkill {line}\n{}", said.stdout);
+        write!(printed, "$ kubectl sessionkill {line}\n{}", said.stdout).unwrap();
     }
     shows(PAGE, "suspend", &(printed + "```\n"), but_for_numbers);
 
