@@ -31,6 +31,7 @@ pub mod node;
 pub mod oceanbase;
 pub mod operator;
 pub mod peers;
+pub mod plugin;
 pub mod port;
 pub mod process;
 pub mod prometheus;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use testbed::{
-    argocd, bench, dashboard, demo, failover, gateway, image, measure, node::Entered, rights, stack, torture,
+    argocd, bench, dashboard, demo, failover, gateway, image, measure, node::Entered, plugin, rights, stack, torture,
 };
 use tokio::task::spawn_blocking;
 
@@ -29,6 +29,7 @@ enum Command {
     Gitops(argocd::GitopsArgs),
     Image(image::ImageArgs),
     Measure(measure::MeasureArgs),
+    Plugin(plugin::PluginArgs),
     Rights(rights::RightsArgs),
     Torture(torture::TortureArgs),
     Up(stack::up::UpArgs),
@@ -83,6 +84,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Gitops(args) => Box::pin(argocd::gitops(args)).await,
         Command::Image(args) => image::image(args).await,
         Command::Measure(args) => measure::measure(args).await,
+        Command::Plugin(args) => plugin::plugin(args).await,
         Command::Rights(args) => rights::rights(&args),
         Command::Torture(args) => torture::torture(args).await,
         Command::Up(args) => stack::up::up(args).await,
