@@ -152,17 +152,26 @@ pub fn build_plugin(profile: &str) -> anyhow::Result<PathBuf> {
     build("kubectl-sessionkill", profile)
 }
 
+/// The plugin as `cargo test --workspace` builds it: with the features of the tests, so that no crate is built a second time.
+pub fn tested_plugin() -> anyhow::Result<PathBuf> {
+    run_cargo("kubectl-sessionkill", &["test", "--workspace", "--no-run", "--test", "starts"])
+}
+
 fn build(binary: &str, profile: &str) -> anyhow::Result<PathBuf> {
+    run_cargo(binary, &["build", "--workspace", "--bin", binary, "--profile", profile])
+}
+
+fn run_cargo(binary: &str, arguments: &[&str]) -> anyhow::Result<PathBuf> {
     let output = cargo()
-        .args(["build", "--workspace", "--bin", binary])
-        .args(["--profile", profile, "--message-format=json-render-diagnostics"])
+        .args(arguments)
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| missing_tool(error, "cargo", "Rust by rustup"))?;
     ensure!(output.status.success(), "cargo build of {binary} failed ({}), see above", output.status);
-    executable(&String::from_utf8_lossy(&output.stdout)).with_context(|| format!("cargo built no {binary}"))
+    executable(&String::from_utf8_lossy(&output.stdout), binary).with_context(|| format!("cargo built no {binary}"))
 }
 
 /// cargo, with no settings of the cargo that runs the testbed, except for its toolchain.
@@ -180,13 +189,14 @@ fn describes_a_package(variable: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// The path of the built binary, from cargo's messages, as its target directory may be anywhere.
-fn executable(messages: &str) -> Option<PathBuf> {
+/// The path of the built `binary`, from cargo's messages, as its target directory may be anywhere.
+fn executable(messages: &str, binary: &str) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         executable: Option<PathBuf>,
     }
-    messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable).next_back()
+    let paths = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable);
+    paths.filter(|path| path.file_stem().is_some_and(|name| name == binary)).next_back()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -230,6 +240,6 @@ mod tests {
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
-        assert_eq!(executable(messages), Some("/t/debug/sessionkill-operator".into()));
+        assert_eq!(executable(messages, "sessionkill-operator"), Some("/t/debug/sessionkill-operator".into()));
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sessionkill::api::{OceanBaseConnection, SessionKill};
 use testbed::arena::{Arena, CONNECTION, Ground, INSTANCE, Launch, TENANT, session};
 use testbed::gateway::Session;
-use testbed::operator::build_plugin;
+use testbed::operator::tested_plugin;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
@@ -53,7 +53,7 @@ async fn ground_with_engine() -> Arc<Ground> {
 /// The plugin's binary, which is no part of the operator's package.
 pub async fn plugin() -> &'static Path {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
-    let build = async || tokio::task::spawn_blocking(|| build_plugin("dev").unwrap()).await.unwrap();
+    let build = async || tokio::task::spawn_blocking(|| tested_plugin().unwrap()).await.unwrap();
     BUILT.get_or_init(build).await
 }
 
