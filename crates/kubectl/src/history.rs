@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use sessionkill_api::{Mode, SessionKill, SessionKillReceipt, SessionOutcome, SessionStatus};
 
 use crate::client::Place;
+use crate::dry_run::MANAGED_BY;
 use crate::errors::{Failure, Result};
 use crate::exit::Exit;
 use crate::explain::time;
@@ -36,7 +37,9 @@ const COLUMNS: [&str; 8] = ["TIME", "REQUEST", "MODE", "OUTCOME", "ENDED", "TENA
 pub async fn run(place: &Place, flags: &Flags) -> Result<Exit> {
     let mut interrupt = Interrupt::listen()?;
     let (requests, receipts) = interrupt.or(async { Ok(tokio::join!(place.all_requests(), place.receipts())) }).await?;
-    let requests = requests?;
+    let mut requests = requests?;
+    // Lists that somebody looks at right now are no requests of theirs.
+    requests.retain(|request| !is_list(request));
     let receipts = receipts.or_else(|failure| match failure {
         Failure::Said(words, _) => {
             say(&format!("receipts are left out: {words}"));
@@ -52,6 +55,13 @@ pub async fn run(place: &Place, flags: &Flags) -> Result<Exit> {
     }
     print(&table(&COLUMNS, &rows))?;
     Ok(Exit::AllEnded)
+}
+
+/// Whether it is a list of this program.
+fn is_list(request: &SessionKill) -> bool {
+    let (label, value) = MANAGED_BY;
+    let labels = request.metadata.labels.as_ref();
+    request.spec.mode == Mode::DryRun && labels.is_some_and(|labels| labels.get(label).is_some_and(|it| it == value))
 }
 
 fn rows(requests: &[SessionKill], receipts: &[SessionKillReceipt], oldest: Option<Timestamp>) -> Vec<Vec<String>> {
@@ -126,6 +136,11 @@ mod tests {
             "INC-4711",
         ];
         assert_eq!(rows(&requests, &[], None), [line]);
+        let mut list = ended("DryRunCompleted", vec![]);
+        assert!(!is_list(&list));
+        list.spec.mode = Mode::DryRun;
+        list.metadata.labels = Some([(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned())].into());
+        assert!(is_list(&list));
         assert!(rows(&requests, &[], Some("2026-10-06T00:00:00Z".parse().unwrap())).is_empty());
     }
 }
