@@ -35,7 +35,7 @@ async fn the_page_shows_what_is_printed() {
         shows(
             PAGE,
             part,
-            &format!("```console\n$ kubectl sessionkill {line}\n{}```\n", terminal.all()),
+            &format!("```console\n$ kubectl sessionkill {line}\n{}```\n", terminal.all().await),
             but_for_numbers,
         );
     };
@@ -47,7 +47,7 @@ async fn the_page_shows_what_is_printed() {
     terminal.answer("Why (", "INC-4711 runaway report\n").await;
     terminal.answer("End 1 session? [y/N]", "y\n").await;
     assert_eq!(terminal.code().await, Some(0));
-    let printed = terminal.all();
+    let printed = terminal.all().await;
     shows(PAGE, "kill", &format!("```console\n$ kubectl sessionkill {line}\n{printed}```\n"), but_for_numbers);
 
     show("some-not", "kill --user etl --yes --name inc-4712 --reason INC-4712", 2).await;

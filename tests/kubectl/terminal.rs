@@ -19,17 +19,19 @@ pub struct Screen {
     keys: File,
     shown: Arc<Mutex<String>>,
     child: Child,
-    reader: Option<JoinHandle<()>>,
+    reader: JoinHandle<()>,
 }
 
 impl Screen {
     /// Starts it.
     pub async fn open(stage: &Stage, line: &[&str]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, vec![]).unwrap();
-        let terminal: OwnedFd = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        // Not for the operators that other tests start meanwhile: they would keep the terminal open.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let terminal: OwnedFd = open(name, flags, Mode::empty()).unwrap();
         let end = || Stdio::from(terminal.try_clone().unwrap());
         let mut command = stage.command(stage.ground.control_plane.kubeconfig(), line).await;
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
@@ -46,7 +48,7 @@ impl Screen {
                 into.lock().unwrap().push_str(&String::from_utf8_lossy(&part[..read]));
             }
         });
-        Self { keys, shown, child, reader: Some(reader) }
+        Self { keys, shown, child, reader }
     }
 
     /// Waits until it shows these words.
@@ -70,8 +72,9 @@ impl Screen {
     }
 
     /// All that it has shown, after its end.
-    pub fn all(&mut self) -> String {
-        self.reader.take().unwrap().join().unwrap();
+    pub async fn all(&self) -> String {
+        let is_at_end = async || if self.reader.is_finished() { Ok(()) } else { Err(self.shown()) };
+        eventually("the end of the output", is_at_end).await;
         self.shown().replace('\r', "")
     }
 
