@@ -195,8 +195,8 @@ fn executable(messages: &str, binary: &str) -> Option<PathBuf> {
     struct Message {
         executable: Option<PathBuf>,
     }
-    let paths = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable);
-    paths.filter(|path| path.file_stem().is_some_and(|name| name == binary)).next_back()
+    let mut paths = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable);
+    paths.rfind(|path| path.file_stem().is_some_and(|name| name == binary))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -50,6 +50,13 @@ async fn the_page_shows_what_is_printed() {
     let printed = terminal.all().await;
     shows(PAGE, "kill", &format!("```console\n$ kubectl sessionkill {line}\n{printed}```\n"), but_for_numbers);
 
+    // The history shows the newest first, by seconds.
+    let first = stage.request("inc-4711").await.metadata.creation_timestamp.unwrap().0;
+    eventually("another second", async || {
+        let now = Timestamp::now();
+        if now.duration_since(first) > SignedDuration::from_millis(1100) { Ok(()) } else { Err(now.to_string()) }
+    })
+    .await;
     show("some-not", "kill --user etl --yes --name inc-4712 --reason INC-4712", 2).await;
     show("explain", "explain inc-4712", 0).await;
     show("history", "history --since 1d", 0).await;

@@ -71,7 +71,7 @@ mod tests {
             }
         }
         format!(
-            "//! Of docs/troubleshooting.md: UPDATE_DOCS=1 cargo test -p sessionkill-kubectl\n\n\
+            "//! Of docs/troubleshooting.md: `UPDATE_DOCS=1 cargo test -p sessionkill-kubectl`\n\n\
              use super::entry::{{Advice, SessionAdvice}};\n\n\
              #[rustfmt::skip]\npub const REQUESTS: &[Advice] = &[\n{requests}];\n\n\
              #[rustfmt::skip]\npub const SESSIONS: &[SessionAdvice] = &[\n{sessions}];\n"

@@ -1,4 +1,4 @@
-//! Of docs/troubleshooting.md: UPDATE_DOCS=1 cargo test -p sessionkill-kubectl
+//! Of docs/troubleshooting.md: `UPDATE_DOCS=1 cargo test -p sessionkill-kubectl`
 
 use super::entry::{Advice, SessionAdvice};
 
