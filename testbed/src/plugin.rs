@@ -20,7 +20,7 @@ use tokio::process::Command;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::arena::{Arena, Ground, Launch, kill_of, session};
+use crate::arena::{Arena, Ground, INSTANCE, Launch, TENANT, kill_of, session};
 use crate::operator::{build_operator, build_plugin};
 use crate::scratch;
 
@@ -65,7 +65,7 @@ pub async fn plugin(args: PluginArgs) -> anyhow::Result<()> {
         ground.control_plane.run_kubectl(&["-n", &arena.namespace, "get", "sessionkills"]).await?;
         times[1].1.push(started.elapsed());
         times[2].1.push(dry_run(&arena).await?);
-        let (program, line) = of_plugin(&["sessions"]);
+        let (program, line) = of_plugin(&["sessions", "--instance", INSTANCE, "--tenant", TENANT]);
         times[3].1.push(run(&program, line, kubeconfig, &arena.namespace).await?);
     }
     println!("| part | median ms | longest ms |\n|---|---|---|");
