@@ -121,12 +121,17 @@ async fn work(context: &Arc<Context>, key: &Arc<TenantKey>, items: Vec<Item>, ro
             }
         };
         let step = planned(context, &object, &item);
+        // Only who is attempted needs it, and a pattern takes time to compile.
+        let filter = match step {
+            Step::Attempt(_) => Filter::of(&object.spec).map(|filter| filter.map(Arc::new)),
+            _ => Ok(None),
+        };
         let request = Request {
             context: context.clone(),
             key: key.clone(),
             orphans: orphans.clone(),
             item,
-            filter: Filter::of(&object.spec).map(|filter| filter.map(Arc::new)),
+            filter,
             object,
             size,
             _room: room.clone(),

@@ -95,13 +95,11 @@ fn allowed(what: &str, id: &str, list: &[String], field: &str, request: &Session
     ))
 }
 
-/// The most sessions that a request ends: those that it names, or as many as its selector may take.
+/// The most sessions that a request holds: those that it names, or as many as its status lists of what a selector matched,
+/// however few it may end. So a batch has few selectors, each of which keeps rows of a list.
 #[must_use]
 pub fn most_sessions(spec: &SessionKillSpec) -> usize {
-    let taken = |selector: &SessionSelector| {
-        selector.max_sessions.and_then(|most| usize::try_from(most).ok()).unwrap_or(MAX_SESSIONS)
-    };
-    spec.selector.as_ref().map_or(spec.sessions.len(), taken)
+    if spec.selector.is_some() { MAX_SESSIONS } else { spec.sessions.len() }
 }
 
 /// Whether to read the process list before the kill.
@@ -149,6 +147,12 @@ mod tests {
         assert_eq!(must_see(&connection().spec, lent), MustSee::All, "another namespace may have ended them");
         tenants.spec.tenant_ids = vec!["t1".to_owned()];
         assert_eq!([instances, tenants].map(|it| must_see(&it.spec, own)), [MustSee::All; 2]);
+    }
+
+    #[test]
+    fn a_selector_counts_as_all_that_it_may_list() {
+        let few = crate::test_objects::selecting(serde_json::json!({"match": {"users": ["a"]}, "maxSessions": 1}));
+        assert_eq!((most_sessions(&few.spec), most_sessions(&request().spec)), (MAX_SESSIONS, 2));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::session::Seen;
 /// How many more sessions than wanted are kept before they are sorted: with long statements, 100 take up to 1 MiB.
 const ROOM: usize = 25;
 
-/// The most memory of the sessions of one list that wait for a pattern (8 MiB). A pattern is held against them at the end, where
-/// nobody waits for it: on a long list it may take a second.
+/// The most memory of the sessions of one list that wait for a pattern (8 MiB), shared evenly by its filters. A pattern is held
+/// against them at the end, where nobody waits for it: on a long list it may take a second.
 const MAX_WAITING: usize = 8 << 20;
 
 /// What a filter has selected from one list.
@@ -42,6 +42,8 @@ struct Kept {
     /// Those that a pattern decides on, each with its key, and the bytes that they take.
     waiting: Vec<(u64, Seen)>,
     bytes: usize,
+    /// The most of these bytes.
+    most_bytes: usize,
     is_cut: bool,
 }
 
@@ -56,6 +58,7 @@ impl Selecting {
             last: None,
             waiting: Vec::new(),
             bytes: 0,
+            most_bytes: MAX_WAITING / filters.len(),
             is_cut: false,
         };
         Self { of: filters.iter().map(kept).collect() }
@@ -105,7 +108,7 @@ impl Selecting {
 impl Kept {
     fn wait(&mut self, key: u64, seen: Seen) {
         let bytes = self.bytes + size_of::<Seen>() + seen.sql_text.len();
-        if bytes > MAX_WAITING {
+        if bytes > self.most_bytes {
             self.is_cut = true;
             return;
         }
@@ -226,6 +229,13 @@ mod tests {
         }
         let [selected] = selecting.finish().try_into().unwrap();
         assert!(selected.is_cut && (900..1000).contains(&selected.matched), "{}", selected.matched);
+        let all: Vec<_> = [(); 10].map(|()| Arc::new(Filter::of(&of.spec).unwrap().unwrap())).into();
+        let mut selecting = Selecting::of(&all);
+        for key in 0..2000 {
+            selecting.offer(key, &long, Clone::clone);
+        }
+        let waiting: usize = selecting.of.iter().map(|kept| kept.bytes).sum();
+        assert!(waiting <= MAX_WAITING, "however many filters there are: {waiting}");
     }
 
     #[test]
